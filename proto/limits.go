@@ -1,0 +1,40 @@
+package proto
+
+import (
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits that clients and servers share. Sizes are in bytes.
+const (
+	// MaxName is the longest name of a room or a user.
+	MaxName = 128
+	// MaxKey is the longest retry key.
+	MaxKey = 128
+	// MaxInteger is the largest integer of the protocol: the largest that a JavaScript
+	// number holds exactly together with all below it.
+	MaxInteger = 1<<53 - 1
+	// MaxHistory is the largest number of messages in one history page.
+	MaxHistory = 200
+	// DefaultHistory is the size of a history page when the request names none.
+	DefaultHistory = 50
+	// MaxPageBytes ends a page of history or catch-up, whatever its number of messages.
+	// One message may be longer; it is then a page of its own.
+	MaxPageBytes = 256 << 10
+	// MaxFrameBytes is the largest frame or message that any server may be set to take.
+	MaxFrameBytes = 1 << 20
+)
+
+// ValidName reports whether s can name a room or a user: 1 to MaxName bytes of UTF-8
+// without control characters.
+func ValidName(s string) bool {
+	if s == "" || len(s) > MaxName || !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if unicode.IsControl(r) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,234 @@
+package proto
+
+import (
+	"encoding/binary"
+	"slices"
+	"strconv"
+	"sync"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	v1 "rookery/proto/rookery/v1"
+)
+
+// Field numbers of the schema that the hot path writes by itself. A test compares them
+// with the generated code.
+const (
+	fieldServerMessage  = 9
+	fieldMessageRoom    = 1
+	fieldMessageSeq     = 2
+	fieldMessageAt      = 3
+	fieldMessageFrom    = 4
+	fieldMessageText    = 5
+	fieldMessageData    = 6
+	fieldHistoryMessage = 3
+)
+
+// Header is what the server adds to the content of a message.
+type Header struct {
+	Room string
+	Seq  uint64
+	At   int64 // Unix milliseconds
+	From string
+}
+
+// AppendContent appends the content of a publish as it is stored: the content fields of
+// Message in the binary codec. Protocol Buffers may be concatenated, so a stored content
+// with the header's fields before it is a Message, and catch-up copies instead of decoding.
+func AppendContent(dst []byte, p *v1.Publish) []byte {
+	switch c := p.Content.(type) {
+	case *v1.Publish_Text:
+		dst = protowire.AppendTag(dst, fieldMessageText, protowire.BytesType)
+		return protowire.AppendString(dst, c.Text)
+	case *v1.Publish_Data:
+		dst = protowire.AppendTag(dst, fieldMessageData, protowire.BytesType)
+		return protowire.AppendBytes(dst, c.Data)
+	}
+	return dst
+}
+
+// DecodeMessage puts a header and a stored content together again. m's bytes are copies.
+func DecodeMessage(m *v1.Message, h Header, content []byte) error {
+	if err := m.UnmarshalVT(content); err != nil {
+		return err
+	}
+	m.Room, m.Seq, m.At, m.From = h.Room, h.Seq, uint64(h.At), h.From
+	return nil
+}
+
+// AppendMessage appends the server frame that delivers a message, as it stands in a
+// stream of the codec.
+func AppendMessage(dst []byte, c Codec, h Header, content []byte) []byte {
+	if c == JSON {
+		dst = append(dst, `{"message":`...)
+		dst = appendMessageJSON(dst, h, content)
+		return append(dst, '}', '\n')
+	}
+	size := messageSize(h, content)
+	field := protowire.SizeTag(fieldServerMessage) + protowire.SizeBytes(size)
+	dst = binary.AppendUvarint(dst, uint64(field))
+	return appendMessageField(dst, fieldServerMessage, size, h, content)
+}
+
+// HistoryBuilder writes a reply to a history request message by message, so that a page
+// is encoded straight from the log. The zero value is not ready; use NewHistory.
+type HistoryBuilder struct {
+	codec    Codec
+	head     *v1.ServerFrame
+	messages [][]byte // newest first or oldest first, as added
+	size     int
+}
+
+// NewHistory starts the reply to request id.
+func NewHistory(c Codec, id uint64, room, epoch string) *HistoryBuilder {
+	return &HistoryBuilder{codec: c, head: &v1.ServerFrame{Id: id, Op: &v1.ServerFrame_History{
+		History: &v1.History{Room: room, Epoch: epoch},
+	}}}
+}
+
+// Add encodes one message; its arguments may be reused afterwards.
+func (b *HistoryBuilder) Add(h Header, content []byte) {
+	var m []byte
+	if b.codec == JSON {
+		m = appendMessageJSON(nil, h, content)
+	} else {
+		m = appendMessageField(nil, fieldHistoryMessage, messageSize(h, content), h, content)
+	}
+	b.messages = append(b.messages, m)
+	b.size += len(m)
+}
+
+// Append appends the reply to dst as it stands in a stream. descending says that the
+// messages were added newest first; the reply always has them oldest first.
+func (b *HistoryBuilder) Append(dst []byte, descending, more bool) []byte {
+	if descending {
+		slices.Reverse(b.messages)
+	}
+	page := b.head.GetHistory()
+	page.More = more
+	if b.codec == JSON {
+		dst = append(dst, `{"id":`...)
+		dst = strconv.AppendUint(dst, b.head.Id, 10)
+		dst = append(dst, `,"history":{"room":`...)
+		dst = appendJSONString(dst, page.Room)
+		dst = append(dst, `,"epoch":`...)
+		dst = appendJSONString(dst, page.Epoch)
+		dst = append(dst, `,"messages":[`...)
+		for i, m := range b.messages {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = append(dst, m...)
+		}
+		dst = append(dst, `],"more":`...)
+		dst = strconv.AppendBool(dst, more)
+		return append(dst, '}', '}', '\n')
+	}
+	// The page's own fields and the messages are concatenated: both are fields of History.
+	inner := page.SizeVT() + b.size
+	frame := protowire.SizeTag(1) + protowire.SizeVarint(b.head.Id) +
+		protowire.SizeTag(6) + protowire.SizeBytes(inner)
+	dst = binary.AppendUvarint(dst, uint64(frame))
+	dst = protowire.AppendTag(dst, 1, protowire.VarintType)
+	dst = protowire.AppendVarint(dst, b.head.Id)
+	dst = protowire.AppendTag(dst, 6, protowire.BytesType)
+	dst = protowire.AppendVarint(dst, uint64(inner))
+	start := len(dst)
+	dst = append(dst, make([]byte, page.SizeVT())...)
+	if _, err := page.MarshalToSizedBufferVT(dst[start:]); err != nil {
+		panic("BUG: marshal of a history page into its own size: " + err.Error())
+	}
+	for _, m := range b.messages {
+		dst = append(dst, m...)
+	}
+	return dst
+}
+
+// Encoded is a delivered message, encoded once and shared by every loop and connection
+// that sends it. Immutable; safe for concurrent use.
+type Encoded struct {
+	Header
+	binary  []byte
+	content []byte
+
+	jsonOnce sync.Once
+	json     []byte
+}
+
+// Encode makes the frame that delivers a message. content must not change afterwards.
+func Encode(h Header, content []byte) *Encoded {
+	return &Encoded{Header: h, content: content, binary: AppendMessage(nil, Binary, h, content)}
+}
+
+// Frame returns the frame as it stands in a stream of the codec. It must not be changed.
+// JSON is made when the first connection needs it: most rooms never do.
+func (e *Encoded) Frame(c Codec) []byte {
+	if c != JSON {
+		return e.binary
+	}
+	e.jsonOnce.Do(func() { e.json = AppendMessage(nil, JSON, e.Header, e.content) })
+	return e.json
+}
+
+// Size is about what the message holds of memory, for the bounds of queues.
+func (e *Encoded) Size() int { return len(e.binary) + len(e.content) + 128 }
+
+func messageSize(h Header, content []byte) int {
+	return protowire.SizeTag(fieldMessageRoom) + protowire.SizeBytes(len(h.Room)) +
+		protowire.SizeTag(fieldMessageSeq) + protowire.SizeVarint(h.Seq) +
+		protowire.SizeTag(fieldMessageAt) + protowire.SizeVarint(uint64(h.At)) +
+		protowire.SizeTag(fieldMessageFrom) + protowire.SizeBytes(len(h.From)) +
+		len(content)
+}
+
+func appendMessageField(dst []byte, field protowire.Number, size int, h Header, content []byte) []byte {
+	dst = protowire.AppendTag(dst, field, protowire.BytesType)
+	dst = protowire.AppendVarint(dst, uint64(size))
+	dst = protowire.AppendTag(dst, fieldMessageRoom, protowire.BytesType)
+	dst = protowire.AppendString(dst, h.Room)
+	dst = protowire.AppendTag(dst, fieldMessageSeq, protowire.VarintType)
+	dst = protowire.AppendVarint(dst, h.Seq)
+	dst = protowire.AppendTag(dst, fieldMessageAt, protowire.VarintType)
+	dst = protowire.AppendVarint(dst, uint64(h.At))
+	dst = protowire.AppendTag(dst, fieldMessageFrom, protowire.BytesType)
+	dst = protowire.AppendString(dst, h.From)
+	return append(dst, content...)
+}
+
+// appendMessageJSON writes what appendJSON would for the same Message, without decoding
+// it into one: a room's JSON form is made once a message, a catch-up's once a reader.
+func appendMessageJSON(dst []byte, h Header, content []byte) []byte {
+	dst = append(dst, `{"room":`...)
+	dst = appendJSONString(dst, h.Room)
+	dst = append(dst, `,"seq":`...)
+	dst = strconv.AppendUint(dst, h.Seq, 10)
+	dst = append(dst, `,"at":`...)
+	dst = strconv.AppendInt(dst, h.At, 10)
+	dst = append(dst, `,"from":`...)
+	dst = appendJSONString(dst, h.From)
+	for len(content) > 0 {
+		field, kind, n := protowire.ConsumeTag(content)
+		if n < 0 {
+			break
+		}
+		size := protowire.ConsumeFieldValue(field, kind, content[n:])
+		if size < 0 {
+			break
+		}
+		value := content[n : n+size]
+		content = content[n+size:]
+		if kind != protowire.BytesType {
+			continue
+		}
+		text, _ := protowire.ConsumeBytes(value)
+		switch field {
+		case fieldMessageText:
+			dst = append(dst, `,"text":`...)
+			dst = appendJSONString(dst, string(text))
+		case fieldMessageData:
+			dst = append(dst, `,"data":`...)
+			dst = appendJSONBytes(dst, text)
+		}
+	}
+	return append(dst, '}')
+}
