@@ -1,0 +1,101 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"rookery/storage"
+	"rookery/storage/vfs"
+)
+
+// SyncMode says when the log syncs, which is when a record counts as committed.
+type SyncMode uint8
+
+const (
+	// SyncAlways syncs every batch before it is visible or acknowledged.
+	SyncAlways SyncMode = iota
+	// SyncInterval makes a batch visible and acknowledges it once it is written, and syncs
+	// every Config.SyncEvery. Power loss takes at most that time's messages.
+	SyncInterval
+	// SyncNever leaves it to the kernel, except at the end of a segment and at Close.
+	SyncNever
+)
+
+func (m SyncMode) String() string {
+	switch m {
+	case SyncAlways:
+		return "always"
+	case SyncInterval:
+		return "interval"
+	case SyncNever:
+		return "never"
+	}
+	return fmt.Sprintf("SyncMode(%d)", uint8(m))
+}
+
+// Config is all that a log needs to know. Only Dir has no default.
+type Config struct {
+	// Dir holds the log and nothing else; it is made if missing.
+	Dir string
+	// FS is the file system. Default: vfs.Disk().
+	FS vfs.FS
+	// SegmentBytes is where a segment ends; it may be over by one batch. One descriptor is
+	// open per segment. Default 64 MiB, at least 4 KiB, at most 1 GiB.
+	SegmentBytes int64
+	// Sync is the mode. Default SyncAlways; the others are for those who can lose messages.
+	Sync SyncMode
+	// SyncEvery is the time between syncs in SyncInterval mode. Default 100 ms.
+	SyncEvery time.Duration
+	// QueueBytes bounds the memory of records that wait for the committer or are being
+	// committed, and so the size of a batch. Default 16 MiB, at least 2 MiB.
+	QueueBytes int
+	// Logger gets the few lines that recovery writes. Default slog.Default().
+	Logger *slog.Logger
+}
+
+const (
+	minSegmentBytes = 4 << 10
+	// maxSegmentBytes with a batch on top stays under the 4 GiB that the unsynced field of a
+	// record can say.
+	maxSegmentBytes = 1 << 30
+	minQueueBytes   = 2 * storage.MaxBody
+	maxQueueBytes   = 1 << 30
+)
+
+// withDefaults fills what is zero and reports all that is wrong.
+func (c Config) withDefaults() (Config, error) {
+	if c.FS == nil {
+		c.FS = vfs.Disk()
+	}
+	if c.SegmentBytes == 0 {
+		c.SegmentBytes = 64 << 20
+	}
+	if c.SyncEvery == 0 {
+		c.SyncEvery = 100 * time.Millisecond
+	}
+	if c.QueueBytes == 0 {
+		c.QueueBytes = 16 << 20
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	var faults []error
+	if c.Dir == "" {
+		faults = append(faults, errors.New("Dir is empty: name the directory of the log"))
+	}
+	if c.SegmentBytes < minSegmentBytes || c.SegmentBytes > maxSegmentBytes {
+		faults = append(faults, fmt.Errorf("SegmentBytes is %d: use %d to %d", c.SegmentBytes, minSegmentBytes, maxSegmentBytes))
+	}
+	if c.Sync > SyncNever {
+		faults = append(faults, fmt.Errorf("Sync is %v: use SyncAlways, SyncInterval or SyncNever", c.Sync))
+	}
+	if c.SyncEvery < 0 {
+		faults = append(faults, fmt.Errorf("SyncEvery is %v: use a positive time", c.SyncEvery))
+	}
+	if c.QueueBytes < minQueueBytes || c.QueueBytes > maxQueueBytes {
+		faults = append(faults, fmt.Errorf("QueueBytes is %d: use %d to %d", c.QueueBytes, minQueueBytes, maxQueueBytes))
+	}
+	return c, errors.Join(faults...)
+}

@@ -1,0 +1,180 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"rookery/storage"
+	"rookery/storage/vfs"
+)
+
+// Log is an open log. Its methods are safe from any goroutine; a Producer belongs to one.
+type Log struct {
+	// Set at construction.
+	config   Config
+	meta     meta
+	seal     seal
+	lock     io.Closer
+	rooms    *roomIndex
+	queue    *appendQueue
+	segments *segmentList
+	counters *counters
+
+	// Owned by the committer goroutine until it ends.
+	committer     *committer
+	committerDone chan struct{}
+
+	// Read from any goroutine.
+	faulted atomic.Pointer[storage.FaultError]
+	closed  atomic.Bool
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open locks the directory, reads and checks the whole log, repairs what a crash explains and
+// starts the committer. The errors that a caller may tell apart: vfs.ErrLocked,
+// *storage.CorruptionError; after an error the files are as they were, except for a repaired
+// tail.
+func Open(config Config) (*Log, error) {
+	config, err := config.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("log configuration: %w", err)
+	}
+	lock, err := lockDirectory(config)
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{
+		config:        config,
+		lock:          lock,
+		rooms:         newRoomIndex(),
+		queue:         newAppendQueue(config.QueueBytes),
+		segments:      &segmentList{},
+		counters:      newCounters(),
+		committerDone: make(chan struct{}),
+	}
+	if err := l.recover(); err != nil {
+		return nil, errors.Join(err, l.segments.closeFiles(), lock.Close())
+	}
+	segments := l.segments.load()
+	active := segments[len(segments)-1]
+	l.committer = &committer{
+		config:   config,
+		seal:     l.seal,
+		logID:    l.meta.logID,
+		queue:    l.queue,
+		segments: l.segments,
+		counters: l.counters,
+		fail:     l.fail,
+		active:   active,
+		written:  active.committed.Load(),
+		synced:   l.meta.synced,
+	}
+	go func() {
+		defer close(l.committerDone)
+		l.committer.commitLoop()
+	}()
+	return l, nil
+}
+
+func lockDirectory(config Config) (io.Closer, error) {
+	if err := makeDirectory(config.FS, filepath.Clean(config.Dir)); err != nil {
+		return nil, fmt.Errorf("make log directory %s: %w", config.Dir, err)
+	}
+	lock, err := config.FS.Lock(filepath.Join(config.Dir, lockName))
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, fmt.Errorf("log directory %s is in use: stop the other process or give this one another directory: %w", config.Dir, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("log directory %s: %w", config.Dir, err)
+	}
+	return lock, nil
+}
+
+// makeDirectory makes the names of all that it makes durable. Parents that were there are left
+// alone: this process may not be allowed to read them.
+func makeDirectory(fsys vfs.FS, dir string) error {
+	var parents []string
+	for missing := dir; ; missing = filepath.Dir(missing) {
+		_, err := fsys.List(missing)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) || missing == filepath.Dir(missing) {
+			return err
+		}
+		parents = append(parents, filepath.Dir(missing))
+	}
+	if len(parents) == 0 {
+		return nil
+	}
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	for _, parent := range parents {
+		if err := fsys.SyncDir(parent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Epoch names this history of sequence numbers. It is made with the directory and changes
+// when an end of the log may be gone that somebody has seen: then a position of the old
+// epoch means nothing. It is never 0.
+func (l *Log) Epoch() uint64 { return l.meta.epoch }
+
+// Head gives the newest visible sequence number of a room, 0 for a room never seen.
+func (l *Log) Head(room string) uint64 {
+	r := l.rooms.find(room)
+	if r == nil {
+		return 0
+	}
+	return r.visibleSeq.Load()
+}
+
+// Err gives the *storage.FaultError that stopped the log, storage.ErrClosed after Close, or nil
+// while it takes appends.
+func (l *Log) Err() error {
+	if l.closed.Load() {
+		return storage.ErrClosed
+	}
+	if fault := l.faulted.Load(); fault != nil {
+		return fault
+	}
+	return nil
+}
+
+func (l *Log) fail(fault *storage.FaultError) {
+	l.queue.fail(fault)
+	l.faulted.Store(fault)
+}
+
+// Close commits what is queued, syncs in every mode, marks the log as cleanly closed and
+// lets go of the directory. A log that had a fault is closed without the mark, and the fault is
+// what Close returns. Further calls return the same.
+func (l *Log) Close() error {
+	l.closeOnce.Do(func() {
+		l.queue.close()
+		<-l.committerDone
+		var errs []error
+		if fault := l.faulted.Load(); fault != nil {
+			errs = append(errs, fault)
+		}
+		l.closed.Store(true)
+		errs = append(errs, l.segments.closeFiles())
+		if errors.Join(errs...) == nil {
+			l.meta.state, l.meta.synced = stateClosed, l.committer.end()
+			errs = append(errs, writeMeta(l.config.FS, l.config.Dir, l.meta))
+		}
+		errs = append(errs, l.lock.Close())
+		l.closeErr = errors.Join(errs...)
+	})
+	return l.closeErr
+}

@@ -1,0 +1,112 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+
+	"rookery/storage"
+)
+
+const scanBufferBytes = 256 << 10
+
+// errTorn says that the bytes end before the record does.
+var errTorn = errors.New("record is cut short")
+
+// scanner reads the records of a segment one after the other. It belongs to one goroutine.
+type scanner struct {
+	seal   seal
+	buffer []byte // reused over segments
+
+	// Of the scan in progress.
+	segment *segment
+	limit   int64 // end of what is read, in the file
+	start   int64 // of the buffer's content, in the file
+	held    int   // bytes of the content
+}
+
+// scan calls each for all records from offset from to limit, in order; the record is valid
+// until each returns. end is where the last whole record ends. An error is that of each, of
+// the file, or a damage (isDamage) at end.
+func (s *scanner) scan(g *segment, from, limit int64, each func(recordHeader, storage.Record, position) error) (end int64, err error) {
+	if s.buffer == nil {
+		s.buffer = make([]byte, scanBufferBytes)
+	}
+	s.segment, s.limit, s.start, s.held = g, limit, from, 0
+	for offset := from; offset < limit; {
+		at := g.base + position(offset)
+		h, r, n, err := decodeRecord(s.content(offset), s.seal, at)
+		switch {
+		case errors.Is(err, errNewerKind):
+			return offset, fmt.Errorf("read %s at offset %d: %w", g.path, offset, err)
+		case err != nil:
+			return offset, damage{err}
+		case n == 0:
+			// Known is the record's size or, where not even the header was at hand, nothing.
+			need := max(recordHeaderBytes, int(h.size))
+			if err := s.fill(offset, need); err != nil {
+				return offset, err
+			}
+			if s.held < need {
+				return offset, damage{errTorn}
+			}
+			continue
+		}
+		if err := each(h, r, at); err != nil {
+			return offset, err
+		}
+		offset += int64(n)
+	}
+	return limit, nil
+}
+
+// content gives what is at hand from offset on.
+func (s *scanner) content(offset int64) []byte {
+	return s.buffer[offset-s.start : s.held]
+}
+
+// fill reads from offset on, at least need bytes or up to the limit.
+func (s *scanner) fill(offset int64, need int) error {
+	if len(s.buffer) < need {
+		s.buffer = make([]byte, max(need, maxRecordBytes))
+	}
+	want := min(int64(len(s.buffer)), s.limit-offset)
+	n, err := s.segment.file.ReadAt(s.buffer[:want], offset)
+	if err := ignoreEOF(err); err != nil {
+		return fmt.Errorf("read %s at offset %d: %w", s.segment.path, offset, err)
+	}
+	s.start, s.held = offset, n
+	return nil
+}
+
+// damage marks an error as wrong bytes, not a failed read.
+type damage struct{ error }
+
+func (d damage) Unwrap() error { return d.error }
+
+func isDamage(err error) bool {
+	var d damage
+	return errors.As(err, &d)
+}
+
+// provesLoss searches behind damage at offset damaged for a record which was written when
+// the damaged place was already known to be synced, and gives its offset: then no crash
+// explains the damage. Whole records that follow without that proof are the rest of a torn
+// batch, whose blocks the device wrote in its own order.
+func (s *scanner) provesLoss(g *segment, damaged, limit int64) (offset int64, found bool, err error) {
+	s.segment, s.limit, s.start, s.held = g, limit, damaged, 0
+	for offset := damaged + 1; offset+recordHeaderBytes <= limit; {
+		if err := s.fill(offset, recordHeaderBytes); err != nil {
+			return 0, false, err
+		}
+		if s.held < recordHeaderBytes {
+			return 0, false, nil
+		}
+		for ; offset+recordHeaderBytes <= s.start+int64(s.held); offset++ {
+			h, err := decodeHeader(s.content(offset), s.seal, g.base+position(offset))
+			if err == nil && h.kind == kindMessage && offset-int64(h.unsynced) > damaged {
+				return offset, true, nil
+			}
+		}
+	}
+	return 0, false, nil
+}

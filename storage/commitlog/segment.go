@@ -1,0 +1,146 @@
+package commitlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"rookery/storage"
+	"rookery/storage/vfs"
+)
+
+const (
+	segmentMagic       = "RKRYSEGM"
+	segmentHeaderBytes = 32
+	segmentSuffix      = ".log"
+	segmentDigits      = 20
+)
+
+// segment is one file of the log.
+type segment struct {
+	// Set at construction.
+	base position // of the file's first byte
+	path string
+	file vfs.File
+
+	// Written by the committer, read from any goroutine.
+	committed atomic.Int64 // bytes of the file that readers may see
+	newestAt  atomic.Int64 // largest time of a record in it
+}
+
+func segmentName(base position) string {
+	return fmt.Sprintf("%0*d%s", segmentDigits, base, segmentSuffix)
+}
+
+// parseSegmentName says whether a file of the directory is a segment.
+func parseSegmentName(name string) (position, bool) {
+	digits, found := strings.CutSuffix(name, segmentSuffix)
+	if !found || len(digits) != segmentDigits {
+		return 0, false
+	}
+	base, err := strconv.ParseUint(digits, 10, 63)
+	return position(base), err == nil
+}
+
+func encodeSegmentHeader(logID uint64, base position) []byte {
+	b := make([]byte, segmentHeaderBytes)
+	copy(b, segmentMagic)
+	binary.LittleEndian.PutUint32(b[8:], formatVersion)
+	binary.LittleEndian.PutUint64(b[16:], logID)
+	binary.LittleEndian.PutUint64(b[24:], uint64(base))
+	binary.LittleEndian.PutUint32(b[12:], checksumWithout(b))
+	return b
+}
+
+// errSegmentHeader marks a header that may be one whose creation a crash cut short.
+var errSegmentHeader = errors.New("segment header is damaged")
+
+func checkSegmentHeader(b []byte, logID uint64, base position) error {
+	if len(b) < segmentHeaderBytes || string(b[:8]) != segmentMagic || checksumWithout(b[:segmentHeaderBytes]) != binary.LittleEndian.Uint32(b[12:]) {
+		return errSegmentHeader
+	}
+	if version := binary.LittleEndian.Uint32(b[8:]); version != formatVersion {
+		return versionError(version)
+	}
+	if binary.LittleEndian.Uint64(b[16:]) != logID {
+		return errors.New("segment is of another log: was a file copied into the directory?")
+	}
+	if got := position(binary.LittleEndian.Uint64(b[24:])); got != base {
+		return fmt.Errorf("segment header says position %d, its name says %d: was the file renamed?", got, base)
+	}
+	return nil
+}
+
+// createSegment makes an empty segment and its name durable before anything is written to it:
+// only so can recovery take a short header for a crash in here.
+func createSegment(fsys vfs.FS, dir string, logID uint64, base position) (*segment, error) {
+	s := &segment{base: base, path: filepath.Join(dir, segmentName(base))}
+	var err error
+	if s.file, err = fsys.Create(s.path); err != nil {
+		return nil, err
+	}
+	_, err = s.file.WriteAt(encodeSegmentHeader(logID, base), 0)
+	if err == nil {
+		err = s.file.Sync()
+	}
+	if err == nil {
+		err = fsys.SyncDir(dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.file.Close())
+	}
+	s.committed.Store(segmentHeaderBytes)
+	return s, nil
+}
+
+func (s *segment) corruption(offset int64, err error) error {
+	return &storage.CorruptionError{Path: s.path, Offset: offset, Err: err}
+}
+
+// segmentList is the snapshot of the segments in order that readers take. The committer, and
+// before it recovery, is the only writer.
+type segmentList struct {
+	snapshot atomic.Pointer[[]*segment]
+}
+
+func (l *segmentList) load() []*segment {
+	if p := l.snapshot.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (l *segmentList) add(s *segment) {
+	next := append(slices.Clone(l.load()), s)
+	l.snapshot.Store(&next)
+}
+
+// find gives the segment that holds a position, nil if there is none.
+func (l *segmentList) find(at position) *segment {
+	segments := l.load()
+	i, found := slices.BinarySearchFunc(segments, at, func(s *segment, at position) int {
+		return int(min(max(s.base-at, -1), 1))
+	})
+	if !found {
+		i--
+	}
+	if i < 0 {
+		return nil
+	}
+	return segments[i]
+}
+
+func (l *segmentList) closeFiles() error {
+	var errs []error
+	for _, s := range l.load() {
+		if err := s.file.Close(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,57 @@
+// Package vfs is the part of a file system that the log needs, small enough that a test can
+// replace all of it. There are three kinds:
+//
+//   - Disk is the real one.
+//   - Memory forgets: its CrashClone is what a disk may hold after power loss, where what was
+//     not synced is kept, lost or kept in part.
+//   - Faulty wraps either and fails on call n of a chosen operation.
+//
+// The contract is what POSIX gives and no more: a write is not durable before File.Sync, and
+// a name (created, renamed, removed) is not durable before SyncDir of its directory. After a
+// failed Sync nothing is known about any byte written since the last good one, and a second
+// Sync that succeeds proves nothing: Linux marks the pages clean and forgets them. Memory and
+// Faulty together behave just like that.
+package vfs
+
+import (
+	"errors"
+	"io"
+)
+
+// ErrLocked says that another process, or another opener in this one, holds the lock.
+var ErrLocked = errors.New("locked by another process")
+
+// FS names files by path. All methods are safe from any goroutine. Errors for missing and
+// existing files match fs.ErrNotExist and fs.ErrExist.
+type FS interface {
+	// Open opens an existing file for reading and writing.
+	Open(path string) (File, error)
+	// Create makes a new file; one that exists is an error, never truncated.
+	Create(path string) (File, error)
+	// Rename replaces newPath in one step; both must be in the same directory.
+	Rename(oldPath, newPath string) error
+	Remove(path string) error
+	// List gives the names in a directory, sorted.
+	List(dir string) ([]string, error)
+	// MkdirAll makes dir and its missing parents; durable only after SyncDir of the parents.
+	MkdirAll(dir string) error
+	// SyncDir makes the names in dir durable.
+	SyncDir(dir string) error
+	// Lock takes an exclusive lock that ends with Close or with the process. It never waits:
+	// if somebody else has it, the error matches ErrLocked.
+	Lock(path string) (io.Closer, error)
+}
+
+// File is an open file. ReadAt is safe from any goroutine, also beside WriteAt elsewhere in
+// the file and beside Close (then it fails with os.ErrClosed); the other methods belong to
+// one goroutine.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	// Sync makes the content and the size durable, not the file's times (fdatasync).
+	Sync() error
+	// Truncate sets the size.
+	Truncate(size int64) error
+	Size() (int64, error)
+	Close() error
+}
