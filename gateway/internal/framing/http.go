@@ -1,0 +1,89 @@
+package framing
+
+import (
+	"bytes"
+	"errors"
+)
+
+var (
+	// ErrHeaderTooLarge is answered with 431.
+	ErrHeaderTooLarge = errors.New("request head is over the limit: send fewer or shorter header fields")
+	// ErrBareLineFeed is answered with 400.
+	ErrBareLineFeed = errors.New("request head has a line that ends in LF alone: end lines with CRLF")
+)
+
+// HTTPHead returns the head of a request through its blank line, as a view
+// into in, or nil and nil when more bytes are needed. A head of exactly max
+// bytes passes.
+//
+// Lines must end in CRLF. RFC 9112 2.2 lets a recipient take a bare LF too,
+// but then the head could end elsewhere for us than for the proxy in front:
+// the way requests are smuggled.
+func HTTPHead(in []byte, max int) (head []byte, err error) {
+	end := bytes.Index(in, []byte("\r\n\r\n"))
+	if end < 0 {
+		if len(in) >= max {
+			return nil, ErrHeaderTooLarge
+		}
+		// Without this a client that ends all its lines in LF would wait for
+		// the time limit instead of hearing what is wrong.
+		if bytes.Contains(in, []byte("\n\n")) {
+			return nil, ErrBareLineFeed
+		}
+		return nil, nil
+	}
+	head = in[:end+len("\r\n\r\n")]
+	if len(head) > max {
+		return nil, ErrHeaderTooLarge
+	}
+	if hasBareLineFeed(head) {
+		return nil, ErrBareLineFeed
+	}
+	return head, nil
+}
+
+func hasBareLineFeed(head []byte) bool {
+	for from := 0; ; {
+		i := bytes.IndexByte(head[from:], '\n')
+		if i < 0 {
+			return false
+		}
+		if from+i == 0 || head[from+i-1] != '\r' {
+			return true
+		}
+		from += i + 1
+	}
+}
+
+// RequestTarget reads the method and the path from a head, as views into it:
+// enough to choose who answers, without parsing the fields. The path is as
+// sent, without the query and without "http://host" (RFC 9112 3.2.2 has servers
+// accept that form). It is not percent-decoded: what is spelt in another way
+// is another path. ok is false when the first line is not one of HTTP/1.0 or 1.1.
+func RequestTarget(head []byte) (method, path []byte, ok bool) {
+	line, _, found := bytes.Cut(head, []byte("\r\n"))
+	if !found {
+		return nil, nil, false
+	}
+	method, line, _ = bytes.Cut(line, []byte(" "))
+	target, version, _ := bytes.Cut(line, []byte(" "))
+	if len(method) == 0 || len(target) == 0 {
+		return nil, nil, false
+	}
+	if string(version) != "HTTP/1.1" && string(version) != "HTTP/1.0" {
+		return nil, nil, false
+	}
+	path, _, _ = bytes.Cut(target, []byte("?"))
+	if bytes.HasPrefix(path, []byte("/")) || string(path) == "*" {
+		return method, path, true
+	}
+	_, authority, found := bytes.Cut(path, []byte("://"))
+	if !found {
+		return nil, nil, false
+	}
+	slash := bytes.IndexByte(authority, '/')
+	if slash < 0 {
+		return method, []byte("/"), true
+	}
+	return method, authority[slash:], true
+}

@@ -1,0 +1,68 @@
+package framing
+
+// Protocol is what the first bytes of a connection announce.
+type Protocol uint8
+
+const (
+	// NeedMore means that the bytes so far fit more than one protocol.
+	NeedMore Protocol = iota
+	// HTTP is HTTP/1.1, and with it WebSocket. Nothing is to be skipped.
+	HTTP
+	// TCP is our own framing. The preface is still in front: skip len(Preface).
+	TCP
+	// UnsupportedVersion is our preface with another version byte.
+	UnsupportedVersion
+	// Unknown is none of these and can't become one.
+	Unknown
+)
+
+// Preface is what a raw TCP client sends before its first frame. Its last byte
+// is the version of the framing.
+const Preface = prefaceName + "\x01"
+
+const prefaceName = "ROOKERY"
+
+// The space belongs to each: it is what tells "GET /" from "GETTING". No method
+// is the beginning of "ROOKERY", so the two families never compete. "PRI ", with
+// which HTTP/2 begins, is left out on purpose: we don't speak it.
+var methods = [...]string{
+	"GET ", "POST ", "HEAD ", "OPTIONS ", "PUT ", "DELETE ", "PATCH ", "CONNECT ", "TRACE ",
+}
+
+// Sniff says what the peer speaks as early as the bytes allow, and Unknown at
+// the first byte that fits nothing: a stray TLS handshake is closed at once
+// rather than by a time limit.
+func Sniff(in []byte) Protocol {
+	if len(in) == 0 {
+		return NeedMore
+	}
+	if in[0] == prefaceName[0] {
+		return sniffPreface(in)
+	}
+	for _, method := range methods {
+		if len(in) >= len(method) {
+			if string(in[:len(method)]) == method {
+				return HTTP
+			}
+		} else if method[:len(in)] == string(in) {
+			return NeedMore
+		}
+	}
+	return Unknown
+}
+
+func sniffPreface(in []byte) Protocol {
+	if len(in) < len(Preface) {
+		if prefaceName[:len(in)] == string(in) {
+			return NeedMore
+		}
+		return Unknown
+	}
+	switch {
+	case string(in[:len(Preface)]) == Preface:
+		return TCP
+	case string(in[:len(prefaceName)]) == prefaceName:
+		return UnsupportedVersion
+	}
+	return Unknown
+}

@@ -1,0 +1,82 @@
+package framing
+
+import "testing"
+
+func TestSniff(t *testing.T) {
+	cases := []struct {
+		name string
+		in   string
+		want Protocol
+	}{
+		{"nothing", "", NeedMore},
+		{"first letter of GET", "G", NeedMore},
+		{"P may be POST, PUT or PATCH", "P", NeedMore},
+		{"GET without its space", "GET", NeedMore},
+		{"GET", "GET ", HTTP},
+		{"GET with more", "GET /ws HTTP/1.1\r\n", HTTP},
+		{"POST", "POST ", HTTP},
+		{"HEAD", "HEAD ", HTTP},
+		{"OPTIONS", "OPTIONS ", HTTP},
+		{"PUT", "PUT ", HTTP},
+		{"DELETE", "DELETE ", HTTP},
+		{"PATCH", "PATCH ", HTTP},
+		{"CONNECT", "CONNECT ", HTTP},
+		{"TRACE", "TRACE ", HTTP},
+		{"longer than a method", "GETS", Unknown},
+		{"method in lower case", "get ", Unknown},
+		{"HTTP/2", "PRI * HTTP/2.0\r\n", Unknown},
+		{"first letter of the preface", "R", NeedMore},
+		{"preface without its version", "ROOKERY", NeedMore},
+		{"preface", "ROOKERY\x01", TCP},
+		{"preface and a frame", "ROOKERY\x01\x00", TCP},
+		{"next version", "ROOKERY\x02", UnsupportedVersion},
+		{"version zero", "ROOKERY\x00", UnsupportedVersion},
+		{"nearly the preface", "ROOKIE", Unknown},
+		{"wrong last letter of the preface", "ROOKERX\x01", Unknown},
+		{"TLS", "\x16\x03\x01", Unknown},
+		{"TLS at its first byte", "\x16", Unknown},
+		{"SSH", "SSH-2.0-", Unknown},
+		{"blank line", "\r\n", Unknown},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if got := Sniff([]byte(c.in)); got != c.want {
+				t.Errorf("Sniff(%q) = %d, want %d", c.in, got, c.want)
+			}
+		})
+	}
+}
+
+// A verdict must not change when more bytes come.
+func TestSniffKeepsItsVerdict(t *testing.T) {
+	for _, whole := range []string{
+		"GET /ws HTTP/1.1", "DELETE /x", "PATCHES", "ROOKERY\x01abc", "ROOKERY\x07abc", "ROOKIES", "CONNECTED",
+	} {
+		final := Sniff([]byte(whole))
+		if final == NeedMore {
+			t.Fatalf("Sniff(%q) is undecided", whole)
+		}
+		for cut := range whole {
+			if got := Sniff([]byte(whole[:cut])); got != NeedMore && got != final {
+				t.Errorf("Sniff(%q) = %d, but %d for %q", whole[:cut], got, final, whole)
+			}
+		}
+	}
+}
+
+func FuzzSniff(f *testing.F) {
+	f.Add([]byte("GET / HTTP/1.1"))
+	f.Add([]byte(Preface))
+	f.Add([]byte("ROOK"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		final := Sniff(in)
+		for cut := range min(len(in), 16) {
+			if got := Sniff(in[:cut]); got != NeedMore && got != final {
+				t.Errorf("Sniff(%q) = %d, but %d for %q", in[:cut], got, final, in)
+			}
+		}
+		if len(in) >= 8 && final == NeedMore {
+			t.Errorf("Sniff(%q) is undecided after %d bytes", in, len(in))
+		}
+	})
+}
