@@ -1,0 +1,198 @@
+package gateway
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"rookery/gateway/internal/identity"
+	"rookery/proto"
+)
+
+// tokenClaims is the part of a token that is ours: what the authenticator reads is what
+// SignToken writes.
+type tokenClaims struct {
+	jwt.RegisteredClaims
+	Rooms   patterns `json:"rooms,omitzero"`
+	Publish patterns `json:"publish,omitzero"`
+}
+
+// identity makes the identity of claims whose signature and times are checked.
+func (c *tokenClaims) identity(leeway time.Duration) (identity.Identity, error) {
+	if !proto.ValidName(c.Subject) {
+		return refuse("its sub has to be the user's name, 1 to %d bytes of text without control characters", proto.MaxName)
+	}
+	// A number of seconds that is out of all reason would wrap around as milliseconds.
+	if seconds := c.ExpiresAt.Unix(); seconds <= 0 || seconds > proto.MaxInteger/1000 {
+		return refuse("its exp is not a time in seconds")
+	}
+	// The leeway is in it, since the check at connect grants it: else a peer whose clock is
+	// behind would be let in and thrown out in the same moment.
+	id := identity.Identity{User: c.Subject, Expires: c.ExpiresAt.Add(leeway).UnixMilli()}
+	if c.Rooms == nil && c.Publish == nil {
+		return id, nil
+	}
+	id.Rights = &identity.Rights{Join: []string{"*"}}
+	if c.Rooms != nil {
+		id.Rights.Join = c.Rooms
+	}
+	id.Rights.Publish = id.Rights.Join
+	if c.Publish != nil {
+		id.Rights.Publish = c.Publish
+	}
+	return id, nil
+}
+
+// maxPatterns bounds what one identity costs for as long as its connection lives, and the
+// time of each check of its rights.
+const maxPatterns = 100
+
+// patterns is a list of room patterns that tells an absent claim (nil), which is every
+// room, from an empty one, which is none. A null is refused: it is most likely a list that
+// the issuer lost, and must not open every room.
+type patterns []string
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (p *patterns) UnmarshalJSON(data []byte) error {
+	const wrong = tokenReason("its rooms and publish have to be lists of room patterns")
+	var entries []*string
+	if err := json.Unmarshal(data, &entries); err != nil || entries == nil {
+		return wrong
+	}
+	list := make(patterns, len(entries))
+	for i, entry := range entries {
+		if entry == nil {
+			return wrong
+		}
+		list[i] = *entry
+	}
+	if err := list.check(); err != nil {
+		return tokenReason(err.Error())
+	}
+	*p = list
+	return nil
+}
+
+func (p patterns) check() error {
+	if len(p) > maxPatterns {
+		return fmt.Errorf("it has more than %d room patterns in one list", maxPatterns)
+	}
+	for _, pattern := range p {
+		if err := identity.CheckPattern(pattern); err != nil {
+			return fmt.Errorf("its %w", err)
+		}
+	}
+	return nil
+}
+
+// TokenRequest is what a new token says. The zero value of a field leaves its claim out.
+type TokenRequest struct {
+	User     string        // required: sub
+	Lifetime time.Duration // required: exp, from now
+	Rooms    []string      // patterns of the rooms to enter; nil is every room
+	Publish  []string      // patterns of the rooms to write to; nil is as Rooms
+	Issuer   string
+	Audience string
+}
+
+// A SigningKey signs tokens.
+type SigningKey struct {
+	id     string
+	method jwt.SigningMethod
+	key    any
+}
+
+// SigningKey returns the key of the configured HS256 secret. Public keys sign nothing: for
+// those there is ReadSigningKey.
+func (c Config) SigningKey() (SigningKey, error) {
+	secret, err := c.hs256Secret()
+	if err != nil {
+		return SigningKey{}, fmt.Errorf("secret of HS256 tokens: %w", err)
+	}
+	if secret == nil {
+		return SigningKey{}, errors.New("the configuration has no secret to sign with; set auth.hs256_secret_file, or name a private key")
+	}
+	return SigningKey{"", jwt.SigningMethodHS256, secret}, nil
+}
+
+// ReadSigningKey reads the private key of a PEM file: RSA signs RS256, ECDSA P-256 ES256,
+// Ed25519 EdDSA. Tokens carry id as their kid, if it is not empty.
+func ReadSigningKey(path, id string) (SigningKey, error) {
+	data, err := readPrivate(path)
+	if err != nil {
+		return SigningKey{}, fmt.Errorf("private key: %w", err)
+	}
+	block, err := onlyBlock(path, data)
+	if err != nil {
+		return SigningKey{}, fmt.Errorf("private key: %w", err)
+	}
+	var key any
+	switch block.Type {
+	case "PRIVATE KEY":
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	default:
+		return SigningKey{}, fmt.Errorf("private key: %s holds a %s, not a PRIVATE KEY without a password", path, block.Type)
+	}
+	if err != nil {
+		return SigningKey{}, fmt.Errorf("private key: %s is damaged: %w", path, err)
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return SigningKey{}, fmt.Errorf("private key: %s holds a key of type %T, which signs nothing", path, key)
+	}
+	method, err := methodOf(signer.Public())
+	if err != nil {
+		return SigningKey{}, fmt.Errorf("private key: %s: %w", path, err)
+	}
+	return SigningKey{id, method, key}, nil
+}
+
+// SignToken makes a token that an authenticator with the matching key takes.
+func (k SigningKey) SignToken(r TokenRequest) (string, error) {
+	if !proto.ValidName(r.User) {
+		return "", fmt.Errorf("user %q: a name is 1 to %d bytes of text without control characters", r.User, proto.MaxName)
+	}
+	if r.Lifetime < time.Second {
+		return "", fmt.Errorf("lifetime %v: a token lives a second or more", r.Lifetime)
+	}
+	for _, list := range []patterns{r.Rooms, r.Publish} {
+		if err := list.check(); err != nil {
+			return "", fmt.Errorf("token refused: %w", err)
+		}
+	}
+	now := time.Now()
+	claims := &tokenClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Subject:   r.User,
+			Issuer:    r.Issuer,
+			IssuedAt:  jwt.NewNumericDate(now),
+			ExpiresAt: jwt.NewNumericDate(now.Add(r.Lifetime)),
+		},
+		Rooms:   r.Rooms,
+		Publish: r.Publish,
+	}
+	if r.Audience != "" {
+		claims.Audience = jwt.ClaimStrings{r.Audience}
+	}
+	token := jwt.NewWithClaims(k.method, claims)
+	if k.id != "" {
+		token.Header["kid"] = k.id
+	}
+	signed, err := token.SignedString(k.key)
+	if err != nil {
+		return "", fmt.Errorf("sign token: %w", err)
+	}
+	if len(signed) > maxToken {
+		return "", fmt.Errorf("token of %d bytes: the server takes %d; name fewer rooms", len(signed), maxToken)
+	}
+	return signed, nil
+}

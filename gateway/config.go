@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config is what the gateway is told before it starts. DefaultConfig gives the values
+// that the field comments name, LoadConfig lays a file, the environment and flags over
+// them, Validate says what can't work. After validation nothing changes a Config: it is
+// copied freely and read from any goroutine.
+//
+// The same text, one row for each setting with the name that users write, is
+// docs/configuration.md; a test keeps the two in step.
+type Config struct {
+	// Listen is the public address, host:port: WebSocket, HTTP and raw TCP. Default
+	// ":8080", all addresses. Port 0 takes any free port.
+	Listen string
+	// Admin is the address for metrics, health and pprof. Default "127.0.0.1:9090". Empty
+	// turns it off. It asks for no password: keep it off public addresses.
+	Admin string
+	// Data is the directory of the log. Default "data". One process at a time.
+	Data string
+	// Dev is development mode, default false: whoever connects picks a name and needs no
+	// token, /echo is there, pages of every origin are let in, and the caps and rates of
+	// Limits default to none. Never on an address that strangers reach.
+	Dev bool
+
+	// Loops is the number of event loops. Default 0, one per core. Lower it to leave
+	// cores to other programs.
+	Loops int
+	// Shards is the number of goroutines that order the rooms. Default 0, the larger of 2
+	// and the number of cores.
+	Shards int
+	// Heartbeat is how often a silent connection is asked whether it lives. Default 25 s,
+	// under the 30 s after which the strictest common proxies cut an idle connection.
+	Heartbeat time.Duration
+	// RetryWindow is how long a publisher's retry key is remembered, also across a
+	// restart. Default 10 min. Longer costs memory for each message in the window.
+	RetryWindow time.Duration
+
+	Auth    AuthConfig
+	Limits  LimitsConfig
+	Log     LogConfig
+	Drain   DrainConfig
+	Logging LoggingConfig
+
+	// sources says where LoadConfig found a setting, by name. What is absent has its
+	// default, or was set by the program.
+	sources map[string]string
+}
+
+// AuthConfig says whose tokens are believed. Without development mode at least one key
+// is required.
+type AuthConfig struct {
+	// HS256Secret is the secret that HS256 tokens are signed with, 32 bytes or more.
+	// Default none. Prefer HS256SecretFile: an environment is easily printed.
+	HS256Secret Secret
+	// HS256SecretFile names the file that holds the secret; the line end behind it is not
+	// part of it. Default none.
+	HS256SecretFile string
+	// PublicKeys are PEM files with a public key each (RSA: RS256, ECDSA P-256: ES256,
+	// Ed25519: EdDSA), written path or kid=path. Default none.
+	PublicKeys []string
+	// Issuer is what a token's iss has to be. Default empty, not checked.
+	Issuer string
+	// Audience is what a token's aud has to contain. Default empty, not checked.
+	Audience string
+	// Leeway is how far the clocks of issuer and server may differ. Default 30 s.
+	Leeway time.Duration
+}
+
+// LimitsConfig bounds what peers can make the server do. Where 0 means none, it says so.
+type LimitsConfig struct {
+	// Connections is the most connections at once. Default 0: what the descriptor limit
+	// of the process allows, less a reserve.
+	Connections int
+	// ConnectionsPerIP is the most connections of one address. Default 1000, in
+	// development mode 0; 0 is none. Raise it where many users share an address.
+	ConnectionsPerIP int
+	// ConnectionsPerUser is the most connections of one user. Default 20, in development
+	// mode 0; 0 is none.
+	ConnectionsPerUser int
+	// MessagesPerSecond is how many messages a user may publish, on average. Default 20, in
+	// development mode 0; 0 is none.
+	MessagesPerSecond int
+	// MessageBurst is how many messages a user who was silent may publish at once.
+	// Default 40.
+	MessageBurst int
+	// MessageBytes is the largest frame taken from a client. Default 64 KiB, at most
+	// proto.MaxFrameBytes (1 MiB).
+	MessageBytes int
+	// RoomsPerConnection is the most rooms that one connection may have joined. Default 1000.
+	RoomsPerConnection int
+	// HandshakeTimeout is the time from accept to a connected session. Default 5 s.
+	HandshakeTimeout time.Duration
+	// HeaderBytes is the largest HTTP request head. Default 8 KiB. Raise it if single
+	// sign-on in front puts large cookies into it.
+	HeaderBytes int
+	// FrameTimeout is how long half a frame may wait for its rest. Default 10 s.
+	FrameTimeout time.Duration
+	// OutboundBytes is the most that waits to be sent to one connection. Default 256 KiB.
+	OutboundBytes int
+	// OutboundTotalBytes is the most that waits for all connections together. Default 256
+	// MiB. Leave room for it in the memory limit of the process.
+	OutboundTotalBytes int
+	// StallTimeout is when a consumer that takes nothing at all is closed. Default 60 s.
+	StallTimeout time.Duration
+	// Origins are the origins of pages that may open a WebSocket, scheme://host[:port], or
+	// "*" for all. Default empty: pages of the server's own host; in development mode all.
+	// Requests without an Origin header come from no page and are not checked.
+	Origins []string
+}
+
+// LogConfig is the durable log's.
+type LogConfig struct {
+	// Sync says when an acknowledged message is on disk. Default SyncAlways.
+	Sync SyncMode
+	// SyncInterval is the most that a crash of the machine may lose under SyncInterval.
+	// Default 1 s; the other modes don't read it.
+	SyncInterval time.Duration
+	// SegmentBytes is the size at which a new file is begun. Default 128 MiB. Space is
+	// given back by whole files.
+	SegmentBytes int64
+}
+
+// SyncMode says what an acknowledgement promises.
+type SyncMode string
+
+// What a message that was acknowledged survives. All three survive a crash of the process.
+const (
+	// SyncAlways: synced before it is acknowledged; survives power loss.
+	SyncAlways SyncMode = "always"
+	// SyncInterval: power loss may take what the last LogConfig.SyncInterval acknowledged.
+	SyncInterval SyncMode = "interval"
+	// SyncNever: the kernel decides when it writes, commonly within 30 s.
+	SyncNever SyncMode = "never"
+)
+
+// DrainConfig is how the server leaves.
+type DrainConfig struct {
+	// Window is the time over which clients are told to spread their return. Default 10 s.
+	Window time.Duration
+	// Timeout is when the process ends whatever is unfinished. Default 30 s; keep it under
+	// what the service manager waits before it kills (systemd: 90 s).
+	Timeout time.Duration
+}
+
+// LoggingConfig is the server's own log lines, not the messages.
+type LoggingConfig struct {
+	// Level is the least level that is written. Default info.
+	Level slog.Level
+	// Format is "text" or "json". Default "text".
+	Format string
+}
+
+// DefaultConfig returns the default of every setting, for production: it lacks a key, so
+// it is only valid once Auth has one or Dev is set. LoadConfig with only --dev gives the
+// defaults of development mode.
+func DefaultConfig() Config {
+	return Config{
+		Listen:      ":8080",
+		Admin:       "127.0.0.1:9090",
+		Data:        "data",
+		Heartbeat:   25 * time.Second,
+		RetryWindow: 10 * time.Minute,
+		Auth:        AuthConfig{Leeway: 30 * time.Second},
+		Limits: LimitsConfig{
+			ConnectionsPerIP:   1000,
+			ConnectionsPerUser: 20,
+			MessagesPerSecond:  20,
+			MessageBurst:       40,
+			MessageBytes:       64 << 10,
+			RoomsPerConnection: 1000,
+			HandshakeTimeout:   5 * time.Second,
+			HeaderBytes:        8 << 10,
+			FrameTimeout:       10 * time.Second,
+			OutboundBytes:      256 << 10,
+			OutboundTotalBytes: 256 << 20,
+			StallTimeout:       time.Minute,
+		},
+		Log:     LogConfig{Sync: SyncAlways, SyncInterval: time.Second, SegmentBytes: 128 << 20},
+		Drain:   DrainConfig{Window: 10 * time.Second, Timeout: 30 * time.Second},
+		Logging: LoggingConfig{Level: slog.LevelInfo, Format: "text"},
+	}
+}

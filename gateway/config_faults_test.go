@@ -1,0 +1,216 @@
+package gateway
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestRefusals has each fault alone. Each must give exactly one line, and that line has
+// to name the setting, its source and value where it has them, and the reason.
+func TestRefusals(t *testing.T) {
+	dir := t.TempDir()
+	open := filepath.Join(dir, "open")
+	if err := os.WriteFile(open, []byte(strings.Repeat("s", 40)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o644); err != nil { // whatever the umask
+		t.Fatal(err)
+	}
+	short := writeFile(t, "short", strings.Repeat("s", minSecret-1)+"\n\n")
+	good := writeFile(t, "good", strings.Repeat("s", minSecret))
+	long := strings.Repeat("s", minSecret)
+	empty := writeFile(t, "empty.yaml", "")
+
+	dev := func(args ...string) []string { return append([]string{"--dev"}, args...) }
+	tests := []struct {
+		name    string
+		args    []string
+		environ []string
+		want    []string
+	}{
+		{"no key", nil, nil, []string{"auth.hs256_secret_file", "auth.public_keys", "--dev"}},
+		{"short secret", []string{"--auth.hs256-secret=abc"}, nil, []string{"auth.hs256_secret = a secret (flag --auth.hs256-secret)", "3 bytes", "32"}},
+		{"short secret in a file", []string{"--auth.hs256-secret-file", short}, nil, []string{"auth.hs256_secret_file", "holds 31 bytes"}},
+		{"two secrets", []string{"--auth.hs256-secret-file", good, "--auth.hs256-secret", long}, nil, []string{"together with auth.hs256_secret"}},
+		{"secret for everybody", []string{"--auth.hs256-secret-file", open}, nil, []string{open, "every user", "chmod o-r"}},
+		{"no secret file", []string{"--auth.hs256-secret-file", "/nowhere/x"}, nil, []string{"auth.hs256_secret_file", "/nowhere/x", "no such file"}},
+		{"secret file is a directory", []string{"--auth.hs256-secret-file", dir}, nil, []string{dir}},
+		{"keys are checked in development mode too", dev("--auth.hs256-secret=abc"), nil, []string{"3 bytes"}},
+
+		{"no port", dev("--listen", "127.0.0.1"), nil, []string{`listen = "127.0.0.1" (flag --listen)`, "host:port"}},
+		{"empty listen", dev("--listen="), nil, []string{`listen = ""`, "host:port"}},
+		{"port too high", dev("--listen", ":65536"), nil, []string{"port from 0 to 65535"}},
+		{"port with a sign", dev("--listen", ":+80"), nil, []string{"port from 0 to 65535"}},
+		{"bad address", dev("--listen", "10.0.0.300:80"), nil, []string{"valid IP address"}},
+		{"bad host", dev("--listen", "a b:80"), nil, []string{"valid host"}},
+		{"URL for an address", dev("--listen", "tcp://h:80"), nil, []string{"listen", "host:port"}},
+		{"bad admin", dev("--admin", "9090"), nil, []string{"admin", "empty to turn it off"}},
+		{"same address", dev("--admin", "[::1]:5", "--listen", "[::1]:5"), nil, []string{"admin", "taken by listen"}},
+		{"same port, all addresses", dev("--listen", ":5", "--admin", "127.0.0.1:5"), nil, []string{"admin", "taken by listen"}},
+		{"empty data", dev("--data="), nil, []string{"data", "name a directory"}},
+		{"NUL in data", dev("--data=a\x00b"), nil, []string{"data", "NUL"}},
+
+		{"message over the most", dev("--limits.message-bytes", "2MiB"), nil, []string{`limits.message_bytes = "2MiB"`, "over the most, 1MiB"}},
+		{"message under the least", dev("--limits.message-bytes", "1"), nil, []string{"under the least, 1KiB"}},
+		{"message larger than outbound", dev("--limits.message-bytes", "512KiB"), nil, []string{"limits.outbound_bytes", "never be sent"}},
+		{"outbound larger than all", dev("--limits.outbound-bytes", "512MiB"), nil, []string{"limits.outbound_total_bytes", "raise it"}},
+		{"negative connections", dev("--limits.connections", "-1"), nil, []string{`limits.connections = "-1"`, "under the least, 0"}},
+		{"no burst", dev("--limits.message-burst=0"), nil, []string{"limits.message_burst", "under the least, 1"}},
+		{"too many loops", dev("--loops=257"), nil, []string{"loops", "over the most, 256"}},
+		{"negative time", dev("--limits.stall-timeout=-1s"), nil, []string{"limits.stall_timeout", "under the least"}},
+		{"no number", dev("--loops=many"), nil, []string{`loops = "many"`, "whole number"}},
+		{"no size", dev("--limits.header-bytes=8kb"), nil, []string{"limits.header_bytes", "KiB"}},
+		{"no duration", dev("--heartbeat=25"), nil, []string{"heartbeat", "like 30s"}},
+		{"no boolean", dev("--dev=yes"), nil, []string{`dev = "true,yes"`, "neither true nor false"}},
+		{"bad origin", dev("--limits.origins=chat.example.com"), nil, []string{"limits.origins", "scheme://host"}},
+		{"origin with a path", dev("--limits.origins=https://a.example/"), nil, []string{"limits.origins", "no origin"}},
+		{"origin with a wildcard", dev("--limits.origins=https://*.example"), nil, []string{"limits.origins", "no origin"}},
+		{"origin with the standard port", dev("--limits.origins=https://a.example:443"), nil, []string{"write https://a.example"}},
+		{"origin in upper case", dev("--limits.origins=https://A.example"), nil, []string{`"https://a.example"`}},
+		{"origin twice", dev("--limits.origins=*,*"), nil, []string{"limits.origins", "twice"}},
+		{"empty entry", dev("--limits.origins=*,"), nil, []string{"limits.origins", "entry 2"}},
+		{"sync mode", dev("--log.sync=sometimes"), nil, []string{`log.sync = "sometimes"`, "always, interval, never"}},
+		{"small segment", dev("--log.segment-bytes=1MiB"), nil, []string{"log.segment_bytes", "under the least, 2MiB"}},
+		{"drain", dev("--drain.timeout=5s"), nil, []string{"drain.timeout", "drain.window"}},
+		{"level", dev("--logging.level=loud"), nil, []string{"logging.level", "debug, info, warn, error"}},
+		{"format", dev("--logging.format=xml"), nil, []string{"logging.format", "text, json"}},
+
+		{"unknown flag", dev("--limits.mesage-bytes", "1KiB"), nil, []string{"flag --limits.mesage-bytes", "did you mean --limits.message-bytes?"}},
+		{"flag without its group", dev("--message-bytes=1KiB"), nil, []string{"did you mean --limits.message-bytes?"}},
+		{"flag unlike any", dev("--frobnicate"), nil, []string{"serve --help"}},
+		{"flag without value", dev("--listen"), nil, []string{"flag --listen", "has no value"}},
+		{"argument", dev("lobby"), nil, []string{`argument "lobby"`}},
+		{"config twice", dev("--config", empty, "--config", empty), nil, []string{"--config", "twice"}},
+		{"variable misspelt", dev(), []string{"ROOKERY_LISTN=:1"}, []string{"ROOKERY_LISTN", "did you mean ROOKERY_LISTEN?"}},
+		{"long variable misspelt", dev(), []string{"ROOKERY_LIMIT_MESSAGE_BYTE=1"}, []string{"did you mean ROOKERY_LIMITS_MESSAGE_BYTES?"}},
+		{"wrong variable", dev(), []string{"ROOKERY_LOOPS=x"}, []string{`loops = "x" (environment ROOKERY_LOOPS)`}},
+		{"no file", dev("--config=/nowhere/rookery.yaml"), nil, []string{"/nowhere/rookery.yaml (flag --config)", "no such file"}},
+		{"file from the environment", dev(), []string{"ROOKERY_CONFIG=/nowhere/r.yaml"}, []string{"(environment ROOKERY_CONFIG)"}},
+		{"file is a directory", dev("--config", dir), nil, []string{"not a regular file"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := LoadConfig(test.args, test.environ)
+			checkOneFault(t, err, test.want)
+		})
+	}
+}
+
+func TestFileRefusals(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"unknown key", "dev: true\nlimits:\n  message_byte: 1KiB\n", []string{"limits.message_byte (", "r.yaml:3)", "did you mean limits.message_bytes?"}},
+		{"key without its group", "dev: true\nmessage_bytes: 1KiB\n", []string{"r.yaml:2)", "did you mean limits.message_bytes?"}},
+		{"unknown group", "dev: true\nlimit:\n  message_bytes: 1KiB\n", []string{"limit (", "r.yaml:2)"}},
+		{"wrong value", "dev: true\n\nheartbeat: 25\n", []string{`heartbeat = "25" (`, "r.yaml:3)", "like 30s"}},
+		{"twice", "dev: true\ndev: true\n", []string{"r.yaml", "line 2", "already defined"}},
+		{"nested and dotted", "dev: true\nlog.sync: never\nlog:\n  sync: always\n", []string{"log.sync (", "r.yaml:4)", "already set at", "r.yaml:2"}},
+		{"no value", "dev: true\nadmin:\n", []string{"admin (", `write "" for an empty one`}},
+		{"list for one value", "dev: true\nlisten: [a, b]\n", []string{"listen", "takes one value"}},
+		{"mapping for one value", "dev: true\nlisten: {a: b}\n", []string{"listen", "one value or a list"}},
+		{"value for a group", "dev: true\nlimits: 5\n", []string{"limits", "has to be a mapping"}},
+		{"nothing in a list", "dev: true\nlimits.origins: [a,]\nauth.public_keys:\n-\n", []string{"auth.public_keys", "has no value"}},
+		{"list", "- dev\n", []string{"has to be a mapping"}},
+		{"alias", "dev: true\nloops: &n 2\n", []string{"loops", "anchor"}},
+		{"two documents", "dev: true\n---\nloops: 1\n", []string{"several documents"}},
+		{"no YAML", "dev: true\nlimits.origins: [a\n", []string{"r.yaml", "line 2 is not YAML"}},
+		{"tab", "dev: true\nlimits:\n\tloops: 1\n", []string{"line 3 is not YAML"}},
+		{"boolean of another version", "dev: yes\n", []string{`dev = "yes"`, "neither true nor false"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			args := []string{"--config", writeFile(t, "r.yaml", test.text)}
+			if !strings.Contains(test.text, "dev: true") {
+				args = append(args, "--dev")
+			}
+			if test.name == "nothing in a list" {
+				args = append(args, "--limits.origins=")
+			}
+			_, err := LoadConfig(args, nil)
+			checkOneFault(t, err, test.want)
+		})
+	}
+}
+
+func checkOneFault(t *testing.T, err error, want []string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("not refused; want a fault with %q", want)
+	}
+	if lines := strings.Count(err.Error(), "\n") + 1; lines != 1 {
+		t.Errorf("%d faults, want 1:\n%v", lines, err)
+	}
+	for _, part := range want {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is not in: %v", part, err)
+		}
+	}
+}
+
+func TestSecretInAFileForEverybody(t *testing.T) {
+	path := writeFile(t, "r.yaml", "auth:\n  hs256_secret: "+strings.Repeat("s", minSecret)+"\n")
+	mustLoad(t, []string{"--config", path}, nil)
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := LoadConfig([]string{"--config", path}, nil)
+	checkOneFault(t, err, []string{"auth.hs256_secret = a secret", "r.yaml:2", "every user"})
+}
+
+func TestAllFaultsAtOnce(t *testing.T) {
+	path := writeFile(t, "r.yaml", "listen: nowhere\nlimits:\n  message_byte: 1\n  message_bytes: 5MiB\nheartbeat: soon\n")
+	_, err := LoadConfig(
+		[]string{"--config", path, "--loops=-1", "--no-such", "--auth.public-keys=/nowhere.pem", "rest"},
+		[]string{"ROOKERY_SHARDS=x", "ROOKERY_LOG_SYNC=perhaps", "ROOKERY_ADMIM=:1"})
+	if err == nil {
+		t.Fatal("not refused")
+	}
+	wants := []string{
+		"listen = ", "limits.message_byte (", "limits.message_bytes = ", "heartbeat = ", "loops = ", "flag --no-such",
+		"auth.public_keys = ", `argument "rest"`, "shards = ", "log.sync = ", "ROOKERY_ADMIM",
+	}
+	for _, want := range wants {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not among the faults:\n%v", want, err)
+		}
+	}
+	if got := strings.Count(err.Error(), "\n") + 1; got != len(wants) {
+		t.Errorf("%d faults, want %d:\n%v", got, len(wants), err)
+	}
+}
+
+// TestProgramsAreCheckedLikeFiles fills a Config in by hand, in the way of a test server.
+func TestProgramsAreCheckedLikeFiles(t *testing.T) {
+	c := DefaultConfig()
+	c.Dev = true
+	c.Limits.MessageBytes = 5 << 20
+	c.Log.Sync = "perhaps"
+	err := c.Validate()
+	if err == nil {
+		t.Fatal("not refused")
+	}
+	for _, want := range []string{`limits.message_bytes = "5MiB" (set by the program)`, `log.sync = "perhaps" (set by the program)`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in: %v", want, err)
+		}
+	}
+}
+
+func FuzzConfigFile(f *testing.F) {
+	f.Add("dev: true\nlimits:\n  origins: [\"*\"]\n")
+	f.Add("a: &a [*a]\n")
+	f.Add("? {a: b}\n: c\n")
+	f.Add("limits: {message_bytes: 1KiB, : }\n<<: *x\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		path := filepath.Join(t.TempDir(), "r.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var faults faultList
+		readFile(given{texts: []string{path}, from: "test"}, settings(), &faults)
+	})
+}

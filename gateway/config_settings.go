@@ -1,0 +1,175 @@
+package gateway
+
+import (
+	"math"
+	"strings"
+	"time"
+
+	"rookery/proto"
+)
+
+// A setting ties one field of Config to the names that users write. All names follow from
+// the dotted one:
+//
+//	file         limits.message_bytes, nested or with the dots
+//	environment  ROOKERY_LIMITS_MESSAGE_BYTES: upper case, dots become underscores
+//	flag         --limits.message-bytes: underscores become hyphens
+type setting struct {
+	name string
+	// usage is a line for --help: what it is, what 0 or empty means.
+	usage string
+	// development is the default in development mode, where it differs.
+	development string
+	// secret settings are never printed.
+	secret bool
+	// value views the setting's field of a Config.
+	value func(*Config) value
+}
+
+func (s setting) environment() string {
+	return "ROOKERY_" + strings.ToUpper(strings.ReplaceAll(s.name, ".", "_"))
+}
+
+func (s setting) flag() string {
+	return "--" + strings.ReplaceAll(s.name, "_", "-")
+}
+
+// Bounds that only exist to catch a slip of the hand: no one means a heartbeat of a year.
+const (
+	longest = 24 * time.Hour
+	many    = math.MaxInt32
+)
+
+// settings is the one list of all settings, in the order in which they are printed.
+// A function, since nothing may change it.
+func settings() []setting {
+	return []setting{
+		{name: "listen", usage: "public address, host:port: WebSocket, HTTP and raw TCP",
+			value: func(c *Config) value { return stringValue{&c.Listen} }},
+		{name: "admin", usage: "address of metrics, health and pprof, without a password; empty turns it off",
+			value: func(c *Config) value { return stringValue{&c.Admin} }},
+		{name: "data", usage: "directory of the log",
+			value: func(c *Config) value { return stringValue{&c.Data} }},
+		{name: "dev", usage: "development mode: anyone connects under any name, no caps, /echo",
+			value: func(c *Config) value { return boolValue{&c.Dev} }},
+		{name: "loops", usage: "event loops; 0 is one per core",
+			// gnet takes no more than 256 loops and uses fewer without a word.
+			value: func(c *Config) value { return intValue{&c.Loops, 0, 256} }},
+		{name: "shards", usage: "goroutines that order the rooms; 0 is the larger of 2 and the cores",
+			value: func(c *Config) value { return intValue{&c.Shards, 0, 1024} }},
+		{name: "heartbeat", usage: "how often a silent connection is asked whether it lives",
+			value: func(c *Config) value { return durationValue{&c.Heartbeat, 100 * time.Millisecond, longest} }},
+		{name: "retry_window", usage: "how long a publisher's retry key is remembered",
+			value: func(c *Config) value { return durationValue{&c.RetryWindow, time.Second, 7 * longest} }},
+
+		{name: "auth.hs256_secret", usage: "secret of HS256 tokens, 32 bytes or more", secret: true,
+			value: func(c *Config) value { return secretValue{&c.Auth.HS256Secret} }},
+		{name: "auth.hs256_secret_file", usage: "file that holds the secret of HS256 tokens",
+			value: func(c *Config) value { return stringValue{&c.Auth.HS256SecretFile} }},
+		{name: "auth.public_keys", usage: "PEM files with the public keys of tokens, path or kid=path",
+			value: func(c *Config) value { return listValue{&c.Auth.PublicKeys} }},
+		{name: "auth.issuer", usage: "what a token's iss has to be; empty is not checked",
+			value: func(c *Config) value { return stringValue{&c.Auth.Issuer} }},
+		{name: "auth.audience", usage: "what a token's aud has to contain; empty is not checked",
+			value: func(c *Config) value { return stringValue{&c.Auth.Audience} }},
+		{name: "auth.leeway", usage: "how far the clocks of issuer and server may differ",
+			value: func(c *Config) value { return durationValue{&c.Auth.Leeway, 0, 10 * time.Minute} }},
+
+		{name: "limits.connections", usage: "most connections; 0 is what the descriptor limit allows",
+			value: func(c *Config) value { return intValue{&c.Limits.Connections, 0, many} }},
+		{name: "limits.connections_per_ip", usage: "most connections of one address; 0 is none", development: "0",
+			value: func(c *Config) value { return intValue{&c.Limits.ConnectionsPerIP, 0, many} }},
+		{name: "limits.connections_per_user", usage: "most connections of one user; 0 is none", development: "0",
+			value: func(c *Config) value { return intValue{&c.Limits.ConnectionsPerUser, 0, many} }},
+		{name: "limits.messages_per_second", usage: "messages a user may publish, on average; 0 is none", development: "0",
+			value: func(c *Config) value { return intValue{&c.Limits.MessagesPerSecond, 0, many} }},
+		{name: "limits.message_burst", usage: "messages a user who was silent may publish at once",
+			value: func(c *Config) value { return intValue{&c.Limits.MessageBurst, 1, many} }},
+		{name: "limits.message_bytes", usage: "largest frame taken from a client",
+			value: func(c *Config) value { return sizeValue[int]{&c.Limits.MessageBytes, 1 << 10, proto.MaxFrameBytes} }},
+		{name: "limits.rooms_per_connection", usage: "most rooms that one connection may have joined",
+			value: func(c *Config) value { return intValue{&c.Limits.RoomsPerConnection, 1, many} }},
+		{name: "limits.handshake_timeout", usage: "time from accept to a connected session",
+			value: func(c *Config) value {
+				return durationValue{&c.Limits.HandshakeTimeout, 10 * time.Millisecond, longest}
+			}},
+		{name: "limits.header_bytes", usage: "largest HTTP request head",
+			value: func(c *Config) value { return sizeValue[int]{&c.Limits.HeaderBytes, 512, 1 << 20} }},
+		{name: "limits.frame_timeout", usage: "how long half a frame may wait for its rest",
+			value: func(c *Config) value { return durationValue{&c.Limits.FrameTimeout, 10 * time.Millisecond, longest} }},
+		{name: "limits.outbound_bytes", usage: "most that waits to be sent to one connection",
+			value: func(c *Config) value { return sizeValue[int]{&c.Limits.OutboundBytes, 4 << 10, 1 << 30} }},
+		{name: "limits.outbound_total_bytes", usage: "most that waits for all connections together",
+			value: func(c *Config) value { return sizeValue[int]{&c.Limits.OutboundTotalBytes, 64 << 10, math.MaxInt} }},
+		{name: "limits.stall_timeout", usage: "when a consumer that takes nothing at all is closed",
+			value: func(c *Config) value { return durationValue{&c.Limits.StallTimeout, 10 * time.Millisecond, longest} }},
+		{name: "limits.origins", usage: "origins of pages that are let in, * for all; empty is the server's own host, in development mode all",
+			value: func(c *Config) value { return listValue{&c.Limits.Origins} }},
+
+		{name: "log.sync", usage: "when an acknowledged message is on disk: always, interval or never",
+			value: func(c *Config) value {
+				return choiceValue[SyncMode]{&c.Log.Sync, []SyncMode{SyncAlways, SyncInterval, SyncNever}}
+			}},
+		{name: "log.sync_interval", usage: "time between syncs, with log.sync interval",
+			value: func(c *Config) value { return durationValue{&c.Log.SyncInterval, time.Millisecond, time.Hour} }},
+		{name: "log.segment_bytes", usage: "size at which a new file of the log is begun",
+			// The least holds the largest message with its header, so that a record never
+			// needs more than one segment.
+			value: func(c *Config) value { return sizeValue[int64]{&c.Log.SegmentBytes, 2 << 20, 16 << 30} }},
+
+		{name: "drain.window", usage: "time over which clients are told to spread their return",
+			value: func(c *Config) value { return durationValue{&c.Drain.Window, 0, longest} }},
+		{name: "drain.timeout", usage: "when the process ends whatever is unfinished",
+			value: func(c *Config) value { return durationValue{&c.Drain.Timeout, 10 * time.Millisecond, longest} }},
+
+		{name: "logging.level", usage: "least level that is written: debug, info, warn or error",
+			value: func(c *Config) value { return levelValue{&c.Logging.Level} }},
+		{name: "logging.format", usage: "text or json",
+			value: func(c *Config) value { return choiceValue[string]{&c.Logging.Format, []string{"text", "json"}} }},
+	}
+}
+
+// nearest returns the name of names that typed was most likely meant to be, "" if none is
+// near: the same last word in another group, or a few letters off.
+func nearest(typed string, names []string) string {
+	lastWord := func(s string) string {
+		s = strings.TrimPrefix(s, "--")
+		return s[strings.LastIndexByte(s, '.')+1:]
+	}
+	best, bestDistance := "", 1+min(3, len(typed)/3)
+	for _, name := range names {
+		if distance := editDistance(typed, name); distance < bestDistance {
+			best, bestDistance = name, distance
+		}
+	}
+	if best != "" {
+		return best
+	}
+	for _, name := range names {
+		if lastWord(typed) == lastWord(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// editDistance counts the letters to insert, delete or replace to get from a to b.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := diagonal
+			if a[i] != b[j] {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,195 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Validate says everything that keeps the configuration from working, or nil. It reads
+// the key files, so it fails for what the server would fail for.
+func (c Config) Validate() error {
+	var faults faultList
+	c.validate(&faults)
+	return faults.join()
+}
+
+// faultList gathers faults, at most one for each setting: the second is mostly an echo of
+// the first.
+type faultList struct {
+	errs  []error
+	names map[string]bool // settings with a fault
+	// unread is set when the file could not be read: what seems to be missing may be in it.
+	unread bool
+}
+
+func (f *faultList) add(s setting, from, text, reason string) {
+	if f.names == nil {
+		f.names = map[string]bool{}
+	}
+	if f.names[s.name] {
+		return
+	}
+	f.names[s.name] = true
+	shown := strconv.Quote(text)
+	if s.secret {
+		shown = "a secret"
+	}
+	if from == "" {
+		from = "default"
+	}
+	f.errs = append(f.errs, fmt.Errorf("%s = %s (%s): %s", s.name, shown, from, reason))
+}
+
+// addText adds a fault that belongs to no setting.
+func (f *faultList) addText(text string) { f.errs = append(f.errs, errors.New(text)) }
+
+// sound reports whether none of the settings has a fault, so that a rule between them
+// makes sense.
+func (f *faultList) sound(names ...string) bool {
+	for _, name := range names {
+		if f.names[name] {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *faultList) join() error { return errors.Join(f.errs...) }
+
+func (c Config) validate(faults *faultList) {
+	known := settings()
+	for _, s := range known {
+		if v := s.value(&c); faults.sound(s.name) {
+			if reason := v.fault(); reason != "" {
+				faults.add(s, c.source(s), v.String(), reason)
+			}
+		}
+	}
+	// refuse blames the first of the settings that a rule ties together.
+	refuse := func(broken bool, reason string, names ...string) {
+		if !broken || !faults.sound(names...) {
+			return
+		}
+		for _, s := range known {
+			if s.name == names[0] {
+				faults.add(s, c.source(s), s.value(&c).String(), reason)
+			}
+		}
+	}
+
+	listenFault, adminFault := addressFault(c.Listen), ""
+	if c.Admin != "" {
+		adminFault = addressFault(c.Admin)
+	}
+	refuse(listenFault != "", listenFault, "listen")
+	refuse(adminFault != "", adminFault+", or empty to turn it off", "admin")
+	refuse(c.Admin != "" && overlap(c.Listen, c.Admin),
+		fmt.Sprintf("is also taken by listen, %q; metrics and health need an address of their own", c.Listen), "admin", "listen")
+	refuse(c.Data == "", "is empty; name a directory for the log", "data")
+
+	l := c.Limits
+	refuse(l.OutboundBytes < l.MessageBytes,
+		fmt.Sprintf("is under limits.message_bytes, %s, so that the largest message could never be sent; raise it", formatSize(int64(l.MessageBytes))),
+		"limits.outbound_bytes", "limits.message_bytes")
+	refuse(l.OutboundTotalBytes < l.OutboundBytes,
+		fmt.Sprintf("is under what one connection may take, limits.outbound_bytes, %s; raise it", formatSize(int64(l.OutboundBytes))),
+		"limits.outbound_total_bytes", "limits.outbound_bytes")
+	for _, origin := range l.Origins {
+		reason := originFault(origin)
+		refuse(reason != "", reason, "limits.origins")
+	}
+	refuse(c.Drain.Timeout < c.Drain.Window,
+		fmt.Sprintf("ends before drain.window, %v, is over; make it longer", c.Drain.Window), "drain.timeout", "drain.window")
+
+	c.validateKeys(faults)
+}
+
+// source says where a setting's value came from, for faults and for Print.
+func (c Config) source(s setting) string {
+	if from := c.sources[s.name]; from != "" {
+		return from
+	}
+	standard := DefaultConfig()
+	if s.value(&c).String() == s.value(&standard).String() {
+		return "default"
+	}
+	return "set by the program"
+}
+
+// addressFault says why an address can't be listened on, "" if it may. It resolves no
+// name: whether the machine has the address shows when it is bound.
+func addressFault(address string) string {
+	const want = "; write host:port like 127.0.0.1:8080, or :8080 for all addresses"
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "is no address" + want
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return "has no port from 0 to 65535" + want
+	}
+	if _, err := netip.ParseAddr(host); err == nil || host == "" {
+		return ""
+	}
+	if strings.Trim(host, "0123456789.") == "" {
+		return "has no valid IP address" + want
+	}
+	for _, c := range []byte(host) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && c != '-' && c != '.' {
+			return "has no valid host" + want
+		}
+	}
+	return ""
+}
+
+// overlap reports whether two valid addresses can't be bound at the same time. Port 0
+// never collides.
+func overlap(a, b string) bool {
+	hostA, portA, _ := net.SplitHostPort(a)
+	hostB, portB, _ := net.SplitHostPort(b)
+	return portA == portB && portA != "0" && (hostA == hostB || wildcard(hostA) || wildcard(hostB))
+}
+
+func wildcard(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "" || err == nil && address.IsUnspecified()
+}
+
+// originFault says why an entry can't equal the Origin header that browsers send:
+// RFC 6454 section 6.2, scheme "://" host [ ":" port ], in lower case and without a path.
+func originFault(origin string) string {
+	if origin == "*" {
+		return ""
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
+		strings.Contains(u.Host, "*") || origin != u.Scheme+"://"+u.Host {
+		return fmt.Sprintf("has %q, which is no origin; write scheme://host[:port] like https://chat.example.com, or *", origin)
+	}
+	if standard := map[string]string{"http": "80", "https": "443"}; u.Port() == standard[u.Scheme] {
+		return fmt.Sprintf("has %q, but browsers leave the standard port out; write %s://%s", origin, u.Scheme, u.Hostname())
+	}
+	if strings.ToLower(origin) != origin {
+		return fmt.Sprintf("has %q, but browsers send lower case; write %q", origin, strings.ToLower(origin))
+	}
+	return ""
+}
+
+// checkSecretFile refuses a file with a secret that every user of the machine can read.
+func checkSecretFile(path, name, from string, faults *faultList) {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o004 == 0 {
+		return
+	}
+	faults.add(setting{name: name, secret: true}, from, "", openToAll(path))
+}
+
+func openToAll(path string) string {
+	return fmt.Sprintf("file %s can be read by every user of the machine, and whoever reads it can sign tokens; chmod o-r it", path)
+}

@@ -1,0 +1,80 @@
+// Package identity is who a connection speaks for and what they may do: the outcome of
+// authentication, in the form that the event loop keeps for as long as the connection
+// lives. It holds no state and knows nothing of tokens; package gateway makes an Identity,
+// the loop asks it.
+//
+// # Room patterns
+//
+// Rights are lists of patterns. A pattern is the name of a room, or a beginning of names
+// followed by one "*": "team-*" is every room whose name begins with "team-", and "*" is
+// every room. There are no other wildcards, so that a check is a comparison of prefixes.
+package identity
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"rookery/proto"
+)
+
+// The reasons for which nobody is let in. The errors that wrap them end with what to do,
+// in a sentence made for the person at the other end: no key, path or stack is in it.
+var (
+	// ErrTokenRequired: no token, and the server is not in development mode.
+	ErrTokenRequired = errors.New("a token is required")
+	// ErrTokenInvalid: not a token, or not one of ours, or not for this server.
+	ErrTokenInvalid = errors.New("the token is not valid")
+	// ErrTokenExpired: it was good; a new one will do.
+	ErrTokenExpired = errors.New("the token has expired")
+	// ErrNameRequired: development mode, and neither token nor name.
+	ErrNameRequired = errors.New("a name is required")
+	// ErrNameInvalid: development mode, and a name that no user can have.
+	ErrNameInvalid = errors.New("the name is not valid")
+)
+
+// Identity is a user and their rights. It is immutable and may be copied. A million of
+// them may live, so that what most users don't have costs one nil pointer.
+type Identity struct {
+	User    string
+	Expires int64   // Unix milliseconds from which it no longer holds; 0 is never
+	Rights  *Rights // nil is every room
+}
+
+// Rights are the patterns of the rooms a user may enter and write to. An empty list is no
+// room at all.
+type Rights struct {
+	Join    []string
+	Publish []string
+}
+
+// CanJoin reports whether the user may enter a room and read it.
+func (i Identity) CanJoin(room string) bool {
+	return i.Rights == nil || matches(i.Rights.Join, room)
+}
+
+// CanPublish reports whether the user may write to a room.
+func (i Identity) CanPublish(room string) bool {
+	return i.Rights == nil || matches(i.Rights.Publish, room)
+}
+
+func matches(patterns []string, room string) bool {
+	for _, pattern := range patterns {
+		if prefix, open := strings.CutSuffix(pattern, "*"); open && strings.HasPrefix(room, prefix) || pattern == room {
+			return true
+		}
+	}
+	return false
+}
+
+// CheckPattern says why a pattern can match no room, or nil.
+func CheckPattern(pattern string) error {
+	prefix := strings.TrimSuffix(pattern, "*")
+	if strings.Contains(prefix, "*") {
+		return fmt.Errorf("room pattern %q has a * that is not its last character", pattern)
+	}
+	if pattern != "*" && !proto.ValidName(prefix) {
+		return fmt.Errorf("room pattern %q is not 1 to %d bytes of text", pattern, proto.MaxName)
+	}
+	return nil
+}
