@@ -1,0 +1,56 @@
+package handoff
+
+// CommandKind says what a loop wants of a room.
+type CommandKind uint8
+
+// Each but Gone is answered with exactly one event.
+const (
+	Join    CommandKind = iota + 1 // Joined
+	Leave                          // Left
+	Gone                           // the connection is closed or never took its Joined
+	Publish                        // Published or Refused
+)
+
+// Command is one request from a loop to the shard of a room. Its strings and bytes are
+// its own copies.
+type Command struct {
+	Kind CommandKind
+	From Handle
+	ID   uint64 // of the request
+	Room string
+
+	// Join: the position to continue after, if HasAfter. An empty Epoch is the current one.
+	HasAfter bool
+	After    uint64
+	Epoch    string
+
+	// Publish.
+	User    string
+	Key     string
+	Content []byte // as proto.AppendContent makes it
+}
+
+// Size is about what the command holds of memory.
+func (c *Command) Size() int { return 160 + len(c.Room) + len(c.Key) + len(c.Content) }
+
+// ReadKind says what is read from the log for a connection.
+type ReadKind uint8
+
+const (
+	// Replay: the messages of a subscription that is behind, ascending, answered by Page.
+	Replay ReadKind = iota + 1
+	// HistoryBefore and HistoryAfter: a page that the client asked for, answered by Answer.
+	HistoryBefore
+	HistoryAfter
+)
+
+// Read asks the log readers for messages of one room.
+type Read struct {
+	Kind     ReadKind
+	To       Handle
+	ID       uint64 // of the request, for history
+	Room     string
+	Position uint64 // exclusive; for HistoryBefore 0 is the newest end
+	Limit    int    // messages, for history
+	JSON     bool   // the connection's codec
+}

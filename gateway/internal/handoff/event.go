@@ -1,0 +1,54 @@
+package handoff
+
+import "rookery/proto"
+
+// EventKind says what a loop is told.
+type EventKind uint8
+
+const (
+	// Joined answers Join. Every delivery of the room after it in the mailbox has a higher
+	// sequence number than Seq.
+	Joined EventKind = iota + 1
+	// Left answers Leave; no delivery for the connection's sake follows.
+	Left
+	// Published answers Publish: the message is committed.
+	Published
+	// Refused answers any request that failed.
+	Refused
+	// Delivery is a committed message for all members of Room on this loop.
+	Delivery
+	// Page answers a Replay read.
+	Page
+	// Answer carries a finished reply.
+	Answer
+	// Tick: a tenth of a second has passed.
+	Tick
+	// Drain: tell every client to leave and come back later.
+	Drain
+	// Shut: close every connection now, with a closing handshake.
+	Shut
+)
+
+// Event is what a loop is told. Which fields are set depends on Kind.
+type Event struct {
+	Kind EventKind
+	To   Handle
+	ID   uint64
+	Room string
+
+	Seq uint64 // Joined: head; Published: the message's; Page: position after the page
+	At  int64  // Published
+
+	// Joined: the position that the subscription continues after, and whether it does.
+	HasAfter  bool
+	Recovered bool
+	After     uint64
+
+	Message *proto.Encoded // Delivery
+	Frames  []byte         // Page, Answer: frames as they stand in a stream of the codec
+
+	Code proto.ErrorCode // Refused; Page and Answer when the log could not be read
+	Text string          // the sentence for Code
+
+	Size int // bytes to Release when worked off
+}

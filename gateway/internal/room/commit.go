@@ -1,0 +1,71 @@
+package room
+
+import (
+	"rookery/gateway/internal/handoff"
+	"rookery/proto"
+)
+
+// commit lands the n oldest flights: the log has committed them, or failed for good.
+func (s *shard) commit(n int, err error) {
+	for range n {
+		f := s.flights.pop()
+		if err != nil {
+			s.fail(f)
+			continue
+		}
+		s.land(f)
+	}
+}
+
+// land makes a committed message visible. The reply goes first, so that it and the
+// publisher's own copy of the message leave the loop in one write.
+func (s *shard) land(f *flight) {
+	r := f.room
+	if f.header.Seq != r.head+1 {
+		panic("BUG: the log completed the messages of room " + r.name + " out of order")
+	}
+	r.head = f.header.Seq
+	s.published.Add(1)
+	done := outcome{f.header.Seq, f.header.At}
+	if f.key != (keyHash{}) {
+		s.keys.add(f.key, done)
+	}
+	s.acknowledge(f.sender, r.name, done)
+	for _, again := range f.retries {
+		s.acknowledge(again, r.name, done)
+	}
+	s.deliver(r, f)
+	s.forgetIdle(r)
+}
+
+func (s *shard) deliver(r *room, f *flight) {
+	var message *proto.Encoded
+	for loop, members := range r.members {
+		if members == 0 {
+			continue
+		}
+		if message == nil {
+			message = proto.Encode(f.header, f.content)
+		}
+		size := message.Size()
+		// Always taken: what the log has committed is never withheld. The bound is that
+		// publish refuses while a loop's mailbox is full.
+		s.cfg.Loops[loop].PutAlways(handoff.Event{
+			Kind: handoff.Delivery, Room: r.name, Seq: f.header.Seq, Message: message, Size: size,
+		}, size)
+	}
+}
+
+// fail answers a publish that the log could not commit. Whether its bytes are on the disk
+// is not known, so it is not acknowledged; the log takes nothing more until it is opened
+// again, and then says itself where each room's head is.
+func (s *shard) fail(f *flight) {
+	s.refusedLog.Add(1)
+	f.room.next = f.room.head
+	const text = "The log can't be written; the message may not have been stored. Send it again later with the same key."
+	s.refuse(f.sender, proto.ErrLogUnavailable, text)
+	for _, again := range f.retries {
+		s.refuse(again, proto.ErrLogUnavailable, text)
+	}
+	s.forgetIdle(f.room)
+}

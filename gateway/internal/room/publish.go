@@ -1,0 +1,139 @@
+package room
+
+import (
+	"errors"
+
+	"rookery/gateway/internal/handoff"
+	"rookery/proto"
+	"rookery/storage"
+)
+
+// flight is a publish that waits for its commit.
+type flight struct {
+	room    *room
+	header  proto.Header
+	content []byte
+	key     keyHash // zero: published without a retry key
+	// Who gets the reply: the first sender, then retries that came while it was in flight.
+	sender  sender
+	retries []sender
+}
+
+type sender struct {
+	handle handoff.Handle
+	id     uint64
+}
+
+// publish gives the message its place and queues it for the log.
+func (s *shard) publish(c *handoff.Command) {
+	from := sender{c.From, c.ID}
+	var key keyHash
+	if c.Key != "" {
+		key = s.keys.hash(c.Room, c.User, c.Key)
+		if done, ok := s.keys.find(key); ok {
+			s.duplicates.Add(1)
+			s.acknowledge(from, c.Room, done)
+			return
+		}
+		if f := s.flights.find(key); f != nil {
+			s.duplicates.Add(1)
+			f.retries = append(f.retries, from)
+			return
+		}
+	}
+	if s.loopsBehind() {
+		s.refusedLoad.Add(1)
+		s.refuse(from, proto.ErrOverloaded, "The server is busy delivering; send again later.")
+		return
+	}
+
+	r := s.room(c.Room)
+	// A room's times never run backwards, whatever the clock does.
+	at := max(s.cfg.Now().UnixMilli(), r.lastAt)
+	err := s.producer.Append(storage.Record{
+		Room: r.name, Seq: r.next + 1, At: at, From: c.User, Key: c.Key, Body: c.Content,
+	})
+	if err != nil {
+		s.forgetIdle(r)
+		s.refuseAppend(from, err)
+		return
+	}
+	r.next++
+	r.lastAt = at
+	s.flights.push(&flight{
+		room:   r,
+		header: proto.Header{Room: r.name, Seq: r.next, At: at, From: c.User}, content: c.Content,
+		key: key, sender: from,
+	})
+}
+
+// loopsBehind reports that a loop has more deliveries waiting than its mailbox should
+// hold. Nothing committed is ever withheld from a loop, so this is where a burst
+// that the loops can't write out is pushed back.
+func (s *shard) loopsBehind() bool {
+	for _, l := range s.cfg.Loops {
+		if l.Full() {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *shard) refuseAppend(to sender, err error) {
+	switch {
+	case errors.Is(err, storage.ErrFull):
+		s.refusedLoad.Add(1)
+		s.refuse(to, proto.ErrOverloaded, "The log's queue is full; send again later.")
+	case errors.Is(err, storage.ErrClosed):
+		s.refusedLoad.Add(1)
+		s.refuse(to, proto.ErrDraining, "The server is shutting down; send again elsewhere or later.")
+	default:
+		s.refusedLog.Add(1)
+		s.refuse(to, proto.ErrLogUnavailable, "The log can't be written; the message was not stored. Send again later.")
+	}
+}
+
+func (s *shard) acknowledge(to sender, room string, o outcome) {
+	s.tell(handoff.Event{
+		Kind: handoff.Published, To: to.handle, ID: to.id, Room: room, Seq: o.seq, At: o.at,
+	}, replySize)
+}
+
+func (s *shard) refuse(to sender, code proto.ErrorCode, text string) {
+	s.tell(handoff.Event{Kind: handoff.Refused, To: to.handle, ID: to.id, Code: code, Text: text}, replySize)
+}
+
+// flightQueue holds the flights in the order of their appends, which is the order in which
+// the log completes them.
+type flightQueue struct {
+	queue []*flight
+	first int
+	keyed map[keyHash]*flight
+}
+
+func (q *flightQueue) empty() bool { return q.first == len(q.queue) }
+
+func (q *flightQueue) push(f *flight) {
+	q.queue = append(q.queue, f)
+	if f.key != (keyHash{}) {
+		if q.keyed == nil {
+			q.keyed = make(map[keyHash]*flight)
+		}
+		q.keyed[f.key] = f
+	}
+}
+
+func (q *flightQueue) find(key keyHash) *flight { return q.keyed[key] }
+
+func (q *flightQueue) pop() *flight {
+	f := q.queue[q.first]
+	q.queue[q.first] = nil
+	q.first++
+	if q.first == len(q.queue) {
+		q.queue, q.first = q.queue[:0], 0
+	}
+	if f.key != (keyHash{}) {
+		delete(q.keyed, f.key)
+	}
+	return f
+}

@@ -1,0 +1,166 @@
+package room
+
+import (
+	"hash/maphash"
+	"strconv"
+	"sync"
+	"time"
+
+	"rookery/gateway/internal/handoff"
+	"rookery/storage"
+)
+
+// Log is what the rooms need of storage. commitlog.Log provides it.
+type Log interface {
+	// Epoch names the history that sequence numbers belong to.
+	Epoch() uint64
+	// Head is the last committed sequence number of a room, 0 if it has none.
+	Head(room string) uint64
+	// Open makes a producer. committed is called with the number of oldest appended
+	// records that were committed (err nil) or failed. It must not block.
+	Open(committed func(n int, err error)) Producer
+	// ReadAfter and ReadBefore pass committed records, ascending and descending. A record
+	// is valid during fn only.
+	ReadAfter(room string, after uint64, limit storage.PageLimit, fn func(storage.Record) bool) error
+	ReadBefore(room string, before uint64, limit storage.PageLimit, fn func(storage.Record) bool) error
+	// Recent passes the newest records since a time, at most max, in the log's order.
+	Recent(since time.Time, max int, fn func(storage.Record) bool) error
+}
+
+// Producer appends records in order, for one goroutine.
+type Producer interface {
+	// Append queues a record: storage.ErrFull, storage.ErrClosed or a *storage.FaultError
+	// when it does not. The record's body must not change until it is committed.
+	Append(r storage.Record) error
+}
+
+// Config says how the rooms run. All fields without a default must be set.
+type Config struct {
+	Log   Log
+	Loops []*handoff.Mailbox[handoff.Event] // by handoff.Handle.Loop
+
+	Shards        int           // goroutines that order; default 2
+	MailboxBytes  int           // bound of each shard's mailbox; default 16 MiB
+	Readers       int           // goroutines that read the log; default 4
+	RetryWindow   time.Duration // how long a retry key is remembered; default 10 minutes
+	RetryKeys     int           // most retry keys a shard remembers; default 1,000,000
+	Now           func() time.Time
+	ReportDamaged func(room string, err error) // a page could not be read; may be nil
+}
+
+// Rooms is the set of shards and log readers. Its methods are safe for concurrent use.
+type Rooms struct {
+	// Set at construction.
+	shards  []*shard
+	seed    maphash.Seed
+	readers *readers
+	running sync.WaitGroup
+}
+
+// Start remembers the retry keys of the log's newest records and starts the shards and
+// readers. Close stops them.
+func Start(cfg Config) (*Rooms, error) {
+	if cfg.Shards == 0 {
+		cfg.Shards = 2
+	}
+	if cfg.MailboxBytes == 0 {
+		cfg.MailboxBytes = 16 << 20
+	}
+	if cfg.Readers == 0 {
+		cfg.Readers = 4
+	}
+	if cfg.RetryWindow == 0 {
+		cfg.RetryWindow = 10 * time.Minute
+	}
+	if cfg.RetryKeys == 0 {
+		cfg.RetryKeys = 1_000_000
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	rs := &Rooms{seed: maphash.MakeSeed()}
+	for range cfg.Shards {
+		rs.shards = append(rs.shards, newShard(cfg))
+	}
+	since := cfg.Now().Add(-cfg.RetryWindow)
+	err := cfg.Log.Recent(since, cfg.RetryKeys*cfg.Shards, func(r storage.Record) bool {
+		if r.Key != "" {
+			rs.shard(r.Room).keys.remember(r.Room, r.From, r.Key, outcome{r.Seq, r.At})
+		}
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range rs.shards {
+		rs.running.Go(s.runLoop)
+	}
+	rs.readers = startReaders(cfg, &rs.running)
+	return rs, nil
+}
+
+// Send hands a command to the shard of its room and reports false when that shard's
+// mailbox is full. Gone and Leave are always taken: their number is bounded by the
+// subscriptions that exist.
+func (rs *Rooms) Send(c handoff.Command) bool {
+	s := rs.shard(c.Room)
+	size := c.Size()
+	if c.Kind == handoff.Gone || c.Kind == handoff.Leave {
+		s.mailbox.PutAlways(letter{command: c, size: size}, size)
+		return true
+	}
+	return s.mailbox.Put(letter{command: c, size: size}, size)
+}
+
+// Read queues a read of the log and reports false when too many wait.
+func (rs *Rooms) Read(r handoff.Read) bool { return rs.readers.put(r) }
+
+// Close refuses further commands, waits until everything that was taken is committed or
+// has failed and its events are in the loops' mailboxes, and ends the goroutines. Reads
+// that wait are answered first. The caller sends nothing any more.
+func (rs *Rooms) Close() {
+	for _, s := range rs.shards {
+		s.mailbox.PutAlways(letter{stop: true}, 0)
+	}
+	rs.readers.stop()
+	rs.running.Wait()
+}
+
+// Stats are counters since the start, summed over the shards, for metrics.
+func (rs *Rooms) Stats() Stats {
+	var sum Stats
+	for _, s := range rs.shards {
+		sum.Published += s.published.Load()
+		sum.Duplicates += s.duplicates.Load()
+		sum.RefusedLog += s.refusedLog.Load()
+		sum.RefusedLoad += s.refusedLoad.Load()
+		sum.KeysEvicted += s.keys.evicted.Load()
+		sum.Keys += s.keys.held.Load()
+		sum.Rooms += s.held.Load()
+		sum.MailboxBytes += s.mailbox.Held()
+	}
+	sum.Pages = rs.readers.pages.Load()
+	sum.DamagedPages = rs.readers.damaged.Load()
+	return sum
+}
+
+// Stats of all shards and readers.
+type Stats struct {
+	Published    int64 // publishes committed
+	Duplicates   int64 // publishes answered from a retry key
+	RefusedLog   int64 // publishes refused or failed because of the log
+	RefusedLoad  int64 // publishes refused because a queue was full
+	KeysEvicted  int64 // retry keys forgotten before their time, for room
+	Keys         int64 // retry keys held now
+	Rooms        int64 // rooms held in memory now
+	MailboxBytes int64
+	Pages        int64 // pages read
+	DamagedPages int64 // pages that could not be read
+}
+
+func (rs *Rooms) shard(room string) *shard {
+	return rs.shards[maphash.String(rs.seed, room)%uint64(len(rs.shards))]
+}
+
+// EpochName is the form of an epoch that clients see.
+func EpochName(epoch uint64) string { return strconv.FormatUint(epoch, 16) }

@@ -1,0 +1,133 @@
+package room
+
+import (
+	"sync/atomic"
+
+	"rookery/gateway/internal/handoff"
+)
+
+// letter is an item of a shard's mailbox: a command, or a completion of the log, or stop.
+type letter struct {
+	command handoff.Command
+	size    int
+
+	committed int // this many of the oldest flights are done
+	err       error
+
+	stop bool
+}
+
+// shard orders the messages of its rooms.
+type shard struct {
+	// Set at construction.
+	cfg      Config
+	epoch    string
+	producer Producer
+	mailbox  *handoff.Mailbox[letter]
+	wake     chan struct{}
+
+	// Owned by runLoop (and by Start before it runs).
+	rooms    map[string]*room
+	keys     *retryKeys
+	flights  flightQueue
+	stopping bool
+
+	// Counted by runLoop, read by anyone.
+	published   atomic.Int64
+	duplicates  atomic.Int64
+	refusedLog  atomic.Int64
+	refusedLoad atomic.Int64
+	held        atomic.Int64
+}
+
+// room is what a shard holds of a room that has members or a publish in flight.
+type room struct {
+	name string
+	// next is the sequence number given out last, head the last one committed.
+	next, head uint64
+	lastAt     int64
+	// members counts the subscriptions on each loop.
+	members []uint32
+	total   uint32
+}
+
+func newShard(cfg Config) *shard {
+	s := &shard{
+		cfg:     cfg,
+		epoch:   EpochName(cfg.Log.Epoch()),
+		mailbox: handoff.NewMailbox[letter](cfg.MailboxBytes),
+		wake:    make(chan struct{}, 1),
+		rooms:   make(map[string]*room),
+		keys:    newRetryKeys(cfg.RetryWindow, cfg.RetryKeys),
+	}
+	s.mailbox.Listen(func() {
+		select {
+		case s.wake <- struct{}{}:
+		default: // a wake-up waits already
+		}
+	})
+	s.producer = cfg.Log.Open(func(n int, err error) {
+		s.mailbox.PutAlways(letter{committed: n, err: err}, 0)
+	})
+	return s
+}
+
+// runLoop is the shard's goroutine: started by Start, ended by a stop letter, and then not
+// before every flight has landed.
+func (s *shard) runLoop() {
+	var letters []letter
+	for range s.wake {
+		letters = s.mailbox.Take(letters)
+		for i := range letters {
+			s.open(&letters[i])
+			s.mailbox.Release(letters[i].size)
+		}
+		clear(letters)
+		if s.stopping && s.flights.empty() {
+			return
+		}
+	}
+}
+
+func (s *shard) open(l *letter) {
+	c := &l.command
+	switch {
+	case l.stop:
+		s.stopping = true
+	case l.committed > 0:
+		s.commit(l.committed, l.err)
+	case c.Kind == handoff.Join:
+		s.join(c)
+	case c.Kind == handoff.Leave:
+		s.leave(c)
+	case c.Kind == handoff.Gone:
+		s.gone(c)
+	case c.Kind == handoff.Publish:
+		s.publish(c)
+	}
+}
+
+// room returns the named room, loading its head from the log if it was forgotten.
+func (s *shard) room(name string) *room {
+	r := s.rooms[name]
+	if r == nil {
+		head := s.cfg.Log.Head(name)
+		r = &room{name: name, next: head, head: head, members: make([]uint32, len(s.cfg.Loops))}
+		s.rooms[name] = r
+		s.held.Add(1)
+	}
+	return r
+}
+
+// forgetIdle drops a room that nobody needs in memory.
+func (s *shard) forgetIdle(r *room) {
+	if r.total == 0 && r.next == r.head && s.rooms[r.name] == r {
+		delete(s.rooms, r.name)
+		s.held.Add(-1)
+	}
+}
+
+func (s *shard) tell(e handoff.Event, size int) {
+	e.Size = size
+	s.cfg.Loops[e.To.Loop].PutAlways(e, size)
+}
