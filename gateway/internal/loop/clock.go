@@ -1,0 +1,144 @@
+package loop
+
+import (
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+// moment is a time in ticks since the engine started, beginning at 1 so that 0 is never one.
+// 32 bits of tenths of a second last 13 years, at a third of a time.Time's memory.
+type moment uint32
+
+func (e *Engine) moment() moment { return 1 + moment(time.Since(e.started)/tick) }
+
+func (m moment) add(d time.Duration) moment { return m + moment((d+tick-1)/tick) }
+
+// deadline gives the connection until then to leave its phase.
+func (l *Loop) deadline(c *conn, d time.Duration) {
+	c.due = l.now.add(d)
+	l.hurry(c)
+}
+
+// hurry has the connection looked at on each tick, until it has no deadline left. All
+// others are seen by the patrol every few seconds: at hundreds of thousands idle ones
+// neither a timer nor a tick for each is affordable.
+func (l *Loop) hurry(c *conn) {
+	if !c.hurried {
+		c.hurried = true
+		l.urgent = append(l.urgent, c.handle)
+	}
+}
+
+// tick is a tenth of a second.
+func (l *Loop) tick() {
+	l.now = l.engine.moment()
+	kept := l.urgent[:0]
+	for _, h := range l.urgent {
+		c := l.conn(h)
+		if c == nil {
+			continue
+		}
+		if l.overdue(c) {
+			continue
+		}
+		if c.due != 0 || c.half != 0 || c.backed {
+			kept = append(kept, h)
+		} else {
+			c.hurried = false
+		}
+	}
+	l.urgent = kept
+	l.relieve()
+	l.walk()
+}
+
+// overdue checks the deadlines of a connection and reports that it is gone.
+func (l *Loop) overdue(c *conn) bool {
+	if c.backed {
+		l.drained(c)
+		if c.backed && l.now >= c.took.add(l.cfg.StallTimeout) {
+			c.closed = proto.CloseStalled.Code
+			l.abort(c)
+			return true
+		}
+	}
+	if c.due != 0 && l.now >= c.due {
+		switch c.phase {
+		case opened:
+			l.close(c, proto.CloseConnectTimeout, "no connect request came in time")
+		case closing:
+			l.abort(c)
+		default:
+			c.closed = proto.CloseConnectTimeout.Code
+			l.abort(c)
+		}
+	}
+	if c.sock != nil && c.half != 0 && l.now >= c.half {
+		c.half = 0
+		l.close(c, proto.CloseFrameTimeout, "half a message came and not the rest")
+	}
+	return c.sock == nil
+}
+
+// relieve closes those that have taken nothing for longest while all outbound together is
+// over its bound.
+func (l *Loop) relieve() {
+	for l.counted.Buffered.Load() > l.cfg.OutboundTotal {
+		var worst *conn
+		for _, h := range l.urgent {
+			if c := l.conn(h); c != nil && c.buffered > 0 && (worst == nil || c.took < worst.took) {
+				worst = c
+			}
+		}
+		if worst == nil {
+			return
+		}
+		worst.closed = proto.CloseOutboundFull.Code
+		l.abort(worst)
+	}
+}
+
+// walk is the patrol: a part of the table each tick, all of it eight times a heartbeat.
+func (l *Loop) walk() {
+	if len(l.slots) == 0 {
+		return
+	}
+	ticks := max(1, int(l.cfg.Heartbeat/tick)/8)
+	for range len(l.slots)/ticks + 1 {
+		if l.patrol >= len(l.slots) {
+			l.patrol = 0
+		}
+		if c := l.slots[l.patrol].conn; c != nil {
+			l.inspect(c)
+		}
+		l.patrol++
+	}
+}
+
+// inspect asks a silent connection for a sign of life, and closes dead ones and those whose
+// token has expired.
+func (l *Loop) inspect(c *conn) {
+	if c.phase != connected && c.phase != echoing {
+		return
+	}
+	if c.identity != nil && c.identity.Expires != 0 && time.Now().UnixMilli() >= c.identity.Expires {
+		l.close(c, proto.CloseTokenExpired, "the token has expired: come back with a new one")
+		return
+	}
+	switch {
+	case l.now >= c.heard.add(2*l.cfg.Heartbeat):
+		l.close(c, proto.CloseHeartbeatTimeout, "nothing was heard for two heartbeats")
+	case !c.probed && l.now >= c.heard.add(l.cfg.Heartbeat):
+		c.probed = true
+		l.counted.Probes.Add(1)
+		if c.stream {
+			l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Ping{Ping: &v1.Ping{}}})
+		} else {
+			l.control(c, ws.OpPing, nil)
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package loop
+
+import (
+	"log/slog"
+	"time"
+
+	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/identity"
+)
+
+// Rooms is what a loop needs of the room shards and log readers. Both report false when
+// a queue is full; then nothing was taken.
+type Rooms interface {
+	Send(handoff.Command) bool
+	Read(handoff.Read) bool
+}
+
+// Authenticator checks who a client is. Its errors are shown to the client.
+type Authenticator interface {
+	Authenticate(token, name string) (identity.Identity, error)
+}
+
+// Config is what the loops are run with. Everything must be set; a limit of 0 is none where
+// it says so.
+type Config struct {
+	Rooms   Rooms
+	Auth    Authenticator
+	Inboxes []*handoff.Mailbox[handoff.Event] // one for each loop
+	Epoch   string
+	Log     *slog.Logger
+
+	// Page gives the files of the chat page; Policy is their Content-Security-Policy.
+	Page   func(path string) (body []byte, contentType string, ok bool)
+	Policy string
+
+	Development bool     // /echo, and pages of any origin may connect
+	Origins     []string // scheme://host[:port] that pages may come from, or *; empty: our own host
+
+	ConnectionsPerIP   int     // 0: no cap
+	ConnectionsPerUser int     // 0: no cap
+	MessagesPerSecond  float64 // publishes of a user; 0: no limit
+	MessageBurst       int
+	MessageBytes       int // one WebSocket message or TCP frame
+	HeaderBytes        int // head of an HTTP request
+	RoomsPerConnection int
+	OutboundBytes      int   // waiting for one connection
+	OutboundTotal      int64 // waiting for all connections of one loop
+
+	HandshakeTimeout time.Duration // first byte to upgrade, and upgrade to connect
+	FrameTimeout     time.Duration // half a frame or message
+	StallTimeout     time.Duration // a connection that takes nothing
+	Heartbeat        time.Duration
+}
+
+const (
+	// sliceWrites is how many members a loop serves before it looks at its sockets again.
+	// At some 8 µs a write it is about 2 ms.
+	sliceWrites = 256
+	// batchBytes ends what of a room leaves in one piece. One message may be longer.
+	batchBytes = 64 << 10
+	// maxReading bounds the pages that a loop has ordered from the log readers: at
+	// most 64 KiB each and one longest message.
+	maxReading = 64
+	// maxHistory bounds the history requests that a connection has under way.
+	maxHistory = 8
+	// closeTimeout is how long a peer may take to answer our Close.
+	closeTimeout = time.Second
+	// tick is the resolution of all deadlines.
+	tick = 100 * time.Millisecond
+	// refusalReserve is how many connections over the limit are let in to be told so; more
+	// are closed at once.
+	refusalReserve = 64
+)

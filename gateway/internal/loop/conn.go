@@ -1,0 +1,155 @@
+package loop
+
+import (
+	"github.com/gobwas/ws"
+	"github.com/panjf2000/gnet/v2"
+
+	"rookery/gateway/internal/framing"
+	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/identity"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+// phase is how far a connection has come.
+type phase uint8
+
+const (
+	sniffing   phase = iota // what it speaks is not known yet
+	requesting              // HTTP: a request is awaited
+	opened                  // frames: connect is awaited
+	connected               // authenticated
+	echoing                 // the echo of development mode
+	closing                 // we have said our last; the peer's end is awaited
+)
+
+// conn is a connection. There can be hundreds of thousands, so what few of them need is
+// behind a pointer. Owned by its loop.
+type conn struct {
+	loop   *Loop
+	sock   gnet.Conn // nil when closed
+	handle handoff.Handle
+
+	phase    phase
+	codec    proto.Codec
+	stream   bool // raw TCP, not WebSocket
+	waiting  bool // in loop.lagging
+	hurried  bool // in loop.urgent
+	probed   bool // a sign of life was asked for
+	backed   bool // the socket did not take everything
+	refused  refusal
+	readings uint8 // history requests under way
+
+	decoder framing.Decoder
+	closed  uint16 // code that we closed it with, 0: the peer left
+	out     int32  // index+1 in loop.dirty
+
+	heard    moment // last bytes from the peer
+	due      moment // of the phase, 0: none
+	half     moment // until when a half message must be whole, 0: none is half
+	buffered uint32 // bytes that wait in gnet's outbound buffer, when last looked at
+	took     moment // when that last became less
+
+	address  *account // of its IP address, nil without caps
+	user     *account // of its user, nil without limits
+	identity *identity.Identity
+
+	subscriptions []subscription
+	leaving       []departure // wishes to leave a room that are not answered yet
+	replay        *replay     // nil while all subscriptions are live
+}
+
+// subscription is a room that the connection is a member of, or is becoming one.
+type subscription struct {
+	room   *localRoom
+	member int32 // index in room.members; -1: the shard has not answered yet
+}
+
+const joining = -1
+
+// departure is a leave request under way. It is sent to the shard only after the join has
+// been answered, so that a connection that goes meanwhile is counted off once.
+type departure struct {
+	room string
+	id   uint64
+	sent bool
+}
+
+// name is the connection in logs.
+func (c *conn) name() string { return c.handle.String() }
+
+// close ends a connection in order: it says why, sends no more, and waits for the peer to
+// close, a second at most. Its subscriptions end now.
+func (l *Loop) close(c *conn, code proto.CloseCode, reason string) {
+	if c.sock == nil || c.phase == closing {
+		return
+	}
+	if reason == "" {
+		reason = code.Name
+	}
+	c.closed = code.Code
+	if c.backed {
+		// A Close frame behind bytes that the peer does not take would not reach it either.
+		l.abort(c)
+		return
+	}
+	switch {
+	case c.phase == sniffing || c.phase == requesting:
+		// No framing was agreed, so there is nothing that could carry the reason.
+		l.abort(c)
+		return
+	case c.stream:
+		l.frames(c, proto.AppendServerFrame(nil, proto.Binary, &v1.ServerFrame{Op: &v1.ServerFrame_Close{
+			Close: &v1.Close{Code: uint32(code.Code), Reason: reason},
+		}}))
+	default:
+		l.write(c, framing.AppendClose(nil, code.Code, reason))
+	}
+	l.linger(c)
+}
+
+// linger is the closing phase: what was written last is on its way.
+func (l *Loop) linger(c *conn) {
+	l.forget(c)
+	c.phase = closing
+	c.decoder.Release()
+	l.deadline(c, closeTimeout)
+}
+
+// abort ends a connection at once.
+func (l *Loop) abort(c *conn) {
+	if c.sock != nil {
+		_ = l.events.Close(c.sock) // calls closed
+	}
+}
+
+// forget ends what the connection had with others: subscriptions, session, user.
+func (l *Loop) forget(c *conn) {
+	l.unsubscribe(c)
+	if c.identity != nil {
+		l.counted.Sessions.Add(-1)
+		c.identity = nil
+	}
+	l.engine.admission.leave(c.user)
+	c.user = nil
+}
+
+// farewell handles what a peer still sends to a connection that we are closing: its Close
+// frame or the end of its stream ends the wait, all else is dropped.
+func (l *Loop) farewell(c *conn, in []byte) {
+	if c.stream || c.closed == 0 {
+		return
+	}
+	for len(in) > 0 {
+		m, n, err := c.decoder.Decode(in, l.cfg.MessageBytes)
+		in = in[n:]
+		if err != nil || !m.Ready() {
+			return
+		}
+		if m.Op == ws.OpClose {
+			l.flush()
+			l.abort(c)
+			return
+		}
+	}
+}

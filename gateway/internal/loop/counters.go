@@ -1,0 +1,77 @@
+package loop
+
+import (
+	"sync/atomic"
+
+	"rookery/proto"
+)
+
+// Counters of one loop: written by it, read by anyone. They are apart from the Loop so that
+// a reader never touches it.
+type Counters struct {
+	Connections   atomic.Int64 // open now
+	Sessions      atomic.Int64 // authenticated now
+	Subscriptions atomic.Int64 // now, joining ones among them
+	Rooms         atomic.Int64 // rooms with members or joins on this loop now
+	Behind        atomic.Int64 // subscriptions that are served from the log now
+	Buffered      atomic.Int64 // bytes that sockets did not take
+
+	Opened     atomic.Int64
+	BytesIn    atomic.Int64
+	BytesOut   atomic.Int64
+	FramesIn   atomic.Int64
+	Deliveries atomic.Int64 // messages handed to connections, live or from the log
+	Writes     atomic.Int64 // writes to sockets
+	FellBehind atomic.Int64 // times that a subscription left the live edge
+	Probes     atomic.Int64 // heartbeats that we asked for
+	Panics     atomic.Int64
+
+	Refused [len(refusalNames)]atomic.Int64
+	Closed  []atomic.Int64 // by index in proto.CloseCodes; last: without one of ours
+	Errors  []atomic.Int64 // by index in proto.Errors
+}
+
+// refusal says why a connection was turned away.
+type refusal uint8
+
+const (
+	refusedNot refusal = iota
+	refusedFull
+	refusedAddress
+	refusedDraining
+	refusedFlood
+)
+
+var refusalNames = [...]string{"", "connections", "address", "draining", "flood"}
+
+// RefusalNames gives the reasons by index in Counters.Refused; the first is none.
+func RefusalNames() []string { return refusalNames[:] }
+
+var (
+	closeIndex = map[uint16]int{}
+	errorIndex = map[proto.ErrorCode]int{}
+)
+
+func init() {
+	for i, c := range proto.CloseCodes() {
+		closeIndex[c.Code] = i
+	}
+	for i, c := range proto.Errors() {
+		errorIndex[c] = i
+	}
+}
+
+// closedIndex is the index in Counters.Closed of a code that we closed with.
+func closedIndex(code uint16) int {
+	if i, ok := closeIndex[code]; ok {
+		return i
+	}
+	return len(closeIndex)
+}
+
+func newCounters() *Counters {
+	return &Counters{
+		Closed: make([]atomic.Int64, len(closeIndex)+1),
+		Errors: make([]atomic.Int64, len(errorIndex)),
+	}
+}

@@ -1,0 +1,42 @@
+// Package loop is the event loop's side of the gateway: connections, their sessions, the
+// subscriptions of a loop, fan-out and outbound. gnet runs one loop per core, each with its
+// own listener; a Loop here is our state beside one of gnet's.
+//
+// Everything of a Loop and of its connections is touched only on that event loop's
+// goroutine: in gnet's callbacks for a connection, and in work, which the bell calls when
+// other owners have put events into the loop's mailbox. Nothing here waits for a disk, a lock that
+// is held over I/O, or another goroutine. The files in the order a message meets them:
+//
+//	engine.go        gnet's callbacks; which Loop a connection belongs to
+//	bell.go          how others wake a loop, and how a loop yields to its sockets
+//	loop.go          the Loop: its table of connections, its turn
+//	conn.go          a connection and its phases; closing
+//	inbound.go       bytes to frames
+//	http.go          pages, and the upgrade to WebSocket
+//	session.go       frames to commands: rights, limits, replies
+//	admission.go     caps per address and user, rates (shared by the loops)
+//	subscription.go  who is a member of what on this loop
+//	fanout.go        committed messages to members, in slices
+//	replay.go        who is behind is served from the log until it is live
+//	outbound.go      all that is pending for a connection leaves in one write
+//	clock.go         heartbeats, deadlines, stalls
+//	counters.go      what the metrics read
+//
+// # The seam between catch-up and live
+//
+// A subscription is a position in a room's log. Up to date it needs no memory: it is live.
+// Otherwise it has an entry with its position in its connection's replay state, because
+// it joined with a position, or because its socket was full when a message came. It is then
+// read forward from the log a page at a time, one page of one room per connection, and meets
+// the live messages in one of two ways: a batch of live messages begins right after its
+// position (or before it; what was seen is skipped), or the page arrives and the messages
+// that were fanned out while it was being read were held for it. Then the entry goes.
+//
+// # Bounds
+//
+// Outbound bytes of a connection: one page or one batch beyond what the socket took, and
+// replies; over Config.OutboundBytes it is closed, and so are those stalled longest when
+// all together are over Config.OutboundTotal. Pages being read or waiting in the
+// mailbox: maxReading a loop. Batches of a room: its messages are accounted to the
+// mailbox until they are fanned out; shards refuse publishes while it is full.
+package loop

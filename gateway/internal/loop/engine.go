@@ -1,0 +1,237 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"rookery/gateway/internal/handoff"
+)
+
+// Engine is all the loops and the gnet engine that runs them.
+type Engine struct {
+	// Set at construction.
+	cfg       Config
+	admission *admission
+	started   time.Time
+	booted    chan struct{}
+	counters  []*Counters
+
+	// Shared; atomics.
+	open     atomic.Int64            // connections on all loops, the ones being refused among them
+	capacity atomic.Int64            // most connections at once; more are refused with 503
+	draining atomic.Bool             // no new connections
+	refusing atomic.Bool             // no new requests either
+	loops    atomic.Pointer[[]*Loop] // replaced as a whole by adopt, under mu
+
+	mu      sync.Mutex // guards the growth of loops
+	gnet    gnet.Engine
+	stopped atomic.Bool
+}
+
+// New makes the engine. Run starts it.
+func New(cfg Config) *Engine {
+	e := &Engine{
+		cfg:       cfg,
+		admission: newAdmission(cfg),
+		started:   time.Now(),
+		booted:    make(chan struct{}),
+	}
+	e.loops.Store(&[]*Loop{})
+	for range cfg.Inboxes {
+		e.counters = append(e.counters, newCounters())
+	}
+	return e
+}
+
+// Counters gives those of every loop.
+func (e *Engine) Counters() []*Counters { return e.counters }
+
+// Open returns the number of connections now.
+func (e *Engine) Open() int { return int(e.open.Load()) }
+
+// SetCapacity sets the most connections at once, Capacity returns it. Those that are there
+// stay when it falls.
+func (e *Engine) SetCapacity(n int) { e.capacity.Store(int64(n)) }
+
+// Capacity is documented with SetCapacity.
+func (e *Engine) Capacity() int { return int(e.capacity.Load()) }
+
+// Booted is closed when the listeners are there.
+func (e *Engine) Booted() <-chan struct{} { return e.booted }
+
+// Run listens on addr ("host:port") and serves until Stop. It returns an error when it
+// could not start or when gnet ended by itself, which it does without an error of its own
+// after a failed accept: then every connection is lost and the caller must not go on.
+func (e *Engine) Run(addr string) error {
+	ticking := make(chan struct{})
+	var ticker sync.WaitGroup
+	ticker.Go(func() { e.tickLoop(ticking) })
+	err := gnet.Run(&handler{e}, "tcp://"+addr,
+		gnet.WithNumEventLoop(len(e.cfg.Inboxes)),
+		gnet.WithReusePort(true),
+		gnet.WithTCPKeepAlive(2*time.Minute), // finds what heartbeats can't: peers that never spoke
+		gnet.WithLogger(gnetLogger{e.cfg.Log}),
+	)
+	close(ticking)
+	ticker.Wait()
+	for _, l := range *e.loops.Load() {
+		unix.Close(l.bell.fd)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("listen on %s: %w", addr, err)
+	case !e.stopped.Load():
+		return errors.New("the event loops ended by themselves, most likely because a connection could not be accepted (out of descriptors or memory); see the log line before this one")
+	}
+	return nil
+}
+
+// tickLoop gives every loop a Tick: started and ended by Run.
+func (e *Engine) tickLoop(stop <-chan struct{}) {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-t.C:
+		}
+		for _, l := range *e.loops.Load() {
+			// A loop that has not taken its last tick is not given another.
+			if !l.ticked.Swap(true) {
+				l.inbox.PutAlways(handoff.Event{Kind: handoff.Tick}, 0)
+			}
+		}
+	}
+}
+
+// Drain refuses new connections and asks every client to leave: each after a moment of its
+// own within over, to come back within window after that.
+func (e *Engine) Drain(over, window time.Duration) {
+	e.draining.Store(true)
+	for _, l := range *e.loops.Load() {
+		l.inbox.PutAlways(handoff.Event{
+			Kind: handoff.Drain, At: over.Milliseconds(), Seq: uint64(window.Milliseconds()),
+		}, 0)
+	}
+}
+
+// Refuse has every request answered with the error draining from now on: what flows into the
+// rooms ends, what comes out of them is still delivered.
+func (e *Engine) Refuse() { e.refusing.Store(true) }
+
+// Shut starts the closing handshake with every client that is left.
+func (e *Engine) Shut() {
+	e.draining.Store(true)
+	for _, l := range *e.loops.Load() {
+		l.inbox.PutAlways(handoff.Event{Kind: handoff.Shut}, 0)
+	}
+}
+
+// Flushed reports whether no loop has events, fan-out or outbound bytes left.
+func (e *Engine) Flushed() bool {
+	for i, l := range *e.loops.Load() {
+		if l.inbox.Held() > 0 || e.counters[i].Buffered.Load() > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Stop closes what is left and makes Run return.
+func (e *Engine) Stop(ctx context.Context) error {
+	e.stopped.Store(true)
+	return e.gnet.Stop(ctx)
+}
+
+// adopt gives gnet's loop a Loop of ours, at the first connection on it: gnet has no list
+// of its loops.
+func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	loops := *e.loops.Load()
+	index := len(loops)
+	if index == len(e.cfg.Inboxes) {
+		panic("BUG: gnet runs more loops than it was told to")
+	}
+	l := newLoop(e, uint16(index), events)
+	b, err := hang(l, events)
+	if err != nil {
+		return nil, err
+	}
+	l.bell = b
+	l.inbox.Listen(b.ring)
+	loops = append(slices.Clone(loops), l)
+	e.loops.Store(&loops)
+	return l, nil
+}
+
+func (e *Engine) loop(events gnet.EventLoop) (*Loop, error) {
+	for _, l := range *e.loops.Load() {
+		if l.events == events {
+			return l, nil
+		}
+	}
+	return e.adopt(events)
+}
+
+// handler is the engine as gnet sees it: its callbacks must be methods of what Run is
+// given, but are none of Engine's own.
+type handler struct{ engine *Engine }
+
+func (h *handler) OnBoot(g gnet.Engine) gnet.Action {
+	h.engine.gnet = g
+	close(h.engine.booted)
+	return gnet.None
+}
+
+func (h *handler) OnShutdown(gnet.Engine) {}
+
+func (h *handler) OnTick() (time.Duration, gnet.Action) { return time.Hour, gnet.None }
+
+func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
+	if _, ok := g.Context().(*bell); ok {
+		return nil, gnet.None
+	}
+	l, err := h.engine.loop(g.EventLoop())
+	if err != nil {
+		h.engine.cfg.Log.Error("refuse a connection", "err", err)
+		return nil, gnet.Close
+	}
+	return nil, l.accept(g)
+}
+
+func (h *handler) OnTraffic(g gnet.Conn) gnet.Action {
+	switch c := g.Context().(type) {
+	case *bell:
+		c.answered(g)
+		c.loop.work()
+	case *conn:
+		return c.loop.traffic(c)
+	}
+	return gnet.None
+}
+
+func (h *handler) OnClose(g gnet.Conn, err error) gnet.Action {
+	if c, ok := g.Context().(*conn); ok {
+		c.loop.closed(c, err)
+	}
+	return gnet.None
+}
+
+// remoteIP is the peer's address as gnet has it.
+func remoteIP(g gnet.Conn) net.IP {
+	if a, ok := g.RemoteAddr().(*net.TCPAddr); ok {
+		return a.IP
+	}
+	return nil
+}

@@ -1,0 +1,216 @@
+package loop
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gobwas/ws"
+
+	"rookery/gateway/internal/framing"
+	"rookery/proto"
+)
+
+const (
+	socketPath = "/ws"
+	echoPath   = "/echo"
+)
+
+// request answers one HTTP request: an upgrade, or a file of the page.
+func (l *Loop) request(c *conn, in []byte) int {
+	head, err := framing.HTTPHead(in, l.cfg.HeaderBytes)
+	switch {
+	case errors.Is(err, framing.ErrHeaderTooLarge):
+		l.respond(c, http.StatusRequestHeaderFieldsTooLarge, "", []byte(err.Error()), true)
+		return len(in)
+	case err != nil:
+		l.respond(c, http.StatusBadRequest, "", []byte(err.Error()), true)
+		return len(in)
+	case head == nil:
+		return 0
+	}
+	if c.refused != refusedNot {
+		l.respond(c, http.StatusServiceUnavailable, "Retry-After: 5\r\n", []byte(c.refused.sentence()), true)
+		return len(in)
+	}
+	method, path, ok := framing.RequestTarget(head)
+	if !ok {
+		l.respond(c, http.StatusBadRequest, "", []byte("the request line is not HTTP/1.1"), true)
+		return len(in)
+	}
+	if string(path) == socketPath || string(path) == echoPath && l.cfg.Development {
+		l.upgrade(c, head, string(path) == echoPath)
+		return len(head)
+	}
+	l.servePage(c, head, string(method), string(path))
+	return len(head)
+}
+
+// servePage serves a file of the chat page, or says why not.
+func (l *Loop) servePage(c *conn, head []byte, method, path string) {
+	req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
+	if err != nil {
+		l.respond(c, http.StatusBadRequest, "", []byte("the request can't be read: "+err.Error()), true)
+		return
+	}
+	// A body is not read: the connection ends with the answer.
+	last := req.Close || req.ContentLength != 0 || len(req.TransferEncoding) > 0
+	if method != http.MethodGet && method != http.MethodHead {
+		l.respond(c, http.StatusMethodNotAllowed, "Allow: GET, HEAD\r\n", []byte("only GET and HEAD are answered here"), last)
+		return
+	}
+	body, contentType, ok := l.cfg.Page(path)
+	if !ok {
+		l.respond(c, http.StatusNotFound, "", []byte("there is nothing at this path; WebSocket is at "+socketPath), last)
+		return
+	}
+	fields := "Content-Type: " + contentType + "\r\n" +
+		"Content-Security-Policy: " + l.cfg.Policy + "\r\n" +
+		"X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nCache-Control: no-cache\r\n"
+	if method == http.MethodHead {
+		l.head(c, http.StatusOK, fields, len(body), last)
+		return
+	}
+	l.respond(c, http.StatusOK, fields, body, last)
+}
+
+// respond writes a response; the last one ends the connection.
+func (l *Loop) respond(c *conn, status int, fields string, body []byte, last bool) {
+	if status != http.StatusOK {
+		fields += "Content-Type: text/plain; charset=utf-8\r\n"
+		body = append(bytes.Clone(body), '\n')
+	}
+	out := appendHead(nil, status, fields, len(body), last)
+	l.write(c, append(out, body...))
+	l.responded(c, last)
+}
+
+func (l *Loop) head(c *conn, status int, fields string, size int, last bool) {
+	l.write(c, appendHead(nil, status, fields, size, last))
+	l.responded(c, last)
+}
+
+func appendHead(dst []byte, status int, fields string, size int, last bool) []byte {
+	connection := "keep-alive"
+	if last {
+		connection = "close"
+	}
+	return fmt.Appendf(dst, "HTTP/1.1 %d %s\r\n%sContent-Length: %d\r\nConnection: %s\r\n\r\n",
+		status, http.StatusText(status), fields, size, connection)
+}
+
+func (l *Loop) responded(c *conn, last bool) {
+	if last {
+		l.flush()
+		if c.sock != nil {
+			// With unread input a close would lose the response on its way.
+			if !c.backed {
+				shutWrite(c.sock)
+			}
+			l.linger(c)
+		}
+		return
+	}
+	l.deadline(c, l.cfg.HandshakeTimeout)
+}
+
+// upgrade answers a WebSocket handshake. gobwas checks it by RFC 6455 4.2.1; the head is
+// here as a whole, so its reading from a stream never waits.
+func (l *Loop) upgrade(c *conn, head []byte, echo bool) {
+	var host, origin string
+	exchange := handshake{in: bytes.NewReader(head)}
+	u := ws.Upgrader{
+		Protocol: func(name []byte) bool {
+			return string(name) == proto.SubprotocolBinary || string(name) == proto.SubprotocolJSON
+		},
+		OnHost: func(name []byte) error {
+			host = string(name)
+			return nil
+		},
+		OnHeader: func(key, value []byte) error {
+			if strings.EqualFold(string(key), "Origin") {
+				origin = string(value)
+			}
+			return nil
+		},
+		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
+			if !l.originAllowed(host, origin) {
+				return nil, ws.RejectConnectionError(
+					ws.RejectionStatus(http.StatusForbidden),
+					ws.RejectionReason("pages of "+origin+" may not connect here: see the setting limits.origins"),
+				)
+			}
+			return nil, nil
+		},
+	}
+	hs, err := u.Upgrade(&exchange)
+	if err != nil {
+		// The library has written a response with the reason.
+		l.write(c, exchange.out.Bytes())
+		l.responded(c, true)
+		return
+	}
+	l.write(c, exchange.out.Bytes())
+	switch hs.Protocol {
+	case proto.SubprotocolBinary:
+		c.codec = proto.Binary
+	case proto.SubprotocolJSON:
+		c.codec = proto.JSON
+	}
+	if echo {
+		c.phase = echoing
+		c.due = 0
+		return
+	}
+	c.phase = opened
+	l.deadline(c, l.cfg.HandshakeTimeout)
+}
+
+// originAllowed: browsers name the page that connects, so that a page of somebody else's
+// can't use our user's login. Other clients name none.
+func (l *Loop) originAllowed(host, origin string) bool {
+	switch {
+	case origin == "":
+		return true
+	case len(l.cfg.Origins) > 0:
+		return slices.ContainsFunc(l.cfg.Origins, func(allowed string) bool {
+			return allowed == "*" || strings.EqualFold(allowed, origin)
+		})
+	case l.cfg.Development:
+		return true
+	}
+	page, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(page.Host, host)
+}
+
+// handshake is the stream that the upgrader reads the head from and writes its answer to.
+type handshake struct {
+	in  *bytes.Reader
+	out bytes.Buffer
+}
+
+func (h *handshake) Read(p []byte) (int, error)  { return h.in.Read(p) }
+func (h *handshake) Write(p []byte) (int, error) { return h.out.Write(p) }
+
+// sentence tells a refused client why.
+func (r refusal) sentence() string {
+	switch r {
+	case refusedDraining:
+		return "the server is shutting down: try again later"
+	case refusedAddress:
+		return "too many connections from this address: try again later"
+	}
+	return "the server has as many connections as it may hold: try again later"
+}
+
+func (r refusal) closeCode() proto.CloseCode {
+	if r == refusedDraining {
+		return proto.CloseDraining
+	}
+	return proto.CloseOverloaded
+}

@@ -1,0 +1,223 @@
+package loop
+
+import (
+	"bytes"
+	"errors"
+	"runtime/debug"
+
+	"github.com/gobwas/ws"
+	"github.com/panjf2000/gnet/v2"
+
+	"rookery/gateway/internal/framing"
+	"rookery/proto"
+)
+
+// traffic is called when a connection has sent something. gnet calls again only when more
+// arrives, so everything that is whole is worked off; what is half stays in gnet's buffer
+// (HTTP heads, TCP frames) or in the decoder (WebSocket).
+func (l *Loop) traffic(c *conn) (action gnet.Action) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.counted.Panics.Add(1)
+			l.cfg.Log.Error("BUG: a connection made the gateway panic and was closed",
+				"conn", c.name(), "panic", r, "stack", string(debug.Stack()))
+			c.closed = proto.CloseInternal.Code
+			action = gnet.Close
+		}
+	}()
+	c.heard, c.probed = l.now, false
+	l.whole = false
+	for c.sock != nil && c.sock.InboundBuffered() > 0 {
+		// Valid until Discard.
+		in, err := c.sock.Peek(-1)
+		if err != nil {
+			break
+		}
+		n := l.inbound(c, in)
+		l.counted.BytesIn.Add(int64(n))
+		if n == 0 || c.sock == nil {
+			break
+		}
+		_, _ = c.sock.Discard(n)
+	}
+	if c.sock != nil {
+		l.halfFrame(c)
+	}
+	l.flush()
+	if c.sock == nil {
+		return gnet.Close // it is; gnet takes that as a stale event and stops
+	}
+	if c.backed {
+		l.drained(c)
+	}
+	l.pump()
+	return gnet.None
+}
+
+// inbound works off the front of in and returns how much, 0 if more bytes are needed.
+func (l *Loop) inbound(c *conn, in []byte) int {
+	switch c.phase {
+	case sniffing:
+		return l.sniff(c, in)
+	case requesting:
+		return l.request(c, in)
+	case closing:
+		l.farewell(c, in)
+		return len(in)
+	}
+	if c.stream {
+		return l.inboundStream(c, in)
+	}
+	return l.inboundWebSocket(c, in)
+}
+
+func (l *Loop) sniff(c *conn, in []byte) int {
+	switch framing.Sniff(in) {
+	case framing.HTTP:
+		c.phase = requesting
+		return l.request(c, in)
+	case framing.TCP:
+		c.stream, c.codec = true, proto.Binary
+		c.phase = opened
+		if c.refused != refusedNot {
+			l.close(c, c.refused.closeCode(), "")
+			return len(in)
+		}
+		l.deadline(c, l.cfg.HandshakeTimeout)
+		return len(framing.Preface)
+	case framing.UnsupportedVersion:
+		c.stream, c.codec = true, proto.Binary
+		c.phase = opened
+		l.close(c, proto.CloseVersion, "this server speaks version 1 of the raw TCP framing")
+		return len(in)
+	case framing.Unknown:
+		l.abort(c)
+	}
+	return 0
+}
+
+func (l *Loop) inboundStream(c *conn, in []byte) (n int) {
+	for c.phase != closing && c.sock != nil {
+		frame, size, err := framing.DecodeTCP(in[n:], l.cfg.MessageBytes)
+		if err != nil {
+			code := proto.CloseBadFrame
+			if errors.Is(err, framing.ErrFrameTooLarge) {
+				code = proto.CloseTooBig
+			}
+			l.close(c, code, err.Error())
+			return len(in)
+		}
+		if size == 0 {
+			return n
+		}
+		l.whole = true
+		l.frame(c, frame)
+		n += size
+	}
+	return len(in)
+}
+
+func (l *Loop) inboundWebSocket(c *conn, in []byte) int {
+	total := len(in)
+	for c.phase != closing && c.sock != nil {
+		m, n, err := c.decoder.Decode(in, l.cfg.MessageBytes)
+		in = in[n:]
+		if err != nil {
+			var fault *framing.ProtocolError
+			if errors.As(err, &fault) {
+				l.close(c, proto.CloseCode{Code: fault.Code}, fault.Reason)
+			}
+			return total
+		}
+		if !m.Ready() {
+			return total
+		}
+		l.message(c, m)
+	}
+	if c.phase == closing && c.sock != nil && len(in) > 0 {
+		l.farewell(c, in)
+	}
+	return total
+}
+
+// message is one whole WebSocket message or control frame.
+func (l *Loop) message(c *conn, m framing.Message) {
+	switch m.Op {
+	case ws.OpPing:
+		l.control(c, ws.OpPong, m.Payload)
+	case ws.OpPong:
+		// Any byte is a sign of life, and was taken as one.
+	case ws.OpClose:
+		l.closedByPeer(c, m.Payload)
+	default:
+		l.whole = true
+		if c.phase == echoing {
+			l.write(c, append(framing.AppendHeader(nil, m.Op, len(m.Payload)), m.Payload...))
+			return
+		}
+		l.data(c, m)
+	}
+}
+
+// closedByPeer answers the peer's Close with its own code and lets the connection go.
+// RFC 6455 5.5.1: "When sending a Close frame in response, the endpoint typically echos
+// the status code it received." 7.1.1: the server closes the TCP connection first.
+func (l *Loop) closedByPeer(c *conn, payload []byte) {
+	code, _, err := framing.ParseClose(payload)
+	var fault *framing.ProtocolError
+	if errors.As(err, &fault) {
+		l.close(c, proto.CloseCode{Code: fault.Code}, fault.Reason)
+		return
+	}
+	l.write(c, framing.AppendClose(nil, code, ""))
+	l.forget(c)
+	c.phase = closing
+	l.flush()
+	l.abort(c)
+}
+
+// data is a text or binary message: frames, in the codec that was agreed or that the first
+// message shows.
+func (l *Loop) data(c *conn, m framing.Message) {
+	codec := proto.Binary
+	if m.Op == ws.OpText {
+		codec = proto.JSON
+	}
+	if c.codec == proto.Undecided {
+		c.codec = codec
+	}
+	if c.codec != codec {
+		l.close(c, proto.CloseUnsupported, "this connection's frames are in the other kind of message: text for JSON, binary for Protocol Buffers")
+		return
+	}
+	for rest := m.Payload; len(rest) > 0 && c.phase != closing && c.sock != nil; {
+		var frame []byte
+		var err error
+		if frame, rest, err = proto.Next(codec, rest); err != nil {
+			l.close(c, proto.CloseBadFrame, err.Error())
+			return
+		}
+		if codec == proto.JSON && len(bytes.TrimSpace(frame)) == 0 {
+			continue
+		}
+		l.frame(c, frame)
+	}
+}
+
+// halfFrame starts or stops the time limit of half a message. It starts anew when a whole
+// one came before the half: a busy sender's reads nearly always end in the middle.
+func (l *Loop) halfFrame(c *conn) {
+	switch c.phase {
+	case opened, connected, echoing:
+	default:
+		return
+	}
+	half := c.decoder.Pending() || c.stream && c.sock.InboundBuffered() > 0
+	switch {
+	case !half && c.half != 0:
+		c.half = 0
+	case half && (c.half == 0 || l.whole):
+		c.half = l.now.add(l.cfg.FrameTimeout)
+		l.hurry(c)
+	}
+}

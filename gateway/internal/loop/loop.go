@@ -1,0 +1,244 @@
+package loop
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"rookery/gateway/internal/handoff"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+// Loop is our state beside one of gnet's event loops. Only that loop's goroutine touches
+// it, but for the fields that say otherwise.
+type Loop struct {
+	// Set at construction.
+	engine  *Engine
+	cfg     *Config
+	index   uint16
+	events  gnet.EventLoop
+	inbox   *handoff.Mailbox[handoff.Event]
+	bell    *bell
+	counted *Counters
+
+	// Set by the ticker, cleared by the loop.
+	ticked atomic.Bool
+
+	// The table of connections: a handle's slot is an index here.
+	slots []slot
+	free  []uint32
+
+	now   moment // advanced by ticks
+	taken []handoff.Event
+	whole bool // the traffic being worked off held a whole message
+
+	rooms    map[string]*localRoom
+	busy     queue[*localRoom] // rooms with messages to fan out
+	lagging  queue[*conn]      // connections that may need a page of the log
+	reading  int               // pages ordered and not yet here
+	urgent   []handoff.Handle  // connections with a deadline, see clock.go
+	patrol   int               // next slot to look at
+	draining bool
+
+	// Outbound of this turn, see outbound.go.
+	dirty []outbox
+	arena []byte
+}
+
+// slot is a place in the table. The generation changes with each connection, so that a
+// handle to the one before is known to be stale.
+type slot struct {
+	conn       *conn
+	generation uint32
+}
+
+func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
+	return &Loop{
+		engine: e, cfg: &e.cfg, index: index, events: events,
+		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
+		rooms: make(map[string]*localRoom),
+		now:   e.moment(),
+	}
+}
+
+// accept takes a new connection into the table, if only to tell it that there is no room.
+func (l *Loop) accept(g gnet.Conn) gnet.Action {
+	open := l.engine.open.Add(1)
+	l.counted.Opened.Add(1)
+	if open > l.engine.capacity.Load()+refusalReserve {
+		l.engine.open.Add(-1)
+		l.counted.Refused[refusedFlood].Add(1)
+		return gnet.Close
+	}
+	l.counted.Connections.Add(1)
+	c := &conn{loop: l, sock: g, heard: l.now}
+	if n := len(l.free); n > 0 {
+		c.handle.Slot = l.free[n-1]
+		l.free = l.free[:n-1]
+	} else {
+		c.handle.Slot = uint32(len(l.slots))
+		l.slots = append(l.slots, slot{})
+	}
+	s := &l.slots[c.handle.Slot]
+	s.generation++
+	s.conn = c
+	c.handle.Generation, c.handle.Loop = s.generation, l.index
+	g.SetContext(c)
+
+	switch {
+	case open > l.engine.capacity.Load():
+		c.refused = refusedFull
+	case l.engine.draining.Load():
+		c.refused = refusedDraining
+	default:
+		address, _ := netip.AddrFromSlice(remoteIP(g))
+		if c.address = l.engine.admission.enter(address.Unmap()); c.address == nil {
+			c.refused = refusedAddress
+		}
+	}
+	l.deadline(c, l.cfg.HandshakeTimeout)
+	return gnet.None
+}
+
+// conn returns the connection of a handle, or nil if it is gone.
+func (l *Loop) conn(h handoff.Handle) *conn {
+	if s := &l.slots[h.Slot]; s.generation == h.Generation {
+		return s.conn
+	}
+	return nil
+}
+
+// work is a turn of the loop: what other owners had to say, then fan-out up to a slice, then
+// everything leaves.
+func (l *Loop) work() {
+	l.taken = l.inbox.Take(l.taken)
+	for i := range l.taken {
+		l.take(&l.taken[i])
+	}
+	clear(l.taken)
+	l.taken = l.taken[:0]
+	l.fanOut(sliceWrites)
+	l.flush()
+	l.pump()
+	if l.busy.len() > 0 {
+		l.bell.ring()
+	}
+}
+
+func (l *Loop) take(e *handoff.Event) {
+	switch e.Kind {
+	case handoff.Delivery:
+		l.deliver(e) // its bytes are released when it is fanned out
+		return
+	case handoff.Joined:
+		l.joined(e)
+	case handoff.Left:
+		l.left(e)
+	case handoff.Page:
+		l.page(e)
+	case handoff.Published:
+		if c := l.conn(e.To); c != nil {
+			l.reply(c, &v1.ServerFrame{Id: e.ID, Op: &v1.ServerFrame_Published{
+				Published: &v1.Published{Room: e.Room, Seq: e.Seq, At: uint64(e.At)},
+			}})
+		}
+	case handoff.Refused:
+		if c := l.conn(e.To); c != nil {
+			l.fail(c, e.ID, e.Code, e.Text)
+		}
+	case handoff.Answer:
+		l.answer(e)
+	case handoff.Tick:
+		l.ticked.Store(false)
+		l.tick()
+	case handoff.Drain:
+		l.drain(time.Duration(e.At)*time.Millisecond, time.Duration(e.Seq)*time.Millisecond)
+	case handoff.Shut:
+		l.shut()
+	}
+	l.inbox.Release(e.Size)
+}
+
+// drain asks every client to go, each at a moment of its own so that they don't all
+// arrive somewhere else at once.
+func (l *Loop) drain(over, window time.Duration) {
+	l.draining = true
+	for i := range l.slots {
+		c := l.slots[i].conn
+		if c == nil || c.phase != connected {
+			continue
+		}
+		after := rand.Int64N(over.Milliseconds() + 1)
+		l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Goaway{Goaway: &v1.GoAway{
+			Reason: "draining", AfterMs: uint32(after), WindowMs: uint32(window.Milliseconds()),
+		}}})
+	}
+}
+
+func (l *Loop) shut() {
+	l.draining = true
+	for i := range l.slots {
+		if c := l.slots[i].conn; c != nil {
+			l.close(c, proto.CloseDraining, "")
+		}
+	}
+}
+
+// closed is gnet's last word about a connection; it also comes in the middle of a write
+// that fails.
+func (l *Loop) closed(c *conn, _ error) {
+	if c.sock == nil {
+		return
+	}
+	c.sock = nil
+	l.forget(c)
+	c.decoder.Release()
+	l.engine.admission.leave(c.address)
+	s := &l.slots[c.handle.Slot]
+	s.conn = nil
+	l.free = append(l.free, c.handle.Slot)
+	l.counted.Connections.Add(-1)
+	l.counted.Buffered.Add(-int64(c.buffered))
+	c.buffered = 0
+	l.engine.open.Add(-1)
+	if c.refused != refusedNot {
+		l.counted.Refused[c.refused].Add(1)
+	} else {
+		l.counted.Closed[closedIndex(c.closed)].Add(1)
+	}
+}
+
+// shutWrite lets the peer see the end of our bytes while we still read its own: closing
+// with unread input would have the kernel send RST, and the peer lose what we said last.
+func shutWrite(g gnet.Conn) { _ = unix.Shutdown(g.Fd(), unix.SHUT_WR) }
+
+// queue is a FIFO that reuses its array.
+type queue[T any] struct {
+	items []T
+	first int
+}
+
+func (q *queue[T]) len() int { return len(q.items) - q.first }
+
+func (q *queue[T]) push(item T) { q.items = append(q.items, item) }
+
+func (q *queue[T]) pop() T {
+	var zero T
+	item := q.items[q.first]
+	q.items[q.first] = zero
+	q.first++
+	switch {
+	case q.first == len(q.items):
+		q.items, q.first = q.items[:0], 0
+	case q.first > 1024 && q.first > len(q.items)/2:
+		n := copy(q.items, q.items[q.first:])
+		clear(q.items[n:])
+		q.items, q.first = q.items[:n], 0
+	}
+	return item
+}

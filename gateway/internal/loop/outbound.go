@@ -1,0 +1,151 @@
+package loop
+
+import (
+	"github.com/gobwas/ws"
+	"github.com/valyala/bytebufferpool"
+
+	"rookery/gateway/internal/framing"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+// outbox is what a connection is to be sent at the end of this turn. Most have one piece,
+// shared with other members of a room; only more than one are copied together.
+type outbox struct {
+	conn   *conn
+	first  []byte
+	joined *bytebufferpool.ByteBuffer
+}
+
+// write adds bytes as they go over the wire. They must not change before the flush.
+func (l *Loop) write(c *conn, b []byte) {
+	if c.sock == nil || c.phase == closing || len(b) == 0 {
+		return
+	}
+	if c.out == 0 {
+		l.dirty = append(l.dirty, outbox{conn: c, first: b})
+		c.out = int32(len(l.dirty))
+		return
+	}
+	o := &l.dirty[c.out-1]
+	if o.joined == nil {
+		o.joined = bytebufferpool.Get()
+		_, _ = o.joined.Write(o.first)
+	}
+	_, _ = o.joined.Write(b)
+}
+
+// frames adds frames as they stand in a stream of the connection's codec; over WebSocket
+// they become one message. They are copied.
+func (l *Loop) frames(c *conn, frames []byte) {
+	start := len(l.arena)
+	if !c.stream {
+		l.arena = framing.AppendHeader(l.arena, opCode(c.codec), len(frames))
+	}
+	l.arena = append(l.arena, frames...)
+	l.write(c, l.arena[start:len(l.arena):len(l.arena)])
+}
+
+// reply sends one frame to one connection.
+func (l *Loop) reply(c *conn, f *v1.ServerFrame) {
+	codec := c.codec
+	if codec == proto.Undecided {
+		codec = proto.Binary
+	}
+	l.frames(c, proto.AppendServerFrame(nil, codec, f))
+}
+
+// fail answers a request with an error.
+func (l *Loop) fail(c *conn, id uint64, code proto.ErrorCode, text string) {
+	l.counted.Errors[errorIndex[code]].Add(1)
+	l.reply(c, code.Frame(id, text))
+}
+
+func (l *Loop) control(c *conn, op ws.OpCode, payload []byte) {
+	start := len(l.arena)
+	l.arena = framing.AppendHeader(l.arena, op, len(payload))
+	l.arena = append(l.arena, payload...)
+	l.write(c, l.arena[start:len(l.arena):len(l.arena)])
+}
+
+func opCode(c proto.Codec) ws.OpCode {
+	if c == proto.JSON {
+		return ws.OpText
+	}
+	return ws.OpBinary
+}
+
+// flush gives every connection what was added for it, in one write each.
+func (l *Loop) flush() {
+	for i := 0; i < len(l.dirty); i++ {
+		o := l.dirty[i]
+		l.dirty[i] = outbox{}
+		o.conn.out = 0
+		if o.conn.sock != nil {
+			b := o.first
+			if o.joined != nil {
+				b = o.joined.B
+			}
+			l.send(o.conn, b)
+		}
+		if o.joined != nil {
+			bytebufferpool.Put(o.joined)
+		}
+	}
+	l.dirty = l.dirty[:0]
+	if cap(l.arena) > 1<<20 {
+		l.arena = nil // a burst should not hold its memory for ever
+	}
+	l.arena = l.arena[:0]
+}
+
+// send writes to the socket. What it does not take gnet copies, and the connection is
+// backed up until that has left.
+func (l *Loop) send(c *conn, b []byte) {
+	l.counted.Writes.Add(1)
+	l.counted.BytesOut.Add(int64(len(b)))
+	// A failing write closes the connection before it returns.
+	if _, err := c.sock.Write(b); err != nil || c.sock == nil {
+		return
+	}
+	waiting := c.sock.OutboundBuffered()
+	if waiting == 0 {
+		return
+	}
+	if !c.backed {
+		c.backed = true
+		c.took = l.now
+	}
+	l.buffered(c, waiting)
+	l.hurry(c)
+	if waiting > l.cfg.OutboundBytes {
+		c.closed = proto.CloseOutboundFull.Code
+		l.abort(c)
+	}
+}
+
+// buffered notes how much of a connection's outbound waits.
+func (l *Loop) buffered(c *conn, waiting int) {
+	l.counted.Buffered.Add(int64(waiting) - int64(c.buffered))
+	if uint32(waiting) < c.buffered {
+		c.took = l.now
+	}
+	c.buffered = uint32(waiting)
+}
+
+// drained looks whether a connection that was backed up has taken everything; gnet does
+// not tell.
+func (l *Loop) drained(c *conn) {
+	waiting := c.sock.OutboundBuffered()
+	l.buffered(c, waiting)
+	if waiting > 0 {
+		return
+	}
+	c.backed = false
+	if c.phase == closing {
+		shutWrite(c.sock)
+	}
+	if c.replay != nil {
+		l.lag(c)
+	}
+}

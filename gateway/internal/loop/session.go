@@ -1,0 +1,249 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/identity"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+// frame is one request. Its strings may be views into the socket's buffer: what goes
+// further is copied.
+func (l *Loop) frame(c *conn, b []byte) {
+	l.counted.FramesIn.Add(1)
+	var f v1.ClientFrame
+	if err := proto.DecodeClientFrame(&f, c.codec, b); err != nil {
+		l.close(c, proto.CloseBadFrame, "a frame could not be read: "+err.Error())
+		return
+	}
+	if f.Id == 0 || f.Id > proto.MaxInteger {
+		l.fail(c, f.Id, proto.ErrBadRequest, "Every request needs an id from 1 to 2^53-1.")
+		return
+	}
+	if connect := f.GetConnect(); connect != nil {
+		l.connect(c, f.Id, connect)
+		return
+	}
+	if c.phase != connected {
+		l.fail(c, f.Id, proto.ErrNotConnected, "The first request of a connection is connect.")
+		l.close(c, proto.CloseNotConnected, "")
+		return
+	}
+	if l.engine.refusing.Load() {
+		l.fail(c, f.Id, proto.ErrDraining, "The server is shutting down; send again after reconnecting.")
+		return
+	}
+	switch op := f.Op.(type) {
+	case *v1.ClientFrame_Join:
+		l.join(c, f.Id, op.Join)
+	case *v1.ClientFrame_Leave:
+		l.leave(c, f.Id, op.Leave)
+	case *v1.ClientFrame_Publish:
+		l.publish(c, f.Id, op.Publish)
+	case *v1.ClientFrame_History:
+		l.history(c, f.Id, op.History)
+	case *v1.ClientFrame_Ping:
+		l.reply(c, &v1.ServerFrame{Id: f.Id, Op: &v1.ServerFrame_Pong{Pong: &v1.Pong{}}})
+	default:
+		l.fail(c, f.Id, proto.ErrUnknownOperation, "This server knows no such operation, or the frame holds none.")
+	}
+}
+
+// connect authenticates. On a connection that is authenticated it renews the token.
+func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
+	who, err := l.cfg.Auth.Authenticate(strings.Clone(r.Token), strings.Clone(r.Name))
+	if err != nil {
+		code, last := proto.ErrUnauthorized, proto.CloseUnauthorized
+		if errors.Is(err, identity.ErrTokenExpired) {
+			code, last = proto.ErrTokenExpired, proto.CloseTokenExpired
+		}
+		l.fail(c, id, code, sentence(err))
+		l.cfg.Log.Info("authentication failed", "conn", c.name(), "remote", c.sock.RemoteAddr(), "err", err)
+		l.close(c, last, "")
+		return
+	}
+	if c.phase == connected {
+		if who.User != c.identity.User {
+			l.fail(c, id, proto.ErrUserChanged, fmt.Sprintf("This connection belongs to %q; open another one for %q.", c.identity.User, who.User))
+			return
+		}
+		c.identity = &who
+		l.greet(c, id)
+		return
+	}
+	user, ok := l.engine.admission.login(who.User)
+	if !ok {
+		l.fail(c, id, proto.ErrTooManyUserConns, "This user has as many connections as the server allows; close another one first.")
+		l.close(c, proto.CloseOverloaded, proto.ErrTooManyUserConns.Name)
+		return
+	}
+	c.user = user
+	c.identity = &who
+	c.phase = connected
+	c.due = 0
+	l.counted.Sessions.Add(1)
+	l.greet(c, id)
+}
+
+func (l *Loop) greet(c *conn, id uint64) {
+	l.reply(c, &v1.ServerFrame{Id: id, Op: &v1.ServerFrame_Connected{Connected: &v1.Connected{
+		User:            c.identity.User,
+		Session:         c.name(),
+		HeartbeatMs:     uint32(l.cfg.Heartbeat.Milliseconds()),
+		MaxMessageBytes: uint32(l.cfg.MessageBytes),
+	}}})
+}
+
+// join asks the room's shard for a membership; see joined for what follows.
+func (l *Loop) join(c *conn, id uint64, r *v1.Join) {
+	switch {
+	case !l.validRoom(c, id, r.Room):
+	case !c.identity.CanJoin(r.Room):
+		l.fail(c, id, proto.ErrRoomForbidden, fmt.Sprintf("Your token does not allow the room %q.", r.Room))
+	case c.find(r.Room) >= 0:
+		l.fail(c, id, proto.ErrAlreadyJoined, fmt.Sprintf("This connection has joined %q already.", r.Room))
+	case len(c.subscriptions) >= l.cfg.RoomsPerConnection:
+		l.fail(c, id, proto.ErrTooManyRooms, fmt.Sprintf("A connection may join %d rooms; leave one first.", l.cfg.RoomsPerConnection))
+	case r.GetAfter() > proto.MaxInteger:
+		l.fail(c, id, proto.ErrBadRequest, "after is over 2^53-1.")
+	default:
+		room := strings.Clone(r.Room)
+		taken := l.cfg.Rooms.Send(handoff.Command{
+			Kind: handoff.Join, From: c.handle, ID: id, Room: room,
+			HasAfter: r.After != nil, After: r.GetAfter(), Epoch: strings.Clone(r.Epoch),
+		})
+		if !taken {
+			l.overloaded(c, id)
+			return
+		}
+		l.subscribe(c, room)
+	}
+}
+
+func (l *Loop) leave(c *conn, id uint64, r *v1.Leave) {
+	i := c.find(r.Room)
+	switch {
+	case i < 0:
+		l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("This connection has not joined %q.", r.Room))
+	case c.departs(r.Room) != nil:
+		l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("This connection is leaving %q already.", r.Room))
+	default:
+		s := c.subscriptions[i]
+		c.leaving = append(c.leaving, departure{room: s.room.name, id: id})
+		if s.member != joining {
+			l.depart(c, s.room.name)
+		}
+	}
+}
+
+func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
+	text, isText := r.Content.(*v1.Publish_Text)
+	switch {
+	case !l.validRoom(c, id, r.Room):
+		return
+	case !c.identity.CanPublish(r.Room):
+		l.fail(c, id, proto.ErrPublishForbidden, fmt.Sprintf("Your token does not allow publishing in %q.", r.Room))
+		return
+	case len(r.Key) > proto.MaxKey || !utf8.ValidString(r.Key):
+		l.fail(c, id, proto.ErrBadRequest, "key is at most 128 bytes of UTF-8.")
+		return
+	case r.Content == nil:
+		l.fail(c, id, proto.ErrBadRequest, "A publish has text or data.")
+		return
+	case isText && !utf8.ValidString(text.Text):
+		l.fail(c, id, proto.ErrBadRequest, "text is not UTF-8; send bytes as data.")
+		return
+	}
+	if wait, ok := c.user.allow(time.Now()); !ok {
+		f := proto.ErrRateLimited.Frame(id, "You publish faster than the server allows.")
+		ms := uint32(max(1, wait.Milliseconds()))
+		f.GetError().RetryAfterMs = &ms
+		l.counted.Errors[errorIndex[proto.ErrRateLimited]].Add(1)
+		l.reply(c, f)
+		return
+	}
+	taken := l.cfg.Rooms.Send(handoff.Command{
+		Kind: handoff.Publish, From: c.handle, ID: id,
+		Room: strings.Clone(r.Room), User: c.identity.User, Key: strings.Clone(r.Key),
+		Content: proto.AppendContent(nil, r),
+	})
+	if !taken {
+		l.overloaded(c, id)
+	}
+}
+
+func (l *Loop) history(c *conn, id uint64, r *v1.HistoryRequest) {
+	read := handoff.Read{
+		Kind: handoff.HistoryBefore, To: c.handle, ID: id, Position: r.GetBefore(),
+		Limit: int(r.Limit), JSON: c.codec == proto.JSON,
+	}
+	if r.After != nil {
+		read.Kind, read.Position = handoff.HistoryAfter, r.GetAfter()
+	}
+	if read.Limit == 0 {
+		read.Limit = proto.DefaultHistory
+	}
+	switch {
+	case !l.validRoom(c, id, r.Room):
+		return
+	case !c.identity.CanJoin(r.Room):
+		l.fail(c, id, proto.ErrRoomForbidden, fmt.Sprintf("Your token does not allow the room %q.", r.Room))
+		return
+	case r.Before != nil && r.After != nil:
+		l.fail(c, id, proto.ErrBadRequest, "history takes before or after, not both.")
+		return
+	case r.Before != nil && r.GetBefore() == 0 || read.Position > proto.MaxInteger:
+		l.fail(c, id, proto.ErrBadRequest, "before is 1 to 2^53-1, after 0 to 2^53-1.")
+		return
+	case read.Limit > proto.MaxHistory:
+		l.fail(c, id, proto.ErrBadRequest, fmt.Sprintf("limit is at most %d.", proto.MaxHistory))
+		return
+	case c.readings >= maxHistory:
+		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier history requests.")
+		return
+	}
+	read.Room = strings.Clone(r.Room)
+	if !l.cfg.Rooms.Read(read) {
+		l.overloaded(c, id)
+		return
+	}
+	c.readings++
+}
+
+// answer is a finished reply to a history request.
+func (l *Loop) answer(e *handoff.Event) {
+	c := l.conn(e.To)
+	if c == nil {
+		return
+	}
+	c.readings--
+	if e.Frames == nil {
+		l.fail(c, e.ID, e.Code, e.Text)
+		return
+	}
+	l.frames(c, e.Frames)
+}
+
+func (l *Loop) validRoom(c *conn, id uint64, room string) bool {
+	if proto.ValidName(room) {
+		return true
+	}
+	l.fail(c, id, proto.ErrBadRequest, "room is 1 to 128 bytes of UTF-8 without control characters.")
+	return false
+}
+
+func (l *Loop) overloaded(c *conn, id uint64) {
+	l.fail(c, id, proto.ErrOverloaded, "The server has too much waiting; send again later.")
+}
+
+// sentence makes an error's text one for a human: with a capital and a full stop.
+func sentence(err error) string {
+	s := err.Error()
+	return strings.ToUpper(s[:1]) + s[1:] + "."
+}
