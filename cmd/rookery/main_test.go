@@ -1,0 +1,56 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes the test binary be rookery where it is called by that name, so that
+// scripts and tests run the real main.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"rookery": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			// A key file is refused if everybody can read it; scripts make the ones that
+			// have to be refused with chmod.
+			return os.Chmod(env.WorkDir, 0o700)
+		},
+	})
+}
+
+// TestEveryCommand asks each command for help: it has to give it on the standard output,
+// and to refuse a flag that it does not have.
+func TestEveryCommand(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range commands() {
+		t.Run(c.name, func(t *testing.T) {
+			if seen[c.name] || c.summary == "" {
+				t.Errorf("the command is there twice or has no summary: %+v", c)
+			}
+			seen[c.name] = true
+			for _, args := range [][]string{{c.name, "--help"}, {c.name, "-h"}, {"help", c.name}} {
+				var stdout, stderr bytes.Buffer
+				status := run(context.Background(), args, process{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr})
+				if status != exitOK || !strings.HasPrefix(stdout.String(), "Usage: rookery "+c.name) || stderr.Len() > 0 {
+					t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, stdout.String(), stderr.String())
+				}
+			}
+			var stdout, stderr bytes.Buffer
+			status := run(context.Background(), []string{c.name, "--no-such-flag"}, process{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr})
+			if status != exitRefused || stdout.Len() > 0 || stderr.Len() == 0 {
+				t.Errorf("unknown flag: status %d, stdout %q, stderr %q", status, stdout.String(), stderr.String())
+			}
+		})
+	}
+}

@@ -1,0 +1,85 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// adminServer is the listener for operators; its zero value is off.
+type adminServer struct{ http *http.Server }
+
+// startAdmin serves until Close. The listener was made by New.
+func (s *Server) startAdmin(running *sync.WaitGroup) adminServer {
+	if s.admin == nil {
+		return adminServer{}
+	}
+	server := &http.Server{Handler: s.adminHandler(), ReadHeaderTimeout: 5 * time.Second}
+	running.Go(func() {
+		if err := server.Serve(s.admin); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("the admin listener ended", "err", err)
+		}
+	})
+	return adminServer{server}
+}
+
+// Close ends the listener; a profile that is being taken is given a second.
+func (a adminServer) Close() {
+	if a.http == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if a.http.Shutdown(ctx) != nil {
+		a.http.Close()
+	}
+}
+
+func (s *Server) adminHandler() http.Handler {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		newMetrics(s),
+	)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", s.health)
+	mux.HandleFunc("GET /readyz", s.readiness)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// health says that the process lives. A log that can't be written does not change that:
+// restarting would end live traffic and reading, and may not mend the disk.
+func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
+	fmt.Fprintln(w, "ok")
+}
+
+// readiness says whether new connections should be sent here.
+func (s *Server) readiness(w http.ResponseWriter, _ *http.Request) {
+	switch {
+	case s.state.Load() == starting:
+		http.Error(w, "starting", http.StatusServiceUnavailable)
+	case s.state.Load() == leaving:
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+	case s.store.Err() != nil:
+		http.Error(w, "publishing fails: "+s.store.Err().Error(), http.StatusServiceUnavailable)
+	case s.engine.Open() >= s.engine.Capacity():
+		http.Error(w, fmt.Sprintf("full: %d connections", s.engine.Open()), http.StatusServiceUnavailable)
+	default:
+		fmt.Fprintln(w, "ok")
+	}
+}

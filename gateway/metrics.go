@@ -1,0 +1,163 @@
+package gateway
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"rookery/gateway/internal/loop"
+	"rookery/proto"
+	"rookery/storage/commitlog"
+)
+
+// metrics reads the owners' counters when it is scraped and sums them: nothing is counted
+// twice and nothing is shared on the way of a message.
+type metrics struct {
+	server *Server
+	loops  []loopMetric
+	rooms  []roomMetric
+	log    []logMetric
+
+	closed, refused, errors, capacity *prometheus.Desc
+	syncSeconds, batchRecords         *prometheus.Desc
+}
+
+type loopMetric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(*loop.Counters) int64
+}
+
+type roomMetric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(*Server) int64
+}
+
+type logMetric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(commitlog.Stats) float64
+}
+
+const (
+	gauge   = prometheus.GaugeValue
+	counter = prometheus.CounterValue
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("rookery_"+name, help, labels, nil)
+}
+
+func newMetrics(s *Server) *metrics {
+	m := &metrics{server: s,
+		closed:       desc("connections_closed_total", "Connections ended, by the code they were closed with; peer: by the client.", "code"),
+		refused:      desc("connections_refused_total", "Connections turned away, by reason.", "reason"),
+		errors:       desc("request_errors_total", "Requests answered with an error, by its name.", "name"),
+		capacity:     desc("connections_capacity", "Most connections at once: the setting, or what the descriptors allow."),
+		syncSeconds:  desc("log_sync_seconds", "Time of a sync of the log."),
+		batchRecords: desc("log_batch_records", "Messages committed together."),
+	}
+	inLoop := func(kind prometheus.ValueType, name, help string, read func(*loop.Counters) int64) {
+		m.loops = append(m.loops, loopMetric{desc(name, help), kind, read})
+	}
+	inLoop(gauge, "connections", "Connections open now.", func(c *loop.Counters) int64 { return c.Connections.Load() })
+	inLoop(gauge, "sessions", "Authenticated connections now.", func(c *loop.Counters) int64 { return c.Sessions.Load() })
+	inLoop(gauge, "subscriptions", "Rooms joined now, over all connections.", func(c *loop.Counters) int64 { return c.Subscriptions.Load() })
+	inLoop(gauge, "subscriptions_behind", "Subscriptions served from the log now.", func(c *loop.Counters) int64 { return c.Behind.Load() })
+	inLoop(gauge, "loop_rooms", "Rooms with members, over all loops.", func(c *loop.Counters) int64 { return c.Rooms.Load() })
+	inLoop(gauge, "outbound_bytes", "Bytes that sockets did not take yet.", func(c *loop.Counters) int64 { return c.Buffered.Load() })
+	inLoop(counter, "connections_opened_total", "Connections accepted, refused ones among them.", func(c *loop.Counters) int64 { return c.Opened.Load() })
+	inLoop(counter, "received_bytes_total", "Bytes taken from sockets.", func(c *loop.Counters) int64 { return c.BytesIn.Load() })
+	inLoop(counter, "sent_bytes_total", "Bytes given to sockets.", func(c *loop.Counters) int64 { return c.BytesOut.Load() })
+	inLoop(counter, "requests_total", "Frames taken from clients.", func(c *loop.Counters) int64 { return c.FramesIn.Load() })
+	inLoop(counter, "deliveries_total", "Messages handed to connections, live or from the log.", func(c *loop.Counters) int64 { return c.Deliveries.Load() })
+	inLoop(counter, "writes_total", "Writes to sockets.", func(c *loop.Counters) int64 { return c.Writes.Load() })
+	inLoop(counter, "subscriptions_fell_behind_total", "Times a subscription was put on reading the log.", func(c *loop.Counters) int64 { return c.FellBehind.Load() })
+	inLoop(counter, "probes_total", "Silent connections asked for a sign of life.", func(c *loop.Counters) int64 { return c.Probes.Load() })
+	inLoop(counter, "panics_total", "Panics that closed one connection.", func(c *loop.Counters) int64 { return c.Panics.Load() })
+
+	inRooms := func(kind prometheus.ValueType, name, help string, read func(*Server) int64) {
+		m.rooms = append(m.rooms, roomMetric{desc(name, help), kind, read})
+	}
+	inRooms(counter, "published_total", "Messages committed.", func(s *Server) int64 { return s.rooms.Stats().Published })
+	inRooms(counter, "publish_duplicates_total", "Publishes answered from a retry key.", func(s *Server) int64 { return s.rooms.Stats().Duplicates })
+	inRooms(counter, "publish_refused_load_total", "Publishes refused because a queue was full.", func(s *Server) int64 { return s.rooms.Stats().RefusedLoad })
+	inRooms(counter, "publish_refused_log_total", "Publishes refused because of the log.", func(s *Server) int64 { return s.rooms.Stats().RefusedLog })
+	inRooms(gauge, "rooms", "Rooms held in memory: with members or a publish under way.", func(s *Server) int64 { return s.rooms.Stats().Rooms })
+	inRooms(gauge, "retry_keys", "Retry keys remembered.", func(s *Server) int64 { return s.rooms.Stats().Keys })
+	inRooms(counter, "retry_keys_evicted_total", "Retry keys forgotten before their window ended.", func(s *Server) int64 { return s.rooms.Stats().KeysEvicted })
+	inRooms(gauge, "shard_mailbox_bytes", "Commands waiting for the shards.", func(s *Server) int64 { return s.rooms.Stats().MailboxBytes })
+	inRooms(counter, "pages_total", "Pages of the log read for catch-up and history.", func(s *Server) int64 { return s.rooms.Stats().Pages })
+	inRooms(counter, "pages_damaged_total", "Pages of the log that could not be read.", func(s *Server) int64 { return s.rooms.Stats().DamagedPages })
+
+	inLog := func(kind prometheus.ValueType, name, help string, read func(commitlog.Stats) float64) {
+		m.log = append(m.log, logMetric{desc(name, help), kind, read})
+	}
+	inLog(gauge, "log_bytes", "Size of the log.", func(st commitlog.Stats) float64 { return float64(st.Bytes) })
+	inLog(gauge, "log_segments", "Files of the log; each holds a descriptor.", func(st commitlog.Stats) float64 { return float64(st.Segments) })
+	inLog(gauge, "log_rooms", "Rooms with messages.", func(st commitlog.Stats) float64 { return float64(st.Rooms) })
+	inLog(gauge, "log_queue_bytes", "Messages waiting for the committer.", func(st commitlog.Stats) float64 { return float64(st.QueueBytes) })
+	inLog(counter, "log_records_total", "Records committed since the start.", func(st commitlog.Stats) float64 { return float64(st.Records) })
+	return m
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, out) }
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(out chan<- prometheus.Metric) {
+	counters := m.server.engine.Counters()
+	value := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+	}
+	sum := func(read func(*loop.Counters) int64) float64 {
+		var total int64
+		for _, c := range counters {
+			total += read(c)
+		}
+		return float64(total)
+	}
+	for _, l := range m.loops {
+		value(l.desc, l.kind, sum(l.read))
+	}
+	codes := proto.CloseCodes()
+	for i := range len(codes) + 1 {
+		label := "peer"
+		if i < len(codes) {
+			label = codes[i].Name
+		}
+		value(m.closed, counter, sum(func(c *loop.Counters) int64 { return c.Closed[i].Load() }), label)
+	}
+	for i, name := range loop.RefusalNames() {
+		if name != "" {
+			value(m.refused, counter, sum(func(c *loop.Counters) int64 { return c.Refused[i].Load() }), name)
+		}
+	}
+	for i, e := range proto.Errors() {
+		value(m.errors, counter, sum(func(c *loop.Counters) int64 { return c.Errors[i].Load() }), e.Name)
+	}
+	value(m.capacity, gauge, float64(m.server.engine.Capacity()))
+	for _, r := range m.rooms {
+		value(r.desc, r.kind, float64(r.read(m.server)))
+	}
+	stats := m.server.store.Stats()
+	for _, l := range m.log {
+		value(l.desc, l.kind, l.read(stats))
+	}
+	fault := 0.0
+	if m.server.store.Err() != nil {
+		fault = 1
+	}
+	value(faultDesc, gauge, fault)
+	out <- histogram(m.syncSeconds, stats.SyncSeconds, stats.Syncs)
+	out <- histogram(m.batchRecords, stats.BatchRecords, stats.Batches)
+}
+
+var faultDesc = desc("log_fault", "1 while the log can't be written and publishes fail.")
+
+func histogram(d *prometheus.Desc, h commitlog.Histogram, count uint64) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(h.Bounds))
+	for i, bound := range h.Bounds[:len(h.Bounds)-1] { // the last is +Inf, which is the count
+		buckets[bound] = h.Counts[i]
+	}
+	return prometheus.MustNewConstHistogram(d, count, h.Sum, buckets)
+}

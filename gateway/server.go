@@ -1,0 +1,262 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/loop"
+	"rookery/gateway/internal/room"
+	"rookery/storage/commitlog"
+	"rookery/web"
+)
+
+// inboxBytes bounds what waits for one loop. Shards refuse publishes while one is full.
+const inboxBytes = 32 << 20
+
+// Server is a gateway. New opens its log, Run serves. For one goroutine, but for the
+// methods that say otherwise.
+type Server struct {
+	// Set by New.
+	cfg         Config
+	log         *slog.Logger
+	descriptors int
+	public      reservation
+	admin       net.Listener // nil: off
+	store       *commitlog.Log
+	rooms       *room.Rooms
+	engine      *loop.Engine
+	serving     chan struct{}
+
+	// Written by Run, read by the admin listener.
+	state atomic.Int32
+}
+
+// States of readiness.
+const (
+	starting int32 = iota
+	ready
+	leaving
+)
+
+// New opens the log and takes the addresses. cfg must be valid. Whoever calls New calls Run.
+func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
+	s := &Server{cfg: cfg, log: logger, serving: make(chan struct{})}
+	var undo []func()
+	defer func() {
+		if err != nil {
+			for i := len(undo) - 1; i >= 0; i-- {
+				undo[i]()
+			}
+		}
+	}()
+	auth, err := newAuthenticator(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if s.descriptors, err = descriptorLimit(); err != nil {
+		return nil, err
+	}
+	if s.public, err = reserve(cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen on %s (setting listen): %w", cfg.Listen, err)
+	}
+	undo = append(undo, s.public.release)
+	if cfg.Admin != "" {
+		if s.admin, err = net.Listen("tcp", cfg.Admin); err != nil {
+			return nil, fmt.Errorf("listen on %s (setting admin): %w", cfg.Admin, err)
+		}
+		undo = append(undo, func() { s.admin.Close() })
+	}
+	if s.store, err = commitlog.Open(commitlog.Config{
+		Dir:          cfg.Data,
+		SegmentBytes: cfg.Log.SegmentBytes,
+		Sync:         syncModes[cfg.Log.Sync],
+		SyncEvery:    cfg.Log.SyncInterval,
+		Logger:       logger,
+	}); err != nil {
+		return nil, fmt.Errorf("open the log in %s (setting data): %w", cfg.Data, err)
+	}
+	undo = append(undo, func() { s.store.Close() })
+	if err := checkCapacity(cfg.Limits.Connections, s.descriptors, s.store.Stats().Segments); err != nil {
+		return nil, err
+	}
+
+	inboxes := make([]*handoff.Mailbox[handoff.Event], orElse(cfg.Loops, runtime.NumCPU()))
+	for i := range inboxes {
+		inboxes[i] = handoff.NewMailbox[handoff.Event](inboxBytes)
+	}
+	if s.rooms, err = room.Start(room.Config{
+		Log:         roomLog{s.store},
+		Loops:       inboxes,
+		Shards:      orElse(cfg.Shards, max(2, runtime.NumCPU())),
+		Readers:     2 * runtime.NumCPU(),
+		RetryWindow: cfg.RetryWindow,
+		ReportDamaged: func(room string, err error) {
+			logger.Error("history can't be read; what is readable is served", "room", room, "err", err)
+		},
+	}); err != nil {
+		return nil, fmt.Errorf("read the newest messages of the log: %w", err)
+	}
+	s.engine = loop.New(loop.Config{
+		Rooms:              s.rooms,
+		Auth:               auth,
+		Inboxes:            inboxes,
+		Epoch:              room.EpochName(s.store.Epoch()),
+		Log:                logger,
+		Page:               web.Lookup,
+		Policy:             web.ContentSecurityPolicy,
+		Development:        cfg.Dev,
+		Origins:            cfg.Limits.Origins,
+		ConnectionsPerIP:   cfg.Limits.ConnectionsPerIP,
+		ConnectionsPerUser: cfg.Limits.ConnectionsPerUser,
+		MessagesPerSecond:  float64(cfg.Limits.MessagesPerSecond),
+		MessageBurst:       cfg.Limits.MessageBurst,
+		MessageBytes:       cfg.Limits.MessageBytes,
+		HeaderBytes:        cfg.Limits.HeaderBytes,
+		RoomsPerConnection: cfg.Limits.RoomsPerConnection,
+		OutboundBytes:      cfg.Limits.OutboundBytes,
+		OutboundTotal:      int64(cfg.Limits.OutboundTotalBytes / len(inboxes)),
+		HandshakeTimeout:   cfg.Limits.HandshakeTimeout,
+		FrameTimeout:       cfg.Limits.FrameTimeout,
+		StallTimeout:       cfg.Limits.StallTimeout,
+		Heartbeat:          cfg.Heartbeat,
+	})
+	s.setCapacity()
+	return s, nil
+}
+
+var syncModes = map[SyncMode]commitlog.SyncMode{
+	SyncAlways:   commitlog.SyncAlways,
+	SyncInterval: commitlog.SyncInterval,
+	SyncNever:    commitlog.SyncNever,
+}
+
+// roomLog gives the rooms the log as they declare it.
+type roomLog struct{ *commitlog.Log }
+
+func (l roomLog) Open(committed func(n int, err error)) room.Producer {
+	return l.NewProducer(committed)
+}
+
+func orElse(n, otherwise int) int {
+	if n == 0 {
+		return otherwise
+	}
+	return n
+}
+
+// Addr is the public address with the real port. Safe for concurrent use.
+func (s *Server) Addr() string { return s.public.addr }
+
+// AdminAddr is the admin listener's address, empty when it is off. Safe for concurrent use.
+func (s *Server) AdminAddr() string {
+	if s.admin == nil {
+		return ""
+	}
+	return s.admin.Addr().String()
+}
+
+// Serving is closed when connections are accepted. Safe for concurrent use.
+func (s *Server) Serving() <-chan struct{} { return s.serving }
+
+// Run serves until ctx is done, then drains and closes everything in the order of flow:
+// clients are asked to leave, connections end, what was published is committed and
+// acknowledged, the log is synced. It returns nil after a complete drain.
+func (s *Server) Run(ctx context.Context) error {
+	var background sync.WaitGroup
+	defer background.Wait()
+	admin := s.startAdmin(&background)
+	defer admin.Close()
+	watching, stopWatching := context.WithCancel(context.Background())
+	defer stopWatching()
+	background.Go(func() { s.watchLoop(watching) })
+
+	ended := make(chan error, 1)
+	background.Go(func() { ended <- s.engine.Run(s.public.addr) })
+	select {
+	case err := <-ended:
+		s.public.release()
+		return errors.Join(err, s.closeStorage())
+	case <-s.engine.Booted():
+	}
+	s.public.release()
+	s.state.Store(ready)
+	close(s.serving)
+	s.log.Info("serving", "address", s.public.addr, "page", s.pageURL(), "admin", s.AdminAddr(),
+		"data", s.cfg.Data, "development", s.cfg.Dev, "connections", s.engine.Capacity())
+
+	select {
+	case err := <-ended:
+		return errors.Join(err, s.closeStorage())
+	case <-ctx.Done():
+	}
+	s.drain()
+	stopping, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := s.engine.Stop(stopping)
+	return errors.Join(err, <-ended, s.store.Close())
+}
+
+// drain ends the connections and the rooms, and gives the last replies time to leave.
+func (s *Server) drain() {
+	s.state.Store(leaving)
+	begun := time.Now()
+	window := s.cfg.Drain.Window
+	s.log.Info("draining", "connections", s.engine.Open(), "window", window)
+	s.engine.Drain(window, window)
+	s.await(begun.Add(min(window+time.Second, s.cfg.Drain.Timeout)), func() bool { return s.engine.Open() == 0 })
+
+	// What was accepted is committed and acknowledged before anybody is cut off.
+	s.engine.Refuse()
+	s.rooms.Close()
+	s.await(time.Now().Add(time.Second), s.engine.Flushed)
+	s.engine.Shut()
+	s.await(time.Now().Add(1500*time.Millisecond), func() bool { return s.engine.Open() == 0 })
+	s.log.Info("drained", "left", s.engine.Open(), "took", time.Since(begun).Round(time.Millisecond))
+}
+
+// await polls, since the loops have no one to tell: they end with it.
+func (s *Server) await(until time.Time, done func() bool) {
+	for !done() && time.Now().Before(until) {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (s *Server) closeStorage() error {
+	s.rooms.Close()
+	return s.store.Close()
+}
+
+// watchLoop keeps the number of connections under what the descriptors allow as the log
+// grows: started and ended by Run.
+func (s *Server) watchLoop(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			s.setCapacity()
+		}
+	}
+}
+
+func (s *Server) setCapacity() {
+	s.engine.SetCapacity(capacity(s.cfg.Limits.Connections, s.descriptors, s.store.Stats().Segments))
+}
+
+func (s *Server) pageURL() string {
+	host, port, _ := net.SplitHostPort(s.public.addr)
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}

@@ -1,0 +1,331 @@
+// One room as the page knows it, without a line about how it looks.
+//
+// What is kept is a window: messages without a hole between them, at most MAX_KEPT of them,
+// since a room may have millions. It is attached when its end is the live edge. Whoever reads
+// far back lets go of the live edge (the window's end is cut off), whoever follows lets go of
+// the past. Scrolling moves the window by pages of history.
+//
+// Messages of this page that the server has not yet given a place stand behind the window,
+// in `outgoing`.
+
+const PAGE = 50;
+export const MAX_KEPT = 300;
+
+/** The server remembers a retry key for 10 minutes; see docs/client.md. */
+const KEY_WINDOW_MS = 9 * 60_000;
+
+/**
+ * @typedef {object} Outgoing
+ * @property {string} key     the retry key: sent again with it, it is stored once
+ * @property {string} text
+ * @property {number} at      when it was written, by this machine's clock
+ * @property {'pending'|'sent'|'failed'} state  sent: acknowledged, its message not yet here
+ * @property {string} [error] why it failed
+ * @property {number} [seq]   its place, as far as known
+ * @property {boolean} [inFlight]  the client has it
+ */
+
+export class Conversation {
+  // Set at construction.
+  #client;
+  #settings;
+  #changed;
+
+  #room = null;
+  /** Counts beginnings, so that a page asked for before one is not taken after it. */
+  #beginnings = 0;
+  /** The page of history on its way: {direction}. */
+  #move = null;
+
+  /**
+   * @param {object} client    a Rookery, or a stand-in for it
+   * @param {string} name
+   * @param {object} settings  see settings.js
+   * @param {(what: {conversation: Conversation, arrived?: object}) => void} changed
+   */
+  constructor(client, name, settings, changed) {
+    this.name = name;
+    this.#client = client;
+    this.#settings = settings;
+    this.#changed = changed;
+
+    this.status = 'loading'; // loading | ready | failed
+    this.error = null;
+    this.epoch = null;
+    this.messages = [];
+    this.atBeginning = false;
+    this.attached = true;
+    /** Head of the room as far as it is known. */
+    this.newest = 0;
+    this.lastRead = 0;
+    /** The view shows the end of the room, so that old messages may go rather than new ones. */
+    this.following = true;
+    /** @type {Outgoing[]} */
+    this.outgoing = settings.loadOutgoing(name).map(restored);
+  }
+
+  get unread() {
+    return Math.max(0, this.newest - this.lastRead);
+  }
+
+  /** Which way the window is being moved: older, newer, or null. */
+  get moving() {
+    return this.#move?.direction ?? null;
+  }
+
+  /**
+   * Reads the end of the room, then joins with the position of what was read, so that nothing
+   * is missed between the two.
+   *
+   * @param {number} limit  a room that is not looked at needs its newest message only
+   */
+  async begin(limit = PAGE) {
+    const beginning = ++this.#beginnings;
+    this.#room?.leave();
+    this.#move = null;
+    this.newest = 0;
+    this.status = 'loading';
+    this.error = null;
+    this.#changed({ conversation: this });
+    let page;
+    try {
+      page = await this.#client.history(this.name, { limit });
+    } catch (error) {
+      if (beginning === this.#beginnings) this.#fail(error);
+      return;
+    }
+    if (beginning !== this.#beginnings) return;
+    this.status = 'ready';
+    this.#replace(page);
+    this.#takeReadPosition(page);
+    this.#join(page);
+    for (const entry of this.outgoing) {
+      if (entry.state === 'pending' && !entry.inFlight) this.#publish(entry);
+    }
+    this.#changed({ conversation: this });
+  }
+
+  /** Leaves the room and what is unsent in it. */
+  end() {
+    this.#beginnings++;
+    this.#room?.leave();
+    this.outgoing = [];
+    this.#settings.saveOutgoing(this.name, []);
+  }
+
+  /** The person has seen all there is. */
+  markRead() {
+    if (this.status !== 'ready' || this.lastRead >= this.newest) return;
+    this.#setRead(this.newest);
+    this.#changed({ conversation: this });
+  }
+
+  // Sending.
+
+  send(text) {
+    const entry = { key: this.#client.nextKey(), text, at: Date.now(), state: 'pending' };
+    this.outgoing.push(entry);
+    this.#saveOutgoing();
+    this.#publish(entry);
+    this.#changed({ conversation: this });
+  }
+
+  /** Sends a failed message again, with its key: if it did arrive, it is not doubled. */
+  retry(key) {
+    const entry = this.outgoing.find((candidate) => candidate.key === key);
+    if (entry?.state !== 'failed') return;
+    entry.state = 'pending';
+    entry.error = undefined;
+    entry.at = Date.now();
+    this.#saveOutgoing();
+    this.#publish(entry);
+    this.#changed({ conversation: this });
+  }
+
+  discard(key) {
+    this.#removeOutgoing(key);
+    this.#changed({ conversation: this });
+  }
+
+  /** The outgoing messages to be shown: those whose message has not come. */
+  get shownOutgoing() {
+    return this.outgoing.filter((entry) => entry.state === 'failed' || entry.seq === undefined || entry.seq > this.newest);
+  }
+
+  // Moving the window.
+
+  /** Takes in a page of what came before the window. */
+  loadOlder() {
+    if (this.atBeginning || this.messages.length === 0) return Promise.resolve();
+    return this.#load('older', { before: this.messages[0].seq, limit: PAGE }, (page) => {
+      if (page.messages.length > 0 && page.messages.at(-1).seq + 1 !== this.messages[0].seq) return;
+      this.messages.unshift(...page.messages);
+      this.atBeginning = !page.more;
+      if (this.messages.length > MAX_KEPT) {
+        this.messages.length = MAX_KEPT;
+        this.attached = false;
+      }
+    });
+  }
+
+  /** Takes in a page of what came after the window, until it meets the live edge. */
+  loadNewer() {
+    if (this.attached || this.messages.length === 0) return Promise.resolve();
+    return this.#load('newer', { after: this.#lastSeq, limit: PAGE }, (page) => {
+      if (page.messages.length > 0 && page.messages[0].seq !== this.#lastSeq + 1) return;
+      this.messages.push(...page.messages);
+      this.#dropOldest();
+      this.#measure();
+    });
+  }
+
+  /** Puts the window at the end of the room. */
+  async jumpToNewest() {
+    this.following = true;
+    if (this.attached) return;
+    this.#move = null; // whatever is on its way leads elsewhere
+    await this.#load('newer', { limit: PAGE }, (page) => this.#replace(page));
+  }
+
+  async #load(direction, range, take) {
+    if (this.#move !== null) return;
+    const move = (this.#move = { direction });
+    this.#changed({ conversation: this });
+    try {
+      const page = await this.#client.history(this.name, range);
+      // A page of another epoch does not fit to the window; onReset is on its way.
+      if (this.#move === move && page.epoch === this.epoch) take(page);
+    } catch (error) {
+      // The client repeats what can be repeated, so this is final; the window stays as it is.
+      if (this.#move === move) this.error = error;
+    }
+    if (this.#move !== move) return;
+    this.#move = null;
+    this.#changed({ conversation: this });
+  }
+
+  #replace(page) {
+    this.epoch = page.epoch;
+    this.messages = page.messages;
+    this.atBeginning = !page.more;
+    this.#measure();
+  }
+
+  get #lastSeq() {
+    return this.messages.at(-1)?.seq ?? 0;
+  }
+
+  /** History may be ahead of what the room has delivered, or behind it. */
+  #measure() {
+    this.newest = Math.max(this.newest, this.#lastSeq);
+    this.attached = this.#lastSeq >= this.newest;
+  }
+
+  // What the room says.
+
+  #join(page) {
+    this.#room = this.#client.join(this.name, {
+      epoch: page.epoch,
+      after: page.messages.at(-1)?.seq ?? 0,
+      onMessage: (message) => this.#receive(message),
+      onReset: () => this.begin(),
+      onState: ({ state, error }) => {
+        if (state === 'refused') this.#fail(error);
+        else this.#changed({ conversation: this });
+      },
+    });
+  }
+
+  #receive(message) {
+    const allRead = this.lastRead >= this.newest;
+    const own = message.from === this.#client.user;
+    this.newest = Math.max(this.newest, message.seq);
+    if (own) {
+      this.#recognise(message);
+      if (allRead) this.#setRead(this.newest); // nobody has to read what they wrote
+    }
+    // Not when a page of history has brought it already.
+    if (this.attached && message.seq > this.#lastSeq) {
+      if (!this.following && this.messages.length >= MAX_KEPT) {
+        this.attached = false;
+      } else {
+        this.messages.push(message);
+        if (this.following) this.#dropOldest();
+      }
+    }
+    this.#changed({ conversation: this, arrived: message });
+  }
+
+  /**
+   * A message of this user may be one that is still outgoing here: its reply comes before or
+   * after it. Until the reply says otherwise, the oldest one with the same text is taken for
+   * it, so that it is never shown twice.
+   */
+  #recognise(message) {
+    const known = this.outgoing.find((entry) => entry.seq === message.seq);
+    if (known?.state === 'sent') this.#removeOutgoing(known.key);
+    if (known) return;
+    const likely = this.outgoing.find((e) => e.state === 'pending' && e.seq === undefined && e.text === message.text);
+    if (likely) likely.seq = message.seq;
+  }
+
+  #dropOldest() {
+    const surplus = this.messages.length - MAX_KEPT;
+    if (surplus <= 0) return;
+    this.messages.splice(0, surplus);
+    this.atBeginning = false;
+  }
+
+  async #publish(entry) {
+    entry.inFlight = true;
+    try {
+      const { seq } = await this.#client.publish(this.name, entry.text, { key: entry.key });
+      entry.state = 'sent';
+      entry.seq = seq;
+      this.#saveOutgoing();
+      // The reply and the message are not ordered: the one that comes last takes it away.
+      if (seq <= this.newest) this.#removeOutgoing(entry.key);
+    } catch (error) {
+      if (error.code === 'closed') return; // kept for the next visit of this page
+      entry.state = 'failed';
+      entry.error = error.message;
+      entry.seq = undefined;
+    } finally {
+      entry.inFlight = false;
+    }
+    this.#changed({ conversation: this });
+  }
+
+  #removeOutgoing(key) {
+    this.outgoing = this.outgoing.filter((entry) => entry.key !== key);
+    this.#saveOutgoing();
+  }
+
+  #saveOutgoing() {
+    const unsent = this.outgoing.filter((entry) => entry.state !== 'sent');
+    this.#settings.saveOutgoing(this.name, unsent.map(({ key, text, at }) => ({ key, text, at })));
+  }
+
+  #takeReadPosition({ epoch }) {
+    const read = this.#settings.loadRead(this.name);
+    // A room seen for the first time has no past that anybody missed.
+    this.#setRead(read?.epoch === epoch ? Math.min(read.seq, this.newest) : this.newest);
+  }
+
+  #setRead(seq) {
+    this.lastRead = seq;
+    this.#settings.saveRead(this.name, { epoch: this.epoch, seq });
+  }
+
+  #fail(error) {
+    this.status = 'failed';
+    this.error = error;
+    this.#changed({ conversation: this });
+  }
+}
+
+/** What an earlier visit of this page left unsent. */
+function restored({ key, text, at }) {
+  if (Date.now() - at < KEY_WINDOW_MS) return { key, text, at, state: 'pending' };
+  return { key, text, at, state: 'failed', error: 'Written in an earlier visit, and perhaps sent: look whether it is there.' };
+}

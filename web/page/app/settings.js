@@ -1,0 +1,101 @@
+// What the page remembers. In localStorage, shared by all windows: the name, the rooms, how
+// far each was read. In sessionStorage, of this window only: a token, and what was not yet
+// sent, since two windows must not send it both.
+
+const NAME = 'rookery.name';
+const ROOMS = 'rookery.rooms';
+const READ = 'rookery.read';
+const TOKEN = 'rookery.token';
+const OUTGOING = 'rookery.outgoing';
+
+const DEFAULT_ROOM = 'lobby';
+
+export class Settings {
+  #lasting;
+  #passing;
+
+  /** @param {Storage} lasting @param {Storage} passing */
+  constructor(lasting, passing) {
+    this.#lasting = lasting;
+    this.#passing = passing;
+  }
+
+  get name() {
+    return read(this.#lasting, NAME, '');
+  }
+
+  set name(name) {
+    write(this.#lasting, NAME, name);
+  }
+
+  get token() {
+    return read(this.#passing, TOKEN, '');
+  }
+
+  set token(token) {
+    write(this.#passing, TOKEN, token);
+  }
+
+  get rooms() {
+    const rooms = read(this.#lasting, ROOMS, [DEFAULT_ROOM]);
+    return Array.isArray(rooms) && rooms.length > 0 ? rooms : [DEFAULT_ROOM];
+  }
+
+  set rooms(rooms) {
+    write(this.#lasting, ROOMS, rooms);
+  }
+
+  /** How far a room was read: {epoch, seq}, or undefined. */
+  loadRead(room) {
+    return read(this.#lasting, READ, {})[room];
+  }
+
+  saveRead(room, position) {
+    // Read again before writing: another window may have written since.
+    write(this.#lasting, READ, { ...read(this.#lasting, READ, {}), [room]: position });
+  }
+
+  /** What was written in this window and not acknowledged: {key, text, at} each. */
+  loadOutgoing(room) {
+    return read(this.#passing, OUTGOING, {})[room] ?? [];
+  }
+
+  saveOutgoing(room, entries) {
+    const all = { ...read(this.#passing, OUTGOING, {}), [room]: entries };
+    if (entries.length === 0) delete all[room];
+    write(this.#passing, OUTGOING, all);
+  }
+
+  /** The person is gone: nothing of theirs stays but the list of rooms. */
+  forgetPerson() {
+    for (const key of [NAME, READ]) remove(this.#lasting, key);
+    for (const key of [TOKEN, OUTGOING]) remove(this.#passing, key);
+  }
+}
+
+// A browser may refuse storage (private windows, policies, full). The page then works without
+// a memory, which is better than not at all.
+
+function read(storage, key, otherwise) {
+  try {
+    return JSON.parse(storage.getItem(key)) ?? otherwise;
+  } catch {
+    return otherwise;
+  }
+}
+
+function write(storage, key, value) {
+  try {
+    storage.setItem(key, JSON.stringify(value));
+  } catch {
+    // See above.
+  }
+}
+
+function remove(storage, key) {
+  try {
+    storage.removeItem(key);
+  } catch {
+    // See above.
+  }
+}
