@@ -72,6 +72,7 @@ func newMetrics(s *Server) *metrics {
 	inLoop(counter, "deliveries_total", "Messages handed to connections, live or from the log.", func(c *loop.Counters) int64 { return c.Deliveries.Load() })
 	inLoop(counter, "writes_total", "Writes to sockets.", func(c *loop.Counters) int64 { return c.Writes.Load() })
 	inLoop(counter, "subscriptions_fell_behind_total", "Times a subscription was put on reading the log.", func(c *loop.Counters) int64 { return c.FellBehind.Load() })
+	inLoop(counter, "sockets_full_total", "Times a socket did not take everything.", func(c *loop.Counters) int64 { return c.Full.Load() })
 	inLoop(counter, "probes_total", "Silent connections asked for a sign of life.", func(c *loop.Counters) int64 { return c.Probes.Load() })
 	inLoop(counter, "panics_total", "Panics that closed one connection.", func(c *loop.Counters) int64 { return c.Panics.Load() })
 

@@ -26,8 +26,17 @@ const (
 	JSON            // one JSON object a line
 )
 
-// ErrTruncated is a frame stream that ends inside a frame.
-var ErrTruncated = errors.New("frames end in the middle of a frame")
+// What Next refuses.
+var (
+	// ErrTruncated is a frame stream that ends inside a frame.
+	ErrTruncated = errors.New("frames end in the middle of a frame")
+	// ErrFrameLength means that the stream is not ours or that it is out of step.
+	ErrFrameLength = errors.New("frame length is not a varint of at most 4 bytes in its shortest form")
+)
+
+// maxLengthSize bounds the length of a frame in its varint form: 28 bits, far over
+// MaxFrameBytes.
+const maxLengthSize = 4
 
 // AppendServerFrame appends f to dst as it stands in a stream: length and frame in the
 // binary codec, the object and a line feed in JSON.
@@ -76,7 +85,12 @@ func Next(c Codec, in []byte) (frame, rest []byte, err error) {
 		return in, nil, nil
 	}
 	size, n := binary.Uvarint(in)
-	if n <= 0 || n > 4 || size > uint64(len(in)-n) {
+	switch {
+	case n == 0 && len(in) < maxLengthSize:
+		return nil, nil, ErrTruncated
+	case n <= 0 || n > maxLengthSize || n > 1 && in[n-1] == 0:
+		return nil, nil, ErrFrameLength
+	case size > uint64(len(in)-n):
 		return nil, nil, ErrTruncated
 	}
 	return in[n : n+int(size)], in[n+int(size):], nil

@@ -23,7 +23,7 @@ const goldenPath = "testdata/frames.txt"
 // A golden vector: direction, the frame without its length in hexadecimal, its JSON form.
 type golden struct{ name, direction, hex, json string }
 
-func readGolden(t *testing.T) []golden {
+func readGolden(t testing.TB) []golden {
 	t.Helper()
 	f, err := os.Open(goldenPath)
 	if err != nil {
@@ -152,3 +152,19 @@ const goldenComment = `# Golden vectors of the frames, read by the Go and the Ja
 # separated by tabs. To add one, write a line with any hexadecimal and run
 #   go test ./proto -run TestGolden -update
 `
+
+// readBinary returns the binary form of one vector.
+func readBinary(t testing.TB, name string) []byte {
+	t.Helper()
+	for _, v := range readGolden(t) {
+		if v.name == name {
+			b, err := hex.DecodeString(v.hex)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+	}
+	t.Fatalf("%s has no vector %s", goldenPath, name)
+	return nil
+}

@@ -20,7 +20,7 @@ const (
 	DefaultHistory = 50
 	// MaxPageBytes ends a page of history or catch-up, whatever its number of messages.
 	// One message may be longer; it is then a page of its own.
-	MaxPageBytes = 256 << 10
+	MaxPageBytes = 128 << 10
 	// MaxFrameBytes is the largest frame or message that any server may be set to take.
 	MaxFrameBytes = 1 << 20
 )

@@ -21,6 +21,8 @@ const (
 	Page
 	// Answer carries a finished reply.
 	Answer
+	// Writable: a socket that was full takes bytes again.
+	Writable
 	// Tick: a tenth of a second has passed.
 	Tick
 	// Drain: tell every client to leave and come back later.

@@ -59,8 +59,8 @@ func (l *Loop) tick() {
 // overdue checks the deadlines of a connection and reports that it is gone.
 func (l *Loop) overdue(c *conn) bool {
 	if c.backed {
-		l.drained(c)
-		if c.backed && l.now >= c.took.add(l.cfg.StallTimeout) {
+		l.buffered(c, c.sock.OutboundBuffered())
+		if l.now >= c.took.add(l.cfg.StallTimeout) {
 			c.closed = proto.CloseStalled.Code
 			l.abort(c)
 			return true

@@ -23,6 +23,7 @@ type Counters struct {
 	Deliveries atomic.Int64 // messages handed to connections, live or from the log
 	Writes     atomic.Int64 // writes to sockets
 	FellBehind atomic.Int64 // times that a subscription left the live edge
+	Full       atomic.Int64 // times that a socket did not take everything
 	Probes     atomic.Int64 // heartbeats that we asked for
 	Panics     atomic.Int64
 

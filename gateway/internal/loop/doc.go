@@ -19,6 +19,7 @@
 //	fanout.go        committed messages to members, in slices
 //	replay.go        who is behind is served from the log until it is live
 //	outbound.go      all that is pending for a connection leaves in one write
+//	drained.go       sockets that were full and take bytes again
 //	clock.go         heartbeats, deadlines, stalls
 //	counters.go      what the metrics read
 //

@@ -32,6 +32,8 @@ type Engine struct {
 	refusing atomic.Bool             // no new requests either
 	loops    atomic.Pointer[[]*Loop] // replaced as a whole by adopt, under mu
 
+	watching sync.WaitGroup // the watchers' goroutines
+
 	mu      sync.Mutex // guards the growth of loops
 	gnet    gnet.Engine
 	stopped atomic.Bool
@@ -84,8 +86,10 @@ func (e *Engine) Run(addr string) error {
 	close(ticking)
 	ticker.Wait()
 	for _, l := range *e.loops.Load() {
+		l.watcher.close()
 		unix.Close(l.bell.fd)
 	}
+	e.watching.Wait()
 	switch {
 	case err != nil:
 		return fmt.Errorf("listen on %s: %w", addr, err)
@@ -164,8 +168,14 @@ func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
 		panic("BUG: gnet runs more loops than it was told to")
 	}
 	l := newLoop(e, uint16(index), events)
+	w, err := watch(l, &e.watching)
+	if err != nil {
+		return nil, err
+	}
+	l.watcher = w
 	b, err := hang(l, events)
 	if err != nil {
+		w.close()
 		return nil, err
 	}
 	l.bell = b

@@ -47,9 +47,6 @@ func (l *Loop) traffic(c *conn) (action gnet.Action) {
 	if c.sock == nil {
 		return gnet.Close // it is; gnet takes that as a stale event and stops
 	}
-	if c.backed {
-		l.drained(c)
-	}
 	l.pump()
 	return gnet.None
 }

@@ -24,6 +24,7 @@ type Loop struct {
 	events  gnet.EventLoop
 	inbox   *handoff.Mailbox[handoff.Event]
 	bell    *bell
+	watcher *watcher
 	counted *Counters
 
 	// Set by the ticker, cleared by the loop.
@@ -153,6 +154,8 @@ func (l *Loop) take(e *handoff.Event) {
 		}
 	case handoff.Answer:
 		l.answer(e)
+	case handoff.Writable:
+		l.writable(l.conn(e.To))
 	case handoff.Tick:
 		l.ticked.Store(false)
 		l.tick()

@@ -112,15 +112,18 @@ func (l *Loop) send(c *conn, b []byte) {
 	if waiting == 0 {
 		return
 	}
-	if !c.backed {
-		c.backed = true
-		c.took = l.now
-	}
 	l.buffered(c, waiting)
-	l.hurry(c)
 	if waiting > l.cfg.OutboundBytes {
 		c.closed = proto.CloseOutboundFull.Code
 		l.abort(c)
+		return
+	}
+	if !c.backed {
+		c.backed = true
+		l.counted.Full.Add(1)
+		c.took = l.now
+		l.hurry(c)
+		l.await(c)
 	}
 }
 
@@ -131,21 +134,4 @@ func (l *Loop) buffered(c *conn, waiting int) {
 		c.took = l.now
 	}
 	c.buffered = uint32(waiting)
-}
-
-// drained looks whether a connection that was backed up has taken everything; gnet does
-// not tell.
-func (l *Loop) drained(c *conn) {
-	waiting := c.sock.OutboundBuffered()
-	l.buffered(c, waiting)
-	if waiting > 0 {
-		return
-	}
-	c.backed = false
-	if c.phase == closing {
-		shutWrite(c.sock)
-	}
-	if c.replay != nil {
-		l.lag(c)
-	}
 }

@@ -943,7 +943,7 @@ type HistoryRequest struct {
 	Room   string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
 	Before *uint64                `protobuf:"varint,2,opt,name=before,proto3,oneof" json:"before,omitempty"`
 	After  *uint64                `protobuf:"varint,3,opt,name=after,proto3,oneof" json:"after,omitempty"`
-	// 1 to 200; absent or 0: 50. A page also ends at 256 KiB.
+	// 1 to 200; absent or 0: 50. A page also ends at 128 KiB.
 	Limit         uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
