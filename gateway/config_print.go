@@ -35,7 +35,7 @@ func (c Config) Print(w io.Writer) error {
 			}
 			continue
 		}
-		fmt.Fprintf(&out, "%s%-29s # %s\n", indent, key+": "+yamlText(v), comment(c.source(s)))
+		fmt.Fprintf(&out, "%-31s # %s\n", indent+key+": "+yamlText(v), comment(c.source(s)))
 	}
 	_, err := w.Write(out.Bytes())
 	return err

@@ -116,6 +116,19 @@ func (l *Loop) linger(c *conn) {
 	l.deadline(c, closeTimeout)
 }
 
+// lastWord sends what was written, ends our half of the stream and waits for the peer's: with
+// unread input a close would lose what is on its way.
+func (l *Loop) lastWord(c *conn) {
+	l.flush()
+	if c.sock == nil {
+		return
+	}
+	if !c.backed {
+		shutWrite(c.sock) // else drained does
+	}
+	l.linger(c)
+}
+
 // abort ends a connection at once.
 func (l *Loop) abort(c *conn) {
 	if c.sock != nil {

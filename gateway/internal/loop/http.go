@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gobwas/ws"
-
 	"rookery/gateway/internal/framing"
 	"rookery/proto"
 )
@@ -106,57 +104,26 @@ func appendHead(dst []byte, status int, fields string, size int, last bool) []by
 
 func (l *Loop) responded(c *conn, last bool) {
 	if last {
-		l.flush()
-		if c.sock != nil {
-			// With unread input a close would lose the response on its way.
-			if !c.backed {
-				shutWrite(c.sock)
-			}
-			l.linger(c)
-		}
+		l.lastWord(c)
 		return
 	}
 	l.deadline(c, l.cfg.HandshakeTimeout)
 }
 
-// upgrade answers a WebSocket handshake. gobwas checks it by RFC 6455 4.2.1; the head is
-// here as a whole, so its reading from a stream never waits.
+// upgrade answers a WebSocket handshake.
 func (l *Loop) upgrade(c *conn, head []byte, echo bool) {
-	var host, origin string
-	exchange := handshake{in: bytes.NewReader(head)}
-	u := ws.Upgrader{
-		Protocol: func(name []byte) bool {
-			return string(name) == proto.SubprotocolBinary || string(name) == proto.SubprotocolJSON
-		},
-		OnHost: func(name []byte) error {
-			host = string(name)
-			return nil
-		},
-		OnHeader: func(key, value []byte) error {
-			if strings.EqualFold(string(key), "Origin") {
-				origin = string(value)
-			}
-			return nil
-		},
-		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
-			if !l.originAllowed(host, origin) {
-				return nil, ws.RejectConnectionError(
-					ws.RejectionStatus(http.StatusForbidden),
-					ws.RejectionReason("pages of "+origin+" may not connect here: see the setting limits.origins"),
-				)
-			}
-			return nil, nil
-		},
+	o, refused := readOpening(head, func(name string) bool {
+		return name == proto.SubprotocolBinary || name == proto.SubprotocolJSON
+	})
+	if refused == nil && !l.originAllowed(o.host, o.origin) {
+		refused = &refusalOfOpening{http.StatusForbidden, "", "pages of " + o.origin + " may not connect here: see the setting limits.origins"}
 	}
-	hs, err := u.Upgrade(&exchange)
-	if err != nil {
-		// The library has written a response with the reason.
-		l.write(c, exchange.out.Bytes())
-		l.responded(c, true)
+	if refused != nil {
+		l.respond(c, refused.status, refused.fields, []byte(refused.reason), true)
 		return
 	}
-	l.write(c, exchange.out.Bytes())
-	switch hs.Protocol {
+	l.write(c, o.append(nil))
+	switch o.subprotocol {
 	case proto.SubprotocolBinary:
 		c.codec = proto.Binary
 	case proto.SubprotocolJSON:
@@ -187,15 +154,6 @@ func (l *Loop) originAllowed(host, origin string) bool {
 	page, err := url.Parse(origin)
 	return err == nil && strings.EqualFold(page.Host, host)
 }
-
-// handshake is the stream that the upgrader reads the head from and writes its answer to.
-type handshake struct {
-	in  *bytes.Reader
-	out bytes.Buffer
-}
-
-func (h *handshake) Read(p []byte) (int, error)  { return h.in.Read(p) }
-func (h *handshake) Write(p []byte) (int, error) { return h.out.Write(p) }
 
 // sentence tells a refused client why.
 func (r refusal) sentence() string {

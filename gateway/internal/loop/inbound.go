@@ -158,7 +158,8 @@ func (l *Loop) message(c *conn, m framing.Message) {
 
 // closedByPeer answers the peer's Close with its own code and lets the connection go.
 // RFC 6455 5.5.1: "When sending a Close frame in response, the endpoint typically echos
-// the status code it received." 7.1.1: the server closes the TCP connection first.
+// the status code it received." 7.1.1: the server closes the TCP connection first; it
+// closes its half, so that what is still on its way to us can't turn the end into a reset.
 func (l *Loop) closedByPeer(c *conn, payload []byte) {
 	code, _, err := framing.ParseClose(payload)
 	var fault *framing.ProtocolError
@@ -167,10 +168,7 @@ func (l *Loop) closedByPeer(c *conn, payload []byte) {
 		return
 	}
 	l.write(c, framing.AppendClose(nil, code, ""))
-	l.forget(c)
-	c.phase = closing
-	l.flush()
-	l.abort(c)
+	l.lastWord(c)
 }
 
 // data is a text or binary message: frames, in the codec that was agreed or that the first

@@ -1,0 +1,154 @@
+package gateway_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"rookery/gateway"
+	"rookery/gateway/gatewaytest"
+)
+
+// exchange sends a request as it stands and returns the response with its body read.
+func exchange(t *testing.T, addr, request string) *http.Response {
+	t.Helper()
+	res, err := http.ReadResponse(bufio.NewReader(dialPlain(t, addr, request)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("read the body: %v", err)
+	}
+	res.Body = io.NopCloser(strings.NewReader(string(body)))
+	return res
+}
+
+func TestPageIsServed(t *testing.T) {
+	srv := gatewaytest.Start(t)
+	for range 2 { // the second time over a connection that is kept
+		res, err := http.Get("http://" + srv.Addr() + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK || !strings.Contains(string(body), "<html") {
+			t.Fatalf("%s: %.200s", res.Status, body)
+		}
+		if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") ||
+			!strings.Contains(res.Header.Get("Content-Security-Policy"), "default-src") ||
+			res.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("header: %v", res.Header)
+		}
+	}
+	if n := metric(t, srv, "rookery_connections_opened_total"); n != 1 {
+		t.Errorf("two requests took %v connections", n)
+	}
+}
+
+func TestRequestsOutsideThePage(t *testing.T) {
+	srv := gatewaytest.Start(t)
+	for _, c := range []struct {
+		name, request string
+		status        int
+	}{
+		{"another path", "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", 404},
+		{"admin's path", "GET /debug/pprof/ HTTP/1.1\r\nHost: x\r\n\r\n", 404},
+		{"metrics' path", "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 404},
+		{"post", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", 405},
+		{"another protocol's version", "GET / HTTP/2.0\r\nHost: x\r\n\r\n", 400},
+		{"bare line feeds", "GET / HTTP/1.1\nHost: x\n\n", 400},
+		{"a long head", "GET / HTTP/1.1\r\nHost: x\r\nCookie: " + strings.Repeat("c", 9000) + "\r\n\r\n", 431},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if res := exchange(t, srv.Addr(), c.request); res.StatusCode != c.status {
+				t.Errorf("answered with %s, want %d", res.Status, c.status)
+			}
+		})
+	}
+	t.Run("head", func(t *testing.T) {
+		request, _ := http.NewRequest(http.MethodHead, "http://"+srv.Addr()+"/", nil)
+		res, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Body.Close(); res.StatusCode != 200 || res.ContentLength <= 0 {
+			t.Errorf("answered with %s, length %d", res.Status, res.ContentLength)
+		}
+	})
+	t.Run("pipelined", func(t *testing.T) {
+		in := bufio.NewReader(dialPlain(t, srv.Addr(), strings.Repeat("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", 3)))
+		for range 3 {
+			res, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, res.Body)
+			if res.StatusCode != 404 {
+				t.Errorf("answered with %s", res.Status)
+			}
+		}
+	})
+	t.Run("a stranger's protocol is closed at once", func(t *testing.T) {
+		conn := dialPlain(t, srv.Addr(), "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+		if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
+			t.Errorf("read %d bytes, %v", n, err)
+		}
+	})
+}
+
+func TestPagesOfOtherOrigins(t *testing.T) {
+	own := gatewaytest.Start(t, production)
+	listed := gatewaytest.Start(t, production, func(c *gateway.Config) {
+		c.Limits.Origins = []string{"https://chat.example"}
+	})
+	dev := gatewaytest.Start(t)
+	for _, c := range []struct {
+		name   string
+		srv    *gatewaytest.Server
+		origin string
+		status int
+	}{
+		{"no origin", own, "", 101},
+		{"own host", own, "http://" + own.Addr(), 101},
+		{"another host", own, "https://evil.example", 403},
+		{"listed", listed, "https://chat.example", 101},
+		{"own host is not listed", listed, "http://" + listed.Addr(), 403},
+		{"listed by another scheme", listed, "http://chat.example", 403},
+		{"no origin at all", own, "null", 403},
+		{"development mode", dev, "https://any.example", 101},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			origin := ""
+			if c.origin != "" {
+				origin = "Origin: " + c.origin + "\r\n"
+			}
+			res := exchangeHead(t, c.srv.Addr(), fmt.Sprintf("GET /ws HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+				"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", c.srv.Addr(), origin))
+			if res.StatusCode != c.status {
+				t.Errorf("answered with %s, want %d", res.Status, c.status)
+			}
+		})
+	}
+	t.Run("no echo in production", func(t *testing.T) {
+		res := exchange(t, own.Addr(), "GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		if res.StatusCode != 404 {
+			t.Errorf("answered with %s", res.Status)
+		}
+	})
+}
+
+// exchangeHead is exchange for a response that may begin a WebSocket.
+func exchangeHead(t *testing.T, addr, request string) *http.Response {
+	t.Helper()
+	res, err := http.ReadResponse(bufio.NewReader(dialPlain(t, addr, request)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}

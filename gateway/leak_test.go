@@ -1,0 +1,16 @@
+package gateway_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// gnet's worker pool, which adopts our wake-up sockets, is made once for the process and
+// has housekeepers that never end.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"),
+	)
+}

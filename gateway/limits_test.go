@@ -1,0 +1,196 @@
+package gateway_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"rookery/gateway"
+	"rookery/gateway/gatewaytest"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+const secret = "a secret of the tests, 32 bytes or more"
+
+func signed(t *testing.T, claims jwt.MapClaims) string {
+	t.Helper()
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// production is a gateway with keys and without development mode.
+func production(c *gateway.Config) {
+	c.Dev = false
+	c.Auth.HS256Secret = secret
+	c.Auth.Leeway = 0
+}
+
+func connect(p *peer, token, name string) uint64 {
+	p.t.Helper()
+	return p.request(&v1.ClientFrame{Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Token: token, Name: name}}})
+}
+
+func TestTokenSaysWhoAndWhere(t *testing.T) {
+	srv := gatewaytest.Start(t, production)
+	for _, w := range wires {
+		t.Run(w.name, func(t *testing.T) {
+			p := open(t, srv.Addr(), w)
+			connect(p, signed(t, jwt.MapClaims{
+				"sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),
+				"rooms": []string{"team-*", "news"}, "publish": []string{"team-*"},
+			}), "")
+			if u := p.must().GetConnected().GetUser(); u != "alice" {
+				t.Fatalf("connected as %q", u)
+			}
+			p.enter("team-1")
+			p.publish("team-1", "", "x")
+			p.must()
+			p.must()
+			p.enter("news")
+			p.publish("news", "", "x")
+			p.mustFail(proto.ErrPublishForbidden)
+			p.join("hr", nil, "")
+			p.mustFail(proto.ErrRoomForbidden)
+			p.request(&v1.ClientFrame{Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: "hr"}}})
+			p.mustFail(proto.ErrRoomForbidden)
+		})
+	}
+}
+
+func TestBadTokensAreRefused(t *testing.T) {
+	srv := gatewaytest.Start(t, production)
+	hour := time.Now().Add(time.Hour).Unix()
+	for _, c := range []struct {
+		name, token, user string
+		want              proto.ErrorCode
+		last              proto.CloseCode
+	}{
+		{"no token", "", "", proto.ErrUnauthorized, proto.CloseUnauthorized},
+		{"a bare name", "", "alice", proto.ErrUnauthorized, proto.CloseUnauthorized},
+		{"garbage", "x.y.z", "", proto.ErrUnauthorized, proto.CloseUnauthorized},
+		{"expired", signed(t, jwt.MapClaims{"sub": "a", "exp": time.Now().Add(-time.Hour).Unix()}), "", proto.ErrTokenExpired, proto.CloseTokenExpired},
+		{"without a user", signed(t, jwt.MapClaims{"exp": hour}), "", proto.ErrUnauthorized, proto.CloseUnauthorized},
+		{"without an end", signed(t, jwt.MapClaims{"sub": "a"}), "", proto.ErrUnauthorized, proto.CloseUnauthorized},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := open(t, srv.Addr(), wires[0])
+			connect(p, c.token, c.user)
+			p.mustFail(c.want)
+			p.mustClose(c.last)
+		})
+	}
+}
+
+func TestSessionEndsWithItsToken(t *testing.T) {
+	srv := gatewaytest.Start(t, production, func(c *gateway.Config) { c.Heartbeat = 8 * time.Second })
+	p, q := open(t, srv.Addr(), wires[1]), open(t, srv.Addr(), wires[1])
+	soon := time.Now().Add(2 * time.Second).Unix()
+	for _, x := range []*peer{p, q} {
+		connect(x, signed(t, jwt.MapClaims{"sub": "alice", "exp": soon}), "")
+		x.must()
+	}
+	// A new token on the open connection carries the session on.
+	connect(q, signed(t, jwt.MapClaims{"sub": "alice", "exp": time.Now().Add(time.Hour).Unix()}), "")
+	if q.must().GetConnected() == nil {
+		t.Fatal("the second token was not taken")
+	}
+	p.mustClose(proto.CloseTokenExpired)
+	q.request(&v1.ClientFrame{Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}})
+	if q.must().GetPong() == nil {
+		t.Error("the renewed session ended with its first token")
+	}
+}
+
+func TestPublishRateOfAUserHoldsOverConnections(t *testing.T) {
+	srv := gatewaytest.Start(t, func(c *gateway.Config) {
+		c.Limits.MessagesPerSecond, c.Limits.MessageBurst = 1, 5
+	})
+	a, b := login(t, srv.Addr(), wires[0], "alice"), login(t, srv.Addr(), wires[2], "alice")
+	for i := range 5 {
+		p := a
+		if i%2 == 1 {
+			p = b
+		}
+		p.publish("r", "", "x")
+		if p.must().GetPublished() == nil {
+			t.Fatalf("publish %d within the burst was refused", i)
+		}
+	}
+	b.publish("r", "", "x")
+	if e := b.mustFail(proto.ErrRateLimited); e.GetRetryAfterMs() == 0 || e.GetRetryAfterMs() > 1000 {
+		t.Errorf("retry after %d ms, want up to 1000", e.GetRetryAfterMs())
+	}
+	other := login(t, srv.Addr(), wires[0], "bob")
+	other.publish("r", "", "x")
+	if other.must().GetPublished() == nil {
+		t.Error("another user was limited too")
+	}
+}
+
+func TestConnectionsOfAUserAreCapped(t *testing.T) {
+	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Limits.ConnectionsPerUser = 2 })
+	first := login(t, srv.Addr(), wires[0], "alice")
+	login(t, srv.Addr(), wires[1], "alice")
+	p := open(t, srv.Addr(), wires[2])
+	connect(p, "", "alice")
+	p.mustFail(proto.ErrTooManyUserConns)
+	p.mustClose(proto.CloseOverloaded)
+	login(t, srv.Addr(), wires[0], "bob")
+	first.conn.Close()
+	eventually(t, "a place that came free can be taken", func() bool {
+		p := open(t, srv.Addr(), wires[2])
+		connect(p, "", "alice")
+		return p.must().GetConnected() != nil
+	})
+}
+
+func TestConnectionsOfAnAddressAreCapped(t *testing.T) {
+	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Limits.ConnectionsPerIP = 2 })
+	first := login(t, srv.Addr(), wires[0], "alice")
+	login(t, srv.Addr(), wires[2], "bob")
+	_, err := tryOpen(t, srv.Addr(), wires[0])
+	if err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), `Retry-After "5"`) {
+		t.Errorf("over the cap: %v", err)
+	}
+	open(t, srv.Addr(), wires[2]).mustClose(proto.CloseOverloaded)
+	first.conn.Close()
+	eventually(t, "a place that came free can be taken", func() bool {
+		_, err := tryOpen(t, srv.Addr(), wires[0])
+		return err == nil
+	})
+}
+
+func TestConnectionsAreCapped(t *testing.T) {
+	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Limits.Connections = 2 })
+	alice := login(t, srv.Addr(), wires[0], "alice")
+	login(t, srv.Addr(), wires[2], "bob")
+	_, err := tryOpen(t, srv.Addr(), wires[1])
+	if err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("over the cap: %v", err)
+	}
+	eventually(t, "the refusal is counted", func() bool {
+		return metric(t, srv, `rookery_connections_refused_total{reason="connections"}`) == 1
+	})
+	alice.enter("r")
+	alice.publish("r", "", "x")
+	if alice.must().GetPublished() == nil {
+		t.Error("who is in is not served")
+	}
+}
+
+// eventually retries what becomes true when another goroutine has got round to it.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if f() {
+			return
+		}
+	}
+	t.Fatalf("%s: not within %v", what, waitLimit)
+}
