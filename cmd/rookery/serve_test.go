@@ -2,26 +2,36 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
 )
 
-// startServe runs rookery serve as a process of its own, and returns once it serves. What
-// it logs after that is read from lines, which is closed when it ends.
-func startServe(t *testing.T, args ...string) (server *exec.Cmd, lines <-chan string) {
+// patience is how long a test waits for what has to happen.
+const patience = 20 * time.Second
+
+// startServe runs rookery serve as a process of its own and returns it once it serves,
+// with the line that says so. What it logs after that comes through lines, which is closed
+// when it ends.
+func startServe(t *testing.T, args ...string) (server *exec.Cmd, serving string, lines <-chan string) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	args = append([]string{"rookery", "serve", "--listen", "127.0.0.1:0", "--admin", "", "--data", filepath.Join(t.TempDir(), "data")}, args...)
-	server = &exec.Cmd{Path: self, Args: args, Env: []string{"PATH=" + os.Getenv("PATH")}}
+	args = append([]string{"rookery", "serve", "--dev", "--listen", "127.0.0.1:0", "--admin", "", "--data", filepath.Join(t.TempDir(), "data")}, args...)
+	race, quick := quickExit()
+	server = &exec.Cmd{Path: self, Args: args, Env: []string{"PATH=" + os.Getenv("PATH"), race + "=" + quick}}
 	stderr, err := server.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -29,11 +39,6 @@ func startServe(t *testing.T, args ...string) (server *exec.Cmd, lines <-chan st
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		server.Process.Kill()
-		io.Copy(io.Discard, stderr)
-		server.Wait()
-	})
 	logged := make(chan string, 1000)
 	go func() {
 		defer close(logged)
@@ -41,14 +46,21 @@ func startServe(t *testing.T, args ...string) (server *exec.Cmd, lines <-chan st
 			logged <- s.Text()
 		}
 	}()
-	waitFor(t, logged, "serving")
-	return server, logged
+	t.Cleanup(func() {
+		server.Process.Kill() // an error means that it has ended
+		for range logged {
+		}
+		if server.ProcessState == nil {
+			server.Wait()
+		}
+	})
+	return server, waitFor(t, logged, "serving"), logged
 }
 
-// waitFor reads lines until one has the word in it.
-func waitFor(t *testing.T, lines <-chan string, word string) {
+// waitFor reads lines until one has the word in it, and returns that.
+func waitFor(t *testing.T, lines <-chan string, word string) string {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	var before []string
 	for {
 		select {
@@ -57,7 +69,7 @@ func waitFor(t *testing.T, lines <-chan string, word string) {
 				t.Fatalf("the server ended before it logged %q:\n%s", word, strings.Join(before, "\n"))
 			}
 			if strings.Contains(line, word) {
-				return
+				return line
 			}
 			before = append(before, line)
 		case <-deadline:
@@ -69,7 +81,7 @@ func waitFor(t *testing.T, lines <-chan string, word string) {
 func TestServeDrainsOnASignal(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) {
-			server, lines := startServe(t, "--dev", "--drain.window", "0s")
+			server, _, lines := startServe(t, "--drain.window", "0s")
 			if err := server.Process.Signal(signal); err != nil {
 				t.Fatal(err)
 			}
@@ -83,7 +95,80 @@ func TestServeDrainsOnASignal(t *testing.T) {
 	}
 }
 
+// TestSecondSignalEndsAtOnce has a client that stays through the drain, which is longer
+// than the test's patience.
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	server, serving, lines := startServe(t, "--drain.window", "1m", "--drain.timeout", "2m")
+	address := regexp.MustCompile(`address=(\S+)`).FindStringSubmatch(serving)
+	if address == nil {
+		t.Fatalf("no address in %q", serving)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, _, _, err := ws.Dial(ctx, "ws://"+address[1]+"/ws")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	if err := wsutil.WriteClientText(conn, []byte(`{"id":1,"connect":{"name":"alice"}}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wsutil.ReadServerText(conn); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := server.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, lines, "draining")
+	// The handling of signals is given back in parallel to the drain, so that the very next
+	// one may still be swallowed.
+	ended := make(chan error, 1)
+	go func() {
+		for range lines {
+		}
+		ended <- server.Wait()
+	}()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	deadline := time.After(patience)
+	for {
+		select {
+		case err := <-ended:
+			status, ok := server.ProcessState.Sys().(syscall.WaitStatus)
+			if !ok || !status.Signaled() || status.Signal() != syscall.SIGTERM {
+				t.Errorf("it ended with %v, want the signal's own end", err)
+			}
+			return
+		case <-again.C:
+			server.Process.Signal(syscall.SIGTERM)
+		case <-deadline:
+			t.Fatal("it still drains after a second signal")
+		}
+	}
+}
+
 func TestServeLogsAsAsked(t *testing.T) {
-	_, lines := startServe(t, "--dev", "--logging.format", "json", "--drain.window", "0s")
-	_ = lines
+	if _, serving, _ := startServe(t, "--logging.format", "json"); !strings.HasPrefix(serving, "{") {
+		t.Errorf("with logging.format json it logs %s", serving)
+	}
+	if _, serving, _ := startServe(t); !strings.HasPrefix(serving, "time=") {
+		t.Errorf("with the default format it logs %s", serving)
+	}
+}
+
+func TestServeFailsWithTheReason(t *testing.T) {
+	notADirectory := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(notADirectory, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var stderr strings.Builder
+	status := run(ctx, []string{"serve", "--dev", "--listen", "127.0.0.1:0", "--admin", "", "--data", notADirectory},
+		process{stdin: strings.NewReader(""), stdout: io.Discard, stderr: &stderr})
+	if status != exitFailed || !strings.Contains(stderr.String(), "rookery serve: ") || !strings.Contains(stderr.String(), notADirectory) {
+		t.Errorf("status %d, stderr %q; want %d and the path", status, stderr.String(), exitFailed)
+	}
 }

@@ -112,7 +112,7 @@ func (l *Loop) drained(c *conn) {
 
 // await has the loop told when the socket takes bytes again.
 func (l *Loop) await(c *conn) {
-	if err := l.watcher.arm(c); err != nil {
+	if err := l.arm(c); err != nil {
 		l.cfg.Log.Error("a full socket can't be watched; its connection is closed", "conn", c.name(), "err", err)
 		l.abort(c)
 	}

@@ -178,7 +178,7 @@ func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
 		w.close()
 		return nil, err
 	}
-	l.bell = b
+	l.bell, l.ring, l.arm = b, b.ring, w.arm
 	l.inbox.Listen(b.ring)
 	loops = append(slices.Clone(loops), l)
 	e.loops.Store(&loops)

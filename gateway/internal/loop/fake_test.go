@@ -1,0 +1,311 @@
+package loop
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/panjf2000/gnet/v2"
+	"go.uber.org/goleak"
+
+	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/identity"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"),
+	)
+}
+
+// fakeSocket is a connection as the loop sees it: it takes room bytes, gnet buffers the rest,
+// and what was taken can be read like a peer would.
+type fakeSocket struct {
+	gnet.Conn // nil: whatever is not below must not be called
+
+	context  any
+	in       []byte
+	room     int // bytes that it still takes
+	buffered []byte
+	out      []byte
+	writes   int
+	closed   bool
+	fault    error // of the next write, which closes
+	loop     *fakeEvents
+}
+
+func (s *fakeSocket) Context() any         { return s.context }
+func (s *fakeSocket) SetContext(v any)     { s.context = v }
+func (s *fakeSocket) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+func (s *fakeSocket) Fd() int              { return -1 }
+func (s *fakeSocket) InboundBuffered() int { return len(s.in) }
+func (s *fakeSocket) OutboundBuffered() int {
+	return len(s.buffered)
+}
+
+func (s *fakeSocket) Peek(int) ([]byte, error) { return s.in, nil }
+
+func (s *fakeSocket) Discard(n int) (int, error) {
+	s.in = s.in[n:]
+	return n, nil
+}
+
+func (s *fakeSocket) Write(b []byte) (int, error) {
+	if s.closed {
+		panic("write to a closed socket")
+	}
+	s.writes++
+	if s.fault != nil {
+		_ = s.loop.Close(s)
+		return 0, s.fault
+	}
+	if len(s.buffered) > 0 {
+		s.buffered = append(s.buffered, b...)
+		return len(b), nil
+	}
+	n := min(len(b), s.room)
+	s.room -= n
+	s.out = append(s.out, b[:n]...)
+	s.buffered = append(s.buffered, b[n:]...)
+	return len(b), nil
+}
+
+func (s *fakeSocket) Flush() error {
+	n := min(len(s.buffered), s.room)
+	s.room -= n
+	s.out = append(s.out, s.buffered[:n]...)
+	s.buffered = s.buffered[n:]
+	return nil
+}
+
+// fakeEvents is gnet's event loop, of which only Close is used.
+type fakeEvents struct {
+	gnet.EventLoop
+	loop *Loop
+}
+
+func (e *fakeEvents) Close(g gnet.Conn) error {
+	s := g.(*fakeSocket)
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	e.loop.closed(s.context.(*conn), nil)
+	return nil
+}
+
+// fakeRooms keeps what it is sent.
+type fakeRooms struct {
+	commands []handoff.Command
+	reads    []handoff.Read
+	full     bool
+}
+
+func (r *fakeRooms) Send(c handoff.Command) bool {
+	if r.full && c.Kind != handoff.Gone && c.Kind != handoff.Leave {
+		return false
+	}
+	r.commands = append(r.commands, c)
+	return true
+}
+
+func (r *fakeRooms) Read(read handoff.Read) bool {
+	if r.full {
+		return false
+	}
+	r.reads = append(r.reads, read)
+	return true
+}
+
+type anyone struct{}
+
+func (anyone) Authenticate(_, name string) (identity.Identity, error) {
+	if name == "" {
+		return identity.Identity{}, identity.ErrNameRequired
+	}
+	return identity.Identity{User: name}, nil
+}
+
+// rig is a loop without sockets.
+type rig struct {
+	t      testing.TB
+	loop   *Loop
+	rooms  *fakeRooms
+	events *fakeEvents
+	rung   bool
+	armed  map[*conn]bool
+}
+
+func newRig(t testing.TB, change func(*Config)) *rig {
+	r := &rig{t: t, rooms: &fakeRooms{}, events: &fakeEvents{}, armed: map[*conn]bool{}}
+	cfg := Config{
+		Rooms: r.rooms, Auth: anyone{}, Epoch: "7f3a",
+		Inboxes: []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](1 << 20)},
+		Log:     slog.New(slog.DiscardHandler),
+		Page:    func(string) ([]byte, string, bool) { return nil, "", false },
+
+		MessageBytes: 64 << 10, HeaderBytes: 8 << 10, RoomsPerConnection: 100,
+		OutboundBytes: 1 << 20, OutboundTotal: 1 << 30,
+		HandshakeTimeout: time.Minute, FrameTimeout: time.Minute, StallTimeout: time.Hour, Heartbeat: time.Hour,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	e := New(cfg)
+	e.SetCapacity(1 << 20)
+	r.loop = newLoop(e, 0, r.events)
+	r.events.loop = r.loop
+	r.loop.ring = func() { r.rung = true }
+	r.loop.arm = func(c *conn) error {
+		r.armed[c] = true
+		return nil
+	}
+	return r
+}
+
+// open makes a connection that is authenticated.
+func (r *rig) open(stream bool, codec proto.Codec) *fakeSocket {
+	s := &fakeSocket{room: 1 << 30, loop: r.events}
+	if r.loop.accept(s) != gnet.None {
+		r.t.Fatal("the connection was not accepted")
+	}
+	c := s.context.(*conn)
+	c.stream, c.codec, c.phase = stream, codec, opened
+	r.request(s, &v1.ClientFrame{Id: 1, Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: "alice"}}})
+	if frames := r.sent(s); len(frames) != 1 || frames[0].GetConnected() == nil {
+		r.t.Fatalf("connect was answered with %v", frames)
+	}
+	return s
+}
+
+// request has the loop work off a frame that came over the socket.
+func (r *rig) request(s *fakeSocket, f *v1.ClientFrame) {
+	c := s.context.(*conn)
+	b := proto.AppendClientFrame(nil, c.codec, f)
+	if c.stream {
+		s.in = append(s.in, b...)
+	} else {
+		frame := ws.MaskFrame(ws.NewFrame(opCode(c.codec), true, b))
+		var buffer bytes.Buffer
+		_ = ws.WriteFrame(&buffer, frame)
+		s.in = append(s.in, buffer.Bytes()...)
+	}
+	r.loop.traffic(c)
+}
+
+// put gives the loop an event and lets it work.
+func (r *rig) put(e handoff.Event) {
+	r.loop.inbox.PutAlways(e, e.Size)
+}
+
+func (r *rig) work() {
+	r.loop.work()
+	for r.rung {
+		r.rung = false
+		r.loop.work()
+	}
+}
+
+// sent takes what the peer of a socket has received, as frames.
+func (r *rig) sent(s *fakeSocket) []*v1.ServerFrame {
+	c := s.context.(*conn)
+	var frames []*v1.ServerFrame
+	for len(s.out) > 0 {
+		whole := s.out
+		if c.stream {
+			length, n := binary.Uvarint(s.out)
+			if n <= 0 || len(s.out) < n+int(length) {
+				return frames // half a frame: the rest is still buffered
+			}
+			whole, s.out = s.out[:n+int(length)], s.out[n+int(length):]
+		} else {
+			h, n := header(s.out)
+			if n == 0 || len(s.out) < n+int(h.Length) {
+				return frames
+			}
+			whole, s.out = s.out[n:n+int(h.Length)], s.out[n+int(h.Length):]
+			if h.OpCode != opCode(c.codec) {
+				continue
+			}
+		}
+		for len(whole) > 0 {
+			frame, rest, err := proto.Next(c.codec, whole)
+			if err != nil {
+				r.t.Fatalf("sent what is no frame: %v", err)
+			}
+			whole = rest
+			f := &v1.ServerFrame{}
+			if err := proto.DecodeServerFrame(f, c.codec, frame); err != nil {
+				r.t.Fatalf("sent what is no frame: %v", err)
+			}
+			frames = append(frames, f)
+		}
+	}
+	return frames
+}
+
+// header reads a server's frame header, n 0 if it is not whole.
+func header(b []byte) (h ws.Header, n int) {
+	in := bytes.NewReader(b)
+	h, err := ws.ReadHeader(in)
+	if err != nil {
+		return h, 0
+	}
+	return h, len(b) - in.Len()
+}
+
+// join makes a socket a member, at the head that the shard says.
+func (r *rig) join(s *fakeSocket, room string, head uint64) {
+	r.t.Helper()
+	r.request(s, &v1.ClientFrame{Id: 2, Op: &v1.ClientFrame_Join{Join: &v1.Join{Room: room}}})
+	c := s.context.(*conn)
+	r.put(handoff.Event{Kind: handoff.Joined, To: c.handle, ID: 2, Room: room, Seq: head})
+	r.work()
+	if frames := r.sent(s); len(frames) != 1 || frames[0].GetJoined().GetHead() != head {
+		r.t.Fatalf("join was answered with %v", frames)
+	}
+}
+
+func encoded(room string, seq uint64) *proto.Encoded {
+	content := proto.AppendContent(nil, &v1.Publish{Content: &v1.Publish_Text{Text: fmt.Sprintf("%s %d %s", room, seq, strings.Repeat("x", int(seq*7%90)))}})
+	return proto.Encode(proto.Header{Room: room, Seq: seq, At: 1, From: "bob"}, content)
+}
+
+func (r *rig) deliver(room string, seq uint64) {
+	m := encoded(room, seq)
+	r.put(handoff.Event{Kind: handoff.Delivery, Room: room, Seq: seq, Message: m, Size: m.Size()})
+}
+
+// seqs are the numbers of the messages among frames.
+func seqs(frames []*v1.ServerFrame) (list []uint64) {
+	for _, f := range frames {
+		if m := f.GetMessage(); m != nil {
+			list = append(list, m.Seq)
+		}
+	}
+	return list
+}
+
+func upTo(first, last uint64) (list []uint64) {
+	for n := first; n <= last; n++ {
+		list = append(list, n)
+	}
+	return list
+}
+
+func (r *rig) mustGet(s *fakeSocket, want []uint64) {
+	r.t.Helper()
+	if got := seqs(r.sent(s)); !slices.Equal(got, want) {
+		r.t.Fatalf("the peer was sent messages %v, want %v", got, want)
+	}
+}

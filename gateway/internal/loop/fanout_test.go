@@ -1,0 +1,191 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"rookery/gateway/internal/handoff"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+func TestWhatWaitsLeavesInOneWrite(t *testing.T) {
+	for _, stream := range []bool{true, false} {
+		r := newRig(t, nil)
+		s := r.open(stream, proto.Binary)
+		r.join(s, "a", 0)
+		r.join(s, "b", 0)
+		s.writes = 0
+		c := s.context.(*conn)
+		r.put(handoff.Event{Kind: handoff.Published, To: c.handle, ID: 9, Room: "a", Seq: 1, At: 1})
+		r.deliver("a", 1)
+		r.deliver("b", 1)
+		r.deliver("a", 2)
+		r.work()
+		if s.writes != 1 {
+			t.Errorf("stream %v: a reply and three messages took %d writes", stream, s.writes)
+		}
+		frames := r.sent(s)
+		if frames[0].GetPublished().GetSeq() != 1 || len(frames) != 4 {
+			t.Errorf("stream %v: sent %v", stream, frames)
+		}
+	}
+}
+
+func TestBigRoomIsServedInSlices(t *testing.T) {
+	r := newRig(t, nil)
+	members := make([]*fakeSocket, 3*sliceWrites)
+	for i := range members {
+		members[i] = r.open(true, proto.Binary)
+		r.join(members[i], "big", 0)
+	}
+	small := r.open(true, proto.Binary)
+	r.join(small, "small", 0)
+
+	r.deliver("big", 1)
+	r.deliver("small", 1)
+	r.loop.work()
+	served := 0
+	for _, s := range members {
+		served += len(s.out)
+	}
+	if !r.rung || served != sliceWrites*len(members[0].out) {
+		t.Fatalf("the first slice served %d bytes, rung %v", served, r.rung)
+	}
+	r.deliver("big", 2) // gathers while 1 is being handed out
+	r.loop.work()
+	r.mustGet(small, upTo(1, 1)) // did not wait for the whole of the big room
+	r.work()
+	for _, s := range members {
+		r.mustGet(s, upTo(1, 2))
+	}
+	if held := r.loop.inbox.Held(); held != 0 {
+		t.Errorf("%d bytes of the mailbox were not given back", held)
+	}
+}
+
+func TestMembersLeaveBetweenSlices(t *testing.T) {
+	r := newRig(t, nil)
+	members := make([]*fakeSocket, 2*sliceWrites)
+	for i := range members {
+		members[i] = r.open(true, proto.Binary)
+		r.join(members[i], "big", 0)
+	}
+	r.deliver("big", 1)
+	r.loop.work()
+	// One that was served, one that was not, and the last, which closing gaps would move.
+	for _, i := range []int{3, sliceWrites + 3, len(members) - 1} {
+		r.events.Close(members[i])
+	}
+	late := r.open(true, proto.Binary)
+	r.join(late, "big", 1)
+	r.work()
+	for i, s := range members {
+		switch i {
+		case sliceWrites + 3, len(members) - 1:
+			r.mustGet(s, nil)
+		default:
+			r.mustGet(s, upTo(1, 1))
+		}
+	}
+	r.mustGet(late, nil)
+	r.deliver("big", 2)
+	r.work()
+	r.mustGet(members[0], upTo(2, 2))
+	r.mustGet(members[3], nil)
+	r.mustGet(late, upTo(2, 2))
+	room := r.loop.rooms["big"]
+	if room.holes != 0 || len(room.members) != 2*sliceWrites-2 {
+		t.Errorf("%d members with %d holes", len(room.members), room.holes)
+	}
+}
+
+func TestAWriteThatFailsEndsOneConnection(t *testing.T) {
+	r := newRig(t, nil)
+	a, b := r.open(true, proto.Binary), r.open(true, proto.Binary)
+	r.join(a, "r", 0)
+	r.join(b, "r", 0)
+	a.fault = errors.New("broken pipe")
+	r.deliver("r", 1)
+	r.work()
+	if !a.closed || b.closed {
+		t.Fatal("the wrong connection was closed")
+	}
+	r.mustGet(b, upTo(1, 1))
+	last := r.rooms.commands[len(r.rooms.commands)-1]
+	if last.Kind != handoff.Gone || last.Room != "r" {
+		t.Errorf("the shard was told %+v", last)
+	}
+}
+
+func TestStaleEventsAreDropped(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.open(true, proto.Binary)
+	old := s.context.(*conn).handle
+	r.request(s, &v1.ClientFrame{Id: 2, Op: &v1.ClientFrame_Join{Join: &v1.Join{Room: "r"}}})
+	r.events.Close(s)
+	again := r.open(true, proto.Binary) // takes the same slot
+	if h := again.context.(*conn).handle; h.Slot != old.Slot || h.Generation == old.Generation {
+		t.Fatalf("handles %v and %v", old, h)
+	}
+	for _, e := range []handoff.Event{
+		{Kind: handoff.Joined, To: old, ID: 2, Room: "r", Seq: 5},
+		{Kind: handoff.Published, To: old, ID: 3, Room: "r", Seq: 6},
+		{Kind: handoff.Answer, To: old, ID: 4, Frames: []byte("x")},
+		{Kind: handoff.Left, To: old, ID: 5, Room: "r"},
+		{Kind: handoff.Writable, To: old},
+	} {
+		r.put(e)
+	}
+	r.work()
+	if frames := r.sent(again); len(frames) != 0 {
+		t.Errorf("the new connection was sent %v", frames)
+	}
+	// The membership that the shard counted is given back.
+	if last := r.rooms.commands[len(r.rooms.commands)-1]; last.Kind != handoff.Gone || last.Room != "r" {
+		t.Errorf("the shard was told %+v", last)
+	}
+}
+
+func TestFanOutAllocatesPerMessageNotPerMember(t *testing.T) {
+	r := newRig(t, nil)
+	members := make([]*fakeSocket, 100)
+	for i := range members {
+		members[i] = r.open(true, proto.Binary)
+		r.join(members[i], "r", 0)
+		members[i].out = make([]byte, 0, 1<<20)
+	}
+	seq := uint64(0)
+	allocs := testing.AllocsPerRun(100, func() {
+		seq++
+		r.deliver("r", seq)
+		r.work()
+	})
+	// Encoding the message, the batch, and growing queues; for 100 members.
+	if allocs > 25 {
+		t.Errorf("%v allocations for a message to 100 members", allocs)
+	}
+}
+
+func BenchmarkFanOut(b *testing.B) {
+	for _, size := range []int{2, 100, 5000} {
+		b.Run(fmt.Sprintf("members=%d", size), func(b *testing.B) {
+			r := newRig(b, nil)
+			members := make([]*fakeSocket, size)
+			for i := range members {
+				members[i] = r.open(false, proto.Binary)
+				r.join(members[i], "r", 0)
+			}
+			b.ReportAllocs()
+			for seq := range uint64(b.N) {
+				r.deliver("r", seq+1)
+				r.work()
+				for _, s := range members {
+					s.out = s.out[:0]
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(size), "ns/delivery")
+		})
+	}
+}
