@@ -99,7 +99,8 @@ type LimitsConfig struct {
 	HeaderBytes int
 	// FrameTimeout is how long half a frame may wait for its rest. Default 10 s.
 	FrameTimeout time.Duration
-	// OutboundBytes is the most that waits to be sent to one connection. Default 256 KiB.
+	// OutboundBytes is the most that waits to be sent to one connection. Default 1 MiB, at
+	// least 256 KiB and six times MessageBytes: a page with the largest message in JSON.
 	OutboundBytes int
 	// OutboundTotalBytes is the most that waits for all connections together. Default 256
 	// MiB. Leave room for it in the memory limit of the process.
@@ -175,7 +176,7 @@ func DefaultConfig() Config {
 			HandshakeTimeout:   5 * time.Second,
 			HeaderBytes:        8 << 10,
 			FrameTimeout:       10 * time.Second,
-			OutboundBytes:      256 << 10,
+			OutboundBytes:      1 << 20,
 			OutboundTotalBytes: 256 << 20,
 			StallTimeout:       time.Minute,
 		},

@@ -115,7 +115,7 @@ func settings() []setting {
 		{name: "log.segment_bytes", usage: "size at which a new file of the log is begun",
 			// The least holds the largest message with its header, so that a record never
 			// needs more than one segment.
-			value: func(c *Config) value { return sizeValue[int64]{&c.Log.SegmentBytes, 2 << 20, 16 << 30} }},
+			value: func(c *Config) value { return sizeValue[int64]{&c.Log.SegmentBytes, 2 << 20, 1 << 30} }},
 
 		{name: "drain.window", usage: "time over which clients are told to spread their return",
 			value: func(c *Config) value { return durationValue{&c.Drain.Window, 0, longest} }},

@@ -94,8 +94,10 @@ func (c Config) validate(faults *faultList) {
 	refuse(c.Data == "", "is empty; name a directory for the log", "data")
 
 	l := c.Limits
-	refuse(l.OutboundBytes < l.MessageBytes,
-		fmt.Sprintf("is under limits.message_bytes, %s, so that the largest message could never be sent; raise it", formatSize(int64(l.MessageBytes))),
+	// JSON writes a control character as six. The rest of a page comes before such a message.
+	least := 256<<10 + 6*l.MessageBytes
+	refuse(l.OutboundBytes < least,
+		fmt.Sprintf("is under %s, so that a page with the largest message, limits.message_bytes, could never be sent in JSON; raise it", formatSize(int64(least))),
 		"limits.outbound_bytes", "limits.message_bytes")
 	refuse(l.OutboundTotalBytes < l.OutboundBytes,
 		fmt.Sprintf("is under what one connection may take, limits.outbound_bytes, %s; raise it", formatSize(int64(l.OutboundBytes))),

@@ -46,7 +46,7 @@ const (
 	leaving
 )
 
-// New opens the log and takes the addresses. cfg must be valid. Whoever calls New calls Run.
+// New opens the log and takes the addresses. Whoever calls New calls Run.
 func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	s := &Server{cfg: cfg, log: logger, serving: make(chan struct{})}
 	var undo []func()
@@ -57,6 +57,9 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 			}
 		}
 	}()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
 	auth, err := newAuthenticator(cfg)
 	if err != nil {
 		return nil, err
@@ -122,7 +125,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		HeaderBytes:        cfg.Limits.HeaderBytes,
 		RoomsPerConnection: cfg.Limits.RoomsPerConnection,
 		OutboundBytes:      cfg.Limits.OutboundBytes,
-		OutboundTotal:      int64(cfg.Limits.OutboundTotalBytes / len(inboxes)),
+		OutboundTotal:      int64(cfg.Limits.OutboundTotalBytes),
 		HandshakeTimeout:   cfg.Limits.HandshakeTimeout,
 		FrameTimeout:       cfg.Limits.FrameTimeout,
 		StallTimeout:       cfg.Limits.StallTimeout,
@@ -197,29 +200,47 @@ func (s *Server) Run(ctx context.Context) error {
 		return errors.Join(err, s.closeStorage())
 	case <-ctx.Done():
 	}
-	s.drain()
+	late := s.drain()
 	stopping, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := s.engine.Stop(stopping)
-	return errors.Join(err, <-ended, s.store.Close())
+	return errors.Join(late, err, <-ended, s.store.Close())
 }
 
-// drain ends the connections and the rooms, and gives the last replies time to leave.
-func (s *Server) drain() {
+// drain ends the connections and the rooms, and gives the last replies time to leave. All
+// of it together takes no longer than the setting drain.timeout.
+func (s *Server) drain() error {
 	s.state.Store(leaving)
 	begun := time.Now()
-	window := s.cfg.Drain.Window
+	window, end := s.cfg.Drain.Window, begun.Add(s.cfg.Drain.Timeout)
+	by := func(d time.Duration) time.Time {
+		if t := time.Now().Add(d); t.Before(end) {
+			return t
+		}
+		return end
+	}
 	s.log.Info("draining", "connections", s.engine.Open(), "window", window)
 	s.engine.Drain(window, window)
-	s.await(begun.Add(min(window+time.Second, s.cfg.Drain.Timeout)), func() bool { return s.engine.Open() == 0 })
+	s.await(by(window+time.Second), func() bool { return s.engine.Open() == 0 })
 
 	// What was accepted is committed and acknowledged before anybody is cut off.
 	s.engine.Refuse()
-	s.rooms.Close()
-	s.await(time.Now().Add(time.Second), s.engine.Flushed)
+	landed := make(chan struct{})
+	go func() {
+		s.rooms.Close()
+		close(landed)
+	}()
+	var late error
+	select {
+	case <-landed:
+	case <-time.After(max(time.Until(end), 100*time.Millisecond)):
+		late = fmt.Errorf("the log did not commit what was published within drain.timeout, %v: it was not acknowledged", s.cfg.Drain.Timeout)
+	}
+	s.await(by(time.Second), s.engine.Flushed)
 	s.engine.Shut()
-	s.await(time.Now().Add(1500*time.Millisecond), func() bool { return s.engine.Open() == 0 })
+	s.await(by(1500*time.Millisecond), func() bool { return s.engine.Open() == 0 })
 	s.log.Info("drained", "left", s.engine.Open(), "took", time.Since(begun).Round(time.Millisecond))
+	return late
 }
 
 // await polls, since the loops have no one to tell: they end with it.

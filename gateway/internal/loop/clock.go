@@ -87,7 +87,7 @@ func (l *Loop) overdue(c *conn) bool {
 // relieve closes those that have taken nothing for longest while all outbound together is
 // over its bound.
 func (l *Loop) relieve() {
-	for l.counted.Buffered.Load() > l.cfg.OutboundTotal {
+	for l.engine.buffered() > l.cfg.OutboundTotal {
 		var worst *conn
 		for _, h := range l.urgent {
 			if c := l.conn(h); c != nil && c.buffered > 0 && (worst == nil || c.took < worst.took) {

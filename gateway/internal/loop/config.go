@@ -44,7 +44,7 @@ type Config struct {
 	HeaderBytes        int // head of an HTTP request
 	RoomsPerConnection int
 	OutboundBytes      int   // waiting for one connection
-	OutboundTotal      int64 // waiting for all connections of one loop
+	OutboundTotal      int64 // waiting for all connections of all loops
 
 	HandshakeTimeout time.Duration // first byte to upgrade, and upgrade to connect
 	FrameTimeout     time.Duration // half a frame or message

@@ -67,6 +67,14 @@ func (e *Engine) SetCapacity(n int) { e.capacity.Store(int64(n)) }
 // Capacity is documented with SetCapacity.
 func (e *Engine) Capacity() int { return int(e.capacity.Load()) }
 
+// buffered is what all sockets together did not take.
+func (e *Engine) buffered() (total int64) {
+	for _, c := range e.counters {
+		total += c.Buffered.Load()
+	}
+	return total
+}
+
 // Booted is closed when the listeners are there.
 func (e *Engine) Booted() <-chan struct{} { return e.booted }
 
