@@ -83,19 +83,19 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	var faults []error
 	if c.Dir == "" {
-		faults = append(faults, errors.New("Dir is empty: name the directory of the log"))
+		faults = append(faults, errors.New("no directory: set Dir to the log's own"))
 	}
 	if c.SegmentBytes < minSegmentBytes || c.SegmentBytes > maxSegmentBytes {
-		faults = append(faults, fmt.Errorf("SegmentBytes is %d: use %d to %d", c.SegmentBytes, minSegmentBytes, maxSegmentBytes))
+		faults = append(faults, fmt.Errorf("segment size is %d: set SegmentBytes to %d to %d", c.SegmentBytes, minSegmentBytes, maxSegmentBytes))
 	}
 	if c.Sync > SyncNever {
-		faults = append(faults, fmt.Errorf("Sync is %v: use SyncAlways, SyncInterval or SyncNever", c.Sync))
+		faults = append(faults, fmt.Errorf("sync mode is %v: set Sync to SyncAlways, SyncInterval or SyncNever", c.Sync))
 	}
 	if c.SyncEvery < 0 {
-		faults = append(faults, fmt.Errorf("SyncEvery is %v: use a positive time", c.SyncEvery))
+		faults = append(faults, fmt.Errorf("sync interval is %v: set SyncEvery to a positive time", c.SyncEvery))
 	}
 	if c.QueueBytes < minQueueBytes || c.QueueBytes > maxQueueBytes {
-		faults = append(faults, fmt.Errorf("QueueBytes is %d: use %d to %d", c.QueueBytes, minQueueBytes, maxQueueBytes))
+		faults = append(faults, fmt.Errorf("queue size is %d: set QueueBytes to %d to %d", c.QueueBytes, minQueueBytes, maxQueueBytes))
 	}
 	return c, errors.Join(faults...)
 }

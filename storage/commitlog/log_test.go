@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,7 +132,7 @@ func TestPageLimits(t *testing.T) {
 		"default is 256 records":          {"small", storage.PageLimit{}, 256},
 		"default is 256 KiB":              {"large", storage.PageLimit{}, 1},
 		"records":                         {"small", storage.PageLimit{Records: 3}, 3},
-		"bytes":                           {"small", storage.PageLimit{Bytes: 3 * size}, 3},
+		"bytes":                           {"small", storage.PageLimit{Bytes: 3 * (size + 2)}, 3}, // newer keys are longer
 		"bytes, one short":                {"small", storage.PageLimit{Bytes: 3*size - 1}, 2},
 		"first record over the limit":     {"large", storage.PageLimit{Bytes: 1}, 1},
 		"second record over the limit":    {"large", storage.PageLimit{Bytes: 399_999}, 1},
@@ -268,7 +270,7 @@ func TestAfterClose(t *testing.T) {
 
 func TestConfigFaultsAreReportedTogether(t *testing.T) {
 	_, err := Open(Config{SegmentBytes: 1, Sync: 9, SyncEvery: -time.Second, QueueBytes: 1})
-	for _, word := range []string{"Dir", "SegmentBytes", "Sync is", "SyncEvery", "QueueBytes"} {
+	for _, word := range []string{"Dir", "SegmentBytes", "set Sync to", "SyncEvery", "QueueBytes"} {
 		if err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("error does not name %s: %v", word, err)
 		}
@@ -290,4 +292,74 @@ func TestLockedDirectory(t *testing.T) {
 			mustClose(t, mustOpen(t, config))
 		})
 	}
+}
+
+// recordingFS notes which directories are synced.
+type recordingFS struct {
+	vfs.FS
+	synced map[string]bool
+}
+
+func (r recordingFS) SyncDir(dir string) error {
+	r.synced[dir] = true
+	return r.FS.SyncDir(dir)
+}
+
+// TestMadeDirectoriesAreSynced: a name in a directory that was never synced can be gone, with
+// all that lies below.
+func TestMadeDirectoriesAreSynced(t *testing.T) {
+	memory := vfs.NewMemory()
+	if err := memory.MkdirAll("/there"); err != nil {
+		t.Fatal(err)
+	}
+	config := testConfig(recordingFS{memory, map[string]bool{}})
+	config.Dir = "/there/a/b"
+	mustClose(t, mustOpen(t, config))
+	synced := config.FS.(recordingFS).synced
+	for dir, want := range map[string]bool{"/": false, "/there": true, "/there/a": true, "/there/a/b": true} {
+		if synced[dir] != want {
+			t.Errorf("directory %s synced: got %v, want %v", dir, synced[dir], want)
+		}
+	}
+}
+
+// TestReadersBesideTheWriter follows a room from several goroutines while it is written and
+// segments end; each must see 1, 2, 3 … and never more than the head says.
+func TestReadersBesideTheWriter(t *testing.T) {
+	config := testConfig(vfs.NewMemory())
+	config.SegmentBytes = minSegmentBytes
+	l := mustOpen(t, config)
+	const n = 2000
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			for seen := uint64(0); seen < n; {
+				head := l.Head("room")
+				err := l.ReadAfter("room", seen, storage.PageLimit{Records: 70}, func(r storage.Record) bool {
+					seen++
+					if r.Seq != seen || string(r.Body) != fmt.Sprint("body ", seen) {
+						t.Errorf("got record %d with %q, want %d", r.Seq, r.Body, seen)
+						return false
+					}
+					return true
+				})
+				if err != nil || t.Failed() {
+					t.Errorf("at %d: %v", seen, err)
+					return
+				}
+				if now := l.Head("room"); now < head || now < seen {
+					t.Errorf("head went from %d to %d with %d seen", head, now, seen)
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	w := newWriter(l)
+	for i := range n {
+		w.mustAppend(t, "room", fmt.Sprint("body ", i+1))
+		if i%50 == 49 {
+			w.mustCommit(t, i+1)
+		}
+	}
+	readers.Wait()
 }

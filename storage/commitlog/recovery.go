@@ -37,7 +37,7 @@ func (l *Log) recover() error {
 		return err
 	}
 	l.meta, l.seal = r.meta, r.scanner.seal
-	if bases, err = r.openSegments(bases); err != nil {
+	if err := r.openSegments(bases); err != nil {
 		return err
 	}
 	if err := r.scanAll(); err != nil {
@@ -87,26 +87,23 @@ func (r *recovery) loadMeta(hasSegments bool) error {
 
 // openSegments opens the files and checks the headers. A newest segment whose creation was
 // cut short is removed: it never held a record.
-func (r *recovery) openSegments(bases []position) ([]position, error) {
+func (r *recovery) openSegments(bases []position) error {
 	for i, base := range bases {
 		newest := i == len(bases)-1
 		g, size, err := r.openSegment(base)
 		if errors.Is(err, errSegmentHeader) && newest && size <= segmentHeaderBytes && r.meta.synced <= base {
-			if err := r.removeUnborn(base, size); err != nil {
-				return nil, err
-			}
-			return bases[:i], nil
+			return r.removeUnborn(base, size)
 		}
 		if errors.Is(err, errSegmentHeader) {
-			return nil, &storage.CorruptionError{Path: r.path(base), Err: fmt.Errorf("%w; %s", err, leftAlone)}
+			return &storage.CorruptionError{Path: r.path(base), Err: fmt.Errorf("%w; %s", err, leftAlone)}
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		g.committed.Store(size)
 		r.log.segments.add(g)
 	}
-	return bases, nil
+	return nil
 }
 
 func (r *recovery) path(base position) string {

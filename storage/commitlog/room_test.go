@@ -1,0 +1,83 @@
+package commitlog
+
+import (
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+)
+
+// TestSkipsAreTheDocumentedSum compares with skew-binary numbers written out by counting.
+func TestSkipsAreTheDocumentedSum(t *testing.T) {
+	var terms []uint64 // of seq, largest first; only the last two may be equal
+	for seq := uint64(1); seq < 100_000; seq++ {
+		if n := len(terms); n >= 2 && terms[n-1] == terms[n-2] {
+			terms = append(terms[:n-2], 2*terms[n-1]+1)
+		} else {
+			terms = append(terms, 1)
+		}
+		if got, want := skipSeq(seq), seq-terms[len(terms)-1]; got != want {
+			t.Fatalf("skipSeq(%d): got %d, want %d", seq, got, want)
+		}
+	}
+}
+
+// TestPointersReachEverything writes long rooms without files, position = sequence number, and
+// walks them as a reader does.
+func TestPointersReachEverything(t *testing.T) {
+	const n = 200_000
+	var r room
+	previous, skip := make([]position, n+1), make([]position, n+1)
+	for seq := uint64(1); seq <= n; seq++ {
+		previous[seq], skip[seq] = r.advance(seq, position(seq))
+		if previous[seq] != position(seq-1) || skip[seq] != position(skipSeq(seq)) {
+			t.Fatalf("record %d points to %d and %d, want %d and %d", seq, previous[seq], skip[seq], seq-1, skipSeq(seq))
+		}
+		if limit := bits.Len64(seq) + 1; len(r.roots) > limit {
+			t.Fatalf("record %d: %d roots, want at most %d", seq, len(r.roots), limit)
+		}
+	}
+	most := 0
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 100_000 {
+		head := 1 + rng.Uint64N(n)
+		target := 1 + rng.Uint64N(head)
+		steps := 0
+		for seq := head; seq != target; steps++ {
+			if s := uint64(skip[seq]); s >= target {
+				seq = s
+			} else {
+				seq = uint64(previous[seq])
+			}
+		}
+		if limit := 3 * bits.Len64(head); steps > limit {
+			t.Fatalf("from %d to %d: %d steps, want at most %d", head, target, steps, limit)
+		}
+		most = max(most, steps)
+	}
+	t.Logf("at most %d steps among %d records", most, n)
+}
+
+// TestMemoryPerRoom holds the figure in the package doc.
+func TestMemoryPerRoom(t *testing.T) {
+	const rooms = 100_000
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	index := newRoomIndex()
+	for i := range rooms {
+		r := index.findOrAdd(fmt.Sprintf("room-%08d", i))
+		for seq := uint64(1); seq <= 100; seq++ {
+			r.advance(seq, position(i*100)+position(seq))
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := float64(after.HeapAlloc-before.HeapAlloc) / rooms
+	t.Logf("%.0f bytes of heap per room of 100 records, name of 13 bytes", each)
+	if each > 256 {
+		t.Errorf("a room takes %.0f bytes, want at most 256", each)
+	}
+	runtime.KeepAlive(index)
+}
