@@ -84,16 +84,33 @@ func Next(c Codec, in []byte) (frame, rest []byte, err error) {
 		}
 		return in, nil, nil
 	}
-	size, n := binary.Uvarint(in)
+	length, n, err := Length(in)
 	switch {
-	case n == 0 && len(in) < maxLengthSize:
-		return nil, nil, ErrTruncated
-	case n <= 0 || n > maxLengthSize || n > 1 && in[n-1] == 0:
-		return nil, nil, ErrFrameLength
-	case size > uint64(len(in)-n):
+	case err != nil:
+		return nil, nil, err
+	case n == 0 || length > len(in)-n:
 		return nil, nil, ErrTruncated
 	}
-	return in[n : n+int(size)], in[n+int(size):], nil
+	return in[n : n+length], in[n+length:], nil
+}
+
+// Length reads the length in front of a binary frame; n is what it takes, 0 if more bytes are
+// needed. binary.Uvarint would take ten bytes and forms that are not the shortest: a frame has
+// one encoding only.
+func Length(in []byte) (length, n int, err error) {
+	for i, b := range in {
+		if b < 0x80 {
+			if b == 0 && i > 0 {
+				return 0, 0, ErrFrameLength
+			}
+			return length | int(b)<<(7*i), i + 1, nil
+		}
+		if i == maxLengthSize-1 {
+			return 0, 0, ErrFrameLength
+		}
+		length |= int(b&0x7f) << (7 * i)
+	}
+	return 0, 0, nil
 }
 
 // A hostile client gains nothing by nesting: frames are at most four messages deep.

@@ -11,19 +11,10 @@
 //	"ROOKERY" and another byte                            raw TCP, a version we don't speak
 //	anything else                                         unknown: closed at once
 //
-// # Raw TCP, and the inside of a binary WebSocket message
+// # Raw TCP
 //
-// After the preface, in both directions, and without a preface inside a
-// binary message, frames follow each other:
-//
-//	+--------------------+----------------------+
-//	| length, uvarint    | frame, length bytes  |
-//	| 1 to 5 bytes       | 0 to max             |
-//	+--------------------+----------------------+
-//
-// The length is an unsigned varint of 7 bits a byte, low bits first, in its
-// shortest form: an overlong form is an error, so that a frame has one encoding
-// only. A binary message may hold many frames and must end with the end of one.
+// After the preface, in both directions, frames follow each other as package proto says.
+// DecodeTCP cuts them off a stream that is still coming.
 //
 // # WebSocket
 //

@@ -77,10 +77,10 @@ func parseHeader(in []byte, fragmented bool, room int64) (h ws.Header, size int,
 // MaxHeaderSize is the longest header that AppendHeader writes.
 const MaxHeaderSize = 10
 
-// HeaderSize is what AppendHeader writes for a payload of that many bytes. An
+// headerSize is what AppendHeader writes for a payload of that many bytes. An
 // encoder that doesn't know its length yet reserves MaxHeaderSize bytes, writes
 // the payload behind them and then the header right in front of the payload.
-func HeaderSize(payloadLen int) int {
+func headerSize(payloadLen int) int {
 	switch {
 	case payloadLen <= 125:
 		return 2
@@ -96,7 +96,7 @@ func HeaderSize(payloadLen int) int {
 // reserved one, and a control frame has at most 125 bytes.
 func AppendHeader(dst []byte, op ws.OpCode, payloadLen int) []byte {
 	dst = append(dst, 0x80|byte(op))
-	switch HeaderSize(payloadLen) {
+	switch headerSize(payloadLen) {
 	case 2:
 		return append(dst, byte(payloadLen))
 	case 4:

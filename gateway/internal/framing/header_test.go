@@ -20,8 +20,8 @@ func TestAppendHeader(t *testing.T) {
 				continue
 			}
 			header := AppendHeader([]byte("before"), op, size)[len("before"):]
-			if len(header) != HeaderSize(size) || len(header) > MaxHeaderSize {
-				t.Errorf("%d bytes: header of %d bytes, HeaderSize says %d", size, len(header), HeaderSize(size))
+			if len(header) != headerSize(size) || len(header) > MaxHeaderSize {
+				t.Errorf("%d bytes: header of %d bytes, HeaderSize says %d", size, len(header), headerSize(size))
 			}
 			reader := bytes.NewReader(header)
 			h, err := ws.ReadHeader(reader)
@@ -67,7 +67,7 @@ func ExampleHeaderSize() {
 	buffer = append(buffer, "Hello"...)
 
 	payloadLen := len(buffer) - MaxHeaderSize
-	start := MaxHeaderSize - HeaderSize(payloadLen)
+	start := MaxHeaderSize - headerSize(payloadLen)
 	AppendHeader(buffer[:start], ws.OpText, payloadLen)
 
 	fmt.Printf("%x\n", buffer[start:])

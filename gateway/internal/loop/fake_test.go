@@ -222,7 +222,7 @@ func (r *rig) sent(s *fakeSocket) []*v1.ServerFrame {
 	c := s.context.(*conn)
 	var frames []*v1.ServerFrame
 	for len(s.out) > 0 {
-		whole := s.out
+		var whole []byte
 		if c.stream {
 			length, n := binary.Uvarint(s.out)
 			if n <= 0 || len(s.out) < n+int(length) {
