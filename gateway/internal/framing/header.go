@@ -77,9 +77,7 @@ func parseHeader(in []byte, fragmented bool, room int64) (h ws.Header, size int,
 // MaxHeaderSize is the longest header that AppendHeader writes.
 const MaxHeaderSize = 10
 
-// headerSize is what AppendHeader writes for a payload of that many bytes. An
-// encoder that doesn't know its length yet reserves MaxHeaderSize bytes, writes
-// the payload behind them and then the header right in front of the payload.
+// headerSize is what AppendHeader writes for a payload of that many bytes.
 func headerSize(payloadLen int) int {
 	switch {
 	case payloadLen <= 125:

@@ -2,7 +2,6 @@ package framing
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"strconv"
 	"testing"
@@ -58,18 +57,4 @@ func FuzzParseHeader(f *testing.F) {
 			t.Fatalf("asks for more of %x, the library doesn't: %v", in, referenceErr)
 		}
 	})
-}
-
-// An encoder that learns the length last reserves the longest header and puts
-// the right one in front of the payload.
-func ExampleHeaderSize() {
-	buffer := make([]byte, MaxHeaderSize, 64)
-	buffer = append(buffer, "Hello"...)
-
-	payloadLen := len(buffer) - MaxHeaderSize
-	start := MaxHeaderSize - headerSize(payloadLen)
-	AppendHeader(buffer[:start], ws.OpText, payloadLen)
-
-	fmt.Printf("%x\n", buffer[start:])
-	// Output: 810548656c6c6f
 }
