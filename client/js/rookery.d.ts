@@ -1,0 +1,174 @@
+// Types of the public part of the client. docs/client.md says how it behaves.
+
+export interface RookeryOptions {
+  /** Address of the gateway, ws: or wss:. Default: /ws of the page's own host. */
+  url?: string | URL;
+  /** A signed token, or what fetches one; a function is asked before every try. */
+  token?: string | (() => string | Promise<string>);
+  /** Development mode: the bare user name, instead of a token. */
+  name?: string;
+  /** Default: binary. */
+  codec?: 'binary' | 'json';
+  /** Default: the platform's. In older versions of Node, the one of the package ws. */
+  WebSocket?: unknown;
+
+  /** The first connection waits a random part of this. Milliseconds, default 0. */
+  initialSpread?: number;
+  /** Ceiling of the first wait after a loss; doubled by each failure. Milliseconds, default 500. */
+  backoffBase?: number;
+  /** Largest ceiling. Milliseconds, default 30000. */
+  backoffCap?: number;
+  /** For token, socket and the reply to connect together. Milliseconds, default 10000. */
+  connectTimeout?: number;
+  /** A connection that was up for so long forgives earlier failures. Milliseconds, default 10000. */
+  stableAfter?: number;
+  /** Publishes in flight per room. Default 1, which keeps their order whatever is answered. */
+  publishWindow?: number;
+  /** Publishes not yet answered, beyond which publish is rejected. Default 1000. */
+  maxQueued?: number;
+  /** The same in bytes of content. Default 1 MiB. */
+  maxQueuedBytes?: number;
+
+  /** Replaced by tests. */
+  clock?: Clock;
+  /** Replaced by tests: a number from 0 up to 1. */
+  random?: () => number;
+  /** Replaced by tests: so many random bytes. */
+  randomBytes?: (length: number) => Uint8Array;
+}
+
+export interface Clock {
+  now(): number;
+  setTimeout(callback: () => void, ms: number): unknown;
+  clearTimeout(timer: unknown): void;
+}
+
+export type State = 'idle' | 'waiting' | 'connecting' | 'connected' | 'closed';
+
+export interface StateEvent {
+  state: State;
+  previous: State;
+  /** When the next try begins, in the clock's milliseconds; null unless waiting. */
+  retryAt: number | null;
+  /** Why the client is waiting or closed. */
+  error: RookeryError | null;
+  /** Losses since a connection was last stable. */
+  failures: number;
+}
+
+export interface GoAwayEvent {
+  reason: string;
+  afterMs: number;
+  windowMs: number;
+}
+
+export interface Connected {
+  user: string;
+  session: string;
+  heartbeatMs: number;
+  maxMessageBytes: number;
+}
+
+export interface Message {
+  room: string;
+  /** 1, 2, 3 and so on in each room, without gaps. */
+  seq: number;
+  /** The server's clock, Unix milliseconds. */
+  at: number;
+  from: string;
+  text?: string;
+  data?: Uint8Array;
+}
+
+export interface Published {
+  seq: number;
+  at: number;
+  key: string;
+}
+
+export interface HistoryPage {
+  /** The messages before this sequence number. Not together with after. */
+  before?: number;
+  /** The messages after this sequence number. */
+  after?: number;
+  /** 1 to 200; default 50. */
+  limit?: number;
+}
+
+export interface History {
+  room: string;
+  epoch: string;
+  /** Ascending by seq. */
+  messages: Message[];
+  /** There is more in the direction that was asked for. */
+  more: boolean;
+}
+
+export interface JoinOptions {
+  /** Last sequence number that the application has, 0 for none. Absent: only what is new. */
+  after?: number;
+  /** The epoch under which after was seen. */
+  epoch?: string;
+  /** Each message once, in the order of seq. */
+  onMessage?: (message: Message, room: Room) => void;
+  /** On every joined reply, so again after every reconnect. */
+  onJoined?: (event: { epoch: string; head: number; recovered?: boolean }, room: Room) => void;
+  /** The history is not the one that the position belonged to: read it anew. */
+  onReset?: (
+    event: { epoch: string; head: number; previous: { epoch?: string; seq?: number } },
+    room: Room,
+  ) => void;
+  onState?: (event: { state: RoomState; error?: RookeryError }, room: Room) => void;
+}
+
+export type RoomState = 'joining' | 'joined' | 'refused' | 'left';
+
+export interface Room {
+  readonly name: string;
+  readonly state: RoomState;
+  /** With seq the position: what the application was last given. */
+  readonly epoch: string | undefined;
+  readonly seq: number | undefined;
+  /** Settled by the first answer of the server. */
+  readonly ready: Promise<Room>;
+  publish(content: string | Uint8Array, options?: { key?: string }): Promise<Published>;
+  history(page?: HistoryPage): Promise<History>;
+  leave(): void;
+}
+
+export class Rookery {
+  constructor(options: RookeryOptions);
+  readonly state: State;
+  readonly retryAt: number | null;
+  readonly error: RookeryError | null;
+  readonly user: string | null;
+  readonly session: string | null;
+  /** Publishes not yet answered. */
+  readonly queued: number;
+  on(name: 'state', listener: (event: StateEvent) => void): () => void;
+  on(name: 'goaway', listener: (event: GoAwayEvent) => void): () => void;
+  /** Settled by the first connection, or by an end that forbids one. */
+  connect(): Promise<Connected>;
+  /** Final; what waits for an answer is rejected with the code closed. */
+  close(): void;
+  /** The network is back, the page is looked at: try at once, or check the connection. */
+  wake(): void;
+  join(name: string, options?: JoinOptions): Room;
+  publish(room: string, content: string | Uint8Array, options?: { key?: string }): Promise<Published>;
+  nextKey(): string;
+  history(room: string, page?: HistoryPage): Promise<History>;
+}
+
+export class RookeryError extends Error {
+  /** Stable name: what a program branches on. */
+  readonly code: string;
+  /** Class of a server's error in the manner of HTTP, or a close code; 0 for the client's own. */
+  readonly status: number;
+  readonly retry: boolean;
+  readonly retryAfterMs: number;
+  /** Of a publish: give it to the next publish of the same content, so that it is stored once. */
+  readonly key?: string;
+}
+
+/** Whether a connection that ended with this code should be opened again. */
+export function shouldReconnect(code: number): boolean;

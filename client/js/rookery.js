@@ -1,0 +1,410 @@
+// The client of a Rookery gateway, for browsers and Node.
+//
+//   import { Rookery } from './rookery.js';
+//
+//   const client = new Rookery({ url: 'wss://chat.example/ws', token: async () => fetchToken() });
+//   client.on('state', ({ state, retryAt }) => …);
+//   await client.connect();
+//   const lobby = client.join('lobby', { onMessage: (m) => console.log(m.seq, m.from, m.text) });
+//   await lobby.publish('hello');
+//
+// It comes back by itself, resumes every room where it was, and delivers each message once, in
+// order. docs/client.md is the specification: states, timers, and what is not promised.
+//
+// Each file is one owner: connection.js one socket's life, room.js a room's position,
+// outbox.js and reads.js what waits for an answer; this one the state machine that starts and
+// ends connections. Everything runs on the one event loop; nothing here waits.
+
+import { retryDelay } from './backoff.js';
+import { binary } from './binary.js';
+import { CLOSE_BAD_FRAME, CLOSE_NORMAL, CLOSE_TOKEN_EXPIRED, shouldReconnect } from './codes.js';
+import { Connection } from './connection.js';
+import { RookeryError } from './errors.js';
+import { json } from './json.js';
+import { Outbox } from './outbox.js';
+import { Reads } from './reads.js';
+import { Room } from './room.js';
+
+export { RookeryError, shouldReconnect };
+
+const codecs = { binary, json };
+
+/** The clock of the platform: the time of day, because keys are remembered by that. */
+const platformClock = {
+  now: () => Date.now(),
+  setTimeout: (callback, ms) => setTimeout(callback, ms),
+  clearTimeout: (timer) => clearTimeout(timer),
+};
+
+export class Rookery {
+  // Set at construction.
+  #settings;
+  #clock;
+  #random;
+  #link;
+  #outbox;
+  #reads;
+  #rooms = new Map();
+  #listeners = new Map();
+  #established;
+
+  // The state machine.
+  #state = 'idle';
+  #failures = 0;
+  /** Counts tries, so that a token that comes too late is known as such. */
+  #tries = 0;
+  #waitTimer;
+  #retryAt = null;
+  #error = null;
+
+  // Of the connection that is there, if one is.
+  #connection = null;
+  #connectTimer;
+  #stableTimer;
+  #goawayTimer;
+  /** What goaway said; no new requests on this connection any more. */
+  #leaving = null;
+
+  // What the server said last.
+  #user = null;
+  #session = null;
+  #maxMessageBytes = Infinity;
+
+  /** @param {import('./rookery.d.ts').RookeryOptions} options */
+  constructor(options = {}) {
+    this.#settings = checked(options);
+    this.#clock = options.clock ?? platformClock;
+    this.#random = options.random ?? Math.random;
+    this.#link = this.#makeLink();
+    this.#outbox = new Outbox(this.#link, options);
+    this.#reads = new Reads(this.#link);
+    this.#established = settledLater();
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** When the next try begins, in the clock's milliseconds; null unless waiting. */
+  get retryAt() {
+    return this.#retryAt;
+  }
+
+  /** Why the client is waiting or closed. */
+  get error() {
+    return this.#error;
+  }
+
+  /** The name under which the server knows this client; null before the first connection. */
+  get user() {
+    return this.#user;
+  }
+
+  /** Names this connection in the server's log. */
+  get session() {
+    return this.#session;
+  }
+
+  /** Publishes not yet answered. */
+  get queued() {
+    return this.#outbox.length;
+  }
+
+  /**
+   * Calls listener on every event of that name: 'state' or 'goaway'. Returns what takes the
+   * listener away again.
+   */
+  on(name, listener) {
+    if (!this.#listeners.has(name)) this.#listeners.set(name, new Set());
+    this.#listeners.get(name).add(listener);
+    return () => this.#listeners.get(name).delete(listener);
+  }
+
+  /** Starts. The promise is settled by the first connection, or by an end that forbids one. */
+  connect() {
+    if (this.#state === 'idle') {
+      this.#wait(this.#random() * this.#settings.initialSpread);
+    }
+    return this.#established.promise;
+  }
+
+  /** Ends for good. What waits for an answer is rejected with the code closed. */
+  close() {
+    this.#end(new RookeryError('closed', 'The application closed the client.'));
+  }
+
+  /**
+   * The application knows what no timer does: the network is back, the page is looked at.
+   * Tries at once when waiting, checks the connection when there is one.
+   */
+  wake() {
+    if (this.#state === 'waiting') {
+      this.#try();
+    } else if (this.#state === 'connected') {
+      this.#connection.check();
+    }
+  }
+
+  /** Joins a room; options as in rookery.d.ts. */
+  join(name, options) {
+    if (this.#state === 'closed') throw this.#error;
+    if (this.#rooms.has(name)) {
+      throw new RookeryError('already_joined', `The room ${name} is joined already: leave it first.`);
+    }
+    const room = new Room(this.#link, name, options);
+    this.#rooms.set(name, room);
+    room.connected();
+    return room;
+  }
+
+  /** Publishes text or bytes to a room, joined or not. Resolves when it is durable. */
+  publish(room, content, { key } = {}) {
+    return this.#outbox.publish(room, content, key);
+  }
+
+  /** A key for a publish, for applications that keep what they publish until it is answered. */
+  nextKey() {
+    return this.#outbox.nextKey();
+  }
+
+  /** Reads a page of a room's history, ascending: the newest, or those before or after a seq. */
+  history(room, page) {
+    return this.#reads.history(room, page);
+  }
+
+  // The state machine, in the order in which a connection meets it.
+
+  #wait(delay, error = null) {
+    this.#error = error;
+    this.#retryAt = this.#clock.now() + delay;
+    this.#clock.clearTimeout(this.#waitTimer);
+    this.#waitTimer = this.#clock.setTimeout(() => this.#try(), delay);
+    this.#setState('waiting');
+  }
+
+  async #try() {
+    this.#clock.clearTimeout(this.#waitTimer);
+    this.#retryAt = null;
+    const current = ++this.#tries;
+    const { connectTimeout, name, token } = this.#settings;
+    this.#connectTimer = this.#clock.setTimeout(
+      () => this.#lost(new RookeryError('connect_timeout', `No connection within ${connectTimeout} ms.`)),
+      connectTimeout,
+    );
+    this.#setState('connecting');
+    let credentials = { name };
+    if (token !== undefined) {
+      try {
+        credentials = { token: typeof token === 'function' ? await token() : token };
+      } catch (error) {
+        if (current === this.#tries) this.#lost(new RookeryError('no_token', `The token could not be fetched: ${error?.message ?? error}`, { cause: error }));
+        return;
+      }
+    }
+    if (current === this.#tries && this.#state === 'connecting') this.#open(credentials);
+  }
+
+  #open(credentials) {
+    const { WebSocket, url, codec } = this.#settings;
+    const owner = {
+      opened: () => this.#connection.request('connect', credentials, (error, reply) => {
+        if (error) this.#turnedAway(error);
+        else this.#connected(reply);
+      }),
+      frame: (frame) => this.#frame(frame),
+      ended: (code, reason) => this.#ended(code, reason),
+      dead: (why) => this.#lost(new RookeryError('connection_dead', why)),
+    };
+    try {
+      this.#connection = new Connection({ WebSocket, url, codec, clock: this.#clock }, owner);
+    } catch (error) {
+      // The platform refuses the address itself (a mistake in it, plain ws from an https page).
+      this.#end(new RookeryError('bad_url', `${url} cannot be opened: ${error.message}`, { cause: error }));
+    }
+  }
+
+  #turnedAway(error) {
+    const renewable = error.code === 'token_expired' && typeof this.#settings.token === 'function';
+    if (error.retry || renewable) this.#lost(error, { hintMs: error.retryAfterMs });
+    else this.#end(error);
+  }
+
+  #connected(connected) {
+    this.#clock.clearTimeout(this.#connectTimer);
+    this.#stableTimer = this.#clock.setTimeout(() => (this.#failures = 0), this.#settings.stableAfter);
+    this.#connection.established(connected);
+    this.#user = connected.user;
+    this.#session = connected.session;
+    this.#maxMessageBytes = connected.maxMessageBytes || Infinity;
+    this.#error = null;
+    this.#setState('connected');
+    this.#established.resolve(connected);
+    // Rooms first: what is published next comes back through them.
+    for (const room of [...this.#rooms.values()]) room.connected();
+    this.#outbox.connected();
+    this.#reads.connected();
+  }
+
+  #frame({ message, goaway }) {
+    if (message) this.#rooms.get(message.room)?.message(message);
+    if (goaway) this.#goaway(goaway);
+  }
+
+  #goaway(goaway) {
+    this.#leaving = goaway;
+    this.#clock.clearTimeout(this.#goawayTimer);
+    this.#goawayTimer = this.#clock.setTimeout(() => this.#lost(goneAway(goaway)), goaway.afterMs);
+    this.#emit('goaway', goaway);
+  }
+
+  #ended(code, reason) {
+    const words = reason || (code === CLOSE_NORMAL ? 'closed by the server' : 'connection lost');
+    const error = new RookeryError(reason || 'connection_lost', `The connection ended with ${code}: ${words}.`, { status: code });
+    const fixedToken = this.#settings.token !== undefined && typeof this.#settings.token !== 'function';
+    if (!shouldReconnect(code) || (code === CLOSE_TOKEN_EXPIRED && fixedToken)) this.#end(error);
+    else this.#lost(error);
+  }
+
+  /** The connection, or the try, is over and the client comes back. */
+  #lost(error, { hintMs = 0 } = {}) {
+    if (this.#state === 'closed') return;
+    const leaving = this.#leaving;
+    this.#detach(CLOSE_NORMAL);
+    const { backoffBase: baseMs, backoffCap: capMs } = this.#settings;
+    let delay;
+    if (leaving) {
+      this.#failures = 0;
+      delay = this.#random() * Math.max(leaving.windowMs, baseMs);
+    } else {
+      delay = retryDelay(this.#random, this.#failures, { hintMs, baseMs, capMs });
+      this.#failures++;
+    }
+    this.#outbox.disconnected();
+    // The new state first: what the application does when it hears of it, or of its rooms,
+    // must find no connection that is not there any more.
+    this.#wait(delay, error);
+    for (const room of [...this.#rooms.values()]) room.disconnected();
+  }
+
+  #end(error) {
+    if (this.#state === 'closed') return;
+    this.#detach(CLOSE_NORMAL);
+    this.#clock.clearTimeout(this.#waitTimer);
+    this.#retryAt = null;
+    this.#error = error;
+    this.#established.reject(error);
+    const rooms = [...this.#rooms.values()];
+    this.#rooms.clear();
+    this.#setState('closed');
+    for (const room of rooms) room.ended(error);
+    this.#outbox.ended(error);
+    this.#reads.ended(error);
+  }
+
+  /** Lets go of the connection and of every timer that is about it. */
+  #detach(code, reason) {
+    this.#tries++; // a token that is still being fetched is of no use any more
+    for (const timer of [this.#connectTimer, this.#stableTimer, this.#goawayTimer]) this.#clock.clearTimeout(timer);
+    this.#leaving = null;
+    const connection = this.#connection;
+    this.#connection = null;
+    connection?.drop(code, reason);
+  }
+
+  #setState(state) {
+    const previous = this.#state;
+    this.#state = state;
+    this.#emit('state', { state, previous, retryAt: this.#retryAt, error: this.#error, failures: this.#failures });
+  }
+
+  #emit(name, event) {
+    for (const listener of [...(this.#listeners.get(name) ?? [])]) guard(() => listener(event));
+  }
+
+  /** What rooms, outbox and reads may know and do. */
+  #makeLink() {
+    const client = this;
+    return {
+      clock: this.#clock,
+      /** Requests may be sent now. */
+      get ready() {
+        return client.#state === 'connected' && client.#leaving === null;
+      },
+      get maxMessageBytes() {
+        return client.#maxMessageBytes;
+      },
+      request: (op, body, done) => client.#connection.request(op, body, done),
+      delay: (failures, hintMs) => retryDelay(this.#random, failures, {
+        hintMs,
+        baseMs: this.#settings.backoffBase,
+        capMs: this.#settings.backoffCap,
+      }),
+      /** The server broke a promise: nothing on this connection can be relied on. */
+      fault: (why) => {
+        client.#connection?.drop(CLOSE_BAD_FRAME, why.slice(0, 100));
+        client.#lost(new RookeryError('protocol_fault', why));
+      },
+      forget: (room) => client.#rooms.delete(room.name),
+      publish: (room, content, options) => client.publish(room, content, options),
+      history: (room, page) => client.history(room, page),
+      randomBytes: this.#settings.randomBytes,
+      guard,
+    };
+  }
+}
+
+/** Runs the application's code; what it throws is its own and ends up where uncaught errors do. */
+function guard(callback) {
+  try {
+    callback();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
+function goneAway({ reason }) {
+  return new RookeryError('going_away', `The server asked to come back later: ${reason}.`);
+}
+
+function settledLater() {
+  const later = {};
+  later.promise = new Promise((resolve, reject) => Object.assign(later, { resolve, reject }));
+  later.promise.catch(() => {}); // the state event says it too
+  return later;
+}
+
+/** The options with their defaults; throws on what can't work, so that it shows at once. */
+function checked(options) {
+  const { token, name, codec = 'binary', WebSocket = globalThis.WebSocket } = options;
+  if ((token === undefined) === (name === undefined)) {
+    throw new TypeError('Rookery: give either token (text, or a function that fetches one) or name (development mode)');
+  }
+  if (!Object.hasOwn(codecs, codec)) {
+    throw new TypeError(`Rookery: codec is binary or json, not ${codec}`);
+  }
+  if (typeof WebSocket !== 'function') {
+    throw new TypeError('Rookery: this platform has no WebSocket; give an implementation as the option WebSocket');
+  }
+  return {
+    token,
+    name,
+    WebSocket,
+    codec: codecs[codec],
+    url: socketAddress(options.url),
+    initialSpread: options.initialSpread ?? 0,
+    backoffBase: options.backoffBase ?? 500,
+    backoffCap: options.backoffCap ?? 30_000,
+    connectTimeout: options.connectTimeout ?? 10_000,
+    stableAfter: options.stableAfter ?? 10_000,
+    randomBytes: options.randomBytes ?? ((length) => crypto.getRandomValues(new Uint8Array(length))),
+  };
+}
+
+/** Absolute, and ws or wss: older browsers take nothing else. */
+function socketAddress(url = '/ws') {
+  const absolute = new URL(url, globalThis.location?.href);
+  absolute.protocol = absolute.protocol.replace(/^http/, 'ws');
+  return absolute.href;
+}

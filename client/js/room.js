@@ -1,0 +1,176 @@
+// A joined room: its position, and the rules by which a message is delivered. docs/client.md,
+// "Rooms".
+
+import { RookeryError } from './errors.js';
+
+/** States after which nothing comes any more. */
+const final = new Set(['refused', 'left']);
+
+export class Room {
+  // Set at construction.
+  #link;
+  #callbacks;
+  #settled;
+
+  #state = 'joining';
+  #epoch;
+  /** Last sequence number given to the application; undefined: none known, live only. */
+  #seq;
+  /** Counts joins sent, so that a late reply to an older one is known as such. */
+  #joins = 0;
+  #refusals = 0;
+  /** The room was joined again because of a hole, and no message has come since. */
+  #mending = false;
+  #retryTimer;
+
+  /**
+   * Applications get rooms from Rookery.join.
+   *
+   * @param {object} link  see rookery.js
+   * @param {string} name
+   * @param {{after?: number, epoch?: string, onMessage?: Function, onJoined?: Function, onReset?: Function, onState?: Function}} options
+   */
+  constructor(link, name, { after, epoch, ...callbacks } = {}) {
+    this.#link = link;
+    this.name = name;
+    this.#callbacks = callbacks;
+    this.#seq = after;
+    this.#epoch = epoch;
+    /** Settled by the first answer: joined, or the reason why not. */
+    this.ready = new Promise((resolve, reject) => (this.#settled = { resolve, reject }));
+    this.ready.catch(() => {}); // not everybody looks: the state says it too
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  get epoch() {
+    return this.#epoch;
+  }
+
+  get seq() {
+    return this.#seq;
+  }
+
+  /** Publishes to this room; see Rookery.publish. */
+  publish(content, options) {
+    return this.#link.publish(this.name, content, options);
+  }
+
+  /** Reads a page of this room; see Rookery.history. */
+  history(page) {
+    return this.#link.history(this.name, page);
+  }
+
+  /** Ends the subscription. Nothing is delivered from now on. */
+  leave() {
+    if (final.has(this.#state)) return;
+    if (this.#link.ready && this.#joins > 0) this.#link.request('leave', { room: this.name }, () => {});
+    this.#link.forget(this);
+    this.#end('left', new RookeryError('left', `The room ${this.name} was left before it was joined.`));
+  }
+
+  // Events, from the owner of the connection.
+
+  connected() {
+    this.#sendJoin();
+  }
+
+  disconnected() {
+    this.#link.clock.clearTimeout(this.#retryTimer);
+    this.#joins = 0;
+    this.#mending = false;
+    this.#setState('joining');
+  }
+
+  ended(error) {
+    if (!final.has(this.#state)) this.#end('left', error);
+  }
+
+  message(message) {
+    if (this.#state !== 'joined' || message.seq <= this.#seq) return;
+    if (message.seq !== this.#seq + 1) {
+      this.#mend(message.seq);
+      return;
+    }
+    this.#mending = false;
+    this.#seq = message.seq;
+    this.#call('onMessage', message);
+  }
+
+  // Joining.
+
+  #sendJoin() {
+    if (!this.#link.ready) return;
+    const join = ++this.#joins;
+    const body = { room: this.name };
+    if (this.#seq !== undefined) {
+      body.after = this.#seq;
+      if (this.#epoch) body.epoch = this.#epoch;
+    }
+    this.#link.request('join', body, (error, reply) => {
+      if (join !== this.#joins || final.has(this.#state)) return;
+      if (error) this.#refused(error);
+      else this.#joined(reply);
+    });
+  }
+
+  #joined(joined) {
+    const previous = { epoch: this.#epoch, seq: this.#seq };
+    const reset = previous.seq !== undefined && joined.recovered !== true;
+    this.#refusals = 0;
+    this.#epoch = joined.epoch;
+    if (joined.recovered !== true) this.#seq = joined.head;
+    this.#setState('joined');
+    // Before the promise, whose callbacks run later than the messages that follow the reply.
+    if (reset) this.#call('onReset', { epoch: joined.epoch, head: joined.head, previous });
+    if (this.#state === 'joined') this.#call('onJoined', { epoch: joined.epoch, head: joined.head, recovered: joined.recovered });
+    this.#settled.resolve(this);
+  }
+
+  #refused(error) {
+    if (error.code === 'already_joined') {
+      this.#rejoin(); // the two sides disagree; after a leave they don't
+    } else if (error.retry) {
+      const delay = this.#link.delay(this.#refusals++, error.retryAfterMs);
+      this.#retryTimer = this.#link.clock.setTimeout(() => this.#sendJoin(), delay);
+    } else {
+      this.#link.forget(this);
+      this.#end('refused', error);
+    }
+  }
+
+  /** A message came before one that is missing: never deliver over a hole. */
+  #mend(seq) {
+    if (this.#mending) {
+      this.#link.fault(`${this.name}: message ${seq} came after ${this.#seq}, twice`);
+      return;
+    }
+    this.#mending = true;
+    this.#rejoin();
+  }
+
+  #rejoin() {
+    this.#setState('joining');
+    this.#link.request('leave', { room: this.name }, () => {});
+    this.#sendJoin();
+  }
+
+  #end(state, error) {
+    this.#link.clock.clearTimeout(this.#retryTimer);
+    this.#settled.reject(error);
+    this.#setState(state, error);
+  }
+
+  #setState(state, error) {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#call('onState', { state, error });
+  }
+
+  #call(name, argument) {
+    const callback = this.#callbacks[name];
+    if (callback) this.#link.guard(() => callback(argument, this));
+  }
+}
