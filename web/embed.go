@@ -1,10 +1,121 @@
-// Package web holds the pages that the binary serves.
+// Package web is the chat page that the binary serves, as plain files in memory: no build
+// step, no framework, nothing from another host.
+//
+// The addresses are
+//
+//	/                    the page
+//	/app/*.js *.css      its modules and styles
+//	/app/icon.svg        its icon
+//	/client/*.js *.d.ts  the JavaScript client, which the page imports like anybody else
+//
+// # Security
+//
+// What people write is put into the page as text nodes only (app/elements.js), and the
+// ContentSecurityPolicy forbids everything that would make markup of it: inline scripts and
+// styles, evaluated code, and, where browsers know trusted types, innerHTML itself. A server
+// of the page must send the policy with "/".
+//
+// # The page's parts
+//
+//	main.js               who is there: signing in or chatting
+//	signin.js             the first view
+//	chat.js               owner of the client, the conversations and which one is seen
+//	conversation.js       one room: a window of messages, what is unsent, what is unread
+//	timeline.js           shows a conversation and keeps the reader's place
+//	message-view.js       one line of it
+//	rooms-view.js, composer.js, connection-view.js, announcer.js, shortcuts.js
+//	settings.js           what is remembered over a reload
+//	names.js, times.js, elements.js
+//
+// conversation.js, settings.js, names.js and times.js know nothing of the document and are
+// tested in Node (test/); the whole is tested in a browser (test/e2e).
 package web
 
-// ContentSecurityPolicy is what the pages need and no more.
-const ContentSecurityPolicy = "default-src 'self'"
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"path"
+	"sync"
 
-// Lookup returns the file at a path.
+	js "rookery/client/js"
+)
+
+// ContentSecurityPolicy is the header of that name for the page. connect-src 'self' covers
+// the WebSocket of the same host and port.
+const ContentSecurityPolicy = "default-src 'none'; " +
+	"script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+	"require-trusted-types-for 'script'; trusted-types 'none'"
+
+//go:embed page
+var page embed.FS
+
+type file struct {
+	body        []byte
+	contentType string
+}
+
+// Reading from an embed.FS copies; a server answers the same few files for ever.
+var files = sync.OnceValue(func() map[string]file {
+	all := map[string]file{}
+	add(all, page, "page", "/")
+	add(all, js.Files, ".", "/client/")
+	all["/"] = all["/index.html"]
+	delete(all, "/index.html")
+	return all
+})
+
+// Lookup returns the file at a path of the address ("/", "/app/main.js") and its media type;
+// ok is false when there is none. body is shared and must not be changed. Safe for
+// concurrent use.
 func Lookup(path string) (body []byte, contentType string, ok bool) {
-	return nil, "", false
+	f, ok := files()[path]
+	return f.body, f.contentType, ok
+}
+
+// Paths returns the addresses that Lookup knows, in no order.
+func Paths() []string {
+	var paths []string
+	for p := range files() {
+		paths = append(paths, p)
+	}
+	return paths
+}
+
+// add puts the files of tree under root at the address prefix. The files are compiled in, so
+// whatever is wrong with them is our own mistake.
+func add(all map[string]file, tree fs.FS, root, prefix string) {
+	sub, err := fs.Sub(tree, root)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: embedded folder %s: %v", root, err))
+	}
+	err = fs.WalkDir(sub, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		body, err := fs.ReadFile(sub, name)
+		if err != nil {
+			return err
+		}
+		contentType, known := contentTypes[path.Ext(name)]
+		if !known {
+			return fmt.Errorf("%s: no media type for such a file", name)
+		}
+		all[prefix+name] = file{body, contentType}
+		return nil
+	})
+	if err != nil {
+		panic(fmt.Sprintf("BUG: embedded files: %v", err))
+	}
+}
+
+// Written down rather than asked of package mime, which reads the tables of the machine: a
+// module that comes as text/plain is not run by any browser.
+var contentTypes = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".svg":  "image/svg+xml",
+	".ts":   "text/plain; charset=utf-8",
 }

@@ -64,6 +64,10 @@ export class Conversation {
     this.outgoing = settings.loadOutgoing(name).map(restored);
   }
 
+  get begun() {
+    return this.#beginnings > 0;
+  }
+
   get unread() {
     return Math.max(0, this.newest - this.lastRead);
   }
@@ -172,7 +176,6 @@ export class Conversation {
   loadNewer() {
     if (this.attached || this.messages.length === 0) return Promise.resolve();
     return this.#load('newer', { after: this.#lastSeq, limit: PAGE }, (page) => {
-      if (page.messages.length > 0 && page.messages[0].seq !== this.#lastSeq + 1) return;
       this.messages.push(...page.messages);
       this.#dropOldest();
       this.#measure();
@@ -184,7 +187,10 @@ export class Conversation {
     this.following = true;
     if (this.attached) return;
     this.#move = null; // whatever is on its way leads elsewhere
-    await this.#load('newer', { limit: PAGE }, (page) => this.#replace(page));
+    await this.#load('newer', { limit: PAGE }, (page) => {
+      this.#replace(page);
+      this.following = true; // the view may have scrolled about in the meantime
+    });
   }
 
   async #load(direction, range, take) {

@@ -27,9 +27,11 @@ export function hashOfRoom(room) {
 
 /** One of twelve hues, the same for a name everywhere. */
 export function hueOf(name) {
-  let sum = 0;
-  for (const char of name) sum = (sum * 31 + char.codePointAt(0)) % 65_521;
-  return sum % 12;
+  let hash = 0x811c9dc5; // FNV-1a
+  for (const char of name) hash = Math.imul(hash ^ char.codePointAt(0), 0x01000193);
+  // Names differ in their last letter most, which has not yet reached the upper bits.
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+  return ((hash ^ (hash >>> 13)) >>> 0) % 12;
 }
 
 /** What stands in a name's disc. Not the first code unit, which may be half a character. */

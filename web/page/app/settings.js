@@ -47,7 +47,7 @@ export class Settings {
 
   /** How far a room was read: {epoch, seq}, or undefined. */
   loadRead(room) {
-    return read(this.#lasting, READ, {})[room];
+    return own(read(this.#lasting, READ, {}), room);
   }
 
   saveRead(room, position) {
@@ -57,7 +57,7 @@ export class Settings {
 
   /** What was written in this window and not acknowledged: {key, text, at} each. */
   loadOutgoing(room) {
-    return read(this.#passing, OUTGOING, {})[room] ?? [];
+    return own(read(this.#passing, OUTGOING, {}), room) ?? [];
   }
 
   saveOutgoing(room, entries) {
@@ -98,4 +98,9 @@ function remove(storage, key) {
   } catch {
     // See above.
   }
+}
+
+/** A room may be called like something that every object inherits. */
+function own(object, key) {
+  return Object.hasOwn(object, key) ? object[key] : undefined;
 }

@@ -11,7 +11,8 @@ export const fullTimeOf = (at) => full.format(at);
 /** A number that is the same for all moments of one local day. */
 export function dayNumber(at) {
   const date = new Date(at);
-  return Math.round(new Date(date.getFullYear(), date.getMonth(), date.getDate(), 12).getTime() / 86_400_000);
+  // Through UTC, since local days have 23 to 25 hours.
+  return Date.UTC(date.getFullYear(), date.getMonth(), date.getDate()) / 86_400_000;
 }
 
 /** The heading of a day, seen from now. */

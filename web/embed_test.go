@@ -1,0 +1,142 @@
+package web
+
+import (
+	"net/url"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func lookup(t *testing.T, address string) string {
+	t.Helper()
+	body, _, ok := Lookup(address)
+	if !ok {
+		t.Fatalf("no file at %s", address)
+	}
+	return string(body)
+}
+
+func TestLookup(t *testing.T) {
+	for address, wantType := range map[string]string{
+		"/":                    "text/html; charset=utf-8",
+		"/app/main.js":         "text/javascript; charset=utf-8",
+		"/app/base.css":        "text/css; charset=utf-8",
+		"/app/icon.svg":        "image/svg+xml",
+		"/client/rookery.js":   "text/javascript; charset=utf-8",
+		"/client/rookery.d.ts": "text/plain; charset=utf-8",
+	} {
+		body, contentType, ok := Lookup(address)
+		if !ok || len(body) == 0 || contentType != wantType {
+			t.Errorf("Lookup(%q) = %d bytes, %q, %v; want some of %q", address, len(body), contentType, ok, wantType)
+		}
+	}
+	for _, address := range []string{
+		"", "index.html", "/index.html", "/app", "/app/", "/page/app/main.js", "/client/", "/client/test/fakes.js",
+		"/client/embed.go", "/client/package.json", "/app/../app/main.js", "//app/main.js", "/app/main.js?x",
+	} {
+		if _, _, ok := Lookup(address); ok {
+			t.Errorf("Lookup(%q) found something", address)
+		}
+	}
+}
+
+var (
+	linkInHTML   = regexp.MustCompile(`(?:src|href)="([^"#]+)"`)
+	importInCode = regexp.MustCompile(`(?m)^(?:import|export)\b[^'"]*?from '([^']+)'`)
+)
+
+// TestEveryReferenceIsThere follows the page's links and every module's imports.
+func TestEveryReferenceIsThere(t *testing.T) {
+	seen := map[string]bool{}
+	var visit func(from, address string)
+	visit = func(from, address string) {
+		if seen[address] {
+			return
+		}
+		seen[address] = true
+		body, _, ok := Lookup(address)
+		if !ok {
+			t.Errorf("%s refers to %s, which is not there", from, address)
+			return
+		}
+		references := importInCode
+		if address == "/" {
+			references = linkInHTML
+		}
+		for _, match := range references.FindAllStringSubmatch(string(body), -1) {
+			target := match[1]
+			if !strings.HasPrefix(target, "/") {
+				target = path.Join(path.Dir(address), target)
+			}
+			visit(address, target)
+		}
+	}
+	visit("the browser", "/")
+	for _, address := range Paths() {
+		if !seen[address] && !strings.HasSuffix(address, ".d.ts") {
+			t.Errorf("%s is served, but nothing refers to it", address)
+		}
+	}
+}
+
+// TestIdentifiersAreThere: what the modules look up by id is in the page.
+func TestIdentifiersAreThere(t *testing.T) {
+	html := lookup(t, "/")
+	uses := regexp.MustCompile(`byId\('([^']+)'\)`)
+	for _, address := range Paths() {
+		for _, match := range uses.FindAllStringSubmatch(lookup(t, address), -1) {
+			if !strings.Contains(html, ` id="`+match[1]+`"`) {
+				t.Errorf("%s looks for #%s, which the page does not have", address, match[1])
+			}
+		}
+	}
+}
+
+// TestPolicy: the page keeps the content security policy that it is served with.
+func TestPolicy(t *testing.T) {
+	html := lookup(t, "/")
+	for name, pattern := range map[string]string{
+		"inline script":        `<script(?:\s[^>]*)?>[^<]`,
+		"script without src":   `<script>`,
+		"inline style":         `<style|\sstyle=`,
+		"event handler":        `\son[a-z]+=`,
+		"javascript: address":  `javascript:`,
+		"another host":         `(?:src|href)="(?:https?:)?//`,
+		"a form with a target": `\saction=`,
+	} {
+		if found := regexp.MustCompile(pattern).FindString(html); found != "" {
+			t.Errorf("index.html has %s: %q", name, found)
+		}
+	}
+	forbidden := regexp.MustCompile(`\b(?:innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|setAttribute\('style')`)
+	for _, address := range Paths() {
+		body := lookup(t, address)
+		if strings.HasSuffix(address, ".js") {
+			if found := forbidden.FindString(body); found != "" {
+				t.Errorf("%s uses %s", address, found)
+			}
+		}
+		if strings.HasSuffix(address, ".css") && regexp.MustCompile(`url\(|@import`).MatchString(body) {
+			t.Errorf("%s loads something", address)
+		}
+	}
+	for _, directive := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"} {
+		if !strings.Contains(ContentSecurityPolicy, directive) {
+			t.Errorf("the policy has no %s", directive)
+		}
+	}
+	for _, hole := range []string{"unsafe", "*", "data:", "http:"} {
+		if strings.Contains(ContentSecurityPolicy, hole) {
+			t.Errorf("the policy has a hole: %s", hole)
+		}
+	}
+}
+
+func TestPathsAreAddresses(t *testing.T) {
+	for _, address := range Paths() {
+		if parsed, err := url.Parse(address); err != nil || parsed.Path != address || path.Clean(address) != address {
+			t.Errorf("%q is no plain path", address)
+		}
+	}
+}

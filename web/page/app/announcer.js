@@ -1,0 +1,22 @@
+// Says new messages to those who listen instead of looking: a live region of its own. The
+// visible list can't be one, since pages of history go into it too and would all be read out.
+
+import { byId, element } from './elements.js';
+
+/** A screen reader is behind by a sentence or two; older ones are of no use. */
+const KEPT = 5;
+const LONGEST = 300;
+
+export class Announcer {
+  #region = byId('announcer');
+
+  say({ from, text = 'sent data' }) {
+    const words = text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text;
+    this.#region.append(element('p', {}, `${from}: ${words}`));
+    while (this.#region.childElementCount > KEPT) this.#region.firstElementChild.remove();
+  }
+
+  clear() {
+    this.#region.replaceChildren();
+  }
+}

@@ -1,0 +1,185 @@
+// The chat of one person: owns the client, the conversations and which of them is looked at,
+// and tells the views. It lives from signing in to signing out.
+
+import { Announcer } from './announcer.js';
+import { Composer } from './composer.js';
+import { ConnectionView } from './connection-view.js';
+import { Conversation } from './conversation.js';
+import { byId } from './elements.js';
+import { hashOfRoom, nameFault, roomOfHash } from './names.js';
+import { RoomsView } from './rooms-view.js';
+import { Shortcuts } from './shortcuts.js';
+import { Timeline } from './timeline.js';
+
+export class Chat {
+  // Set at construction.
+  #client;
+  #settings;
+  #left;
+  #timeline;
+  #composer;
+  #rooms;
+  #announcer = new Announcer();
+  /** Ends every listener of this chat at once. */
+  #listening = new AbortController();
+
+  /** Room name to conversation, in the order of the list. */
+  #conversations = new Map();
+  #current = null;
+  #wasConnected = false;
+
+  /**
+   * @param {{client: object, settings: object, left: (error: Error|null) => void}} options
+   *   left is called when the chat is over: with null when the person signed out
+   */
+  constructor({ client, settings, left }) {
+    const { signal } = this.#listening;
+    this.#client = client;
+    this.#settings = settings;
+    this.#left = left;
+    this.#composer = new Composer((text) => this.#send(text), signal);
+    this.#timeline = new Timeline(client, (text) => this.#composer.edit(text), signal);
+    this.#rooms = new RoomsView({
+      add: (name) => this.#add(name),
+      open: (name) => this.#goTo(name),
+      leave: (name) => this.#leave(name),
+    }, signal);
+    new ConnectionView(client, signal);
+    new Shortcuts({
+      step: (by) => this.#step(by),
+      compose: () => this.#composer.focus(),
+      newest: () => this.#timeline.jump(),
+    }, signal);
+    client.on('state', (event) => this.#clientState(event));
+
+    window.addEventListener('hashchange', () => this.#show(roomOfHash(location.hash)), { signal });
+    window.addEventListener('online', () => client.wake(), { signal });
+    document.addEventListener('visibilitychange', () => {
+      if (document.hidden) {
+        this.#timeline.unseen();
+      } else {
+        client.wake(); // the browser may have stopped our timers while nobody looked
+        this.#timeline.seen();
+      }
+    }, { signal });
+    byId('sign-out').addEventListener('click', () => this.#close(null), { signal });
+    byId('back').addEventListener('click', () => this.#openPane('rooms'), { signal });
+    byId('skip').addEventListener('click', (event) => {
+      event.preventDefault(); // the fragment names the room
+      this.#composer.focus();
+    }, { signal });
+  }
+
+  /** Shows the chat with the room of the link, of the address, or the first one. */
+  open(asked) {
+    byId('chat').hidden = false;
+    for (const name of this.#settings.rooms) this.#make(name);
+    this.#client.connect().catch(() => {}); // the state says it
+    const wanted = [asked, roomOfHash(location.hash)].find((name) => name && nameFault(name) === null);
+    this.#goTo(wanted ?? this.#conversations.keys().next().value);
+    for (const conversation of this.#conversations.values()) {
+      if (conversation !== this.#current) conversation.begin(1);
+    }
+    this.#rooms.render(this.#conversations, this.#current);
+  }
+
+  // Rooms.
+
+  #make(name) {
+    const conversation = new Conversation(this.#client, name, this.#settings, (change) => this.#changed(change));
+    this.#conversations.set(name, conversation);
+    return conversation;
+  }
+
+  #add(name) {
+    this.#goTo(name);
+    this.#composer.focus();
+  }
+
+  #goTo(name) {
+    location.hash = hashOfRoom(name);
+    // Its event comes later, or not at all when the room was there already.
+    this.#show(name);
+  }
+
+  #show(name) {
+    if (name === '' || nameFault(name) !== null || name === this.#current?.name) {
+      this.#openPane('room');
+      return;
+    }
+    let conversation = this.#conversations.get(name);
+    if (conversation === undefined) {
+      conversation = this.#make(name);
+      this.#settings.rooms = [...this.#conversations.keys()];
+    }
+    this.#composer.keepDraft(this.#current?.name);
+    this.#current = conversation;
+    if (!conversation.begun || conversation.status === 'failed') conversation.begin();
+    byId('room-title').textContent = name;
+    byId('composer-text').placeholder = `Message ${name}`;
+    this.#announcer.clear();
+    this.#timeline.show(conversation);
+    this.#composer.restoreDraft(name);
+    this.#openPane('room');
+    this.#renderRooms();
+  }
+
+  #leave(name) {
+    const names = [...this.#conversations.keys()];
+    if (names.length === 1) return; // the last one stays: a page without a room is of no use
+    const position = names.indexOf(name);
+    this.#conversations.get(name).end();
+    this.#conversations.delete(name);
+    this.#settings.rooms = [...this.#conversations.keys()];
+    if (this.#current.name === name) this.#goTo(names[position + 1] ?? names[position - 1]);
+    else this.#renderRooms();
+  }
+
+  #step(by) {
+    const names = [...this.#conversations.keys()];
+    const position = names.indexOf(this.#current.name) + by;
+    this.#goTo(names[(position + names.length) % names.length]);
+  }
+
+  #send(text) {
+    this.#current.send(text);
+    this.#timeline.jump();
+  }
+
+  // What happens.
+
+  #changed({ conversation, arrived }) {
+    if (conversation === this.#current) {
+      this.#timeline.changed();
+      if (arrived && arrived.from !== this.#client.user) this.#announcer.say(arrived);
+    }
+    this.#renderRooms();
+  }
+
+  #renderRooms() {
+    this.#rooms.render(this.#conversations, this.#current);
+  }
+
+  #clientState({ state, error }) {
+    if (state === 'connected') {
+      this.#wasConnected = true;
+      byId('self').textContent = this.#client.user;
+    }
+    if (state === 'closed' && !this.#listening.signal.aborted) this.#close(error);
+  }
+
+  /** On a phone either the rooms or the room are seen; on a desk both. */
+  #openPane(pane) {
+    byId('chat').dataset.pane = pane;
+  }
+
+  #close(error) {
+    this.#listening.abort();
+    this.#client.close();
+    byId('chat').hidden = true;
+    byId('messages').replaceChildren();
+    this.#announcer.clear();
+    if (error === null) history.replaceState(null, '', location.pathname);
+    this.#left(error);
+  }
+}

@@ -1,0 +1,83 @@
+// What one line of the timeline looks like: a message, a message on its way, a heading.
+
+import { element, visuallyHidden } from './elements.js';
+import { hueOf, initialOf } from './names.js';
+import { dayOf, fullTimeOf, timeOf } from './times.js';
+
+/** A message that the server has given its place. grouped: it follows one of the same author. */
+export function messageView(message, { grouped, own }) {
+  const { seq, at, from, text, data } = message;
+  const content = text === undefined
+    ? element('p', { class: 'message-data' }, `${data?.length ?? 0} bytes of data`)
+    : textView(text);
+  return element('li', {
+    class: lineClass(grouped, own),
+    data: { testid: 'message', seq, from },
+  }, authorView(from, at, grouped), element('div', { class: 'message-body' }, content), timeView(at, 'message-side-time'));
+}
+
+/**
+ * A message of this page that has no place yet.
+ *
+ * @param {Record<'retry'|'edit'|'discard', (entry: object) => void>} actions
+ */
+export function outgoingView(entry, { grouped, from }, actions) {
+  const body = element('div', { class: 'message-body' }, textView(entry.text));
+  const line = element('li', {
+    class: `${lineClass(grouped, true)} message-${entry.state}`,
+    data: { testid: 'message', state: entry.state, key: entry.key, from },
+  }, authorView(from, entry.at, grouped), body);
+  if (entry.state === 'failed') {
+    const button = (words, action) => {
+      const made = element('button', { class: 'button button-quiet', type: 'button', data: { testid: action } }, words);
+      made.addEventListener('click', () => actions[action](entry));
+      return made;
+    };
+    body.append(element('p', { class: 'message-fault' }, `Not sent. ${entry.error} `,
+      button('Try again', 'retry'), button('Edit', 'edit'), button('Discard', 'discard')));
+  } else {
+    line.append(element('span', { class: 'message-side-time' }, entry.state === 'sent' ? 'Sent' : 'Sending…'));
+  }
+  return line;
+}
+
+export function dayView(at) {
+  return element('li', { class: 'day' }, element('span', {}, dayOf(at)));
+}
+
+export function newMessagesView() {
+  return element('li', { class: 'day day-new', data: { testid: 'new-divider' } }, element('span', {}, 'New'));
+}
+
+function lineClass(grouped, own) {
+  return `message${grouped ? ' message-grouped' : ''}${own ? ' message-own' : ''}`;
+}
+
+function authorView(from, at, grouped) {
+  if (grouped) return visuallyHidden(`${from}: `); // seen by its place, heard by its name
+  return element('div', { class: 'message-head' },
+    element('span', { class: `disc hue-${hueOf(from)}`, attributes: { 'aria-hidden': 'true' } }, initialOf(from)),
+    element('span', { class: 'message-author', dir: 'auto', data: { testid: 'author' } }, from),
+    timeView(at, 'message-time'));
+}
+
+function timeView(at, className) {
+  return element('time', { class: className, dateTime: new Date(at).toISOString(), title: fullTimeOf(at) }, timeOf(at));
+}
+
+/** Text with its web addresses as links. Nothing else in it means anything. */
+function textView(text) {
+  const view = element('p', { class: 'message-text', dir: 'auto', data: { testid: 'text' } });
+  let end = 0;
+  for (const match of text.matchAll(/https?:\/\/[^\s<>"]+[^\s<>".,;:!?')\]}]/g)) {
+    view.append(text.slice(end, match.index), linkView(match[0]));
+    end = match.index + match[0].length;
+  }
+  view.append(text.slice(end));
+  return view;
+}
+
+function linkView(address) {
+  // noopener: the other page gets no hold on this one; noreferrer: nor learns the room's name.
+  return element('a', { href: address, target: '_blank', rel: 'noopener noreferrer' }, address);
+}
