@@ -1,0 +1,348 @@
+// The chat page in Chromium, as people use it: two windows, two names, one room, and a server
+// that dies in the middle.
+//
+// CHROMIUM names the browser (default: Debian's). With SCREENSHOTS=DIR the page is
+// photographed into that folder.
+
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+
+import { chromium } from 'playwright-core';
+import WebSocket from 'ws';
+
+import { Rookery } from '../../client/js/rookery.js';
+import { Server } from './server.js';
+
+const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
+// As root, in a container and offline: no sandbox, and nothing that calls home.
+const args = ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+
+const DESK = { width: 1100, height: 720 };
+const PHONE = { width: 360, height: 740 };
+const BACK_MS = 60_000;
+
+let browser;
+test.before(async () => {
+  browser = await chromium.launch({ executablePath, args });
+});
+test.after(() => browser?.close());
+
+/** One person's window, with storage of its own. */
+class Person {
+  constructor(page, name) {
+    this.page = page;
+    this.name = name;
+    this.faults = [];
+    page.on('pageerror', (error) => this.faults.push(`error: ${error.message}`));
+    page.on('console', (message) => {
+      // A server that is down is what some tests are about, and the browser says so itself.
+      if (message.type() === 'error' && !/^WebSocket connection to .* failed/.test(message.text())) {
+        this.faults.push(`console: ${message.text()}`);
+      }
+    });
+  }
+
+  static async arrive(t, server, name, { room = 'lobby', viewport = DESK, colorScheme = 'light' } = {}) {
+    const context = await browser.newContext({ viewport, colorScheme });
+    t.after(() => context.close());
+    const person = new Person(await context.newPage(), name);
+    await person.page.goto(`${server.address}/?name=${name}&room=${encodeURIComponent(room)}`);
+    await person.find('join-button').click();
+    await person.state('live');
+    await person.shown();
+    return person;
+  }
+
+  find(testid) {
+    return this.page.getByTestId(testid);
+  }
+
+  async state(state) {
+    await this.page.locator(`[data-testid=connection-state][data-state=${state}]`).waitFor({ timeout: BACK_MS });
+  }
+
+  /** The room has been read: what comes from now on is new. */
+  async shown() {
+    await this.page.locator('[data-testid=timeline-top]:is([data-state=ready], [data-state=beginning])').waitFor({ state: 'attached' });
+  }
+
+  async say(text) {
+    await this.find('composer').fill(text);
+    await this.find('composer').press('Enter');
+  }
+
+  /** What the page shows of messages that have a place. */
+  messages() {
+    return this.page.locator('[data-testid=message][data-seq]').evaluateAll((lines) => lines.map((line) => ({
+      seq: Number(line.dataset.seq),
+      from: line.dataset.from,
+      text: line.querySelector('[data-testid=text]').textContent,
+    })));
+  }
+
+  /** Waits until the page shows the message with that place. */
+  async sees(seq) {
+    await this.page.locator(`[data-testid=message][data-seq="${seq}"]`).waitFor({ state: 'attached', timeout: BACK_MS });
+  }
+
+  async photograph(name) {
+    if (process.env.SCREENSHOTS) await this.page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
+  }
+}
+
+function assertWhole(messages, count) {
+  assert.deepEqual(messages.map((m) => m.seq), Array.from({ length: count }, (_, i) => i + 1));
+}
+
+/** Writes as somebody else, without a page. */
+async function publish(server, name, room, texts) {
+  const client = new Rookery({ url: server.socketAddress, name, WebSocket });
+  try {
+    await client.connect();
+    for (const text of texts) await client.publish(room, text);
+  } finally {
+    client.close();
+  }
+}
+
+test('two windows, one room, a server killed in the middle', { timeout: 180_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice');
+  const bob = await Person.arrive(t, server, 'bob');
+
+  for (let i = 1; i <= 3; i++) {
+    await alice.say(`alice ${i}`);
+    await bob.say(`bob ${i}`);
+  }
+  for (const person of [alice, bob]) await person.sees(6);
+  await alice.photograph('two-windows');
+
+  // The kill comes while messages are on their way.
+  await Promise.all([alice.say('alice at the moment of the kill'), bob.say('bob at the moment of the kill'), server.kill()]);
+  for (const person of [alice, bob]) await person.state('offline');
+  await alice.say('alice while offline, first');
+  await alice.say('alice while offline, second');
+  await bob.say('bob while offline');
+  assert.ok(await alice.page.locator('[data-testid=message][data-state=pending]').count() >= 2, 'unsent messages are shown');
+  await alice.photograph('offline');
+
+  await server.start();
+  for (const person of [alice, bob]) {
+    await person.state('live');
+    await person.sees(11);
+    await person.page.locator('[data-testid=message][data-state]').first().waitFor({ state: 'detached' });
+  }
+  const atAlice = await alice.messages();
+  assertWhole(atAlice, 11);
+  assert.deepEqual(await bob.messages(), atAlice, 'both see the same, in one order');
+  const of = (name) => atAlice.filter((m) => m.from === name).map((m) => m.text);
+  assert.deepEqual(of('alice'), [
+    'alice 1', 'alice 2', 'alice 3', 'alice at the moment of the kill', 'alice while offline, first', 'alice while offline, second',
+  ]);
+  assert.deepEqual(of('bob'), ['bob 1', 'bob 2', 'bob 3', 'bob at the moment of the kill', 'bob while offline']);
+
+  // A reload restores name and room, and nothing is missing.
+  await alice.page.reload();
+  await alice.state('live');
+  await alice.sees(11);
+  assert.deepEqual(await alice.messages(), atAlice);
+  await bob.say('after the reload');
+  await alice.sees(12);
+
+  assert.deepEqual([...alice.faults, ...bob.faults], []);
+});
+
+test('what was written offline survives a reload of the page, and is stored once', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice');
+  await alice.say('before');
+  await alice.sees(1);
+  await server.kill();
+  await alice.state('offline');
+  await alice.say('written offline');
+  await alice.page.locator('[data-testid=message][data-state=pending]').waitFor();
+  await server.start();
+  await alice.page.reload(); // at once, whether it was sent already or not
+  await alice.state('live');
+  await alice.sees(2);
+  await alice.page.locator('[data-testid=message][data-state]').first().waitFor({ state: 'detached' });
+  assert.deepEqual((await alice.messages()).map((m) => m.text), ['before', 'written offline']);
+});
+
+test('rooms: unread counts, switching by list, keys and address', { timeout: 60_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice');
+  await alice.find('room-add').fill('attic');
+  await alice.find('room-add').press('Enter');
+  await alice.page.waitForURL(/#attic$/);
+  const row = (room) => alice.page.locator(`[data-room=${room}]`);
+  assert.equal(await row('attic').getAttribute('aria-current'), 'page');
+  assert.equal(await row('lobby').getAttribute('aria-current'), null);
+
+  await publish(server, 'bob', 'lobby', ['one', 'two']);
+  await row('lobby').getByText('2 unread').waitFor();
+  assert.match(await alice.page.title(), /^\(2\) attic/);
+  await row('lobby').click();
+  await alice.sees(2);
+  await row('lobby').getByTestId('unread').waitFor({ state: 'hidden' });
+  assert.equal(await alice.find('new-divider').count(), 1);
+
+  await alice.page.keyboard.press('Alt+ArrowDown');
+  await alice.page.waitForURL(/#attic$/);
+  await alice.page.goBack();
+  await alice.page.waitForURL(/#lobby$/);
+  await alice.page.getByRole('heading', { level: 1, name: 'lobby' }).waitFor();
+  await alice.page.getByRole('button', { name: 'Leave attic' }).click();
+  await row('attic').waitFor({ state: 'detached' });
+  assert.deepEqual(alice.faults, []);
+});
+
+test('history by scrolling: the place is kept, the window is bounded, the way back is whole', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const total = 420;
+  await publish(server, 'bob', 'lobby', Array.from({ length: total }, (_, i) => `message ${i + 1}`));
+  const alice = await Person.arrive(t, server, 'alice');
+  await alice.sees(total);
+
+  // Upwards to the beginning, looking at every step whether the line at the top stays there.
+  const atBeginning = () => alice.page.locator('[data-testid=timeline-top][data-state=beginning]').count();
+  for (let step = 0; !(await atBeginning()) && step < 400; step++) {
+    const moved = await alice.page.evaluate(async () => {
+      const scroller = document.getElementById('scroller');
+      scroller.scrollTop -= 300;
+      const edge = (line) => line.getBoundingClientRect().bottom;
+      const { seq } = [...scroller.querySelectorAll('[data-seq]')].find((line) => edge(line) > edge(scroller) - scroller.clientHeight + 30).dataset;
+      const bySeq = () => scroller.querySelector(`[data-seq="${seq}"]`); // a line may be made anew
+      const before = edge(bySeq());
+      const at = scroller.scrollTop;
+      // Two frames: the page of history may come in between.
+      for (let i = 0; i < 2; i++) await new Promise((resolve) => requestAnimationFrame(resolve));
+      return { lines: document.querySelectorAll('[data-seq]').length, shift: at === 0 ? 0 : edge(bySeq()) - before };
+    });
+    assert.ok(moved.lines <= 300, `${moved.lines} lines`);
+    assert.ok(Math.abs(moved.shift) < 2, `the line that was read moved by ${moved.shift} pixels`);
+  }
+  const top = await alice.messages();
+  assert.equal(top[0].seq, 1);
+  assertWhole(top, top.length);
+
+  await publish(server, 'bob', 'lobby', ['while you read']);
+  await alice.find('jump').getByText('1 new').waitFor();
+  await alice.photograph('reading-history');
+  await alice.find('jump').click();
+  await alice.sees(total + 1);
+  const end = await alice.messages();
+  end.forEach((m, i) => assert.equal(m.seq, end[0].seq + i));
+  await alice.find('jump').waitFor({ state: 'hidden' });
+  assert.deepEqual(alice.faults, []);
+});
+
+test('what people write stays text', { timeout: 60_000 }, async (t) => {
+  const server = await Server.start(t);
+  const nasty = [
+    '<img src=x onerror="document.title=1"><script>document.title=2</script>',
+    'javascript:alert(1) https://example.org/a?b=<script>',
+    'x'.repeat(400),
+  ];
+  await publish(server, 'mallory', 'lobby', nasty);
+  const alice = await Person.arrive(t, server, 'alice', { viewport: PHONE });
+  await alice.sees(3);
+  assert.deepEqual((await alice.messages()).map((m) => m.text), nasty);
+  assert.deepEqual(await alice.find('messages').locator('img, script').count(), 0);
+  const links = alice.find('messages').locator('a');
+  assert.deepEqual(await links.evaluateAll((all) => all.map((a) => [a.href, a.rel])), [['https://example.org/a?b=', 'noopener noreferrer']]);
+  const wide = await alice.page.evaluate(() => document.documentElement.scrollWidth > innerWidth
+    || document.getElementById('scroller').scrollWidth > document.getElementById('scroller').clientWidth);
+  assert.equal(wide, false, 'a long word does not widen the page');
+  // The policy is in force: markup can't be made of text even by mistake.
+  const refused = await alice.page.evaluate(() => {
+    try {
+      document.body.innerHTML = '<p>';
+      return false;
+    } catch (error) {
+      return error.name;
+    }
+  });
+  assert.equal(refused, 'TypeError');
+});
+
+test('a phone: rooms and room are two panes; all of it by keyboard and by ear', { timeout: 60_000 }, async (t) => {
+  const server = await Server.start(t);
+  await publish(server, 'bob', 'lobby', ['said before anybody came']);
+  for (const colorScheme of ['light', 'dark']) {
+    const alice = await Person.arrive(t, server, 'alice', { viewport: PHONE, colorScheme });
+    await alice.sees(1);
+    assert.equal(await alice.find('room-list').isVisible(), false);
+    await alice.photograph(`phone-${colorScheme}`);
+    await alice.page.getByRole('button', { name: 'Rooms' }).click();
+    assert.equal(await alice.find('composer').isVisible(), false);
+    await alice.photograph(`phone-rooms-${colorScheme}`);
+    await alice.page.locator('[data-room=lobby]').click(); // the room that is open already
+    assert.equal(await alice.find('composer').isVisible(), true);
+  }
+
+  const context = await browser.newContext({ viewport: DESK });
+  t.after(() => context.close());
+  const carol = new Person(await context.newPage(), 'carol');
+  await carol.page.goto(server.address);
+  await carol.page.keyboard.press('Enter');
+  await carol.page.getByRole('alert').getByText('Write a name.').waitFor();
+  await carol.page.keyboard.type('carol');
+  await carol.photograph('sign-in');
+  await carol.page.keyboard.press('Enter');
+  await carol.state('live');
+  await carol.page.keyboard.press('/');
+  await carol.page.keyboard.type('first line');
+  await carol.page.keyboard.press('Shift+Enter');
+  await carol.page.keyboard.type('second line');
+  await carol.page.keyboard.press('Enter');
+  await carol.sees(2);
+  assert.equal((await carol.messages())[1].text, 'first line\nsecond line');
+
+  // Heard: what comes from others now. Not heard: history, and one's own words.
+  await publish(server, 'bob', 'lobby', ['said just now']);
+  const log = carol.page.getByRole('log');
+  await log.getByText('bob: said just now').waitFor({ state: 'attached' });
+  assert.equal((await log.textContent()).trim(), 'bob: said just now');
+  for (const [role, name] of [['navigation', 'Rooms'], ['main', 'lobby'], ['region', 'Messages in lobby']]) {
+    assert.equal(await carol.page.getByRole(role, { name, exact: true }).count(), 1, `${role} ${name}`);
+  }
+  assert.equal(await carol.page.getByRole('textbox', { name: 'Message', exact: true }).count(), 1);
+
+  // Out again: nothing of the person stays.
+  await carol.find('sign-out').click();
+  await carol.find('name-input').waitFor();
+  assert.equal(await carol.find('name-input').inputValue(), '');
+  await carol.page.reload();
+  await carol.find('name-input').waitFor();
+  assert.deepEqual(carol.faults, []);
+});
+
+test('a message that is too long says so and can be taken back', { timeout: 60_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice');
+  await alice.say('y'.repeat(70_000));
+  const failed = alice.page.locator('[data-testid=message][data-state=failed]');
+  await failed.getByText(/Not sent\..*at most/).waitFor();
+  await alice.find('edit').click();
+  await failed.waitFor({ state: 'detached' });
+  assert.equal((await alice.find('composer').inputValue()).length, 70_000);
+  await alice.say('short');
+  await alice.sees(1);
+  assert.deepEqual((await alice.messages()).map((m) => m.text), ['short']);
+  assert.deepEqual(alice.faults, []);
+});
+
+test('a token that the server refuses leads back to signing in, with the reason', { timeout: 60_000 }, async (t) => {
+  const server = await Server.start(t);
+  const context = await browser.newContext({ viewport: DESK });
+  t.after(() => context.close());
+  const page = await context.newPage();
+  await page.goto(server.address);
+  await page.getByTestId('token-switch').click();
+  await page.getByTestId('token-input').fill('no token at all');
+  await page.getByTestId('join-button').click();
+  await page.getByRole('alert').getByText(/token/i).waitFor();
+  assert.equal(await page.getByTestId('token-input').inputValue(), 'no token at all');
+});

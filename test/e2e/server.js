@@ -1,0 +1,99 @@
+// The built binary as a process of its own, on ports and data of its own, which a test may
+// kill and start again.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const binary = process.env.ROOKERY_BIN ?? fileURLToPath(new URL('../../bin/rookery', import.meta.url));
+const START_MS = 20_000;
+const POLL_MS = 25;
+
+export class Server {
+  #process = null;
+  #log = '';
+
+  constructor(port, adminPort, data, flags) {
+    this.port = port;
+    this.adminPort = adminPort;
+    this.data = data;
+    this.flags = flags;
+    this.address = `http://127.0.0.1:${port}`;
+    this.socketAddress = `ws://127.0.0.1:${port}/ws`;
+  }
+
+  /** Starts a server for one test, which ends it; flags are added to those of serve. */
+  static async start(t, ...flags) {
+    const data = await mkdtemp(join(tmpdir(), 'rookery-e2e-'));
+    const server = new Server(await freePort(), await freePort(), data, flags);
+    t.after(async () => {
+      await server.kill();
+      await rm(data, { recursive: true, force: true });
+    });
+    await server.start();
+    return server;
+  }
+
+  /** Starts the binary on the same ports and data, and waits until it takes connections. */
+  async start() {
+    const args = ['serve', '--dev', '--listen', `127.0.0.1:${this.port}`, '--admin', `127.0.0.1:${this.adminPort}`, '--data', this.data, ...this.flags];
+    const started = (this.#process = spawn(binary, args, { stdio: ['ignore', 'ignore', 'pipe'] }));
+    started.stderr.on('data', (text) => (this.#log = (this.#log + text).slice(-10_000)));
+    const failed = new Promise((_, reject) => {
+      started.once('error', (error) => reject(new Error(`${binary} cannot be run (build it, or set ROOKERY_BIN): ${error.message}`)));
+      started.once('exit', (code, signal) => reject(new Error(`the server ended with ${code ?? signal} while starting:\n${this.#log}`)));
+    });
+    failed.catch(() => {}); // it also ends later, when it is killed
+    await Promise.race([this.#ready(), failed]);
+  }
+
+  /** SIGKILL: no goodbye, nothing flushed. */
+  async kill() {
+    await this.#end('SIGKILL');
+  }
+
+  /** SIGTERM: drains; answers the exit status. */
+  async stop() {
+    return this.#end('SIGTERM');
+  }
+
+  async #end(signal) {
+    const ending = this.#process;
+    if (ending === null) return null;
+    this.#process = null;
+    if (ending.exitCode === null && ending.signalCode === null) {
+      const exit = once(ending, 'exit');
+      ending.kill(signal);
+      await exit;
+    }
+    return ending.exitCode;
+  }
+
+  async #ready() {
+    const end = Date.now() + START_MS;
+    while (Date.now() < end) {
+      try {
+        const response = await fetch(`http://127.0.0.1:${this.adminPort}/readyz`);
+        if (response.ok) return;
+      } catch {
+        // Not listening yet.
+      }
+      await pause(POLL_MS);
+    }
+    throw new Error(`the server was not ready within ${START_MS} ms:\n${this.#log}`);
+  }
+}
+
+async function freePort() {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}
