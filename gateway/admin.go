@@ -12,7 +12,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 )
+
+// adminConnections bounds the descriptors that operators' tools hold: a monitor that leaks
+// connections must not take those that the event loops count on. More wait in the kernel.
+const adminConnections = 32
 
 // adminServer is the listener for operators; its zero value is off.
 type adminServer struct{ http *http.Server }
@@ -22,9 +27,9 @@ func (s *Server) startAdmin(running *sync.WaitGroup) adminServer {
 	if s.admin == nil {
 		return adminServer{}
 	}
-	server := &http.Server{Handler: s.adminHandler(), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: s.adminHandler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	running.Go(func() {
-		if err := server.Serve(s.admin); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(netutil.LimitListener(s.admin, adminConnections)); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the admin listener ended", "err", err)
 		}
 	})

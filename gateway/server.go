@@ -37,6 +37,9 @@ type Server struct {
 
 	// Written by Run, read by the admin listener.
 	state atomic.Int32
+
+	// Replaced by Reload, read by watchLoop.
+	connections atomic.Int64 // the setting limits.connections
 }
 
 // States of readiness.
@@ -109,18 +112,13 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	}
 	s.engine = loop.New(loop.Config{
 		Rooms:              s.rooms,
-		Auth:               auth,
+		Rules:              rules(cfg, auth),
 		Inboxes:            inboxes,
 		Epoch:              room.EpochName(s.store.Epoch()),
 		Log:                logger,
 		Page:               web.Lookup,
 		Policy:             web.ContentSecurityPolicy,
 		Development:        cfg.Dev,
-		Origins:            cfg.Limits.Origins,
-		ConnectionsPerIP:   cfg.Limits.ConnectionsPerIP,
-		ConnectionsPerUser: cfg.Limits.ConnectionsPerUser,
-		MessagesPerSecond:  float64(cfg.Limits.MessagesPerSecond),
-		MessageBurst:       cfg.Limits.MessageBurst,
 		MessageBytes:       cfg.Limits.MessageBytes,
 		HeaderBytes:        cfg.Limits.HeaderBytes,
 		RoomsPerConnection: cfg.Limits.RoomsPerConnection,
@@ -131,6 +129,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		StallTimeout:       cfg.Limits.StallTimeout,
 		Heartbeat:          cfg.Heartbeat,
 	})
+	s.connections.Store(int64(cfg.Limits.Connections))
 	s.setCapacity()
 	return s, nil
 }
@@ -271,7 +270,7 @@ func (s *Server) watchLoop(ctx context.Context) {
 }
 
 func (s *Server) setCapacity() {
-	s.engine.SetCapacity(capacity(s.cfg.Limits.Connections, s.descriptors, s.store.Stats().Segments))
+	s.engine.SetCapacity(capacity(int(s.connections.Load()), s.descriptors, s.store.Stats().Segments))
 }
 
 func (s *Server) pageURL() string {

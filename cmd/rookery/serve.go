@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	"rookery/gateway"
@@ -17,7 +19,8 @@ import (
 const serveUsage = `Usage: rookery serve [FLAGS]
 
 Runs the server until SIGINT or SIGTERM, then drains it: connections are told when to come
-back, what is in flight is finished. A second signal ends it at once.
+back, what is in flight is finished. A second signal ends it at once. SIGHUP reads the
+configuration again; docs/configuration.md says which settings that changes.
 
   --print-config
         print the configuration in force, and where each value came from, instead
@@ -56,20 +59,53 @@ func serve(ctx context.Context, args []string, p process) int {
 	// ends the process in the middle of whatever it does. The log is made for that.
 	defer context.AfterFunc(ctx, stop)()
 
-	server, err := gateway.New(config, newLogger(config.Logging, p.stderr))
+	level := new(slog.LevelVar)
+	level.Set(config.Logging.Level)
+	logger := newLogger(config.Logging.Format, level, p.stderr)
+	server, err := gateway.New(config, logger)
 	if err != nil {
 		return p.fail("serve", err)
 	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangup:
+				reload(server, args, p.environ, logger, level)
+			}
+		}
+	}()
 	if err := server.Run(ctx); err != nil {
 		return p.fail("serve", err)
 	}
 	return exitOK
 }
 
+// reload reads the configuration again, as SIGHUP asks. What is wrong with it is logged, and
+// then nothing changes.
+func reload(server *gateway.Server, args, environ []string, logger *slog.Logger, level *slog.LevelVar) {
+	config, err := gateway.LoadConfig(args, environ)
+	if err != nil {
+		logger.Error("the configuration is refused, the old one stays in force", "err", err)
+		return
+	}
+	needRestart, err := server.Reload(config)
+	if err != nil {
+		logger.Error("the configuration is refused, the old one stays in force", "err", err)
+		return
+	}
+	logger.Info("reloaded the configuration", "need_restart", strings.Join(needRestart, " "))
+	level.Set(config.Logging.Level)
+}
+
 // newLogger writes to the standard error, where service managers look.
-func newLogger(c gateway.LoggingConfig, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.Level}
-	if c.Format == "json" {
+func newLogger(format string, level slog.Leveler, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))

@@ -172,3 +172,25 @@ func TestServeFailsWithTheReason(t *testing.T) {
 		t.Errorf("status %d, stderr %q; want %d and the path", status, stderr.String(), exitFailed)
 	}
 }
+
+func TestHangupReloads(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "rookery.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("logging.level: info\n")
+	server, _, lines := startServe(t, "--config", file)
+	write("logging.level: verbose\n")
+	server.Process.Signal(syscall.SIGHUP)
+	if line := waitFor(t, lines, "refused"); !strings.Contains(line, "logging.level") {
+		t.Errorf("the refusal does not name the setting: %s", line)
+	}
+	write("logging.level: debug\nheartbeat: 40s\n")
+	server.Process.Signal(syscall.SIGHUP)
+	if line := waitFor(t, lines, "reloaded"); !strings.Contains(line, "need_restart=heartbeat") {
+		t.Errorf("the reload does not say what needs a restart: %s", line)
+	}
+}

@@ -71,6 +71,11 @@ func (s *Server) AdminAddr() string { return s.gateway.AdminAddr() }
 // URL is the WebSocket address of the gateway.
 func (s *Server) URL() string { return "ws://" + s.Addr() + "/ws" }
 
+// Reload puts another configuration in force, as SIGHUP does.
+func (s *Server) Reload(cfg gateway.Config) (needRestart []string, err error) {
+	return s.gateway.Reload(cfg)
+}
+
 // Stop drains the gateway and waits for its end. The test's end calls it too.
 func (s *Server) Stop() {
 	s.t.Helper()

@@ -12,15 +12,13 @@ import (
 // together. It is locked for a map access only, when a connection or session begins and ends,
 // and is not there for what has no cap.
 type admission struct {
-	// Set at construction.
+	mu         sync.Mutex // guards all below and the accounts' connections
 	perAddress int
 	perUser    int
 	rate       rate.Limit
 	burst      int
-
-	mu        sync.Mutex // guards the maps and accounts' connections
-	addresses map[netip.Addr]*account
-	users     map[string]*account
+	addresses  map[netip.Addr]*account
+	users      map[string]*account
 }
 
 // account is what is known of an address or a user while it has connections.
@@ -34,29 +32,42 @@ type account struct {
 // nobody stands for accounts that are not kept, so that "no cap" and "refused" differ.
 var nobody = &account{}
 
-func newAdmission(cfg Config) *admission {
+func newAdmission() *admission {
 	return &admission{
-		perAddress: cfg.ConnectionsPerIP,
-		perUser:    cfg.ConnectionsPerUser,
-		rate:       rate.Limit(cfg.MessagesPerSecond),
-		burst:      max(1, cfg.MessageBurst),
-		addresses:  make(map[netip.Addr]*account),
-		users:      make(map[string]*account),
+		addresses: make(map[netip.Addr]*account),
+		users:     make(map[string]*account),
+	}
+}
+
+func (a *admission) setRules(r Rules) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.perAddress, a.perUser = r.ConnectionsPerIP, r.ConnectionsPerUser
+	a.rate, a.burst = rate.Limit(r.MessagesPerSecond), max(1, r.MessageBurst)
+	limit := a.rate
+	if limit == 0 {
+		limit = rate.Inf
+	}
+	for _, acc := range a.users {
+		if acc.publishes != nil {
+			acc.publishes.SetLimit(limit)
+			acc.publishes.SetBurst(a.burst)
+		}
 	}
 }
 
 // enter counts a connection of an address; nil means that it has too many. An IPv6
 // address counts as its /64, which is what one subscriber is given.
 func (a *admission) enter(address netip.Addr) *account {
-	if a.perAddress == 0 {
-		return nobody
-	}
 	if address.Is6() {
 		prefix, _ := address.Prefix(64)
 		address = prefix.Addr()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.perAddress == 0 {
+		return nobody
+	}
 	acc := a.addresses[address]
 	if acc == nil {
 		acc = &account{address: address}
@@ -71,11 +82,11 @@ func (a *admission) enter(address netip.Addr) *account {
 
 // login counts a session of a user and reports false when there are too many.
 func (a *admission) login(user string) (*account, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.perUser == 0 && a.rate == 0 {
 		return nobody, true
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	acc := a.users[user]
 	if acc == nil {
 		acc = &account{user: user}

@@ -24,7 +24,7 @@ type Authenticator interface {
 // it says so.
 type Config struct {
 	Rooms   Rooms
-	Auth    Authenticator
+	Rules   Rules
 	Inboxes []*handoff.Mailbox[handoff.Event] // one for each loop
 	Epoch   string
 	Log     *slog.Logger
@@ -33,13 +33,8 @@ type Config struct {
 	Page   func(path string) (body []byte, contentType string, ok bool)
 	Policy string
 
-	Development bool     // /echo, and pages of any origin may connect
-	Origins     []string // scheme://host[:port] that pages may come from, or *; empty: our own host
+	Development bool // /echo, and pages of any origin may connect
 
-	ConnectionsPerIP   int     // 0: no cap
-	ConnectionsPerUser int     // 0: no cap
-	MessagesPerSecond  float64 // publishes of a user; 0: no limit
-	MessageBurst       int
 	MessageBytes       int // one WebSocket message or TCP frame
 	HeaderBytes        int // head of an HTTP request
 	RoomsPerConnection int
@@ -50,6 +45,17 @@ type Config struct {
 	FrameTimeout     time.Duration // half a frame or message
 	StallTimeout     time.Duration // a connection that takes nothing
 	Heartbeat        time.Duration
+}
+
+// Rules are what may change while the loops run; Engine.SetRules replaces them as a whole.
+type Rules struct {
+	Auth    Authenticator
+	Origins []string // scheme://host[:port] that pages may come from, or *; empty: our own host
+
+	ConnectionsPerIP   int     // 0: no cap
+	ConnectionsPerUser int     // 0: no cap
+	MessagesPerSecond  float64 // publishes of a user; 0: no limit
+	MessageBurst       int
 }
 
 const (

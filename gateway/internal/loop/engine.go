@@ -26,8 +26,9 @@ type Engine struct {
 	counters  []*Counters
 
 	// Shared; atomics.
-	open     atomic.Int64            // connections on all loops, the ones being refused among them
-	capacity atomic.Int64            // most connections at once; more are refused with 503
+	open     atomic.Int64 // connections on all loops, the ones being refused among them
+	capacity atomic.Int64 // most connections at once; more are refused with 503
+	rules    atomic.Pointer[Rules]
 	draining atomic.Bool             // no new connections
 	refusing atomic.Bool             // no new requests either
 	loops    atomic.Pointer[[]*Loop] // replaced as a whole by adopt, under mu
@@ -43,11 +44,12 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	e := &Engine{
 		cfg:       cfg,
-		admission: newAdmission(cfg),
+		admission: newAdmission(),
 		started:   time.Now(),
 		booted:    make(chan struct{}),
 	}
 	e.loops.Store(&[]*Loop{})
+	e.SetRules(cfg.Rules)
 	for range cfg.Inboxes {
 		e.counters = append(e.counters, newCounters())
 	}
@@ -59,6 +61,13 @@ func (e *Engine) Counters() []*Counters { return e.counters }
 
 // Open returns the number of connections now.
 func (e *Engine) Open() int { return int(e.open.Load()) }
+
+// SetRules replaces the rules. Keys and origins hold for who connects from now on, caps
+// count the connections made under a cap, rates hold at once for users who have one.
+func (e *Engine) SetRules(r Rules) {
+	e.rules.Store(&r)
+	e.admission.setRules(r)
+}
 
 // SetCapacity sets the most connections at once, Capacity returns it. Those that are there
 // stay when it falls.

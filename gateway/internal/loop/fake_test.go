@@ -150,7 +150,7 @@ type rig struct {
 func newRig(t testing.TB, change func(*Config)) *rig {
 	r := &rig{t: t, rooms: &fakeRooms{}, events: &fakeEvents{}, armed: map[*conn]bool{}}
 	cfg := Config{
-		Rooms: r.rooms, Auth: anyone{}, Epoch: "7f3a",
+		Rooms: r.rooms, Rules: Rules{Auth: anyone{}}, Epoch: "7f3a",
 		Inboxes: []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](1 << 20)},
 		Log:     slog.New(slog.DiscardHandler),
 		Page:    func(string) ([]byte, string, bool) { return nil, "", false },

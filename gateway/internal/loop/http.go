@@ -141,11 +141,12 @@ func (l *Loop) upgrade(c *conn, head []byte, echo bool) {
 // originAllowed: browsers name the page that connects, so that a page of somebody else's
 // can't use our user's login. Other clients name none.
 func (l *Loop) originAllowed(host, origin string) bool {
+	listed := l.engine.rules.Load().Origins
 	switch {
 	case origin == "":
 		return true
-	case len(l.cfg.Origins) > 0:
-		return slices.ContainsFunc(l.cfg.Origins, func(allowed string) bool {
+	case len(listed) > 0:
+		return slices.ContainsFunc(listed, func(allowed string) bool {
 			return allowed == "*" || strings.EqualFold(allowed, origin)
 		})
 	case l.cfg.Development:

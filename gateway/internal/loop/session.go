@@ -57,7 +57,7 @@ func (l *Loop) frame(c *conn, b []byte) {
 
 // connect authenticates. On a connection that is authenticated it renews the token.
 func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
-	who, err := l.cfg.Auth.Authenticate(strings.Clone(r.Token), strings.Clone(r.Name))
+	who, err := l.engine.rules.Load().Auth.Authenticate(strings.Clone(r.Token), strings.Clone(r.Name))
 	if err != nil {
 		code, last := proto.ErrUnauthorized, proto.CloseUnauthorized
 		if errors.Is(err, identity.ErrTokenExpired) {

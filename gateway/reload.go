@@ -1,0 +1,62 @@
+package gateway
+
+import (
+	"slices"
+	"strings"
+
+	"rookery/gateway/internal/loop"
+)
+
+// rules are the settings that hold for whoever connects next.
+func rules(cfg Config, auth *authenticator) loop.Rules {
+	return loop.Rules{
+		Auth:               auth,
+		Origins:            cfg.Limits.Origins,
+		ConnectionsPerIP:   cfg.Limits.ConnectionsPerIP,
+		ConnectionsPerUser: cfg.Limits.ConnectionsPerUser,
+		MessagesPerSecond:  float64(cfg.Limits.MessagesPerSecond),
+		MessageBurst:       cfg.Limits.MessageBurst,
+	}
+}
+
+// reloadable are the names of the settings that Reload puts in force, or their groups. The
+// level of the log lines is the caller's, who made the logger.
+var reloadable = []string{
+	"auth.", "limits.origins", "limits.connections", "limits.connections_per_ip",
+	"limits.connections_per_user", "limits.messages_per_second", "limits.message_burst",
+	"logging.level",
+}
+
+// Reload puts in force what can change in a running server and returns the names of
+// settings that differ from those that it was started with but need a restart. If cfg can't
+// be used nothing changes. Safe for concurrent use with Run, not with itself.
+func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if err := checkCapacity(cfg.Limits.Connections, s.descriptors, s.store.Stats().Segments); err != nil {
+		return nil, err
+	}
+	// Development mode decides who is let in without a token; that stays as it was started.
+	authCfg := cfg
+	authCfg.Dev = s.cfg.Dev
+	auth, err := newAuthenticator(authCfg)
+	if err != nil {
+		return nil, err
+	}
+	s.engine.SetRules(rules(cfg, auth))
+	s.connections.Store(int64(cfg.Limits.Connections))
+	s.setCapacity()
+	for _, setting := range settings() {
+		if !canReload(setting.name) && setting.value(&cfg).String() != setting.value(&s.cfg).String() {
+			needRestart = append(needRestart, setting.name)
+		}
+	}
+	return needRestart, nil
+}
+
+func canReload(name string) bool {
+	return slices.ContainsFunc(reloadable, func(r string) bool {
+		return name == r || strings.HasSuffix(r, ".") && strings.HasPrefix(name, r)
+	})
+}
