@@ -1,0 +1,221 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"rookery/proto"
+)
+
+// outcome is what came of trying to get in.
+type outcome struct {
+	peer *peer // nil: not in
+	err  error
+}
+
+// told reports whether a client that is not in was told why and when to come back, as its
+// transport has it.
+func (o outcome) told() bool {
+	var refused *refusedError
+	var closed *closeError
+	switch {
+	case errors.As(o.err, &refused):
+		return refused.status == http.StatusServiceUnavailable && refused.retryAfter != ""
+	case errors.As(o.err, &closed):
+		return closed.code == proto.CloseOverloaded.Code
+	}
+	return false
+}
+
+// tryToEnter logs in and joins the room.
+func tryToEnter(s *server, by transport, user, room string) outcome {
+	p, err := login(s.address, by, user)
+	if err != nil {
+		return outcome{err: err}
+	}
+	if err := p.enter(room); err != nil {
+		p.conn.Close()
+		return outcome{err: err}
+	}
+	return outcome{peer: p}
+}
+
+// TestMoreClientsThanDescriptors: an accept that fails would end the server with all its
+// connections, so it must never come to that.
+func TestMoreClientsThanDescriptors(t *testing.T) {
+	const (
+		descriptors = 256
+		clients     = 400
+		leaving     = 50
+		room        = "crowded"
+	)
+	s := start(t, launch{data: t.TempDir(), shell: fmt.Sprintf("ulimit -n %d", descriptors)})
+	stopWatching := s.watchDescriptors()
+	capacity := int(s.metric(t, "rookery_connections_capacity", ""))
+
+	// All at once. Who is beyond the reserve for refusals is cut off without a word.
+	outcomes := make([]outcome, clients)
+	var trying sync.WaitGroup
+	for i := range outcomes {
+		trying.Go(func() { outcomes[i] = tryToEnter(s, transports[i%2], fmt.Sprintf("user-%d", i), room) })
+	}
+	trying.Wait()
+	var in []*peer
+	told := 0
+	for _, o := range outcomes {
+		switch {
+		case o.peer != nil:
+			in = append(in, o.peer)
+		case o.told():
+			told++
+		}
+	}
+	t.Logf("of %d clients %d are in, %d were told to come back, %d were cut off", clients, len(in), told, clients-len(in)-told)
+	defer func() {
+		for _, p := range in {
+			p.conn.Close()
+		}
+	}()
+	if len(in) != capacity || told == 0 {
+		t.Fatalf("%d are in and %d were told why not; want %d and more than 0", len(in), told, capacity)
+	}
+	mustServe(t, in, room, "to the crowd")
+
+	// One at a time everyone is told, over either transport.
+	for i := range 20 {
+		o := tryToEnter(s, transports[i%2], "late", room)
+		if !o.told() {
+			t.Fatalf("with %d connections another one over %s got in or ended with: %v", len(in), transports[i%2], o.err)
+		}
+	}
+	if status, body, err := s.get("/readyz"); err != nil || status != http.StatusServiceUnavailable || !strings.Contains(body, "full") {
+		t.Errorf("readyz of a full server: %d %q %v", status, body, err)
+	}
+
+	// Those who say nothing hold a descriptor until the handshake's time is over.
+	var silent []net.Conn
+	for range clients {
+		if conn, err := net.DialTimeout("tcp", s.address, patience); err == nil {
+			silent = append(silent, conn)
+		}
+	}
+	mustServe(t, in, room, "through a crowd of silent ones")
+	for _, conn := range silent {
+		conn.Close()
+	}
+
+	for _, p := range in[:leaving] {
+		p.conn.Close()
+	}
+	in = in[leaving:]
+	eventually(t, "the places of those who left are free", func() bool {
+		return int(s.metric(t, "rookery_connections", "")) == len(in)
+	})
+	for i := range leaving {
+		o := tryToEnter(s, transports[i%2], fmt.Sprintf("new-%d", i), room)
+		if o.peer == nil {
+			t.Fatalf("%d left, and number %d of those who come ended with: %v", leaving, i, o.err)
+		}
+		in = append(in, o.peer)
+	}
+	if o := tryToEnter(s, webSocket, "late", room); !o.told() {
+		t.Errorf("full again, one more got in or ended with: %v", o.err)
+	}
+	mustServe(t, in, room, "to the new crowd")
+
+	if most := stopWatching(); most >= descriptors {
+		t.Errorf("the server had %d descriptors open of %d", most, descriptors)
+	} else {
+		t.Logf("the server had at most %d descriptors open of %d", most, descriptors)
+	}
+	if status, _, err := s.get("/healthz"); err != nil || status != http.StatusOK || !s.alive() {
+		t.Errorf("healthz: %d %v, alive %v", status, err, s.alive())
+	}
+}
+
+// TestAdminConnectionsLeaveTheDescriptors: a monitoring that leaks connections must not take
+// the descriptors that the public port counts on.
+func TestAdminConnectionsLeaveTheDescriptors(t *testing.T) {
+	const descriptors = 256
+	s := start(t, launch{data: t.TempDir(), shell: fmt.Sprintf("ulimit -n %d", descriptors)})
+	stopWatching := s.watchDescriptors()
+	for range descriptors {
+		conn, err := net.DialTimeout("tcp", s.admin, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	for i := range 8 {
+		o := tryToEnter(s, transports[i%2], fmt.Sprintf("user-%d", i), "r")
+		if o.peer == nil {
+			t.Fatalf("beside %d connections to the admin listener a client ended with: %v", descriptors, o.err)
+		}
+		defer o.peer.conn.Close()
+	}
+	if most := stopWatching(); most >= descriptors || !s.alive() {
+		t.Errorf("the server had %d descriptors open of %d, alive %v", most, descriptors, s.alive())
+	}
+}
+
+// mustServe has the first peer publish and every one of them receive it.
+func mustServe(t *testing.T, peers []*peer, room, text string) {
+	t.Helper()
+	if _, err := peers[0].send(publishRequest(room, "", text)); err != nil {
+		t.Fatalf("publish: %v", err)
+	}
+	for i, p := range peers {
+		for {
+			f, err := p.next()
+			if err != nil {
+				t.Fatalf("peer %d of %d waits for %q: %v", i, len(peers), text, err)
+			}
+			if f.GetError() != nil {
+				t.Fatalf("peer %d of %d was told %v", i, len(peers), f.GetError())
+			}
+			if f.GetMessage().GetText() == text {
+				break
+			}
+		}
+	}
+}
+
+func TestTooFewDescriptorsAreRefusedAtStart(t *testing.T) {
+	for _, c := range []struct {
+		name, shell string
+		flags       []string
+		want        []string
+	}{
+		{"for the setting", "ulimit -n 256", []string{"--limits.connections", "1000"}, []string{"limits.connections is 1000", "256 descriptors", "ulimit -n"}},
+		{"for any connection", "ulimit -n 100", nil, []string{"100 descriptors", "ulimit -n"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := launch{data: t.TempDir(), shell: c.shell, flags: c.flags, binary: plainBinary}.start()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { s.finish(t) })
+			select {
+			case <-s.ready:
+				t.Fatal("it serves")
+			case <-s.ended:
+			case <-time.After(patience):
+				t.Fatal("it neither serves nor ends")
+			}
+			if s.cmd.ProcessState.ExitCode() <= 0 {
+				t.Errorf("it ended with %v, want a status that is not 0", s.cmd.ProcessState)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(s.log(), want) {
+					t.Errorf("it says %q, which does not name %q", s.log(), want)
+				}
+			}
+		})
+	}
+}
