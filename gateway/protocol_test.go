@@ -221,6 +221,21 @@ func TestLeave(t *testing.T) {
 		if j := bob.enter(room); j.Head != 1 {
 			t.Errorf("joined anew at %d, want 1", j.Head)
 		}
+		// So are a leave and a join right behind it, with the join's position.
+		both = proto.AppendClientFrame(nil, w.codec, &v1.ClientFrame{Id: 92, Op: &v1.ClientFrame_Leave{Leave: &v1.Leave{Room: room}}})
+		both = proto.AppendClientFrame(both, w.codec, &v1.ClientFrame{Id: 93, Op: &v1.ClientFrame_Join{Join: &v1.Join{Room: room, After: ptr(uint64(0))}}})
+		if err := bob.sendBytes(both); err != nil {
+			t.Fatal(err)
+		}
+		if f := bob.must(); f.GetLeft() == nil || f.Id != 92 {
+			t.Fatalf("first answer: %v", f)
+		}
+		if f := bob.must(); !f.GetJoined().GetRecovered() || f.Id != 93 {
+			t.Fatalf("second answer: %v", f)
+		}
+		if m := bob.must().GetMessage(); m.GetSeq() != 1 {
+			t.Errorf("after the join came %v", m)
+		}
 	})
 }
 

@@ -55,25 +55,20 @@ type conn struct {
 	identity *identity.Identity
 
 	subscriptions []subscription
-	leaving       []departure // wishes to leave a room that are not answered yet
-	replay        *replay     // nil while all subscriptions are live
+	replay        *replay // nil while all subscriptions are live
 }
 
 // subscription is a room that the connection is a member of, or is becoming one.
 type subscription struct {
 	room   *localRoom
-	member int32 // index in room.members; -1: the shard has not answered yet
+	member int32 // index in room.members, or joining
+	// leave is the request to leave that came before the join was answered, 0 if none. It
+	// is sent on with that answer.
+	leave uint64
 }
 
+// joining is the member index of a subscription that the shard has not answered yet.
 const joining = -1
-
-// departure is a leave request under way. It is sent to the shard only after the join has
-// been answered, so that a connection that goes meanwhile is counted off once.
-type departure struct {
-	room string
-	id   uint64
-	sent bool
-}
 
 // name is the connection in logs.
 func (c *conn) name() string { return c.handle.String() }

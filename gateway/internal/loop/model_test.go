@@ -231,11 +231,11 @@ func (m *model) toggle(c *modelClient, room string) {
 			return
 		}
 	}
-	if _, joined := c.seen[room]; joined {
-		if !m.leaving(c, room) {
-			m.leave(c, room)
-		}
-		return
+	if _, joined := c.seen[room]; joined && !m.leaving(c, room) {
+		m.leave(c, room)
+		if m.rng.IntN(2) == 0 {
+			return
+		} // else join again right behind
 	}
 	join := &v1.Join{Room: room}
 	c.nextID++
@@ -251,9 +251,9 @@ func (m *model) toggle(c *modelClient, room string) {
 	m.rig.request(c.socket, &v1.ClientFrame{Id: c.nextID, Op: &v1.ClientFrame_Join{Join: join}})
 }
 
+// leaving: a leave was sent, or the join was refused, and the client has not read it yet.
 func (m *model) leaving(c *modelClient, room string) bool {
-	conn := c.socket.context.(*conn)
-	return conn.find(room) < 0 || conn.departs(room) != nil // refused, and the answer not read yet
+	return c.socket.context.(*conn).find(room) < 0
 }
 
 func (m *model) leave(c *modelClient, room string) {

@@ -126,20 +126,19 @@ func (l *Loop) join(c *conn, id uint64, r *v1.Join) {
 	}
 }
 
+// leave ends a membership at once; the answer comes from the shard, so that it stands behind
+// the one of a join that is under way, and a join that follows it is a new one.
 func (l *Loop) leave(c *conn, id uint64, r *v1.Leave) {
 	i := c.find(r.Room)
-	switch {
-	case i < 0:
+	if i < 0 {
 		l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("This connection has not joined %q.", r.Room))
-	case c.departs(r.Room) != nil:
-		l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("This connection is leaving %q already.", r.Room))
-	default:
-		s := c.subscriptions[i]
-		c.leaving = append(c.leaving, departure{room: s.room.name, id: id})
-		if s.member != joining {
-			l.depart(c, s.room.name)
-		}
+		return
 	}
+	if s := &c.subscriptions[i]; s.member == joining {
+		s.leave = id
+		return
+	}
+	l.depart(c, id, i)
 }
 
 func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {

@@ -28,9 +28,16 @@ type localRoom struct {
 
 const hole = ^uint32(0)
 
-// find returns the index of the subscription to a room, -1 if there is none.
+// find returns the index of the subscription to a room that no leave has ended, -1 if there
+// is none.
 func (c *conn) find(room string) int {
-	return slices.IndexFunc(c.subscriptions, func(s subscription) bool { return s.room.name == room })
+	return slices.IndexFunc(c.subscriptions, func(s subscription) bool { return s.room.name == room && s.leave == 0 })
+}
+
+// answered returns the index of the subscription that a join's answer is for: the shard
+// answers in order, so it is the oldest.
+func (c *conn) answered(room string) int {
+	return slices.IndexFunc(c.subscriptions, func(s subscription) bool { return s.room.name == room && s.member == joining })
 }
 
 // subscribe notes that a Join is on its way.
@@ -42,7 +49,7 @@ func (l *Loop) subscribe(c *conn, name string) {
 		l.counted.Rooms.Add(1)
 	}
 	r.refs++
-	c.subscriptions = append(c.subscriptions, subscription{r, joining})
+	c.subscriptions = append(c.subscriptions, subscription{room: r, member: joining})
 	l.counted.Subscriptions.Add(1)
 }
 
@@ -55,8 +62,18 @@ func (l *Loop) joined(e *handoff.Event) {
 		l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Gone, From: e.To, Room: e.Room})
 		return
 	}
-	s := &c.subscriptions[c.find(e.Room)]
-	r := s.room
+	i := c.answered(e.Room)
+	r := c.subscriptions[i].room
+	reply := &v1.Joined{Room: r.name, Epoch: l.cfg.Epoch, Head: e.Seq}
+	if e.HasAfter {
+		reply.Recovered = &e.Recovered
+	}
+	l.reply(c, &v1.ServerFrame{Id: e.ID, Op: &v1.ServerFrame_Joined{Joined: reply}})
+	if id := c.subscriptions[i].leave; id != 0 {
+		l.depart(c, id, i)
+		return
+	}
+
 	if len(r.members) == r.holes {
 		// Nobody was here to be sent what came before, and it was not kept.
 		l.drop(r)
@@ -65,14 +82,8 @@ func (l *Loop) joined(e *handoff.Event) {
 	if r.seq != e.Seq {
 		panic("BUG: a join of room " + r.name + " and its deliveries crossed")
 	}
-	s.member = int32(len(r.members))
+	c.subscriptions[i].member = int32(len(r.members))
 	r.members = append(r.members, c.handle.Slot)
-
-	reply := &v1.Joined{Room: r.name, Epoch: l.cfg.Epoch, Head: e.Seq}
-	if e.HasAfter {
-		reply.Recovered = &e.Recovered
-	}
-	l.reply(c, &v1.ServerFrame{Id: e.ID, Op: &v1.ServerFrame_Joined{Joined: reply}})
 
 	position := e.Seq
 	if e.Recovered {
@@ -81,50 +92,32 @@ func (l *Loop) joined(e *handoff.Event) {
 	if position < r.seq || r.unserved() {
 		l.fallBehind(c, r, position)
 	}
-	if c.departs(r.name) != nil {
-		l.depart(c, r.name)
-	}
 }
 
-// departs returns the unanswered wish to leave a room, or nil.
-func (c *conn) departs(room string) *departure {
-	for i := range c.leaving {
-		if c.leaving[i].room == room {
-			return &c.leaving[i]
-		}
-	}
-	return nil
+// depart tells the shard that the client has left. Nothing more is delivered to it; the
+// shard's own count follows when it comes to the command.
+func (l *Loop) depart(c *conn, id uint64, i int) {
+	l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Leave, From: c.handle, ID: id, Room: c.subscriptions[i].room.name})
+	l.remove(c, i)
 }
 
-// depart tells the shard of a wish to leave.
-func (l *Loop) depart(c *conn, room string) {
-	d := c.departs(room)
-	d.sent = true
-	l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Leave, From: c.handle, ID: d.id, Room: room})
-}
-
-// left ends a membership that the client gave up.
+// left answers a leave.
 func (l *Loop) left(e *handoff.Event) {
-	c := l.conn(e.To)
-	if c == nil || c.phase != connected {
-		return // unsubscribe has seen to it
+	if c := l.conn(e.To); c != nil {
+		l.reply(c, &v1.ServerFrame{Id: e.ID, Op: &v1.ServerFrame_Left{Left: &v1.Left{Room: e.Room}}})
 	}
-	l.remove(c, c.find(e.Room))
-	c.leaving = slices.DeleteFunc(c.leaving, func(d departure) bool { return d.room == e.Room })
-	l.reply(c, &v1.ServerFrame{Id: e.ID, Op: &v1.ServerFrame_Left{Left: &v1.Left{Room: e.Room}}})
 }
 
 // unsubscribe ends all memberships of a connection that goes. Joins on their way are
-// given back when their answer finds nobody; leaves on their way count themselves.
+// given back when their answer finds nobody.
 func (l *Loop) unsubscribe(c *conn) {
 	for i := len(c.subscriptions) - 1; i >= 0; i-- {
-		s := c.subscriptions[i]
-		if d := c.departs(s.room.name); s.member != joining && (d == nil || !d.sent) {
+		if s := c.subscriptions[i]; s.member != joining {
 			l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Gone, From: c.handle, Room: s.room.name})
 		}
 		l.remove(c, i)
 	}
-	c.subscriptions, c.leaving, c.replay = nil, nil, nil
+	c.subscriptions, c.replay = nil, nil
 }
 
 // remove takes subscription i off the connection and its membership off the room.
@@ -157,7 +150,7 @@ func (l *Loop) fill(r *localRoom, i int) {
 	r.members[i] = moved
 	c := l.slots[moved].conn
 	for j := range c.subscriptions {
-		if c.subscriptions[j].room == r {
+		if c.subscriptions[j].room == r && c.subscriptions[j].member == int32(last) {
 			c.subscriptions[j].member = int32(i)
 			return
 		}
