@@ -1,0 +1,104 @@
+package client
+
+import (
+	"time"
+
+	v1 "rookery/proto/rookery/v1"
+)
+
+// Message is a message of a room. Its bytes belong to the receiver.
+type Message struct {
+	Room string
+	Seq  uint64 // 1, 2, 3 and so on in each room
+	At   time.Time
+	From string
+	Text string
+	Data []byte // not nil for a message of bytes; Text is empty then
+}
+
+func newMessage(m *v1.Message) Message {
+	message := Message{
+		Room: m.Room, Seq: m.Seq, At: time.UnixMilli(int64(m.At)), From: m.From, Text: m.GetText(),
+	}
+	if c, ok := m.Content.(*v1.Message_Data); ok {
+		message.Data = append([]byte{}, c.Data...)
+	}
+	return message
+}
+
+// Position is a place in a room's history: after message Seq of the history that Epoch
+// names. The zero Position is the beginning of whichever history is current.
+type Position struct {
+	Epoch string
+	Seq   uint64
+}
+
+// Publication is what PublishMessage and Enqueue take.
+type Publication struct {
+	Room string
+	// Key makes repetition harmless: the server stores one message per user, room and
+	// key. Empty: the client makes one.
+	Key string
+	// Text, or Data when that is not nil.
+	Text string
+	Data []byte
+}
+
+// Published is the acknowledgement: the message is durable in its place.
+type Published struct {
+	Room string
+	Seq  uint64
+	At   time.Time
+	Key  string
+}
+
+// HistoryQuery asks for the newest messages, those before a message, or those after one.
+type HistoryQuery struct {
+	// Before is a sequence number; 0: not asked for.
+	Before uint64
+	// After is a sequence number, 0 for the beginning; nil: not asked for.
+	After *uint64
+	// Limit is 1 to 200; 0: 50. The server may send fewer, see Page.More.
+	Limit int
+}
+
+// Page is an answer to History.
+type Page struct {
+	Epoch    string
+	Messages []Message // ascending
+	More     bool      // in the direction that was asked for
+}
+
+// State is where the client stands; docs/client.md draws the transitions. There is no idle
+// state: New starts to connect.
+type State int
+
+const (
+	Waiting    State = iota // for the next try to connect
+	Connecting              // asking for a token, opening the socket, saying who we are
+	Connected
+	Closed // for good
+)
+
+func (s State) String() string {
+	switch s {
+	case Waiting:
+		return "waiting"
+	case Connecting:
+		return "connecting"
+	case Connected:
+		return "connected"
+	}
+	return "closed"
+}
+
+// StateChange is what OnState is told.
+type StateChange struct {
+	State State
+	// RetryIn is the time to the next try, when Waiting.
+	RetryIn time.Duration
+	// Err is what ended the last connection or try when Waiting, the reason when Closed.
+	Err error
+	// User and Session are the server's names for them, when Connected.
+	User, Session string
+}

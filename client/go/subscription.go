@@ -1,0 +1,198 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"sync"
+)
+
+const (
+	defaultBuffer  = 1024
+	maxBufferBytes = 1 << 20
+)
+
+// Subscription is a joined room as the application sees it.
+type Subscription struct {
+	// Set at construction.
+	room   string
+	buffer int           // in messages
+	empty  func()        // tells the machine that it may go on, after wakeWhenEmpty
+	leave  func()        // tells the machine that the application has gone
+	ready  chan struct{} // there is something to take, or the end
+
+	// Guarded by mu, which is held for memory work only.
+	mu        sync.Mutex
+	waiting   []item
+	bytes     int // of the messages that wait
+	tellEmpty bool
+	given     Position // of what the application has taken
+	left      bool     // by the application
+	ended     bool
+	err       error // why it ended; nil: the application left
+}
+
+// item is what stands in the queue: a message, or a break in the history.
+type item struct {
+	message  Message
+	position Position
+	reset    *ResetError
+}
+
+func (i *item) size() int {
+	return len(i.message.Room) + len(i.message.From) + len(i.message.Text) + len(i.message.Data)
+}
+
+func newSubscription(room string, options JoinOptions, empty, leave func()) *Subscription {
+	s := &Subscription{
+		room: room, buffer: options.Buffer, empty: empty, leave: leave,
+		ready: make(chan struct{}, 1),
+	}
+	if s.buffer == 0 {
+		s.buffer = defaultBuffer
+	}
+	if options.After != nil {
+		s.given = *options.After
+	}
+	return s
+}
+
+// Room is the room's name.
+func (s *Subscription) Room() string { return s.room }
+
+// Position is where the application stands: after the last message that Messages has
+// given it. An application that stores it can go on from there with JoinOptions.After.
+func (s *Subscription) Position() Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.given
+}
+
+// Leave ends the subscription. Messages gives nothing more, not even what waits.
+func (s *Subscription) Leave() {
+	s.mu.Lock()
+	s.left = true
+	s.waiting, s.bytes = nil, 0
+	s.mu.Unlock()
+	s.leave()
+}
+
+// Messages gives every message once, in order, and waits for the next. An error comes with
+// an empty Message. A *ResetError says that the history breaks here, and messages go on
+// after it; any other error is the last thing: the end of ctx, the server's refusal, or a
+// *ClosedError. After Leave it ends without an error.
+//
+// Ranging over it again goes on where the last range stopped. One range at a time.
+func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		for {
+			next, ended, err := s.take()
+			switch {
+			case next != nil && next.reset != nil:
+				if !yield(Message{}, next.reset) {
+					return
+				}
+			case next != nil:
+				if !yield(next.message, nil) {
+					return
+				}
+			case ended:
+				if err != nil {
+					yield(Message{}, err)
+				}
+				return
+			default:
+				select {
+				case <-s.ready:
+				case <-ctx.Done():
+					yield(Message{}, ctx.Err())
+					return
+				}
+			}
+		}
+	}
+}
+
+// take returns the next item, or nil with whether there will be none.
+func (s *Subscription) take() (next *item, ended bool, err error) {
+	s.mu.Lock()
+	if len(s.waiting) > 0 {
+		first := s.waiting[0]
+		s.waiting[0] = item{}
+		s.waiting = s.waiting[1:]
+		s.bytes -= first.size()
+		s.given = first.position
+		next = &first
+	}
+	ended, err = s.ended, s.err
+	tell := s.tellEmpty && len(s.waiting) == 0
+	if tell {
+		s.tellEmpty = false
+	}
+	s.mu.Unlock()
+	if tell {
+		s.empty()
+	}
+	return next, ended, err
+}
+
+// push queues a message; false when there is no room for it. One message always has room,
+// and what comes after Leave is taken and forgotten.
+func (s *Subscription) push(message Message, epoch string) bool {
+	next := item{message: message, position: Position{Epoch: epoch, Seq: message.Seq}}
+	s.mu.Lock()
+	full := len(s.waiting) > 0 && (len(s.waiting) >= s.buffer || s.bytes+next.size() > maxBufferBytes)
+	if !full && !s.left {
+		s.waiting = append(s.waiting, next)
+		s.bytes += next.size()
+	}
+	s.mu.Unlock()
+	s.ring()
+	return !full
+}
+
+// reset queues a break, for which there is always room: each takes a join.
+func (s *Subscription) reset(err *ResetError) {
+	s.mu.Lock()
+	s.waiting = append(s.waiting, item{position: err.New, reset: err})
+	s.mu.Unlock()
+	s.ring()
+}
+
+// startAt is the answer to a join without a position.
+func (s *Subscription) startAt(head Position) {
+	s.mu.Lock()
+	s.given = head
+	s.mu.Unlock()
+}
+
+// renameEpoch is for a position that was given without an epoch.
+func (s *Subscription) renameEpoch(epoch string) {
+	s.mu.Lock()
+	if s.given.Epoch == "" {
+		s.given.Epoch = epoch
+	}
+	s.mu.Unlock()
+}
+
+// wakeWhenEmpty has the machine told as soon as nothing waits, or returns true when that
+// is so already.
+func (s *Subscription) wakeWhenEmpty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tellEmpty = len(s.waiting) > 0
+	return !s.tellEmpty
+}
+
+func (s *Subscription) end(err error) {
+	s.mu.Lock()
+	s.ended, s.err = true, err
+	s.mu.Unlock()
+	s.ring()
+}
+
+func (s *Subscription) ring() {
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+}
