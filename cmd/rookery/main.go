@@ -2,7 +2,8 @@
 // each a command.
 //
 //	rookery serve --dev          run the server, here without tokens
-//	rookery token --user alice   make a token that it takes
+//	rookery chat lobby           talk in a room
+//	rookery token --user alice   make a token that the server takes
 //	rookery help                 list the commands
 //
 // A command exits with 0 when it did what was asked, with 1 when it failed, and with 2
@@ -68,6 +69,9 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", "run the server", serve},
+		{"chat", "talk in a room", chat},
+		{"publish", "put messages into a room", publish},
+		{"tail", "print a room as it goes", tail},
 		{"token", "make a signed token for a user", token},
 		{"version", "print the version of this binary", version},
 	}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	client "rookery/client/go"
+)
+
+// gatewayFlags say which gateway a command talks to, and as whom: what chat, publish and
+// tail have in common.
+type gatewayFlags struct {
+	url   string
+	name  string
+	token string
+}
+
+const gatewayUsage = `
+The token may also be in ROOKERY_TOKEN, where other users of the machine can't see it, and
+the address in ROOKERY_URL. Without a token the command says the name alone, which only a
+gateway in development mode believes.
+
+`
+
+// add declares the flags in set. Flags win over the environment.
+func (g *gatewayFlags) add(set *flag.FlagSet, environ []string) {
+	url := lookup(environ, "ROOKERY_URL")
+	if url == "" {
+		url = "ws://127.0.0.1:8080/ws"
+	}
+	set.StringVar(&g.url, "url", url, "`address` of the gateway: ws://host:port/ws, wss://host/ws or tcp://host:port")
+	set.StringVar(&g.name, "name", "", "`name` to go by in development mode; without it that of $USER")
+	set.StringVar(&g.token, "token", "", "signed `token`")
+}
+
+// config is for client.New, or the reason why the flags can't be meant.
+func (g *gatewayFlags) config(environ []string) (client.Config, error) {
+	c := client.Config{URL: g.url, Name: g.name, Token: g.token}
+	switch {
+	case g.name != "" && g.token != "":
+		return c, errors.New("--name and --token are both given; the token says who you are")
+	case g.name != "":
+		return c, nil
+	case g.token == "":
+		c.Token = lookup(environ, "ROOKERY_TOKEN")
+	}
+	if c.Token == "" {
+		if c.Name = lookup(environ, "USER"); c.Name == "" {
+			return c, errors.New("--name is missing: who are you?")
+		}
+	}
+	return c, nil
+}
+
+// lookup finds a variable; the last one counts, as in a shell.
+func lookup(environ []string, name string) string {
+	for _, line := range slices.Backward(environ) {
+		if value, ok := strings.CutPrefix(line, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// newFlagSet is a set that leaves its messages to parse.
+func newFlagSet(command string, p process) *flag.FlagSet {
+	set := flag.NewFlagSet(command, flag.ContinueOnError)
+	set.SetOutput(p.stderr)
+	set.Usage = func() {}
+	return set
+}
+
+// parse reads flags before and behind the other arguments, which it returns; what follows
+// -- is no flag. When done is true the command ends with status.
+func parse(set *flag.FlagSet, usage string, args []string, p process) (rest []string, status int, done bool) {
+	var literal []string
+	if i := slices.Index(args, "--"); i >= 0 {
+		args, literal = args[:i], args[i+1:]
+	}
+	for {
+		switch err := set.Parse(args); {
+		case errors.Is(err, flag.ErrHelp):
+			fmt.Fprint(p.stdout, usage)
+			set.SetOutput(p.stdout)
+			set.PrintDefaults()
+			return nil, exitOK, true
+		case err != nil: // already said
+			return nil, exitRefused, true
+		}
+		if set.NArg() == 0 {
+			return append(rest, literal...), exitOK, false
+		}
+		rest = append(rest, set.Arg(0))
+		args = set.Args()[1:]
+	}
+}
+
+// given reports whether a flag was on the command line.
+func given(set *flag.FlagSet, name string) (found bool) {
+	set.Visit(func(f *flag.Flag) { found = found || f.Name == name })
+	return found
+}
+
+// trouble remembers what stands between a command and the gateway, for the sentence that
+// a command says when it gives up. Safe for concurrent use.
+type trouble struct {
+	mu  sync.Mutex // guards err
+	err error
+}
+
+func (t *trouble) note(change client.StateChange) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case change.State == client.Connected:
+		t.err = nil
+	case change.Err != nil:
+		t.err = change.Err
+	}
+}
+
+// explain adds the trouble, if there is any.
+func (t *trouble) explain(sentence string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.err == nil {
+		return errors.New(sentence)
+	}
+	return fmt.Errorf("%s: %w", sentence, t.err)
+}
+
+// plainly is the reason of a closed client without the client's own words around it.
+func plainly(err error) error {
+	var closed *client.ClosedError
+	if errors.As(err, &closed) && closed.Reason != nil {
+		return closed.Reason
+	}
+	return err
+}
