@@ -92,7 +92,9 @@ func (b *HistoryBuilder) Add(h Header, content []byte) {
 	if b.codec == JSON {
 		m = appendMessageJSON(nil, h, content)
 	} else {
-		m = appendMessageField(nil, fieldHistoryMessage, messageSize(h, content), h, content)
+		size := messageSize(h, content)
+		m = make([]byte, 0, protowire.SizeTag(fieldHistoryMessage)+protowire.SizeBytes(size))
+		m = appendMessageField(m, fieldHistoryMessage, size, h, content)
 	}
 	b.messages = append(b.messages, m)
 	b.size += len(m)
@@ -157,7 +159,9 @@ type Encoded struct {
 
 // Encode makes the frame that delivers a message. content must not change afterwards.
 func Encode(h Header, content []byte) *Encoded {
-	return &Encoded{Header: h, content: content, binary: AppendMessage(nil, Binary, h, content)}
+	// Its tag and its two lengths fit into 16 bytes: room made at once, not byte by byte.
+	b := make([]byte, 0, 16+messageSize(h, content))
+	return &Encoded{Header: h, content: content, binary: AppendMessage(b, Binary, h, content)}
 }
 
 // Frame returns the frame as it stands in a stream of the codec. It must not be changed.
