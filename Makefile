@@ -1,0 +1,57 @@
+# The commands of the project; make alone lists them. Needs Go and make; what the tests need
+# beside that is installed by test/setup, which make test calls.
+
+# A Node newer than the distribution's, if test/setup had to fetch one.
+export PATH := $(CURDIR)/bin/tools/node_modules/.bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check lint race fuzz bench cover crash figures golden generate setup
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## build, and run in development mode with the log in ./data
+	bin/rookery serve --dev --data ./data
+
+build: ## build bin/rookery, one static binary
+	CGO_ENABLED=0 go build -trimpath -o bin/rookery ./cmd/rookery
+
+test: setup check ## install what the tests need (as root), and run everything: ten minutes at most
+
+setup:
+	test/setup
+
+check: build ## everything that make test runs, without installing anything
+	test/all
+
+lint: ## formatting, vet, staticcheck and the rules of the house
+	@test -z "$$(gofmt -l cmd client gateway proto storage test/process test/figures test/summary web *.go | tee /dev/stderr)"
+	go vet ./...
+	go tool staticcheck ./...
+	go test .
+
+race: ## the Go tests with the race detector
+	go test -race -timeout 5m ./...
+
+fuzz: ## every fuzz target for a minute
+	test/fuzz 60s
+
+bench: ## the Go benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+cover: ## coverage of the Go tests, by function, in bin/cover.out
+	@mkdir -p bin
+	go test -coverpkg=./... -coverprofile bin/cover.out ./...
+	go tool cover -func bin/cover.out | tail -1
+
+crash: ## 200 rounds of kill -9 under load
+	ROOKERY_CRASH_ROUNDS=200 go test ./test/process -run TestKillLosesNothingAcknowledged -count=1 -v -timeout 60m
+
+figures: build ## measure what README says under Figures, in under two minutes
+	go run ./test/figures --binary bin/rookery
+
+golden: ## write the golden vectors anew from their readings; read the difference before you commit it
+	go test ./proto -run TestGolden -count=1 -update
+
+generate: ## the Go code of proto/rookery/v1/rookery.proto
+	proto/generate
