@@ -92,7 +92,8 @@ type LimitsConfig struct {
 	MessageBytes int
 	// RoomsPerConnection is the most rooms that one connection may have joined. Default 1000.
 	RoomsPerConnection int
-	// HandshakeTimeout is the time from accept to a connected session. Default 5 s.
+	// HandshakeTimeout is the time for each step to a session: the first request, and from the
+	// upgrade or preface to connect. Default 5 s.
 	HandshakeTimeout time.Duration
 	// HeaderBytes is the largest HTTP request head. Default 8 KiB. Raise it if single
 	// sign-on in front puts large cookies into it.

@@ -3,15 +3,29 @@ package gateway
 import (
 	"fmt"
 	"syscall"
+
+	"rookery/gateway/internal/loop"
 )
 
-// descriptorReserve is what is kept of the descriptor limit for all that is no connection:
-// listeners, epoll and wake-up descriptors of the loops, files of the log that are being
-// made, the admin listener, and connections that are let in only to be refused.
+const (
+	// openSegments bounds the sealed files of the log that are open at a time.
+	openSegments = 32
+	// loopDescriptors is what an event loop needs beside its connections: listener, epoll and
+	// eventfd of gnet, the epoll set for full sockets, both ends of the bell, and for a moment
+	// two duplicates of one.
+	loopDescriptors = 8
+	// otherDescriptors are standard streams, the admin listener, the log's lock, directory and
+	// active file, the runtime's own, and connections that are accepted before they are counted.
+	otherDescriptors = 32
+)
+
+// reservedDescriptors is what is kept of the descriptor limit for all that is no connection.
 //
 // Running out is no option: an accept that fails for want of a descriptor ends gnet's loop,
 // and with it every connection.
-const descriptorReserve = 160
+func reservedDescriptors(loops int) int {
+	return loop.RefusalReserve + adminConnections + openSegments + loops*loopDescriptors + otherDescriptors
+}
 
 // descriptorLimit returns how many descriptors this process may open. The Go runtime has
 // raised the soft limit to the hard one when the program started.
@@ -24,26 +38,21 @@ func descriptorLimit() (int, error) {
 	return int(min(limit.Cur, enough)), nil
 }
 
-// capacity is how many connections fit while the log holds so many segments open.
-// configured 0 means as many as fit.
-func capacity(configured, limit, segments int) int {
-	fit := limit - descriptorReserve - segments
-	if configured == 0 {
-		return fit
-	}
-	return min(configured, fit)
-}
-
-// checkCapacity refuses to start where the limit is too low for what is configured.
-func checkCapacity(configured, limit, segments int) error {
-	fit := capacity(0, limit, segments)
+// capacity is how many connections the process may hold; configured 0 means as many as fit.
+// Where the limit is too low for what is configured it says so.
+func capacity(configured, limit, loops int) (int, error) {
+	reserved := reservedDescriptors(loops)
+	fit := limit - reserved
 	if fit < 1 {
-		return fmt.Errorf("the process may open %d descriptors, and %d are needed beside connections: raise the limit (ulimit -n, or LimitNOFILE in the systemd unit)",
-			limit, limit-fit)
+		return 0, fmt.Errorf("the process may open %d descriptors, and %d are needed beside connections: raise the limit (ulimit -n, or LimitNOFILE in the systemd unit)",
+			limit, reserved)
 	}
 	if configured > fit {
-		return fmt.Errorf("limits.connections is %d, but with %d descriptors the process can hold %d: raise the limit to %d (ulimit -n, or LimitNOFILE in the systemd unit), or lower the setting",
-			configured, limit, fit, configured+limit-fit)
+		return 0, fmt.Errorf("limits.connections is %d, but with %d descriptors the process can hold %d: raise the limit to %d (ulimit -n, or LimitNOFILE in the systemd unit), or lower the setting",
+			configured, limit, fit, configured+reserved)
 	}
-	return nil
+	if configured == 0 {
+		return fit, nil
+	}
+	return configured, nil
 }

@@ -80,6 +80,17 @@ func TestRequestsOutsideThePage(t *testing.T) {
 			t.Errorf("answered with %s, length %d", res.Status, res.ContentLength)
 		}
 	})
+	t.Run("head of what is not there, and the next request", func(t *testing.T) {
+		conn := dialPlain(t, srv.Addr(), "HEAD /nothing HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		in := bufio.NewReader(conn)
+		head, _ := http.NewRequest(http.MethodHead, "/nothing", nil)
+		for i, want := range []int{404, 200} {
+			res, err := http.ReadResponse(in, []*http.Request{head, nil}[i])
+			if err != nil || res.StatusCode != want {
+				t.Fatalf("response %d: %v, %v", i, res, err)
+			}
+		}
+	})
 	t.Run("pipelined", func(t *testing.T) {
 		in := bufio.NewReader(dialPlain(t, srv.Addr(), strings.Repeat("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", 3)))
 		for range 3 {

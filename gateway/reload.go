@@ -34,7 +34,8 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if err := checkCapacity(cfg.Limits.Connections, s.descriptors, s.store.Stats().Segments); err != nil {
+	connections, err := capacity(cfg.Limits.Connections, s.descriptors, s.loops)
+	if err != nil {
 		return nil, err
 	}
 	// Development mode decides who is let in without a token; that stays as it was started.
@@ -45,8 +46,7 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 		return nil, err
 	}
 	s.engine.SetRules(rules(cfg, auth))
-	s.connections.Store(int64(cfg.Limits.Connections))
-	s.setCapacity()
+	s.engine.SetCapacity(connections)
 	for _, setting := range settings() {
 		if !canReload(setting.name) && setting.value(&cfg).String() != setting.value(&s.cfg).String() {
 			needRestart = append(needRestart, setting.name)

@@ -28,6 +28,7 @@ type Server struct {
 	cfg         Config
 	log         *slog.Logger
 	descriptors int
+	loops       int
 	public      reservation
 	admin       net.Listener // nil: off
 	store       *commitlog.Log
@@ -37,9 +38,6 @@ type Server struct {
 
 	// Written by Run, read by the admin listener.
 	state atomic.Int32
-
-	// Replaced by Reload, read by watchLoop.
-	connections atomic.Int64 // the setting limits.connections
 }
 
 // States of readiness.
@@ -70,6 +68,11 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	if s.descriptors, err = descriptorLimit(); err != nil {
 		return nil, err
 	}
+	s.loops = orElse(cfg.Loops, runtime.NumCPU())
+	connections, err := capacity(cfg.Limits.Connections, s.descriptors, s.loops)
+	if err != nil {
+		return nil, err
+	}
 	if s.public, err = reserve(cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen on %s (setting listen): %w", cfg.Listen, err)
 	}
@@ -90,11 +93,8 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, fmt.Errorf("open the log in %s (setting data): %w", cfg.Data, err)
 	}
 	undo = append(undo, func() { s.store.Close() })
-	if err := checkCapacity(cfg.Limits.Connections, s.descriptors, s.store.Stats().Segments); err != nil {
-		return nil, err
-	}
 
-	inboxes := make([]*handoff.Mailbox[handoff.Event], orElse(cfg.Loops, runtime.NumCPU()))
+	inboxes := make([]*handoff.Mailbox[handoff.Event], s.loops)
 	for i := range inboxes {
 		inboxes[i] = handoff.NewMailbox[handoff.Event](inboxBytes)
 	}
@@ -105,7 +105,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Readers:     2 * runtime.NumCPU(),
 		RetryWindow: cfg.RetryWindow,
 		ReportDamaged: func(room string, err error) {
-			logger.Error("history can't be read; what is readable is served", "room", room, "err", err)
+			logger.Error("a page of history can't be read", "room", room, "err", err)
 		},
 	}); err != nil {
 		return nil, fmt.Errorf("read the newest messages of the log: %w", err)
@@ -129,8 +129,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		StallTimeout:       cfg.Limits.StallTimeout,
 		Heartbeat:          cfg.Heartbeat,
 	})
-	s.connections.Store(int64(cfg.Limits.Connections))
-	s.setCapacity()
+	s.engine.SetCapacity(connections)
 	return s, nil
 }
 
@@ -176,9 +175,6 @@ func (s *Server) Run(ctx context.Context) error {
 	defer background.Wait()
 	admin := s.startAdmin(&background)
 	defer admin.Close()
-	watching, stopWatching := context.WithCancel(context.Background())
-	defer stopWatching()
-	background.Go(func() { s.watchLoop(watching) })
 
 	ended := make(chan error, 1)
 	background.Go(func() { ended <- s.engine.Run(s.public.addr) })
@@ -224,6 +220,7 @@ func (s *Server) drain() error {
 
 	// What was accepted is committed and acknowledged before anybody is cut off.
 	s.engine.Refuse()
+	s.await(by(time.Second), s.engine.Refusing)
 	landed := make(chan struct{})
 	go func() {
 		s.rooms.Close()
@@ -252,25 +249,6 @@ func (s *Server) await(until time.Time, done func() bool) {
 func (s *Server) closeStorage() error {
 	s.rooms.Close()
 	return s.store.Close()
-}
-
-// watchLoop keeps the number of connections under what the descriptors allow as the log
-// grows: started and ended by Run.
-func (s *Server) watchLoop(ctx context.Context) {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			s.setCapacity()
-		}
-	}
-}
-
-func (s *Server) setCapacity() {
-	s.engine.SetCapacity(capacity(int(s.connections.Load()), s.descriptors, s.store.Stats().Segments))
 }
 
 func (s *Server) pageURL() string {

@@ -88,6 +88,15 @@ func headerSize(payloadLen int) int {
 	return MaxHeaderSize
 }
 
+// Seal writes the header of a message into the end of the free bytes in front of its payload
+// and returns the message, a view into b. headroom is at least MaxHeaderSize.
+func Seal(b []byte, headroom int, op ws.OpCode) []byte {
+	size := len(b) - headroom
+	start := headroom - headerSize(size)
+	AppendHeader(b[:start:headroom], op, size)
+	return b[start:]
+}
+
 // AppendHeader appends the header of a whole message in one frame, from server
 // to client. RFC 6455 5.1: "A server MUST NOT mask any frames that it sends to
 // the client", so the same bytes serve every connection. op must not be a

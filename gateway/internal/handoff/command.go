@@ -7,7 +7,7 @@ type CommandKind uint8
 const (
 	Join    CommandKind = iota + 1 // Joined
 	Leave                          // Left
-	Gone                           // the connection is closed or never took its Joined
+	Gone                           // the connection is closed
 	Publish                        // Published or Refused
 )
 
@@ -31,7 +31,7 @@ type Command struct {
 }
 
 // Size is about what the command holds of memory.
-func (c *Command) Size() int { return 160 + len(c.Room) + len(c.Key) + len(c.Content) }
+func (c *Command) Size() int { return 160 + len(c.Room) + len(c.Epoch) + len(c.Key) + len(c.Content) }
 
 // ReadKind says what is read from the log for a connection.
 type ReadKind uint8

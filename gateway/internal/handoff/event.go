@@ -27,9 +27,15 @@ const (
 	Tick
 	// Drain: tell every client to leave and come back later.
 	Drain
+	// Refuse: answer every request with the error draining from now on.
+	Refuse
 	// Shut: close every connection now, with a closing handshake.
 	Shut
 )
+
+// Headroom is left free in front of frames that are encoded off the loop, for the header of
+// the WebSocket message that carries them: so a page is not copied for its header.
+const Headroom = 10
 
 // Event is what a loop is told. Which fields are set depends on Kind.
 type Event struct {
@@ -47,7 +53,7 @@ type Event struct {
 	After     uint64
 
 	Message *proto.Encoded // Delivery
-	Frames  []byte         // Page, Answer: frames as they stand in a stream of the codec
+	Frames  []byte         // Page, Answer: Headroom, then frames as they stand in a stream of the codec
 
 	Code proto.ErrorCode // Refused; Page and Answer when the log could not be read
 	Text string          // the sentence for Code

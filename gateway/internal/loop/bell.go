@@ -18,7 +18,7 @@ import (
 // room then delays every socket. A readable descriptor takes its turn among the others.
 type bell struct {
 	loop *Loop
-	fd   int // the end we write to; -1 after close
+	file *os.File // the end we write to
 	rung atomic.Bool
 }
 
@@ -29,7 +29,9 @@ func hang(l *Loop, events gnet.EventLoop) (*bell, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the wake-up socket of loop %d: %w", l.index, err)
 	}
-	b := &bell{loop: l, fd: pair[0]}
+	// A file, not a number: who rings after the close must not write into whatever has the
+	// number then.
+	b := &bell{loop: l, file: os.NewFile(uintptr(pair[0]), "bell")}
 	file := os.NewFile(uintptr(pair[1]), "bell")
 	far, err := net.FileConn(file) // a duplicate; gnet makes another and closes this one
 	file.Close()
@@ -37,7 +39,7 @@ func hang(l *Loop, events gnet.EventLoop) (*bell, error) {
 		_, err = events.Enroll(gnet.NewContext(context.Background(), b), far)
 	}
 	if err != nil {
-		unix.Close(b.fd)
+		b.file.Close()
 		return nil, fmt.Errorf("give the wake-up socket of loop %d to gnet: %w", l.index, err)
 	}
 	return b, nil
@@ -50,7 +52,7 @@ func (b *bell) ring() {
 		return
 	}
 	// The socket can't be full: one byte at most is in it. It can be closed, at the end.
-	_, _ = unix.Write(b.fd, []byte{1})
+	_, _ = b.file.Write([]byte{1})
 }
 
 // answered is called when the turn begins: a ring from here on causes another.

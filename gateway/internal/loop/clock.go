@@ -1,6 +1,8 @@
 package loop
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -35,7 +37,9 @@ func (l *Loop) hurry(c *conn) {
 
 // tick is a tenth of a second.
 func (l *Loop) tick() {
-	l.now = l.engine.moment()
+	// A loop that was held up counts the time by and by, so that what came meanwhile is read
+	// before it is found overdue.
+	l.now = min(l.engine.moment(), l.now+10)
 	kept := l.urgent[:0]
 	for _, h := range l.urgent {
 		c := l.conn(h)
@@ -87,18 +91,22 @@ func (l *Loop) overdue(c *conn) bool {
 // relieve closes those that have taken nothing for longest while all outbound together is
 // over its bound.
 func (l *Loop) relieve() {
-	for l.engine.buffered() > l.cfg.OutboundTotal {
-		var worst *conn
-		for _, h := range l.urgent {
-			if c := l.conn(h); c != nil && c.buffered > 0 && (worst == nil || c.took < worst.took) {
-				worst = c
-			}
+	if l.engine.buffered() <= l.cfg.OutboundTotal {
+		return
+	}
+	var full []*conn
+	for _, h := range l.urgent {
+		if c := l.conn(h); c != nil && c.buffered > 0 {
+			full = append(full, c)
 		}
-		if worst == nil {
+	}
+	slices.SortFunc(full, func(a, b *conn) int { return cmp.Compare(a.took, b.took) })
+	for _, c := range full {
+		if l.engine.buffered() <= l.cfg.OutboundTotal {
 			return
 		}
-		worst.closed = proto.CloseOutboundFull.Code
-		l.abort(worst)
+		c.closed = proto.CloseOutboundFull.Code
+		l.abort(c)
 	}
 }
 

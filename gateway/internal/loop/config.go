@@ -58,22 +58,26 @@ type Rules struct {
 	MessageBurst       int
 }
 
+// RefusalReserve is how many connections over the limit are let in to be told so; more are
+// closed at once. They need descriptors beside the capacity.
+const RefusalReserve = 64
+
 const (
 	// sliceWrites is how many members a loop serves before it looks at its sockets again.
 	// At some 8 µs a write it is about 2 ms.
 	sliceWrites = 256
 	// batchBytes ends what of a room leaves in one piece. One message may be longer.
 	batchBytes = 64 << 10
-	// maxReading bounds the pages that a loop has ordered from the log readers: at
-	// most 64 KiB each and one longest message.
+	// maxReading bounds the pages of catch-up that a loop has ordered from the log readers, and
+	// those of history too: at most 64 and 128 KiB each, and one longest message; JSON
+	// can take six times that.
 	maxReading = 64
+	// gatherBytes is how much a connection's own requests may gather before it is written.
+	gatherBytes = 256 << 10
 	// maxHistory bounds the history requests that a connection has under way.
 	maxHistory = 8
 	// closeTimeout is how long a peer may take to answer our Close.
 	closeTimeout = time.Second
 	// tick is the resolution of all deadlines.
 	tick = 100 * time.Millisecond
-	// refusalReserve is how many connections over the limit are let in to be told so; more
-	// are closed at once.
-	refusalReserve = 64
 )

@@ -62,9 +62,7 @@ type conn struct {
 type subscription struct {
 	room   *localRoom
 	member int32 // index in room.members, or joining
-	// leave is the request to leave that came before the join was answered, 0 if none. It
-	// is sent on with that answer.
-	leave uint64
+	gone   bool  // left before the join was answered: it waits for that answer only
 }
 
 // joining is the member index of a subscription that the shard has not answered yet.
@@ -94,9 +92,7 @@ func (l *Loop) close(c *conn, code proto.CloseCode, reason string) {
 		l.abort(c)
 		return
 	case c.stream:
-		l.frames(c, proto.AppendServerFrame(nil, proto.Binary, &v1.ServerFrame{Op: &v1.ServerFrame_Close{
-			Close: &v1.Close{Code: uint32(code.Code), Reason: reason},
-		}}))
+		l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Close{Close: &v1.Close{Code: uint32(code.Code), Reason: reason}}})
 	default:
 		l.write(c, framing.AppendClose(nil, code.Code, reason))
 	}

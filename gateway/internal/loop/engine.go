@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
-	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/handoff"
 )
@@ -27,10 +26,11 @@ type Engine struct {
 
 	// Shared; atomics.
 	open     atomic.Int64 // connections on all loops, the ones being refused among them
+	refused  atomic.Int64 // those of them that are only there to be told why not
 	capacity atomic.Int64 // most connections at once; more are refused with 503
 	rules    atomic.Pointer[Rules]
 	draining atomic.Bool             // no new connections
-	refusing atomic.Bool             // no new requests either
+	refusers atomic.Int64            // loops that refuse requests
 	loops    atomic.Pointer[[]*Loop] // replaced as a whole by adopt, under mu
 
 	watching sync.WaitGroup // the watchers' goroutines
@@ -97,14 +97,14 @@ func (e *Engine) Run(addr string) error {
 	err := gnet.Run(&handler{e}, "tcp://"+addr,
 		gnet.WithNumEventLoop(len(e.cfg.Inboxes)),
 		gnet.WithReusePort(true),
-		gnet.WithTCPKeepAlive(2*time.Minute), // finds what heartbeats can't: peers that never spoke
+		gnet.WithTCPKeepAlive(2*time.Minute), // should the setting heartbeat be hours
 		gnet.WithLogger(gnetLogger{e.cfg.Log}),
 	)
 	close(ticking)
 	ticker.Wait()
 	for _, l := range *e.loops.Load() {
 		l.watcher.close()
-		unix.Close(l.bell.fd)
+		l.bell.file.Close()
 	}
 	e.watching.Wait()
 	switch {
@@ -146,9 +146,16 @@ func (e *Engine) Drain(over, window time.Duration) {
 	}
 }
 
-// Refuse has every request answered with the error draining from now on: what flows into the
-// rooms ends, what comes out of them is still delivered.
-func (e *Engine) Refuse() { e.refusing.Store(true) }
+// Refuse has every request answered with the error draining. When Refusing is true nothing
+// flows into the rooms any more; what comes out of them is still delivered.
+func (e *Engine) Refuse() {
+	for _, l := range *e.loops.Load() {
+		l.inbox.PutAlways(handoff.Event{Kind: handoff.Refuse}, 0)
+	}
+}
+
+// Refusing reports whether every loop has come to what Refuse asked.
+func (e *Engine) Refusing() bool { return int(e.refusers.Load()) >= len(*e.loops.Load()) }
 
 // Shut starts the closing handshake with every client that is left.
 func (e *Engine) Shut() {

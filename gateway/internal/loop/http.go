@@ -63,6 +63,10 @@ func (l *Loop) servePage(c *conn, head []byte, method, path string) {
 		return
 	}
 	body, contentType, ok := l.cfg.Page(path)
+	if !ok && method == http.MethodHead {
+		l.head(c, http.StatusNotFound, "", 0, last)
+		return
+	}
 	if !ok {
 		l.respond(c, http.StatusNotFound, "", []byte("there is nothing at this path; WebSocket is at "+socketPath), last)
 		return

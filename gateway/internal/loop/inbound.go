@@ -39,6 +39,9 @@ func (l *Loop) traffic(c *conn) (action gnet.Action) {
 			break
 		}
 		_, _ = c.sock.Discard(n)
+		if c.out != 0 && l.dirty[c.out-1].size() > gatherBytes {
+			l.flush() // what pipelined requests ask for is bounded by what the peer takes
+		}
 	}
 	if c.sock != nil {
 		l.halfFrame(c)

@@ -40,17 +40,20 @@ type Loop struct {
 	taken []handoff.Event
 	whole bool // the traffic being worked off held a whole message
 
-	rooms    map[string]*localRoom
-	busy     queue[*localRoom] // rooms with messages to fan out
-	lagging  queue[*conn]      // connections that may need a page of the log
-	reading  int               // pages ordered and not yet here
-	urgent   []handoff.Handle  // connections with a deadline, see clock.go
-	patrol   int               // next slot to look at
-	draining bool
+	rooms        map[string]*localRoom
+	busy         queue[*localRoom]   // rooms with messages to fan out
+	lagging      queue[*conn]        // connections that may need a page of the log
+	reading      int                 // pages ordered and not yet here
+	urgent       []handoff.Handle    // connections with a deadline, see clock.go
+	asking       queue[handoff.Read] // history requests that wait their turn
+	asked        int                 // history requests ordered and not yet here
+	patrol       int                 // next slot to look at
+	over, window time.Duration       // of the drain, over is the time each may take to go
+	draining     bool                // who connects is told to go
+	refusing     bool                // every request is answered with draining
 
 	// Outbound of this turn, see outbound.go.
 	dirty []outbox
-	arena []byte
 }
 
 // slot is a place in the table. The generation changes with each connection, so that a
@@ -73,7 +76,7 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	open := l.engine.open.Add(1)
 	l.counted.Opened.Add(1)
-	if open > l.engine.capacity.Load()+refusalReserve {
+	if open > l.engine.capacity.Load()+RefusalReserve {
 		l.engine.open.Add(-1)
 		l.counted.Refused[refusedFlood].Add(1)
 		return gnet.Close
@@ -94,7 +97,7 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	g.SetContext(c)
 
 	switch {
-	case open > l.engine.capacity.Load():
+	case open-l.engine.refused.Load() > l.engine.capacity.Load():
 		c.refused = refusedFull
 	case l.engine.draining.Load():
 		c.refused = refusedDraining
@@ -103,6 +106,9 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 		if c.address = l.engine.admission.enter(address.Unmap()); c.address == nil {
 			c.refused = refusedAddress
 		}
+	}
+	if c.refused != refusedNot && l.engine.refused.Add(1) > RefusalReserve {
+		return gnet.Close
 	}
 	l.deadline(c, l.cfg.HandshakeTimeout)
 	return gnet.None
@@ -163,6 +169,9 @@ func (l *Loop) take(e *handoff.Event) {
 		l.tick()
 	case handoff.Drain:
 		l.drain(time.Duration(e.At)*time.Millisecond, time.Duration(e.Seq)*time.Millisecond)
+	case handoff.Refuse:
+		l.refusing = true
+		l.engine.refusers.Add(1)
 	case handoff.Shut:
 		l.shut()
 	}
@@ -172,21 +181,22 @@ func (l *Loop) take(e *handoff.Event) {
 // drain asks every client to go, each at a moment of its own so that they don't all
 // arrive somewhere else at once.
 func (l *Loop) drain(over, window time.Duration) {
-	l.draining = true
+	l.draining, l.over, l.window = true, over, window
 	for i := range l.slots {
-		c := l.slots[i].conn
-		if c == nil || c.phase != connected {
-			continue
+		if c := l.slots[i].conn; c != nil && c.phase == connected {
+			l.goaway(c)
 		}
-		after := rand.Int64N(over.Milliseconds() + 1)
-		l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Goaway{Goaway: &v1.GoAway{
-			Reason: "draining", AfterMs: uint32(after), WindowMs: uint32(window.Milliseconds()),
-		}}})
 	}
 }
 
+func (l *Loop) goaway(c *conn) {
+	after := rand.Int64N(l.over.Milliseconds() + 1)
+	l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Goaway{Goaway: &v1.GoAway{
+		Reason: "draining", AfterMs: uint32(after), WindowMs: uint32(l.window.Milliseconds()),
+	}}})
+}
+
 func (l *Loop) shut() {
-	l.draining = true
 	for i := range l.slots {
 		if c := l.slots[i].conn; c != nil {
 			l.close(c, proto.CloseDraining, "")
@@ -212,6 +222,7 @@ func (l *Loop) closed(c *conn, _ error) {
 	c.buffered = 0
 	l.engine.open.Add(-1)
 	if c.refused != refusedNot {
+		l.engine.refused.Add(-1)
 		l.counted.Refused[c.refused].Add(1)
 	} else {
 		l.counted.Closed[closedIndex(c.closed)].Add(1)

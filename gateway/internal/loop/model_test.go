@@ -198,7 +198,7 @@ func (m *model) read() {
 	if r.JSON {
 		codec = proto.JSON
 	}
-	e := handoff.Event{Kind: handoff.Page, To: r.To, Room: r.Room, Seq: r.Position}
+	e := handoff.Event{Kind: handoff.Page, To: r.To, Room: r.Room, Seq: r.Position, Frames: make([]byte, handoff.Headroom)}
 	for range 1 + m.rng.IntN(8) {
 		if e.Seq == m.log[r.Room] {
 			break

@@ -5,6 +5,7 @@ import (
 	"github.com/valyala/bytebufferpool"
 
 	"rookery/gateway/internal/framing"
+	"rookery/gateway/internal/handoff"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
 )
@@ -15,6 +16,13 @@ type outbox struct {
 	conn   *conn
 	first  []byte
 	joined *bytebufferpool.ByteBuffer
+}
+
+func (o *outbox) size() int {
+	if o.joined != nil {
+		return o.joined.Len()
+	}
+	return len(o.first)
 }
 
 // write adds bytes as they go over the wire. They must not change before the flush.
@@ -35,15 +43,14 @@ func (l *Loop) write(c *conn, b []byte) {
 	_, _ = o.joined.Write(b)
 }
 
-// frames adds frames as they stand in a stream of the connection's codec; over WebSocket
-// they become one message. They are copied.
-func (l *Loop) frames(c *conn, frames []byte) {
-	start := len(l.arena)
-	if !c.stream {
-		l.arena = framing.AppendHeader(l.arena, opCode(c.codec), len(frames))
+// frames adds frames as they stand in a stream of the connection's codec, with Headroom in
+// front of them; over WebSocket they become one message. They belong to the loop now.
+func (l *Loop) frames(c *conn, b []byte) {
+	if c.stream {
+		l.write(c, b[handoff.Headroom:])
+		return
 	}
-	l.arena = append(l.arena, frames...)
-	l.write(c, l.arena[start:len(l.arena):len(l.arena)])
+	l.write(c, framing.Seal(b, handoff.Headroom, opCode(c.codec)))
 }
 
 // reply sends one frame to one connection.
@@ -52,7 +59,7 @@ func (l *Loop) reply(c *conn, f *v1.ServerFrame) {
 	if codec == proto.Undecided {
 		codec = proto.Binary
 	}
-	l.frames(c, proto.AppendServerFrame(nil, codec, f))
+	l.frames(c, proto.AppendServerFrame(make([]byte, handoff.Headroom, 128), codec, f))
 }
 
 // fail answers a request with an error.
@@ -62,10 +69,7 @@ func (l *Loop) fail(c *conn, id uint64, code proto.ErrorCode, text string) {
 }
 
 func (l *Loop) control(c *conn, op ws.OpCode, payload []byte) {
-	start := len(l.arena)
-	l.arena = framing.AppendHeader(l.arena, op, len(payload))
-	l.arena = append(l.arena, payload...)
-	l.write(c, l.arena[start:len(l.arena):len(l.arena)])
+	l.write(c, append(framing.AppendHeader(nil, op, len(payload)), payload...))
 }
 
 func opCode(c proto.Codec) ws.OpCode {
@@ -93,10 +97,6 @@ func (l *Loop) flush() {
 		}
 	}
 	l.dirty = l.dirty[:0]
-	if cap(l.arena) > 1<<20 {
-		l.arena = nil // a burst should not hold its memory for ever
-	}
-	l.arena = l.arena[:0]
 }
 
 // send writes to the socket. What it does not take gnet copies, and the connection is

@@ -74,9 +74,19 @@ func (l *Loop) lag(c *conn) {
 	}
 }
 
-// pump orders pages for connections that are behind and can take something, one page of
-// one room at a time for each, maxReading in all.
+// pump orders pages of the log, maxReading of each kind at most: history that was asked for,
+// and catch-up for connections that are behind and can take something, one page of one
+// room at a time for each.
 func (l *Loop) pump() {
+	for l.asking.len() > 0 && l.asked < maxReading {
+		if l.conn(l.asking.items[l.asking.first].To) != nil {
+			if !l.cfg.Rooms.Read(l.asking.items[l.asking.first]) {
+				return // the next turn tries again; ticks see to it that there is one
+			}
+			l.asked++
+		}
+		l.asking.pop()
+	}
 	for n := l.lagging.len(); n > 0 && l.reading < maxReading; n-- {
 		c := l.lagging.pop()
 		c.waiting = false
@@ -185,7 +195,7 @@ func (l *Loop) meet(c *conn, e *entry, b *batch) {
 // give sends live messages that begin right after the position.
 func (l *Loop) give(c *conn, e *entry, messages []*proto.Encoded) {
 	l.counted.Deliveries.Add(int64(len(messages)))
-	l.frames(c, appendFrames(nil, messages, c.codec))
+	l.frames(c, appendFrames(make([]byte, handoff.Headroom), messages, c.codec))
 	e.position = messages[len(messages)-1].Seq
 }
 

@@ -35,7 +35,7 @@ func (l *Loop) frame(c *conn, b []byte) {
 		l.close(c, proto.CloseNotConnected, "")
 		return
 	}
-	if l.engine.refusing.Load() {
+	if l.refusing {
 		l.fail(c, f.Id, proto.ErrDraining, "The server is shutting down; send again after reconnecting.")
 		return
 	}
@@ -89,6 +89,9 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 	c.due = 0
 	l.counted.Sessions.Add(1)
 	l.greet(c, id)
+	if l.draining {
+		l.goaway(c)
+	}
 }
 
 func (l *Loop) greet(c *conn, id uint64) {
@@ -110,8 +113,8 @@ func (l *Loop) join(c *conn, id uint64, r *v1.Join) {
 		l.fail(c, id, proto.ErrAlreadyJoined, fmt.Sprintf("This connection has joined %q already.", r.Room))
 	case len(c.subscriptions) >= l.cfg.RoomsPerConnection:
 		l.fail(c, id, proto.ErrTooManyRooms, fmt.Sprintf("A connection may join %d rooms; leave one first.", l.cfg.RoomsPerConnection))
-	case r.GetAfter() > proto.MaxInteger:
-		l.fail(c, id, proto.ErrBadRequest, "after is over 2^53-1.")
+	case r.GetAfter() > proto.MaxInteger || len(r.Epoch) > proto.MaxName:
+		l.fail(c, id, proto.ErrBadRequest, "after is at most 2^53-1, epoch what a joined has said.")
 	default:
 		room := strings.Clone(r.Room)
 		taken := l.cfg.Rooms.Send(handoff.Command{
@@ -126,19 +129,21 @@ func (l *Loop) join(c *conn, id uint64, r *v1.Join) {
 	}
 }
 
-// leave ends a membership at once; the answer comes from the shard, so that it stands behind
-// the one of a join that is under way, and a join that follows it is a new one.
+// leave ends a membership at once. The answer comes from the shard, which works in order: it
+// stands behind that of a join under way and before that of one that follows.
 func (l *Loop) leave(c *conn, id uint64, r *v1.Leave) {
 	i := c.find(r.Room)
 	if i < 0 {
 		l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("This connection has not joined %q.", r.Room))
 		return
 	}
-	if s := &c.subscriptions[i]; s.member == joining {
-		s.leave = id
+	s := &c.subscriptions[i]
+	l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Leave, From: c.handle, ID: id, Room: s.room.name})
+	if s.member == joining {
+		s.gone = true
 		return
 	}
-	l.depart(c, id, i)
+	l.remove(c, i)
 }
 
 func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
@@ -208,15 +213,13 @@ func (l *Loop) history(c *conn, id uint64, r *v1.HistoryRequest) {
 		return
 	}
 	read.Room = strings.Clone(r.Room)
-	if !l.cfg.Rooms.Read(read) {
-		l.overloaded(c, id)
-		return
-	}
 	c.readings++
+	l.asking.push(read)
 }
 
 // answer is a finished reply to a history request.
 func (l *Loop) answer(e *handoff.Event) {
+	l.asked--
 	c := l.conn(e.To)
 	if c == nil {
 		return

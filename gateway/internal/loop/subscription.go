@@ -31,7 +31,7 @@ const hole = ^uint32(0)
 // find returns the index of the subscription to a room that no leave has ended, -1 if there
 // is none.
 func (c *conn) find(room string) int {
-	return slices.IndexFunc(c.subscriptions, func(s subscription) bool { return s.room.name == room && s.leave == 0 })
+	return slices.IndexFunc(c.subscriptions, func(s subscription) bool { return s.room.name == room && !s.gone })
 }
 
 // answered returns the index of the subscription that a join's answer is for: the shard
@@ -58,9 +58,7 @@ func (l *Loop) subscribe(c *conn, name string) {
 func (l *Loop) joined(e *handoff.Event) {
 	c := l.conn(e.To)
 	if c == nil || c.phase != connected {
-		// The connection went while the shard counted it.
-		l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Gone, From: e.To, Room: e.Room})
-		return
+		return // unsubscribe has told the shard
 	}
 	i := c.answered(e.Room)
 	r := c.subscriptions[i].room
@@ -69,8 +67,8 @@ func (l *Loop) joined(e *handoff.Event) {
 		reply.Recovered = &e.Recovered
 	}
 	l.reply(c, &v1.ServerFrame{Id: e.ID, Op: &v1.ServerFrame_Joined{Joined: reply}})
-	if id := c.subscriptions[i].leave; id != 0 {
-		l.depart(c, id, i)
+	if c.subscriptions[i].gone {
+		l.remove(c, i)
 		return
 	}
 
@@ -94,13 +92,6 @@ func (l *Loop) joined(e *handoff.Event) {
 	}
 }
 
-// depart tells the shard that the client has left. Nothing more is delivered to it; the
-// shard's own count follows when it comes to the command.
-func (l *Loop) depart(c *conn, id uint64, i int) {
-	l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Leave, From: c.handle, ID: id, Room: c.subscriptions[i].room.name})
-	l.remove(c, i)
-}
-
 // left answers a leave.
 func (l *Loop) left(e *handoff.Event) {
 	if c := l.conn(e.To); c != nil {
@@ -108,11 +99,11 @@ func (l *Loop) left(e *handoff.Event) {
 	}
 }
 
-// unsubscribe ends all memberships of a connection that goes. Joins on their way are
-// given back when their answer finds nobody.
+// unsubscribe ends all memberships of a connection that goes, also those that the shard has
+// not heard of yet: it will have when it comes to this.
 func (l *Loop) unsubscribe(c *conn) {
 	for i := len(c.subscriptions) - 1; i >= 0; i-- {
-		if s := c.subscriptions[i]; s.member != joining {
+		if s := c.subscriptions[i]; !s.gone {
 			l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Gone, From: c.handle, Room: s.room.name})
 		}
 		l.remove(c, i)

@@ -8,6 +8,9 @@ import (
 	"rookery/storage"
 )
 
+// maxRetries bounds the repetitions of one publish that wait with it.
+const maxRetries = 16
+
 // flight is a publish that waits for its commit.
 type flight struct {
 	room    *room
@@ -37,6 +40,11 @@ func (s *shard) publish(c *handoff.Command) {
 		}
 		if f := s.flights.find(key); f != nil {
 			s.duplicates.Add(1)
+			if len(f.retries) == maxRetries {
+				s.refusedLoad.Add(1)
+				s.refuse(from, proto.ErrOverloaded, "This publish waits for the disk already; wait for its answer.")
+				return
+			}
 			f.retries = append(f.retries, from)
 			return
 		}
@@ -48,7 +56,7 @@ func (s *shard) publish(c *handoff.Command) {
 	}
 
 	r := s.room(c.Room)
-	// A room's times never run backwards, whatever the clock does.
+	// A room's times do not run backwards with the clock, as long as the room is held.
 	at := max(s.cfg.Now().UnixMilli(), r.lastAt)
 	err := s.producer.Append(storage.Record{
 		Room: r.name, Seq: r.next + 1, At: at, From: c.User, Key: c.Key, Body: c.Content,

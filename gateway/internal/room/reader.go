@@ -86,6 +86,7 @@ func (r *readers) read(read handoff.Read) {
 
 func (r *readers) replay(read handoff.Read) handoff.Event {
 	e := handoff.Event{Kind: handoff.Page, To: read.To, Room: read.Room, Seq: read.Position}
+	e.Frames = make([]byte, handoff.Headroom, 1<<10)
 	limit := storage.PageLimit{Records: replayMessages, Bytes: replayBytes}
 	err := r.cfg.Log.ReadAfter(read.Room, read.Position, limit, func(rec storage.Record) bool {
 		e.Frames = proto.AppendMessage(e.Frames, codec(read), header(rec), rec.Body)
@@ -129,7 +130,7 @@ func (r *readers) history(read handoff.Read) handoff.Event {
 		e.Code, e.Text = r.report(read, err)
 		return e
 	}
-	e.Frames = page.Append(nil, descending, more)
+	e.Frames = page.Append(make([]byte, handoff.Headroom), descending, more)
 	return e
 }
 

@@ -300,6 +300,25 @@ func TestRetryInFlightGetsTheSameAnswer(t *testing.T) {
 	b.must(0, handoff.Published, 3, 2)
 }
 
+func TestRetriesInFlightAreBounded(t *testing.T) {
+	b := start(t, newFakeLog(), nil)
+	defer b.rooms.Close()
+	const sent = maxRetries + 5
+	for id := range uint64(1 + sent) {
+		b.publish(0, id, "k")
+	}
+	for range sent - maxRetries {
+		if e := b.next(0); e.Kind != handoff.Refused || e.Code != proto.ErrOverloaded {
+			t.Fatalf("told %+v", e)
+		}
+	}
+	b.wait(1)
+	b.log.commit(1, nil)
+	for id := range uint64(1 + maxRetries) {
+		b.must(0, handoff.Published, id, 1)
+	}
+}
+
 func TestRetryKeysComeBackFromTheLog(t *testing.T) {
 	log := newFakeLog()
 	log.recent = []storage.Record{{Room: "lobby", Seq: 7, At: 123, From: "alice", Key: "k"}}
@@ -406,7 +425,7 @@ func TestReplayIsAscendingAndBounded(t *testing.T) {
 	}
 	e := b.must(0, handoff.Page, 0, 10+replayMessages)
 	want := uint64(11)
-	for rest := e.Frames; len(rest) > 0; want++ {
+	for rest := e.Frames[handoff.Headroom:]; len(rest) > 0; want++ {
 		var frame []byte
 		var err error
 		if frame, rest, err = proto.Next(proto.Binary, rest); err != nil {

@@ -1,0 +1,202 @@
+package loop
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+
+	"rookery/gateway/internal/framing"
+	"rookery/gateway/internal/handoff"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+func TestHeadroomFitsTheLongestHeader(t *testing.T) {
+	if handoff.Headroom != framing.MaxHeaderSize {
+		t.Errorf("handoff.Headroom is %d, framing.MaxHeaderSize %d", handoff.Headroom, framing.MaxHeaderSize)
+	}
+}
+
+func TestHistoryIsOrderedInTurn(t *testing.T) {
+	r := newRig(t, nil)
+	var sockets []*fakeSocket
+	for range 2 * maxReading {
+		s := r.open(true, proto.Binary)
+		for id := range uint64(maxHistory) {
+			r.request(s, &v1.ClientFrame{Id: 10 + id, Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: "r"}}})
+		}
+		sockets = append(sockets, s)
+	}
+	if n := len(r.rooms.reads); n != maxReading {
+		t.Fatalf("%d pages were ordered at once, want %d", n, maxReading)
+	}
+	r.events.Close(sockets[len(sockets)-1]) // what it still waits for is never ordered
+	answered := 0
+	for len(r.rooms.reads) > 0 {
+		read := r.rooms.reads[0]
+		r.rooms.reads = r.rooms.reads[1:]
+		page := proto.NewHistory(proto.Binary, read.ID, "r", "7f3a")
+		r.put(handoff.Event{Kind: handoff.Answer, To: read.To, ID: read.ID, Frames: page.Append(make([]byte, handoff.Headroom), false, false)})
+		r.work()
+		if len(r.rooms.reads) > maxReading {
+			t.Fatalf("%d pages are under way", len(r.rooms.reads))
+		}
+		answered++
+	}
+	if want := (2*maxReading - 1) * maxHistory; answered != want {
+		t.Errorf("%d pages were ordered, want %d", answered, want)
+	}
+	for _, s := range sockets[:len(sockets)-1] {
+		if frames := r.sent(s); len(frames) != maxHistory {
+			t.Fatalf("a peer got %d answers, want %d", len(frames), maxHistory)
+		}
+	}
+}
+
+func TestPipelinedRequestsAreBoundedByWhatThePeerTakes(t *testing.T) {
+	r := newRig(t, func(c *Config) {
+		c.Page = func(string) ([]byte, string, bool) { return bytes.Repeat([]byte("x"), 20<<10), "text/plain", true }
+	})
+	s := &fakeSocket{loop: r.events} // takes nothing
+	r.loop.accept(s)
+	s.in = []byte(strings.Repeat("GET /page HTTP/1.1\r\nHost: x\r\n\r\n", 2000))
+	r.loop.traffic(s.context.(*conn))
+	if !s.closed || len(s.buffered) > 2<<20 {
+		t.Errorf("closed %v with %d bytes waiting, want closed with about %d", s.closed, len(s.buffered), r.loop.cfg.OutboundBytes)
+	}
+}
+
+func TestNoMessageFollowsLeft(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.open(true, proto.Binary)
+	c := s.context.(*conn)
+	r.request(s, &v1.ClientFrame{Id: 2, Op: &v1.ClientFrame_Join{Join: &v1.Join{Room: "r"}}})
+	r.request(s, &v1.ClientFrame{Id: 3, Op: &v1.ClientFrame_Leave{Leave: &v1.Leave{Room: "r"}}})
+	kinds := ""
+	for _, command := range r.rooms.commands {
+		kinds += fmt.Sprint(command.Kind, " ")
+	}
+	if want := fmt.Sprint(handoff.Join, " ", handoff.Leave, " "); kinds != want {
+		t.Fatalf("the shard was sent %s, want %s: it answers in order", kinds, want)
+	}
+	r.put(handoff.Event{Kind: handoff.Joined, To: c.handle, ID: 2, Room: "r", Seq: 5})
+	r.deliver("r", 6)
+	r.put(handoff.Event{Kind: handoff.Left, To: c.handle, ID: 3, Room: "r"})
+	r.work()
+	frames := r.sent(s)
+	if len(frames) != 2 || frames[0].GetJoined() == nil || frames[1].GetLeft() == nil {
+		t.Errorf("sent %v", frames)
+	}
+	r.events.Close(s)
+	if n := len(r.rooms.commands); n != 2 {
+		t.Errorf("the shard was sent %d commands: the membership is counted off twice", n)
+	}
+}
+
+func TestRefusedConnectionsDoNotCountAgainstOthers(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Rules.ConnectionsPerIP = 5 })
+	r.loop.engine.SetCapacity(10)
+	lingering := 0
+	for range 5 + 2*RefusalReserve {
+		s := &fakeSocket{loop: r.events}
+		if r.loop.accept(s) == gnet.None {
+			lingering++
+		} else if s.context != nil {
+			r.events.Close(s) // as gnet does
+		}
+	}
+	if got := r.loop.engine.open.Load() - r.loop.engine.refused.Load(); got != 5 {
+		t.Errorf("%d connections count, want the 5 that the address may have", got)
+	}
+	if lingering > 5+RefusalReserve {
+		t.Errorf("%d connections linger", lingering)
+	}
+	r.loop.engine.SetRules(Rules{Auth: anyone{}}) // as for a peer of another address
+	s := &fakeSocket{loop: r.events}
+	if r.loop.accept(s); s.context.(*conn).refused != refusedNot {
+		t.Error("another peer was refused although there is room")
+	}
+}
+
+func TestThoseStalledLongestGoFirst(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.OutboundTotal = 35 })
+	var sockets []*fakeSocket
+	for i := range 5 {
+		s := r.open(true, proto.Binary)
+		s.room = 0
+		r.loop.write(s.context.(*conn), make([]byte, 10))
+		r.loop.flush()
+		s.context.(*conn).took = moment(10 - i) // the last has taken nothing for longest
+		sockets = append(sockets, s)
+	}
+	r.loop.relieve()
+	for i, s := range sockets {
+		if s.closed != (i >= 3) {
+			t.Errorf("connection %d: closed %v", i, s.closed)
+		}
+	}
+}
+
+func TestDeadlinesDoNotCountTheLoopsOwnStall(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.FrameTimeout = 10 * time.Second })
+	s := r.open(true, proto.Binary)
+	b := proto.AppendClientFrame(nil, proto.Binary, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}})
+	s.in = b[:2:2]
+	r.loop.traffic(s.context.(*conn))
+	// The loop is held for 20 s; the rest came meanwhile and waits in the socket.
+	r.loop.engine.started = r.loop.engine.started.Add(-20 * time.Second)
+	r.loop.tick()
+	r.loop.flush()
+	s.in = b
+	r.loop.traffic(s.context.(*conn))
+	if got := r.sent(s); len(got) != 1 || got[0].GetPong() == nil {
+		t.Errorf("the peer was told %v", got)
+	}
+}
+
+func TestWhoConnectsDuringTheDrainIsToldToGo(t *testing.T) {
+	r := newRig(t, nil)
+	early := r.open(true, proto.Binary)
+	late := &fakeSocket{room: 1 << 20, loop: r.events}
+	r.loop.accept(late)
+	c := late.context.(*conn)
+	c.stream, c.codec, c.phase = true, proto.Binary, opened
+	r.put(handoff.Event{Kind: handoff.Drain, At: 2000, Seq: 30000})
+	r.work()
+	r.request(late, &v1.ClientFrame{Id: 1, Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: "bob"}}})
+	for name, s := range map[string]*fakeSocket{"early": early, "late": late} {
+		frames := r.sent(s)
+		if g := frames[len(frames)-1].GetGoaway(); g == nil || g.AfterMs > 2000 || g.WindowMs != 30000 {
+			t.Errorf("%s: %v", name, frames)
+		}
+	}
+}
+
+func TestARingAfterTheEndGoesNowhere(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	b := &bell{file: write}
+	number := write.Fd()
+	write.Close()
+	// Whatever is opened next gets the number.
+	next, err := os.Create(t.TempDir() + "/segment")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if next.Fd() != number {
+		t.Fatalf("the number %d was not used again but %d: the test shows nothing", number, next.Fd())
+	}
+	b.ring()
+	if st, _ := next.Stat(); st.Size() != 0 {
+		t.Errorf("%d bytes were written into a file that has the number now", st.Size())
+	}
+}
