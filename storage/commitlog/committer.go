@@ -30,14 +30,14 @@ type committer struct {
 	// Set at construction.
 	config   Config
 	seal     seal
-	logID    uint64
 	queue    *appendQueue
 	segments *segmentList
+	files    *openFiles
 	counters *counters
 	fail     func(*storage.FaultError)
 
 	// Owned by commitLoop.
-	active    *segment
+	active    *segment  // in use, so its file is open
 	written   int64     // end of what was written to the active segment
 	synced    position  // everything before it is synced
 	dirtyFrom time.Time // when the oldest byte that is not synced was written
@@ -192,12 +192,13 @@ func (c *committer) roll() bool {
 	if !c.sync() {
 		return false
 	}
-	next, err := createSegment(c.config.FS, c.config.Dir, c.logID, c.end())
+	next, err := c.files.create(c.config.Dir, c.end())
 	if err != nil {
 		c.fault("create segment", filepath.Join(c.config.Dir, segmentName(c.end())), err)
 		return false
 	}
 	c.segments.add(next)
+	c.files.release(c.active)
 	c.active, c.written = next, segmentHeaderBytes
 	c.synced = c.end()
 	c.counters.bytes.Add(segmentHeaderBytes)

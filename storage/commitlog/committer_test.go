@@ -30,7 +30,7 @@ type gateFile struct {
 	fs *gateFS
 }
 
-// Open is not gated: the log opens files only while it recovers.
+// Open is not gated: only recovery syncs a file that it opened.
 func (g *gateFS) Create(path string) (vfs.File, error) {
 	file, err := g.FS.Create(path)
 	if err != nil || !strings.HasSuffix(path, segmentSuffix) {

@@ -41,9 +41,14 @@ type Config struct {
 	Dir string
 	// FS is the file system. Default: vfs.Disk().
 	FS vfs.FS
-	// SegmentBytes is where a segment ends; it may be over by one batch. One descriptor is
-	// open per segment. Default 64 MiB, at least 4 KiB, at most 1 GiB.
+	// SegmentBytes is where a segment ends; it may be over by one batch. Default 64 MiB, at
+	// least 4 KiB, at most 1 GiB.
 	SegmentBytes int64
+	// OpenSegments is how many files the log keeps open beside the active segment's; the one
+	// unused for the longest is closed first. A read that finds its segment closed opens it; one that
+	// finds so many being read at this moment waits. Default 32, at least 1; more is for
+	// histories that are read all over.
+	OpenSegments int
 	// Sync is the mode. Default SyncAlways; the others are for those who can lose messages.
 	Sync SyncMode
 	// SyncEvery is the time between syncs in SyncInterval mode. Default 100 ms.
@@ -72,6 +77,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.SegmentBytes == 0 {
 		c.SegmentBytes = 64 << 20
 	}
+	if c.OpenSegments == 0 {
+		c.OpenSegments = 32
+	}
 	if c.SyncEvery == 0 {
 		c.SyncEvery = 100 * time.Millisecond
 	}
@@ -87,6 +95,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.SegmentBytes < minSegmentBytes || c.SegmentBytes > maxSegmentBytes {
 		faults = append(faults, fmt.Errorf("segment size is %d: set SegmentBytes to %d to %d", c.SegmentBytes, minSegmentBytes, maxSegmentBytes))
+	}
+	if c.OpenSegments < 1 {
+		faults = append(faults, fmt.Errorf("number of open segments is %d: set OpenSegments to 1 or more", c.OpenSegments))
 	}
 	if c.Sync > SyncNever {
 		faults = append(faults, fmt.Errorf("sync mode is %v: set Sync to SyncAlways, SyncInterval or SyncNever", c.Sync))

@@ -119,7 +119,9 @@
 //   - Opening reads the whole log: 1.1 GB/s from the page cache, 6.5 million records of 180
 //     bytes a second on one core of a 2-core virtual machine; from a disk at the disk's rate.
 //     At 50 million such messages that is 8 s. Checkpoints of the room index will end it.
-//   - One open file per segment: 160 for 10 GB at the default of 64 MiB.
+//   - Open files: the active segment and Config.OpenSegments of the others; one more for a moment
+//     if all are being read when a segment ends. Besides, META.tmp and the directory while they
+//     are written.
 //   - A segment is over its size by at most one batch, a batch is at most Config.QueueBytes.
 //   - No retention: nothing is ever removed yet.
 //   - Log.Recent reads from the newest segment backwards, whole segments.

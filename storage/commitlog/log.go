@@ -23,6 +23,7 @@ type Log struct {
 	rooms    *roomIndex
 	queue    *appendQueue
 	segments *segmentList
+	files    *openFiles
 	counters *counters
 
 	// Owned by the committer goroutine until it ends.
@@ -56,20 +57,21 @@ func Open(config Config) (*Log, error) {
 		rooms:         newRoomIndex(),
 		queue:         newAppendQueue(config.QueueBytes),
 		segments:      &segmentList{},
+		files:         newOpenFiles(config),
 		counters:      newCounters(),
 		committerDone: make(chan struct{}),
 	}
 	if err := l.recover(); err != nil {
-		return nil, errors.Join(err, l.segments.closeFiles(), lock.Close())
+		return nil, errors.Join(err, l.files.close(), lock.Close())
 	}
 	segments := l.segments.load()
 	active := segments[len(segments)-1]
 	l.committer = &committer{
 		config:   config,
 		seal:     l.seal,
-		logID:    l.meta.logID,
 		queue:    l.queue,
 		segments: l.segments,
+		files:    l.files,
 		counters: l.counters,
 		fail:     l.fail,
 		active:   active,
@@ -157,7 +159,7 @@ func (l *Log) fail(fault *storage.FaultError) {
 }
 
 // Close commits what is queued, syncs in every mode, marks the log as cleanly closed and
-// lets go of the directory. A log that had a fault is closed without the mark, and the fault is
+// lets go of the directory, all files closed. A log that had a fault is closed without the mark, and the fault is
 // what Close returns. Further calls return the same.
 func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
@@ -168,7 +170,8 @@ func (l *Log) Close() error {
 			errs = append(errs, fault)
 		}
 		l.closed.Store(true)
-		errs = append(errs, l.segments.closeFiles())
+		l.files.release(l.committer.active)
+		errs = append(errs, l.files.close())
 		if errors.Join(errs...) == nil {
 			l.meta.state, l.meta.synced = stateClosed, l.committer.end()
 			errs = append(errs, writeMeta(l.config.FS, l.config.Dir, l.meta))

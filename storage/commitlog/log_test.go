@@ -269,8 +269,8 @@ func TestAfterClose(t *testing.T) {
 }
 
 func TestConfigFaultsAreReportedTogether(t *testing.T) {
-	_, err := Open(Config{SegmentBytes: 1, Sync: 9, SyncEvery: -time.Second, QueueBytes: 1})
-	for _, word := range []string{"Dir", "SegmentBytes", "set Sync to", "SyncEvery", "QueueBytes"} {
+	_, err := Open(Config{SegmentBytes: 1, OpenSegments: -1, Sync: 9, SyncEvery: -time.Second, QueueBytes: 1})
+	for _, word := range []string{"Dir", "SegmentBytes", "OpenSegments", "set Sync to", "SyncEvery", "QueueBytes"} {
 		if err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("error does not name %s: %v", word, err)
 		}

@@ -55,6 +55,7 @@ func TestModel(t *testing.T) {
 			m := &model{t: t, rng: rand.New(rand.NewPCG(seed, 0)), memory: vfs.NewMemory()}
 			m.config = testConfig(nil)
 			m.config.SegmentBytes = minSegmentBytes << m.rng.IntN(4)
+			m.config.OpenSegments = 1 + m.rng.IntN(3)
 			m.config.Sync, m.config.SyncEvery = mode, time.Millisecond
 			m.open()
 			for range 150 {

@@ -2,7 +2,6 @@ package commitlog
 
 import (
 	"errors"
-	"os"
 	"time"
 
 	"rookery/storage"
@@ -150,7 +149,7 @@ func (l *Log) ReadBefore(room string, before uint64, limit storage.PageLimit, fn
 		}
 		seq = before - 1
 	}
-	for page := newBudget(limit); seq > 0; seq-- {
+	for page := newBudget(limit); seq > 0 && page.records > 0; seq-- {
 		h, record, err := r.record(at, seq, guessBytes)
 		if err != nil {
 			return err
@@ -172,7 +171,7 @@ func (l *Log) Recent(since time.Time, limit int, fn func(storage.Record) bool) e
 	}
 	segments := l.segments.load()
 	ends := make([]int64, len(segments)) // of this call, while the log grows
-	scanner := scanner{seal: l.seal}
+	scanner := scanner{seal: l.seal, files: l.files}
 	oldest := since.UnixMilli()
 	matching := 0
 	first := len(segments)
@@ -225,8 +224,6 @@ func (l *Log) scanSince(s *scanner, g *segment, until, oldest int64, fn func(sto
 		return nil
 	case isDamage(err):
 		return g.corruption(end, err)
-	case errors.Is(err, os.ErrClosed):
-		return storage.ErrClosed
 	}
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 
 	"rookery/storage"
@@ -81,17 +80,11 @@ func (r *reader) locate(at position) (*segment, int64, error) {
 }
 
 func (r *reader) readAt(g *segment, b []byte, offset int64) error {
-	n, err := g.file.ReadAt(b, offset)
-	if n == len(b) {
-		return nil
-	}
-	switch {
-	case errors.Is(err, os.ErrClosed):
-		return storage.ErrClosed
-	case errors.Is(err, io.EOF):
+	n, err := r.log.files.readAt(g, b, offset)
+	if err == nil && n < len(b) {
 		return g.corruption(offset, fmt.Errorf("file ends before its last committed byte: %w", io.ErrUnexpectedEOF))
 	}
-	return fmt.Errorf("read %s at offset %d: %w", g.path, offset, err)
+	return err
 }
 
 // headerOf reads and checks the header of record seq. The payload is not read: following a

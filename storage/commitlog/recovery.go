@@ -20,15 +20,22 @@ type recovery struct {
 	fs      vfs.FS
 	meta    meta
 	scanner scanner
+	// newest is the last segment, nil while there is none. It is in use, for the committer.
+	newest *segment
 	// batchStart is the newest position of which the records themselves say that it was
 	// synced: where the last batch begins that was being written.
 	batchStart position
 }
 
 // recover reads the log into l, repairs its end and leaves META open and an active
-// segment. In this order nothing is visible that a power loss right afterwards could take.
-func (l *Log) recover() error {
-	r := &recovery{log: l, fs: l.config.FS}
+// segment in use. In this order nothing is visible that a power loss right afterwards could take.
+func (l *Log) recover() (err error) {
+	r := &recovery{log: l, fs: l.config.FS, scanner: scanner{files: l.files}}
+	defer func() {
+		if err != nil && r.newest != nil {
+			l.files.release(r.newest)
+		}
+	}()
 	bases, err := r.list()
 	if err != nil {
 		return err
@@ -36,8 +43,11 @@ func (l *Log) recover() error {
 	if err := r.loadMeta(len(bases) > 0); err != nil {
 		return err
 	}
-	l.meta, l.seal = r.meta, r.scanner.seal
-	if err := r.openSegments(bases); err != nil {
+	l.meta, l.seal, l.files.logID = r.meta, r.scanner.seal, r.meta.logID
+	if err := r.findSegments(bases); err != nil {
+		return err
+	}
+	if err := r.useNewest(); err != nil {
 		return err
 	}
 	if err := r.scanAll(); err != nil {
@@ -85,12 +95,12 @@ func (r *recovery) loadMeta(hasSegments bool) error {
 	return nil
 }
 
-// openSegments opens the files and checks the headers. A newest segment whose creation was
-// cut short is removed: it never held a record.
-func (r *recovery) openSegments(bases []position) error {
+// findSegments checks the headers and takes the sizes, one file open at a time. A newest segment
+// whose creation was cut short is removed: it never held a record.
+func (r *recovery) findSegments(bases []position) error {
 	for i, base := range bases {
 		newest := i == len(bases)-1
-		g, size, err := r.openSegment(base)
+		size, err := r.checkSegment(base)
 		if errors.Is(err, errSegmentHeader) && newest && size <= segmentHeaderBytes && r.meta.synced <= base {
 			return r.removeUnborn(base, size)
 		}
@@ -100,9 +110,23 @@ func (r *recovery) openSegments(bases []position) error {
 		if err != nil {
 			return err
 		}
+		g := newSegment(r.log.config.Dir, base)
 		g.committed.Store(size)
 		r.log.segments.add(g)
 	}
+	return nil
+}
+
+func (r *recovery) useNewest() error {
+	segments := r.log.segments.load()
+	if len(segments) == 0 {
+		return nil
+	}
+	newest := segments[len(segments)-1]
+	if _, err := r.log.files.acquire(newest); err != nil {
+		return err
+	}
+	r.newest = newest
 	return nil
 }
 
@@ -110,23 +134,23 @@ func (r *recovery) path(base position) string {
 	return filepath.Join(r.log.config.Dir, segmentName(base))
 }
 
-func (r *recovery) openSegment(base position) (g *segment, size int64, err error) {
-	g = &segment{base: base, path: r.path(base)}
-	if g.file, err = r.fs.Open(g.path); err != nil {
-		return nil, 0, fmt.Errorf("open segment %s: %w", g.path, err)
+func (r *recovery) checkSegment(base position) (size int64, err error) {
+	path := r.path(base)
+	file, err := r.fs.Open(path)
+	if err != nil {
+		return 0, fmt.Errorf("open segment %s: %w", path, err)
 	}
-	header := make([]byte, segmentHeaderBytes)
-	n, err := g.file.ReadAt(header, 0)
-	if err = ignoreEOF(err); err == nil {
-		size, err = g.file.Size()
+	header, err := readSegmentHeader(file)
+	if err == nil {
+		size, err = file.Size()
 	}
 	if err == nil {
-		err = checkSegmentHeader(header[:n], r.meta.logID, base)
+		err = checkSegmentHeader(header, r.meta.logID, base)
 	}
-	if err != nil {
-		return nil, size, errors.Join(fmt.Errorf("open segment %s: %w", g.path, err), g.file.Close())
+	if err := errors.Join(err, file.Close()); err != nil {
+		return size, fmt.Errorf("open segment %s: %w", path, err)
 	}
-	return g, size, nil
+	return size, nil
 }
 
 func (r *recovery) removeUnborn(base position, size int64) error {
@@ -233,16 +257,15 @@ func (r *recovery) finish() error {
 		r.log.config.Logger.Warn("log was not closed and not synced at every commit: it gets a new epoch, since messages that were seen may be gone")
 	}
 	dir := r.log.config.Dir
-	if len(r.log.segments.load()) == 0 {
-		g, err := createSegment(r.fs, dir, r.meta.logID, 0)
+	if r.newest == nil {
+		g, err := r.log.files.create(dir, 0)
 		if err != nil {
 			return fmt.Errorf("create first segment in %s: %w", dir, err)
 		}
 		r.log.segments.add(g)
+		r.newest = g
 	}
-	segments := r.log.segments.load()
-	newest := segments[len(segments)-1]
-	r.meta.synced = newest.base + position(newest.committed.Load())
+	r.meta.synced = r.newest.base + position(r.newest.committed.Load())
 	r.meta.state = stateOpen
 	if r.log.config.Sync != SyncAlways {
 		r.meta.state = stateOpenRelaxed
@@ -260,11 +283,10 @@ func (r *recovery) finish() error {
 // are not on the disk, and no sync would bring them there. Records become visible now, so they
 // must be.
 func (r *recovery) rewriteTail() error {
-	segments := r.log.segments.load()
-	if len(segments) == 0 {
+	g := r.newest
+	if g == nil {
 		return nil
 	}
-	g := segments[len(segments)-1]
 	end := g.committed.Load()
 	from := max(int64(r.batchStart-g.base), int64(r.meta.synced-g.base), segmentHeaderBytes)
 	buffer := make([]byte, scanBufferBytes)

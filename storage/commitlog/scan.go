@@ -15,6 +15,7 @@ var errTorn = errors.New("record is cut short")
 // scanner reads the records of a segment one after the other. It belongs to one goroutine.
 type scanner struct {
 	seal   seal
+	files  *openFiles
 	buffer []byte // reused over segments
 
 	// Of the scan in progress.
@@ -70,9 +71,9 @@ func (s *scanner) fill(offset int64, need int) error {
 		s.buffer = make([]byte, max(need, maxRecordBytes))
 	}
 	want := min(int64(len(s.buffer)), s.limit-offset)
-	n, err := s.segment.file.ReadAt(s.buffer[:want], offset)
-	if err := ignoreEOF(err); err != nil {
-		return fmt.Errorf("read %s at offset %d: %w", s.segment.path, offset, err)
+	n, err := s.files.readAt(s.segment, s.buffer[:want], offset)
+	if err != nil {
+		return err
 	}
 	s.start, s.held = offset, n
 	return nil

@@ -26,11 +26,20 @@ type segment struct {
 	// Set at construction.
 	base position // of the file's first byte
 	path string
-	file vfs.File
+
+	// Guarded by openFiles.mu. While it is in use, file does not change: its user needs no lock.
+	file    vfs.File // nil while closed
+	opening bool
+	uses    int    // by the committer or recovery, and by reads
+	lastUse uint64 // when the last one ended, by openFiles.clock
 
 	// Written by the committer, read from any goroutine.
 	committed atomic.Int64 // bytes of the file that readers may see
 	newestAt  atomic.Int64 // largest time of a record in it
+}
+
+func newSegment(dir string, base position) *segment {
+	return &segment{base: base, path: filepath.Join(dir, segmentName(base))}
 }
 
 func segmentName(base position) string {
@@ -76,26 +85,31 @@ func checkSegmentHeader(b []byte, logID uint64, base position) error {
 	return nil
 }
 
+// readSegmentHeader gives less than a header if the file is shorter.
+func readSegmentHeader(file vfs.File) ([]byte, error) {
+	header := make([]byte, segmentHeaderBytes)
+	n, err := file.ReadAt(header, 0)
+	return header[:n], ignoreEOF(err)
+}
+
 // createSegment makes an empty segment and its name durable before anything is written to it:
 // only so can recovery take a short header for a crash in here.
-func createSegment(fsys vfs.FS, dir string, logID uint64, base position) (*segment, error) {
-	s := &segment{base: base, path: filepath.Join(dir, segmentName(base))}
-	var err error
-	if s.file, err = fsys.Create(s.path); err != nil {
+func createSegment(fsys vfs.FS, dir, path string, logID uint64, base position) (vfs.File, error) {
+	file, err := fsys.Create(path)
+	if err != nil {
 		return nil, err
 	}
-	_, err = s.file.WriteAt(encodeSegmentHeader(logID, base), 0)
+	_, err = file.WriteAt(encodeSegmentHeader(logID, base), 0)
 	if err == nil {
-		err = s.file.Sync()
+		err = file.Sync()
 	}
 	if err == nil {
 		err = fsys.SyncDir(dir)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.file.Close())
+		return nil, errors.Join(err, file.Close())
 	}
-	s.committed.Store(segmentHeaderBytes)
-	return s, nil
+	return file, nil
 }
 
 func (s *segment) corruption(offset int64, err error) error {
@@ -133,14 +147,4 @@ func (l *segmentList) find(at position) *segment {
 		return nil
 	}
 	return segments[i]
-}
-
-func (l *segmentList) closeFiles() error {
-	var errs []error
-	for _, s := range l.load() {
-		if err := s.file.Close(); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }

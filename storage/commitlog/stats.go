@@ -16,7 +16,8 @@ type Histogram struct {
 // Stats is a look at the counters. They are read one by one, so those of a commit in progress
 // may be in one and not yet in another.
 type Stats struct {
-	Segments   int   // files, and so descriptors
+	Segments   int   // files
+	OpenFiles  int   // descriptors of segments held now, see Config.OpenSegments
 	Bytes      int64 // committed, of all segments
 	Rooms      int
 	QueueBytes int // of records that wait or are being committed
@@ -89,6 +90,7 @@ func (h *histogram) read() (Histogram, uint64) {
 func (l *Log) Stats() Stats {
 	stats := Stats{
 		Segments:   len(l.segments.load()),
+		OpenFiles:  l.files.count(),
 		Bytes:      l.counters.bytes.Load(),
 		Rooms:      l.rooms.len(),
 		QueueBytes: int(l.queue.bytes.Load()),
