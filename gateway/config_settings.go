@@ -89,7 +89,7 @@ func settings() []setting {
 			value: func(c *Config) value { return sizeValue[int]{&c.Limits.MessageBytes, 1 << 10, proto.MaxFrameBytes} }},
 		{name: "limits.rooms_per_connection", usage: "most rooms that one connection may have joined",
 			value: func(c *Config) value { return intValue{&c.Limits.RoomsPerConnection, 1, many} }},
-		{name: "limits.handshake_timeout", usage: "time from accept to a connected session",
+		{name: "limits.handshake_timeout", usage: "time for each step to a session: the first request, then connect",
 			value: func(c *Config) value {
 				return durationValue{&c.Limits.HandshakeTimeout, 10 * time.Millisecond, longest}
 			}},

@@ -94,7 +94,8 @@ func newMetrics(s *Server) *metrics {
 		m.log = append(m.log, logMetric{desc(name, help), kind, read})
 	}
 	inLog(gauge, "log_bytes", "Size of the log.", func(st commitlog.Stats) float64 { return float64(st.Bytes) })
-	inLog(gauge, "log_segments", "Files of the log; each holds a descriptor.", func(st commitlog.Stats) float64 { return float64(st.Segments) })
+	inLog(gauge, "log_segments", "Files of the log.", func(st commitlog.Stats) float64 { return float64(st.Segments) })
+	inLog(gauge, "log_open_files", "Files of the log that are open now.", func(st commitlog.Stats) float64 { return float64(st.OpenFiles) })
 	inLog(gauge, "log_rooms", "Rooms with messages.", func(st commitlog.Stats) float64 { return float64(st.Rooms) })
 	inLog(gauge, "log_queue_bytes", "Messages waiting for the committer.", func(st commitlog.Stats) float64 { return float64(st.QueueBytes) })
 	inLog(counter, "log_records_total", "Records committed since the start.", func(st commitlog.Stats) float64 { return float64(st.Records) })

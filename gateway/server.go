@@ -88,6 +88,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		SegmentBytes: cfg.Log.SegmentBytes,
 		Sync:         syncModes[cfg.Log.Sync],
 		SyncEvery:    cfg.Log.SyncInterval,
+		OpenSegments: openSegments,
 		Logger:       logger,
 	}); err != nil {
 		return nil, fmt.Errorf("open the log in %s (setting data): %w", cfg.Data, err)
