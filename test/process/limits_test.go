@@ -164,6 +164,52 @@ func TestAdminConnectionsLeaveTheDescriptors(t *testing.T) {
 	}
 }
 
+// TestManyLoopsLeaveTheDescriptors: each event loop needs descriptors of its own, and a log of
+// many segments must not need more.
+func TestManyLoopsLeaveTheDescriptors(t *testing.T) {
+	const descriptors = 500
+	s := start(t, launch{
+		data: t.TempDir(), shell: fmt.Sprintf("ulimit -n %d", descriptors),
+		flags: []string{"--loops", "16", "--log.segment-bytes", "2MiB", "--log.sync", "never"},
+	})
+	stopWatching := s.watchDescriptors()
+	writer := tryToEnter(s, rawTCP, "writer", "r")
+	if writer.peer == nil {
+		t.Fatal(writer.err)
+	}
+	defer writer.peer.conn.Close()
+	capacity := int(s.metric(t, "rookery_connections_capacity", ""))
+	for range capacity + 100 {
+		conn, err := net.DialTimeout("tcp", s.address, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	text := strings.Repeat("x", 60<<10)
+	for i := range 1400 { // some 80 MiB, 40 segments
+		if _, err := writer.peer.send(publishRequest("r", "", text)); err != nil {
+			t.Fatal(err)
+		}
+		for replied, seen := false, false; !replied || !seen; {
+			f, err := writer.peer.next()
+			if err != nil || f.GetError() != nil {
+				t.Fatalf("publish %d: %v, %v", i, f.GetError(), err)
+			}
+			replied = replied || f.GetPublished() != nil
+			seen = seen || f.GetMessage() != nil
+		}
+	}
+	if segments := s.metric(t, "rookery_log_segments", ""); segments < 35 {
+		t.Fatalf("the log has %v segments: too few to show anything", segments)
+	}
+	if most := stopWatching(); most >= descriptors || !s.alive() {
+		t.Errorf("the server had %d descriptors open of %d, alive %v", most, descriptors, s.alive())
+	} else {
+		t.Logf("the server had at most %d descriptors open of %d, with room for %d connections", most, descriptors, capacity)
+	}
+}
+
 // mustServe has the first peer publish and every one of them receive it.
 func mustServe(t *testing.T, peers []*peer, room, text string) {
 	t.Helper()
