@@ -21,9 +21,8 @@ import (
 //
 // A slot is taken before a file is opened and given back when it is closed, so held is never
 // less than what is open. A reader that finds all slots in use waits for a read to end; since it
-// has none itself then, no two can wait for each other. The committer does not wait for
-// readers: if all are in use when it begins a segment, there is one file too many until the next
-// use ends.
+// has none itself then, no two can wait for each other. The committer takes one slot too many
+// instead, until the next use ends; only if another segment ends before that does it wait too.
 //
 // mu is the last in every lock order: nothing is locked under it, and no file is opened, read
 // or closed.
@@ -98,9 +97,12 @@ func (o *openFiles) acquire(g *segment) (vfs.File, error) {
 	return file, err
 }
 
-// create makes the next segment; the committer begins to use it. It never waits for readers.
+// create makes the next segment; the committer begins to use it.
 func (o *openFiles) create(dir string, base position) (*segment, error) {
 	o.mu.Lock()
+	for o.held > o.limit && !o.anyUnusedLocked() {
+		o.changed.Wait()
+	}
 	surplus := o.takeSlotLocked()
 	o.mu.Unlock()
 	o.closeFile(surplus)
