@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os/user"
 	"slices"
 	"strings"
 	"sync"
@@ -33,7 +34,7 @@ func (g *gatewayFlags) add(set *flag.FlagSet, environ []string) {
 		url = "ws://127.0.0.1:8080/ws"
 	}
 	set.StringVar(&g.url, "url", url, "`address` of the gateway: ws://host:port/ws, wss://host/ws or tcp://host:port")
-	set.StringVar(&g.name, "name", "", "`name` to go by in development mode; without it that of $USER")
+	set.StringVar(&g.name, "name", "", "`name` to go by in development mode; without it $USER or the account's name")
 	set.StringVar(&g.token, "token", "", "signed `token`")
 }
 
@@ -49,11 +50,22 @@ func (g *gatewayFlags) config(environ []string) (client.Config, error) {
 		c.Token = lookup(environ, "ROOKERY_TOKEN")
 	}
 	if c.Token == "" {
-		if c.Name = lookup(environ, "USER"); c.Name == "" {
+		if c.Name = loginName(environ); c.Name == "" {
 			return c, errors.New("--name is missing: who are you?")
 		}
 	}
 	return c, nil
+}
+
+// loginName is that of $USER or, where a container or a service sets none, of the account.
+func loginName(environ []string) string {
+	if name := lookup(environ, "USER"); name != "" {
+		return name
+	}
+	if account, err := user.Current(); err == nil {
+		return account.Username
+	}
+	return ""
 }
 
 // lookup finds a variable; the last one counts, as in a shell.
