@@ -84,7 +84,8 @@ func (e *Engine) buffered() (total int64) {
 	return total
 }
 
-// Booted is closed when the listeners are there.
+// Booted is closed when the first listener is there; gnet binds those of the other loops right
+// after, and Run returns an error if it can't.
 func (e *Engine) Booted() <-chan struct{} { return e.booted }
 
 // Run listens on addr ("host:port") and serves until Stop. It returns an error when it
