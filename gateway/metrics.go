@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"rookery/gateway/internal/loop"
@@ -18,6 +20,10 @@ type metrics struct {
 
 	closed, refused, errors, capacity *prometheus.Desc
 	syncSeconds, batchRecords         *prometheus.Desc
+
+	// By loop and by shard: whether the work is spread.
+	loopConnections, loopDeliveries, loopMailbox *prometheus.Desc
+	shardPublished, shardMailbox                 *prometheus.Desc
 }
 
 type loopMetric struct {
@@ -55,6 +61,12 @@ func newMetrics(s *Server) *metrics {
 		capacity:     desc("connections_capacity", "Most connections at once: the setting, or what the descriptors allow."),
 		syncSeconds:  desc("log_sync_seconds", "Time of a sync of the log."),
 		batchRecords: desc("log_batch_records", "Messages committed together."),
+
+		loopConnections: desc("loop_connections", "Connections open now, by event loop.", "loop"),
+		loopDeliveries:  desc("loop_deliveries_total", "Messages handed to connections, by event loop.", "loop"),
+		loopMailbox:     desc("loop_mailbox_bytes", "Events and deliveries waiting, by event loop.", "loop"),
+		shardPublished:  desc("shard_published_total", "Messages committed, by room shard.", "shard"),
+		shardMailbox:    desc("shard_mailbox_bytes", "Commands waiting, by room shard.", "shard"),
 	}
 	inLoop := func(kind prometheus.ValueType, name, help string, read func(*loop.Counters) int64) {
 		m.loops = append(m.loops, loopMetric{desc(name, help), kind, read})
@@ -86,7 +98,6 @@ func newMetrics(s *Server) *metrics {
 	inRooms(gauge, "rooms", "Rooms held in memory: with members or a publish under way.", func(s *Server) int64 { return s.rooms.Stats().Rooms })
 	inRooms(gauge, "retry_keys", "Retry keys remembered.", func(s *Server) int64 { return s.rooms.Stats().Keys })
 	inRooms(counter, "retry_keys_evicted_total", "Retry keys forgotten before their window ended.", func(s *Server) int64 { return s.rooms.Stats().KeysEvicted })
-	inRooms(gauge, "shard_mailbox_bytes", "Commands waiting for the shards.", func(s *Server) int64 { return s.rooms.Stats().MailboxBytes })
 	inRooms(counter, "pages_total", "Pages of the log read for catch-up and history.", func(s *Server) int64 { return s.rooms.Stats().Pages })
 	inRooms(counter, "pages_damaged_total", "Pages of the log that could not be read.", func(s *Server) int64 { return s.rooms.Stats().DamagedPages })
 
@@ -120,6 +131,17 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	}
 	for _, l := range m.loops {
 		value(l.desc, l.kind, sum(l.read))
+	}
+	for i, waiting := range m.server.engine.Waiting() {
+		label := strconv.Itoa(i)
+		value(m.loopConnections, gauge, float64(counters[i].Connections.Load()), label)
+		value(m.loopDeliveries, counter, float64(counters[i].Deliveries.Load()), label)
+		value(m.loopMailbox, gauge, float64(waiting), label)
+	}
+	for i, shard := range m.server.rooms.Stats().Shards {
+		label := strconv.Itoa(i)
+		value(m.shardPublished, counter, float64(shard.Published), label)
+		value(m.shardMailbox, gauge, float64(shard.MailboxBytes), label)
 	}
 	codes := proto.CloseCodes()
 	for i := range len(codes) + 1 {

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -20,6 +21,12 @@ func TestEveryLoopHasItsListener(t *testing.T) {
 	// The kernel picks by a hash of the addresses: 120 on two of three has odds of 10^-20.
 	if len(perLoop) != 3 {
 		t.Errorf("connections by loop: %v", perLoop)
+	}
+	for loop, connections := range perLoop {
+		n := metric(t, srv, fmt.Sprintf(`rookery_loop_connections{loop="%s"}`, loop))
+		if n != float64(connections) {
+			t.Errorf("loop %s has %d connections, its metric says %v", loop, connections, n)
+		}
 	}
 }
 

@@ -38,6 +38,7 @@
 // Outbound bytes of a connection: one page or one batch beyond what the socket took, and
 // replies; over Config.OutboundBytes it is closed, and so are those stalled longest when
 // all together are over Config.OutboundTotal. Pages being read or waiting in the
-// mailbox: maxReading of catch-up and as many of history a loop. Batches of a room: its messages are accounted to the
-// mailbox until they are fanned out; shards refuse publishes while it is full.
+// mailbox: maxReading of catch-up and as many of history a loop. Batches of a room: its
+// messages are accounted to the mailbox until they are fanned out; shards refuse publishes
+// while it is full.
 package loop

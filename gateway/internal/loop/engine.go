@@ -59,6 +59,15 @@ func New(cfg Config) *Engine {
 // Counters gives those of every loop.
 func (e *Engine) Counters() []*Counters { return e.counters }
 
+// Waiting gives the bytes that each loop's mailbox holds.
+func (e *Engine) Waiting() []int64 {
+	held := make([]int64, len(e.cfg.Inboxes))
+	for i, inbox := range e.cfg.Inboxes {
+		held[i] = inbox.Held()
+	}
+	return held
+}
+
 // Open returns the number of connections now.
 func (e *Engine) Open() int { return int(e.open.Load()) }
 

@@ -137,7 +137,7 @@ func (rs *Rooms) Stats() Stats {
 		sum.KeysEvicted += s.keys.evicted.Load()
 		sum.Keys += s.keys.held.Load()
 		sum.Rooms += s.held.Load()
-		sum.MailboxBytes += s.mailbox.Held()
+		sum.Shards = append(sum.Shards, ShardStats{s.published.Load(), s.mailbox.Held()})
 	}
 	sum.Pages = rs.readers.pages.Load()
 	sum.DamagedPages = rs.readers.damaged.Load()
@@ -153,9 +153,15 @@ type Stats struct {
 	KeysEvicted  int64 // retry keys forgotten before their time, for room
 	Keys         int64 // retry keys held now
 	Rooms        int64 // rooms held in memory now
-	MailboxBytes int64
+	Shards       []ShardStats
 	Pages        int64 // pages read
 	DamagedPages int64 // pages that could not be read
+}
+
+// ShardStats of one shard: how even the work is among them.
+type ShardStats struct {
+	Published    int64 // publishes committed
+	MailboxBytes int64 // commands waiting
 }
 
 func (rs *Rooms) shard(room string) *shard {
