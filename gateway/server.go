@@ -199,8 +199,13 @@ func (s *Server) Run(ctx context.Context) error {
 	late := s.drain()
 	stopping, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := s.engine.Stop(stopping)
-	return errors.Join(late, err, <-ended, s.store.Close())
+	err := errors.Join(late, s.engine.Stop(stopping), <-ended)
+	if late != nil {
+		// The disk does not answer: Close would wait for it too, past drain.timeout. The log is
+		// made for a process that ends without it.
+		return err
+	}
+	return errors.Join(err, s.store.Close())
 }
 
 // drain ends the connections and the rooms, and gives the last replies time to leave. All

@@ -44,8 +44,8 @@ type Event struct {
 	ID   uint64
 	Room string
 
-	Seq uint64 // Joined: head; Published: the message's; Page: position after the page
-	At  int64  // Published
+	Seq uint64 // Joined: head; Published: the message's; Page: position after the page; Drain: window to come back in, ms
+	At  int64  // Published; Drain: time to go in, ms
 
 	// Joined: the position that the subscription continues after, and whether it does.
 	HasAfter  bool

@@ -35,7 +35,9 @@ type Engine struct {
 
 	watching sync.WaitGroup // the watchers' goroutines
 
-	mu      sync.Mutex // guards the growth of loops
+	mu sync.Mutex // guards the growth of loops
+
+	// gnet is written by OnBoot, before booted is closed.
 	gnet    gnet.Engine
 	stopped atomic.Bool
 }

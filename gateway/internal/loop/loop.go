@@ -40,17 +40,23 @@ type Loop struct {
 	taken []handoff.Event
 	whole bool // the traffic being worked off held a whole message
 
-	rooms        map[string]*localRoom
-	busy         queue[*localRoom]   // rooms with messages to fan out
-	lagging      queue[*conn]        // connections that may need a page of the log
-	reading      int                 // pages ordered and not yet here
-	urgent       []handoff.Handle    // connections with a deadline, see clock.go
-	asking       queue[handoff.Read] // history requests that wait their turn
-	asked        int                 // history requests ordered and not yet here
-	patrol       int                 // next slot to look at
-	over, window time.Duration       // of the drain, over is the time each may take to go
-	draining     bool                // who connects is told to go
-	refusing     bool                // every request is answered with draining
+	// Fan-out and catch-up.
+	rooms   map[string]*localRoom
+	busy    queue[*localRoom]   // rooms with messages to fan out
+	lagging queue[*conn]        // connections that may need a page of the log
+	reading int                 // pages of catch-up ordered and not yet here
+	asking  queue[handoff.Read] // history requests that wait their turn
+	asked   int                 // pages of history ordered and not yet here
+
+	// Deadlines, see clock.go.
+	urgent []handoff.Handle // connections that have one
+	patrol int              // next slot to look at
+
+	// The drain.
+	draining bool          // who connects is told to go
+	over     time.Duration // each goes at a moment within this
+	window   time.Duration // and comes back at a moment within this
+	refusing bool          // every request is answered with the error draining
 
 	// Outbound of this turn, see outbound.go.
 	dirty []outbox
