@@ -25,8 +25,8 @@ type Engine struct {
 	counters  []*Counters
 
 	// Shared; atomics.
-	open     atomic.Int64 // connections on all loops, the ones being refused among them
-	refused  atomic.Int64 // those of them that are only there to be told why not
+	admitted atomic.Int64 // connections on all loops, never more than the capacity
+	refused  atomic.Int64 // and those that are only there to be told why not
 	capacity atomic.Int64 // most connections at once; more are refused with 503
 	rules    atomic.Pointer[Rules]
 	draining atomic.Bool             // no new connections
@@ -71,7 +71,17 @@ func (e *Engine) Waiting() []int64 {
 }
 
 // Open returns the number of connections now.
-func (e *Engine) Open() int { return int(e.open.Load()) }
+func (e *Engine) Open() int { return int(e.admitted.Load() + e.refused.Load()) }
+
+// admit takes a place of the capacity, if there is one. One counter decides: the difference of
+// two would let in one too many between their changes.
+func (e *Engine) admit() bool {
+	if e.admitted.Add(1) <= e.capacity.Load() {
+		return true
+	}
+	e.admitted.Add(-1)
+	return false
+}
 
 // SetRules replaces the rules. Keys and origins hold for who connects from now on, caps
 // count the connections made under a cap, rates hold at once for users who have one.

@@ -80,15 +80,15 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 
 // accept takes a new connection into the table, if only to tell it that there is no room.
 func (l *Loop) accept(g gnet.Conn) gnet.Action {
-	open := l.engine.open.Add(1)
 	l.counted.Opened.Add(1)
-	if open > l.engine.capacity.Load()+RefusalReserve {
-		l.engine.open.Add(-1)
+	refused, address := l.admission(g)
+	if refused != refusedNot && l.engine.refused.Add(1) > RefusalReserve {
+		l.engine.refused.Add(-1)
 		l.counted.Refused[refusedFlood].Add(1)
 		return gnet.Close
 	}
 	l.counted.Connections.Add(1)
-	c := &conn{loop: l, sock: g, heard: l.now}
+	c := &conn{loop: l, sock: g, heard: l.now, refused: refused, address: address}
 	if n := len(l.free); n > 0 {
 		c.handle.Slot = l.free[n-1]
 		l.free = l.free[:n-1]
@@ -101,23 +101,25 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	s.conn = c
 	c.handle.Generation, c.handle.Loop = s.generation, l.index
 	g.SetContext(c)
-
-	switch {
-	case open-l.engine.refused.Load() > l.engine.capacity.Load():
-		c.refused = refusedFull
-	case l.engine.draining.Load():
-		c.refused = refusedDraining
-	default:
-		address, _ := netip.AddrFromSlice(remoteIP(g))
-		if c.address = l.engine.admission.enter(address.Unmap()); c.address == nil {
-			c.refused = refusedAddress
-		}
-	}
-	if c.refused != refusedNot && l.engine.refused.Add(1) > RefusalReserve {
-		return gnet.Close
-	}
 	l.deadline(c, l.cfg.HandshakeTimeout)
 	return gnet.None
+}
+
+// admission says whether a connection may stay, and counts one that may.
+func (l *Loop) admission(g gnet.Conn) (refusal, *account) {
+	if l.engine.draining.Load() {
+		return refusedDraining, nil
+	}
+	if !l.engine.admit() {
+		return refusedFull, nil
+	}
+	address, _ := netip.AddrFromSlice(remoteIP(g))
+	entered := l.engine.admission.enter(address.Unmap())
+	if entered == nil {
+		l.engine.admitted.Add(-1)
+		return refusedAddress, nil
+	}
+	return refusedNot, entered
 }
 
 // conn returns the connection of a handle, or nil if it is gone.
@@ -226,11 +228,11 @@ func (l *Loop) closed(c *conn, _ error) {
 	l.counted.Connections.Add(-1)
 	l.counted.Buffered.Add(-int64(c.buffered))
 	c.buffered = 0
-	l.engine.open.Add(-1)
 	if c.refused != refusedNot {
 		l.engine.refused.Add(-1)
 		l.counted.Refused[c.refused].Add(1)
 	} else {
+		l.engine.admitted.Add(-1)
 		l.counted.Closed[closedIndex(c.closed)].Add(1)
 	}
 }
