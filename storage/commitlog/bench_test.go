@@ -171,6 +171,6 @@ func BenchmarkEncode(b *testing.B) {
 	buffer := make([]byte, 0, 1<<10)
 	b.ReportAllocs()
 	for b.Loop() {
-		buffer = appendRecord(buffer[:0], 1, 32, &r, 0, 0, 0)
+		buffer = appendRecord(buffer[:0], 1, 32, &r, 0, links{})
 	}
 }

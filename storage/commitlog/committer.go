@@ -162,8 +162,8 @@ func (c *committer) encode(batch []entry) {
 	for i := range batch {
 		e := &batch[i]
 		e.position = start + position(len(c.buffer))
-		previous, skip := e.room.advance(e.record.Seq, e.position)
-		c.buffer = appendRecord(c.buffer, c.seal, e.position, &e.record, uint32(e.position-c.synced), previous, skip)
+		to := e.room.advance(e.record.Seq, e.position, recordBytes(&e.record))
+		c.buffer = appendRecord(c.buffer, c.seal, e.position, &e.record, uint32(e.position-c.synced), to)
 	}
 }
 
@@ -192,7 +192,7 @@ func (c *committer) roll() bool {
 	if !c.sync() {
 		return false
 	}
-	next, err := c.files.create(c.config.Dir, c.end())
+	next, err := c.files.create(c.config.Dir, c.end(), c.active.base)
 	if err != nil {
 		c.fault("create segment", filepath.Join(c.config.Dir, segmentName(c.end())), err)
 		return false

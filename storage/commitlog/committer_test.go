@@ -269,7 +269,7 @@ func TestAppendAllocates(t *testing.T) {
 	}
 	buffer := make([]byte, 0, 1<<10)
 	r := storage.Record{Room: "room", Seq: 1, At: 1, From: "user", Key: "key", Body: body}
-	if got := testing.AllocsPerRun(1000, func() { buffer = appendRecord(buffer[:0], l.seal, 32, &r, 0, 0, 0) }); got != 0 {
+	if got := testing.AllocsPerRun(1000, func() { buffer = appendRecord(buffer[:0], l.seal, 32, &r, 0, links{total: 1 << 10}) }); got != 0 {
 		t.Errorf("encode: %.1f allocations, want 0", got)
 	}
 	if got := testing.AllocsPerRun(1000, func() { _, _, _, _ = decodeRecord(buffer, l.seal, 32) }); got != 0 {

@@ -207,7 +207,7 @@ func TestDamage(t *testing.T) {
 		"garbage behind, closed": {true, func(f *fixture) { f.change(f.newest(), func(b []byte) []byte { return append(b, 1, 2, 3) }) }, corrupt("closed cleanly")},
 		"middle of the newest: payload": {false, func(f *fixture) {
 			f.change(f.newest(), flip(segmentHeaderBytes+recordHeaderBytes))
-		}, corrupt("payload", "was written after this place was synced", "offset 32")},
+		}, corrupt("payload", "was written after this place was synced", "offset 64")},
 		"middle of the newest: header checksum": {false, func(f *fixture) {
 			f.change(f.newest(), flip(segmentHeaderBytes+20))
 		}, corrupt("record header", "was written after")},
@@ -218,7 +218,7 @@ func TestDamage(t *testing.T) {
 			f.change(f.newest(), flip(-f.lastSize()-1))
 		}, corrupt("was written after")},
 		"middle of the newest: hole of zeros": {false, func(f *fixture) {
-			f.change(f.newest(), func(b []byte) []byte { clear(b[40:300]); return b })
+			f.change(f.newest(), func(b []byte) []byte { clear(b[72:300]); return b })
 		}, corrupt("was written after")},
 		"end of an older segment": {false, func(f *fixture) {
 			f.change(f.path(f.names[0]), flip(-1))
@@ -258,14 +258,14 @@ func TestDamage(t *testing.T) {
 				newerVersion(b[:segmentHeaderBytes])
 				return b
 			})
-		}, func(f *fixture) { contains(f.t, f.refuses(), "format version 2") }},
+		}, func(f *fixture) { contains(f.t, f.refuses(), "format version 3") }},
 		"META of a newer version": {false, func(f *fixture) {
 			f.change(f.path(metaName), func(b []byte) []byte {
 				binary.LittleEndian.PutUint32(b[8:], formatVersion+1)
 				binary.LittleEndian.PutUint32(b[12:], checksumWithout(b))
 				return b
 			})
-		}, func(f *fixture) { contains(f.t, f.refuses(), "format version 2") }},
+		}, func(f *fixture) { contains(f.t, f.refuses(), "format version 3") }},
 		"META missing":   {false, func(f *fixture) { f.remove(metaName) }, corrupt("META", "missing")},
 		"META damaged":   {false, func(f *fixture) { f.change(f.path(metaName), flip(20)) }, corrupt("META", "checksum")},
 		"META empty":     {false, func(f *fixture) { f.write(f.path(metaName), nil) }, corrupt("META")},
@@ -316,7 +316,7 @@ func TestUnbornSegment(t *testing.T) {
 			next := base + position(len(newest))
 			header := make([]byte, size)
 			if !zero {
-				copy(header, encodeSegmentHeader(1, next)) // of no log: never valid
+				copy(header, encodeSegmentHeader(1, segmentHeader{base: next})) // of no log: never valid
 				copy(header, newest[:min(size, 20)])
 			}
 			f.write(f.path(segmentName(next)), header)
@@ -362,7 +362,7 @@ func TestUnknownKinds(t *testing.T) {
 			f.change(f.newest(), func(b []byte) []byte {
 				at := base + position(len(b))
 				s := newSeal(m.logID)
-				record := appendRecord(nil, s, at, &f.records[0], 0, 0, 0)
+				record := appendRecord(nil, s, at, &f.records[0], 0, links{total: 1 << 20})
 				record[12] = kind
 				binary.LittleEndian.PutUint32(record, s.headerChecksum(at, record))
 				return append(b, record...)

@@ -98,7 +98,7 @@ func (o *openFiles) acquire(g *segment) (vfs.File, error) {
 }
 
 // create makes the next segment; the committer begins to use it.
-func (o *openFiles) create(dir string, base position) (*segment, error) {
+func (o *openFiles) create(dir string, base, previous position) (*segment, error) {
 	o.mu.Lock()
 	for o.held > o.limit && !o.anyUnusedLocked() {
 		o.changed.Wait()
@@ -107,7 +107,7 @@ func (o *openFiles) create(dir string, base position) (*segment, error) {
 	o.mu.Unlock()
 	o.closeFile(surplus)
 	g := newSegment(dir, base)
-	file, err := createSegment(o.fs, dir, g.path, o.logID, base)
+	file, err := createSegment(o.fs, dir, g.path, o.logID, segmentHeader{base: base, previous: previous})
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err != nil {
@@ -184,7 +184,7 @@ func (o *openFiles) openFile(g *segment) (vfs.File, error) {
 	header, err := readSegmentHeader(file)
 	if err != nil {
 		err = fmt.Errorf("open segment %s: %w", g.path, err)
-	} else if err = checkSegmentHeader(header, o.logID, g.base); err != nil {
+	} else if _, err = decodeSegmentHeader(header, o.logID, g.base); err != nil {
 		err = g.corruption(0, fmt.Errorf("segment was changed while the log is open: restore it from a backup: %w", err))
 	}
 	if err != nil {

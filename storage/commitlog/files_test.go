@@ -300,7 +300,7 @@ func TestSegmentChangedBehindOurBack(t *testing.T) {
 	}{
 		"removed":  {func(f *fixture, path string) { f.remove(filepath.Base(path)) }, fs.ErrNotExist, "removed"},
 		"empty":    {func(f *fixture, path string) { f.write(path, nil) }, errSegmentHeader, "changed"},
-		"cut":      {func(f *fixture, path string) { f.change(path, func(b []byte) []byte { return b[:50] }) }, nil, "file ends before"},
+		"cut":      {func(f *fixture, path string) { f.change(path, func(b []byte) []byte { return b[:80] }) }, nil, "file ends before"},
 		"next one": {func(f *fixture, path string) { f.write(path, f.read(f.path(f.names[1]))) }, nil, "renamed"},
 		"of another log": {func(f *fixture, path string) {
 			f.write(path, newFixture(f.t, true).read(path))
@@ -313,7 +313,7 @@ func TestSegmentChangedBehindOurBack(t *testing.T) {
 				b[12], b[13], b[14], b[15] = byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24)
 				return b
 			})
-		}, errVersion, "format version 2"},
+		}, errVersion, "format version 3"},
 		"records of another": {func(f *fixture, path string) {
 			f.write(path, append(bytes.Clone(f.read(path)[:segmentHeaderBytes]), newFixture(f.t, true).read(path)[segmentHeaderBytes:]...))
 		}, nil, "record header"},

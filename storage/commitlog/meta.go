@@ -23,7 +23,7 @@ const (
 	metaBytes = 48
 
 	// formatVersion is that of META, the segments and the records together.
-	formatVersion = 1
+	formatVersion = 2
 )
 
 // logState says how the log was left.
@@ -89,7 +89,7 @@ func decodeMeta(b []byte) (meta, error) {
 }
 
 // errVersion marks a log that is whole but not ours to read.
-var errVersion = errors.New("this version reads format 1 only: use the version of the program that wrote it")
+var errVersion = errors.New("this program reads format 2 only: use the version of the program that wrote it")
 
 func versionError(version uint32) error {
 	return fmt.Errorf("format version %d: %w", version, errVersion)

@@ -16,10 +16,13 @@ import (
 type position int64
 
 const (
-	recordHeaderBytes = 52
+	recordHeaderBytes = 60
 	maxRecordBytes    = recordHeaderBytes + 2*storage.MaxName + storage.MaxKey + storage.MaxBody
 
 	kindMessage = 1
+	// kindStub stands for the newest record of a room whose content is gone: it has the room's
+	// name and number and no more, so that the room's numbers go on.
+	kindStub = 2
 	// ignorableBit in a kind says that a reader who does not know it may skip the record.
 	ignorableBit = 0x80
 )
@@ -66,15 +69,32 @@ type recordHeader struct {
 	seq      uint64
 	at       int64
 	previous position // record seq-1 of the room; 0 if seq is 1
-	skip     position // record skipSeq(seq) of the room; 0 if that is 0
+	skip     position // record skipSeq(seq) of the room; 0 if that is 0 or not known
+	total    uint64   // bytes of all records of the room up to this one, itself included
 }
 
 func recordBytes(r *storage.Record) int {
 	return recordHeaderBytes + len(r.Room) + len(r.From) + len(r.Key) + len(r.Body)
 }
 
+// links ties a record to the others of its room.
+type links struct {
+	previous, skip position
+	total          uint64
+}
+
 // appendRecord appends a message record that will stand at the position at.
-func appendRecord(dst []byte, s seal, at position, r *storage.Record, unsynced uint32, previous, skip position) []byte {
+func appendRecord(dst []byte, s seal, at position, r *storage.Record, unsynced uint32, to links) []byte {
+	return appendKind(dst, s, at, kindMessage, r, unsynced, to)
+}
+
+// appendStub appends the stub of a record: its room, number and time.
+func appendStub(dst []byte, s seal, at position, r *storage.Record, unsynced uint32, total uint64) []byte {
+	bare := storage.Record{Room: r.Room, Seq: r.Seq, At: r.At}
+	return appendKind(dst, s, at, kindStub, &bare, unsynced, links{total: total})
+}
+
+func appendKind(dst []byte, s seal, at position, kind byte, r *storage.Record, unsynced uint32, to links) []byte {
 	start := len(dst)
 	var zero [recordHeaderBytes]byte
 	dst = append(dst, zero[:]...)
@@ -85,15 +105,16 @@ func appendRecord(dst []byte, s seal, at position, r *storage.Record, unsynced u
 	b := dst[start:]
 	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)))
 	binary.LittleEndian.PutUint32(b[8:], crc32.Checksum(b[recordHeaderBytes:], castagnoli))
-	b[12] = kindMessage
+	b[12] = kind
 	b[13] = uint8(len(r.Room))
 	b[14] = uint8(len(r.From))
 	b[15] = uint8(len(r.Key))
 	binary.LittleEndian.PutUint32(b[16:], unsynced)
 	binary.LittleEndian.PutUint64(b[20:], r.Seq)
 	binary.LittleEndian.PutUint64(b[28:], uint64(r.At))
-	binary.LittleEndian.PutUint64(b[36:], uint64(previous))
-	binary.LittleEndian.PutUint64(b[44:], uint64(skip))
+	binary.LittleEndian.PutUint64(b[36:], uint64(to.previous))
+	binary.LittleEndian.PutUint64(b[44:], uint64(to.skip))
+	binary.LittleEndian.PutUint64(b[52:], to.total)
 	binary.LittleEndian.PutUint32(b, s.headerChecksum(at, b))
 	return dst
 }
@@ -114,6 +135,7 @@ func decodeHeader(b []byte, s seal, at position) (recordHeader, error) {
 		at:              int64(binary.LittleEndian.Uint64(b[28:])),
 		previous:        position(binary.LittleEndian.Uint64(b[36:])),
 		skip:            position(binary.LittleEndian.Uint64(b[44:])),
+		total:           binary.LittleEndian.Uint64(b[52:]),
 	}
 	// The size first: it is what tells most garbage from a header without a checksum.
 	if h.size < recordHeaderBytes || h.size > maxRecordBytes {
@@ -125,10 +147,13 @@ func decodeHeader(b []byte, s seal, at position) (recordHeader, error) {
 	if h.kind&ignorableBit != 0 {
 		return h, nil
 	}
-	if h.kind != kindMessage {
-		return h, fmt.Errorf("kind %d: %w", h.kind, errNewerKind)
+	switch h.kind {
+	case kindMessage:
+		return h, h.check(at)
+	case kindStub:
+		return h, h.checkStub()
 	}
-	return h, h.check(at)
+	return h, fmt.Errorf("kind %d: %w", h.kind, errNewerKind)
 }
 
 // check refuses what no writer of ours makes, so that later code need not ask again.
@@ -143,8 +168,17 @@ func (h *recordHeader) check(at position) error {
 		return errors.New("sequence number is 0")
 	case h.previous < 0 || h.previous >= at || (h.previous == 0) != (h.seq == 1):
 		return fmt.Errorf("previous record at %d does not fit sequence number %d", h.previous, h.seq)
-	case h.skip < 0 || h.skip > h.previous || (h.skip == 0) != (skipSeq(h.seq) == 0):
+	case h.skip < 0 || h.skip > h.previous || h.skip != 0 && skipSeq(h.seq) == 0:
 		return fmt.Errorf("skip record at %d does not fit sequence number %d", h.skip, h.seq)
+	case h.total < uint64(h.size):
+		return fmt.Errorf("total of %d bytes is less than the record", h.total)
+	}
+	return nil
+}
+
+func (h *recordHeader) checkStub() error {
+	if h.roomBytes == 0 || h.roomBytes > storage.MaxName || h.fromBytes != 0 || h.keyBytes != 0 || h.bodyBytes() != 0 || h.seq == 0 || h.previous != 0 || h.skip != 0 {
+		return errors.New("stub with more than a room and a number")
 	}
 	return nil
 }
@@ -155,7 +189,7 @@ func (h *recordHeader) bodyBytes() int {
 
 // decodeRecord reads the record at the start of b, n bytes of it. n == 0 without an error
 // means that b ends before the record does. The strings and the body of the result are
-// views into b; it is zero for an ignorable kind.
+// views into b; a stub's has a room, a number and a time; it is zero for an ignorable kind.
 func decodeRecord(b []byte, s seal, at position) (h recordHeader, r storage.Record, n int, err error) {
 	if len(b) < recordHeaderBytes {
 		return h, r, 0, nil
@@ -171,7 +205,7 @@ func decodeRecord(b []byte, s seal, at position) (h recordHeader, r storage.Reco
 	if crc32.Checksum(b[recordHeaderBytes:n], castagnoli) != h.payloadChecksum {
 		return h, r, 0, errPayloadChecksum
 	}
-	if h.kind != kindMessage {
+	if h.kind&ignorableBit != 0 {
 		return h, r, n, nil
 	}
 	payload := b[recordHeaderBytes:n:n]

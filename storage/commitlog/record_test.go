@@ -34,14 +34,16 @@ func goldens() []golden {
 	m := meta{logID: goldenLogID, epoch: goldenEpoch, synced: 4096, state: stateClosed}
 	hello := storage.Record{Room: "lobby", Seq: 1, At: 1763839392123, From: "bob", Key: "a1-0001", Body: []byte("hi")}
 	bare := storage.Record{Room: "ü", Seq: 7, At: -1, From: "é"}
-	ignorable := appendRecord(nil, s, 500, &hello, 0, 0, 0)
+	ignorable := appendRecord(nil, s, 500, &hello, 0, links{total: 77})
 	ignorable[12] = ignorableBit | 5
 	binary.LittleEndian.PutUint32(ignorable, s.headerChecksum(500, ignorable))
 	return []golden{
 		{"meta", "log 0123456789abcdef, epoch fedcba9876543210, synced 4096, closed", m.encode()},
-		{"segment-header", "log 0123456789abcdef, position 4096", encodeSegmentHeader(goldenLogID, 4096)},
-		{"record-first", "position 32, unsynced 0, room lobby, seq 1, at 1763839392123, from bob, key a1-0001, body hi, no pointers", appendRecord(nil, s, 32, &hello, 0, 0, 0)},
-		{"record-bare", "position 1000, unsynced 300, room ü, seq 7, at -1, from é, no key, no body, previous 900, no skip", appendRecord(nil, s, 1000, &bare, 300, 900, 0)},
+		{"segment-header", "log 0123456789abcdef, position 4096, raw, behind 1024", encodeSegmentHeader(goldenLogID, segmentHeader{base: 4096, previous: 1024})},
+		{"record-first", "position 64, unsynced 0, room lobby, seq 1, at 1763839392123, from bob, key a1-0001, body hi, no pointers, total 77", appendRecord(nil, s, 64, &hello, 0, links{total: 77})},
+		{"record-bare", "position 1000, unsynced 300, room ü, seq 7, at -1, from é, no key, no body, previous 900, no skip, total 5000", appendRecord(nil, s, 1000, &bare, 300, links{900, 0, 5000})},
+		{"segment-header-packed", "log 0123456789abcdef, position 4096 to 90000, behind 1024, rewritten 3 times", encodeSegmentHeader(goldenLogID, segmentHeader{base: 4096, end: 90000, previous: 1024, generation: 3})},
+		{"record-stub", "position 2000, unsynced 0, room lobby, seq 9, at 1763839392123, total 900", appendStub(nil, s, 2000, &storage.Record{Room: "lobby", Seq: 9, At: 1763839392123, From: "bob", Body: []byte("gone")}, 0, 900)},
 		{"record-ignorable", "position 500, kind 0x85, a reader skips it", ignorable},
 	}
 }
@@ -93,11 +95,14 @@ func TestDecodeGoldenVectors(t *testing.T) {
 	if want := (meta{logID: goldenLogID, epoch: goldenEpoch, synced: 4096, state: stateClosed}); err != nil || m != want {
 		t.Errorf("meta: got %+v, %v, want %+v", m, err, want)
 	}
-	if err := checkSegmentHeader(vectors["segment-header"], goldenLogID, 4096); err != nil {
-		t.Errorf("segment header: %v", err)
+	if h, err := decodeSegmentHeader(vectors["segment-header"], goldenLogID, 4096); err != nil || h != (segmentHeader{base: 4096, previous: 1024}) {
+		t.Errorf("segment header: %+v, %v", h, err)
+	}
+	if h, err := decodeSegmentHeader(vectors["segment-header-packed"], goldenLogID, 4096); err != nil || h != (segmentHeader{base: 4096, end: 90000, previous: 1024, generation: 3}) {
+		t.Errorf("header of a packed segment: %+v, %v", h, err)
 	}
 	s := newSeal(goldenLogID)
-	h, r, n, err := decodeRecord(vectors["record-first"], s, 32)
+	h, r, n, err := decodeRecord(vectors["record-first"], s, 64)
 	if err != nil || n != len(vectors["record-first"]) || h.previous != 0 || h.skip != 0 {
 		t.Errorf("first record: got %+v, %d bytes, %v", h, n, err)
 	}
@@ -121,18 +126,18 @@ func TestEveryBitIsCovered(t *testing.T) {
 	for bit := range len(b) * 8 {
 		changed := bytes.Clone(b)
 		changed[bit/8] ^= 1 << (bit % 8)
-		if _, _, n, err := decodeRecord(changed, s, 32); err == nil && n != 0 {
+		if _, _, n, err := decodeRecord(changed, s, 64); err == nil && n != 0 {
 			t.Errorf("a flip of bit %d goes unseen", bit)
 		}
 	}
-	if _, _, _, err := decodeRecord(b, s, 33); err == nil {
+	if _, _, _, err := decodeRecord(b, s, 65); err == nil {
 		t.Error("the record is accepted at another position")
 	}
-	if _, _, _, err := decodeRecord(b, newSeal(goldenLogID+1), 32); err == nil {
+	if _, _, _, err := decodeRecord(b, newSeal(goldenLogID+1), 64); err == nil {
 		t.Error("the record is accepted in another log")
 	}
 	for cut := range len(b) {
-		if _, _, n, err := decodeRecord(b[:cut], s, 32); n != 0 || err != nil {
+		if _, _, n, err := decodeRecord(b[:cut], s, 64); n != 0 || err != nil {
 			t.Errorf("cut to %d bytes: got %d, %v, want more bytes to be asked for", cut, n, err)
 		}
 	}
@@ -154,12 +159,14 @@ func TestFieldsOutOfBounds(t *testing.T) {
 		"previous is itself":        func(b []byte) { binary.LittleEndian.PutUint64(b[36:], 1000) },
 		"previous is negative":      func(b []byte) { binary.LittleEndian.PutUint64(b[36:], 1<<63) },
 		"skip beyond previous":      func(b []byte) { binary.LittleEndian.PutUint64(b[44:], 901) },
-		"no skip":                   func(b []byte) { binary.LittleEndian.PutUint64(b[44:], 0) },
-		"kind 2":                    func(b []byte) { b[12] = 2 },
+		"skip where there is none":  func(b []byte) { binary.LittleEndian.PutUint64(b[20:], 3) },
+		"total under the size":      func(b []byte) { binary.LittleEndian.PutUint64(b[52:], 5) },
+		"stub with a user":          func(b []byte) { b[12] = kindStub },
+		"kind 3":                    func(b []byte) { b[12] = 3 },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := appendRecord(nil, s, 1000, &valid, 0, 900, 800)
+			b := appendRecord(nil, s, 1000, &valid, 0, links{900, 800, 1 << 20})
 			if _, _, n, err := decodeRecord(b, s, 1000); err != nil || n == 0 {
 				t.Fatalf("unchanged: %d, %v", n, err)
 			}
@@ -176,7 +183,7 @@ func TestFieldsOutOfBounds(t *testing.T) {
 // that the checks behind them are reached too.
 func FuzzDecodeRecord(f *testing.F) {
 	for _, b := range readGoldens(f) {
-		f.Add(b, int64(32))
+		f.Add(b, int64(64))
 		f.Add(b, int64(1000))
 	}
 	s := newSeal(goldenLogID)
@@ -204,7 +211,7 @@ func fuzzOne(t *testing.T, s seal, b []byte, at position) {
 	if err := checkRecord(&r); err != nil {
 		t.Fatalf("decoded a record that Append refuses: %v", err)
 	}
-	again := appendRecord(nil, s, at, &r, h.unsynced, h.previous, h.skip)
+	again := appendRecord(nil, s, at, &r, h.unsynced, links{h.previous, h.skip, h.total})
 	if !bytes.Equal(again, b[:n]) {
 		t.Fatalf("encoded again it differs:\ngot  %x\nwant %x", again, b[:n])
 	}

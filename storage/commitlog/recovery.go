@@ -145,7 +145,7 @@ func (r *recovery) checkSegment(base position) (size int64, err error) {
 		size, err = file.Size()
 	}
 	if err == nil {
-		err = checkSegmentHeader(header, r.meta.logID, base)
+		_, err = decodeSegmentHeader(header, r.meta.logID, base)
 	}
 	if err := errors.Join(err, file.Close()); err != nil {
 		return size, fmt.Errorf("open segment %s: %w", path, err)
@@ -207,9 +207,9 @@ func (r *recovery) take(g *segment, h recordHeader, record storage.Record, at po
 	if record.Seq != room.appendedSeq+1 {
 		return g.corruption(int64(at-g.base), fmt.Errorf("record %d of room %q follows record %d; %s", record.Seq, record.Room, room.appendedSeq, leftAlone))
 	}
-	previous, skip := room.advance(record.Seq, at)
-	if previous != h.previous || skip != h.skip {
-		return g.corruption(int64(at-g.base), fmt.Errorf("record %d of room %q points to %d and %d instead of %d and %d; %s", record.Seq, record.Room, h.previous, h.skip, previous, skip, leftAlone))
+	to := room.advance(record.Seq, at, int(h.size))
+	if to.previous != h.previous || to.skip != h.skip {
+		return g.corruption(int64(at-g.base), fmt.Errorf("record %d of room %q points to %d and %d instead of %d and %d; %s", record.Seq, record.Room, h.previous, h.skip, to.previous, to.skip, leftAlone))
 	}
 	room.appendedSeq = record.Seq
 	room.publish(record.Seq, at)
@@ -258,7 +258,7 @@ func (r *recovery) finish() error {
 	}
 	dir := r.log.config.Dir
 	if r.newest == nil {
-		g, err := r.log.files.create(dir, 0)
+		g, err := r.log.files.create(dir, 0, 0)
 		if err != nil {
 			return fmt.Errorf("create first segment in %s: %w", dir, err)
 		}

@@ -36,13 +36,14 @@ type room struct {
 	// Owned by the committer. The positions of the head, of the record its skip pointer leads
 	// to, of that one's, and so on, head last: all that a new record's pointers can need.
 	roots []position
+	total uint64 // bytes of the room's records
 }
 
 // advance makes seq, at position at, the room's newest written record and gives the
 // pointers it gets.
-func (r *room) advance(seq uint64, at position) (previous, skip position) {
+func (r *room) advance(seq uint64, at position, size int) (to links) {
 	if n := len(r.roots); n > 0 {
-		previous = r.roots[n-1]
+		to.previous = r.roots[n-1]
 	}
 	// A term of 1 stands beside the others; a longer one is two equal terms and seq made one.
 	if seq-skipSeq(seq) > 1 {
@@ -50,9 +51,11 @@ func (r *room) advance(seq uint64, at position) (previous, skip position) {
 	}
 	r.roots = append(r.roots, at)
 	if n := len(r.roots); n > 1 {
-		skip = r.roots[n-2]
+		to.skip = r.roots[n-2]
 	}
-	return previous, skip
+	r.total += uint64(size)
+	to.total = r.total
+	return to
 }
 
 func (r *room) publish(seq uint64, at position) {

@@ -30,7 +30,8 @@ func TestPointersReachEverything(t *testing.T) {
 	var r room
 	previous, skip := make([]position, n+1), make([]position, n+1)
 	for seq := uint64(1); seq <= n; seq++ {
-		previous[seq], skip[seq] = r.advance(seq, position(seq))
+		to := r.advance(seq, position(seq), 1)
+		previous[seq], skip[seq] = to.previous, to.skip
 		if previous[seq] != position(seq-1) || skip[seq] != position(skipSeq(seq)) {
 			t.Fatalf("record %d points to %d and %d, want %d and %d", seq, previous[seq], skip[seq], seq-1, skipSeq(seq))
 		}
@@ -69,7 +70,7 @@ func TestMemoryPerRoom(t *testing.T) {
 	for i := range rooms {
 		r := index.findOrAdd(fmt.Sprintf("room-%08d", i))
 		for seq := uint64(1); seq <= 100; seq++ {
-			r.advance(seq, position(i*100)+position(seq))
+			r.advance(seq, position(i*100)+position(seq), 100)
 		}
 	}
 	runtime.GC()

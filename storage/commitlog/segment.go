@@ -16,7 +16,7 @@ import (
 
 const (
 	segmentMagic       = "RKRYSEGM"
-	segmentHeaderBytes = 32
+	segmentHeaderBytes = 64
 	segmentSuffix      = ".log"
 	segmentDigits      = 20
 )
@@ -56,12 +56,26 @@ func parseSegmentName(name string) (position, bool) {
 	return position(base), err == nil
 }
 
-func encodeSegmentHeader(logID uint64, base position) []byte {
+// segmentHeader is the fixed part of a segment, see doc.go.
+type segmentHeader struct {
+	base     position
+	end      position // packed: where its range ends; 0: raw
+	previous position // base of the segment before it when it was made; 0 for the first
+	// generation counts how often the range was rewritten.
+	generation uint32
+}
+
+func (h segmentHeader) packed() bool { return h.end != 0 }
+
+func encodeSegmentHeader(logID uint64, h segmentHeader) []byte {
 	b := make([]byte, segmentHeaderBytes)
 	copy(b, segmentMagic)
 	binary.LittleEndian.PutUint32(b[8:], formatVersion)
 	binary.LittleEndian.PutUint64(b[16:], logID)
-	binary.LittleEndian.PutUint64(b[24:], uint64(base))
+	binary.LittleEndian.PutUint64(b[24:], uint64(h.base))
+	binary.LittleEndian.PutUint64(b[32:], uint64(h.end))
+	binary.LittleEndian.PutUint64(b[40:], uint64(h.previous))
+	binary.LittleEndian.PutUint32(b[48:], h.generation)
 	binary.LittleEndian.PutUint32(b[12:], checksumWithout(b))
 	return b
 }
@@ -69,20 +83,36 @@ func encodeSegmentHeader(logID uint64, base position) []byte {
 // errSegmentHeader marks a header that may be one whose creation a crash cut short.
 var errSegmentHeader = errors.New("segment header is damaged")
 
-func checkSegmentHeader(b []byte, logID uint64, base position) error {
-	if len(b) < segmentHeaderBytes || string(b[:8]) != segmentMagic || checksumWithout(b[:segmentHeaderBytes]) != binary.LittleEndian.Uint32(b[12:]) {
-		return errSegmentHeader
+func decodeSegmentHeader(b []byte, logID uint64, base position) (segmentHeader, error) {
+	var h segmentHeader
+	if len(b) < 16 || string(b[:8]) != segmentMagic {
+		return h, errSegmentHeader
+	}
+	if version := binary.LittleEndian.Uint32(b[8:]); version < formatVersion && version > 0 {
+		return h, versionError(version)
+	}
+	if len(b) < segmentHeaderBytes || checksumWithout(b[:segmentHeaderBytes]) != binary.LittleEndian.Uint32(b[12:]) {
+		return h, errSegmentHeader
 	}
 	if version := binary.LittleEndian.Uint32(b[8:]); version != formatVersion {
-		return versionError(version)
+		return h, versionError(version)
+	}
+	h = segmentHeader{
+		base:       position(binary.LittleEndian.Uint64(b[24:])),
+		end:        position(binary.LittleEndian.Uint64(b[32:])),
+		previous:   position(binary.LittleEndian.Uint64(b[40:])),
+		generation: binary.LittleEndian.Uint32(b[48:]),
 	}
 	if binary.LittleEndian.Uint64(b[16:]) != logID {
-		return errors.New("segment is of another log: was a file copied into the directory?")
+		return h, errors.New("segment is of another log: was a file copied into the directory?")
 	}
-	if got := position(binary.LittleEndian.Uint64(b[24:])); got != base {
-		return fmt.Errorf("segment header says position %d, its name says %d: was the file renamed?", got, base)
+	if h.base != base {
+		return h, fmt.Errorf("segment header says position %d, its name says %d: was the file renamed?", h.base, base)
 	}
-	return nil
+	if h.end != 0 && h.end <= base+segmentHeaderBytes || h.previous > base {
+		return h, fmt.Errorf("segment from %d to %d behind %d is impossible", base, h.end, h.previous)
+	}
+	return h, nil
 }
 
 // readSegmentHeader gives less than a header if the file is shorter.
@@ -94,12 +124,12 @@ func readSegmentHeader(file vfs.File) ([]byte, error) {
 
 // createSegment makes an empty segment and its name durable before anything is written to it:
 // only so can recovery take a short header for a crash in here.
-func createSegment(fsys vfs.FS, dir, path string, logID uint64, base position) (vfs.File, error) {
+func createSegment(fsys vfs.FS, dir, path string, logID uint64, h segmentHeader) (vfs.File, error) {
 	file, err := fsys.Create(path)
 	if err != nil {
 		return nil, err
 	}
-	_, err = file.WriteAt(encodeSegmentHeader(logID, base), 0)
+	_, err = file.WriteAt(encodeSegmentHeader(logID, h), 0)
 	if err == nil {
 		err = file.Sync()
 	}
