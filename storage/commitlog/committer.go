@@ -1,7 +1,6 @@
 package commitlog
 
 import (
-	"errors"
 	"io"
 	"path/filepath"
 	"time"
@@ -25,16 +24,11 @@ const keptBufferBytes = 4 << 20
 //
 // A record is acknowledged in step 7 and visible in step 6, both behind the sync. Waiting some
 // time for more records to come was not built: under load the sync is that wait, and when idle
-// it would be latency for nothing.
+// it would be latency for nothing. What happens after a failed write or sync is in heal.go.
 type committer struct {
 	// Set at construction.
-	config   Config
-	seal     seal
-	queue    *appendQueue
-	segments *segmentList
-	files    *openFiles
-	counters *counters
-	fail     func(*storage.FaultError)
+	log    *Log
+	config Config
 
 	// Owned by commitLoop.
 	active    *segment  // in use, so its file is open
@@ -42,8 +36,10 @@ type committer struct {
 	synced    position  // everything before it is synced
 	dirtyFrom time.Time // when the oldest byte that is not synced was written
 	faulted   *storage.FaultError
+	tryAt     time.Time // when to try to go on after a fault
 	buffer    []byte
 	reported  []*Producer // of the batch in work
+	headers   headerReader
 }
 
 func (c *committer) end() position { return c.active.base + position(c.written) }
@@ -54,14 +50,15 @@ func (c *committer) commitLoop() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		batch, closing := c.queue.take(spare)
+		batch, closing := c.log.queue.take(spare)
 		if len(batch) > 0 {
 			c.commit(batch)
-			c.queue.release(batch)
+			c.log.queue.release(batch)
 			clear(batch) // lets go of bodies and names
 			if spare = batch; cap(spare)*entryBytes > keptBufferBytes {
 				spare = nil
 			}
+			c.log.active.trim()
 			continue
 		}
 		spare = batch
@@ -69,25 +66,33 @@ func (c *committer) commitLoop() {
 			c.sync() // fails at most once: then it is sticky and Close tells
 			return
 		}
-		due := c.untilSync()
+		due := c.untilDue()
 		if due == 0 {
-			c.sync()
+			if c.faulted != nil {
+				c.heal()
+			} else {
+				c.sync()
+			}
 			continue
 		}
 		timer.Reset(due)
 		select {
-		case <-c.queue.bell:
+		case <-c.log.queue.bell:
 		case <-timer.C:
 		}
 	}
 }
 
-// untilSync gives the time until the next timed sync is due; far away if none is.
-func (c *committer) untilSync() time.Duration {
-	if c.config.Sync != SyncInterval || c.faulted != nil || c.synced == c.end() {
-		return time.Hour
+// untilDue gives the time until the next timed sync, or the next attempt to go on after a fault;
+// far away if neither is due.
+func (c *committer) untilDue() time.Duration {
+	switch {
+	case c.faulted != nil:
+		return max(0, time.Until(c.tryAt))
+	case c.config.Sync == SyncInterval && c.synced != c.end():
+		return max(0, c.config.SyncEvery-time.Since(c.dirtyFrom))
 	}
-	return max(0, c.config.SyncEvery-time.Since(c.dirtyFrom))
+	return time.Hour
 }
 
 // commit brings a batch to the end of its way, committed or failed.
@@ -101,6 +106,9 @@ func (c *committer) commit(batch []entry) {
 	}
 	if c.faulted == nil && c.writeBatch(batch) {
 		c.publish(batch)
+	}
+	for i := range batch {
+		batch[i].room.pending.Add(-1)
 	}
 	var err error
 	if c.faulted != nil {
@@ -149,7 +157,7 @@ func (c *committer) writeBatch(batch []entry) bool {
 		return c.sync()
 	case SyncInterval:
 		// Here too, since under load the loop never gets to wait for its timer.
-		if c.untilSync() == 0 {
+		if c.untilDue() == 0 {
 			return c.sync()
 		}
 	}
@@ -162,9 +170,41 @@ func (c *committer) encode(batch []entry) {
 	for i := range batch {
 		e := &batch[i]
 		e.position = start + position(len(c.buffer))
-		to := e.room.advance(e.record.Seq, e.position, recordBytes(&e.record))
-		c.buffer = appendRecord(c.buffer, c.seal, e.position, &e.record, uint32(e.position-c.synced), to)
+		unsynced := uint32(e.position - c.synced)
+		if e.kind == kindStub {
+			c.buffer = appendStub(c.buffer, c.log.seal, e.position, &e.record, unsynced, 0)
+			e.room.chain = chain{roots: []position{e.position}, lowest: e.record.Seq, cut: true, loaded: true}
+			continue
+		}
+		if !e.room.loaded {
+			c.load(e.room)
+		}
+		to := e.room.advance(e.record.Seq, e.position, recordBytes(&e.record), c.header)
+		c.buffer = appendRecord(c.buffer, c.log.seal, e.position, &e.record, unsynced, to)
 	}
+}
+
+// load gets a room ready that was idle: where its head is, and how many bytes it has.
+func (c *committer) load(r *room) {
+	r.loaded = true
+	state := c.log.table.find(r.key)
+	if state.headSeq == 0 {
+		return
+	}
+	r.roots, r.lowest = []position{state.headAt}, state.headSeq
+	h, err := c.header(state.headAt, state.headSeq)
+	if err != nil {
+		// Told to who reads it. The room's bytes are counted from here on, and it keeps more
+		// than retention by bytes would; and its records get no skip.
+		r.cut = true
+		return
+	}
+	r.total = h.total
+}
+
+// header reads a header for the pointers of new records: 60 bytes of a room that was idle.
+func (c *committer) header(at position, seq uint64) (recordHeader, error) {
+	return c.headers.read(c.log, at, seq)
 }
 
 // sync makes all that was written durable. It is not tried again after an error: the kernel
@@ -181,7 +221,7 @@ func (c *committer) sync() bool {
 		c.fault("sync", c.active.path, err)
 		return false
 	}
-	c.counters.syncSeconds.observe(time.Since(start).Seconds())
+	c.log.counters.syncSeconds.observe(time.Since(start).Seconds())
 	c.synced = c.end()
 	return true
 }
@@ -192,43 +232,38 @@ func (c *committer) roll() bool {
 	if !c.sync() {
 		return false
 	}
-	next, err := c.files.create(c.config.Dir, c.end(), c.active.base)
+	next, err := c.log.files.create(c.config.Dir, c.end(), c.active.base)
 	if err != nil {
 		c.fault("create segment", filepath.Join(c.config.Dir, segmentName(c.end())), err)
 		return false
 	}
-	c.segments.add(next)
-	c.files.release(c.active)
-	c.active, c.written = next, segmentHeaderBytes
-	c.synced = c.end()
-	c.counters.bytes.Add(segmentHeaderBytes)
+	c.begin(next)
 	return true
 }
 
-func (c *committer) publish(batch []entry) {
-	newest := c.active.newestAt.Load()
-	for i := range batch {
-		newest = max(newest, batch[i].record.At)
-	}
-	c.active.newestAt.Store(newest)
-	c.counters.bytes.Add(c.written - c.active.committed.Load())
-	// Before the heads: a reader follows a head into the file up to here.
-	c.active.committed.Store(c.written)
-	for i := range batch {
-		e := &batch[i]
-		e.room.publish(e.record.Seq, e.position)
-	}
-	c.counters.records.Add(uint64(len(batch)))
-	c.counters.batchRecords.observe(float64(len(batch)))
+// begin makes an empty segment the active one; the one before ends at the committed end.
+func (c *committer) begin(next *segment) {
+	c.log.segments.add(next)
+	c.log.files.release(c.active)
+	c.active, c.written = next, segmentHeaderBytes
+	c.synced = c.end()
+	c.log.counters.bytes.Add(segmentHeaderBytes)
+	c.log.rolled()
 }
 
-func (c *committer) fault(operation, path string, err error) {
-	var fault *storage.FaultError
-	if errors.As(err, &fault) {
-		panic("BUG: a fault inside a fault")
+func (c *committer) publish(batch []entry) {
+	newest, oldest := c.active.newestAt.Load(), c.active.oldestAt.Load()
+	for i := range batch {
+		newest = max(newest, batch[i].record.At)
+		oldest = min(oldest, batch[i].record.At)
 	}
-	c.faulted = &storage.FaultError{Op: operation, Path: path, Err: err}
-	c.config.Logger.Error("log takes no more appends", "operation", operation, "path", path, "error", err)
-	// Before anybody is told: whoever hears of it and appends must be refused.
-	c.fail(c.faulted)
+	c.active.newestAt.Store(newest)
+	c.active.oldestAt.Store(oldest)
+	c.log.counters.bytes.Add(c.written - c.active.committed.Load())
+	// Before the heads: a reader follows a head into the file up to here.
+	c.active.committed.Store(c.written)
+	c.log.table.publish(batch)
+	c.log.published.Store(int64(c.end()))
+	c.log.counters.records.Add(uint64(len(batch)))
+	c.log.counters.batchRecords.observe(float64(len(batch)))
 }

@@ -239,8 +239,8 @@ func TestSyncNever(t *testing.T) {
 		t.Errorf("%d syncs while appending, want none", got-opened)
 	}
 	mustClose(t, l)
-	if got := faulty.Calls(vfs.OpSync); got != opened+2 { // the segment and META
-		t.Errorf("%d syncs at Close, want 2", got-opened)
+	if got := faulty.Calls(vfs.OpSync); got != opened+3 { // the segment, the checkpoint and META
+		t.Errorf("%d syncs at Close, want 3", got-opened)
 	}
 }
 

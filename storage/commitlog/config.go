@@ -56,6 +56,11 @@ type Config struct {
 	// QueueBytes bounds the memory of records that wait for the committer or are being
 	// committed, and so the size of a batch. Default 16 MiB, at least 2 MiB.
 	QueueBytes int
+	// CheckpointBytes is how much log is written between checkpoints of the rooms, and so about how
+	// much is read when the log is opened after a crash. Default 256 MiB, at least 1 MiB.
+	CheckpointBytes int64
+	// HealEvery is the time between attempts to go on after a failed write or sync. Default 1 s.
+	HealEvery time.Duration
 	// Logger gets the few lines that recovery writes. Default slog.Default().
 	Logger *slog.Logger
 }
@@ -67,6 +72,8 @@ const (
 	maxSegmentBytes = 1 << 30
 	minQueueBytes   = 2 * storage.MaxBody
 	maxQueueBytes   = 1 << 30
+
+	minCheckpointBytes = 1 << 20
 )
 
 // withDefaults fills what is zero and reports all that is wrong.
@@ -86,6 +93,12 @@ func (c Config) withDefaults() (Config, error) {
 	if c.QueueBytes == 0 {
 		c.QueueBytes = 16 << 20
 	}
+	if c.CheckpointBytes == 0 {
+		c.CheckpointBytes = 256 << 20
+	}
+	if c.HealEvery == 0 {
+		c.HealEvery = healEvery
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -104,6 +117,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.SyncEvery < 0 {
 		faults = append(faults, fmt.Errorf("sync interval is %v: set SyncEvery to a positive time", c.SyncEvery))
+	}
+	if c.CheckpointBytes < minCheckpointBytes {
+		faults = append(faults, fmt.Errorf("bytes between checkpoints are %d: set CheckpointBytes to %d or more", c.CheckpointBytes, minCheckpointBytes))
+	}
+	if c.HealEvery < 0 {
+		faults = append(faults, fmt.Errorf("time between attempts to heal is %v: set HealEvery to a positive time", c.HealEvery))
 	}
 	if c.QueueBytes < minQueueBytes || c.QueueBytes > maxQueueBytes {
 		faults = append(faults, fmt.Errorf("queue size is %d: set QueueBytes to %d to %d", c.QueueBytes, minQueueBytes, maxQueueBytes))

@@ -51,7 +51,16 @@ func newOpenFiles(config Config) *openFiles {
 
 // readAt is one use of a segment for one read. The end of the file is no error here: n says it.
 func (o *openFiles) readAt(g *segment, b []byte, offset int64) (n int, err error) {
-	file, err := o.acquire(g)
+	return o.readWith(o.limit, g, b, offset)
+}
+
+// readUrgent is readAt for the committer: it takes one slot too many before it waits for readers.
+func (o *openFiles) readUrgent(g *segment, b []byte, offset int64) (n int, err error) {
+	return o.readWith(o.limit+1, g, b, offset)
+}
+
+func (o *openFiles) readWith(limit int, g *segment, b []byte, offset int64) (n int, err error) {
+	file, err := o.acquireWith(limit, g)
 	if err != nil {
 		return 0, err
 	}
@@ -65,10 +74,12 @@ func (o *openFiles) readAt(g *segment, b []byte, offset int64) (n int, err error
 
 // acquire begins a use, which must end with release; an error means there is none. It may wait
 // for other uses to end.
-func (o *openFiles) acquire(g *segment) (vfs.File, error) {
+func (o *openFiles) acquire(g *segment) (vfs.File, error) { return o.acquireWith(o.limit, g) }
+
+func (o *openFiles) acquireWith(limit int, g *segment) (vfs.File, error) {
 	o.mu.Lock()
 	// Who finds the file being opened waits too: opening it twice would take two slots.
-	for !o.closed && g.file == nil && (g.opening || o.held >= o.limit && !o.anyUnusedLocked()) {
+	for !o.closed && g.file == nil && (g.opening || o.held >= limit && !o.anyUnusedLocked()) {
 		o.changed.Wait()
 	}
 	if o.closed {
@@ -106,8 +117,8 @@ func (o *openFiles) create(dir string, base, previous position) (*segment, error
 	surplus := o.takeSlotLocked()
 	o.mu.Unlock()
 	o.closeFile(surplus)
-	g := newSegment(dir, base)
-	file, err := createSegment(o.fs, dir, g.path, o.logID, segmentHeader{base: base, previous: previous})
+	g := newSegment(dir, segmentHeader{base: base, previous: previous})
+	file, err := createSegment(o.fs, dir, g.path, o.logID, g.segmentHeader)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err != nil {
@@ -164,6 +175,20 @@ func (o *openFiles) close() error {
 	return o.closeErr
 }
 
+// forget closes the file of a segment that never came to be used, and ends its use.
+func (o *openFiles) forget(g *segment) {
+	o.mu.Lock()
+	file := g.file
+	g.file, g.uses = nil, 0
+	o.open = slices.DeleteFunc(o.open, func(other *segment) bool { return other == g })
+	o.mu.Unlock()
+	o.closeFile(file)
+	o.mu.Lock()
+	o.held--
+	o.mu.Unlock()
+	o.changed.Broadcast()
+}
+
 // count gives how many descriptors are held.
 func (o *openFiles) count() int {
 	o.mu.Lock()
@@ -184,7 +209,9 @@ func (o *openFiles) openFile(g *segment) (vfs.File, error) {
 	header, err := readSegmentHeader(file)
 	if err != nil {
 		err = fmt.Errorf("open segment %s: %w", g.path, err)
-	} else if _, err = decodeSegmentHeader(header, o.logID, g.base); err != nil {
+	} else if _, err = decodeSegmentHeader(header, o.logID, g.base); errors.Is(err, errSegmentHeader) {
+		err = nil // its records say themselves where they belong
+	} else if err != nil {
 		err = g.corruption(0, fmt.Errorf("segment was changed while the log is open: restore it from a backup: %w", err))
 	}
 	if err != nil {

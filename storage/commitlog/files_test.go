@@ -262,8 +262,8 @@ func TestRecoveryIsBounded(t *testing.T) {
 		t.Errorf("writing: %d segments were open at once and are %d after Close, want 3 and 0", most, open)
 	}
 	l := mustOpen(t, config)
-	if _, most := counting.counts(); most != 3 || l.Stats().Segments < 50 {
-		t.Errorf("recovery of %d segments had %d open at once, want 3", l.Stats().Segments, most)
+	if _, most := counting.counts(); most > 3 || l.Stats().Segments < 50 {
+		t.Errorf("recovery of %d segments had %d open at once, want at most 3", l.Stats().Segments, most)
 	}
 	names := segmentNames(l)
 	recent(t, l, zeroTime, 1<<30)
@@ -271,8 +271,9 @@ func TestRecoveryIsBounded(t *testing.T) {
 		t.Errorf("Recent had %d segments open at once, want 3", most)
 	}
 	mustClose(t, l)
-	// What recovery refuses it closes too: at a header, in the middle, and at the end.
-	for i, offset := range map[int]int64{30: 0, 20: 200, len(names) - 1: 40} {
+	// Without a checkpoint all are read, and damage has more of them open: at a header, in the
+	// middle, and at the end.
+	for i, offset := range map[int]int64{30: 0, 20: 200, len(names) - 1: 70} {
 		damaged := memory.CrashClone(nil)
 		file, err := damaged.Open(filepath.Join(testDir, names[i]))
 		if err != nil {
@@ -283,10 +284,30 @@ func TestRecoveryIsBounded(t *testing.T) {
 		}
 		counting := newCountingFS(t, damaged)
 		config.FS = counting
-		_, err = Open(config)
-		wantCorruption(t, err)
+		removeCheckpoints(t, damaged)
+		l, err := Open(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := l.Stats().Damage; got != 1 {
+			t.Errorf("damage in segment %d: %d places are told, want 1", i, got)
+		}
+		mustClose(t, l)
 		if open, most := counting.counts(); open != 0 || most > 3 {
-			t.Errorf("damage in segment %d: %d segments are open after Open, %d were at once", i, open, most)
+			t.Errorf("damage in segment %d: %d segments are open after Close, %d were at once", i, open, most)
+		}
+	}
+}
+
+func removeCheckpoints(t *testing.T, fsys vfs.FS) {
+	t.Helper()
+	names, err := fsys.List(testDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range checkpointNames(names) {
+		if err := fsys.Remove(filepath.Join(testDir, name)); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
@@ -299,7 +320,7 @@ func TestSegmentChangedBehindOurBack(t *testing.T) {
 		says   string
 	}{
 		"removed":  {func(f *fixture, path string) { f.remove(filepath.Base(path)) }, fs.ErrNotExist, "removed"},
-		"empty":    {func(f *fixture, path string) { f.write(path, nil) }, errSegmentHeader, "changed"},
+		"empty":    {func(f *fixture, path string) { f.write(path, nil) }, nil, "file ends before"},
 		"cut":      {func(f *fixture, path string) { f.change(path, func(b []byte) []byte { return b[:80] }) }, nil, "file ends before"},
 		"next one": {func(f *fixture, path string) { f.write(path, f.read(f.path(f.names[1]))) }, nil, "renamed"},
 		"of another log": {func(f *fixture, path string) {
@@ -330,6 +351,7 @@ func TestSegmentChangedBehindOurBack(t *testing.T) {
 			original := f.read(path)
 			test.change(f, path)
 			nothing := func(r storage.Record) bool { t.Errorf("got record %d", r.Seq); return true }
+			whole := len(f.recordsOf(0))
 			for range 2 {
 				err := l.ReadAfter("room", 1, storage.PageLimit{Records: 2}, nothing)
 				if corruption := wantCorruption(t, err); corruption.Path != path || test.cause != nil && !errors.Is(err, test.cause) {
@@ -337,7 +359,10 @@ func TestSegmentChangedBehindOurBack(t *testing.T) {
 				}
 				contains(t, err, test.says)
 			}
-			wantCorruption(t, l.Recent(zeroTime, 100, nothing))
+			others := 0
+			if err := l.Recent(zeroTime, 100, func(storage.Record) bool { others++; return true }); err != nil || others != len(f.records)-whole {
+				t.Errorf("Recent gave %d records, %v, want those of the other segments, %d", others, err, len(f.records)-whole)
+			}
 			if err := errors.Join(l.Err(), readOne(l, 60), readOne(l, 30)); err != nil {
 				t.Errorf("the other segments: %v", err)
 			}

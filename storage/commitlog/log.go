@@ -20,7 +20,9 @@ type Log struct {
 	meta     meta
 	seal     seal
 	lock     io.Closer
-	rooms    *roomIndex
+	table    *roomTable
+	active   *activeRooms
+	bridges  *bridges
 	queue    *appendQueue
 	segments *segmentList
 	files    *openFiles
@@ -30,9 +32,13 @@ type Log struct {
 	committer     *committer
 	committerDone chan struct{}
 
+	checkpoints *checkpointer
+
 	// Read from any goroutine.
 	faulted atomic.Pointer[storage.FaultError]
-	closed  atomic.Bool
+	// published is the position behind the last record that the table knows.
+	published atomic.Int64
+	closed    atomic.Bool
 
 	closeOnce sync.Once
 	closeErr  error
@@ -54,7 +60,8 @@ func Open(config Config) (*Log, error) {
 	l := &Log{
 		config:        config,
 		lock:          lock,
-		rooms:         newRoomIndex(),
+		table:         newRoomTable(),
+		bridges:       newBridges(),
 		queue:         newAppendQueue(config.QueueBytes),
 		segments:      &segmentList{},
 		files:         newOpenFiles(config),
@@ -64,24 +71,24 @@ func Open(config Config) (*Log, error) {
 	if err := l.recover(); err != nil {
 		return nil, errors.Join(err, l.files.close(), lock.Close())
 	}
+	l.active = newActiveRooms(l.table)
 	segments := l.segments.load()
 	active := segments[len(segments)-1]
 	l.committer = &committer{
-		config:   config,
-		seal:     l.seal,
-		queue:    l.queue,
-		segments: l.segments,
-		files:    l.files,
-		counters: l.counters,
-		fail:     l.fail,
-		active:   active,
-		written:  active.committed.Load(),
-		synced:   l.meta.synced,
+		log:     l,
+		config:  config,
+		active:  active,
+		written: active.committed.Load(),
+		synced:  l.meta.synced,
+		headers: headerReader{urgent: true},
 	}
+	l.published.Store(int64(l.meta.synced))
+	l.checkpoints = newCheckpointer(l)
 	go func() {
 		defer close(l.committerDone)
 		l.committer.commitLoop()
 	}()
+	l.checkpoints.start()
 	return l, nil
 }
 
@@ -133,16 +140,17 @@ func makeDirectory(fsys vfs.FS, dir string) error {
 func (l *Log) Epoch() uint64 { return l.meta.epoch }
 
 // Head gives the newest visible sequence number of a room, 0 for a room never seen.
-func (l *Log) Head(room string) uint64 {
-	r := l.rooms.find(room)
-	if r == nil {
-		return 0
-	}
-	return r.visibleSeq.Load()
-}
+func (l *Log) Head(room string) uint64 { return l.table.find(l.table.key(room)).headSeq }
 
-// Err gives the *storage.FaultError that stopped the log, storage.ErrClosed after Close, or nil
-// while it takes appends.
+// Begin gives the oldest sequence number of a room that is still given: 1 for a room never seen, Head+1
+// if retention took all.
+func (l *Log) Begin(room string) uint64 { return l.table.find(l.table.key(room)).firstSeq }
+
+// rolled is told of every new segment.
+func (l *Log) rolled() { l.checkpoints.consider() }
+
+// Err gives the *storage.FaultError that stopped the log for now, storage.ErrClosed after Close, or nil
+// while it takes appends. After a fault the log tries every Config.HealEvery to go on.
 func (l *Log) Err() error {
 	if l.closed.Load() {
 		return storage.ErrClosed
@@ -165,11 +173,15 @@ func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
 		l.queue.close()
 		<-l.committerDone
+		l.checkpoints.stop()
 		var errs []error
 		if fault := l.faulted.Load(); fault != nil {
 			errs = append(errs, fault)
 		}
 		l.closed.Store(true)
+		if len(errs) == 0 {
+			l.checkpoints.last()
+		}
 		l.files.release(l.committer.active)
 		errs = append(errs, l.files.close())
 		if errors.Join(errs...) == nil {

@@ -142,8 +142,8 @@ func collect(t testing.TB, read readFunction, room string, from uint64, limit st
 func readAll(t testing.TB, l *Log, room string) []storage.Record {
 	t.Helper()
 	var all []storage.Record
-	for {
-		page := collect(t, l.ReadAfter, room, uint64(len(all)), storage.PageLimit{Records: 100, Bytes: 8 << 10})
+	for after := uint64(0); ; after = all[len(all)-1].Seq {
+		page := collect(t, l.ReadAfter, room, after, storage.PageLimit{Records: 100, Bytes: 8 << 10})
 		if len(page) == 0 {
 			return all
 		}

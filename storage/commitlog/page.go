@@ -48,37 +48,42 @@ func (b *budget) allows(size uint32) bool {
 }
 
 // ReadAfter calls fn for the visible records of a room with a sequence number above after,
-// ascending, until the page is full, the head is reached or fn returns false. An unknown room
-// has none. It may be called from any goroutine and uses memory for one page at most, whatever
-// the page: a window of 64 KiB or one record. The record and all in it except Room are valid only
-// until fn returns: they are views into a pooled buffer, so clone what is kept.
+// ascending, until the page is full, the head is reached or fn returns false. It begins at Begin
+// if that is higher. An unknown room has none. Records that can't be read are a
+// *storage.DamagedError behind what comes before them; reading goes on behind its Last. Any goroutine
+// may call it; it uses memory for one page at most, whatever the page: a window of 64 KiB or one
+// record. The record and all in it except Room are valid only until fn returns: they are views into a
+// pooled buffer, so clone what is kept.
 func (l *Log) ReadAfter(room string, after uint64, limit storage.PageLimit, fn func(storage.Record) bool) error {
-	found := l.rooms.find(room)
+	state := l.table.find(l.table.key(room))
 	if l.closed.Load() {
 		return storage.ErrClosed
 	}
-	if found == nil {
+	after = max(after, state.firstSeq-1)
+	if after >= state.headSeq {
 		return nil
 	}
-	r := l.newReader(room)
+	r := l.newReader(room, state)
 	defer r.release()
-	headAt, head, err := r.head(found)
-	if err != nil || after >= head {
-		return err
-	}
 	page := newBudget(limit)
-	for next := after + 1; next <= head && page.records > 0; {
+	for next := after + 1; next <= state.headSeq && page.records > 0; {
 		// The pointers go back and the page goes forward: walk a chunk from its end, then read it.
-		last := min(head, next+uint64(min(chunkRecords, page.records))-1)
-		if err := r.locateChunk(next, last, headAt, head); err != nil {
+		last := min(state.headSeq, next+uint64(min(chunkRecords, page.records))-1)
+		if err := r.locateChunk(next, last); err != nil {
 			return err
 		}
 		chunk := r.locations[:last-next+1]
 		for i, location := range chunk {
+			if location.at == 0 {
+				return r.damaged(next, next+missing(chunk[i:])-1, r.cause)
+			}
 			if !page.allows(location.size) {
 				return nil
 			}
 			_, record, err := r.record(location.at, next, runBytes(chunk[i:]))
+			if isCorrupt(err) {
+				return r.damaged(next, next, err)
+			}
 			if err != nil {
 				return err
 			}
@@ -91,23 +96,48 @@ func (l *Log) ReadAfter(room string, after uint64, limit storage.PageLimit, fn f
 	return nil
 }
 
-// locateChunk fills r.locations with the records first to last.
-func (r *reader) locateChunk(first, last uint64, headAt position, head uint64) error {
-	at, err := r.find(last, headAt, head)
-	if err != nil {
-		return err
-	}
-	for seq := last; ; seq-- {
-		h, err := r.headerOf(at, seq)
-		if err != nil {
-			return err
+// locateChunk fills r.locations with the records first to last; at 0 are those that can't be
+// found.
+func (r *reader) locateChunk(first, last uint64) error {
+	clear(r.locations[:last-first+1])
+	p, err := r.find(last, place{r.state.headAt, r.state.headSeq})
+	for err == nil && p.seq >= first {
+		var h recordHeader
+		if h, err = r.headers.read(r.log, p.at, p.seq); isCorrupt(err) {
+			r.cause = err
+			p, err = r.below(p)
+			continue
 		}
-		r.locations[seq-first] = location{at: at, size: h.size}
-		if seq == first {
-			return nil
+		if err != nil || h.kind != kindMessage {
+			break
 		}
-		at = h.previous
+		r.locations[p.seq-first] = location{at: p.at, size: h.size}
+		p = place{h.previous, p.seq - 1}
 	}
+	return err
+}
+
+// missing counts the locations at the start that are not known.
+func missing(chunk []location) (n uint64) {
+	for n < uint64(len(chunk)) && chunk[n].at == 0 {
+		n++
+	}
+	return n
+}
+
+// damaged says which records can't be read, and why as far as it is known.
+func (r *reader) damaged(first, last uint64, cause error) error {
+	corrupt, ok := errors.AsType[*storage.CorruptionError](cause)
+	if !ok {
+		corrupt = &storage.CorruptionError{Path: r.log.config.Dir, Err: errors.New("damage hides these records: `rookery log verify` shows where")}
+	}
+	// Retention may have taken them since this read began: then nothing is damaged, the page
+	// ends here and the next one begins where the room does now.
+	begin := r.log.table.find(r.log.table.key(r.name)).firstSeq
+	if begin > last {
+		return nil
+	}
+	return &storage.DamagedError{Room: r.name, First: max(first, begin), Last: last, Err: corrupt}
 }
 
 // runBytes gives how far one read from the first location on should reach: over all that stand
@@ -126,40 +156,58 @@ func runBytes(chunk []location) int64 {
 }
 
 // ReadBefore calls fn for the visible records of a room with a sequence number under before,
-// or from the head if before is 0, DESCENDING: newest first. A page is the newest ones of that
-// range, so a byte limit can only be kept in this direction; the caller reverses. All
-// else is as with ReadAfter.
+// or from the head if before is 0, DESCENDING: newest first, down to Begin. A page is the newest
+// ones of that range, so a byte limit can only be kept in this direction; the caller
+// reverses. After a *storage.DamagedError reading goes on below its First. All else is as with
+// ReadAfter.
 func (l *Log) ReadBefore(room string, before uint64, limit storage.PageLimit, fn func(storage.Record) bool) error {
-	found := l.rooms.find(room)
+	state := l.table.find(l.table.key(room))
 	if l.closed.Load() {
 		return storage.ErrClosed
 	}
-	if found == nil || before == 1 {
+	seq := state.headSeq
+	if before != 0 {
+		seq = min(seq, before-1)
+	}
+	if seq < state.firstSeq {
 		return nil
 	}
-	r := l.newReader(room)
+	r := l.newReader(room, state)
 	defer r.release()
-	at, seq, err := r.head(found)
-	if err != nil || seq == 0 {
+	p, err := r.find(seq, place{state.headAt, state.headSeq})
+	if err != nil {
 		return err
 	}
-	if before != 0 && before <= seq {
-		if at, err = r.find(before-1, at, seq); err != nil {
-			return err
+	for page := newBudget(limit); seq >= state.firstSeq && page.records > 0; seq-- {
+		if p.seq < seq {
+			return r.damaged(max(p.seq+1, state.firstSeq), seq, r.cause)
 		}
-		seq = before - 1
-	}
-	for page := newBudget(limit); seq > 0 && page.records > 0; seq-- {
-		h, record, err := r.record(at, seq, guessBytes)
+		h, record, err := r.record(p.at, seq, guessBytes)
+		if isCorrupt(err) {
+			return r.damagedBefore(p, err)
+		}
 		if err != nil {
 			return err
 		}
 		if !page.allows(h.size) || !fn(record) {
 			return nil
 		}
-		at = h.previous
+		p = place{h.previous, seq - 1}
 	}
 	return nil
+}
+
+// damagedBefore says how far down the damage goes that begins at p.
+func (r *reader) damagedBefore(p place, cause error) error {
+	first := p.seq
+	if _, err := r.headers.read(r.log, p.at, p.seq); err != nil {
+		next, err := r.below(p)
+		if err != nil {
+			return err
+		}
+		first = max(next.seq+1, r.state.firstSeq)
+	}
+	return r.damaged(first, p.seq, cause)
 }
 
 // Recent calls fn for committed records of all rooms in log order: those with a time of since or
@@ -170,14 +218,14 @@ func (l *Log) Recent(since time.Time, limit int, fn func(storage.Record) bool) e
 		return storage.ErrClosed
 	}
 	segments := l.segments.load()
-	ends := make([]int64, len(segments)) // of this call, while the log grows
+	ends := make([]position, len(segments)) // of this call, while the log grows
 	scanner := scanner{seal: l.seal, files: l.files}
 	oldest := since.UnixMilli()
 	matching := 0
 	first := len(segments)
 	for first > 0 && matching < limit {
 		first--
-		ends[first] = segments[first].committed.Load()
+		ends[first] = segments[first].rangeEnd()
 		err := l.scanSince(&scanner, segments[first], ends[first], oldest, func(storage.Record) bool {
 			matching++
 			return true
@@ -204,26 +252,20 @@ func (l *Log) Recent(since time.Time, limit int, fn func(storage.Record) bool) e
 	return nil
 }
 
-// errStop ends a scan without being an error.
-var errStop = errors.New("stop")
-
-// scanSince gives the records of a segment that are new enough. Times are the server's clock,
-// which can go back, so each record and each segment is asked.
-func (l *Log) scanSince(s *scanner, g *segment, until, oldest int64, fn func(storage.Record) bool) error {
+// scanSince gives the records of a segment that are new enough; damaged ones are passed by. Times
+// are the server's clock, which can go back, so each record and each segment is asked.
+func (l *Log) scanSince(s *scanner, g *segment, until position, oldest int64, fn func(storage.Record) bool) error {
 	if g.newestAt.Load() < oldest {
 		return nil
 	}
-	end, err := s.scan(g, segmentHeaderBytes, until, func(h recordHeader, record storage.Record, _ position) error {
-		if h.kind == kindMessage && record.At >= oldest && !fn(record) {
+	err := s.scanAll(g, 0, func(h recordHeader, record storage.Record, at position) error {
+		if at >= until || h.kind == kindMessage && record.At >= oldest && !fn(record) {
 			return errStop
 		}
 		return nil
-	})
-	switch {
-	case err == nil || err == errStop:
+	}, func(int64, error) {})
+	if err == errStop || isCorrupt(err) {
 		return nil
-	case isDamage(err):
-		return g.corruption(end, err)
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 // entry is a record on its way to the committer.
 type entry struct {
 	record   storage.Record
+	kind     byte
 	room     *room
 	producer *Producer
 
@@ -38,7 +39,11 @@ type appendQueue struct {
 	// Guarded by mu.
 	waiting []entry
 	closing bool
-	fault   *storage.FaultError
+	fault   *storage.FaultError // nil while the log takes appends
+
+	// Written under mu, read from any goroutine. generation counts the faults that are over: a
+	// room that was entered before one does not know that its last records failed.
+	generation atomic.Uint64
 
 	// Written under mu, read from any goroutine.
 	bytes atomic.Int64 // of what waits and of the batch in work
@@ -56,8 +61,12 @@ func (q *appendQueue) push(e entry) error {
 		q.mu.Unlock()
 		return storage.ErrClosed
 	case q.fault != nil:
+		fault := q.fault
 		q.mu.Unlock()
-		return q.fault // not written again once set
+		return fault
+	case e.room.generation != q.generation.Load():
+		q.mu.Unlock()
+		return fmt.Errorf("append to room %q: the log has had a fault: %w", e.record.Room, storage.ErrSequence)
 	case q.bytes.Load()+cost > int64(q.limit):
 		q.mu.Unlock()
 		return storage.ErrFull
@@ -98,10 +107,18 @@ func (q *appendQueue) release(batch []entry) {
 	q.mu.Unlock()
 }
 
-// fail makes the queue refuse from now on; what waits is still there to be taken.
+// fail makes the queue refuse until heal; what waits is still there to be taken.
 func (q *appendQueue) fail(fault *storage.FaultError) {
 	q.mu.Lock()
 	q.fault = fault
+	q.mu.Unlock()
+}
+
+// heal ends a fault: rooms are entered anew from here on.
+func (q *appendQueue) heal() {
+	q.mu.Lock()
+	q.fault = nil
+	q.generation.Add(1)
 	q.mu.Unlock()
 }
 
@@ -125,8 +142,9 @@ type Producer struct {
 
 // NewProducer makes a producer; there is one per room shard, and it lives as long as the log.
 // committed is called from the committer goroutine and must not block: the next n records
-// appended through this producer, in order, are committed (err nil) or failed (err non-nil, and
-// all later ones will). Every record that Append took is reported once, at the latest by Close.
+// appended through this producer, in order, are committed (err nil) or failed (err non-nil).
+// After a failure every room goes on from Log.Head. Every record that Append took is reported
+// once, at the latest by Close.
 func (l *Log) NewProducer(committed func(n int, err error)) *Producer {
 	return &Producer{log: l, committed: committed}
 }
@@ -134,20 +152,27 @@ func (l *Log) NewProducer(committed func(n int, err error)) *Producer {
 // Append queues a record. Its Seq must be one above that of the room's record appended before
 // it, or above Log.Head. The log keeps r.Body until the record is reported; it must not
 // change meanwhile. An error means that nothing was queued and nothing will be reported:
-// storage.ErrFull, storage.ErrClosed, a *storage.FaultError, or a record beyond the limits.
+// storage.ErrFull, storage.ErrClosed, storage.ErrSequence, a *storage.FaultError, or a record
+// beyond the limits.
 func (p *Producer) Append(r storage.Record) error {
 	if err := checkRecord(&r); err != nil {
 		return err
 	}
+	return p.append(r, kindMessage)
+}
+
+func (p *Producer) append(r storage.Record, kind byte) error {
 	// Before the room gets its entry, so that a log that takes nothing does not grow either.
 	if err := p.log.Err(); err != nil {
 		return err
 	}
-	room := p.log.rooms.findOrAdd(r.Room)
-	if r.Seq != room.appendedSeq+1 {
-		panic(fmt.Sprintf("BUG: append of record %d to room %q, want %d", r.Seq, r.Room, room.appendedSeq+1))
+	room := p.log.active.enter(r.Room, p.log.queue.generation.Load())
+	if r.Seq != room.appendedSeq+1 && kind == kindMessage {
+		room.pending.Add(-1)
+		return fmt.Errorf("append of record %d to room %q, want %d: %w", r.Seq, r.Room, room.appendedSeq+1, storage.ErrSequence)
 	}
-	if err := p.log.queue.push(entry{record: r, room: room, producer: p}); err != nil {
+	if err := p.log.queue.push(entry{record: r, kind: kind, room: room, producer: p}); err != nil {
+		room.pending.Add(-1)
 		return err
 	}
 	room.appendedSeq = r.Seq

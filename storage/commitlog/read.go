@@ -20,14 +20,18 @@ const (
 // nearly impossible; the check keeps a bug of ours from serving a wrong message.
 var errChain = errors.New("pointer leads to a wrong record")
 
+var errFileEnds = fmt.Errorf("file ends before its last committed byte: %w", io.ErrUnexpectedEOF)
+
 // reader is the buffers of one read and the way to the bytes. It is pooled; one read uses it at
 // a time.
 type reader struct {
 	// Set for the read in progress.
-	log  *Log
-	name string // of the room
+	log   *Log
+	name  string // of the room
+	state roomState
+	cause error // the damage met last
 
-	header    [recordHeaderBytes]byte
+	headers   headerReader
 	locations [chunkRecords]location
 
 	// The window: bytes at hand.
@@ -44,9 +48,9 @@ type location struct {
 
 var readers = sync.Pool{New: func() any { return &reader{window: make([]byte, 0, windowBytes)} }}
 
-func (l *Log) newReader(room string) *reader {
+func (l *Log) newReader(room string, state roomState) *reader {
 	r := readers.Get().(*reader)
-	r.log, r.name = l, room
+	r.log, r.name, r.state = l, room, state
 	return r
 }
 
@@ -58,7 +62,7 @@ func (r *reader) release() {
 			r.window[i] = 0xdb
 		}
 	}
-	r.log, r.name, r.segment = nil, "", nil
+	r.log, r.name, r.segment, r.cause = nil, "", nil, nil
 	r.window = r.window[:0]
 	if cap(r.window) > windowBytes {
 		r.window = make([]byte, 0, windowBytes)
@@ -66,39 +70,42 @@ func (r *reader) release() {
 	readers.Put(r)
 }
 
-// locate gives the segment and the offset in it where a record may stand.
-func (r *reader) locate(at position) (*segment, int64, error) {
-	g := r.log.segments.find(at)
+// locate gives the segment and the offset in its file where a record may stand.
+func (l *Log) locate(at position) (*segment, int64, error) {
+	g := l.segments.find(at)
 	if g == nil {
-		panic(fmt.Sprintf("BUG: no segment holds position %d", at))
+		return nil, 0, &storage.CorruptionError{Path: l.config.Dir, Offset: 0, Err: fmt.Errorf("no segment holds position %d: a file is missing; restore it from a backup", at)}
 	}
-	offset := int64(at - g.base)
-	if offset < segmentHeaderBytes || offset+recordHeaderBytes > g.committed.Load() {
-		return nil, 0, g.corruption(offset, errChain)
-	}
-	return g, offset, nil
+	offset, err := g.offsetOf(l.files, at)
+	return g, offset, err
 }
 
-func (r *reader) readAt(g *segment, b []byte, offset int64) error {
-	n, err := r.log.files.readAt(g, b, offset)
-	if err == nil && n < len(b) {
-		return g.corruption(offset, fmt.Errorf("file ends before its last committed byte: %w", io.ErrUnexpectedEOF))
-	}
-	return err
+// headerReader reads headers one at a time. It belongs to one goroutine.
+type headerReader struct {
+	urgent bool // the committer's
+	buffer [recordHeaderBytes]byte
 }
 
-// headerOf reads and checks the header of record seq. The payload is not read: following a
-// chain past bodies of a megabyte costs 52 bytes each.
-func (r *reader) headerOf(at position, seq uint64) (recordHeader, error) {
-	g, offset, err := r.locate(at)
+// read gives the header of record seq, checked. The payload is not read: following a chain past
+// bodies of a megabyte costs 60 bytes each.
+func (r *headerReader) read(l *Log, at position, seq uint64) (recordHeader, error) {
+	g, offset, err := l.locate(at)
 	if err != nil {
 		return recordHeader{}, err
 	}
-	if err := r.readAt(g, r.header[:], offset); err != nil {
+	read := l.files.readAt
+	if r.urgent {
+		read = l.files.readUrgent
+	}
+	n, err := read(g, r.buffer[:], offset)
+	if err == nil && n < len(r.buffer) {
+		err = g.corruption(offset, errFileEnds)
+	}
+	if err != nil {
 		return recordHeader{}, err
 	}
-	h, err := decodeHeader(r.header[:], r.log.seal, at)
-	if err == nil && (h.kind != kindMessage || seq != 0 && h.seq != seq) {
+	h, err := decodeHeader(r.buffer[:], l.seal, at)
+	if err == nil && (h.kind != kindMessage && h.kind != kindStub || h.seq != seq) {
 		err = errChain
 	}
 	if err != nil {
@@ -107,45 +114,49 @@ func (r *reader) headerOf(at position, seq uint64) (recordHeader, error) {
 	return h, nil
 }
 
-// head gives the newest visible record of the room, seq 0 if there is none.
-func (r *reader) head(room *room) (at position, seq uint64, err error) {
-	if at = position(room.visiblePosition.Load()); at == 0 {
-		return 0, 0, nil
-	}
-	h, err := r.headerOf(at, 0)
-	return at, h.seq, err
-}
-
-// find follows the pointers from record seq at the position at down to record target.
-func (r *reader) find(target uint64, at position, seq uint64) (position, error) {
-	for seq > target {
-		h, err := r.headerOf(at, seq)
-		if err != nil {
-			return 0, err
+// find gives the newest record of the room that is not above target: its seq is less than target
+// if what is between is damaged, 0 if there is none. Of the record itself nothing was read yet.
+func (r *reader) find(target uint64, from place) (place, error) {
+	for p := from; ; {
+		if p.seq < r.state.firstSeq {
+			return place{}, nil
 		}
-		if next := skipSeq(seq); next >= target {
-			at, seq = h.skip, next
-		} else {
-			at, seq = h.previous, seq-1
+		if p.seq <= target {
+			return p, nil
+		}
+		h, err := r.headers.read(r.log, p.at, p.seq)
+		switch {
+		case isCorrupt(err):
+			r.cause = err
+			if p, err = r.below(p); err != nil {
+				return place{}, err
+			}
+		case err != nil:
+			return place{}, err
+		default:
+			if next := skipSeq(p.seq); h.skip != 0 && next >= target {
+				p = place{h.skip, next}
+			} else {
+				p = place{h.previous, p.seq - 1}
+			}
 		}
 	}
-	return at, nil
 }
 
 // record gives record seq of the room, verified. want is how many bytes are worth reading at
 // once from there. The result is valid until the next call.
 func (r *reader) record(at position, seq uint64, want int64) (recordHeader, storage.Record, error) {
-	g, offset, err := r.locate(at)
+	g, offset, err := r.log.locate(at)
 	if err != nil {
 		return recordHeader{}, storage.Record{}, err
 	}
 	h, record, n, err := decodeRecord(r.inWindow(g, offset), r.log.seal, at)
 	for err == nil && n == 0 {
 		need := max(int64(recordHeaderBytes), int64(h.size))
-		if offset+need > g.committed.Load() {
+		if offset+need > g.size() {
 			return h, record, g.corruption(offset, errTorn)
 		}
-		if err := r.fill(g, offset, max(need, min(want, windowBytes))); err != nil {
+		if err := r.fill(g, offset, need, min(want, windowBytes)); err != nil {
 			return h, record, err
 		}
 		h, record, n, err = decodeRecord(r.inWindow(g, offset), r.log.seal, at)
@@ -168,16 +179,27 @@ func (r *reader) inWindow(g *segment, offset int64) []byte {
 	return r.window[offset-r.start:]
 }
 
-func (r *reader) fill(g *segment, offset, want int64) error {
-	want = min(want, g.committed.Load()-offset)
+// fill reads from offset on, at least need bytes and at best want.
+func (r *reader) fill(g *segment, offset, need, want int64) error {
+	want = min(max(need, want), g.size()-offset)
 	if int64(cap(r.window)) < want {
 		r.window = make([]byte, 0, want)
 	}
 	r.segment, r.start = nil, offset
 	r.window = r.window[:want]
-	if err := r.readAt(g, r.window, offset); err != nil {
+	n, err := r.log.files.readAt(g, r.window, offset)
+	if err != nil {
 		return err
 	}
-	r.segment = g
+	if int64(n) < need {
+		return g.corruption(offset, errFileEnds)
+	}
+	r.segment, r.window = g, r.window[:n]
 	return nil
+}
+
+// isCorrupt tells wrong bytes from a failed read.
+func isCorrupt(err error) bool {
+	_, ok := errors.AsType[*storage.CorruptionError](err)
+	return ok
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"rookery/storage"
 	"rookery/storage/vfs"
@@ -14,17 +15,32 @@ import (
 // leftAlone is what a person can do about damage.
 const leftAlone = "nothing was changed: restore the directory from a backup, or move it away to start empty"
 
-// recovery is the state of one Open. It belongs to that goroutine.
+// recovery is the state of one Open. It belongs to that goroutine. Its steps:
+//
+//  1. META: which log this is and how it was left.
+//  2. segments: their headers, and that none is missing.
+//  3. replay: the rooms of the newest good checkpoint, and the records behind it (replay.go).
+//  4. finish: what was found is made durable, and the log is marked as open.
+//
+// Damage is reported and gone around: the rest of the log is served. Where it may have taken the
+// newest record of a room that no checkpoint knows, the epoch changes, since the same number would be
+// given out again. Refused is an end of the log that is missing: there a person must decide.
 type recovery struct {
 	log     *Log
 	fs      vfs.FS
 	meta    meta
 	scanner scanner
-	// newest is the last segment, nil while there is none. It is in use, for the committer.
+	names   []string // of the directory
+	// newest is the last segment if it is one to write to, else nil. It is in use, for the
+	// committer.
 	newest *segment
 	// batchStart is the newest position of which the records themselves say that it was
 	// synced: where the last batch begins that was being written.
 	batchStart position
+	// lossy says that records behind the checkpoint are missing that nobody dropped.
+	lossy bool
+	// renew says that the epoch can't be trusted to be that of what was found.
+	renew string
 }
 
 // recover reads the log into l, repairs its end and leaves META open and an active
@@ -40,122 +56,215 @@ func (l *Log) recover() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.loadMeta(len(bases) > 0); err != nil {
+	if err := r.loadMeta(bases); err != nil {
 		return err
 	}
-	l.meta, l.seal, l.files.logID = r.meta, r.scanner.seal, r.meta.logID
-	if err := r.findSegments(bases); err != nil {
+	l.meta, l.files.logID, l.table.logID = r.meta, r.meta.logID, r.meta.logID
+	l.seal = newSeal(r.meta.logID)
+	r.scanner.seal = l.seal
+	if err := r.loadSegments(bases); err != nil {
 		return err
 	}
-	if err := r.useNewest(); err != nil {
-		return err
-	}
-	if err := r.scanAll(); err != nil {
+	if err := r.replay(); err != nil {
 		return err
 	}
 	return r.finish()
 }
 
-// list gives the bases of the segments, ascending, and logs what else lies there.
+func (r *recovery) path(name string) string { return filepath.Join(r.log.config.Dir, name) }
+
+func (r *recovery) damageFound(message, path string, args ...any) {
+	r.log.counters.damage.Add(1)
+	r.log.config.Logger.Error(message+"; the rest is served: `rookery log verify` shows what is missing, a backup may have it",
+		append([]any{"path", path}, args...)...)
+}
+
+// list gives the bases of the segments, ascending; it removes what unfinished work left and logs
+// what else lies there.
 func (r *recovery) list() ([]position, error) {
-	names, err := r.fs.List(r.log.config.Dir)
-	if err != nil {
+	var err error
+	if r.names, err = r.fs.List(r.log.config.Dir); err != nil {
 		return nil, fmt.Errorf("list log directory %s: %w", r.log.config.Dir, err)
 	}
 	var bases []position
-	for _, name := range names {
+	for _, name := range r.names {
 		if base, ok := parseSegmentName(name); ok {
 			bases = append(bases, base)
 			continue
 		}
-		if name != metaName && name != metaTemporaryName && name != lockName {
-			r.log.config.Logger.Warn("file in the log directory is not of the log and is ignored", "path", filepath.Join(r.log.config.Dir, name))
+		switch {
+		case strings.HasSuffix(name, temporarySuffix) && name != metaTemporaryName:
+			if err := r.fs.Remove(r.path(name)); err != nil {
+				return nil, fmt.Errorf("remove what was left unfinished: %w", err)
+			}
+		case !isOurs(name):
+			r.log.config.Logger.Warn("file in the log directory is not of the log and is ignored", "path", r.path(name))
 		}
 	}
 	slices.Sort(bases)
 	return bases, nil
 }
 
-func (r *recovery) loadMeta(hasSegments bool) error {
+// isOurs says whether a file of the directory belongs to a package of storage.
+func isOurs(name string) bool {
+	if name == metaName || name == metaTemporaryName || name == lockName {
+		return true
+	}
+	for _, prefix := range []string{checkpointPrefix, sparePrefix, "catalog-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// loadMeta reads META, makes it in an empty directory, or makes up for it when it is damaged.
+func (r *recovery) loadMeta(bases []position) error {
 	m, err := readMeta(r.fs, r.log.config.Dir)
+	missing := errors.Is(err, fs.ErrNotExist)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && hasSegments:
-		// META is made before the first segment, so no crash explains this.
-		return &storage.CorruptionError{Path: filepath.Join(r.log.config.Dir, metaName), Err: fmt.Errorf("file is missing beside segments; %s", leftAlone)}
-	case errors.Is(err, fs.ErrNotExist):
+	case missing && len(bases) == 0:
 		m = meta{logID: randomNumber(), epoch: randomNumber(), state: stateOpen}
 		if err := writeMeta(r.fs, r.log.config.Dir, m); err != nil {
 			return err
 		}
+	case missing || isCorrupt(err):
+		// META is made before the first segment and replaced in one step, so no crash explains
+		// this. What it says besides the log's id only helps to tell damage from a crash.
+		id, found := r.findLogID(bases)
+		if !found {
+			return &storage.CorruptionError{Path: r.path(metaName), Err: fmt.Errorf("META is missing or damaged and no segment says which log this is; %s", leftAlone)}
+		}
+		r.damageFound("META is missing or damaged", r.path(metaName))
+		m = meta{logID: id, state: stateOpen}
+		r.renew = "META was damaged"
 	case err != nil:
 		return err
 	}
 	r.meta = m
-	r.scanner.seal = newSeal(m.logID)
 	return nil
 }
 
-// findSegments checks the headers and takes the sizes, one file open at a time. A newest segment
-// whose creation was cut short is removed: it never held a record.
-func (r *recovery) findSegments(bases []position) error {
+// findLogID asks the segments.
+func (r *recovery) findLogID(bases []position) (uint64, bool) {
+	for _, base := range bases {
+		file, err := r.fs.Open(r.path(segmentName(base)))
+		if err != nil {
+			continue
+		}
+		header, err := readSegmentHeader(file)
+		if id, ok := logIDOf(header); ok && errors.Join(err, file.Close()) == nil {
+			return id, true
+		}
+	}
+	return 0, false
+}
+
+// loadSegments makes the list of segments, with places for what is missing.
+func (r *recovery) loadSegments(bases []position) error {
+	var last *segment
 	for i, base := range bases {
 		newest := i == len(bases)-1
-		size, err := r.checkSegment(base)
+		if last != nil && last.packed() && base < last.end {
+			// Its range was rewritten together with that of the segment before; a crash
+			// came before it was removed.
+			if err := r.remove(base, "segment was rewritten as a part of the one before it and is removed"); err != nil {
+				return err
+			}
+			continue
+		}
+		g, size, err := r.loadSegment(base)
 		if errors.Is(err, errSegmentHeader) && newest && size <= segmentHeaderBytes && r.meta.synced <= base {
-			return r.removeUnborn(base, size)
+			// Name and header are synced before the first record: it never held one.
+			if err := r.remove(base, "newest segment was being created at a crash and is removed"); err != nil {
+				return err
+			}
+			continue
 		}
 		if errors.Is(err, errSegmentHeader) {
-			return &storage.CorruptionError{Path: r.path(base), Err: fmt.Errorf("%w; %s", err, leftAlone)}
-		}
-		if err != nil {
+			r.damageFound("header of a segment is damaged", r.path(segmentName(base)), "offset", 0)
+		} else if err != nil {
 			return err
 		}
-		g := newSegment(r.log.config.Dir, base)
-		g.committed.Store(size)
+		if err := r.join(last, g, err == nil); err != nil {
+			return err
+		}
 		r.log.segments.add(g)
+		last = g
 	}
-	return nil
-}
-
-func (r *recovery) useNewest() error {
-	segments := r.log.segments.load()
-	if len(segments) == 0 {
+	if last == nil || last.packed() {
 		return nil
 	}
-	newest := segments[len(segments)-1]
-	if _, err := r.log.files.acquire(newest); err != nil {
+	if _, err := r.log.files.acquire(last); err != nil {
 		return err
 	}
-	r.newest = newest
+	r.newest = last
 	return nil
 }
 
-func (r *recovery) path(base position) string {
-	return filepath.Join(r.log.config.Dir, segmentName(base))
-}
-
-func (r *recovery) checkSegment(base position) (size int64, err error) {
-	path := r.path(base)
+func (r *recovery) loadSegment(base position) (*segment, int64, error) {
+	path := r.path(segmentName(base))
+	g := newSegment(r.log.config.Dir, segmentHeader{base: base})
 	file, err := r.fs.Open(path)
 	if err != nil {
-		return 0, fmt.Errorf("open segment %s: %w", path, err)
+		return g, 0, fmt.Errorf("open segment %s: %w", path, err)
 	}
 	header, err := readSegmentHeader(file)
+	var size int64
 	if err == nil {
 		size, err = file.Size()
 	}
 	if err == nil {
-		_, err = decodeSegmentHeader(header, r.meta.logID, base)
+		g.segmentHeader, err = decodeSegmentHeader(header, r.meta.logID, base)
+		g.base = base
 	}
+	g.committed.Store(size)
 	if err := errors.Join(err, file.Close()); err != nil {
-		return size, fmt.Errorf("open segment %s: %w", path, err)
+		return g, size, fmt.Errorf("open segment %s: %w", path, err)
 	}
-	return size, nil
+	if g.packed() {
+		err = r.log.openPacked(g)
+	}
+	return g, size, err
 }
 
-func (r *recovery) removeUnborn(base position, size int64) error {
-	path := r.path(base)
-	r.log.config.Logger.Warn("newest segment was being created at a crash and is removed", "path", path, "bytes", size)
+// join sets where the segment before ends, and puts a placeholder where files are missing.
+func (r *recovery) join(last, g *segment, known bool) error {
+	switch {
+	case last == nil:
+		if g.base > 0 {
+			r.lose(0, g.base)
+		}
+		return nil
+	case last.packed():
+		// Its header says where it ends.
+	case !known || g.previous == last.base:
+		last.committed.Store(int64(g.base - last.base))
+		return nil
+	default:
+		end, err := r.scanner.contentEnd(last, min(last.committed.Load(), int64(g.base-last.base)))
+		if err != nil {
+			return err
+		}
+		last.committed.Store(end)
+	}
+	if last.rangeEnd() < g.base {
+		r.lose(last.rangeEnd(), g.base)
+	}
+	return nil
+}
+
+// lose puts a placeholder where files are missing.
+func (r *recovery) lose(from, to position) {
+	lost := newSegment(r.log.config.Dir, segmentHeader{base: from, end: to})
+	lost.lost = true // never opened
+	r.log.segments.add(lost)
+	r.damageFound("segment is missing", lost.path, "from_position", int64(from), "to_position", int64(to))
+}
+
+func (r *recovery) remove(base position, why string) error {
+	path := r.path(segmentName(base))
+	r.log.config.Logger.Warn(why, "path", path)
 	if err := r.fs.Remove(path); err != nil {
 		return fmt.Errorf("remove %s: %w", path, err)
 	}
@@ -165,116 +274,54 @@ func (r *recovery) removeUnborn(base position, size int64) error {
 	return nil
 }
 
-// scanAll verifies every record, builds the room index and repairs the newest segment's end.
-func (r *recovery) scanAll() error {
-	segments := r.log.segments.load()
-	expected := position(0)
-	for i, g := range segments {
-		if g.base != expected {
-			return g.corruption(0, fmt.Errorf("segment %s is missing: the one before ends at position %d; %s", segmentName(expected), expected, leftAlone))
-		}
-		size := g.committed.Load()
-		end, err := r.scanner.scan(g, segmentHeaderBytes, size, func(h recordHeader, record storage.Record, at position) error {
-			return r.take(g, h, record, at)
-		})
-		switch {
-		case err == nil:
-		case !isDamage(err):
-			return err
-		case i < len(segments)-1:
-			return g.corruption(end, fmt.Errorf("%w in a segment that is not the newest; %s", err, leftAlone))
-		default:
-			if err := r.cutTornTail(g, end, size, err); err != nil {
-				return err
-			}
-		}
-		g.committed.Store(end)
-		expected = g.base + position(end)
-	}
-	if expected < r.meta.synced || r.meta.state == stateClosed && expected != r.meta.synced {
-		return &storage.CorruptionError{Path: r.path(expected), Err: fmt.Errorf("log ends at position %d, META says %d: is a segment missing? %s", expected, r.meta.synced, leftAlone)}
-	}
-	return nil
-}
-
-// take adds one verified record to the index. Its pointers must be the ones that the writer
-// would have given it: then every later read finds its way.
-func (r *recovery) take(g *segment, h recordHeader, record storage.Record, at position) error {
-	if h.kind != kindMessage {
-		return nil
-	}
-	room := r.log.rooms.findOrAdd(record.Room)
-	if record.Seq != room.appendedSeq+1 {
-		return g.corruption(int64(at-g.base), fmt.Errorf("record %d of room %q follows record %d; %s", record.Seq, record.Room, room.appendedSeq, leftAlone))
-	}
-	to := room.advance(record.Seq, at, int(h.size))
-	if to.previous != h.previous || to.skip != h.skip {
-		return g.corruption(int64(at-g.base), fmt.Errorf("record %d of room %q points to %d and %d instead of %d and %d; %s", record.Seq, record.Room, h.previous, h.skip, to.previous, to.skip, leftAlone))
-	}
-	room.appendedSeq = record.Seq
-	room.publish(record.Seq, at)
-	g.newestAt.Store(max(g.newestAt.Load(), record.At))
-	r.batchStart = max(r.batchStart, at-position(h.unsynced))
-	return nil
-}
-
-// cutTornTail truncates what a crash left of a batch that was never committed, or explains why
-// this is not such a tail.
-func (r *recovery) cutTornTail(g *segment, end, size int64, cause error) error {
-	if g.base+position(end) < r.meta.synced {
-		return g.corruption(end, fmt.Errorf("%w before position %d, which META says was synced; %s", cause, r.meta.synced, leftAlone))
-	}
-	proof, found, err := r.scanner.provesLoss(g, end, size)
-	if err != nil {
-		return err
-	}
-	if found {
-		return g.corruption(end, fmt.Errorf("%w, and the record at offset %d was written after this place was synced; %s", cause, proof, leftAlone))
-	}
-	if r.meta.state == stateClosed {
-		return g.corruption(end, fmt.Errorf("%w behind the end of a log that was closed cleanly; %s", cause, leftAlone))
-	}
-	r.log.config.Logger.Warn("torn end of the log is cut off: it was never committed",
-		"path", g.path, "offset", end, "cut_bytes", size-end, "kept_bytes", end, "cause", cause.Error())
-	if err := g.file.Truncate(end); err != nil {
-		return fmt.Errorf("truncate %s to %d: %w", g.path, end, err)
-	}
-	return nil
-}
-
 // finish makes what was found durable, picks the epoch and opens the log for writing.
 func (r *recovery) finish() error {
-	if r.meta.state != stateClosed {
+	if r.meta.state != stateClosed && r.newest != nil {
 		if err := r.rewriteTail(); err != nil {
 			return err
 		}
 	}
 	if r.meta.state == stateOpenRelaxed {
+		r.renew = "it was not closed and not synced at every commit, so messages that were seen may be gone"
+	}
+	if r.renew != "" {
 		old := r.meta.epoch
 		for r.meta.epoch == old {
 			r.meta.epoch = randomNumber()
 		}
-		r.log.config.Logger.Warn("log was not closed and not synced at every commit: it gets a new epoch, since messages that were seen may be gone")
+		r.log.config.Logger.Warn("log gets a new epoch: "+r.renew, "path", r.log.config.Dir)
 	}
-	dir := r.log.config.Dir
 	if r.newest == nil {
-		g, err := r.log.files.create(dir, 0, 0)
-		if err != nil {
-			return fmt.Errorf("create first segment in %s: %w", dir, err)
+		if err := r.createNewest(); err != nil {
+			return err
 		}
-		r.log.segments.add(g)
-		r.newest = g
 	}
-	r.meta.synced = r.newest.base + position(r.newest.committed.Load())
+	r.meta.synced = r.newest.rangeEnd()
 	r.meta.state = stateOpen
 	if r.log.config.Sync != SyncAlways {
 		r.meta.state = stateOpenRelaxed
 	}
-	if err := writeMeta(r.fs, dir, r.meta); err != nil {
+	if err := writeMeta(r.fs, r.log.config.Dir, r.meta); err != nil {
 		return err
 	}
 	r.log.meta = r.meta
 	r.log.counters.bytes.Store(int64(r.meta.synced))
+	return nil
+}
+
+// createNewest makes the segment to write to: the first one, or one behind a packed or missing one.
+func (r *recovery) createNewest() error {
+	var base, previous position
+	if segments := r.log.segments.load(); len(segments) > 0 {
+		last := segments[len(segments)-1]
+		base, previous = last.rangeEnd(), last.base
+	}
+	g, err := r.log.files.create(r.log.config.Dir, base, previous)
+	if err != nil {
+		return fmt.Errorf("create segment in %s: %w", r.log.config.Dir, err)
+	}
+	r.log.segments.add(g)
+	r.newest = g
 	return nil
 }
 
@@ -284,25 +331,6 @@ func (r *recovery) finish() error {
 // must be.
 func (r *recovery) rewriteTail() error {
 	g := r.newest
-	if g == nil {
-		return nil
-	}
-	end := g.committed.Load()
 	from := max(int64(r.batchStart-g.base), int64(r.meta.synced-g.base), segmentHeaderBytes)
-	buffer := make([]byte, scanBufferBytes)
-	for from < end {
-		b := buffer[:min(int64(len(buffer)), end-from)]
-		_, err := g.file.ReadAt(b, from)
-		if err = ignoreEOF(err); err == nil {
-			_, err = g.file.WriteAt(b, from)
-		}
-		if err != nil {
-			return fmt.Errorf("rewrite the end of %s at offset %d: %w", g.path, from, err)
-		}
-		from += int64(len(b))
-	}
-	if err := g.file.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", g.path, err)
-	}
-	return nil
+	return rewrite(g, from, g.committed.Load())
 }

@@ -22,81 +22,128 @@ func skipSeq(seq uint64) uint64 {
 	return 0
 }
 
-// room is what is kept in memory for a room, whatever its history: 48 bytes, its roots (8
-// bytes each, about as many as log2 of its head) and its entry in the index.
+// keptRooms is how many rooms are kept ready for writing when none of their records waits: some
+// 250 bytes each.
+const keptRooms = 16 << 10
+
+// room is what is kept of a room that is written or was lately; an idle one has only its
+// entry in the table.
 type room struct {
-	// Written by the committer, read from any goroutine. The position is stored first, so
-	// a reader who has seen seq finds at least that record.
-	visiblePosition atomic.Int64
-	visibleSeq      atomic.Uint64
+	// Set at construction.
+	key        roomKey
+	generation uint64 // of the queue: one more after each fault, see appendQueue
+
+	// pending counts the records that were appended and are not reported. It grows under
+	// activeRooms.mu only, so what is 0 there stays 0 until the lock is left.
+	pending atomic.Int32
 
 	// Owned by the room's producer.
 	appendedSeq uint64
 
-	// Owned by the committer. The positions of the head, of the record its skip pointer leads
-	// to, of that one's, and so on, head last: all that a new record's pointers can need.
-	roots []position
-	total uint64 // bytes of the room's records
+	// Owned by the committer.
+	chain
+}
+
+// chain is what a room's next record needs to know of those before.
+type chain struct {
+	// roots are the positions of the head, of the record its skip pointer leads to, of that one's, and
+	// so on, head last. The lower ones are read from the log when they are needed.
+	roots  []position
+	lowest uint64 // sequence number of roots[0]
+	cut    bool   // what is below roots[0] can't be read or is gone: records get no skip then
+	total  uint64 // bytes of the room's records
+	loaded bool
 }
 
 // advance makes seq, at position at, the room's newest written record and gives the
-// pointers it gets.
-func (r *room) advance(seq uint64, at position, size int) (to links) {
-	if n := len(r.roots); n > 0 {
-		to.previous = r.roots[n-1]
+// pointers it gets. header reads the header of the record seq at a position.
+func (c *chain) advance(seq uint64, at position, size int, header func(position, uint64) (recordHeader, error)) (to links) {
+	if n := len(c.roots); n > 0 {
+		to.previous = c.roots[n-1]
 	}
 	// A term of 1 stands beside the others; a longer one is two equal terms and seq made one.
 	if seq-skipSeq(seq) > 1 {
-		r.roots = r.roots[:len(r.roots)-2]
+		c.extend(3, header)
+		c.roots = c.roots[:max(0, len(c.roots)-2)]
 	}
-	r.roots = append(r.roots, at)
-	if n := len(r.roots); n > 1 {
-		to.skip = r.roots[n-2]
+	if len(c.roots) == 0 {
+		c.lowest = seq
 	}
-	r.total += uint64(size)
-	to.total = r.total
+	c.roots = append(c.roots, at)
+	if n := len(c.roots); n > 1 {
+		to.skip = c.roots[n-2]
+	}
+	c.total += uint64(size)
+	to.total = c.total
 	return to
 }
 
-func (r *room) publish(seq uint64, at position) {
-	r.visiblePosition.Store(int64(at))
-	r.visibleSeq.Store(seq)
+// extend reads until n roots are known, if there are so many.
+func (c *chain) extend(n int, header func(position, uint64) (recordHeader, error)) {
+	for len(c.roots) > 0 && len(c.roots) < n && !c.cut && skipSeq(c.lowest) != 0 {
+		h, err := header(c.roots[0], c.lowest)
+		if err != nil || h.skip == 0 {
+			// Damage is told to who reads it; here it only costs speed.
+			c.cut = true
+			return
+		}
+		c.roots = append([]position{h.skip}, c.roots...)
+		c.lowest = skipSeq(c.lowest)
+	}
 }
 
-// roomIndex finds rooms by name. Safe from any goroutine.
-type roomIndex struct {
-	mu sync.RWMutex
+// activeRooms finds the rooms that are written, by name. Safe from any goroutine.
+type activeRooms struct {
+	// Set at construction.
+	table *roomTable
+	keep  int
+
+	mu sync.Mutex // held for memory work only; the table is locked under it
 
 	// Guarded by mu.
 	rooms map[string]*room
 }
 
-func newRoomIndex() *roomIndex { return &roomIndex{rooms: map[string]*room{}} }
-
-// find gives nil for a room never seen.
-func (x *roomIndex) find(name string) *room {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.rooms[name]
+func newActiveRooms(table *roomTable) *activeRooms {
+	return &activeRooms{table: table, keep: keptRooms, rooms: map[string]*room{}}
 }
 
-func (x *roomIndex) findOrAdd(name string) *room {
-	if r := x.find(name); r != nil {
-		return r
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	r := x.rooms[name]
-	if r == nil {
-		r = &room{}
+// enter gives the room with one more pending record, which the caller takes off again if
+// it can't append. A room of an older generation is forgotten: what it knows is void.
+func (a *activeRooms) enter(name string, generation uint64) *room {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r := a.rooms[name]
+	if r == nil || r.generation != generation {
+		key := a.table.key(name)
+		r = &room{key: key, generation: generation, appendedSeq: a.table.find(key).headSeq}
 		// A copy, since name may be a part of a whole frame that would be kept with it.
-		x.rooms[strings.Clone(name)] = r
+		a.rooms[strings.Clone(name)] = r
 	}
+	r.pending.Add(1)
 	return r
 }
 
-func (x *roomIndex) len() int {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return len(x.rooms)
+// trim forgets rooms that wait for nothing when there are too many, any of them.
+func (a *activeRooms) trim() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.rooms) <= a.keep {
+		return
+	}
+	for name, r := range a.rooms {
+		if r.pending.Load() == 0 {
+			delete(a.rooms, name)
+		}
+		if len(a.rooms) <= a.keep*3/4 {
+			return
+		}
+	}
+}
+
+// clear forgets all rooms: after a fault none of them knows where its room stands.
+func (a *activeRooms) clear() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.rooms)
 }

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -103,11 +104,112 @@ func (s *scanner) provesLoss(g *segment, damaged, limit int64) (offset int64, fo
 			return 0, false, nil
 		}
 		for ; offset+recordHeaderBytes <= s.start+int64(s.held); offset++ {
+			if !plausible(s.content(offset)) {
+				continue
+			}
 			h, err := decodeHeader(s.content(offset), s.seal, g.base+position(offset))
-			if err == nil && h.kind == kindMessage && offset-int64(h.unsynced) > damaged {
+			if err == nil && h.kind&ignorableBit == 0 && offset-int64(h.unsynced) > damaged {
 				return offset, true, nil
 			}
 		}
 	}
 	return 0, false, nil
+}
+
+// scanAll calls each for all whole records of a sealed segment that stand at from or behind, in order, and damaged
+// for each place that is skipped. An error is that of each or of the file.
+func (s *scanner) scanAll(g *segment, from position, each func(recordHeader, storage.Record, position) error, damaged func(offset int64, cause error)) error {
+	if g.lost {
+		damaged(0, errors.New("segment is missing"))
+		return nil
+	}
+	if g.packed() {
+		return s.scanPacked(g, from, each, damaged)
+	}
+	limit := g.committed.Load()
+	for offset := max(segmentHeaderBytes, int64(from-g.base)); offset >= 0 && offset < limit; {
+		end, err := s.scan(g, offset, limit, each)
+		if err == nil || !isDamage(err) {
+			return err
+		}
+		damaged(end, err)
+		if offset, err = s.resync(g, end+1, limit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resync gives the offset of the first whole record from offset from on, -1 if there is none.
+func (s *scanner) resync(g *segment, from, limit int64) (int64, error) {
+	if s.buffer == nil {
+		s.buffer = make([]byte, scanBufferBytes)
+	}
+	s.segment, s.limit, s.start, s.held = g, limit, from, 0
+	for offset := from; offset+recordHeaderBytes <= limit; {
+		if err := s.fill(offset, recordHeaderBytes); err != nil {
+			return 0, err
+		}
+		if s.held < recordHeaderBytes {
+			return -1, nil
+		}
+		for ; offset+recordHeaderBytes <= s.start+int64(s.held); offset++ {
+			if !plausible(s.content(offset)) {
+				continue
+			}
+			at := g.base + position(offset)
+			h, err := decodeHeader(s.content(offset), s.seal, at)
+			if err != nil || offset+int64(h.size) > limit {
+				continue
+			}
+			record := make([]byte, h.size)
+			if n, err := s.files.readAt(g, record, offset); err != nil || n < len(record) {
+				return 0, err
+			}
+			if _, _, n, err := decodeRecord(record, s.seal, at); err == nil && n > 0 {
+				return offset, nil
+			}
+		}
+	}
+	return -1, nil
+}
+
+// contentEnd gives where the last whole record of a segment ends.
+func (s *scanner) contentEnd(g *segment, limit int64) (end int64, err error) {
+	end = segmentHeaderBytes
+	for offset := end; offset >= 0 && offset < limit; {
+		var err error
+		if end, err = s.scan(g, offset, limit, func(recordHeader, storage.Record, position) error { return nil }); err == nil {
+			return end, nil
+		} else if !isDamage(err) {
+			return 0, err
+		}
+		if offset, err = s.resync(g, end+1, limit); err != nil {
+			return 0, err
+		}
+	}
+	return end, nil
+}
+
+// isZero says whether a part of a file holds nothing but zeros.
+func (s *scanner) isZero(g *segment, from, to int64) (bool, error) {
+	for offset := from; offset < to; {
+		n, err := s.files.readAt(g, s.buffer[:min(int64(len(s.buffer)), to-offset)], offset)
+		if err != nil || n == 0 {
+			return err == nil, err
+		}
+		for _, b := range s.buffer[:n] {
+			if b != 0 {
+				return false, nil
+			}
+		}
+		offset += int64(n)
+	}
+	return true, nil
+}
+
+// plausible rules out most of what is no header by its size alone: a search looks at every byte.
+func plausible(b []byte) bool {
+	size := binary.LittleEndian.Uint32(b[4:])
+	return size >= recordHeaderBytes && size <= maxRecordBytes
 }

@@ -4,10 +4,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"rookery/storage"
@@ -24,8 +26,9 @@ const (
 // segment is one file of the log.
 type segment struct {
 	// Set at construction.
-	base position // of the file's first byte
+	segmentHeader
 	path string
+	lost bool // stands for missing files: its range can't be read
 
 	// Guarded by openFiles.mu. While it is in use, file does not change: its user needs no lock.
 	file    vfs.File // nil while closed
@@ -35,11 +38,39 @@ type segment struct {
 
 	// Written by the committer, read from any goroutine.
 	committed atomic.Int64 // bytes of the file that readers may see
-	newestAt  atomic.Int64 // largest time of a record in it
+	oldestAt  atomic.Int64 // smallest and largest time of a record in it; what is between is
+	newestAt  atomic.Int64 // nothing in an empty segment
+	dead      atomic.Int64 // bytes of records that are not given any more, about
 }
 
-func newSegment(dir string, base position) *segment {
-	return &segment{base: base, path: filepath.Join(dir, segmentName(base))}
+func newSegment(dir string, h segmentHeader) *segment {
+	g := &segment{segmentHeader: h, path: filepath.Join(dir, segmentName(h.base))}
+	g.oldestAt.Store(math.MaxInt64)
+	g.newestAt.Store(math.MinInt64)
+	return g
+}
+
+// size gives the bytes of the file that hold something.
+func (g *segment) size() int64 { return g.committed.Load() }
+
+// rangeEnd gives the position behind the segment's range.
+func (g *segment) rangeEnd() position {
+	if g.end != 0 {
+		return g.end
+	}
+	return g.base + position(g.committed.Load())
+}
+
+// offsetOf gives where in the file the record at a position may stand.
+func (g *segment) offsetOf(files *openFiles, at position) (int64, error) {
+	offset := int64(at - g.base)
+	switch {
+	case g.lost:
+		return 0, g.corruption(0, errors.New("segment is missing: restore it from a backup"))
+	case offset < segmentHeaderBytes || at+recordHeaderBytes > g.rangeEnd():
+		return 0, g.corruption(offset, errChain)
+	}
+	return offset, nil
 }
 
 func segmentName(base position) string {
@@ -82,6 +113,14 @@ func encodeSegmentHeader(logID uint64, h segmentHeader) []byte {
 
 // errSegmentHeader marks a header that may be one whose creation a crash cut short.
 var errSegmentHeader = errors.New("segment header is damaged")
+
+// logIDOf gives the log id of a header whose checksum is right, whatever its base.
+func logIDOf(b []byte) (uint64, bool) {
+	if len(b) < segmentHeaderBytes || string(b[:8]) != segmentMagic || checksumWithout(b[:segmentHeaderBytes]) != binary.LittleEndian.Uint32(b[12:]) {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(b[16:]), true
+}
 
 func decodeSegmentHeader(b []byte, logID uint64, base position) (segmentHeader, error) {
 	var h segmentHeader
@@ -146,9 +185,9 @@ func (s *segment) corruption(offset int64, err error) error {
 	return &storage.CorruptionError{Path: s.path, Offset: offset, Err: err}
 }
 
-// segmentList is the snapshot of the segments in order that readers take. The committer, and
-// before it recovery, is the only writer.
+// segmentList is the snapshot of the segments in order that readers take.
 type segmentList struct {
+	mu       sync.Mutex // of writers: the committer adds, retention replaces
 	snapshot atomic.Pointer[[]*segment]
 }
 
@@ -159,7 +198,19 @@ func (l *segmentList) load() []*segment {
 	return nil
 }
 
+// replace puts next, which may be empty, where old stood.
+func (l *segmentList) replace(old []*segment, next ...*segment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	segments := slices.Clone(l.load())
+	i := slices.Index(segments, old[0])
+	segments = slices.Replace(segments, i, i+len(old), next...)
+	l.snapshot.Store(&segments)
+}
+
 func (l *segmentList) add(s *segment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	next := append(slices.Clone(l.load()), s)
 	l.snapshot.Store(&next)
 }

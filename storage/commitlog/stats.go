@@ -26,6 +26,7 @@ type Stats struct {
 	Records uint64 // committed
 	Batches uint64
 	Syncs   uint64
+	Damage  uint64 // places that were found damaged when the log was opened
 
 	SyncSeconds  Histogram // bounds 0.0001 to 3.2768, each twice the one before
 	BatchRecords Histogram // bounds 1 to 65536, each twice the one before
@@ -49,6 +50,7 @@ func doublingBounds(first float64, n int) []float64 {
 type counters struct {
 	bytes        atomic.Int64
 	records      atomic.Uint64
+	damage       atomic.Uint64
 	syncSeconds  histogram
 	batchRecords histogram
 }
@@ -92,9 +94,10 @@ func (l *Log) Stats() Stats {
 		Segments:   len(l.segments.load()),
 		OpenFiles:  l.files.count(),
 		Bytes:      l.counters.bytes.Load(),
-		Rooms:      l.rooms.len(),
+		Rooms:      l.table.len(),
 		QueueBytes: int(l.queue.bytes.Load()),
 		Records:    l.counters.records.Load(),
+		Damage:     l.counters.damage.Load(),
 	}
 	stats.SyncSeconds, stats.Syncs = l.counters.syncSeconds.read()
 	stats.BatchRecords, stats.Batches = l.counters.batchRecords.read()

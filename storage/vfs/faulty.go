@@ -186,3 +186,10 @@ func (f *faultyFile) Truncate(size int64) error {
 	}
 	return f.File.Truncate(size)
 }
+
+// Break replaces the faults; none makes everything work again.
+func (f *FaultyFS) Break(faults ...Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.faults = faults
+}

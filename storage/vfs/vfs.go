@@ -15,7 +15,9 @@ package vfs
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 )
 
 // ErrLocked says that another process, or another opener in this one, holds the lock.
@@ -54,4 +56,12 @@ type File interface {
 	Truncate(size int64) error
 	Size() (int64, error)
 	Close() error
+}
+
+// RemoveIfExists removes a file that may be missing.
+func RemoveIfExists(fsys FS, path string) error {
+	if err := fsys.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", path, err)
+	}
+	return nil
 }

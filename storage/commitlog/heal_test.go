@@ -1,0 +1,215 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rookery/storage"
+	"rookery/storage/vfs"
+)
+
+// TestHeal breaks the disk for a while, in each way, under a producer that goes on from the head
+// after every failure, as a shard does: when the disk answers again the log takes appends without a
+// hand, and what was acknowledged before, between and after is there, also after a power loss.
+func TestHeal(t *testing.T) {
+	tests := map[string]struct {
+		operation vfs.Operation
+		err       error
+		short     int
+	}{
+		"disk full":             {vfs.OpWrite, syscall.ENOSPC, 50},
+		"write error":           {vfs.OpWrite, syscall.EIO, 0},
+		"sync error":            {vfs.OpSync, syscall.EIO, 0},
+		"read-only file system": {vfs.OpWrite, syscall.EROFS, 0},
+		"no new files":          {vfs.OpCreate, syscall.ENOSPC, 0},
+		"no new names":          {vfs.OpSyncDir, syscall.EIO, 0},
+	}
+	for name, test := range tests {
+		for _, mode := range []SyncMode{SyncAlways, SyncNever} {
+			t.Run(name+" "+mode.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					heal(t, mode, vfs.Fault{Operation: test.operation, Err: test.err, Short: test.short, Lasting: true})
+				})
+			})
+		}
+	}
+}
+
+func heal(t *testing.T, mode SyncMode, fault vfs.Fault) {
+	memory := vfs.NewMemory()
+	faulty := vfs.Faulty(memory)
+	config := testConfig(faulty)
+	config.SegmentBytes, config.Sync = minSegmentBytes, mode
+	l := mustOpen(t, config)
+	w := newWriter(l)
+	var acknowledged []storage.Record
+	reported := 0
+	// publish gives false if the record was refused or failed.
+	publish := func(i int) bool {
+		w.next = map[string]uint64{} // from the head
+		r := w.record(fmt.Sprint("room-", i%3), fmt.Sprint("message ", i))
+		before, _ := w.wait(reported)
+		if err := w.append(r); err != nil {
+			return false
+		}
+		reported++
+		after, _ := w.wait(reported)
+		if after > before {
+			acknowledged = append(acknowledged, r)
+		}
+		return after > before
+	}
+	i := 0
+	for ; i < 30; i++ {
+		publish(i)
+	}
+	if len(acknowledged) != 30 {
+		t.Fatalf("%d of 30 were acknowledged on a good disk", len(acknowledged))
+	}
+	for round := range 3 {
+		fault.Call = faulty.Calls(fault.Operation) + 1
+		faulty.Break(fault)
+		refused := 0
+		for ; refused < 5 && i < 1000; i++ {
+			if !publish(i) {
+				refused++
+			}
+		}
+		if refused < 5 {
+			t.Fatalf("round %d: a broken disk took %d messages", round, i)
+		}
+		if !errors.Is(l.Err(), fault.Err) {
+			t.Errorf("round %d: Err is %v, want %v", round, l.Err(), fault.Err)
+		}
+		time.Sleep(10 * healEvery)
+		if l.Err() == nil {
+			t.Errorf("round %d: healed on a broken disk", round)
+		}
+		checkRecords(t, "reading goes on", readAll(t, l, "room-0"), ofRoom(acknowledged, "room-0"))
+		segments := l.Stats().Segments
+		faulty.Break()
+		time.Sleep(2 * healEvery)
+		if err := l.Err(); err != nil {
+			t.Fatalf("round %d: not healed: %v", round, err)
+		}
+		if got := l.Stats().Segments; got > segments+1 {
+			t.Errorf("round %d: healing made %d segments", round, got-segments)
+		}
+		for n := i + 20; i < n; i++ {
+			if !publish(i) {
+				t.Fatalf("round %d: message %d was refused after the healing", round, i)
+			}
+		}
+	}
+	if mode == SyncAlways {
+		for seed := range uint64(20) {
+			crashed := config
+			crashed.FS = memory.CrashClone(rand.New(rand.NewPCG(seed, 1)))
+			after := mustOpen(t, crashed)
+			checkRecords(t, "after a power loss", recent(t, after, zeroTime, 1<<30), acknowledged)
+			mustClose(t, after)
+		}
+	}
+	mustClose(t, l)
+	l = mustOpen(t, config)
+	checkRecords(t, "opened again", recent(t, l, zeroTime, 1<<30), acknowledged)
+	mustClose(t, l)
+}
+
+// TestStaleProducer: a producer that has not heard of a failure yet is refused, not believed.
+func TestStaleProducer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		faulty := vfs.Faulty(vfs.NewMemory())
+		l := mustOpen(t, testConfig(faulty))
+		w := newWriter(l)
+		w.mustAppend(t, "room", "1")
+		w.mustCommit(t, 1)
+		faulty.Break(vfs.Fault{Operation: vfs.OpSync, Call: faulty.Calls(vfs.OpSync) + 1, Err: syscall.EIO})
+		lost := w.mustAppend(t, "room", "lost")
+		synctest.Wait()
+		time.Sleep(2 * healEvery)
+		stale := lost
+		stale.Seq++
+		if err := w.producer.Append(stale); !errors.Is(err, storage.ErrSequence) {
+			t.Errorf("an append behind the lost record: got %v, want ErrSequence", err)
+		}
+		if err := w.producer.Append(lost); err != nil {
+			t.Errorf("the lost record again: %v", err)
+		}
+		synctest.Wait()
+		if got := l.Head("room"); got != 2 {
+			t.Errorf("head is %d, want 2", got)
+		}
+		mustClose(t, l)
+	})
+}
+
+func TestStartRoom(t *testing.T) {
+	memory := vfs.NewMemory()
+	config := testConfig(memory)
+	l := mustOpen(t, config)
+	if err := l.StartRoom("old", 1000); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.StartRoom("old", 1000); err == nil {
+		t.Error("a room was started twice")
+	}
+	w := newWriter(l)
+	var want []storage.Record
+	for range 40 {
+		want = append(want, w.mustAppend(t, "old", "message"))
+	}
+	w.mustCommit(t, 40)
+	for round := range 3 {
+		if l.Head("old") != 1039 || l.Begin("old") != 1000 || l.Begin("new") != 1 {
+			t.Errorf("round %d: head %d, begin %d", round, l.Head("old"), l.Begin("old"))
+		}
+		checkRecords(t, "from the start", readAll(t, l, "old"), want)
+		mustClose(t, l)
+		if round == 1 {
+			removeCheckpoints(t, memory)
+		}
+		l = mustOpen(t, config)
+	}
+}
+
+func TestTrim(t *testing.T) {
+	memory := vfs.NewMemory()
+	config := testConfig(memory)
+	config.SegmentBytes = minSegmentBytes
+	l := mustOpen(t, config)
+	w := newWriter(l)
+	var want []storage.Record
+	for i := range 100 {
+		want = append(want, w.mustAppend(t, "room", "message"))
+		w.mustCommit(t, i+1)
+	}
+	for _, first := range []uint64{40, 30, 77, 101, 200} {
+		if err := l.Trim("room", first); err != nil {
+			t.Fatal(err)
+		}
+		begin := max(1, min(101, max(first, l.Begin("room"))))
+		if l.Begin("room") != begin {
+			t.Errorf("Trim to %d: begin is %d", first, l.Begin("room"))
+		}
+		checkRecords(t, "trimmed", readAll(t, l, "room"), want[begin-1:])
+		got, damaged := readAround(t, l, "room", false)
+		checkRecords(t, "trimmed, backwards", got, want[begin-1:])
+		if len(damaged) > 0 {
+			t.Errorf("what is gone is told as damaged: %v", damaged)
+		}
+	}
+	want = append(want, w.mustAppend(t, "room", "goes on"))
+	w.mustCommit(t, 101)
+	mustClose(t, l)
+	l = mustOpen(t, config)
+	if l.Begin("room") != 101 || l.Head("room") != 101 {
+		t.Errorf("opened again: begin %d, head %d, want 101 and 101", l.Begin("room"), l.Head("room"))
+	}
+	checkRecords(t, "opened again", readAll(t, l, "room"), want[100:])
+}

@@ -1,0 +1,202 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+
+	"rookery/storage"
+)
+
+// replay brings the table to what the log holds: the newest checkpoint that is whole and not ahead
+// of the log, and the records behind it. Without one every record is read.
+func (r *recovery) replay() error {
+	for _, name := range checkpointNames(r.names) {
+		c, err := r.log.readCheckpoint(name, true)
+		if err != nil && !isCorrupt(err) {
+			return err
+		}
+		if err != nil {
+			r.damageFound("checkpoint of the rooms is damaged; opening takes longer", r.path(name), "error", err)
+			continue
+		}
+		fits, err := r.replayFrom(c)
+		if err != nil || fits {
+			return err
+		}
+		r.log.config.Logger.Warn("checkpoint of the rooms is ahead of the log and is not used", "path", r.path(name))
+	}
+	_, err := r.replayFrom(&checkpoint{table: newRoomTable()})
+	return err
+}
+
+// lost notes that records are missing which no checkpoint knows.
+func (r *recovery) lost() {
+	r.lossy = true
+	r.renew = "records are missing, and no checkpoint knows whether they were the newest of their rooms"
+}
+
+// replayFrom is false if the log ends before what the checkpoint has seen.
+func (r *recovery) replayFrom(c *checkpoint) (fits bool, err error) {
+	c.table.logID = r.meta.logID
+	r.log.table = c.table
+	r.batchStart = 0
+	segments := r.log.segments.load()
+	for _, g := range segments {
+		if facts, ok := c.facts[g.base]; ok {
+			g.oldestAt.Store(facts.oldestAt)
+			g.newestAt.Store(facts.newestAt)
+			g.dead.Store(facts.dead)
+		}
+	}
+	end := position(0)
+	for _, g := range segments {
+		switch {
+		case g == r.newest:
+			err = r.replayNewest(g, c.from)
+		case g.rangeEnd() <= c.from:
+		case g.lost:
+			r.lost()
+		default:
+			err = r.replaySealed(g, c.from)
+		}
+		if err != nil {
+			return false, err
+		}
+		end = g.rangeEnd()
+	}
+	if end < c.end {
+		return false, nil
+	}
+	if end < r.meta.synced || r.meta.state == stateClosed && end != r.meta.synced {
+		return false, &storage.CorruptionError{Path: r.path(segmentName(end)), Err: fmt.Errorf("log ends at position %d, META says %d: is a segment missing? %s", end, r.meta.synced, leftAlone)}
+	}
+	return true, nil
+}
+
+// replaySealed takes the records of a segment from a position on, and goes around damage.
+func (r *recovery) replaySealed(g *segment, from position) error {
+	return r.scanner.scanAll(g, from, func(h recordHeader, record storage.Record, at position) error {
+		r.take(g, h, record, at)
+		return nil
+	}, func(offset int64, cause error) {
+		r.lost()
+		r.damageFound("segment is damaged", g.path, "offset", offset, "error", cause)
+	})
+}
+
+// replayNewest finds the end of the log: the first place from which on nothing is a record that
+// was ever committed.
+func (r *recovery) replayNewest(g *segment, from position) error {
+	file := r.newest.file
+	size, err := file.Size()
+	if err != nil {
+		return fmt.Errorf("size of %s: %w", g.path, err)
+	}
+	if r.meta.state == stateClosed {
+		// Nothing was written behind it, and nothing of it can be torn.
+		size = min(size, int64(r.meta.synced-g.base))
+	}
+	offset := max(segmentHeaderBytes, int64(from-g.base))
+	for {
+		end, err := r.scanner.scan(g, offset, size, func(h recordHeader, record storage.Record, at position) error {
+			r.take(g, h, record, at)
+			return nil
+		})
+		if err != nil && !isDamage(err) {
+			return err
+		}
+		if err == nil {
+			g.committed.Store(end)
+			return nil
+		}
+		damaged, derr := r.isDamaged(g, end, size)
+		if derr != nil {
+			return derr
+		}
+		if !damaged {
+			g.committed.Store(end)
+			return r.cutTail(g, end, size, err)
+		}
+		next, derr := r.scanner.resync(g, end+1, size)
+		if derr != nil {
+			return derr
+		}
+		last := next < 0
+		if last {
+			// META knows better than the records where the log ended. A file that is too short is refused later.
+			next = min(size, int64(r.meta.synced-g.base))
+		}
+		r.lost()
+		r.damageFound("segment is damaged", g.path, "offset", end, "bytes", next-end, "error", err)
+		if last {
+			g.committed.Store(next)
+			return nil
+		}
+		offset = next
+	}
+}
+
+// isDamaged tells damage from the end of the log, or from what a crash left of a batch that was
+// never committed.
+func (r *recovery) isDamaged(g *segment, end, size int64) (bool, error) {
+	if g.base+position(end) < r.meta.synced {
+		return true, nil
+	}
+	_, found, err := r.scanner.provesLoss(g, end, size)
+	return found, err
+}
+
+// cutTail removes what a crash left behind the end. Zeros stay: they are room that was made
+// before it is needed. Whole records must not: new ones could end just where they begin.
+func (r *recovery) cutTail(g *segment, end, size int64, cause error) error {
+	empty, err := r.scanner.isZero(g, end, size)
+	if err != nil || empty {
+		return err
+	}
+	r.log.config.Logger.Warn("torn end of the log is cut off: it was never committed",
+		"path", g.path, "offset", end, "cut_bytes", size-end, "kept_bytes", end, "cause", cause.Error())
+	if err := g.file.Truncate(end); err != nil {
+		return fmt.Errorf("truncate %s to %d: %w", g.path, end, err)
+	}
+	return nil
+}
+
+// take adds one verified record to the table.
+func (r *recovery) take(g *segment, h recordHeader, record storage.Record, at position) {
+	if h.kind&ignorableBit != 0 {
+		return
+	}
+	g.oldestAt.Store(min(g.oldestAt.Load(), record.At))
+	g.newestAt.Store(max(g.newestAt.Load(), record.At))
+	r.batchStart = max(r.batchStart, at-position(h.unsynced))
+	key := r.log.table.key(record.Room)
+	var problem error
+	r.log.table.update(key, func(s *roomState) {
+		switch {
+		case record.Seq <= s.headSeq:
+			// The checkpoint was made while records were written and has this one.
+		case record.Seq == s.headSeq+1 && h.kind == kindMessage && h.previous != s.headAt && s.headSeq != 0:
+			problem = fmt.Errorf("record %d of room %q points to %d instead of %d", record.Seq, record.Room, h.previous, s.headAt)
+			s.take(h.kind, record.Seq, at)
+		case record.Seq == s.headSeq+1:
+			s.take(h.kind, record.Seq, at)
+		case r.lossy:
+			// What is between is told as damaged when it is read, not as gone.
+			first := s.firstSeq
+			s.take(h.kind, record.Seq, at)
+			s.firstSeq = min(first, s.firstSeq)
+		default:
+			// What is between was dropped by retention; then nothing before is given either.
+			s.take(h.kind, record.Seq, at)
+			if h.kind == kindMessage {
+				s.firstSeq, s.firstAt = record.Seq, at
+			}
+		}
+	})
+	if problem != nil {
+		r.damageFound("room does not hang together", g.path, "offset", int64(at-g.base), "error", problem)
+	}
+}
+
+// errStop ends a scan without being an error.
+var errStop = errors.New("stop")

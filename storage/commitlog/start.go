@@ -1,0 +1,67 @@
+package commitlog
+
+import (
+	"fmt"
+	"time"
+
+	"rookery/storage"
+)
+
+// StartRoom makes a room begin at a number above 1, as an import of a room does whose first
+// messages are gone: first-1 becomes its head and Begin is first. The room must be new. It returns
+// when that is committed, and belongs to the goroutine that will append to the room.
+func (l *Log) StartRoom(room string, first uint64) error {
+	if first < 2 || len(room) == 0 || len(room) > storage.MaxName {
+		return fmt.Errorf("start room %q at %d: its name must have 1 to %d bytes and its first number be 2 or more", room, first, storage.MaxName)
+	}
+	if head := l.Head(room); head != 0 {
+		return fmt.Errorf("start room %q at %d: it has records up to %d already", room, first, head)
+	}
+	done := make(chan error, 1)
+	stub := storage.Record{Room: room, Seq: first - 1, At: time.Now().UnixMilli()}
+	if err := l.NewProducer(func(_ int, err error) { done <- err }).append(stub, kindStub); err != nil {
+		return fmt.Errorf("start room %q at %d: %w", room, first, err)
+	}
+	return <-done
+}
+
+// Trim says that the records of a room under first are not needed any more: Begin is at least first
+// from now on, and their bytes are given back some time later.
+func (l *Log) Trim(room string, first uint64) error {
+	key := l.table.key(room)
+	state := l.table.find(key)
+	if first <= state.firstSeq || state.headSeq == 0 {
+		return nil
+	}
+	first = min(first, state.headSeq+1)
+	r := l.newReader(room, state)
+	defer r.release()
+	var at position
+	if first <= state.headSeq {
+		p, err := r.find(first, place{state.headAt, state.headSeq})
+		if err != nil {
+			return fmt.Errorf("trim room %q: %w", room, err)
+		}
+		at = p.at
+	}
+	l.setFirst(key, first, at)
+	return nil
+}
+
+// setFirst moves where a room begins, never back. at is 0 where nothing is left.
+func (l *Log) setFirst(key roomKey, first uint64, at position) {
+	l.table.update(key, func(s *roomState) {
+		if first <= s.firstSeq {
+			return
+		}
+		s.firstSeq, s.firstAt = first, at
+	})
+}
+
+// Committed gives where the log ends for readers: the base of the active segment, and the bytes of its
+// file that are committed. In SyncAlways mode they are synced.
+func (l *Log) Committed() (base, bytes int64) {
+	segments := l.segments.load()
+	active := segments[len(segments)-1]
+	return int64(active.base), active.committed.Load()
+}
