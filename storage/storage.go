@@ -18,10 +18,12 @@
 //     the log that was never acknowledged nor visible; there are no holes.
 //  3. What was appended but not acknowledged before a crash may be there afterwards or not.
 //     If it is there it is complete, in order, and acknowledged from then on.
-//  4. Damage is found, not served: a record whose checksum is wrong is a *CorruptionError.
-//     A torn end is cut off with a log line; a damaged middle is never repaired silently.
-//  5. After the first error of a write or a sync the log takes nothing more until it is
-//     opened again (*FaultError): it can't know what the device holds. Reading goes on.
+//  4. Damage is found, not served: a record whose checksum is wrong is never given; readers
+//     are told which records are missing (*DamagedError) and get all others. A torn end is cut
+//     off with a log line; a damaged middle is never repaired silently.
+//  5. After an error of a write or a sync the log takes nothing (*FaultError) until the disk has
+//     proved that it takes more; then it goes on by itself. Nothing of the failed batch is
+//     visible, and rooms go on from their heads. Reading goes on all the time.
 //
 // In the two relaxed modes (sync every interval, sync left to the kernel) promises 1 and 2
 // hold for kill -9. After power loss the newest records can be gone although they
@@ -73,8 +75,7 @@ var (
 	ErrClosed = errors.New("storage is closed")
 )
 
-// FaultError is the first failed write or sync. It is sticky: the engine refuses appends
-// until it is opened again.
+// FaultError is a failed write or sync. The engine refuses appends until the disk answers again.
 type FaultError struct {
 	Op   string // what was tried: "write", "sync", "create segment", …
 	Path string
@@ -82,7 +83,7 @@ type FaultError struct {
 }
 
 func (e *FaultError) Error() string {
-	return fmt.Sprintf("storage fault: %s %s: %v (no more appends until the log is opened again)", e.Op, e.Path, e.Err)
+	return fmt.Sprintf("storage fault: %s %s: %v (no appends until the disk answers again)", e.Op, e.Path, e.Err)
 }
 
 // Unwrap gives the operating system's error, so errors.Is(err, syscall.ENOSPC) works.
