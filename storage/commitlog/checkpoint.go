@@ -93,7 +93,8 @@ func decodeCheckpoint(r *checksummedReader, logID uint64, keep bool) (*checkpoin
 		table: newRoomTable(),
 		facts: map[position]segmentFacts{},
 	}
-	for range binary.LittleEndian.Uint64(header[32:]) {
+	rooms, segments := binary.LittleEndian.Uint64(header[32:]), binary.LittleEndian.Uint64(header[40:])
+	for range rooms {
 		b, err := r.next(roomEntryBytes)
 		if err != nil {
 			return nil, err
@@ -108,7 +109,7 @@ func decodeCheckpoint(r *checksummedReader, logID uint64, keep bool) (*checkpoin
 			s.firstAt = position(binary.LittleEndian.Uint64(b[40:]))
 		})
 	}
-	for range binary.LittleEndian.Uint64(header[40:]) {
+	for range segments {
 		b, err := r.next(segmentFactsBytes)
 		if err != nil {
 			return nil, err
