@@ -70,6 +70,19 @@ func AppendMessage(dst []byte, c Codec, h Header, content []byte) []byte {
 	return appendMessageField(dst, fieldServerMessage, size, h, content)
 }
 
+// Reasons of a gap.
+const (
+	GapExpired = "expired"
+	GapDamaged = "damaged"
+)
+
+// AppendGap appends the server frame that stands for the messages first to last of a room,
+// as it stands in a stream of the codec.
+func AppendGap(dst []byte, c Codec, room string, first, last uint64, reason string) []byte {
+	frame := &v1.ServerFrame{Op: &v1.ServerFrame_Gap{Gap: &v1.Gap{Room: room, First: first, Last: last, Reason: reason}}}
+	return AppendServerFrame(dst, c, frame)
+}
+
 // HistoryBuilder writes a reply to a history request message by message, so that a page
 // is encoded straight from the log. The zero value is not ready; use NewHistory.
 type HistoryBuilder struct {
@@ -80,9 +93,9 @@ type HistoryBuilder struct {
 }
 
 // NewHistory starts the reply to request id.
-func NewHistory(c Codec, id uint64, room, epoch string) *HistoryBuilder {
+func NewHistory(c Codec, id uint64, room, epoch string, begin uint64) *HistoryBuilder {
 	return &HistoryBuilder{codec: c, head: &v1.ServerFrame{Id: id, Op: &v1.ServerFrame_History{
-		History: &v1.History{Room: room, Epoch: epoch},
+		History: &v1.History{Room: room, Epoch: epoch, Begin: begin},
 	}}}
 }
 
@@ -100,11 +113,20 @@ func (b *HistoryBuilder) Add(h Header, content []byte) {
 	b.size += len(m)
 }
 
+// AddGap says that the messages first to last of the page can't be read, and returns how many
+// gaps there are.
+func (b *HistoryBuilder) AddGap(first, last uint64) (gaps int) {
+	page := b.head.GetHistory()
+	page.Gaps = append(page.Gaps, &v1.Gap{Room: page.Room, First: first, Last: last, Reason: GapDamaged})
+	return len(page.Gaps)
+}
+
 // Append appends the reply to dst as it stands in a stream. descending says that the
 // messages were added newest first; the reply always has them oldest first.
 func (b *HistoryBuilder) Append(dst []byte, descending, more bool) []byte {
 	if descending {
 		slices.Reverse(b.messages)
+		slices.Reverse(b.head.GetHistory().Gaps)
 	}
 	page := b.head.GetHistory()
 	page.More = more
@@ -124,7 +146,16 @@ func (b *HistoryBuilder) Append(dst []byte, descending, more bool) []byte {
 		}
 		dst = append(dst, `],"more":`...)
 		dst = strconv.AppendBool(dst, more)
-		return append(dst, '}', '}', '\n')
+		dst = append(dst, `,"begin":`...)
+		dst = strconv.AppendUint(dst, page.Begin, 10)
+		dst = append(dst, `,"gaps":[`...)
+		for i, gap := range page.Gaps {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendJSON(dst, gap.ProtoReflect())
+		}
+		return append(dst, ']', '}', '}', '\n')
 	}
 	// The page's own fields and the messages are concatenated: both are fields of History.
 	inner := page.SizeVT() + b.size

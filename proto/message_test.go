@@ -46,8 +46,8 @@ func TestFieldNumbers(t *testing.T) {
 	if n := message.Fields().Len(); n != 6 {
 		t.Errorf("Message has %d fields, the hot path knows 6: teach AppendMessage and appendMessageJSON the new one", n)
 	}
-	if n := history.Fields().Len(); n != 4 {
-		t.Errorf("History has %d fields, HistoryBuilder knows 4: teach it the new one", n)
+	if n := history.Fields().Len(); n != 6 {
+		t.Errorf("History has %d fields, HistoryBuilder knows 6: teach it the new one", n)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestHistoryBuilder(t *testing.T) {
 				if descending {
 					slices.Reverse(order)
 				}
-				b := NewHistory(c.codec, frame.Id, page.Room, page.Epoch)
+				b := NewHistory(c.codec, frame.Id, page.Room, page.Epoch, page.Begin)
 				for _, m := range order {
 					scratch := bytes.Clone(m.content)
 					b.Add(m.header, scratch)

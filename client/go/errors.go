@@ -111,6 +111,18 @@ type ResetError struct {
 	Old, New Position
 }
 
+// GapError stands in a subscription in place of the messages First to Last, which the server does
+// not have any more. The subscription goes on with Last+1.
+type GapError struct {
+	Room        string
+	First, Last uint64
+	Reason      string // "expired": retention took them; "damaged": the server's disk lost them
+}
+
+func (e *GapError) Error() string {
+	return fmt.Sprintf("messages %d to %d of room %q are not there any more (%s)", e.First, e.Last, e.Room, e.Reason)
+}
+
 func (e *ResetError) Error() string {
 	return fmt.Sprintf("history of room %q was reset: it goes on after message %d", e.Room, e.New.Seq)
 }

@@ -296,6 +296,8 @@ func (m *machine) frame(c *connection, frame *v1.ServerFrame) {
 	switch op := frame.Op.(type) {
 	case *v1.ServerFrame_Message:
 		m.message(op.Message)
+	case *v1.ServerFrame_Gap:
+		m.gap(op.Gap)
 	case *v1.ServerFrame_Goaway:
 		m.goAway(op.Goaway)
 	case *v1.ServerFrame_Ping:

@@ -65,8 +65,10 @@ type HistoryQuery struct {
 // Page is an answer to History.
 type Page struct {
 	Epoch    string
-	Messages []Message // ascending
-	More     bool      // in the direction that was asked for
+	Messages []Message   // ascending
+	More     bool        // in the direction that was asked for
+	Begin    uint64      // oldest message of the room that is still there; one above the newest if none is
+	Gaps     []*GapError // messages of this page that can't be read, ascending
 }
 
 // State is where the client stands; docs/client.md draws the transitions. There is no idle

@@ -78,7 +78,10 @@ func (q *reads) send(r *read) {
 }
 
 func newPage(reply *v1.History) Page {
-	page := Page{Epoch: reply.Epoch, More: reply.More}
+	page := Page{Epoch: reply.Epoch, More: reply.More, Begin: reply.Begin}
+	for _, gap := range reply.Gaps {
+		page.Gaps = append(page.Gaps, &GapError{Room: reply.Room, First: gap.First, Last: gap.Last, Reason: gap.Reason})
+	}
 	for _, message := range reply.Messages {
 		page.Messages = append(page.Messages, newMessage(message))
 		page.Messages[len(page.Messages)-1].Room = reply.Room

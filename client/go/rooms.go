@@ -110,7 +110,7 @@ func (m *machine) admitted(r *room, reply *v1.Joined) {
 	default:
 		old := *r.position
 		r.position = &head
-		r.subscription.reset(&ResetError{Room: r.name, Old: old, New: head})
+		r.subscription.interrupt(head, &ResetError{Room: r.name, Old: old, New: head})
 	}
 	r.answer(nil)
 }
@@ -146,6 +146,22 @@ func (m *machine) message(message *v1.Message) {
 		return
 	}
 	r.position.Seq = message.Seq
+}
+
+// gap is what the server says in place of messages that it does not have any more.
+func (m *machine) gap(gap *v1.Gap) {
+	r := m.rooms[gap.Room]
+	if r == nil || r.state != joined || gap.Last <= r.position.Seq {
+		return
+	}
+	if gap.First > r.position.Seq+1 {
+		m.hole(r, fmt.Errorf("room %q: a gap from %d came after message %d", r.name, gap.First, r.position.Seq))
+		return
+	}
+	r.suspect = false
+	missing := &GapError{Room: r.name, First: r.position.Seq + 1, Last: gap.Last, Reason: gap.Reason}
+	r.position.Seq = gap.Last
+	r.subscription.interrupt(*r.position, missing)
 }
 
 // hole joins again from the position: nothing is ever delivered over a hole. A second one

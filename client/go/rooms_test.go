@@ -117,6 +117,37 @@ func TestResetIsToldInItsPlace(t *testing.T) {
 	})
 }
 
+// TestGapIsTold: what will not come is said in its place, and once.
+func TestGapIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeServer(t)
+		c := start(t, s, zero, nil)
+		p := s.welcome()
+		subscription := join(c, p, "lobby", JoinOptions{}, live("e", 1))
+		messages := follow(t, subscription)
+		gap := func(first, last uint64, reason string) *v1.ServerFrame {
+			return &v1.ServerFrame{Op: &v1.ServerFrame_Gap{Gap: &v1.Gap{Room: "lobby", First: first, Last: last, Reason: reason}}}
+		}
+		p.send(gap(1, 5, "expired"), gap(2, 5, "expired"), messageFrame("lobby", 6))
+		var told *GapError
+		if err := messages.expectError(); !errors.As(err, &told) || *told != (GapError{"lobby", 2, 5, "expired"}) {
+			t.Errorf("got %v; want a gap from 2 to 5", err)
+		}
+		messages.expect(6, 6)
+		p.send(gap(7, 7, "damaged"))
+		if err := messages.expectError(); !errors.As(err, &told) || *told != (GapError{"lobby", 7, 7, "damaged"}) {
+			t.Errorf("got %v; want a gap at 7", err)
+		}
+		if got := subscription.Position(); got != (Position{"e", 7}) {
+			t.Errorf("position is %v; want 7", got)
+		}
+		p.send(gap(9, 9, "damaged")) // 8 is missing: a hole, as for a message
+		p.expectLeave("lobby")
+		p.expectJoin("lobby", "e", 7)
+		messages.nothing()
+	})
+}
+
 func TestHoleIsNeverDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeServer(t)

@@ -35,7 +35,7 @@ type Subscription struct {
 type item struct {
 	message  Message
 	position Position
-	reset    *ResetError
+	cause    error // of a break: *ResetError or *GapError
 }
 
 func (i *item) size() int {
@@ -77,8 +77,8 @@ func (s *Subscription) Leave() {
 }
 
 // Messages gives every message once, in order, and waits for the next. An error comes with
-// an empty Message. A *ResetError says that the history breaks here, and messages go on
-// after it; any other error is the last thing: the end of ctx, the server's refusal, or a
+// an empty Message. A *ResetError says that the history breaks here, a *GapError that
+// messages are missing, and messages go on after it; any other error is the last thing: the end of ctx, the server's refusal, or a
 // *ClosedError. After Leave it ends without an error.
 //
 // Ranging over it again goes on where the last range stopped. One range at a time.
@@ -87,8 +87,8 @@ func (s *Subscription) Messages(ctx context.Context) iter.Seq2[Message, error] {
 		for {
 			next, ended, err := s.take()
 			switch {
-			case next != nil && next.reset != nil:
-				if !yield(Message{}, next.reset) {
+			case next != nil && next.cause != nil:
+				if !yield(Message{}, next.cause) {
 					return
 				}
 			case next != nil:
@@ -150,10 +150,11 @@ func (s *Subscription) push(message Message, epoch string) bool {
 	return !full
 }
 
-// reset queues a break, for which there is always room: each takes a join.
-func (s *Subscription) reset(err *ResetError) {
+// interrupt queues a break, after which the application stands at a position. There is always room
+// for it: each takes a join, or is one of few in a catch-up.
+func (s *Subscription) interrupt(at Position, cause error) {
 	s.mu.Lock()
-	s.waiting = append(s.waiting, item{position: err.New, reset: err})
+	s.waiting = append(s.waiting, item{position: at, cause: cause})
 	s.mu.Unlock()
 	s.ring()
 }

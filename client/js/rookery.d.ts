@@ -102,6 +102,10 @@ export interface History {
   messages: Message[];
   /** There is more in the direction that was asked for. */
   more: boolean;
+  /** Oldest sequence number of the room that is still there. */
+  begin: number;
+  /** Messages of this page that can't be read, ascending. */
+  gaps: { room: string; first: number; last: number; reason: string }[];
 }
 
 export interface JoinOptions {
@@ -112,12 +116,17 @@ export interface JoinOptions {
   /** Each message once, in the order of seq. */
   onMessage?: (message: Message, room: Room) => void;
   /** On every joined reply, so again after every reconnect. */
-  onJoined?: (event: { epoch: string; head: number; recovered?: boolean }, room: Room) => void;
+  onJoined?: (
+    event: { epoch: string; head: number; begin: number; recovered?: boolean },
+    room: Room,
+  ) => void;
   /** The history is not the one that the position belonged to: read it anew. */
   onReset?: (
     event: { epoch: string; head: number; previous: { epoch?: string; seq?: number } },
     room: Room,
   ) => void;
+  /** Messages first to last will not come: the server does not have them any more. */
+  onGap?: (event: { first: number; last: number; reason: 'expired' | 'damaged' }, room: Room) => void;
   onState?: (event: { state: RoomState; error?: RookeryError }, room: Room) => void;
 }
 

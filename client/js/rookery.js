@@ -245,8 +245,9 @@ export class Rookery {
     this.#reads.connected();
   }
 
-  #frame({ message, goaway }) {
+  #frame({ message, gap, goaway }) {
     if (message) this.#rooms.get(message.room)?.message(message);
+    if (gap) this.#rooms.get(gap.room)?.gap(gap);
     if (goaway) this.#goaway(goaway);
   }
 

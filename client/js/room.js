@@ -28,7 +28,7 @@ export class Room {
    *
    * @param {object} link  see rookery.js
    * @param {string} name
-   * @param {{after?: number, epoch?: string, onMessage?: Function, onJoined?: Function, onReset?: Function, onState?: Function}} options
+   * @param {{after?: number, epoch?: string, onMessage?: Function, onJoined?: Function, onReset?: Function, onGap?: Function, onState?: Function}} options
    */
   constructor(link, name, { after, epoch, ...callbacks } = {}) {
     this.#link = link;
@@ -99,6 +99,19 @@ export class Room {
     this.#call('onMessage', message);
   }
 
+  /** Messages first to last will not come: retention took them, or they are damaged. */
+  gap({ first, last, reason }) {
+    if (this.#state !== 'joined' || last <= this.#seq) return;
+    if (first > this.#seq + 1) {
+      this.#mend(first);
+      return;
+    }
+    const missing = { first: this.#seq + 1, last, reason };
+    this.#mending = false;
+    this.#seq = last;
+    this.#call('onGap', missing);
+  }
+
   // Joining.
 
   #sendJoin() {
@@ -125,7 +138,7 @@ export class Room {
     this.#setState('joined');
     // Before the promise, whose callbacks run later than the messages that follow the reply.
     if (reset) this.#call('onReset', { epoch: joined.epoch, head: joined.head, previous });
-    if (this.#state === 'joined') this.#call('onJoined', { epoch: joined.epoch, head: joined.head, recovered: joined.recovered });
+    if (this.#state === 'joined') this.#call('onJoined', { epoch: joined.epoch, head: joined.head, begin: joined.begin, recovered: joined.recovered });
     this.#settled.resolve(this);
   }
 

@@ -36,6 +36,8 @@ const chatMessage = [
   bytes(6, 'data', present),
 ];
 
+const gap = [string(1, 'room'), uint(2, 'first'), uint(3, 'last'), string(4, 'reason')];
+
 /** @type {Field[]} */
 export const clientFrame = [
   uint(1, 'id'),
@@ -71,6 +73,7 @@ export const serverFrame = [
     string(2, 'epoch'),
     uint(3, 'head'),
     bool(4, 'recovered', present),
+    uint(5, 'begin'),
   ]),
   operation(4, 'left', [string(1, 'room')]),
   operation(5, 'published', [string(1, 'room'), uint(2, 'seq'), uint(3, 'at')]),
@@ -79,6 +82,8 @@ export const serverFrame = [
     string(2, 'epoch'),
     message(3, 'messages', chatMessage, { repeated: true }),
     bool(4, 'more'),
+    uint(5, 'begin'),
+    message(6, 'gaps', gap, { repeated: true }),
   ]),
   operation(7, 'pong', []),
   operation(8, 'error', [
@@ -92,6 +97,7 @@ export const serverFrame = [
   operation(10, 'goaway', [string(1, 'reason'), uint(2, 'afterMs'), uint(3, 'windowMs')]),
   operation(11, 'ping', []),
   operation(12, 'close', [uint(1, 'code'), string(2, 'reason')]),
+  operation(13, 'gap', gap),
 ];
 
 const zero = { uint: 0, bool: false, string: '' };

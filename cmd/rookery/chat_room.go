@@ -73,7 +73,11 @@ func (v *visit) follow(ctx context.Context) error {
 	v.entered(after.Seq, head)
 	for message, err := range room.Messages(ctx) {
 		var reset *client.ResetError
+		var gap *client.GapError
 		switch {
+		case errors.As(err, &gap):
+			v.talk.display.note(safe(gap.Error()))
+			v.progress(gap.Last)
 		case errors.As(err, &reset):
 			v.talk.display.note(safe(reset.Error()))
 			v.progress(reset.New.Seq)

@@ -107,9 +107,10 @@ func (f *tailFlags) follow(ctx context.Context, c *client.Client, room string, o
 	var printed uint64
 	for message, err := range subscription.Messages(ctx) {
 		var reset *client.ResetError
+		var gap *client.GapError
 		switch {
-		case errors.As(err, &reset):
-			fmt.Fprintf(p.stderr, "rookery tail: %v\n", safe(reset.Error()))
+		case errors.As(err, &reset), errors.As(err, &gap):
+			fmt.Fprintf(p.stderr, "rookery tail: %v\n", safe(err.Error()))
 			continue
 		case err != nil:
 			return err

@@ -115,6 +115,10 @@ class FakeSocket extends EventTarget {
   message(room, seq, text = `m${seq}`) {
     this.say({ message: { room, seq, at: 1, from: 'bob', text } });
   }
+
+  gap(room, first, last, reason) {
+    this.say({ gap: { room, first, last, reason } });
+  }
 }
 
 /**

@@ -5,11 +5,12 @@ import { comeBack, connected, makeClient, outcome, reconnect } from './fakes.js'
 
 /** Joins the lobby and writes down everything that the application hears of it. */
 function listen(client, options = {}) {
-  const heard = { seqs: [], joined: [], resets: [], states: [] };
+  const heard = { seqs: [], joined: [], resets: [], gaps: [], states: [] };
   const room = client.join('lobby', {
     onMessage: (message) => heard.seqs.push(message.seq),
     onJoined: (event) => heard.joined.push(event),
     onReset: (event) => heard.resets.push(event),
+    onGap: (event) => heard.gaps.push(event),
     onState: ({ state }) => heard.states.push(state),
     ...options,
   });
@@ -126,6 +127,26 @@ test('a hole is never delivered over: the room is joined again from the last see
   for (const seq of [3, 4, 5]) socket().message('lobby', seq);
   assert.deepEqual(heard.seqs, [2, 3, 4, 5]);
   assert.equal(client.state, 'connected');
+});
+
+test('a gap is told, and what follows it goes on', async () => {
+  const { client, socket } = await connected();
+  const { room, heard } = listen(client, { after: 1, epoch: 'e1' });
+  socket().joined('lobby', 20, { recovered: true });
+  socket().gap('lobby', 1, 5, 'expired'); // reaches under the position
+  socket().gap('lobby', 2, 5, 'expired'); // told already
+  for (const seq of [6, 7]) socket().message('lobby', seq);
+  socket().gap('lobby', 8, 9, 'damaged');
+  socket().message('lobby', 10);
+  assert.deepEqual(heard.seqs, [6, 7, 10]);
+  assert.deepEqual(heard.gaps, [
+    { first: 2, last: 5, reason: 'expired' },
+    { first: 8, last: 9, reason: 'damaged' },
+  ]);
+  assert.equal(room.seq, 10);
+  socket().gap('lobby', 12, 13, 'damaged'); // 11 is missing: a hole, as for a message
+  assert.equal(room.state, 'joining');
+  assert.equal(heard.gaps.length, 2);
 });
 
 test('a second hole in a row ends the connection', async () => {
@@ -262,8 +283,8 @@ test('history: asked again after a loss and after an error that allows it', asyn
   made.socket().refuse('history', 'log_unavailable', { code: 503, retry: true, retryAfterMs: 100 });
   await made.clock.pass(350);
   assert.equal(made.socket().requests('history').length, 2);
-  made.socket().reply('history', { history: { room: 'lobby', epoch: 'e1', messages: [], more: false } });
-  assert.deepEqual((await outcome(page)).value, { room: 'lobby', epoch: 'e1', messages: [], more: false });
+  made.socket().reply('history', { history: { room: 'lobby', epoch: 'e1', messages: [], more: false, begin: 1, gaps: [] } });
+  assert.deepEqual((await outcome(page)).value, { room: 'lobby', epoch: 'e1', messages: [], more: false, begin: 1, gaps: [] });
 
   const refused = made.client.history('lobby', { before: 1, after: 1 });
   made.socket().refuse('history', 'bad_request');

@@ -51,6 +51,7 @@ type Event struct {
 	HasAfter  bool
 	Recovered bool
 	After     uint64
+	Begin     uint64 // oldest message that is still there
 
 	Message *proto.Encoded // Delivery
 	Frames  []byte         // Page, Answer: Headroom, then frames as they stand in a stream of the codec

@@ -40,7 +40,7 @@ func TestHistoryIsOrderedInTurn(t *testing.T) {
 	for len(r.rooms.reads) > 0 {
 		read := r.rooms.reads[0]
 		r.rooms.reads = r.rooms.reads[1:]
-		page := proto.NewHistory(proto.Binary, read.ID, "r", "7f3a")
+		page := proto.NewHistory(proto.Binary, read.ID, "r", "7f3a", 1)
 		r.put(handoff.Event{Kind: handoff.Answer, To: read.To, ID: read.ID, Frames: page.Append(make([]byte, handoff.Headroom), false, false)})
 		r.work()
 		if len(r.rooms.reads) > maxReading {

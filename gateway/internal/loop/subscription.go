@@ -62,7 +62,7 @@ func (l *Loop) joined(e *handoff.Event) {
 	}
 	i := c.answered(e.Room)
 	r := c.subscriptions[i].room
-	reply := &v1.Joined{Room: r.name, Epoch: l.cfg.Epoch, Head: e.Seq}
+	reply := &v1.Joined{Room: r.name, Epoch: l.cfg.Epoch, Head: e.Seq, Begin: e.Begin}
 	if e.HasAfter {
 		reply.Recovered = &e.Recovered
 	}

@@ -57,8 +57,8 @@ func (s *shard) deliver(r *room, f *flight) {
 }
 
 // fail answers a publish that the log could not commit. Whether its bytes are on the disk
-// is not known, so it is not acknowledged; the log takes nothing more until it is opened
-// again, and then says itself where each room's head is.
+// is not known, so it is not acknowledged. The room goes on from its head: that is what
+// the log expects when it takes appends again.
 func (s *shard) fail(f *flight) {
 	s.refusedLog.Add(1)
 	f.room.next = f.room.head

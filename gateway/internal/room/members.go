@@ -12,7 +12,7 @@ func (s *shard) join(c *handoff.Command) {
 	r.members[c.From.Loop]++
 	r.total++
 	s.tell(handoff.Event{
-		Kind: handoff.Joined, To: c.From, ID: c.ID, Room: r.name, Seq: r.head,
+		Kind: handoff.Joined, To: c.From, ID: c.ID, Room: r.name, Seq: r.head, Begin: s.cfg.Log.Begin(r.name),
 		HasAfter:  c.HasAfter,
 		After:     c.After,
 		Recovered: c.HasAfter && c.After <= r.head && (c.Epoch == "" || c.Epoch == s.epoch),

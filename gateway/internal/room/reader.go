@@ -1,6 +1,7 @@
 package room
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -84,54 +85,102 @@ func (r *readers) read(read handoff.Read) {
 	r.cfg.Loops[read.To.Loop].PutAlways(e, e.Size)
 }
 
+// replay gives what the log has after a position: messages, and a gap in place of those that
+// are gone. So the position always moves on, unless nothing can be read at all.
 func (r *readers) replay(read handoff.Read) handoff.Event {
 	e := handoff.Event{Kind: handoff.Page, To: read.To, Room: read.Room, Seq: read.Position}
 	e.Frames = make([]byte, handoff.Headroom, 1<<10)
+	// reach puts a gap before seq if it does not follow what was given.
+	reach := func(seq uint64, reason string) {
+		if seq > e.Seq+1 {
+			e.Frames = proto.AppendGap(e.Frames, codec(read), read.Room, e.Seq+1, seq-1, reason)
+			e.Seq = seq - 1
+		}
+	}
 	limit := storage.PageLimit{Records: replayMessages, Bytes: replayBytes}
 	err := r.cfg.Log.ReadAfter(read.Room, read.Position, limit, func(rec storage.Record) bool {
+		reach(rec.Seq, proto.GapExpired)
 		e.Frames = proto.AppendMessage(e.Frames, codec(read), header(rec), rec.Body)
 		e.Seq = rec.Seq
 		return true
 	})
+	if damaged, ok := errors.AsType[*storage.DamagedError](err); ok {
+		r.report(read, err)
+		reach(damaged.First, proto.GapExpired)
+		reach(damaged.Last+1, proto.GapDamaged)
+		return e
+	}
 	if err != nil {
 		e.Code, e.Text = r.report(read, err)
+	} else if e.Seq == read.Position {
+		// Retention has taken all up to the head, perhaps just now.
+		reach(r.cfg.Log.Begin(read.Room), proto.GapExpired)
 	}
 	return e
 }
 
 func (r *readers) history(read handoff.Read) handoff.Event {
-	page := proto.NewHistory(codec(read), read.ID, read.Room, r.epoch)
-	// One more than asked tells whether there is more.
-	limit := storage.PageLimit{Records: read.Limit + 1, Bytes: proto.MaxPageBytes}
-	var count int
-	var last uint64
-	more := false
-	add := func(rec storage.Record) bool {
-		if count == read.Limit {
-			more = true
-			return false
-		}
-		page.Add(header(rec), rec.Body)
-		count++
-		last = rec.Seq
-		return true
-	}
+	begin := r.cfg.Log.Begin(read.Room)
+	page := proto.NewHistory(codec(read), read.ID, read.Room, r.epoch, begin)
+	h := historyPage{page: page, wanted: read.Limit, position: read.Position, budget: proto.MaxPageBytes}
 	descending := read.Kind == handoff.HistoryBefore
 	var err error
-	if descending {
-		err = r.cfg.Log.ReadBefore(read.Room, read.Position, limit, add)
-		more = more || count > 0 && last > 1 // the page ended at its bytes
-	} else {
-		err = r.cfg.Log.ReadAfter(read.Room, read.Position, limit, add)
-		more = more || count > 0 && last < r.cfg.Log.Head(read.Room)
+	for again := true; again && err == nil; {
+		again, err = r.historyStep(read, &h, descending)
 	}
 	e := handoff.Event{Kind: handoff.Answer, To: read.To, ID: read.ID, Room: read.Room}
 	if err != nil {
 		e.Code, e.Text = r.report(read, err)
 		return e
 	}
-	e.Frames = page.Append(make([]byte, handoff.Headroom), descending, more)
+	more := h.position > begin // descending: something is under the page
+	if !descending {
+		more = h.position < r.cfg.Log.Head(read.Room)
+	}
+	e.Frames = page.Append(make([]byte, handoff.Headroom), descending, more && h.moved)
 	return e
+}
+
+// historyPage is a page in the making.
+type historyPage struct {
+	page     *proto.HistoryBuilder
+	wanted   int    // messages that still fit
+	budget   int    // bytes that still fit
+	position uint64 // read on behind it, or under it
+	moved    bool   // something was found
+}
+
+// maxPageGaps bounds the gaps that a page names; a page of damage alone ends there.
+const maxPageGaps = 16
+
+// historyStep reads up to the end of the page, or to the next damage, behind which it goes on.
+func (r *readers) historyStep(read handoff.Read, h *historyPage, descending bool) (again bool, err error) {
+	add := func(rec storage.Record) bool {
+		h.page.Add(header(rec), rec.Body)
+		h.wanted--
+		h.budget -= len(rec.Body)
+		h.position, h.moved = rec.Seq, true
+		return h.wanted > 0
+	}
+	limit := storage.PageLimit{Records: h.wanted, Bytes: h.budget}
+	if descending {
+		err = r.cfg.Log.ReadBefore(read.Room, h.position, limit, add)
+	} else {
+		err = r.cfg.Log.ReadAfter(read.Room, h.position, limit, add)
+	}
+	damaged, ok := errors.AsType[*storage.DamagedError](err)
+	if !ok {
+		return false, err
+	}
+	r.report(read, err)
+	gaps := h.page.AddGap(damaged.First, damaged.Last)
+	h.moved = true
+	if descending {
+		h.position = damaged.First
+	} else {
+		h.position = damaged.Last
+	}
+	return h.wanted > 0 && h.budget > 0 && gaps < maxPageGaps && h.position > 1, nil
 }
 
 // report tells the operator what can't be read; the client hears that it is so.

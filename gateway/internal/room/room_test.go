@@ -25,6 +25,8 @@ type fakeLog struct {
 	committed func(n int, err error)
 	appended  chan struct{}
 	recent    []storage.Record
+	begin     uint64          // of every room; 0: 1
+	lost      map[uint64]bool // numbers that can't be read, in every room
 }
 
 func newFakeLog() *fakeLog {
@@ -37,6 +39,20 @@ func (l *fakeLog) Head(room string) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return uint64(len(l.records[room]))
+}
+
+func (l *fakeLog) Begin(string) uint64 { return max(1, l.begin) }
+
+// damage gives the error for a lost record, with those beside it.
+func (l *fakeLog) damage(room string, seq uint64) error {
+	first, last := seq, seq
+	for l.lost[first-1] {
+		first--
+	}
+	for l.lost[last+1] {
+		last++
+	}
+	return &storage.DamagedError{Room: room, First: first, Last: last, Err: &storage.CorruptionError{Path: "log", Err: errors.New("rotten")}}
 }
 
 func (l *fakeLog) Open(committed func(n int, err error)) Producer {
@@ -77,7 +93,11 @@ func (l *fakeLog) refuse(err error) {
 func (l *fakeLog) ReadAfter(room string, after uint64, limit storage.PageLimit, fn func(storage.Record) bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	after = max(after, l.Begin(room)-1)
 	for i := int(after); i < len(l.records[room]) && i < int(after)+limit.Records; i++ {
+		if l.lost[uint64(i+1)] {
+			return l.damage(room, uint64(i+1))
+		}
 		if !fn(l.records[room][i]) {
 			break
 		}
@@ -91,7 +111,10 @@ func (l *fakeLog) ReadBefore(room string, before uint64, limit storage.PageLimit
 	if before == 0 {
 		before = uint64(len(l.records[room])) + 1
 	}
-	for i := int(before) - 2; i >= 0 && i > int(before)-2-limit.Records; i-- {
+	for i := int(before) - 2; i >= int(l.Begin(room))-1 && i > int(before)-2-limit.Records; i-- {
+		if l.lost[uint64(i+1)] {
+			return l.damage(room, uint64(i+1))
+		}
 		if !fn(l.records[room][i]) {
 			break
 		}

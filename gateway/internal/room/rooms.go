@@ -16,11 +16,14 @@ type Log interface {
 	Epoch() uint64
 	// Head is the last committed sequence number of a room, 0 if it has none.
 	Head(room string) uint64
+	// Begin is the oldest sequence number that is still there, Head+1 if none is.
+	Begin(room string) uint64
 	// Open makes a producer. committed is called with the number of oldest appended
 	// records that were committed (err nil) or failed. It must not block.
 	Open(committed func(n int, err error)) Producer
 	// ReadAfter and ReadBefore pass committed records, ascending and descending. A record
-	// is valid during fn only.
+	// is valid during fn only. Both begin at Begin; a *storage.DamagedError names records that can't be
+	// read, and reading goes on behind them.
 	ReadAfter(room string, after uint64, limit storage.PageLimit, fn func(storage.Record) bool) error
 	ReadBefore(room string, before uint64, limit storage.PageLimit, fn func(storage.Record) bool) error
 	// Recent passes the newest records since a time, at most max, in the log's order.
@@ -29,8 +32,8 @@ type Log interface {
 
 // Producer appends records in order, for one goroutine.
 type Producer interface {
-	// Append queues a record: storage.ErrFull, storage.ErrClosed or a *storage.FaultError
-	// when it does not. The record's body must not change until it is committed.
+	// Append queues a record: storage.ErrFull, storage.ErrClosed, storage.ErrSequence or a
+	// *storage.FaultError when it does not. The record's body must not change until it is committed.
 	Append(r storage.Record) error
 }
 

@@ -186,7 +186,7 @@ func (*ClientFrame_History) isClientFrame_Op() {}
 func (*ClientFrame_Ping) isClientFrame_Op() {}
 
 // ServerFrame is a reply (id is the request's) or something the server says by itself
-// (id is 0 or absent): message, goaway, ping, close.
+// (id is 0 or absent): message, gap, goaway, ping, close.
 type ServerFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -203,6 +203,7 @@ type ServerFrame struct {
 	//	*ServerFrame_Goaway
 	//	*ServerFrame_Ping
 	//	*ServerFrame_Close
+	//	*ServerFrame_Gap
 	Op            isServerFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -351,6 +352,15 @@ func (x *ServerFrame) GetClose() *Close {
 	return nil
 }
 
+func (x *ServerFrame) GetGap() *Gap {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Gap); ok {
+			return x.Gap
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Op interface {
 	isServerFrame_Op()
 }
@@ -399,6 +409,10 @@ type ServerFrame_Close struct {
 	Close *Close `protobuf:"bytes,12,opt,name=close,proto3,oneof"`
 }
 
+type ServerFrame_Gap struct {
+	Gap *Gap `protobuf:"bytes,13,opt,name=gap,proto3,oneof"`
+}
+
 func (*ServerFrame_Connected) isServerFrame_Op() {}
 
 func (*ServerFrame_Joined) isServerFrame_Op() {}
@@ -420,6 +434,8 @@ func (*ServerFrame_Goaway) isServerFrame_Op() {}
 func (*ServerFrame_Ping) isServerFrame_Op() {}
 
 func (*ServerFrame_Close) isServerFrame_Op() {}
+
+func (*ServerFrame_Gap) isServerFrame_Op() {}
 
 // Connect says who the client is. A second connect on a live connection replaces the
 // token, for the same user only.
@@ -621,9 +637,12 @@ type Joined struct {
 	Epoch string `protobuf:"bytes,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Newest sequence number at the time of joining, 0 for an empty room.
 	Head uint64 `protobuf:"varint,3,opt,name=head,proto3" json:"head,omitempty"`
-	// Present when after was given. true: all after it follows. false: the position was
-	// not of this epoch or not reached yet; only what is new (after head) follows.
-	Recovered     *bool `protobuf:"varint,4,opt,name=recovered,proto3,oneof" json:"recovered,omitempty"`
+	// Present when after was given. true: all after it follows that is still there, and a
+	// gap in place of what is not. false: the position was not of this epoch or not
+	// reached yet; only what is new (after head) follows.
+	Recovered *bool `protobuf:"varint,4,opt,name=recovered,proto3,oneof" json:"recovered,omitempty"`
+	// Oldest sequence number that is still there, head + 1 if none is.
+	Begin         uint64 `protobuf:"varint,5,opt,name=begin,proto3" json:"begin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -684,6 +703,13 @@ func (x *Joined) GetRecovered() bool {
 		return *x.Recovered
 	}
 	return false
+}
+
+func (x *Joined) GetBegin() uint64 {
+	if x != nil {
+		return x.Begin
+	}
+	return 0
 }
 
 type Leave struct {
@@ -1014,7 +1040,11 @@ type History struct {
 	// Ascending by seq.
 	Messages []*Message `protobuf:"bytes,3,rep,name=messages,proto3" json:"messages,omitempty"`
 	// There is more in the direction that was asked for.
-	More          bool `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`
+	More bool `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`
+	// Oldest sequence number of the room that is still there, its head + 1 if none is.
+	Begin uint64 `protobuf:"varint,5,opt,name=begin,proto3" json:"begin,omitempty"`
+	// Messages of this page that can't be read, ascending.
+	Gaps          []*Gap `protobuf:"bytes,6,rep,name=gaps,proto3" json:"gaps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1075,6 +1105,20 @@ func (x *History) GetMore() bool {
 		return x.More
 	}
 	return false
+}
+
+func (x *History) GetBegin() uint64 {
+	if x != nil {
+		return x.Begin
+	}
+	return 0
+}
+
+func (x *History) GetGaps() []*Gap {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
 }
 
 type Message struct {
@@ -1193,6 +1237,77 @@ func (*Message_Text) isMessage_Content() {}
 
 func (*Message_Data) isMessage_Content() {}
 
+// Gap stands in a room's order where messages would be that are not there any more. What
+// follows goes on after last.
+type Gap struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	First uint64                 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	Last  uint64                 `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	// expired: retention took them. damaged: the disk lost them.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gap) Reset() {
+	*x = Gap{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gap) ProtoMessage() {}
+
+func (x *Gap) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gap.ProtoReflect.Descriptor instead.
+func (*Gap) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Gap) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Gap) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Gap) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Gap) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Ping from a client is a request, answered by pong. From the server (raw TCP only) it
 // asks for any sign of life.
 type Ping struct {
@@ -1203,7 +1318,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1330,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1343,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{13}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{14}
 }
 
 type Pong struct {
@@ -1239,7 +1354,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1366,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1379,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{14}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{15}
 }
 
 type Error struct {
@@ -1285,7 +1400,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1412,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1425,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{15}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -1361,7 +1476,7 @@ type GoAway struct {
 
 func (x *GoAway) Reset() {
 	*x = GoAway{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1488,7 @@ func (x *GoAway) String() string {
 func (*GoAway) ProtoMessage() {}
 
 func (x *GoAway) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1501,7 @@ func (x *GoAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoAway.ProtoReflect.Descriptor instead.
 func (*GoAway) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{16}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GoAway) GetReason() string {
@@ -1422,7 +1537,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1434,7 +1549,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1447,7 +1562,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{17}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Close) GetCode() uint32 {
@@ -1478,7 +1593,7 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\apublish\x18\x05 \x01(\v2\x13.rookery.v1.PublishH\x00R\apublish\x126\n" +
 	"\ahistory\x18\x06 \x01(\v2\x1a.rookery.v1.HistoryRequestH\x00R\ahistory\x12&\n" +
 	"\x04ping\x18\a \x01(\v2\x10.rookery.v1.PingH\x00R\x04pingB\x04\n" +
-	"\x02op\"\x9d\x04\n" +
+	"\x02op\"\xc2\x04\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x125\n" +
 	"\tconnected\x18\x02 \x01(\v2\x15.rookery.v1.ConnectedH\x00R\tconnected\x12,\n" +
@@ -1492,7 +1607,8 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x06goaway\x18\n" +
 	" \x01(\v2\x12.rookery.v1.GoAwayH\x00R\x06goaway\x12&\n" +
 	"\x04ping\x18\v \x01(\v2\x10.rookery.v1.PingH\x00R\x04ping\x12)\n" +
-	"\x05close\x18\f \x01(\v2\x11.rookery.v1.CloseH\x00R\x05closeB\x04\n" +
+	"\x05close\x18\f \x01(\v2\x11.rookery.v1.CloseH\x00R\x05close\x12#\n" +
+	"\x03gap\x18\r \x01(\v2\x0f.rookery.v1.GapH\x00R\x03gapB\x04\n" +
 	"\x02op\"3\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
@@ -1506,12 +1622,13 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x19\n" +
 	"\x05after\x18\x03 \x01(\x04H\x00R\x05after\x88\x01\x01B\b\n" +
-	"\x06_after\"w\n" +
+	"\x06_after\"\x8d\x01\n" +
 	"\x06Joined\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x12\n" +
 	"\x04head\x18\x03 \x01(\x04R\x04head\x12!\n" +
-	"\trecovered\x18\x04 \x01(\bH\x00R\trecovered\x88\x01\x01B\f\n" +
+	"\trecovered\x18\x04 \x01(\bH\x00R\trecovered\x88\x01\x01\x12\x14\n" +
+	"\x05begin\x18\x05 \x01(\x04R\x05beginB\f\n" +
 	"\n" +
 	"_recovered\"\x1b\n" +
 	"\x05Leave\x12\x12\n" +
@@ -1534,12 +1651,14 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x05after\x18\x03 \x01(\x04H\x01R\x05after\x88\x01\x01\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limitB\t\n" +
 	"\a_beforeB\b\n" +
-	"\x06_after\"x\n" +
+	"\x06_after\"\xb3\x01\n" +
 	"\aHistory\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12/\n" +
 	"\bmessages\x18\x03 \x03(\v2\x13.rookery.v1.MessageR\bmessages\x12\x12\n" +
-	"\x04more\x18\x04 \x01(\bR\x04more\"\x8a\x01\n" +
+	"\x04more\x18\x04 \x01(\bR\x04more\x12\x14\n" +
+	"\x05begin\x18\x05 \x01(\x04R\x05begin\x12#\n" +
+	"\x04gaps\x18\x06 \x03(\v2\x0f.rookery.v1.GapR\x04gaps\"\x8a\x01\n" +
 	"\aMessage\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x0e\n" +
@@ -1547,7 +1666,12 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x04from\x18\x04 \x01(\tR\x04from\x12\x14\n" +
 	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x14\n" +
 	"\x04data\x18\x06 \x01(\fH\x00R\x04dataB\t\n" +
-	"\acontent\"\x06\n" +
+	"\acontent\"[\n" +
+	"\x03Gap\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\x04R\x04last\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x06\n" +
 	"\x04Ping\"\x06\n" +
 	"\x04Pong\"\x9d\x01\n" +
 	"\x05Error\x12\x12\n" +
@@ -1577,7 +1701,7 @@ func file_rookery_v1_rookery_proto_rawDescGZIP() []byte {
 	return file_rookery_v1_rookery_proto_rawDescData
 }
 
-var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*ClientFrame)(nil),    // 0: rookery.v1.ClientFrame
 	(*ServerFrame)(nil),    // 1: rookery.v1.ServerFrame
@@ -1592,11 +1716,12 @@ var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*HistoryRequest)(nil), // 10: rookery.v1.HistoryRequest
 	(*History)(nil),        // 11: rookery.v1.History
 	(*Message)(nil),        // 12: rookery.v1.Message
-	(*Ping)(nil),           // 13: rookery.v1.Ping
-	(*Pong)(nil),           // 14: rookery.v1.Pong
-	(*Error)(nil),          // 15: rookery.v1.Error
-	(*GoAway)(nil),         // 16: rookery.v1.GoAway
-	(*Close)(nil),          // 17: rookery.v1.Close
+	(*Gap)(nil),            // 13: rookery.v1.Gap
+	(*Ping)(nil),           // 14: rookery.v1.Ping
+	(*Pong)(nil),           // 15: rookery.v1.Pong
+	(*Error)(nil),          // 16: rookery.v1.Error
+	(*GoAway)(nil),         // 17: rookery.v1.GoAway
+	(*Close)(nil),          // 18: rookery.v1.Close
 }
 var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	2,  // 0: rookery.v1.ClientFrame.connect:type_name -> rookery.v1.Connect
@@ -1604,24 +1729,26 @@ var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	6,  // 2: rookery.v1.ClientFrame.leave:type_name -> rookery.v1.Leave
 	8,  // 3: rookery.v1.ClientFrame.publish:type_name -> rookery.v1.Publish
 	10, // 4: rookery.v1.ClientFrame.history:type_name -> rookery.v1.HistoryRequest
-	13, // 5: rookery.v1.ClientFrame.ping:type_name -> rookery.v1.Ping
+	14, // 5: rookery.v1.ClientFrame.ping:type_name -> rookery.v1.Ping
 	3,  // 6: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
 	5,  // 7: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
 	7,  // 8: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
 	9,  // 9: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
 	11, // 10: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
-	14, // 11: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
-	15, // 12: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
+	15, // 11: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
+	16, // 12: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
 	12, // 13: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
-	16, // 14: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
-	13, // 15: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
-	17, // 16: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
-	12, // 17: rookery.v1.History.messages:type_name -> rookery.v1.Message
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	17, // 14: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
+	14, // 15: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
+	18, // 16: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
+	13, // 17: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
+	12, // 18: rookery.v1.History.messages:type_name -> rookery.v1.Message
+	13, // 19: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_rookery_v1_rookery_proto_init() }
@@ -1649,6 +1776,7 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ServerFrame_Goaway)(nil),
 		(*ServerFrame_Ping)(nil),
 		(*ServerFrame_Close)(nil),
+		(*ServerFrame_Gap)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[4].OneofWrappers = []any{}
 	file_rookery_v1_rookery_proto_msgTypes[5].OneofWrappers = []any{}
@@ -1661,14 +1789,14 @@ func file_rookery_v1_rookery_proto_init() {
 		(*Message_Text)(nil),
 		(*Message_Data)(nil),
 	}
-	file_rookery_v1_rookery_proto_msgTypes[15].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rookery_v1_rookery_proto_rawDesc), len(file_rookery_v1_rookery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

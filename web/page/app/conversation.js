@@ -235,6 +235,8 @@ export class Conversation {
       after: page.messages.at(-1)?.seq ?? 0,
       onMessage: (message) => this.#receive(message),
       onReset: () => this.begin(),
+      // Where the window would have a hole, it starts anew at the newest messages.
+      onGap: () => this.begin(),
       onState: ({ state, error }) => {
         if (state === 'refused') this.#fail(error);
         else this.#changed({ conversation: this });
