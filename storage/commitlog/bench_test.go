@@ -13,96 +13,137 @@ import (
 	"rookery/storage/vfs"
 )
 
-// BenchmarkPublish has publishers that each wait for their record before they append the next:
-// what group commit is for. One op is one record, durable. The files are in TMPDIR: point it
-// at the disk that is meant.
-func BenchmarkPublish(b *testing.B) {
-	for _, publishers := range []int{1, 100, 1000} {
-		b.Run(fmt.Sprintf("publishers=%d", publishers), func(b *testing.B) {
+// BenchmarkCommit has publishers that each wait for their record before they append the next:
+// what group commit is for. One op is one record, durable. Rounds of the log and rounds of two bare loops take
+// turns: a bare loop writes and syncs as many bytes in as many batches as the log's round did, into a file
+// that was written before (prepared) or one that grows (appended). x-prepared and x-appended are the
+// log's bytes per second over theirs. The files are in TMPDIR: point it at the disk that is meant.
+func BenchmarkCommit(b *testing.B) {
+	for _, c := range []struct{ publishers, body int }{{1, 128}, {100, 128}, {1000, 128}} {
+		b.Run(fmt.Sprintf("publishers=%d", c.publishers), func(b *testing.B) {
 			config := testConfig(nil)
-			config.Dir = filepath.Join(b.TempDir(), "log")
+			config.Dir, config.growing = filepath.Join(b.TempDir(), "log"), false
 			l := mustOpen(b, config)
-			publish(b, l, publishers)
+			publishers := newPublishers(b, l, c.publishers, c.body)
+			prepared, appended := newBare(b, true), newBare(b, false)
+			var log time.Duration
+			round := max(200, 20*c.publishers)
+			b.ReportAllocs()
+			for b.Loop() {
+				before := l.Stats()
+				started := time.Now()
+				publishers.run(round)
+				log += time.Since(started)
+				after := l.Stats()
+				b.StopTimer()
+				batches, size := int(after.Batches-before.Batches), after.Bytes-before.Bytes
+				prepared.run(batches, size)
+				appended.run(batches, size)
+				b.StartTimer()
+			}
 			b.StopTimer()
 			stats := l.Stats()
-			b.ReportMetric(float64(stats.Records)/b.Elapsed().Seconds(), "records/s")
-			b.ReportMetric(float64(stats.Records)/float64(stats.Syncs), "records/sync")
+			b.ReportMetric(float64(stats.Records)/log.Seconds(), "records/s")
+			b.ReportMetric(float64(stats.Bytes)/log.Seconds()/1e6, "MB/s")
+			b.ReportMetric(float64(stats.Records)/float64(stats.Batches), "records/sync")
+			b.ReportMetric(prepared.took.Seconds()/log.Seconds(), "x-prepared")
+			b.ReportMetric(appended.took.Seconds()/log.Seconds(), "x-appended")
+			b.ReportMetric(float64(log.Nanoseconds())/float64(stats.Records), "ns/op")
 			mustClose(b, l)
 		})
 	}
 }
 
-// publish runs b.N records through one producer, as a room shard would. It returns when the last
-// is reported, so the clock stops behind the drain.
-func publish(b *testing.B, l *Log, publishers int) {
-	body := []byte(strings.Repeat("m", 100))
-	records := make([]storage.Record, publishers) // one room each
-	for i := range records {
-		records[i] = storage.Record{Room: fmt.Sprint("room-", i), From: "user", Key: "key-12345678", Body: body}
+// bare is the ground under the log: a file, writes, syncs.
+type bare struct {
+	b      *testing.B
+	file   vfs.File
+	size   int64 // written before; 0: the file grows
+	offset int64
+	took   time.Duration
+}
+
+func newBare(b *testing.B, prepared bool) *bare {
+	file, err := vfs.Disk().Create(filepath.Join(b.TempDir(), "file"))
+	if err != nil {
+		b.Fatal(err)
 	}
-	// The reports come in the order of the appends: so a ring of who waits is all a shard needs.
-	var mu sync.Mutex
-	var waiting []int
-	idle := make(chan int, publishers)
-	p := l.NewProducer(func(n int, err error) {
-		if err != nil {
-			b.Error(err)
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for _, i := range waiting[:n] {
-			idle <- i
-		}
-		waiting = append(waiting[:0], waiting[n:]...)
-	})
-	for i := range publishers {
-		idle <- i
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		i := <-idle
-		r := &records[i]
-		r.Seq++
-		r.At = time.Now().UnixMilli()
-		mu.Lock()
-		waiting = append(waiting, i)
-		mu.Unlock()
-		if err := p.Append(*r); err != nil {
+	b.Cleanup(func() { file.Close() })
+	r := &bare{b: b, file: file}
+	if prepared {
+		r.size = 64 << 20
+		if err := writeZeros(file, 0, r.size); err != nil {
 			b.Fatal(err)
 		}
 	}
-	for range publishers {
-		<-idle
-	}
+	return r
 }
 
-// BenchmarkBareSync is the ground under BenchmarkPublish: one write of as many bytes as a batch
-// of that many records has, and one sync, with no log around them. One op is one record.
-func BenchmarkBareSync(b *testing.B) {
-	r := storage.Record{Room: "room-123", Seq: 1, From: "user", Key: "key-12345678", Body: make([]byte, 100)}
-	for _, records := range []int{1, 100, 1000} {
-		b.Run(fmt.Sprintf("records=%d", records), func(b *testing.B) {
-			file, err := vfs.Disk().Create(filepath.Join(b.TempDir(), "file"))
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer file.Close()
-			batch := bytes.Repeat([]byte{1}, records*recordBytes(&r))
-			offset, n := int64(0), 0
-			for b.Loop() {
-				if n++; n%records != 0 {
-					continue
-				}
-				if _, err := file.WriteAt(batch, offset); err != nil {
-					b.Fatal(err)
-				}
-				if err := file.Sync(); err != nil {
-					b.Fatal(err)
-				}
-				offset += int64(len(batch))
-			}
-			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "records/s")
-		})
+func (r *bare) run(batches int, size int64) {
+	batch := bytes.Repeat([]byte{1}, int(size)/batches)
+	started := time.Now()
+	for range batches {
+		if r.size > 0 && r.offset+int64(len(batch)) > r.size {
+			r.offset = 0
+		}
+		if _, err := r.file.WriteAt(batch, r.offset); err != nil {
+			r.b.Fatal(err)
+		}
+		if err := r.file.Sync(); err != nil {
+			r.b.Fatal(err)
+		}
+		r.offset += int64(len(batch))
+	}
+	r.took += time.Since(started)
+}
+
+// publishers append through one producer, as a room shard would.
+type publishers struct {
+	b        *testing.B
+	producer *Producer
+	records  []storage.Record // one room each
+	idle     chan int
+
+	mu      sync.Mutex
+	waiting []int // in the order of the appends, which is that of the reports
+}
+
+func newPublishers(b *testing.B, l *Log, n, body int) *publishers {
+	p := &publishers{b: b, idle: make(chan int, n)}
+	for i := range n {
+		p.records = append(p.records, storage.Record{Room: fmt.Sprint("room-", i), From: "user", Key: "key-12345678", Body: make([]byte, body)})
+		p.idle <- i
+	}
+	p.producer = l.NewProducer(func(n int, err error) {
+		if err != nil {
+			b.Error(err)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, i := range p.waiting[:n] {
+			p.idle <- i
+		}
+		p.waiting = append(p.waiting[:0], p.waiting[n:]...)
+	})
+	return p
+}
+
+// run publishes n records and returns when the last is reported.
+func (p *publishers) run(n int) {
+	for range n {
+		i := <-p.idle
+		r := &p.records[i]
+		r.Seq++
+		r.At = time.Now().UnixMilli()
+		p.mu.Lock()
+		p.waiting = append(p.waiting, i)
+		p.mu.Unlock()
+		if err := p.producer.Append(*r); err != nil {
+			p.b.Fatal(err)
+		}
+	}
+	for range p.records {
+		defer func(i int) { p.idle <- i }(<-p.idle)
 	}
 }
 

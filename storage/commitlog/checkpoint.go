@@ -181,7 +181,7 @@ type checkpointer struct {
 }
 
 func newCheckpointer(l *Log) *checkpointer {
-	return &checkpointer{log: l, bell: make(chan struct{}, 1), done: make(chan struct{}), from: position(l.published.Load())}
+	return &checkpointer{log: l, bell: make(chan struct{}, 1), done: make(chan struct{}), from: l.meta.synced}
 }
 
 // start begins the background work, stop ends it.
@@ -208,7 +208,7 @@ func (c *checkpointer) consider() {
 func (c *checkpointer) checkpointLoop() {
 	for range c.bell {
 		c.writing.Lock()
-		due := position(c.log.published.Load())-c.from >= position(c.log.config.CheckpointBytes)
+		due := position(c.log.synced.Load())-c.from >= position(c.log.config.CheckpointBytes)
 		c.writing.Unlock()
 		if due {
 			c.last()
@@ -229,7 +229,8 @@ func (c *checkpointer) write() error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	l := c.log
-	from := position(l.published.Load())
+	// In the relaxed modes what is not synced may be lost in parts, so it has to be read again.
+	from := position(min(l.published.Load(), l.synced.Load()))
 	name := fmt.Sprintf("%s%0*d", checkpointPrefix, segmentDigits, from)
 	path := filepath.Join(l.config.Dir, name)
 	temporary := path + temporarySuffix

@@ -37,6 +37,7 @@ type committer struct {
 	dirtyFrom time.Time // when the oldest byte that is not synced was written
 	faulted   *storage.FaultError
 	tryAt     time.Time // when to try to go on after a fault
+	asked     bool      // for the next segment's file
 	buffer    []byte
 	reported  []*Producer // of the batch in work
 	headers   headerReader
@@ -223,6 +224,7 @@ func (c *committer) sync() bool {
 	}
 	c.log.counters.syncSeconds.observe(time.Since(start).Seconds())
 	c.synced = c.end()
+	c.log.synced.Store(int64(c.synced))
 	return true
 }
 
@@ -246,7 +248,7 @@ func (c *committer) begin(next *segment) {
 	c.log.segments.add(next)
 	c.log.files.release(c.active)
 	c.active, c.written = next, segmentHeaderBytes
-	c.synced = c.end()
+	c.synced, c.asked = c.end(), false
 	c.log.counters.bytes.Add(segmentHeaderBytes)
 	c.log.rolled()
 }
@@ -266,4 +268,8 @@ func (c *committer) publish(batch []entry) {
 	c.log.published.Store(int64(c.end()))
 	c.log.counters.records.Add(uint64(len(batch)))
 	c.log.counters.batchRecords.observe(float64(len(batch)))
+	if c.written > c.config.SegmentBytes/2 && !c.asked && !c.config.growing {
+		c.asked = true
+		c.log.files.supply.want()
+	}
 }

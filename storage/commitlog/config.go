@@ -63,6 +63,9 @@ type Config struct {
 	HealEvery time.Duration
 	// Logger gets the few lines that recovery writes. Default slog.Default().
 	Logger *slog.Logger
+
+	// growing makes files no longer than their content: for tests that count bytes.
+	growing bool
 }
 
 const (
@@ -128,4 +131,12 @@ func (c Config) withDefaults() (Config, error) {
 		faults = append(faults, fmt.Errorf("queue size is %d: set QueueBytes to %d to %d", c.QueueBytes, minQueueBytes, maxQueueBytes))
 	}
 	return c, errors.Join(faults...)
+}
+
+// ahead is how much of a segment is written with zeros when no spare was ready for it.
+func (c *Config) ahead() int64 {
+	if c.growing {
+		return segmentHeaderBytes
+	}
+	return min(startBytes, c.SegmentBytes)
 }

@@ -16,6 +16,7 @@
 //	00000000000000000000.log    segment; the name is the position of its first byte, 20 digits
 //	00000000000067108870.log    the next one begins where the range of the one before ends
 //	ROOMS-00000000000067109000  checkpoint of the room table; the two newest are kept
+//	SPARE-1                     the next segment's file, being written with zeros ahead of its use
 //
 // A position is a place in the log as a whole: all segments one after the other, headers
 // included. Position 0 is the first segment's header, so in a pointer 0 means "none". A position never
@@ -109,7 +110,8 @@
 //
 // The table comes from the newest checkpoint; the records behind it are read and verified. After a
 // clean end there are none. A checkpoint that is damaged, or that says more than the log holds, is
-// passed over for the one before it, and without any the whole log is read.
+// passed over for the one before it (the latter is removed, since the log will grow past it with other
+// records), and without any the whole log is read.
 //
 //   - Bytes at the end of the newest segment that are not a whole record (cut short,
 //     zeros, a hole with whole records of the same batch behind it) are a torn batch and are cut

@@ -31,6 +31,9 @@ type openFiles struct {
 	fs    vfs.FS
 	limit int // OpenSegments and the active one
 	logID uint64
+	// Of the log.
+	supply *supply
+	ahead  int64 // bytes written with zeros in a new file
 
 	mu      sync.Mutex
 	changed *sync.Cond // of mu: a use, an opening or a closing has ended
@@ -44,7 +47,7 @@ type openFiles struct {
 }
 
 func newOpenFiles(config Config) *openFiles {
-	o := &openFiles{fs: config.FS, limit: config.OpenSegments + 1}
+	o := &openFiles{fs: config.FS, limit: config.OpenSegments + 1, supply: newSupply(config), ahead: config.ahead()}
 	o.changed = sync.NewCond(&o.mu)
 	return o
 }
@@ -118,7 +121,7 @@ func (o *openFiles) create(dir string, base, previous position) (*segment, error
 	o.mu.Unlock()
 	o.closeFile(surplus)
 	g := newSegment(dir, segmentHeader{base: base, previous: previous})
-	file, err := createSegment(o.fs, dir, g.path, o.logID, g.segmentHeader)
+	file, err := createSegment(o.fs, dir, g.path, o.logID, g.segmentHeader, o.supply.take(), o.ahead)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err != nil {
@@ -173,20 +176,6 @@ func (o *openFiles) close() error {
 	defer o.mu.Unlock()
 	o.held = 0
 	return o.closeErr
-}
-
-// forget closes the file of a segment that never came to be used, and ends its use.
-func (o *openFiles) forget(g *segment) {
-	o.mu.Lock()
-	file := g.file
-	g.file, g.uses = nil, 0
-	o.open = slices.DeleteFunc(o.open, func(other *segment) bool { return other == g })
-	o.mu.Unlock()
-	o.closeFile(file)
-	o.mu.Lock()
-	o.held--
-	o.mu.Unlock()
-	o.changed.Broadcast()
 }
 
 // count gives how many descriptors are held.

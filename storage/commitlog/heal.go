@@ -10,13 +10,11 @@ import (
 	"rookery/storage"
 )
 
-const (
-	// healEvery is the time between attempts to go on after a fault.
-	healEvery = time.Second
-	// proofBytes is what must fit on the disk, written and synced, before a fault counts as over:
-	// else a full disk would be found full again by the next batch.
-	proofBytes = 1 << 20
-)
+// healEvery is the time between attempts to go on after a fault.
+const healEvery = time.Second
+
+// proofBytes must fit before a fault counts as over.
+const proofBytes = 1 << 20
 
 // fault stops the appends after the first failed write or sync. The batch, all that waits and all
 // that comes is refused. The failed call is not repeated: after a failed sync the kernel has
@@ -58,15 +56,16 @@ func (c *committer) heal() {
 	c.log.queue.heal()
 }
 
-// healInto makes a segment behind the committed end the active one, after a proof that the disk
-// takes more than its header.
+// healInto makes a segment behind the committed end the active one. Making it writes and syncs some
+// MiB ahead: a proof that the disk takes more than a header, else it would be found full
+// again by the next batch.
 func (c *committer) healInto() error {
 	if c.written == segmentHeaderBytes {
 		// The active segment is empty: its own file is proof enough, written anew.
 		if _, err := c.active.file.WriteAt(encodeSegmentHeader(c.log.meta.logID, segmentHeader{base: c.active.base, previous: c.active.previous}), 0); err != nil {
 			return err
 		}
-		if err := prove(c.active); err != nil {
+		if err := writeZeros(c.active.file, segmentHeaderBytes, max(c.config.ahead(), proofBytes)); err != nil {
 			return err
 		}
 		c.synced = c.end()
@@ -81,20 +80,8 @@ func (c *committer) healInto() error {
 	if err != nil {
 		return err
 	}
-	if err := prove(next); err != nil {
-		c.log.files.forget(next)
-		return errors.Join(err, c.config.FS.Remove(path))
-	}
 	c.begin(next)
 	return nil
-}
-
-// prove writes zeros behind the header of an empty segment and syncs.
-func prove(g *segment) error {
-	if _, err := g.file.WriteAt(make([]byte, proofBytes), segmentHeaderBytes); err != nil {
-		return err
-	}
-	return g.file.Sync()
 }
 
 // rewrite writes the bytes of a segment once more, as they are, and syncs. Pages that a failed

@@ -44,7 +44,7 @@ func heal(t *testing.T, mode SyncMode, fault vfs.Fault) {
 	memory := vfs.NewMemory()
 	faulty := vfs.Faulty(memory)
 	config := testConfig(faulty)
-	config.SegmentBytes, config.Sync = minSegmentBytes, mode
+	config.SegmentBytes, config.Sync, config.growing = minSegmentBytes, mode, false
 	l := mustOpen(t, config)
 	w := newWriter(l)
 	var acknowledged []storage.Record

@@ -38,6 +38,8 @@ type Log struct {
 	faulted atomic.Pointer[storage.FaultError]
 	// published is the position behind the last record that the table knows.
 	published atomic.Int64
+	// synced is the position before which everything is synced.
+	synced atomic.Int64
 	closed    atomic.Bool
 
 	closeOnce sync.Once
@@ -83,12 +85,14 @@ func Open(config Config) (*Log, error) {
 		headers: headerReader{urgent: true},
 	}
 	l.published.Store(int64(l.meta.synced))
+	l.synced.Store(int64(l.meta.synced))
 	l.checkpoints = newCheckpointer(l)
 	go func() {
 		defer close(l.committerDone)
 		l.committer.commitLoop()
 	}()
 	l.checkpoints.start()
+	l.files.supply.start()
 	return l, nil
 }
 
@@ -174,6 +178,7 @@ func (l *Log) Close() error {
 		l.queue.close()
 		<-l.committerDone
 		l.checkpoints.stop()
+		l.files.supply.stop()
 		var errs []error
 		if fault := l.faulted.Load(); fault != nil {
 			errs = append(errs, fault)

@@ -21,7 +21,7 @@ const testDir = "/data/log"
 
 // testConfig is a log on fsys that says nothing.
 func testConfig(fsys vfs.FS) Config {
-	return Config{FS: fsys, Dir: testDir, Logger: slog.New(slog.DiscardHandler)}
+	return Config{FS: fsys, Dir: testDir, Logger: slog.New(slog.DiscardHandler), growing: true}
 }
 
 func mustOpen(t testing.TB, config Config) *Log {

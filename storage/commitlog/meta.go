@@ -18,7 +18,6 @@ const (
 	metaName          = "META"
 	metaTemporaryName = "META.tmp"
 	temporarySuffix   = ".tmp" // of files that are renamed when they are complete
-	sparePrefix       = "SPARE"
 	lockName          = "LOCK"
 
 	metaMagic = "RKRYMETA"

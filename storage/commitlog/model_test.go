@@ -57,6 +57,8 @@ func TestModel(t *testing.T) {
 			m.config.SegmentBytes = minSegmentBytes << m.rng.IntN(4)
 			m.config.OpenSegments = 1 + m.rng.IntN(3)
 			m.config.Sync, m.config.SyncEvery = mode, time.Millisecond
+			m.config.growing = m.rng.IntN(2) == 0
+			m.config.CheckpointBytes = minCheckpointBytes
 			m.open()
 			for range 150 {
 				m.step()
@@ -72,6 +74,9 @@ func (m *model) open() {
 	m.t.Helper()
 	m.config.FS = m.memory
 	m.log = mustOpen(m.t, m.config)
+	m.log.active.mu.Lock()
+	m.log.active.keep = m.rng.IntN(5) // most rooms are idle between their records
+	m.log.active.mu.Unlock()
 	m.writer = newWriter(m.log)
 	m.base = len(m.appended)
 	m.life++
@@ -86,8 +91,12 @@ func (m *model) step() {
 		}
 	case k < 70:
 		m.writer.mustCommit(m.t, len(m.appended)-m.base)
-	case k < 90:
+	case k < 87:
 		m.read()
+	case k < 90:
+		if err := m.log.checkpoints.write(); err != nil {
+			m.t.Fatal(err)
+		}
 	case k < 95:
 		m.crash()
 	default:
@@ -202,7 +211,7 @@ func TestCrashInARecovery(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		memory := vfs.NewMemory()
 		config := testConfig(memory)
-		config.SegmentBytes = minSegmentBytes
+		config.SegmentBytes, config.growing = minSegmentBytes, seed%2 == 0
 		l := mustOpen(t, config)
 		w := newWriter(l)
 		var records []storage.Record

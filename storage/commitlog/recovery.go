@@ -39,6 +39,8 @@ type recovery struct {
 	batchStart position
 	// lossy says that records behind the checkpoint are missing that nobody dropped.
 	lossy bool
+	// ahead are the checkpoints that say more than the log holds.
+	ahead []string
 	// renew says that the epoch can't be trusted to be that of what was found.
 	renew string
 }
@@ -93,6 +95,10 @@ func (r *recovery) list() ([]position, error) {
 			continue
 		}
 		switch {
+		case strings.HasPrefix(name, sparePrefix):
+			if err := r.fs.Remove(r.path(name)); err != nil {
+				return nil, fmt.Errorf("remove the spare segment: %w", err)
+			}
 		case strings.HasSuffix(name, temporarySuffix) && name != metaTemporaryName:
 			if err := r.fs.Remove(r.path(name)); err != nil {
 				return nil, fmt.Errorf("remove what was left unfinished: %w", err)
@@ -110,7 +116,7 @@ func isOurs(name string) bool {
 	if name == metaName || name == metaTemporaryName || name == lockName {
 		return true
 	}
-	for _, prefix := range []string{checkpointPrefix, sparePrefix, "catalog-"} {
+	for _, prefix := range []string{checkpointPrefix, "catalog-"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
@@ -279,6 +285,17 @@ func (r *recovery) finish() error {
 	if r.meta.state != stateClosed && r.newest != nil {
 		if err := r.rewriteTail(); err != nil {
 			return err
+		}
+	}
+	for _, path := range r.ahead {
+		// They must go: once the log has grown past them again, with other records, they would seem
+		// to fit.
+		r.log.config.Logger.Warn("checkpoint of the rooms is ahead of the log and is removed", "path", path)
+		if err := r.fs.Remove(path); err != nil {
+			return fmt.Errorf("remove a checkpoint that is ahead of the log: %w", err)
+		}
+		if err := r.fs.SyncDir(r.log.config.Dir); err != nil {
+			return fmt.Errorf("sync directory %s: %w", r.log.config.Dir, err)
 		}
 	}
 	if r.meta.state == stateOpenRelaxed {

@@ -23,7 +23,7 @@ func (r *recovery) replay() error {
 		if err != nil || fits {
 			return err
 		}
-		r.log.config.Logger.Warn("checkpoint of the rooms is ahead of the log and is not used", "path", r.path(name))
+		r.ahead = append(r.ahead, r.path(name))
 	}
 	_, err := r.replayFrom(&checkpoint{table: newRoomTable()})
 	return err

@@ -161,16 +161,26 @@ func readSegmentHeader(file vfs.File) ([]byte, error) {
 	return header[:n], ignoreEOF(err)
 }
 
-// createSegment makes an empty segment and its name durable before anything is written to it:
-// only so can recovery take a short header for a crash in here.
-func createSegment(fsys vfs.FS, dir, path string, logID uint64, h segmentHeader) (vfs.File, error) {
-	file, err := fsys.Create(path)
-	if err != nil {
-		return nil, err
+// createSegment makes an empty segment, of the spare if there is one. Its header and its name are
+// durable before anything is written to it: only so can recovery take a short header for a crash in
+// here. ahead is how much of a new file is written with zeros.
+func createSegment(fsys vfs.FS, dir, path string, logID uint64, h segmentHeader, ready *spare, ahead int64) (file vfs.File, err error) {
+	if ready != nil {
+		file = ready.file
+	} else {
+		if file, err = fsys.Create(path); err != nil {
+			return nil, err
+		}
 	}
 	_, err = file.WriteAt(encodeSegmentHeader(logID, h), 0)
-	if err == nil {
-		err = file.Sync()
+	switch {
+	case err != nil:
+	case ready != nil:
+		if err = file.Sync(); err == nil {
+			err = fsys.Rename(ready.path, path)
+		}
+	default:
+		err = writeZeros(file, segmentHeaderBytes, ahead)
 	}
 	if err == nil {
 		err = fsys.SyncDir(dir)

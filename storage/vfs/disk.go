@@ -45,6 +45,8 @@ func (disk) Rename(oldPath, newPath string) error {
 
 func (disk) Remove(path string) error { return os.Remove(path) }
 
+func (disk) Link(oldPath, newPath string) error { return os.Link(oldPath, newPath) }
+
 func (disk) List(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir) // sorted by name
 	if err != nil {

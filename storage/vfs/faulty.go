@@ -21,11 +21,12 @@ const (
 	OpWrite
 	OpSync
 	OpTruncate
+	OpLink
 	operations
 )
 
 func (o Operation) String() string {
-	return [...]string{"open", "create", "rename", "remove", "list", "mkdir", "syncdir", "lock", "read", "write", "sync", "truncate"}[o]
+	return [...]string{"open", "create", "rename", "remove", "list", "mkdir", "syncdir", "lock", "read", "write", "sync", "truncate", "link"}[o]
 }
 
 // Fault says which call fails and how.
@@ -116,6 +117,15 @@ func (f *FaultyFS) Remove(path string) error {
 	}
 	return f.inner.Remove(path)
 }
+
+func (f *FaultyFS) Link(oldPath, newPath string) error {
+	if err := f.fail(OpLink); err != nil {
+		return err
+	}
+	return f.inner.Link(oldPath, newPath)
+}
+
+func (f *FaultyFS) Links(path string) (int, error) { return f.inner.Links(path) }
 
 func (f *FaultyFS) List(dir string) ([]string, error) {
 	if err := f.fail(OpList); err != nil {

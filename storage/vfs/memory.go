@@ -96,6 +96,37 @@ func (m *Memory) Remove(path string) error {
 	return nil
 }
 
+func (m *Memory) Link(oldPath, newPath string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	oldPath, newPath = filepath.Clean(oldPath), filepath.Clean(newPath)
+	inode := m.names[oldPath]
+	if inode == nil || !m.directories[filepath.Dir(newPath)] {
+		return &fs.PathError{Op: "link", Path: newPath, Err: fs.ErrNotExist}
+	}
+	if m.names[newPath] != nil {
+		return &fs.PathError{Op: "link", Path: newPath, Err: fs.ErrExist}
+	}
+	m.changeLocked(nameChange{path: newPath, inode: inode})
+	return nil
+}
+
+func (m *Memory) Links(path string) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	inode := m.names[filepath.Clean(path)]
+	if inode == nil {
+		return 0, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
+	}
+	n := 0
+	for _, other := range m.names {
+		if other == inode {
+			n++
+		}
+	}
+	return n, nil
+}
+
 func (m *Memory) changeLocked(change nameChange) {
 	apply(m.names, change)
 	dir := filepath.Dir(change.path)

@@ -33,6 +33,10 @@ type FS interface {
 	// Rename replaces newPath in one step; both must be in the same directory.
 	Rename(oldPath, newPath string) error
 	Remove(path string) error
+	// Link gives a file a second name; both must be on the same file system.
+	Link(oldPath, newPath string) error
+	// Links gives how many names a file has.
+	Links(path string) (int, error)
 	// List gives the names in a directory, sorted.
 	List(dir string) ([]string, error)
 	// MkdirAll makes dir and its missing parents; durable only after SyncDir of the parents.
