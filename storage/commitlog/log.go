@@ -40,7 +40,7 @@ type Log struct {
 	published atomic.Int64
 	// synced is the position before which everything is synced.
 	synced atomic.Int64
-	closed    atomic.Bool
+	closed atomic.Bool
 
 	closeOnce sync.Once
 	closeErr  error
