@@ -262,6 +262,13 @@ func (c *checkpointer) write() error {
 	return c.removeOld()
 }
 
+// newest gives where the newest checkpoint begins.
+func (c *checkpointer) newest() position {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.from
+}
+
 func (c *checkpointer) removeOld() error {
 	names, err := c.log.config.FS.List(c.log.config.Dir)
 	if err != nil {

@@ -205,7 +205,9 @@ func (c *committer) load(r *room) {
 
 // header reads a header for the pointers of new records: 60 bytes of a room that was idle.
 func (c *committer) header(at position, seq uint64) (recordHeader, error) {
-	return c.headers.read(c.log, at, seq)
+	s := c.log.segments.enter()
+	defer c.log.segments.leave(s)
+	return c.headers.read(c.log, s, at, seq)
 }
 
 // sync makes all that was written durable. It is not tried again after an error: the kernel
@@ -249,7 +251,6 @@ func (c *committer) begin(next *segment) {
 	c.log.files.release(c.active)
 	c.active, c.written = next, segmentHeaderBytes
 	c.synced, c.asked = c.end(), false
-	c.log.counters.bytes.Add(segmentHeaderBytes)
 	c.log.rolled()
 }
 
@@ -261,7 +262,6 @@ func (c *committer) publish(batch []entry) {
 	}
 	c.active.newestAt.Store(newest)
 	c.active.oldestAt.Store(oldest)
-	c.log.counters.bytes.Add(c.written - c.active.committed.Load())
 	// Before the heads: a reader follows a head into the file up to here.
 	c.active.committed.Store(c.written)
 	c.log.table.publish(batch)

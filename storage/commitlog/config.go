@@ -61,11 +61,18 @@ type Config struct {
 	CheckpointBytes int64
 	// HealEvery is the time between attempts to go on after a failed write or sync. Default 1 s.
 	HealEvery time.Duration
+	// RetainEvery is the time between looks for what Retain's policy says is to go. Default 1 min.
+	RetainEvery time.Duration
+	// KeepFor keeps files as they are whose newest record is younger: what retention has taken from them
+	// is still there for Recent. Default 0.
+	KeepFor time.Duration
 	// Logger gets the few lines that recovery writes. Default slog.Default().
 	Logger *slog.Logger
 
 	// growing makes files no longer than their content: for tests that count bytes.
 	growing bool
+	// unpaced lets background work go on without rest: for tests.
+	unpaced bool
 }
 
 const (
@@ -102,6 +109,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.HealEvery == 0 {
 		c.HealEvery = healEvery
 	}
+	if c.RetainEvery == 0 {
+		c.RetainEvery = time.Minute
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -126,6 +136,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.HealEvery < 0 {
 		faults = append(faults, fmt.Errorf("time between attempts to heal is %v: set HealEvery to a positive time", c.HealEvery))
+	}
+	if c.RetainEvery < 0 || c.KeepFor < 0 {
+		faults = append(faults, fmt.Errorf("times of retention are %v and %v: set RetainEvery to a positive time and KeepFor to 0 or one", c.RetainEvery, c.KeepFor))
 	}
 	if c.QueueBytes < minQueueBytes || c.QueueBytes > maxQueueBytes {
 		faults = append(faults, fmt.Errorf("queue size is %d: set QueueBytes to %d to %d", c.QueueBytes, minQueueBytes, maxQueueBytes))

@@ -29,8 +29,8 @@ import (
 type openFiles struct {
 	// Set at construction; logID by recovery, before the first file is opened.
 	fs    vfs.FS
-	limit int // OpenSegments and the active one
 	logID uint64
+	seal  seal
 	// Of the log.
 	supply *supply
 	ahead  int64 // bytes written with zeros in a new file
@@ -39,6 +39,7 @@ type openFiles struct {
 	changed *sync.Cond // of mu: a use, an opening or a closing has ended
 
 	// Guarded by mu.
+	limit    int        // OpenSegments, the active one, and those that are pinned
 	open     []*segment // with a file, in no order
 	held     int        // slots: of open, and of files being opened or closed
 	clock    uint64     // counts the ends of uses
@@ -54,16 +55,17 @@ func newOpenFiles(config Config) *openFiles {
 
 // readAt is one use of a segment for one read. The end of the file is no error here: n says it.
 func (o *openFiles) readAt(g *segment, b []byte, offset int64) (n int, err error) {
-	return o.readWith(o.limit, g, b, offset)
+	return o.read(g, b, offset, false)
 }
 
-// readUrgent is readAt for the committer: it takes one slot too many before it waits for readers.
-func (o *openFiles) readUrgent(g *segment, b []byte, offset int64) (n int, err error) {
-	return o.readWith(o.limit+1, g, b, offset)
-}
-
-func (o *openFiles) readWith(limit int, g *segment, b []byte, offset int64) (n int, err error) {
-	file, err := o.acquireWith(limit, g)
+// read is readAt; if it is urgent, as for the committer, it takes one slot too many before it waits
+// for readers.
+func (o *openFiles) read(g *segment, b []byte, offset int64, urgent bool) (n int, err error) {
+	extra := 0
+	if urgent {
+		extra = 1
+	}
+	file, err := o.acquireWith(extra, g)
 	if err != nil {
 		return 0, err
 	}
@@ -77,12 +79,12 @@ func (o *openFiles) readWith(limit int, g *segment, b []byte, offset int64) (n i
 
 // acquire begins a use, which must end with release; an error means there is none. It may wait
 // for other uses to end.
-func (o *openFiles) acquire(g *segment) (vfs.File, error) { return o.acquireWith(o.limit, g) }
+func (o *openFiles) acquire(g *segment) (vfs.File, error) { return o.acquireWith(0, g) }
 
-func (o *openFiles) acquireWith(limit int, g *segment) (vfs.File, error) {
+func (o *openFiles) acquireWith(extra int, g *segment) (vfs.File, error) {
 	o.mu.Lock()
 	// Who finds the file being opened waits too: opening it twice would take two slots.
-	for !o.closed && g.file == nil && (g.opening || o.held >= limit && !o.anyUnusedLocked()) {
+	for !o.closed && g.file == nil && (g.opening || o.held >= o.limit+extra && !o.anyUnusedLocked()) {
 		o.changed.Wait()
 	}
 	if o.closed {
@@ -153,6 +155,49 @@ func (o *openFiles) release(g *segment) {
 		o.held--
 		o.mu.Unlock()
 	}
+	o.changed.Broadcast()
+}
+
+// pin keeps a file open that is about to lose its name, until unpin. It has a slot beside the others: the
+// readers that pin waits for must not wait for it.
+func (o *openFiles) pin(g *segment) error {
+	o.mu.Lock()
+	o.limit++
+	o.mu.Unlock()
+	if _, err := o.acquire(g); err != nil {
+		o.mu.Lock()
+		o.limit--
+		o.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+func (o *openFiles) unpin(g *segment) {
+	o.mu.Lock()
+	o.limit--
+	o.mu.Unlock()
+	o.release(g)
+}
+
+// forget closes the file of a segment that nobody can find any more.
+func (o *openFiles) forget(g *segment) {
+	o.mu.Lock()
+	for g.opening || inUse(g) {
+		o.changed.Wait()
+	}
+	file := g.file
+	if file == nil {
+		o.mu.Unlock()
+		return
+	}
+	g.file = nil
+	o.open = slices.DeleteFunc(o.open, func(other *segment) bool { return other == g })
+	o.mu.Unlock()
+	o.closeFile(file)
+	o.mu.Lock()
+	o.held--
+	o.mu.Unlock()
 	o.changed.Broadcast()
 }
 

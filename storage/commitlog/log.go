@@ -33,6 +33,7 @@ type Log struct {
 	committerDone chan struct{}
 
 	checkpoints *checkpointer
+	retention   *retention
 
 	// Read from any goroutine.
 	faulted atomic.Pointer[storage.FaultError]
@@ -65,7 +66,7 @@ func Open(config Config) (*Log, error) {
 		table:         newRoomTable(),
 		bridges:       newBridges(),
 		queue:         newAppendQueue(config.QueueBytes),
-		segments:      &segmentList{},
+		segments:      newSegmentList(),
 		files:         newOpenFiles(config),
 		counters:      newCounters(),
 		committerDone: make(chan struct{}),
@@ -87,12 +88,14 @@ func Open(config Config) (*Log, error) {
 	l.published.Store(int64(l.meta.synced))
 	l.synced.Store(int64(l.meta.synced))
 	l.checkpoints = newCheckpointer(l)
+	l.retention = newRetention(l)
 	go func() {
 		defer close(l.committerDone)
 		l.committer.commitLoop()
 	}()
 	l.checkpoints.start()
 	l.files.supply.start()
+	l.retention.start()
 	return l, nil
 }
 
@@ -177,6 +180,7 @@ func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
 		l.queue.close()
 		<-l.committerDone
+		l.retention.close()
 		l.checkpoints.stop()
 		l.files.supply.stop()
 		var errs []error

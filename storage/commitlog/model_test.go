@@ -28,9 +28,10 @@ type model struct {
 
 	log      *Log
 	writer   *writer
-	appended []storage.Record // by this and all earlier lives of the log that still count
-	base     int              // how many of them were there when it was opened
-	life     int              // so that a number given out twice has two contents
+	appended []storage.Record  // by this and all earlier lives of the log that still count
+	base     int               // how many of them were there when it was opened
+	begins   map[string]uint64 // where rooms begin at the latest, since retention has been at work
+	life     int               // so that a number given out twice has two contents
 	epoch    uint64
 	crashes  int
 }
@@ -52,13 +53,14 @@ func TestModel(t *testing.T) {
 		mode := SyncMode(seed % 3)
 		t.Run(fmt.Sprintf("%v/%d", mode, run), func(t *testing.T) {
 			t.Logf("repeat with -model.seed=%d -model.runs=1", seed)
-			m := &model{t: t, rng: rand.New(rand.NewPCG(seed, 0)), memory: vfs.NewMemory()}
+			m := &model{t: t, rng: rand.New(rand.NewPCG(seed, 0)), memory: vfs.NewMemory(), begins: map[string]uint64{}}
 			m.config = testConfig(nil)
 			m.config.SegmentBytes = minSegmentBytes << m.rng.IntN(4)
 			m.config.OpenSegments = 1 + m.rng.IntN(3)
 			m.config.Sync, m.config.SyncEvery = mode, time.Millisecond
 			m.config.growing = m.rng.IntN(2) == 0
 			m.config.CheckpointBytes = minCheckpointBytes
+			m.config.unpaced = true
 			m.open()
 			for range 150 {
 				m.step()
@@ -91,8 +93,10 @@ func (m *model) step() {
 		}
 	case k < 70:
 		m.writer.mustCommit(m.t, len(m.appended)-m.base)
-	case k < 87:
+	case k < 85:
 		m.read()
+	case k < 87:
+		m.retain()
 	case k < 90:
 		if err := m.log.checkpoints.write(); err != nil {
 			m.t.Fatal(err)
@@ -137,7 +141,7 @@ func (m *model) read() {
 	known := len(ofRoom(m.appended[:m.acknowledged()], room))
 	all := ofRoom(m.appended, room)
 	limit := storage.PageLimit{Records: 1 + m.rng.IntN(100), Bytes: 1 << 30}
-	from := m.rng.IntN(len(all) + 2)
+	from := max(m.rng.IntN(len(all)+2), int(m.log.Begin(room))-1)
 
 	page := collect(m.t, m.log.ReadAfter, room, uint64(from), limit)
 	if len(page) < min(limit.Records, known-from) {
@@ -156,6 +160,53 @@ func (m *model) read() {
 		m.t.Fatalf("room %q: head %d, acknowledged %d, appended %d", room, head, known, len(all))
 	}
 }
+
+// retain lets retention do a whole step while the committer works and readers read.
+func (m *model) retain() {
+	m.t.Helper()
+	keep := uint64(1 + m.rng.IntN(30))
+	of := m.rng.IntN(3)
+	policy := func(room string) storage.Retention {
+		if len(room)%3 == of {
+			return storage.Retention{}
+		}
+		return storage.Retention{Records: keep}
+	}
+	if m.rng.IntN(4) == 0 { // all of a room, at once
+		m.writer.mustCommit(m.t, len(m.appended)-m.base)
+		room := fmt.Sprint("room-", m.rng.IntN(20))
+		if err := m.log.Trim(room, 1<<40); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 5 {
+			for room := range 20 {
+				_ = m.log.ReadAfter(fmt.Sprint("room-", room), 0, storage.PageLimit{}, func(storage.Record) bool { return true })
+			}
+		}
+	}()
+	retain(m.t, m.log, policy)
+	for range m.rng.IntN(20) {
+		m.append()
+	}
+	<-done
+	for room := range 20 {
+		name := fmt.Sprint("room-", room)
+		begin := m.log.Begin(name)
+		if begin < m.begins[name] {
+			m.t.Fatalf("room %q begins at %d, before it did at %d", name, begin, m.begins[name])
+		}
+		if head := m.log.Head(name); policy(name).Records > 0 && head > 2*keep && begin+keep+uint64(m.unreported()) <= head {
+			m.t.Fatalf("room %q begins at %d and ends at %d, want %d kept", name, begin, head, keep)
+		}
+		m.begins[name] = begin
+	}
+}
+
+func (m *model) unreported() int { return len(m.appended) - m.base }
 
 // restart closes cleanly: all is there.
 func (m *model) restart() {
@@ -186,21 +237,43 @@ func (m *model) crash() {
 	if (m.epoch != epoch) != relaxed {
 		m.t.Fatalf("mode %v: epoch changed: %v", m.config.Sync, m.epoch != epoch)
 	}
-	found := recent(m.t, m.log, time.Time{}, 1<<30)
-	if len(found) > len(m.appended) || len(found) < acknowledged && !relaxed {
-		m.t.Fatalf("after a crash %d records, %d were acknowledged, %d appended", len(found), acknowledged, len(m.appended))
+	found := 0
+	for room := range 20 {
+		name := fmt.Sprint("room-", room)
+		found += int(m.log.Head(name))
+		// A crash takes back what retention did last, or not.
+		begin := m.log.Begin(name)
+		if begin > max(1, m.begins[name]) {
+			m.t.Fatalf("room %q begins at %d after a crash, it began at %d", name, begin, m.begins[name])
+		}
+		m.begins[name] = begin
 	}
-	m.appended = m.appended[:len(found):len(found)]
-	m.base = len(found)
+	if found > len(m.appended) || found < acknowledged && !relaxed {
+		m.t.Fatalf("after a crash %d records, %d were acknowledged, %d appended", found, acknowledged, len(m.appended))
+	}
+	m.appended = m.appended[:found:found]
+	m.base = found
 	m.compare(m.appended)
 }
 
 func (m *model) compare(want []storage.Record) {
 	m.t.Helper()
-	checkRecords(m.t, "log order", recent(m.t, m.log, time.Time{}, 1<<30), want)
+	var kept []storage.Record
+	for _, r := range want {
+		if r.Seq >= m.log.Begin(r.Room) {
+			kept = append(kept, r)
+		}
+	}
+	inOrder := recent(m.t, m.log, time.Time{}, 1<<30)
+	// What retention has taken may be in the files still.
+	inOrder = slices.DeleteFunc(inOrder, func(r storage.Record) bool { return r.Seq < m.log.Begin(r.Room) })
+	checkRecords(m.t, "log order", inOrder, kept)
 	for room := range 20 {
 		name := fmt.Sprint("room-", room)
-		checkRecords(m.t, name, readAll(m.t, m.log, name), ofRoom(want, name))
+		checkRecords(m.t, name, readAll(m.t, m.log, name), ofRoom(kept, name))
+		if head, all := m.log.Head(name), ofRoom(want, name); head != uint64(len(all)) {
+			m.t.Fatalf("room %q ends at %d, want %d", name, head, len(all))
+		}
 	}
 }
 

@@ -103,7 +103,7 @@ func (r *reader) locateChunk(first, last uint64) error {
 	p, err := r.find(last, place{r.state.headAt, r.state.headSeq})
 	for err == nil && p.seq >= first {
 		var h recordHeader
-		if h, err = r.headers.read(r.log, p.at, p.seq); isCorrupt(err) {
+		if h, err = r.header(p); isCorrupt(err) {
 			r.cause = err
 			p, err = r.below(p)
 			continue
@@ -200,7 +200,7 @@ func (l *Log) ReadBefore(room string, before uint64, limit storage.PageLimit, fn
 // damagedBefore says how far down the damage goes that begins at p.
 func (r *reader) damagedBefore(p place, cause error) error {
 	first := p.seq
-	if _, err := r.headers.read(r.log, p.at, p.seq); err != nil {
+	if _, err := r.header(p); err != nil {
 		next, err := r.below(p)
 		if err != nil {
 			return err
@@ -217,7 +217,9 @@ func (l *Log) Recent(since time.Time, limit int, fn func(storage.Record) bool) e
 	if l.closed.Load() {
 		return storage.ErrClosed
 	}
-	segments := l.segments.load()
+	snapshot := l.segments.enter()
+	defer l.segments.leave(snapshot)
+	segments := snapshot.segments
 	ends := make([]position, len(segments)) // of this call, while the log grows
 	scanner := scanner{seal: l.seal, files: l.files}
 	oldest := since.UnixMilli()

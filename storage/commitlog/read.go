@@ -26,10 +26,11 @@ var errFileEnds = fmt.Errorf("file ends before its last committed byte: %w", io.
 // a time.
 type reader struct {
 	// Set for the read in progress.
-	log   *Log
-	name  string // of the room
-	state roomState
-	cause error // the damage met last
+	log      *Log
+	name     string // of the room
+	state    roomState
+	cause    error // the damage met last
+	snapshot *segmentSnapshot
 
 	headers   headerReader
 	locations [chunkRecords]location
@@ -51,6 +52,8 @@ var readers = sync.Pool{New: func() any { return &reader{window: make([]byte, 0,
 func (l *Log) newReader(room string, state roomState) *reader {
 	r := readers.Get().(*reader)
 	r.log, r.name, r.state = l, room, state
+	// Behind the look at the state: the head's segment is in it.
+	r.snapshot = l.segments.enter()
 	return r
 }
 
@@ -62,7 +65,8 @@ func (r *reader) release() {
 			r.window[i] = 0xdb
 		}
 	}
-	r.log, r.name, r.segment, r.cause = nil, "", nil, nil
+	r.log.segments.leave(r.snapshot)
+	r.log, r.name, r.segment, r.cause, r.snapshot = nil, "", nil, nil, nil
 	r.window = r.window[:0]
 	if cap(r.window) > windowBytes {
 		r.window = make([]byte, 0, windowBytes)
@@ -71,12 +75,12 @@ func (r *reader) release() {
 }
 
 // locate gives the segment and the offset in its file where a record may stand.
-func (l *Log) locate(at position) (*segment, int64, error) {
-	g := l.segments.find(at)
+func (l *Log) locate(s *segmentSnapshot, at position, urgent bool) (*segment, int64, error) {
+	g := s.find(at)
 	if g == nil {
 		return nil, 0, &storage.CorruptionError{Path: l.config.Dir, Offset: 0, Err: fmt.Errorf("no segment holds position %d: a file is missing; restore it from a backup", at)}
 	}
-	offset, err := g.offsetOf(l.files, at)
+	offset, err := g.offsetOf(l.files, at, urgent)
 	return g, offset, err
 }
 
@@ -88,16 +92,12 @@ type headerReader struct {
 
 // read gives the header of record seq, checked. The payload is not read: following a chain past
 // bodies of a megabyte costs 60 bytes each.
-func (r *headerReader) read(l *Log, at position, seq uint64) (recordHeader, error) {
-	g, offset, err := l.locate(at)
+func (r *headerReader) read(l *Log, s *segmentSnapshot, at position, seq uint64) (recordHeader, error) {
+	g, offset, err := l.locate(s, at, r.urgent)
 	if err != nil {
 		return recordHeader{}, err
 	}
-	read := l.files.readAt
-	if r.urgent {
-		read = l.files.readUrgent
-	}
-	n, err := read(g, r.buffer[:], offset)
+	n, err := l.files.read(g, r.buffer[:], offset, r.urgent)
 	if err == nil && n < len(r.buffer) {
 		err = g.corruption(offset, errFileEnds)
 	}
@@ -114,6 +114,10 @@ func (r *headerReader) read(l *Log, at position, seq uint64) (recordHeader, erro
 	return h, nil
 }
 
+func (r *reader) header(p place) (recordHeader, error) {
+	return r.headers.read(r.log, r.snapshot, p.at, p.seq)
+}
+
 // find gives the newest record of the room that is not above target: its seq is less than target
 // if what is between is damaged, 0 if there is none. Of the record itself nothing was read yet.
 func (r *reader) find(target uint64, from place) (place, error) {
@@ -124,7 +128,7 @@ func (r *reader) find(target uint64, from place) (place, error) {
 		if p.seq <= target {
 			return p, nil
 		}
-		h, err := r.headers.read(r.log, p.at, p.seq)
+		h, err := r.header(p)
 		switch {
 		case isCorrupt(err):
 			r.cause = err
@@ -146,7 +150,7 @@ func (r *reader) find(target uint64, from place) (place, error) {
 // record gives record seq of the room, verified. want is how many bytes are worth reading at
 // once from there. The result is valid until the next call.
 func (r *reader) record(at position, seq uint64, want int64) (recordHeader, storage.Record, error) {
-	g, offset, err := r.log.locate(at)
+	g, offset, err := r.log.locate(r.snapshot, at, false)
 	if err != nil {
 		return recordHeader{}, storage.Record{}, err
 	}

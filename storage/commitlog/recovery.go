@@ -39,6 +39,8 @@ type recovery struct {
 	batchStart position
 	// lossy says that records behind the checkpoint are missing that nobody dropped.
 	lossy bool
+	// needs is where the oldest checkpoint begins that knows of all that retention has dropped.
+	needs position
 	// ahead are the checkpoints that say more than the log holds.
 	ahead []string
 	// renew says that the epoch can't be trusted to be that of what was found.
@@ -63,6 +65,7 @@ func (l *Log) recover() (err error) {
 	}
 	l.meta, l.files.logID, l.table.logID = r.meta, r.meta.logID, r.meta.logID
 	l.seal = newSeal(r.meta.logID)
+	l.files.seal = l.seal
 	r.scanner.seal = l.seal
 	if err := r.loadSegments(bases); err != nil {
 		return err
@@ -224,12 +227,24 @@ func (r *recovery) loadSegment(base position) (*segment, int64, error) {
 		g.segmentHeader, err = decodeSegmentHeader(header, r.meta.logID, base)
 		g.base = base
 	}
+	if errors.Is(err, errSegmentHeader) {
+		if again, ok := headerAgain(file, size, r.meta.logID, base); ok {
+			g.segmentHeader, err = again, nil
+			r.damageFound("header of a segment is damaged", path, "offset", 0)
+		}
+	}
 	g.committed.Store(size)
 	if err := errors.Join(err, file.Close()); err != nil {
 		return g, size, fmt.Errorf("open segment %s: %w", path, err)
 	}
-	if g.packed() {
-		err = r.log.openPacked(g)
+	if !g.packed() {
+		return g, size, nil
+	}
+	r.needs = max(r.needs, g.needs)
+	err = r.log.files.openPacked(g)
+	if errors.Is(err, errIndex) {
+		r.damageFound("index of a rewritten segment is damaged", path)
+		err = nil
 	}
 	return g, size, err
 }
@@ -322,7 +337,6 @@ func (r *recovery) finish() error {
 		return err
 	}
 	r.log.meta = r.meta
-	r.log.counters.bytes.Store(int64(r.meta.synced))
 	return nil
 }
 

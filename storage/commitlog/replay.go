@@ -19,6 +19,10 @@ func (r *recovery) replay() error {
 			r.damageFound("checkpoint of the rooms is damaged; opening takes longer", r.path(name), "error", err)
 			continue
 		}
+		if c.from < r.needs {
+			// It says that records are there which retention has dropped since; those behind it too.
+			break
+		}
 		fits, err := r.replayFrom(c)
 		if err != nil || fits {
 			return err
@@ -42,7 +46,13 @@ func (r *recovery) replayFrom(c *checkpoint) (fits bool, err error) {
 	r.batchStart = 0
 	segments := r.log.segments.load()
 	for _, g := range segments {
-		if facts, ok := c.facts[g.base]; ok {
+		facts, ok := c.facts[g.base]
+		switch {
+		case !ok:
+		case g.packed():
+			// Its own footer says the times; the facts may be those of the file before it.
+			g.dead.Store(min(facts.dead, g.size()))
+		default:
 			g.oldestAt.Store(facts.oldestAt)
 			g.newestAt.Store(facts.newestAt)
 			g.dead.Store(facts.dead)
@@ -117,7 +127,7 @@ func (r *recovery) replayNewest(g *segment, from position) error {
 			g.committed.Store(end)
 			return r.cutTail(g, end, size, err)
 		}
-		next, derr := r.scanner.resync(g, end+1, size)
+		next, derr := r.scanner.resync(g, g.base, end+1, size)
 		if derr != nil {
 			return derr
 		}

@@ -65,7 +65,7 @@ func (r *reader) below(damaged place) (place, error) {
 
 // search reads the segments from the damaged place backwards, down to where the room begins.
 func (r *reader) search(damaged place) (found place, err error) {
-	segments := r.log.segments.load()
+	segments := r.snapshot.segments
 	s := scanner{seal: r.log.seal, files: r.log.files}
 	for i := len(segments) - 1; i >= 0 && found.seq == 0; i-- {
 		g := segments[i]

@@ -21,25 +21,36 @@ type scanner struct {
 
 	// Of the scan in progress.
 	segment *segment
-	limit   int64 // end of what is read, in the file
-	start   int64 // of the buffer's content, in the file
-	held    int   // bytes of the content
+	limit   int64  // end of what is read, in the file
+	start   int64  // of the buffer's content, in the file
+	held    int    // bytes of the content
+	raw     []byte // the record given last, until each returns
 }
 
 // scan calls each for all records from offset from to limit, in order; the record is valid
 // until each returns. end is where the last whole record ends. An error is that of each, of
 // the file, or a damage (isDamage) at end.
 func (s *scanner) scan(g *segment, from, limit int64, each func(recordHeader, storage.Record, position) error) (end int64, err error) {
+	s.begin(g, from, limit)
+	return s.records(g.base, from, limit, each)
+}
+
+// begin sets what is read. Nothing of an earlier scan is used: the file may have grown.
+func (s *scanner) begin(g *segment, from, limit int64) {
 	if s.buffer == nil {
 		s.buffer = make([]byte, scanBufferBytes)
 	}
 	s.segment, s.limit, s.start, s.held = g, limit, from, 0
-	for offset := from; offset < limit; {
-		at := g.base + position(offset)
+}
+
+// records is scan for a part of the file where a record stands at position shift plus its offset.
+func (s *scanner) records(shift position, from, to int64, each func(recordHeader, storage.Record, position) error) (end int64, err error) {
+	for offset := from; offset < to; {
+		at := shift + position(offset)
 		h, r, n, err := decodeRecord(s.content(offset), s.seal, at)
 		switch {
 		case errors.Is(err, errNewerKind):
-			return offset, fmt.Errorf("read %s at offset %d: %w", g.path, offset, err)
+			return offset, fmt.Errorf("read %s at offset %d: %w", s.segment.path, offset, err)
 		case err != nil:
 			return offset, damage{err}
 		case n == 0:
@@ -52,17 +63,23 @@ func (s *scanner) scan(g *segment, from, limit int64, each func(recordHeader, st
 				return offset, damage{errTorn}
 			}
 			continue
+		case offset+int64(n) > to:
+			return offset, damage{errTorn}
 		}
+		s.raw = s.content(offset)[:n]
 		if err := each(h, r, at); err != nil {
 			return offset, err
 		}
 		offset += int64(n)
 	}
-	return limit, nil
+	return to, nil
 }
 
 // content gives what is at hand from offset on.
 func (s *scanner) content(offset int64) []byte {
+	if offset < s.start || offset > s.start+int64(s.held) {
+		return nil
+	}
 	return s.buffer[offset-s.start : s.held]
 }
 
@@ -133,19 +150,74 @@ func (s *scanner) scanAll(g *segment, from position, each func(recordHeader, sto
 			return err
 		}
 		damaged(end, err)
-		if offset, err = s.resync(g, end+1, limit); err != nil {
+		if offset, err = s.resync(g, g.base, end+1, limit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// resync gives the offset of the first whole record from offset from on, -1 if there is none.
-func (s *scanner) resync(g *segment, from, limit int64) (int64, error) {
-	if s.buffer == nil {
-		s.buffer = make([]byte, scanBufferBytes)
+// scanPacked goes from extent to extent.
+func (s *scanner) scanPacked(g *segment, from position, each func(recordHeader, storage.Record, position) error, damaged func(offset int64, cause error)) error {
+	limit := g.index.Load().blocks
+	s.begin(g, segmentHeaderBytes, limit)
+	for offset := int64(segmentHeaderBytes); offset < limit; {
+		e, err := s.extent(offset)
+		if err == nil {
+			if err := s.scanExtent(g, e, from, each, damaged); err != nil {
+				return err
+			}
+			offset, s.limit = e.end(), limit
+			continue
+		}
+		if !isDamage(err) {
+			return err
+		}
+		damaged(offset, err)
+		if offset, err = s.files.extentBehind(g, offset); err != nil || offset == 0 {
+			return err
+		}
 	}
-	s.segment, s.limit, s.start, s.held = g, limit, from, 0
+	return nil
+}
+
+// extent reads the header of an extent.
+func (s *scanner) extent(offset int64) (extent, error) {
+	if len(s.content(offset)) < extentHeaderBytes {
+		if err := s.fill(offset, extentHeaderBytes); err != nil {
+			return extent{}, err
+		}
+	}
+	b := s.content(offset)
+	if len(b) < extentHeaderBytes {
+		return extent{}, damage{errExtent}
+	}
+	e, err := decodeExtentHeader(b, s.seal, offset)
+	if err != nil || e.end() > s.limit {
+		return extent{}, damage{errExtent}
+	}
+	return e, nil
+}
+
+func (s *scanner) scanExtent(g *segment, e extent, from position, each func(recordHeader, storage.Record, position) error, damaged func(offset int64, cause error)) error {
+	shift := e.at - position(e.start())
+	for offset := e.start() + max(0, int64(from-e.at)); offset >= 0 && offset < e.end(); {
+		end, err := s.records(shift, offset, e.end(), each)
+		if err == nil || !isDamage(err) {
+			return err
+		}
+		damaged(end, err)
+		if offset, err = s.resync(g, shift, end+1, e.end()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resync gives the offset of the first whole record from offset from on, -1 if there is none. A record
+// stands at position shift plus its offset.
+func (s *scanner) resync(g *segment, shift position, from, limit int64) (int64, error) {
+	s.begin(g, from, limit)
 	for offset := from; offset+recordHeaderBytes <= limit; {
 		if err := s.fill(offset, recordHeaderBytes); err != nil {
 			return 0, err
@@ -157,7 +229,7 @@ func (s *scanner) resync(g *segment, from, limit int64) (int64, error) {
 			if !plausible(s.content(offset)) {
 				continue
 			}
-			at := g.base + position(offset)
+			at := shift + position(offset)
 			h, err := decodeHeader(s.content(offset), s.seal, at)
 			if err != nil || offset+int64(h.size) > limit {
 				continue
@@ -184,7 +256,7 @@ func (s *scanner) contentEnd(g *segment, limit int64) (end int64, err error) {
 		} else if !isDamage(err) {
 			return 0, err
 		}
-		if offset, err = s.resync(g, end+1, limit); err != nil {
+		if offset, err = s.resync(g, g.base, end+1, limit); err != nil {
 			return 0, err
 		}
 	}

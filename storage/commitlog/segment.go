@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"rookery/storage"
@@ -41,6 +39,10 @@ type segment struct {
 	oldestAt  atomic.Int64 // smallest and largest time of a record in it; what is between is
 	newestAt  atomic.Int64 // nothing in an empty segment
 	dead      atomic.Int64 // bytes of records that are not given any more, about
+	leftAlone atomic.Bool  // retention does not rewrite it in this life: it is damaged, or its name is in doubt
+
+	// index is made before a packed segment is in any list; reads replace it where it is damaged.
+	index atomic.Pointer[packedIndex]
 }
 
 func newSegment(dir string, h segmentHeader) *segment {
@@ -62,15 +64,21 @@ func (g *segment) rangeEnd() position {
 }
 
 // offsetOf gives where in the file the record at a position may stand.
-func (g *segment) offsetOf(files *openFiles, at position) (int64, error) {
+func (g *segment) offsetOf(files *openFiles, at position, urgent bool) (int64, error) {
 	offset := int64(at - g.base)
 	switch {
 	case g.lost:
 		return 0, g.corruption(0, errors.New("segment is missing: restore it from a backup"))
 	case offset < segmentHeaderBytes || at+recordHeaderBytes > g.rangeEnd():
 		return 0, g.corruption(offset, errChain)
+	case !g.packed():
+		return offset, nil
 	}
-	return offset, nil
+	e, err := files.findExtent(g, at, urgent)
+	if err == errDropped {
+		return 0, g.corruption(segmentHeaderBytes, err)
+	}
+	return e.start() + int64(at-e.at), err
 }
 
 func segmentName(base position) string {
@@ -94,6 +102,9 @@ type segmentHeader struct {
 	previous position // base of the segment before it when it was made; 0 for the first
 	// generation counts how often the range was rewritten.
 	generation uint32
+	// needs is where the checkpoint begins that knows what was dropped from a packed segment; one
+	// that begins before it does not.
+	needs position
 }
 
 func (h segmentHeader) packed() bool { return h.end != 0 }
@@ -107,6 +118,7 @@ func encodeSegmentHeader(logID uint64, h segmentHeader) []byte {
 	binary.LittleEndian.PutUint64(b[32:], uint64(h.end))
 	binary.LittleEndian.PutUint64(b[40:], uint64(h.previous))
 	binary.LittleEndian.PutUint32(b[48:], h.generation)
+	binary.LittleEndian.PutUint64(b[52:], uint64(h.needs))
 	binary.LittleEndian.PutUint32(b[12:], checksumWithout(b))
 	return b
 }
@@ -141,6 +153,7 @@ func decodeSegmentHeader(b []byte, logID uint64, base position) (segmentHeader, 
 		end:        position(binary.LittleEndian.Uint64(b[32:])),
 		previous:   position(binary.LittleEndian.Uint64(b[40:])),
 		generation: binary.LittleEndian.Uint32(b[48:]),
+		needs:      position(binary.LittleEndian.Uint64(b[52:])),
 	}
 	if binary.LittleEndian.Uint64(b[16:]) != logID {
 		return h, errors.New("segment is of another log: was a file copied into the directory?")
@@ -193,49 +206,4 @@ func createSegment(fsys vfs.FS, dir, path string, logID uint64, h segmentHeader,
 
 func (s *segment) corruption(offset int64, err error) error {
 	return &storage.CorruptionError{Path: s.path, Offset: offset, Err: err}
-}
-
-// segmentList is the snapshot of the segments in order that readers take.
-type segmentList struct {
-	mu       sync.Mutex // of writers: the committer adds, retention replaces
-	snapshot atomic.Pointer[[]*segment]
-}
-
-func (l *segmentList) load() []*segment {
-	if p := l.snapshot.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
-
-// replace puts next, which may be empty, where old stood.
-func (l *segmentList) replace(old []*segment, next ...*segment) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	segments := slices.Clone(l.load())
-	i := slices.Index(segments, old[0])
-	segments = slices.Replace(segments, i, i+len(old), next...)
-	l.snapshot.Store(&segments)
-}
-
-func (l *segmentList) add(s *segment) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	next := append(slices.Clone(l.load()), s)
-	l.snapshot.Store(&next)
-}
-
-// find gives the segment that holds a position, nil if there is none.
-func (l *segmentList) find(at position) *segment {
-	segments := l.load()
-	i, found := slices.BinarySearchFunc(segments, at, func(s *segment, at position) int {
-		return int(min(max(s.base-at, -1), 1))
-	})
-	if !found {
-		i--
-	}
-	if i < 0 {
-		return nil
-	}
-	return segments[i]
 }

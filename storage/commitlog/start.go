@@ -25,39 +25,6 @@ func (l *Log) StartRoom(room string, first uint64) error {
 	return <-done
 }
 
-// Trim says that the records of a room under first are not needed any more: Begin is at least first
-// from now on, and their bytes are given back some time later.
-func (l *Log) Trim(room string, first uint64) error {
-	key := l.table.key(room)
-	state := l.table.find(key)
-	if first <= state.firstSeq || state.headSeq == 0 {
-		return nil
-	}
-	first = min(first, state.headSeq+1)
-	r := l.newReader(room, state)
-	defer r.release()
-	var at position
-	if first <= state.headSeq {
-		p, err := r.find(first, place{state.headAt, state.headSeq})
-		if err != nil {
-			return fmt.Errorf("trim room %q: %w", room, err)
-		}
-		at = p.at
-	}
-	l.setFirst(key, first, at)
-	return nil
-}
-
-// setFirst moves where a room begins, never back. at is 0 where nothing is left.
-func (l *Log) setFirst(key roomKey, first uint64, at position) {
-	l.table.update(key, func(s *roomState) {
-		if first <= s.firstSeq {
-			return
-		}
-		s.firstSeq, s.firstAt = first, at
-	})
-}
-
 // Committed gives where the log ends for readers: the base of the active segment, and the bytes of its
 // file that are committed. In SyncAlways mode they are synced.
 func (l *Log) Committed() (base, bytes int64) {

@@ -19,6 +19,7 @@ type Stats struct {
 	Segments   int   // files
 	OpenFiles  int   // descriptors of segments held now, see Config.OpenSegments
 	Bytes      int64 // committed, of all segments
+	DeadBytes  int64 // of them, about: of records that retention has taken
 	Rooms      int
 	QueueBytes int // of records that wait or are being committed
 
@@ -27,6 +28,11 @@ type Stats struct {
 	Batches uint64
 	Syncs   uint64
 	Damage  uint64 // places that were found damaged when the log was opened
+
+	DroppedRecords    uint64 // taken by retention or Trim
+	FreedBytes        int64  // given back by rewriting files without them
+	Rewrites          uint64 // of runs of segments
+	RetentionFailures uint64 // steps that did not finish
 
 	SyncSeconds  Histogram // bounds 0.0001 to 3.2768, each twice the one before
 	BatchRecords Histogram // bounds 1 to 65536, each twice the one before
@@ -48,7 +54,6 @@ func doublingBounds(first float64, n int) []float64 {
 
 // counters are written by the committer and read from any goroutine.
 type counters struct {
-	bytes        atomic.Int64
 	records      atomic.Uint64
 	damage       atomic.Uint64
 	syncSeconds  histogram
@@ -90,15 +95,24 @@ func (h *histogram) read() (Histogram, uint64) {
 
 // Stats is safe from any goroutine, also after Close.
 func (l *Log) Stats() Stats {
+	segments := l.segments.load()
 	stats := Stats{
-		Segments:   len(l.segments.load()),
+		Segments:   len(segments),
 		OpenFiles:  l.files.count(),
-		Bytes:      l.counters.bytes.Load(),
 		Rooms:      l.table.len(),
 		QueueBytes: int(l.queue.bytes.Load()),
 		Records:    l.counters.records.Load(),
 		Damage:     l.counters.damage.Load(),
 	}
+	for _, g := range segments {
+		if !g.lost {
+			stats.Bytes += g.size()
+			stats.DeadBytes += g.dead.Load()
+		}
+	}
+	r := l.retention
+	stats.DroppedRecords, stats.FreedBytes = r.droppedRecords.Load(), r.freedBytes.Load()
+	stats.Rewrites, stats.RetentionFailures = r.rewrites.Load(), r.failures.Load()
 	stats.SyncSeconds, stats.Syncs = l.counters.syncSeconds.read()
 	stats.BatchRecords, stats.Batches = l.counters.batchRecords.read()
 	return stats

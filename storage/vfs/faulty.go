@@ -55,6 +55,13 @@ func Faulty(fs FS, faults ...Fault) *FaultyFS {
 	return &FaultyFS{inner: fs, faults: faults}
 }
 
+// Add gives it one more fault.
+func (f *FaultyFS) Add(fault Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.faults = append(f.faults, fault)
+}
+
 // Calls gives how often an operation was called.
 func (f *FaultyFS) Calls(o Operation) int {
 	f.mu.Lock()

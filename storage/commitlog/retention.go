@@ -1,0 +1,299 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rookery/storage"
+)
+
+// retention moves the beginning of rooms, in the background or when it is told to, and gives back the bytes
+// of what is not given any more. The order is what makes it safe:
+//
+//  1. a room's first number moves in the table: readers begin there from then on.
+//  2. a checkpoint with the new beginnings is written, synced and read back.
+//  3. only then files are rewritten without the rest (pack.go), each of them naming that checkpoint.
+//
+// So after a crash at any moment a room begins where it did before or where it does now, and no reader looks
+// for what was dropped.
+type retention struct {
+	// Set at construction.
+	log  *Log
+	pace *pace
+	stop chan struct{}
+	done chan struct{}
+	bell chan struct{} // a new policy
+
+	// Counted by retainLoop and Trim, read by anyone.
+	droppedRecords atomic.Uint64
+	freedBytes     atomic.Int64
+	rewrites       atomic.Uint64
+	failures       atomic.Uint64
+
+	mu sync.Mutex // held for memory work only; the table is locked under it
+
+	// Guarded by mu.
+	policy  func(room string) storage.Retention
+	changed bool // the policy, since the last sweep
+	// unproven are the first numbers of rooms that moved since the last checkpoint began, as they
+	// were: what is behind them must not be dropped yet.
+	unproven map[roomKey]uint64
+
+	// Owned by retainLoop.
+	swept    position      // records behind it were not there at the last sweep
+	shortest time.Duration // of the ages that the policy has named
+	doubtful []*segment    // in use, since their names may stand for other files
+}
+
+func newRetention(l *Log) *retention {
+	stop := make(chan struct{})
+	return &retention{
+		log:  l,
+		pace: &pace{stop: stop, off: l.config.unpaced},
+		stop: stop, done: make(chan struct{}), bell: make(chan struct{}, 1),
+		unproven: map[roomKey]uint64{},
+	}
+}
+
+// Retain sets how much of each room is kept. The log asks policy for every room at once, in the
+// background, and from then on every Config.RetainEvery for those rooms where something may have
+// become too old or too much; whoever changes what policy answers calls Retain again. policy is
+// called from one goroutine at a time. nil keeps everything, which is how a log begins.
+func (l *Log) Retain(policy func(room string) storage.Retention) {
+	r := l.retention
+	r.mu.Lock()
+	r.policy, r.changed = policy, true
+	r.mu.Unlock()
+	select {
+	case r.bell <- struct{}{}:
+	default:
+	}
+}
+
+// start begins the background work; close ends it, also in the middle of a file.
+func (r *retention) start() {
+	go func() {
+		defer close(r.done)
+		r.retainLoop()
+	}()
+}
+
+func (r *retention) close() {
+	close(r.stop)
+	<-r.done
+	for _, g := range r.doubtful {
+		r.log.files.unpin(g)
+	}
+}
+
+// inDoubt keeps the first of a run in use, and the run from being tried again.
+func (r *retention) inDoubt(run []*segment) {
+	r.doubtful = append(r.doubtful, run[0])
+	for _, g := range run {
+		g.leftAlone.Store(true)
+	}
+}
+
+func (r *retention) retainLoop() {
+	timer := time.NewTimer(r.log.config.RetainEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.stop:
+			return
+		case <-r.bell:
+		case <-timer.C:
+		}
+		started := time.Now()
+		if err := r.step(); err != nil && !errors.Is(err, errStopped) {
+			r.failures.Add(1)
+			r.log.config.Logger.Warn("retention did not finish; it will be tried again", "path", r.log.config.Dir, "error", err)
+		}
+		// A look at all rooms that takes long is not taken all the time.
+		timer.Reset(max(r.log.config.RetainEvery, 10*time.Since(started)))
+	}
+}
+
+// step is one sweep over the rooms and the rewriting of all files that are worth it.
+func (r *retention) step() error {
+	if err := r.sweep(); err != nil {
+		return err
+	}
+	runs := r.choose()
+	if len(runs) == 0 {
+		return nil
+	}
+	needs, err := r.prove()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, run := range runs {
+		freed, err := newPacking(r.log, run, needs, r.pace).do()
+		r.freedBytes.Add(freed)
+		switch {
+		case errors.Is(err, errStopped):
+			return errStopped
+		case errors.Is(err, errLeftAlone):
+			for _, g := range run {
+				g.leftAlone.Store(true)
+			}
+			r.log.config.Logger.Error("damaged segment is not rewritten: it keeps its bytes", "error", err)
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			r.rewrites.Add(1)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// prove writes a checkpoint that knows where the rooms begin now, and gives where it begins.
+func (r *retention) prove() (position, error) {
+	r.mu.Lock()
+	clear(r.unproven)
+	r.mu.Unlock()
+	if err := r.log.checkpoints.write(); err != nil {
+		return 0, fmt.Errorf("write the checkpoint that retention needs: %w", err)
+	}
+	return r.log.checkpoints.newest(), nil
+}
+
+// proven gives where a room begins as far as a checkpoint knows, and its head.
+func (r *retention) proven(key roomKey) (first, head uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	state := r.log.table.find(key)
+	if before, moved := r.unproven[key]; moved {
+		return before, state.headSeq
+	}
+	return state.firstSeq, state.headSeq
+}
+
+// advance moves where a room begins, never back. at is 0 where nothing is left.
+func (r *retention) advance(key roomKey, first uint64, at position) (moved bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log.table.update(key, func(s *roomState) {
+		// A record that came meanwhile is left, and the next sweep decides.
+		if first <= s.firstSeq || at == 0 && s.headSeq >= first {
+			return
+		}
+		if _, moved := r.unproven[key]; !moved {
+			r.unproven[key] = s.firstSeq
+		}
+		s.firstSeq, s.firstAt = first, at
+		moved = true
+	})
+	return moved
+}
+
+// Trim says that the records of a room under first are not needed any more: Begin is at least first
+// from now on, unless the room has grown meanwhile and all was to go. Their bytes are given
+// back some time later.
+func (l *Log) Trim(room string, first uint64) error {
+	key := l.table.key(room)
+	state := l.table.find(key)
+	if l.closed.Load() {
+		return storage.ErrClosed
+	}
+	if first <= state.firstSeq || state.headSeq == 0 {
+		return nil
+	}
+	reader := l.newReader(room, state)
+	defer reader.release()
+	if err := l.retention.drop(reader, key, min(first, state.headSeq+1), &pace{stop: l.retention.stop, off: true}); err != nil {
+		return fmt.Errorf("trim room %q: %w", room, err)
+	}
+	return nil
+}
+
+// drop makes a room begin at first, and counts the bytes of what is under it as dead where they lie.
+func (r *retention) drop(reader *reader, key roomKey, first uint64, pace *pace) error {
+	state := reader.state
+	head := place{state.headAt, state.headSeq}
+	begin, dead := place{}, head
+	if first <= state.headSeq {
+		p, err := reader.find(first, head)
+		if err != nil {
+			return err
+		}
+		if p.seq < first {
+			// Damaged: the room begins behind it when something whole is the first.
+			return nil
+		}
+		h, err := reader.header(p)
+		if err != nil {
+			return err
+		}
+		begin, dead = p, place{h.previous, p.seq - 1}
+	}
+	if !r.advance(key, first, begin.at) {
+		return nil
+	}
+	return r.bury(reader, dead, state.firstSeq, pace)
+}
+
+// bury counts the records from p down to first as dead. Damage ends it: the count is a help for the
+// choice of files, no more.
+func (r *retention) bury(reader *reader, p place, first uint64, pace *pace) error {
+	for p.seq >= first && p.seq > 0 {
+		h, err := reader.header(p)
+		if isCorrupt(err) || err == nil && h.kind != kindMessage {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if g := reader.snapshot.find(p.at); g != nil {
+			g.dead.Add(int64(h.size))
+		}
+		r.droppedRecords.Add(1)
+		p = place{h.previous, p.seq - 1}
+		if err := pace.rest(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// choose gives the runs of segments whose rewriting is worth it: half of the bytes or more are dead,
+// together with small neighbours, up to the size of a segment.
+func (r *retention) choose() [][]*segment {
+	segments := r.log.segments.load()
+	limit := r.log.config.SegmentBytes
+	young := time.Now().Add(-r.log.config.KeepFor).UnixMilli()
+	may := func(g *segment) bool {
+		return !g.lost && !g.leftAlone.Load() && (r.log.config.KeepFor == 0 || g.newestAt.Load() < young)
+	}
+	sealed := segments[:len(segments)-1]
+	small := func(g *segment) bool { return g.packed() && g.live() <= limit/8 }
+	var runs [][]*segment
+	for from := 0; from < len(sealed); {
+		// A small one begins a run only if there is something to gain behind it.
+		first := sealed[from]
+		worth := first.mostlyDead() || small(first) && from+1 < len(sealed) && may(sealed[from+1]) && sealed[from+1].mostlyDead()
+		to, live := from+1, first.live()
+		if !may(first) || !worth {
+			from = to
+			continue
+		}
+		for to < len(sealed) && may(sealed[to]) && (sealed[to].mostlyDead() || small(sealed[to])) && live+sealed[to].live() <= limit {
+			live += sealed[to].live()
+			to++
+		}
+		runs = append(runs, sealed[from:to])
+		from = to
+	}
+	return runs
+}
+
+func (g *segment) live() int64 { return max(0, g.size()-segmentHeaderBytes-g.dead.Load()) }
+
+func (g *segment) mostlyDead() bool {
+	dead := g.dead.Load()
+	return dead > 0 && dead >= (g.size()-segmentHeaderBytes)/2
+}
