@@ -45,7 +45,8 @@
 //	32  8  end of the range, of a segment that was rewritten; 0: its records lie as they were written
 //	40  8  base of the segment before it when it was made: so a missing file is noticed
 //	48  4  generation: how often the range was rewritten
-//	52 12  zero
+//	52  8  needs: of a rewritten one, where the checkpoint begins that knows what was dropped
+//	60  4  zero
 //
 // Record: a header of 60 bytes, then the payload.
 //
@@ -67,6 +68,32 @@
 //
 // A stub stands for the newest record of a room whose content is gone: a room, a number and a time,
 // so that the room's numbers go on.
+//
+// A segment whose end is not 0 was rewritten by retention and is called packed. It covers the range of one segment or
+// of several neighbours, with the records that are still given, each at its position and with the
+// bytes it had. Behind its header stand extents, an index, and the end; the file is no longer than
+// that.
+//
+//	extent: records that stand one behind the other in the log
+//	 0  4  checksum of bytes 4 to 16, continued from CRC32C(log id)
+//	 4  4  bytes of the records
+//	 8  8  position of the first one
+//	16     records
+//	index block: 4096 bytes for up to 255 extents, in order
+//	 0  4  checksum of the others, continued from CRC32C(log id)
+//	 4  4  number of extents
+//	 8     for each: position 8, offset of its header in the file 4, bytes of its records 4
+//	end
+//	       for each block: position of its first extent, 8
+//	 0  8  "RKRYPACK"
+//	 8  4  checksum of all of the end before the header, this as zero, continued from CRC32C(log id)
+//	12  4  number of blocks
+//	16  8  offset of the first block
+//	24  8  number of records, stubs among them
+//	32  8  time of the oldest record
+//	40  8  time of the newest one
+//	48 16  zero
+//	64 64  the segment's header again
 //
 // The seal is CRC32C(log id as 8 bytes) xor the upper half of position·0x9e3779b97f4a7c15 mod
 // 2^64, taken as the running value of the checksum. It ties a record to its log and its
@@ -98,6 +125,14 @@
 // any record is reached in about 3·log2(head) reads of 60 bytes: 43 at most were seen among
 // 200,000 records. For the pointers of the next record the writer keeps the chain of skips of
 // the head for rooms that were written lately; for others it is read as far as it is needed.
+//
+// # Retention
+//
+// A room begins at its first record that is still given (Begin); what is before it is not read any more
+// and its bytes are dead. retention.go moves the beginnings and tells the order that makes it safe, pack.go
+// rewrites a run of sealed segments of which half is dead. What was dropped is in nobody's table: a checkpoint that
+// begins before a packed segment's needs is not believed. The first segment's base is always 0, since
+// the stubs stay.
 //
 // # Versions
 //
@@ -143,6 +178,9 @@
 //     knows, the epoch is made anew: the same number will be given out again.
 //   - META damaged or missing beside segments: the log id is taken from a segment; a new epoch.
 //   - A missing segment: its range is told as damaged.
+//   - A packed segment's index, or the header of an extent: each can be made up for by the other. Its
+//     header stands in it twice.
+//   - A segment with damage is not rewritten: it keeps its bytes, dead ones among them, for as long as it is there.
 //   - Refused, and nothing is changed (*storage.CorruptionError): an end before META's synced
 //     position, which is the newest segment missing or cut; a segment renamed, or of another log; META gone and
 //     no segment that says which log it was.
@@ -161,8 +199,12 @@
 //   - Opening after a crash reads up to Config.CheckpointBytes and what was written while a checkpoint
 //     was made: 1.1 GB/s from the page cache on one core of a 2-core virtual machine.
 //   - Open files: the active segment and Config.OpenSegments of the others; one more for a moment
-//     if all are being read when a segment ends. Besides, META.tmp, a checkpoint and the directory while they
-//     are written.
+//     if all are being read when a segment ends, and one while a segment is replaced by its rewriting. Besides, the
+//     spare, META.tmp, a checkpoint, a segment being rewritten, and the directory while they are written.
+//   - A rewriting needs room for what it keeps, up to Config.SegmentBytes, before it gives back what the
+//     old files had; and 24 bytes of memory for each run of records it keeps.
+//   - A look for what is to go reads a record of each room that was written since the last one, or that has
+//     records as old as the shortest age of any room, and the headers of what goes.
 //   - A segment is over its size by at most one batch, a batch is at most Config.QueueBytes.
 //   - A room once written keeps its 53 bytes for ever.
 //   - Log.Recent reads from the newest segment backwards, whole segments.

@@ -107,6 +107,7 @@ func (p *packing) copy() (*segment, error) {
 			}
 			return p.add(h, record, at, scanner.raw)
 		}, func(offset int64, cause error) {
+			g.leftAlone.Store(true)
 			damaged = fmt.Errorf("%w: %s at offset %d: %w", errLeftAlone, g.path, offset, cause)
 		})
 		if err := errors.Join(err, damaged); err != nil {

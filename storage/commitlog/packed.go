@@ -29,6 +29,8 @@ const (
 var (
 	errExtent  = errors.New("header of an extent is damaged")
 	errIndex   = errors.New("index of a rewritten segment is damaged")
+	// errMadeUp marks damage of what stands in the file twice: no record is missing for it.
+	errMadeUp  = errors.New("the index has it too")
 	errDropped = fmt.Errorf("record was dropped by retention: %w", errChain)
 )
 
@@ -284,29 +286,29 @@ func indexEntry(block []byte, i int) extent {
 	}
 }
 
-// extentBehind gives where the first extent begins that stands behind an offset: what the index is
-// for when the header of an extent is damaged. 0 if there is none or the index is damaged too.
-func (o *openFiles) extentBehind(g *segment, offset int64) (int64, error) {
+// extentFrom gives the first extent at an offset or behind it, as the index has it, for when the header of
+// an extent is damaged. found is false if there is none or the index is damaged too.
+func (o *openFiles) extentFrom(g *segment, offset int64) (e extent, found bool, err error) {
 	x := g.index.Load()
 	for _, e := range x.extents {
-		if e.offset > offset {
-			return e.offset, nil
+		if e.offset >= offset {
+			return e, true, nil
 		}
 	}
 	block := make([]byte, indexBlockBytes)
 	for n := range x.first {
 		if got, err := o.readAt(g, block, x.blocks+int64(n)*indexBlockBytes); err != nil {
-			return 0, err
+			return e, false, err
 		} else if got < indexBlockBytes || o.seal.checksum(block[4:]) != binary.LittleEndian.Uint32(block) {
 			continue
 		}
 		for i := range min(int(binary.LittleEndian.Uint32(block[4:])), indexBlockEntries) {
-			if e := indexEntry(block, i); e.offset > offset {
-				return e.offset, nil
+			if e := indexEntry(block, i); e.offset >= offset {
+				return e, true, nil
 			}
 		}
 	}
-	return 0, nil
+	return e, false, nil
 }
 
 // checksum is over what belongs to this log but to no position.

@@ -89,7 +89,9 @@ func (r *recovery) replaySealed(g *segment, from position) error {
 		r.take(g, h, record, at)
 		return nil
 	}, func(offset int64, cause error) {
-		r.lost()
+		if !errors.Is(cause, errMadeUp) {
+			r.lost()
+		}
 		r.damageFound("segment is damaged", g.path, "offset", offset, "error", cause)
 	})
 }

@@ -138,9 +138,7 @@ func (r *retention) step() error {
 		case errors.Is(err, errStopped):
 			return errStopped
 		case errors.Is(err, errLeftAlone):
-			for _, g := range run {
-				g.leftAlone.Store(true)
-			}
+			// The others of the run are tried without it, next time.
 			r.log.config.Logger.Error("damaged segment is not rewritten: it keeps its bytes", "error", err)
 		case err != nil:
 			errs = append(errs, err)

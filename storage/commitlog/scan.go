@@ -163,20 +163,27 @@ func (s *scanner) scanPacked(g *segment, from position, each func(recordHeader, 
 	s.begin(g, segmentHeaderBytes, limit)
 	for offset := int64(segmentHeaderBytes); offset < limit; {
 		e, err := s.extent(offset)
-		if err == nil {
-			if err := s.scanExtent(g, e, from, each, damaged); err != nil {
-				return err
+		if err != nil && !isDamage(err) {
+			return err
+		}
+		if err != nil {
+			byIndex, found, readErr := s.files.extentFrom(g, offset)
+			if readErr != nil {
+				return readErr
 			}
-			offset, s.limit = e.end(), limit
-			continue
+			if found && byIndex.offset == offset {
+				err = fmt.Errorf("%w: %w", err, errMadeUp)
+			}
+			damaged(offset, err)
+			if !found {
+				return nil
+			}
+			e = byIndex
 		}
-		if !isDamage(err) {
+		if err := s.scanExtent(g, e, from, each, damaged); err != nil {
 			return err
 		}
-		damaged(offset, err)
-		if offset, err = s.files.extentBehind(g, offset); err != nil || offset == 0 {
-			return err
-		}
+		offset, s.limit = e.end(), limit
 	}
 	return nil
 }
