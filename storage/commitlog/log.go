@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"rookery/storage"
 	"rookery/storage/vfs"
@@ -101,16 +102,29 @@ func Open(config Config) (*Log, error) {
 
 func lockDirectory(config Config) (io.Closer, error) {
 	if err := makeDirectory(config.FS, filepath.Clean(config.Dir)); err != nil {
-		return nil, fmt.Errorf("make log directory %s: %w", config.Dir, err)
+		return nil, fmt.Errorf("make log directory %s: %w%s", config.Dir, err, remedy(err))
 	}
 	lock, err := config.FS.Lock(filepath.Join(config.Dir, lockName))
 	if errors.Is(err, vfs.ErrLocked) {
 		return nil, fmt.Errorf("log directory %s is in use: stop the other process or give this one another directory: %w", config.Dir, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("log directory %s: %w", config.Dir, err)
+		return nil, fmt.Errorf("log directory %s: %w%s", config.Dir, err, remedy(err))
 	}
 	return lock, nil
+}
+
+// remedy says what to do about the usual reasons why a directory can't be used.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return ": run as the user who owns the directory, or give the directory and its files to this one (chown -R)"
+	case errors.Is(err, syscall.EROFS):
+		return ": the file system is mounted read-only: mount it for writing, or choose another directory"
+	case errors.Is(err, syscall.ENOSPC):
+		return ": make room on the file system, or choose a directory on another one"
+	}
+	return ""
 }
 
 // makeDirectory makes the names of all that it makes durable. Parents that were there are left

@@ -25,6 +25,7 @@ type launch struct {
 	data   string
 	binary string   // default raceBinary
 	shell  string   // run by the shell before it becomes the server
+	in     []string // a program that becomes the shell, such as unshare; needs shell
 	flags  []string // beside --dev, the addresses and the data
 }
 
@@ -72,7 +73,8 @@ func (l launch) start() (*server, error) {
 	s := &server{cmd: exec.Command(binary, args...), ready: make(chan struct{}), ended: make(chan struct{})}
 	if l.shell != "" {
 		// exec, so that the process we know is the server.
-		s.cmd = exec.Command("sh", append([]string{"-c", l.shell + ` && exec "$0" "$@"`, binary}, args...)...)
+		command := append(slices.Clone(l.in), "sh", "-c", l.shell+` && exec "$0" "$@"`, binary)
+		s.cmd = exec.Command(command[0], append(command[1:], args...)...)
 	}
 	// Nothing of our environment but the path: a ROOKERY_ variable would change the server.
 	// The race detector would sleep for a second at the end.
