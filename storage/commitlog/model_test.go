@@ -179,20 +179,15 @@ func (m *model) retain() {
 			m.t.Fatal(err)
 		}
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range 5 {
-			for room := range 20 {
-				_ = m.log.ReadAfter(fmt.Sprint("room-", room), 0, storage.PageLimit{}, func(storage.Record) bool { return true })
-			}
-		}
-	}()
+	done := make(chan error, 1)
+	go func() { done <- m.readBeside(slices.Clone(m.appended)) }()
 	retain(m.t, m.log, policy)
 	for range m.rng.IntN(20) {
 		m.append()
 	}
-	<-done
+	if err := <-done; err != nil {
+		m.t.Fatal(err)
+	}
 	for room := range 20 {
 		name := fmt.Sprint("room-", room)
 		begin := m.log.Begin(name)
@@ -204,6 +199,39 @@ func (m *model) retain() {
 		}
 		m.begins[name] = begin
 	}
+}
+
+// readBeside reads all rooms in both directions, over and over while rooms lose their beginnings and files
+// are replaced: what it gives is as appended and without a hole.
+func (m *model) readBeside(appended []storage.Record) error {
+	for range 5 {
+		for room := range 20 {
+			name := fmt.Sprint("room-", room)
+			all := ofRoom(appended, name)
+			for _, ascending := range []bool{true, false} {
+				read := m.log.ReadAfter
+				if !ascending {
+					read = m.log.ReadBefore
+				}
+				last := uint64(0)
+				var wrong error
+				err := read(name, 0, storage.PageLimit{Records: 1000}, func(r storage.Record) bool {
+					switch {
+					case r.Seq <= uint64(len(all)) && !equal(r, all[r.Seq-1]):
+						wrong = fmt.Errorf("room %q, record %d: got %+v, want %+v", name, r.Seq, r, all[r.Seq-1])
+					case last != 0 && ascending && r.Seq != last+1, last != 0 && !ascending && r.Seq != last-1:
+						wrong = fmt.Errorf("room %q: record %d behind %d", name, r.Seq, last)
+					}
+					last = r.Seq
+					return wrong == nil
+				})
+				if err := errors.Join(err, wrong); err != nil {
+					return fmt.Errorf("beside retention: %w", err)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func (m *model) unreported() int { return len(m.appended) - m.base }
