@@ -109,6 +109,12 @@ func newMetrics(s *Server) *metrics {
 	inLog(gauge, "log_open_files", "Files of the log that are open now.", func(st commitlog.Stats) float64 { return float64(st.OpenFiles) })
 	inLog(gauge, "log_rooms", "Rooms with messages.", func(st commitlog.Stats) float64 { return float64(st.Rooms) })
 	inLog(gauge, "log_queue_bytes", "Messages waiting for the committer.", func(st commitlog.Stats) float64 { return float64(st.QueueBytes) })
+	inLog(gauge, "log_dead_bytes", "Bytes of the log that retention has taken and that are not given back yet, about.", func(st commitlog.Stats) float64 { return float64(st.DeadBytes) })
+	inLog(counter, "log_expired_records_total", "Messages that retention has taken since the start.", func(st commitlog.Stats) float64 { return float64(st.DroppedRecords) })
+	inLog(counter, "log_freed_bytes_total", "Bytes that retention has given back to the disk since the start.", func(st commitlog.Stats) float64 { return float64(st.FreedBytes) })
+	inLog(counter, "log_rewrites_total", "Times that files of the log were rewritten without what expired.", func(st commitlog.Stats) float64 { return float64(st.Rewrites) })
+	inLog(counter, "log_retention_failures_total", "Times that retention did not finish; it tries again.", func(st commitlog.Stats) float64 { return float64(st.RetentionFailures) })
+	inLog(counter, "log_damage_total", "Damaged places that were found when the log was opened.", func(st commitlog.Stats) float64 { return float64(st.Damage) })
 	inLog(counter, "log_records_total", "Records committed since the start.", func(st commitlog.Stats) float64 { return float64(st.Records) })
 	return m
 }

@@ -89,6 +89,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Sync:         syncModes[cfg.Log.Sync],
 		SyncEvery:    cfg.Log.SyncInterval,
 		OpenSegments: openSegments,
+		KeepFor:      cfg.RetryWindow, // the rooms' retry keys are rebuilt from these files
 		Logger:       logger,
 	}); err != nil {
 		return nil, fmt.Errorf("open the log in %s (setting data): %w", cfg.Data, err)
