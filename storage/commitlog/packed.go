@@ -27,8 +27,8 @@ const (
 )
 
 var (
-	errExtent  = errors.New("header of an extent is damaged")
-	errIndex   = errors.New("index of a rewritten segment is damaged")
+	errExtent = errors.New("header of an extent is damaged")
+	errIndex  = errors.New("index of a rewritten segment is damaged")
 	// errMadeUp marks damage of what stands in the file twice: no record is missing for it.
 	errMadeUp  = errors.New("the index has it too")
 	errDropped = fmt.Errorf("record was dropped by retention: %w", errChain)
