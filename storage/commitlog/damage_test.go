@@ -114,6 +114,7 @@ func (f *fixture) change(path string, change func(b []byte) []byte) {
 // a whole log again.
 func (f *fixture) opens(n int) {
 	f.t.Helper()
+	f.views(f.records[:n])
 	l := mustOpen(f.t, f.config)
 	checkRecords(f.t, "after the repair", readAll(f.t, l, "room"), f.records[:n])
 	w := newWriter(l)
@@ -150,6 +151,7 @@ func (f *fixture) serves(first, last int) {
 	if last >= first {
 		want = slices.Delete(want, first, last+1)
 	}
+	f.views(want)
 	for round := range 2 {
 		l := mustOpen(f.t, f.config)
 		for _, ascending := range []bool{true, false} {

@@ -243,16 +243,21 @@ func (o *openFiles) openFile(g *segment) (vfs.File, error) {
 	header, err := readSegmentHeader(file)
 	if err != nil {
 		err = fmt.Errorf("open segment %s: %w", g.path, err)
-	} else if _, err = decodeSegmentHeader(header, o.logID, g.base); errors.Is(err, errSegmentHeader) {
+	} else if h, wrong := decodeSegmentHeader(header, o.logID, g.base); errors.Is(wrong, errSegmentHeader) {
 		err = nil // its records say themselves where they belong
-	} else if err != nil {
-		err = g.corruption(0, fmt.Errorf("segment was changed while the log is open: restore it from a backup: %w", err))
+	} else if wrong != nil {
+		err = g.corruption(0, fmt.Errorf("segment was changed while the log is open: restore it from a backup: %w", wrong))
+	} else if h.generation != g.generation {
+		err = fmt.Errorf("open segment %s: %w", g.path, errReplaced)
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
 }
+
+// errReplaced says that retention has put another file in a segment's place since it was listed.
+var errReplaced = errors.New("segment was rewritten meanwhile")
 
 // closeFile closes a file that was taken out of open. Nothing in it waits for a sync any more.
 func (o *openFiles) closeFile(file vfs.File) {

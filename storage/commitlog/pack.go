@@ -114,10 +114,7 @@ func (p *packing) copy() (*segment, error) {
 			return nil, err
 		}
 	}
-	p.endExtent()
-	blocks := p.offset + int64(len(p.buffer))
-	p.buffer = appendIndex(p.buffer, p.log.seal, blocks, p.extents, p.facts, header)
-	if err := p.flush(); err != nil {
+	if err := p.finish(header); err != nil {
 		return nil, err
 	}
 	next := newSegment(p.log.config.Dir, p.header)
@@ -127,33 +124,53 @@ func (p *packing) copy() (*segment, error) {
 	return next, nil
 }
 
+// finish puts the index behind the records, and syncs.
+func (p *packing) finish(header []byte) error {
+	p.endExtent()
+	blocks := p.offset + int64(len(p.buffer))
+	p.buffer = appendIndex(p.buffer, p.log.seal, blocks, p.extents, p.facts, header)
+	return p.flush()
+}
+
 // add puts a record behind the others, if it is still needed.
 func (p *packing) add(h recordHeader, record storage.Record, at position, raw []byte) error {
-	if len(p.buffer) > packChunk {
-		if err := p.flush(); err != nil {
-			return err
-		}
-	}
 	switch p.verdict(h, record) {
 	case dropRecord:
-		return p.pace.rest()
 	case stubRecord:
 		p.startExtent(at)
 		p.buffer = appendStub(p.buffer, p.log.seal, at, &record, 0, h.total)
 		p.current.bytes += int64(recordBytes(&storage.Record{Room: record.Room}))
 		// It is shorter than the record was, so nothing stands right behind it.
 		p.endExtent()
+		p.count(h, record)
 	default:
-		p.startExtent(at)
-		p.buffer = append(p.buffer, raw...)
-		p.current.bytes += int64(len(raw))
+		if err := p.keep(h, record, at, raw); err != nil {
+			return err
+		}
 	}
+	return p.pace.rest()
+}
+
+// keep puts a record behind the others as it is.
+func (p *packing) keep(h recordHeader, record storage.Record, at position, raw []byte) error {
+	if len(p.buffer) > packChunk {
+		if err := p.flush(); err != nil {
+			return err
+		}
+	}
+	p.startExtent(at)
+	p.buffer = append(p.buffer, raw...)
+	p.current.bytes += int64(len(raw))
+	p.count(h, record)
+	return nil
+}
+
+func (p *packing) count(h recordHeader, record storage.Record) {
 	p.facts.records++
 	if h.kind&ignorableBit == 0 {
 		p.facts.oldestAt = min(p.facts.oldestAt, record.At)
 		p.facts.newestAt = max(p.facts.newestAt, record.At)
 	}
-	return p.pace.rest()
 }
 
 type verdict uint8

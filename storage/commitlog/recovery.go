@@ -43,6 +43,10 @@ type recovery struct {
 	needs position
 	// ahead are the checkpoints that say more than the log holds.
 	ahead []string
+	// readOnly is a View's: nothing is changed.
+	readOnly bool
+	// found is told of all damage besides the log; nil if nobody asks.
+	found func(path, message string)
 	// renew says that the epoch can't be trusted to be that of what was found.
 	renew string
 }
@@ -56,18 +60,7 @@ func (l *Log) recover() (err error) {
 			l.files.release(r.newest)
 		}
 	}()
-	bases, err := r.list()
-	if err != nil {
-		return err
-	}
-	if err := r.loadMeta(bases); err != nil {
-		return err
-	}
-	l.meta, l.files.logID, l.table.logID = r.meta, r.meta.logID, r.meta.logID
-	l.seal = newSeal(r.meta.logID)
-	l.files.seal = l.seal
-	r.scanner.seal = l.seal
-	if err := r.loadSegments(bases); err != nil {
+	if err := r.load(); err != nil {
 		return err
 	}
 	if err := r.replay(); err != nil {
@@ -76,10 +69,30 @@ func (l *Log) recover() (err error) {
 	return r.finish()
 }
 
+// load is steps 1 and 2. Also after an error newest may be in use.
+func (r *recovery) load() error {
+	bases, err := r.list()
+	if err != nil {
+		return err
+	}
+	if err := r.loadMeta(bases); err != nil {
+		return err
+	}
+	l := r.log
+	l.meta, l.files.logID, l.table.logID = r.meta, r.meta.logID, r.meta.logID
+	l.seal = newSeal(r.meta.logID)
+	l.files.seal = l.seal
+	r.scanner.seal = l.seal
+	return r.loadSegments(bases)
+}
+
 func (r *recovery) path(name string) string { return filepath.Join(r.log.config.Dir, name) }
 
 func (r *recovery) damageFound(message, path string, args ...any) {
 	r.log.counters.damage.Add(1)
+	if r.found != nil {
+		r.found(path, message)
+	}
 	r.log.config.Logger.Error(message+"; the rest is served: `rookery log verify` shows what is missing, a backup may have it",
 		append([]any{"path", path}, args...)...)
 }
@@ -98,6 +111,9 @@ func (r *recovery) list() ([]position, error) {
 			continue
 		}
 		switch {
+		case r.readOnly:
+		case name == RestoringName:
+			return nil, fmt.Errorf("%s stands in %s: a restore did not end; remove the directory and restore again", name, r.log.config.Dir)
 		case strings.HasPrefix(name, sparePrefix):
 			if err := r.fs.Remove(r.path(name)); err != nil {
 				return nil, fmt.Errorf("remove the spare segment: %w", err)
@@ -132,6 +148,8 @@ func (r *recovery) loadMeta(bases []position) error {
 	m, err := readMeta(r.fs, r.log.config.Dir)
 	missing := errors.Is(err, fs.ErrNotExist)
 	switch {
+	case missing && len(bases) == 0 && r.readOnly:
+		return fmt.Errorf("there is no log in %s: %w", r.log.config.Dir, errNoLog)
 	case missing && len(bases) == 0:
 		m = meta{logID: randomNumber(), epoch: randomNumber(), state: stateOpen}
 		if err := writeMeta(r.fs, r.log.config.Dir, m); err != nil {
@@ -284,6 +302,9 @@ func (r *recovery) lose(from, to position) {
 }
 
 func (r *recovery) remove(base position, why string) error {
+	if r.readOnly {
+		return nil // it does not count, which is enough
+	}
 	path := r.path(segmentName(base))
 	r.log.config.Logger.Warn(why, "path", path)
 	if err := r.fs.Remove(path); err != nil {

@@ -96,66 +96,42 @@ func (r *recovery) replaySealed(g *segment, from position) error {
 	})
 }
 
-// replayNewest finds the end of the log: the first place from which on nothing is a record that
-// was ever committed.
+// replayNewest takes the records of the newest segment, and cuts off behind the last one.
 func (r *recovery) replayNewest(g *segment, from position) error {
-	file := r.newest.file
-	size, err := file.Size()
+	size, err := r.newestLimit()
 	if err != nil {
-		return fmt.Errorf("size of %s: %w", g.path, err)
+		return err
+	}
+	end, torn, err := r.scanner.scanNewest(g, max(segmentHeaderBytes, int64(from-g.base)), size, r.meta.synced,
+		func(h recordHeader, record storage.Record, at position) error {
+			r.take(g, h, record, at)
+			return nil
+		},
+		func(offset, next int64, cause error) {
+			r.lost()
+			r.damageFound("segment is damaged", g.path, "offset", offset, "bytes", next-offset, "error", cause)
+		})
+	if err != nil {
+		return err
+	}
+	g.committed.Store(end)
+	if torn == nil {
+		return nil
+	}
+	return r.cutTail(g, end, size, torn)
+}
+
+// newestLimit gives how much of the newest segment can be records.
+func (r *recovery) newestLimit() (int64, error) {
+	size, err := r.newest.file.Size()
+	if err != nil {
+		return 0, fmt.Errorf("size of %s: %w", r.newest.path, err)
 	}
 	if r.meta.state == stateClosed {
 		// Nothing was written behind it, and nothing of it can be torn.
-		size = min(size, int64(r.meta.synced-g.base))
+		size = min(size, int64(r.meta.synced-r.newest.base))
 	}
-	offset := max(segmentHeaderBytes, int64(from-g.base))
-	for {
-		end, err := r.scanner.scan(g, offset, size, func(h recordHeader, record storage.Record, at position) error {
-			r.take(g, h, record, at)
-			return nil
-		})
-		if err != nil && !isDamage(err) {
-			return err
-		}
-		if err == nil {
-			g.committed.Store(end)
-			return nil
-		}
-		damaged, derr := r.isDamaged(g, end, size)
-		if derr != nil {
-			return derr
-		}
-		if !damaged {
-			g.committed.Store(end)
-			return r.cutTail(g, end, size, err)
-		}
-		next, derr := r.scanner.resync(g, g.base, end+1, size)
-		if derr != nil {
-			return derr
-		}
-		last := next < 0
-		if last {
-			// META knows better than the records where the log ended. A file that is too short is refused later.
-			next = min(size, int64(r.meta.synced-g.base))
-		}
-		r.lost()
-		r.damageFound("segment is damaged", g.path, "offset", end, "bytes", next-end, "error", err)
-		if last {
-			g.committed.Store(next)
-			return nil
-		}
-		offset = next
-	}
-}
-
-// isDamaged tells damage from the end of the log, or from what a crash left of a batch that was
-// never committed.
-func (r *recovery) isDamaged(g *segment, end, size int64) (bool, error) {
-	if g.base+position(end) < r.meta.synced {
-		return true, nil
-	}
-	_, found, err := r.scanner.provesLoss(g, end, size)
-	return found, err
+	return size, nil
 }
 
 // cutTail removes what a crash left behind the end. Zeros stay: they are room that was made

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -120,6 +121,10 @@ func (s *scanner) provesLoss(g *segment, damaged, limit int64) (offset int64, fo
 		if s.held < recordHeaderBytes {
 			return 0, false, nil
 		}
+		if s.emptyFrom(offset) {
+			offset = s.start + int64(s.held) - recordHeaderBytes + 1
+			continue
+		}
 		for ; offset+recordHeaderBytes <= s.start+int64(s.held); offset++ {
 			if !plausible(s.content(offset)) {
 				continue
@@ -155,6 +160,47 @@ func (s *scanner) scanAll(g *segment, from position, each func(recordHeader, sto
 		}
 	}
 	return nil
+}
+
+// scanNewest is scanAll for the newest segment, and finds its end: the first place from which on nothing is a
+// record that was ever committed. torn is what is wrong there, nil if the segment ends there.
+func (s *scanner) scanNewest(g *segment, from, size int64, synced position, each func(recordHeader, storage.Record, position) error, damaged func(offset, next int64, cause error)) (end int64, torn, err error) {
+	for offset := from; ; {
+		end, err := s.scan(g, offset, size, each)
+		if err == nil || !isDamage(err) {
+			return end, nil, err
+		}
+		lost, lostErr := s.isLoss(g, end, size, synced)
+		if lostErr != nil {
+			return end, nil, lostErr
+		}
+		if !lost {
+			return end, err, nil
+		}
+		next, resyncErr := s.resync(g, g.base, end+1, size)
+		if resyncErr != nil {
+			return end, nil, resyncErr
+		}
+		if next < 0 {
+			// META knows better than the records where the log ended. Who reads it looks whether the file
+			// is shorter than that.
+			next = max(end, min(size, int64(synced-g.base)))
+			damaged(end, next, err)
+			return next, nil, nil
+		}
+		damaged(end, next, err)
+		offset = next
+	}
+}
+
+// isLoss tells damage from the end of the log, or from what a crash left of a batch that was
+// never committed.
+func (s *scanner) isLoss(g *segment, end, size int64, synced position) (bool, error) {
+	if g.base+position(end) < synced {
+		return true, nil
+	}
+	_, found, err := s.provesLoss(g, end, size)
+	return found, err
 }
 
 // scanPacked goes from extent to extent.
@@ -232,6 +278,10 @@ func (s *scanner) resync(g *segment, shift position, from, limit int64) (int64, 
 		if s.held < recordHeaderBytes {
 			return -1, nil
 		}
+		if s.emptyFrom(offset) {
+			offset = s.start + int64(s.held) - recordHeaderBytes + 1
+			continue
+		}
 		for ; offset+recordHeaderBytes <= s.start+int64(s.held); offset++ {
 			if !plausible(s.content(offset)) {
 				continue
@@ -277,14 +327,29 @@ func (s *scanner) isZero(g *segment, from, to int64) (bool, error) {
 		if err != nil || n == 0 {
 			return err == nil, err
 		}
-		for _, b := range s.buffer[:n] {
-			if b != 0 {
-				return false, nil
-			}
+		if !isEmpty(s.buffer[:n]) {
+			return false, nil
 		}
 		offset += int64(n)
 	}
 	return true, nil
+}
+
+// emptyFrom says that what is at hand from offset on is zeros, in which no record begins but in the last
+// bytes: what was made ready ahead is passed by with the speed of memory.
+func (s *scanner) emptyFrom(offset int64) bool { return isEmpty(s.content(offset)) }
+
+var zeroBlock [4 << 10]byte
+
+func isEmpty(b []byte) bool {
+	for len(b) > 0 {
+		n := min(len(b), len(zeroBlock))
+		if !bytes.Equal(b[:n], zeroBlock[:n]) {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
 }
 
 // plausible rules out most of what is no header by its size alone: a search looks at every byte.

@@ -28,6 +28,14 @@ func (disk) Open(path string) (File, error) {
 	return diskFile{f}, nil
 }
 
+func (disk) OpenRead(path string) (File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return diskFile{f}, nil
+}
+
 func (disk) Create(path string) (File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {

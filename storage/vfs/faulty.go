@@ -89,11 +89,16 @@ func (f *FaultyFS) fail(o Operation) error {
 	return nil
 }
 
-func (f *FaultyFS) Open(path string) (File, error) {
+func (f *FaultyFS) Open(path string) (File, error) { return f.open(f.inner.Open, path) }
+
+// OpenRead counts as OpOpen.
+func (f *FaultyFS) OpenRead(path string) (File, error) { return f.open(f.inner.OpenRead, path) }
+
+func (f *FaultyFS) open(open func(string) (File, error), path string) (File, error) {
 	if err := f.fail(OpOpen); err != nil {
 		return nil, err
 	}
-	file, err := f.inner.Open(path)
+	file, err := open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -54,6 +54,14 @@ func (m *Memory) Open(path string) (File, error) {
 	return &memoryFile{fs: m, inode: inode, path: path}, nil
 }
 
+func (m *Memory) OpenRead(path string) (File, error) {
+	file, err := m.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return readOnlyFile{file, path}, nil
+}
+
 func (m *Memory) Create(path string) (File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -6,6 +6,8 @@
 //     not synced is kept, lost or kept in part.
 //   - Faulty wraps either and fails on call n of a chosen operation.
 //
+// ReadOnly wraps any of them for a program that must not change anything.
+//
 // The contract is what POSIX gives and no more: a write is not durable before File.Sync, and
 // a name (created, renamed, removed) is not durable before SyncDir of its directory. After a
 // failed Sync nothing is known about any byte written since the last good one, and a second
@@ -28,6 +30,8 @@ var ErrLocked = errors.New("locked by another process")
 type FS interface {
 	// Open opens an existing file for reading and writing.
 	Open(path string) (File, error)
+	// OpenRead opens an existing file for reading only, also one that this process may not write.
+	OpenRead(path string) (File, error)
 	// Create makes a new file; one that exists is an error, never truncated.
 	Create(path string) (File, error)
 	// Rename replaces newPath in one step; both must be in the same directory.
@@ -46,6 +50,12 @@ type FS interface {
 	// Lock takes an exclusive lock that ends with Close or with the process. It never waits:
 	// if somebody else has it, the error matches ErrLocked.
 	Lock(path string) (io.Closer, error)
+}
+
+// Cloner is an FS that can give a file's content to a new file without copying it, where the real file
+// system below can: what is written to one of them later is not in the other.
+type Cloner interface {
+	Clone(oldPath, newPath string) error
 }
 
 // File is an open file. ReadAt is safe from any goroutine, also beside WriteAt elsewhere in

@@ -166,3 +166,55 @@ func readFile(t *testing.T, fsys FS, path string) string {
 	}
 	return string(b)
 }
+
+// TestReadOnly: what only reads can't change anything, whatever the file system would allow.
+func TestReadOnly(t *testing.T) {
+	dir := t.TempDir()
+	for name, fsys := range map[string]FS{"disk": Disk(), "memory": NewMemory(), "faulty": Faulty(NewMemory())} {
+		t.Run(name, func(t *testing.T) {
+			if err := fsys.MkdirAll(dir); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, "f")
+			writeFile(t, fsys, path, "content")
+			for how, open := range map[string]func(string) (File, error){
+				"OpenRead": fsys.OpenRead, "ReadOnly": ReadOnly(fsys).Open,
+			} {
+				if _, err := open(path + "x"); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%s of a missing file: got %v, want ErrNotExist", how, err)
+				}
+				f, err := open(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := f.WriteAt([]byte("x"), 0); err == nil {
+					t.Errorf("%s: a write got no error", how)
+				}
+				if err := f.Truncate(0); err == nil {
+					t.Errorf("%s: Truncate got no error", how)
+				}
+				b := make([]byte, 7)
+				if _, err := f.ReadAt(b, 0); err != nil || string(b) != "content" {
+					t.Errorf("%s: got %q, %v", how, b, err)
+				}
+				if err := f.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			r := ReadOnly(fsys)
+			_, createErr := r.Create(path + "x")
+			_, lockErr := r.Lock(path + "x")
+			for what, err := range map[string]error{
+				"Create": createErr, "Lock": lockErr, "Rename": r.Rename(path, path+"x"), "Remove": r.Remove(path),
+				"Link": r.Link(path, path+"x"), "MkdirAll": r.MkdirAll(path + "x"), "SyncDir": r.SyncDir(dir),
+			} {
+				if !errors.Is(err, fs.ErrPermission) {
+					t.Errorf("%s: got %v, want ErrPermission", what, err)
+				}
+			}
+			if names, err := r.List(dir); err != nil || !slices.Equal(names, []string{"f"}) {
+				t.Errorf("List: got %q, %v", names, err)
+			}
+		})
+	}
+}
