@@ -133,6 +133,7 @@ var mayImport = map[string][]string{
 	"storage":                   {},
 	"storage/vfs":               {},
 	"storage/commitlog":         {"storage", "storage/vfs"},
+	"storage/backup":            {"storage", "storage/commitlog", "storage/vfs"},
 	"client/go":                 {"proto", "proto/rookery/v1"},
 	"client/js":                 {},
 	"web":                       {"client/js"},
@@ -148,6 +149,7 @@ var mayBeImportedBy = map[string][]string{
 	"storage":           {"gateway", "gateway/internal/room", "cmd/", "storage/"},
 	"storage/vfs":       {"gateway", "cmd/", "storage/"},
 	"storage/commitlog": {"gateway", "cmd/", "storage/"},
+	"storage/backup":    {"cmd/", "storage/"},
 }
 
 func TestImportShapes(t *testing.T) {
