@@ -73,6 +73,9 @@ func commands() []command {
 		{"publish", "put messages into a room", publish},
 		{"tail", "print a room as it goes", tail},
 		{"token", "make a signed token for a user", token},
+		{"backup", "copy the log while the server runs", backUp},
+		{"restore", "make a log of a backup", restore},
+		{"log", "verify, dump or sum up the log", logTools},
 		{"version", "print the version of this binary", version},
 	}
 }

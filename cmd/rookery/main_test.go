@@ -20,6 +20,9 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"makelog": makeLog, "flip": flipByte,
+		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv(quickExit())
 			return nil
