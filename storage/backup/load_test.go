@@ -31,9 +31,9 @@ func (r *loadedRoom) record(seq uint64) storage.Record {
 	}
 }
 
-// write appends until stop is closed, at most 64 records ahead of their commits.
+// write appends until stop is closed, at most 8 records ahead of their commits.
 func (r *loadedRoom) write(t *testing.T, l *commitlog.Log, stop chan struct{}) {
-	ahead := make(chan struct{}, 64)
+	ahead := make(chan struct{}, 8)
 	producer := l.NewProducer(func(n int, err error) {
 		if err != nil {
 			t.Errorf("room %s: %v", r.name, err)

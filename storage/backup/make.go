@@ -143,7 +143,7 @@ func (m *making) ours() error {
 func (m *making) gather(ctx context.Context, view *commitlog.View) error {
 	for _, damage := range view.Damage() {
 		if !m.AcceptDamage {
-			return fmt.Errorf("the log is damaged: %w", damage)
+			return fmt.Errorf("the log is damaged, and its backup would replace one that may be whole (take another directory and accept the damage if you want it all the same): %w", damage)
 		}
 	}
 	made := &Manifest{LogID: Number(view.LogID()), Epoch: Number(view.Epoch()), Made: time.Now().UTC().Truncate(time.Millisecond)}

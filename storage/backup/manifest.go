@@ -82,13 +82,6 @@ func (m *Manifest) check() error {
 	return nil
 }
 
-func (m *Manifest) bytes() (n int64) {
-	for _, f := range m.Files {
-		n += f.Bytes
-	}
-	return n
-}
-
 func encodeManifest(m *Manifest) ([]byte, error) {
 	content, err := json.MarshalIndent(m, "", "\t")
 	if err != nil {

@@ -16,6 +16,7 @@
 //	00000000000000000000.log    segment; the name is the position of its first byte, 20 digits
 //	00000000000067108870.log    the next one begins where the range of the one before ends
 //	ROOMS-00000000000067109000  checkpoint of the room table; the two newest are kept
+//	RESTORING                   stands while a log is restored into the directory: Open refuses it
 //	SPARE-1                     the next segment's file, being written with zeros ahead of its use
 //
 // A position is a place in the log as a whole: all segments one after the other, headers
