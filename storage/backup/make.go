@@ -89,10 +89,7 @@ func Make(ctx context.Context, config Config) (result Result, err error) {
 
 // lock makes and locks the directory and reads the state before.
 func (m *making) lock(view *commitlog.View) (lock interface{ Close() error }, err error) {
-	if err := m.FS.MkdirAll(m.To); err != nil {
-		return nil, err
-	}
-	if err := m.FS.SyncDir(filepath.Dir(filepath.Clean(m.To))); err != nil && !errors.Is(err, fs.ErrPermission) {
+	if err := vfs.MakeDirectory(m.FS, filepath.Clean(m.To)); err != nil {
 		return nil, err
 	}
 	if err := m.ours(); err != nil {
@@ -188,7 +185,7 @@ func lastTime(view *commitlog.View, segments []commitlog.SegmentInfo, end int64)
 
 // sweep removes what the state has no use for.
 func (m *making) sweep() error {
-	needed := map[string]bool{manifestName: true, lockName: true}
+	needed := map[string]bool{}
 	for _, f := range m.result.Manifest.Files {
 		needed[f.Name] = true
 	}
@@ -197,7 +194,7 @@ func (m *making) sweep() error {
 		return err
 	}
 	for _, name := range names {
-		if needed[name] {
+		if needed[name] || !isFileName(strings.TrimSuffix(name, temporarySuffix)) {
 			continue
 		}
 		if err := m.FS.Remove(filepath.Join(m.To, name)); err != nil {

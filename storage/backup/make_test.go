@@ -76,7 +76,7 @@ func TestOnDisk(t *testing.T) {
 // TestFaultsLeaveTheFormerBackup fails each call of each kind during the second backup: the first or
 // the second can be restored, also after a crash.
 func TestFaultsLeaveTheFormerBackup(t *testing.T) {
-	operations := []vfs.Operation{vfs.OpOpen, vfs.OpCreate, vfs.OpRename, vfs.OpRemove, vfs.OpList, vfs.OpMkdir, vfs.OpSyncDir, vfs.OpLock, vfs.OpRead, vfs.OpWrite, vfs.OpSync, vfs.OpLink}
+	operations := []vfs.Operation{vfs.OpOpen, vfs.OpCreate, vfs.OpRename, vfs.OpRemove, vfs.OpList, vfs.OpSyncDir, vfs.OpLock, vfs.OpRead, vfs.OpWrite, vfs.OpSync, vfs.OpLink}
 	for _, operation := range operations {
 		failed := 0
 		for call := 1; ; call++ {

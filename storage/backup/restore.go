@@ -103,10 +103,7 @@ func (r *restoring) prepare(context.Context) error {
 		}
 		return fmt.Errorf("it is not empty (%s is there): a log is restored into a new or an empty directory only", names[0])
 	}
-	if err := r.FS.MkdirAll(r.To); err != nil {
-		return err
-	}
-	if err := r.FS.SyncDir(filepath.Dir(filepath.Clean(r.To))); err != nil && !errors.Is(err, fs.ErrPermission) {
+	if err := vfs.MakeDirectory(r.FS, filepath.Clean(r.To)); err != nil {
 		return err
 	}
 	mark, err := r.FS.Create(filepath.Join(r.To, commitlog.RestoringName))

@@ -101,7 +101,7 @@ func Open(config Config) (*Log, error) {
 }
 
 func lockDirectory(config Config) (io.Closer, error) {
-	if err := makeDirectory(config.FS, filepath.Clean(config.Dir)); err != nil {
+	if err := vfs.MakeDirectory(config.FS, filepath.Clean(config.Dir)); err != nil {
 		return nil, fmt.Errorf("make log directory %s: %w%s", config.Dir, err, remedy(err))
 	}
 	lock, err := config.FS.Lock(filepath.Join(config.Dir, lockName))
@@ -125,34 +125,6 @@ func remedy(err error) string {
 		return ": make room on the file system, or choose a directory on another one"
 	}
 	return ""
-}
-
-// makeDirectory makes the names of all that it makes durable. Parents that were there are left
-// alone: this process may not be allowed to read them.
-func makeDirectory(fsys vfs.FS, dir string) error {
-	var parents []string
-	for missing := dir; ; missing = filepath.Dir(missing) {
-		_, err := fsys.List(missing)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, fs.ErrNotExist) || missing == filepath.Dir(missing) {
-			return err
-		}
-		parents = append(parents, filepath.Dir(missing))
-	}
-	if len(parents) == 0 {
-		return nil
-	}
-	if err := fsys.MkdirAll(dir); err != nil {
-		return err
-	}
-	for _, parent := range parents {
-		if err := fsys.SyncDir(parent); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Epoch names this history of sequence numbers. It is made with the directory and changes

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 )
 
 // ErrLocked says that another process, or another opener in this one, holds the lock.
@@ -76,6 +77,34 @@ type File interface {
 func RemoveIfExists(fsys FS, path string) error {
 	if err := fsys.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove %s: %w", path, err)
+	}
+	return nil
+}
+
+// MakeDirectory makes a directory and its missing parents, and the names of all that it makes durable. Parents that were there are left
+// alone: this process may not be allowed to read them.
+func MakeDirectory(fsys FS, dir string) error {
+	var parents []string
+	for missing := dir; ; missing = filepath.Dir(missing) {
+		_, err := fsys.List(missing)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) || missing == filepath.Dir(missing) {
+			return err
+		}
+		parents = append(parents, filepath.Dir(missing))
+	}
+	if len(parents) == 0 {
+		return nil
+	}
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	for _, parent := range parents {
+		if err := fsys.SyncDir(parent); err != nil {
+			return err
+		}
 	}
 	return nil
 }
