@@ -178,6 +178,41 @@ func TestStartRoom(t *testing.T) {
 	}
 }
 
+// TestStartRoomAgain: a room with records goes on at a higher number, and what was before is not given.
+func TestStartRoomAgain(t *testing.T) {
+	memory := vfs.NewMemory()
+	config := testConfig(memory)
+	l := mustOpen(t, config)
+	w := newWriter(l)
+	w.mustAppend(t, "room", "before")
+	if err := l.StartRoom("room", 1000); err != nil {
+		t.Fatal(err)
+	}
+	w.mustCommit(t, 1)
+	if l.Head("room") != 999 || l.Begin("room") != 1000 {
+		t.Errorf("head %d, begin %d", l.Head("room"), l.Begin("room"))
+	}
+	for _, first := range []uint64{1, 1000} {
+		if err := l.StartRoom("room", first); err == nil {
+			t.Errorf("the room was started at %d", first)
+		}
+	}
+	w = newWriter(l)
+	want := []storage.Record{w.mustAppend(t, "room", "behind"), w.mustAppend(t, "room", "behind")}
+	w.mustCommit(t, 2)
+	for round := range 3 {
+		if l.Head("room") != 1001 || l.Begin("room") != 1000 {
+			t.Errorf("round %d: head %d, begin %d", round, l.Head("room"), l.Begin("room"))
+		}
+		checkRecords(t, "from the start", readAll(t, l, "room"), want)
+		mustClose(t, l)
+		if round == 1 {
+			removeCheckpoints(t, memory)
+		}
+		l = mustOpen(t, config)
+	}
+}
+
 func TestTrim(t *testing.T) {
 	memory := vfs.NewMemory()
 	config := testConfig(memory)

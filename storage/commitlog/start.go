@@ -8,13 +8,14 @@ import (
 )
 
 // StartRoom makes a room begin at a number above 1, as an import of a room does whose first
-// messages are gone: first-1 becomes its head and Begin is first. The room must be new. It returns
-// when that is committed, and belongs to the goroutine that will append to the room.
+// messages are gone: first-1 becomes its head and Begin is first. A room that has records goes on there,
+// and those are not given any more, as if retention had taken what is between; its head must be lower.
+// It returns when that is committed, and belongs to the goroutine that appends to the room.
 func (l *Log) StartRoom(room string, first uint64) error {
 	if first < 2 || len(room) == 0 || len(room) > storage.MaxName {
 		return fmt.Errorf("start room %q at %d: its name must have 1 to %d bytes and its first number be 2 or more", room, first, storage.MaxName)
 	}
-	if head := l.Head(room); head != 0 {
+	if head := l.Head(room); head >= first-1 {
 		return fmt.Errorf("start room %q at %d: it has records up to %d already", room, first, head)
 	}
 	done := make(chan error, 1)
