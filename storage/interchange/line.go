@@ -1,0 +1,152 @@
+package interchange
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"rookery/storage"
+)
+
+// Kind is what a line is about.
+type Kind uint8
+
+const (
+	// KindIgnored is a line of somebody else's, whose kind begins with x-.
+	KindIgnored Kind = iota
+	KindHeader
+	KindMessage
+	KindSystem
+	KindBegin
+	KindGap
+	KindDamaged
+	KindFooter
+)
+
+var kindNames = [...]string{
+	KindHeader: "header", KindMessage: "message", KindSystem: "system", KindBegin: "begin",
+	KindGap: "gap", KindDamaged: "damaged", KindFooter: "footer",
+}
+
+// kindOf gives the kind of a name.
+func kindOf(name []byte) (Kind, error) {
+	for kind, known := range kindNames {
+		if known != "" && known == string(name) {
+			return Kind(kind), nil
+		}
+	}
+	if strings.HasPrefix(string(name), foreignPrefix) {
+		return KindIgnored, nil
+	}
+	return 0, fmt.Errorf("kind %q is not known: use a newer version of rookery, or take the line out if it is not from an export", name)
+}
+
+// Filter says what an export is about. The zero value is everything.
+type Filter struct {
+	// Rooms are names, or beginnings of names with one * behind them. None is every room and the
+	// system's own records.
+	Rooms []string
+	// User is whose messages are meant; "" is everybody's.
+	User string
+}
+
+func (f *Filter) equal(other *Filter) bool {
+	return f.User == other.User && slices.Equal(f.Rooms, other.Rooms)
+}
+
+// room reports whether a room is meant.
+func (f *Filter) room(name string) bool {
+	if isSystem(name) {
+		return len(f.Rooms) == 0 && f.User == ""
+	}
+	return len(f.Rooms) == 0 || slices.ContainsFunc(f.Rooms, func(pattern string) bool {
+		prefix, open := strings.CutSuffix(pattern, "*")
+		return open && strings.HasPrefix(name, prefix) || pattern == name
+	})
+}
+
+// isSystem reports whether a room is the system's own: no client can name it.
+func isSystem(room string) bool { return strings.HasPrefix(room, "\x01") }
+
+// Header is the first line.
+type Header struct {
+	Version uint64
+	Log     string // names the log, without giving its id away
+	Epoch   string // as clients see it
+	Start   int64  // position that the export began at
+	At      int64  // when it began, Unix milliseconds
+	Filter
+}
+
+// Footer is the last line.
+type Footer struct {
+	Lines    uint64 // before it
+	Damaged  uint64 // of these, damaged
+	End      int64  // position to go on from
+	Checksum string // of all bytes before it
+}
+
+// Damage is a place in the log that can't be read.
+type Damage struct {
+	File   string // name of the segment, may be empty
+	Offset int64  // in the file
+	What   string
+}
+
+// Line is one line, taken apart. Which fields mean something depends on Kind.
+type Line struct {
+	Kind Kind
+	Header
+	Footer
+	Damage
+	// Position is the record's place in the log.
+	Position int64
+	// Record is a message's or a system record; of begin, gap and damaged lines it has the room, or
+	// "" in a damaged one that names none.
+	Record storage.Record
+	// First and Last are sequence numbers. A begin line has First only.
+	First, Last uint64
+}
+
+// check refuses a record that no log could hold.
+func (l *Line) check() error {
+	r := &l.Record
+	switch {
+	case (l.Kind == KindMessage || l.Kind == KindSystem) && isSystem(r.Room) != (l.Kind == KindSystem):
+		return fmt.Errorf("room %q does not go with the kind %s", r.Room, kindNames[l.Kind])
+	case len(r.Room) > storage.MaxName || r.Room == "" && l.Kind != KindDamaged:
+		return fmt.Errorf("name of the room has %d bytes, must have 1 to %d", len(r.Room), storage.MaxName)
+	}
+	switch l.Kind {
+	case KindMessage, KindSystem:
+		switch {
+		case len(r.From) == 0 || len(r.From) > storage.MaxName:
+			return fmt.Errorf("name of the user has %d bytes, must have 1 to %d", len(r.From), storage.MaxName)
+		case len(r.Key) > storage.MaxKey:
+			return fmt.Errorf("key has %d bytes, at most %d fit", len(r.Key), storage.MaxKey)
+		case len(r.Body) > storage.MaxBody:
+			return fmt.Errorf("body has %d bytes, at most %d fit", len(r.Body), storage.MaxBody)
+		case r.Seq == 0:
+			return errors.New("seq is 0, the first one is 1")
+		}
+	case KindBegin:
+		if l.First < 2 {
+			return fmt.Errorf("first is %d: a begin line says that a room begins at 2 or later", l.First)
+		}
+	case KindGap:
+		if l.First < 2 || l.Last < l.First {
+			return fmt.Errorf("gap from %d to %d: it must begin at 2 or later and not end before it begins", l.First, l.Last)
+		}
+	}
+	return nil
+}
+
+// Contents knows what the bodies of messages say, which storage does not.
+type Contents interface {
+	// Read gives what a body says, as a view into it, and whether that is text or bytes. ok is false
+	// for a body that Append would not make from it again.
+	Read(body []byte) (value []byte, text, ok bool)
+	// Append appends the body that says so.
+	Append(dst, value []byte, text bool) []byte
+}
