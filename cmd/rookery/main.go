@@ -76,6 +76,8 @@ func commands() []command {
 		{"backup", "copy the log while the server runs", backUp},
 		{"restore", "make a log of a backup", restore},
 		{"log", "verify, dump or sum up the log", logTools},
+		{"export", "write the log as lines of JSON", export},
+		{"import", "make a log of an export", importLog},
 		{"version", "print the version of this binary", version},
 	}
 }

@@ -21,7 +21,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"makelog": makeLog, "flip": flipByte,
+			"makelog": makeLog, "flip": flipByte, "cut": cutFile, "replace": replaceInFile,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv(quickExit())

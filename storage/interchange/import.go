@@ -31,6 +31,7 @@ type ImportSummary struct {
 	Present  uint64 // records that were there already, and are equal
 	Rooms    uint64 // in the input
 	Closed   uint64 // numbers that renumbering left out
+	Damaged  uint64 // places of the exported log, of which the input says that they can't be read
 }
 
 var errUserExport = errors.New("the file holds what one user said, with holes in every room: it is for that user, not for an import")
@@ -120,6 +121,8 @@ func (i *importer) line(l *Line) error {
 		return i.record(&l.Record)
 	case KindBegin:
 		return i.begin(l.Record.Room, l.First)
+	case KindDamaged:
+		i.summary.Damaged++
 	case KindGap:
 		if !i.config.Renumber {
 			return fmt.Errorf("records %d to %d of room %q are missing, the log that was exported is damaged: take them from a backup, or import with --renumber, which numbers what follows without them", l.First, l.Last, l.Record.Room)
