@@ -143,6 +143,7 @@ func (f *exportFlags) write(ctx context.Context, source interchange.Source, stdo
 // explain says what to do.
 func (f *exportFlags) explain(err error) error {
 	wrong, isLine := errors.AsType[*interchange.LineError](err)
+	path, isPath := errors.AsType[*fs.PathError](err)
 	switch {
 	case errors.Is(err, context.Canceled) && f.out == "":
 		return errors.New("interrupted; what was written has no end")
@@ -154,6 +155,8 @@ func (f *exportFlags) explain(err error) error {
 		return fmt.Errorf("%s: %w; choose another name", f.out, err)
 	case isLine:
 		return fmt.Errorf("%s:%d: %w; it can't be gone on with, choose another name", f.out, wrong.Line, wrong.Err)
+	case isPath && path.Op == "open":
+		return err
 	case f.out != "":
 		return fmt.Errorf("%w; once that is mended, the same command with --resume goes on", err)
 	}

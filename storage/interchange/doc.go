@@ -57,8 +57,9 @@
 // take. An export with rooms has no system records; one of a user also has no begin and no gap lines,
 // since what one user said has holes everywhere.
 //
-// Retention may run meanwhile: a room then begins again in the middle of the file. In a log with
-// damage before that place it is written as a gap, since which of both it is can't be told.
+// Retention may have taken the middle of a room, or run meanwhile: the room then begins again in the
+// middle of the file. Behind a damaged place it is written as a gap, since which of both it is can't be told;
+// only a room of which nothing is left begins there too.
 //
 // Resume goes on with a file that was cut short, at any byte. It reads what is there, checks that it is of
 // this log, this epoch, and this choice of rooms and user, cuts off what follows the last

@@ -139,7 +139,11 @@ func (e *exporter) run(ctx context.Context, from int64) (ExportSummary, error) {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return e.summary, errors.Join(err, e.out.Flush())
+		// A failed write has said so already.
+		if flushed := e.out.Flush(); !errors.Is(err, flushed) {
+			err = errors.Join(err, flushed)
+		}
+		return e.summary, err
 	}
 	e.summary.End = next
 	footer := Footer{Lines: e.lines, Damaged: e.summary.Damaged, End: next, Checksum: checksumText(e.sum)}
@@ -195,10 +199,10 @@ func (e *exporter) follow(r *storage.Record, stub bool) bool {
 	}
 	switch {
 	case first == room.last+1:
-	case room.last > 0 && e.summary.Damaged > 0:
+	case !stub && e.summary.Damaged > 0 && (room.last > 0 || e.config.Start == 0):
 		e.write(&Line{Kind: KindGap, Record: storage.Record{Room: r.Room}, First: room.last + 1, Last: first - 1})
 	default:
-		// Nothing is damaged, so retention took what is between; then nothing before counts either.
+		// Retention took what is between, and then nothing before counts either.
 		e.write(&Line{Kind: KindBegin, Record: storage.Record{Room: r.Room}, First: first})
 	}
 	room.last = r.Seq

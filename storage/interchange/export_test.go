@@ -44,11 +44,11 @@ func TestExportFollowsRooms(t *testing.T) {
 
 func TestExportSaysWhatIsDamaged(t *testing.T) {
 	source := &fake{
-		entries: []commitlog.Entry{entry("a", 1), entry("a", 4), entry("b", 3), entry("b", 2)},
+		entries: []commitlog.Entry{entry("a", 1), entry("a", 4), entry("b", 3), entry("b", 2), stub("c", 7)},
 		damage:  map[int]string{1: "checksum of a record header does not match"},
 	}
 	file := mustExport(t, source, ExportConfig{})
-	wantKinds(t, file, "header", "message a 1", "damaged", "gap a 2-3", "message a 4", "begin b 3", "message b 3", "damaged", "footer")
+	wantKinds(t, file, "header", "message a 1", "damaged", "gap a 2-3", "message a 4", "gap b 1-2", "message b 3", "damaged", "begin c 8", "footer")
 	for _, want := range []string{
 		`{"kind":"damaged","file":"00000000000000000000.log","offset":20,"what":"checksum of a record header does not match"}`,
 		`{"kind":"damaged","room":"b","what":"record 2 stands behind record 3 of the room"}`,

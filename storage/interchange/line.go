@@ -135,8 +135,8 @@ func (l *Line) check() error {
 			return fmt.Errorf("first is %d: a begin line says that a room begins at 2 or later", l.First)
 		}
 	case KindGap:
-		if l.First < 2 || l.Last < l.First {
-			return fmt.Errorf("gap from %d to %d: it must begin at 2 or later and not end before it begins", l.First, l.Last)
+		if l.First < 1 || l.Last < l.First {
+			return fmt.Errorf("gap from %d to %d: it must begin at 1 or later and not end before it begins", l.First, l.Last)
 		}
 	}
 	return nil
