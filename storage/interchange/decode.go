@@ -28,8 +28,8 @@ var errTwice = errors.New("field is there twice")
 
 // decode reads one line. The strings of the result are the caller's; the body is appended to
 // l.Record.Body[:0], so who keeps it takes it out. What a kind does not have is zero.
-func (d *decoder) decode(l *Line, in []byte) error {
-	*l = Line{Record: recordWithBody(l.Record.Body)}
+func (d *decoder) decode(l *line, in []byte) error {
+	*l = line{Record: recordWithBody(l.Record.Body)}
 	d.parser.in, d.parser.at = in, 0
 	var has fieldSet
 	err := d.parser.object(func(name []byte) error {
@@ -57,26 +57,26 @@ func (d *decoder) decode(l *Line, in []byte) error {
 	}
 	has &^= setOf(fieldKind)
 	// The header first: it says whether the rest can be understood.
-	if l.Kind == KindHeader && has.has(fieldVersion) && l.Version != version {
+	if l.kind == kindHeader && has.has(fieldVersion) && l.Version != version {
 		return fmt.Errorf("version of the format is %d, this rookery knows %d: use a newer one", l.Version, version)
 	}
-	if err := shapes[l.Kind].check(has); err != nil {
+	if err := shapes[l.kind].check(has); err != nil {
 		return err
 	}
-	if l.Kind == KindHeader || l.Kind == KindFooter || l.Kind == KindIgnored {
+	if l.kind == kindHeader || l.kind == kindFooter || l.kind == kindIgnored {
 		return nil
 	}
 	return l.check()
 }
 
 // field reads the value of a field.
-func (d *decoder) field(l *Line, f field) (err error) {
+func (d *decoder) field(l *line, f field) (err error) {
 	r := &l.Record
 	switch f {
 	case fieldKind:
 		var name []byte
 		if name, err = d.parser.string(); err == nil {
-			l.Kind, err = kindOf(name)
+			l.kind, err = kindOf(name)
 		}
 	case fieldFormat:
 		var name []byte
@@ -93,7 +93,7 @@ func (d *decoder) field(l *Line, f field) (err error) {
 		l.Start, err = d.position()
 	case fieldAt:
 		r.At, err = d.parser.int()
-		l.Header.At = r.At
+		l.header.At = r.At
 	case fieldRooms:
 		l.Rooms, err = d.parser.strings(maxPatterns)
 	case fieldUser:

@@ -12,9 +12,9 @@ import (
 
 const aMessage = `{"kind":"message","position":64,"room":"lobby","seq":1,"at":5,"from":"bob","text":"hi"}`
 
-func decodeLine(line string) (Line, error) {
-	var l Line
-	err := newDecoder(protoContents{}).decode(&l, []byte(line))
+func decodeLine(text string) (line, error) {
+	var l line
+	err := newDecoder(protoContents{}).decode(&l, []byte(text))
 	return l, err
 }
 
@@ -29,7 +29,7 @@ func TestDecodeForms(t *testing.T) {
 	} {
 		l, err := decodeLine(line)
 		want := storage.Record{Room: "lobby", Seq: 1, At: 5, From: "bob", Body: text("hi")}
-		if err != nil || l.Kind != KindMessage || l.Position != 64 || !sameRecord(&l.Record, &want) {
+		if err != nil || l.kind != kindMessage || l.Position != 64 || !sameRecord(&l.Record, &want) {
 			t.Errorf("%s\ngot %+v, %v", line, l, err)
 		}
 	}
@@ -41,7 +41,7 @@ func TestDecodeForms(t *testing.T) {
 	if err != nil || l.Position != 1<<63-1 || l.Record.Seq != 1<<64-1 || l.Record.At != -1<<63 {
 		t.Errorf("large numbers: got %+v, %v", l, err)
 	}
-	if l, err := decodeLine(`{"kind":"x-note","x-by":"me"}`); err != nil || l.Kind != KindIgnored {
+	if l, err := decodeLine(`{"kind":"x-note","x-by":"me"}`); err != nil || l.kind != kindIgnored {
 		t.Errorf("a line of somebody else's: %+v, %v", l, err)
 	}
 }
@@ -113,7 +113,7 @@ func TestDecodeRefuses(t *testing.T) {
 	} {
 		l, err := decodeLine(c.line)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%.300s\ngot %+v, %v, want %s", c.line, l.Kind, err, c.want)
+			t.Errorf("%.300s\ngot %+v, %v, want %s", c.line, l.kind, err, c.want)
 		}
 	}
 }
@@ -149,16 +149,16 @@ func TestReadFile(t *testing.T) {
 		r := newReader(strings.NewReader(c.file), protoContents{})
 		var err error
 		for err == nil {
-			var l Line
+			var l line
 			err = r.next(&l)
 		}
 		if !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
 		}
 	}
-	if r := newReader(io.MultiReader(strings.NewReader(lines[0]), &failingReader{}), protoContents{}); r.next(&Line{}) != nil {
+	if r := newReader(io.MultiReader(strings.NewReader(lines[0]), &failingReader{}), protoContents{}); r.next(&line{}) != nil {
 		t.Error("the header was not read")
-	} else if err := r.next(&Line{}); err == nil || err.Error() != "read line 2: no space left on device" {
+	} else if err := r.next(&line{}); err == nil || err.Error() != "read line 2: no space left on device" {
 		t.Errorf("a failed read: %v", err)
 	}
 }
@@ -173,7 +173,7 @@ func TestLongestLine(t *testing.T) {
 	name := strings.Repeat("\x02", storage.MaxName)
 	record := storage.Record{Room: name, Seq: 1<<64 - 1, At: -1 << 63, From: name, Key: name, Body: body}
 	e := encoder{contents: protoContents{}}
-	line := e.append(nil, &Line{Kind: KindMessage, Position: 1<<63 - 1, Record: record})
+	line := e.append(nil, &line{kind: kindMessage, Position: 1<<63 - 1, Record: record})
 	if len(body) != storage.MaxBody || len(line) > maxLineBytes || len(line) < 6*storage.MaxBody {
 		t.Errorf("the longest line has %d bytes", len(line))
 	}
@@ -200,12 +200,12 @@ func FuzzDecodeLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		untouched := bytes.Clone(in)
 		d := newDecoder(protoContents{})
-		var l, again Line
+		var l, again line
 		err := d.decode(&l, in)
 		if !bytes.Equal(in, untouched) {
 			t.Fatalf("decoding changed the input from %q to %q", untouched, in)
 		}
-		if err != nil || l.Kind == KindIgnored {
+		if err != nil || l.kind == kindIgnored {
 			return
 		}
 		e := encoder{contents: protoContents{}}
@@ -220,7 +220,7 @@ func FuzzDecodeLine(f *testing.F) {
 		if !reflect.DeepEqual(l, again) {
 			t.Fatalf("%q came back as %+v, want %+v", line, again, l)
 		}
-		if second := e.append(nil, &again); l.Kind == KindHeader && !bytes.Equal(second, line) {
+		if second := e.append(nil, &again); l.kind == kindHeader && !bytes.Equal(second, line) {
 			t.Fatalf("%q is written as %q the second time", line, second)
 		}
 	})
@@ -229,13 +229,13 @@ func FuzzDecodeLine(f *testing.F) {
 // TestLineBudget: neither direction makes garbage beyond what the log keeps of a record.
 func TestLineBudget(t *testing.T) {
 	e := encoder{contents: protoContents{}}
-	l := Line{Kind: KindMessage, Position: 64, Record: message("lobby", 7, text("hello \"you\" é"))}
+	l := line{kind: kindMessage, Position: 64, Record: message("lobby", 7, text("hello \"you\" é"))}
 	buffer := e.append(nil, &l)
 	if n := testing.AllocsPerRun(100, func() { buffer = e.append(buffer[:0], &l) }); n > 0 {
 		t.Errorf("encoding takes %v allocations, want none", n)
 	}
 	d := newDecoder(protoContents{})
-	var back Line
+	var back line
 	if n := testing.AllocsPerRun(100, func() {
 		if err := d.decode(&back, buffer); err != nil {
 			t.Fatal(err)

@@ -13,7 +13,7 @@ func TestDocumentedExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[Kind]bool{}
+	seen := map[lineKind]bool{}
 	fields := map[string]bool{}
 	for i, line := range strings.Split(string(page), "\n") {
 		if !strings.HasPrefix(line, "{") {
@@ -28,12 +28,12 @@ func TestDocumentedExamples(t *testing.T) {
 		if written := string(e.append(nil, &l)); written != line+"\n" {
 			t.Errorf("%s:%d: export would write\n%s", path, i+1, written)
 		}
-		seen[l.Kind] = true
+		seen[l.kind] = true
 		for _, name := range fieldNames {
 			fields[name] = fields[name] || strings.Contains(line, `"`+name+`":`) || strings.Contains(string(page), "`"+name+"`")
 		}
 	}
-	for kind := KindHeader; kind <= KindFooter; kind++ {
+	for kind := kindHeader; kind <= kindFooter; kind++ {
 		if !seen[kind] {
 			t.Errorf("%s has no example of a %s line", path, kindNames[kind])
 		}

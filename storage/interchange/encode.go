@@ -15,23 +15,23 @@ type encoder struct {
 }
 
 // append appends a line in the one form that we write, with its line feed.
-func (e *encoder) append(dst []byte, l *Line) []byte {
+func (e *encoder) append(dst []byte, l *line) []byte {
 	dst = append(dst, `{"kind":"`...)
-	dst = append(dst, kindNames[l.Kind]...)
+	dst = append(dst, kindNames[l.kind]...)
 	dst = append(dst, '"')
-	switch l.Kind {
-	case KindHeader:
-		dst = appendHeader(dst, &l.Header)
-	case KindMessage, KindSystem:
+	switch l.kind {
+	case kindHeader:
+		dst = appendHeader(dst, &l.header)
+	case kindMessage, kindSystem:
 		dst = e.appendRecord(dst, l)
-	case KindBegin:
+	case kindBegin:
 		dst = appendName(dst, fieldRoom, l.Record.Room)
 		dst = appendUint(dst, fieldFirst, l.First)
-	case KindGap:
+	case kindGap:
 		dst = appendName(dst, fieldRoom, l.Record.Room)
 		dst = appendUint(dst, fieldFirst, l.First)
 		dst = appendUint(dst, fieldLast, l.Last)
-	case KindDamaged:
+	case kindDamaged:
 		if l.Record.Room != "" {
 			dst = appendName(dst, fieldRoom, l.Record.Room)
 		}
@@ -40,18 +40,18 @@ func (e *encoder) append(dst []byte, l *Line) []byte {
 			dst = appendInt(dst, fieldOffset, l.Offset)
 		}
 		dst = appendText(dst, fieldWhat, l.What)
-	case KindFooter:
+	case kindFooter:
 		dst = appendUint(dst, fieldLines, l.Lines)
 		dst = appendUint(dst, fieldDamaged, l.Damaged)
 		dst = appendInt(dst, fieldEnd, l.End)
 		dst = appendText(dst, fieldChecksum, l.Checksum)
 	default:
-		panic(fmt.Sprintf("BUG: a line of kind %d is written", l.Kind))
+		panic(fmt.Sprintf("BUG: a line of kind %d is written", l.kind))
 	}
 	return append(dst, '}', '\n')
 }
 
-func appendHeader(dst []byte, h *Header) []byte {
+func appendHeader(dst []byte, h *header) []byte {
 	dst = appendText(dst, fieldFormat, formatName)
 	dst = appendUint(dst, fieldVersion, h.Version)
 	dst = appendText(dst, fieldLog, h.Log)
@@ -72,7 +72,7 @@ func appendHeader(dst []byte, h *Header) []byte {
 	return dst
 }
 
-func (e *encoder) appendRecord(dst []byte, l *Line) []byte {
+func (e *encoder) appendRecord(dst []byte, l *line) []byte {
 	r := &l.Record
 	dst = appendInt(dst, fieldPosition, l.Position)
 	dst = appendName(dst, fieldRoom, r.Room)
@@ -82,7 +82,7 @@ func (e *encoder) appendRecord(dst []byte, l *Line) []byte {
 	if r.Key != "" {
 		dst = appendName(dst, fieldKey, r.Key)
 	}
-	if l.Kind == KindMessage {
+	if l.kind == kindMessage {
 		value, text, ok := e.contents.Read(r.Body)
 		if ok && text && !utf8.Valid(value) {
 			ok = false

@@ -53,13 +53,13 @@ type ExportSummary struct {
 	End      int64 // position to go on from
 }
 
-func (s *ExportSummary) add(l *Line) {
-	switch l.Kind {
-	case KindMessage:
+func (s *ExportSummary) add(l *line) {
+	switch l.kind {
+	case kindMessage:
 		s.Messages++
-	case KindSystem:
+	case kindSystem:
 		s.System++
-	case KindDamaged:
+	case kindDamaged:
 		s.Damaged++
 	}
 }
@@ -82,7 +82,7 @@ type exporter struct {
 	err     error // the first one
 
 	// Of a resumed export, until the first record is there.
-	last *Line
+	last *line
 	seen uint64 // records given, for progress
 }
 
@@ -93,7 +93,7 @@ type exportRoom struct{ last uint64 }
 // beginning of one, up to the end of a line if out took that much; Resume goes on with it.
 func Export(ctx context.Context, source Source, out io.Writer, config ExportConfig) (ExportSummary, error) {
 	e := newExporter(source, out, config)
-	e.write(&Line{Kind: KindHeader, Header: e.header()})
+	e.write(&line{kind: kindHeader, header: e.header()})
 	return e.run(ctx, config.Start)
 }
 
@@ -106,8 +106,8 @@ func newExporter(source Source, out io.Writer, config ExportConfig) *exporter {
 	}
 }
 
-func (e *exporter) header() Header {
-	return Header{
+func (e *exporter) header() header {
+	return header{
 		Version: version, Log: logName(e.source.LogID()), Epoch: strconv.FormatUint(e.source.Epoch(), 16),
 		Start: e.config.Start, At: time.Now().UnixMilli(), Filter: e.config.Filter,
 	}
@@ -146,8 +146,8 @@ func (e *exporter) run(ctx context.Context, from int64) (ExportSummary, error) {
 		return e.summary, err
 	}
 	e.summary.End = next
-	footer := Footer{Lines: e.lines, Damaged: e.summary.Damaged, End: next, Checksum: checksumText(e.sum)}
-	e.write(&Line{Kind: KindFooter, Footer: footer})
+	foot := footer{Lines: e.lines, Damaged: e.summary.Damaged, End: next, Checksum: checksumText(e.sum)}
+	e.write(&line{kind: kindFooter, footer: foot})
 	if e.err == nil {
 		e.err = e.out.Flush()
 	}
@@ -170,11 +170,11 @@ func (e *exporter) entry(entry *commitlog.Entry) {
 	if e.config.User == "" && !e.follow(r, entry.Stub) || entry.Stub {
 		return
 	}
-	kind := KindMessage
+	kind := kindMessage
 	if isSystem(r.Room) {
-		kind = KindSystem
+		kind = kindSystem
 	}
-	e.write(&Line{Kind: kind, Position: entry.Position, Record: *r})
+	e.write(&line{kind: kind, Position: entry.Position, Record: *r})
 }
 
 // follow writes what is to be said about the numbers between a room's last record and this one.
@@ -189,7 +189,7 @@ func (e *exporter) follow(r *storage.Record, stub bool) bool {
 	if r.Seq <= room.last {
 		if !stub || r.Seq < room.last {
 			what := fmt.Sprintf("record %d stands behind record %d of the room", r.Seq, room.last)
-			e.write(&Line{Kind: KindDamaged, Record: storage.Record{Room: r.Room}, Damage: Damage{What: what}})
+			e.write(&line{kind: kindDamaged, Record: storage.Record{Room: r.Room}, damage: damage{What: what}})
 		}
 		return false
 	}
@@ -200,24 +200,24 @@ func (e *exporter) follow(r *storage.Record, stub bool) bool {
 	switch {
 	case first == room.last+1:
 	case !stub && e.summary.Damaged > 0 && (room.last > 0 || e.config.Start == 0):
-		e.write(&Line{Kind: KindGap, Record: storage.Record{Room: r.Room}, First: room.last + 1, Last: first - 1})
+		e.write(&line{kind: kindGap, Record: storage.Record{Room: r.Room}, First: room.last + 1, Last: first - 1})
 	default:
 		// Retention took what is between, and then nothing before counts either.
-		e.write(&Line{Kind: KindBegin, Record: storage.Record{Room: r.Room}, First: first})
+		e.write(&line{kind: kindBegin, Record: storage.Record{Room: r.Room}, First: first})
 	}
 	room.last = r.Seq
 	return true
 }
 
-func (e *exporter) damaged(damage *storage.CorruptionError) {
+func (e *exporter) damaged(err *storage.CorruptionError) {
 	if e.err != nil {
 		return
 	}
-	e.write(&Line{Kind: KindDamaged, Damage: Damage{File: filepath.Base(damage.Path), Offset: damage.Offset, What: damage.Err.Error()}})
+	e.write(&line{kind: kindDamaged, damage: damage{File: filepath.Base(err.Path), Offset: err.Offset, What: err.Err.Error()}})
 }
 
 // write appends a line to the output.
-func (e *exporter) write(l *Line) {
+func (e *exporter) write(l *line) {
 	if e.err != nil {
 		return
 	}
@@ -230,7 +230,7 @@ func (e *exporter) write(l *Line) {
 }
 
 // count takes a line as written.
-func (e *exporter) count(l *Line, line []byte) {
+func (e *exporter) count(l *line, line []byte) {
 	e.lines++
 	e.sum = crc32.Update(e.sum, castagnoli, line)
 	e.summary.Bytes += int64(len(line))

@@ -107,24 +107,24 @@ var (
 )
 
 var shapes = [...]shape{
-	KindHeader: {
+	kindHeader: {
 		required: setOf(fieldFormat, fieldVersion, fieldLog, fieldEpoch, fieldStart, fieldAt),
 		optional: setOf(fieldRooms, fieldUser),
 	},
-	KindMessage: {
+	kindMessage: {
 		required: setOf(fieldPosition, fieldSeq, fieldAt),
 		oneOf:    []fieldSet{roomForms, fromForms, setOf(fieldText, fieldData, fieldBody)},
 		atMost:   keyForms,
 	},
-	KindSystem: {
+	kindSystem: {
 		required: setOf(fieldPosition, fieldSeq, fieldAt, fieldBody),
 		oneOf:    []fieldSet{roomForms, fromForms},
 		atMost:   keyForms,
 	},
-	KindBegin:   {required: setOf(fieldFirst), oneOf: []fieldSet{roomForms}},
-	KindGap:     {required: setOf(fieldFirst, fieldLast), oneOf: []fieldSet{roomForms}},
-	KindDamaged: {required: setOf(fieldWhat), optional: setOf(fieldFile, fieldOffset), atMost: roomForms},
-	KindFooter:  {required: setOf(fieldLines, fieldDamaged, fieldEnd, fieldChecksum)},
+	kindBegin:   {required: setOf(fieldFirst), oneOf: []fieldSet{roomForms}},
+	kindGap:     {required: setOf(fieldFirst, fieldLast), oneOf: []fieldSet{roomForms}},
+	kindDamaged: {required: setOf(fieldWhat), optional: setOf(fieldFile, fieldOffset), atMost: roomForms},
+	kindFooter:  {required: setOf(fieldLines, fieldDamaged, fieldEnd, fieldChecksum)},
 }
 
 // check says what is missing in a line of this shape, or too much.

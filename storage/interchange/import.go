@@ -89,7 +89,7 @@ func Import(ctx context.Context, log *commitlog.Log, in io.Reader, config Import
 func (i *importer) run(ctx context.Context) error {
 	for n := 1; ; n++ {
 		// The log keeps a body until it is committed, so each line has one of its own.
-		var l Line
+		var l line
 		if err := i.reader.next(&l); err != nil {
 			if err == io.EOF {
 				return nil
@@ -111,19 +111,19 @@ func (i *importer) run(ctx context.Context) error {
 	}
 }
 
-func (i *importer) line(l *Line) error {
-	switch l.Kind {
-	case KindHeader:
+func (i *importer) line(l *line) error {
+	switch l.kind {
+	case kindHeader:
 		if l.User != "" {
 			return errUserExport
 		}
-	case KindMessage, KindSystem:
+	case kindMessage, kindSystem:
 		return i.record(&l.Record)
-	case KindBegin:
+	case kindBegin:
 		return i.begin(l.Record.Room, l.First)
-	case KindDamaged:
+	case kindDamaged:
 		i.summary.Damaged++
-	case KindGap:
+	case kindGap:
 		if !i.config.Renumber {
 			return fmt.Errorf("records %d to %d of room %q are missing, the log that was exported is damaged: take them from a backup, or import with --renumber, which numbers what follows without them", l.First, l.Last, l.Record.Room)
 		}

@@ -9,35 +9,35 @@ import (
 	"rookery/storage"
 )
 
-// Kind is what a line is about.
-type Kind uint8
+// lineKind is what a line is about.
+type lineKind uint8
 
 const (
-	// KindIgnored is a line of somebody else's, whose kind begins with x-.
-	KindIgnored Kind = iota
-	KindHeader
-	KindMessage
-	KindSystem
-	KindBegin
-	KindGap
-	KindDamaged
-	KindFooter
+	// kindIgnored is a line of somebody else's, whose kind begins with x-.
+	kindIgnored lineKind = iota
+	kindHeader
+	kindMessage
+	kindSystem
+	kindBegin
+	kindGap
+	kindDamaged
+	kindFooter
 )
 
 var kindNames = [...]string{
-	KindHeader: "header", KindMessage: "message", KindSystem: "system", KindBegin: "begin",
-	KindGap: "gap", KindDamaged: "damaged", KindFooter: "footer",
+	kindHeader: "header", kindMessage: "message", kindSystem: "system", kindBegin: "begin",
+	kindGap: "gap", kindDamaged: "damaged", kindFooter: "footer",
 }
 
 // kindOf gives the kind of a name.
-func kindOf(name []byte) (Kind, error) {
+func kindOf(name []byte) (lineKind, error) {
 	for kind, known := range kindNames {
 		if known != "" && known == string(name) {
-			return Kind(kind), nil
+			return lineKind(kind), nil
 		}
 	}
 	if strings.HasPrefix(string(name), foreignPrefix) {
-		return KindIgnored, nil
+		return kindIgnored, nil
 	}
 	return 0, fmt.Errorf("kind %q is not known: use a newer version of rookery, or take the line out if it is not from an export", name)
 }
@@ -69,8 +69,8 @@ func (f *Filter) room(name string) bool {
 // isSystem reports whether a room is the system's own: no client can name it.
 func isSystem(room string) bool { return strings.HasPrefix(room, "\x01") }
 
-// Header is the first line.
-type Header struct {
+// header is the first line.
+type header struct {
 	Version uint64
 	Log     string // names the log, without giving its id away
 	Epoch   string // as clients see it
@@ -79,27 +79,27 @@ type Header struct {
 	Filter
 }
 
-// Footer is the last line.
-type Footer struct {
+// footer is the last line.
+type footer struct {
 	Lines    uint64 // before it
 	Damaged  uint64 // of these, damaged
 	End      int64  // position to go on from
 	Checksum string // of all bytes before it
 }
 
-// Damage is a place in the log that can't be read.
-type Damage struct {
+// damage is a place in the log that can't be read.
+type damage struct {
 	File   string // name of the segment, may be empty
 	Offset int64  // in the file
 	What   string
 }
 
-// Line is one line, taken apart. Which fields mean something depends on Kind.
-type Line struct {
-	Kind Kind
-	Header
-	Footer
-	Damage
+// line is one line, taken apart. Which fields mean something depends on kind.
+type line struct {
+	kind lineKind
+	header
+	footer
+	damage
 	// Position is the record's place in the log.
 	Position int64
 	// Record is a message's or a system record; of begin, gap and damaged lines it has the room, or
@@ -110,16 +110,16 @@ type Line struct {
 }
 
 // check refuses a record that no log could hold.
-func (l *Line) check() error {
+func (l *line) check() error {
 	r := &l.Record
 	switch {
-	case (l.Kind == KindMessage || l.Kind == KindSystem) && isSystem(r.Room) != (l.Kind == KindSystem):
-		return fmt.Errorf("room %q does not go with the kind %s", r.Room, kindNames[l.Kind])
-	case len(r.Room) > storage.MaxName || r.Room == "" && l.Kind != KindDamaged:
+	case (l.kind == kindMessage || l.kind == kindSystem) && isSystem(r.Room) != (l.kind == kindSystem):
+		return fmt.Errorf("room %q does not go with the kind %s", r.Room, kindNames[l.kind])
+	case len(r.Room) > storage.MaxName || r.Room == "" && l.kind != kindDamaged:
 		return fmt.Errorf("name of the room has %d bytes, must have 1 to %d", len(r.Room), storage.MaxName)
 	}
-	switch l.Kind {
-	case KindMessage, KindSystem:
+	switch l.kind {
+	case kindMessage, kindSystem:
 		switch {
 		case len(r.From) == 0 || len(r.From) > storage.MaxName:
 			return fmt.Errorf("name of the user has %d bytes, must have 1 to %d", len(r.From), storage.MaxName)
@@ -130,11 +130,11 @@ func (l *Line) check() error {
 		case r.Seq == 0:
 			return errors.New("seq is 0, the first one is 1")
 		}
-	case KindBegin:
+	case kindBegin:
 		if l.First < 2 {
 			return fmt.Errorf("first is %d: a begin line says that a room begins at 2 or later", l.First)
 		}
-	case KindGap:
+	case kindGap:
 		if l.First < 1 || l.Last < l.First {
 			return fmt.Errorf("gap from %d to %d: it must begin at 1 or later and not end before it begins", l.First, l.Last)
 		}

@@ -213,20 +213,20 @@ func kinds(t testing.TB, file string) []string {
 	r := newReader(bytes.NewReader([]byte(file)), protoContents{})
 	var all []string
 	for {
-		var l Line
+		var l line
 		switch err := r.next(&l); {
 		case err != nil && len(all) > 0 && all[len(all)-1] == "footer":
 			return all
 		case err != nil:
 			t.Fatalf("line %d: %v", r.lines+1, err)
 		}
-		short := kindNames[l.Kind]
-		switch l.Kind {
-		case KindMessage, KindSystem:
+		short := kindNames[l.kind]
+		switch l.kind {
+		case kindMessage, kindSystem:
 			short += fmt.Sprintf(" %s %d", l.Record.Room, l.Record.Seq)
-		case KindBegin:
+		case kindBegin:
 			short += fmt.Sprintf(" %s %d", l.Record.Room, l.First)
-		case KindGap:
+		case kindGap:
 			short += fmt.Sprintf(" %s %d-%d", l.Record.Room, l.First, l.Last)
 		}
 		all = append(all, short)

@@ -53,15 +53,15 @@ func newReader(in io.Reader, contents Contents) *reader {
 
 // next gives the next line, io.EOF behind the footer, ErrCutShort where the file ends without one, or
 // a *LineError. Lines of others are passed over.
-func (r *reader) next(l *Line) error {
+func (r *reader) next(l *line) error {
 	for {
-		if err := r.any(l); err != nil || l.Kind != KindIgnored {
+		if err := r.any(l); err != nil || l.kind != kindIgnored {
 			return err
 		}
 	}
 }
 
-func (r *reader) any(l *Line) error {
+func (r *reader) any(l *line) error {
 	line, err := r.line()
 	whole := err == nil
 	switch {
@@ -80,7 +80,7 @@ func (r *reader) any(l *Line) error {
 	} else if err != nil {
 		return r.wrong(err)
 	}
-	r.footer = l.Kind == KindFooter
+	r.footer = l.kind == kindFooter
 	r.lines++
 	r.bytes += int64(len(line))
 	r.sum = crc32.Update(r.sum, castagnoli, line)
@@ -88,21 +88,21 @@ func (r *reader) any(l *Line) error {
 }
 
 // check says what is wrong with a line at its place; err is what is wrong with the line alone.
-func (r *reader) check(l *Line, err error, whole bool) error {
+func (r *reader) check(l *line, err error, whole bool) error {
 	first := r.lines == 0
 	switch {
 	case r.footer:
 		return errBehindEnd
-	case first && l.Kind != KindHeader:
+	case first && l.kind != kindHeader:
 		return errNoHeader // whatever else is wrong with it
-	case !whole && (err != nil || l.Kind != KindFooter):
+	case !whole && (err != nil || l.kind != kindFooter):
 		// Even a line that can be read may go on in the part that is missing.
 		return ErrCutShort
 	case err != nil:
 		return err
-	case !first && l.Kind == KindHeader:
+	case !first && l.kind == kindHeader:
 		return errHeaders
-	case l.Kind == KindFooter:
+	case l.kind == kindFooter:
 		return r.checkFooter(l)
 	}
 	return nil
@@ -125,7 +125,7 @@ func (r *reader) line() ([]byte, error) {
 	return r.long, err
 }
 
-func (r *reader) checkFooter(l *Line) error {
+func (r *reader) checkFooter(l *line) error {
 	switch {
 	case l.Lines != r.lines:
 		return fmt.Errorf("the footer counts %d lines before it, there are %d: the file is not as it was exported", l.Lines, r.lines)

@@ -42,7 +42,7 @@ func Resume(ctx context.Context, source Source, file File, config ExportConfig) 
 	}
 	from := config.Start
 	if kept == 0 {
-		e.write(&Line{Kind: KindHeader, Header: e.header()})
+		e.write(&line{kind: kindHeader, header: e.header()})
 	} else if e.last != nil {
 		from = e.last.Position
 	}
@@ -51,7 +51,7 @@ func Resume(ctx context.Context, source Source, file File, config ExportConfig) 
 
 // pendingLine is a line about what follows it, of which nothing has followed yet.
 type pendingLine struct {
-	kind Kind
+	kind lineKind
 	room string
 	last uint64
 }
@@ -61,7 +61,7 @@ type pendingLine struct {
 func (e *exporter) reread(ctx context.Context, file io.Reader) (kept int64, err error) {
 	r := newReader(file, e.config.Contents)
 	want := e.header()
-	var lines [2]Line // the newest record is kept while the next line is read
+	var lines [2]line // the newest record is kept while the next line is read
 	var pending []pendingLine
 	for turn := 0; ; {
 		l := &lines[turn]
@@ -75,31 +75,31 @@ func (e *exporter) reread(ctx context.Context, file io.Reader) (kept int64, err 
 		case err == io.EOF:
 			return 0, ErrComplete
 		}
-		switch l.Kind {
-		case KindHeader:
-			if err := want.begins(&l.Header); err != nil {
+		switch l.kind {
+		case kindHeader:
+			if err := want.begins(&l.header); err != nil {
 				return 0, err
 			}
-		case KindMessage, KindSystem:
+		case kindMessage, kindSystem:
 			for _, p := range pending {
 				e.take(p)
 			}
 			pending = pending[:0]
-			e.take(pendingLine{l.Kind, l.Record.Room, l.Record.Seq})
+			e.take(pendingLine{l.kind, l.Record.Room, l.Record.Seq})
 			e.last = l
 			turn = 1 - turn
-		case KindFooter:
+		case kindFooter:
 			e.summary.End = l.End
 			for _, p := range pending {
 				e.take(p)
 			}
 			pending = nil
 			continue
-		case KindGap:
-			pending = append(pending, pendingLine{l.Kind, l.Record.Room, l.Last})
+		case kindGap:
+			pending = append(pending, pendingLine{l.kind, l.Record.Room, l.Last})
 			continue
 		default:
-			pending = append(pending, pendingLine{l.Kind, l.Record.Room, l.First - 1})
+			pending = append(pending, pendingLine{l.kind, l.Record.Room, l.First - 1})
 			continue
 		}
 		kept = r.bytes
@@ -109,8 +109,8 @@ func (e *exporter) reread(ctx context.Context, file io.Reader) (kept int64, err 
 
 // take counts a line that is in the file already.
 func (e *exporter) take(p pendingLine) {
-	e.summary.add(&Line{Kind: p.kind})
-	if p.kind == KindDamaged || e.config.User != "" {
+	e.summary.add(&line{kind: p.kind})
+	if p.kind == kindDamaged || e.config.User != "" {
 		return
 	}
 	if e.rooms[p.room] == nil {
@@ -120,7 +120,7 @@ func (e *exporter) take(p pendingLine) {
 }
 
 // begins says why a header is not that of this export, which is nil if it is.
-func (h *Header) begins(found *Header) error {
+func (h *header) begins(found *header) error {
 	what := ""
 	switch {
 	case found.Log != h.Log:
