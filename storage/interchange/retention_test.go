@@ -3,6 +3,7 @@ package interchange
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -41,7 +42,9 @@ func TestExportWhileRetentionRuns(t *testing.T) {
 		seqs[all[i].Room]++
 		all[i] = message(all[i].Room, seqs[all[i].Room], text(fmt.Sprint("message ", i)))
 	}
-	from.append(all...)
+	for part := range slices.Chunk(all, 100) { // a batch is in one segment
+		from.append(part...)
+	}
 	log.Retain(func(room string) storage.Retention {
 		switch room {
 		case "room-0", "room-1":
