@@ -135,6 +135,7 @@ var mayImport = map[string][]string{
 	"storage/commitlog":         {"storage", "storage/vfs"},
 	"storage/backup":            {"storage", "storage/commitlog", "storage/vfs"},
 	"storage/interchange":       {"storage", "storage/commitlog"},
+	"storage/catalog":           {"storage", "storage/commitlog"},
 	"client/go":                 {"proto", "proto/rookery/v1"},
 	"client/js":                 {},
 	"web":                       {"client/js"},
@@ -153,6 +154,7 @@ var mayBeImportedBy = map[string][]string{
 	"storage/backup":    {"cmd/", "storage/"},
 	// An export is made by a tool, beside the server.
 	"storage/interchange": {"cmd/"},
+	"storage/catalog":     {"gateway", "cmd/", "storage/"},
 }
 
 func TestImportShapes(t *testing.T) {
