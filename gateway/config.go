@@ -16,8 +16,8 @@ type Config struct {
 	// Listen is the public address, host:port: WebSocket, HTTP and raw TCP. Default
 	// ":8080", all addresses. Port 0 takes any free port.
 	Listen string
-	// Admin is the address for metrics, health and pprof. Default "127.0.0.1:9090". Empty
-	// turns it off. It asks for no password: keep it off public addresses.
+	// Admin is the address for metrics, health, pprof and the policies of rooms. Default
+	// "127.0.0.1:9090". Empty turns it off. It asks for no password: keep it off public addresses.
 	Admin string
 	// Data is the directory of the log. Default "data". One process at a time.
 	Data string
@@ -39,11 +39,12 @@ type Config struct {
 	// restart. Default 10 min. Longer costs memory for each message in the window.
 	RetryWindow time.Duration
 
-	Auth    AuthConfig
-	Limits  LimitsConfig
-	Log     LogConfig
-	Drain   DrainConfig
-	Logging LoggingConfig
+	Auth      AuthConfig
+	Limits    LimitsConfig
+	Log       LogConfig
+	Retention RetentionConfig
+	Drain     DrainConfig
+	Logging   LoggingConfig
 
 	// sources says where LoadConfig found a setting, by name. What is absent has its
 	// default, or was set by the program.
@@ -124,6 +125,21 @@ type LogConfig struct {
 	// SegmentBytes is the size at which a new file is begun. Default 128 MiB. Space is
 	// given back by whole files.
 	SegmentBytes int64
+}
+
+// RetentionConfig says how much of a room is kept, the oldest messages going first. What is beyond
+// any of the bounds goes. A room that has a policy of its own in the catalog is not asked for here.
+type RetentionConfig struct {
+	// Age is how old messages get. Default 0, any age.
+	Age time.Duration
+	// Messages is how many messages a room keeps. Default 0, all.
+	Messages int
+	// Bytes is how much a room keeps, names and headers included. Default 0, all.
+	Bytes int64
+	// Rooms are rules for rooms that differ, "PATTERN age=720h messages=1000 bytes=1GiB": the first
+	// that matches counts instead of the three above, and a bound that it does not name is none.
+	// Default none.
+	Rooms []string
 }
 
 // SyncMode says what an acknowledgement promises.

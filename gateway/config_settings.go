@@ -37,6 +37,7 @@ func (s setting) flag() string {
 // Bounds that only exist to catch a slip of the hand: no one means a heartbeat of a year.
 const (
 	longest = 24 * time.Hour
+	century = 100 * 365 * 24 * time.Hour
 	many    = math.MaxInt32
 )
 
@@ -46,7 +47,7 @@ func settings() []setting {
 	return []setting{
 		{name: "listen", usage: "public address, host:port: WebSocket, HTTP and raw TCP",
 			value: func(c *Config) value { return stringValue{&c.Listen} }},
-		{name: "admin", usage: "address of metrics, health and pprof, without a password; empty turns it off",
+		{name: "admin", usage: "address of metrics, health, pprof and room policies, without a password; empty turns it off",
 			value: func(c *Config) value { return stringValue{&c.Admin} }},
 		{name: "data", usage: "directory of the log",
 			value: func(c *Config) value { return stringValue{&c.Data} }},
@@ -116,6 +117,15 @@ func settings() []setting {
 			// The least holds the largest message with its header, so that a record never
 			// needs more than one segment.
 			value: func(c *Config) value { return sizeValue[int64]{&c.Log.SegmentBytes, 2 << 20, 1 << 30} }},
+
+		{name: "retention.age", usage: "how old messages get; 0 is any age",
+			value: func(c *Config) value { return durationValue{&c.Retention.Age, 0, century} }},
+		{name: "retention.messages", usage: "how many messages a room keeps; 0 is all",
+			value: func(c *Config) value { return intValue{&c.Retention.Messages, 0, proto.MaxInteger} }},
+		{name: "retention.bytes", usage: "how much a room keeps; 0 is all",
+			value: func(c *Config) value { return sizeValue[int64]{&c.Retention.Bytes, 0, proto.MaxInteger} }},
+		{name: "retention.rooms", usage: "rules for rooms that differ, like 'team-* age=720h messages=1000 bytes=1GiB'; the first that matches counts",
+			value: func(c *Config) value { return listValue{&c.Retention.Rooms} }},
 
 		{name: "drain.window", usage: "time over which clients are told to spread their return",
 			value: func(c *Config) value { return durationValue{&c.Drain.Window, 0, longest} }},

@@ -106,6 +106,8 @@ func (c Config) validate(faults *faultList) {
 		reason := originFault(origin)
 		refuse(reason != "", reason, "limits.origins")
 	}
+	_, err := parseRetention(c.Retention)
+	refuse(err != nil, fmt.Sprint(err), "retention.rooms")
 	refuse(c.Drain.Timeout < c.Drain.Window,
 		fmt.Sprintf("ends before drain.window, %v, is over; make it longer", c.Drain.Window), "drain.timeout", "drain.window")
 

@@ -7,16 +7,18 @@ import (
 
 	"rookery/gateway/internal/loop"
 	"rookery/proto"
+	"rookery/storage/catalog"
 	"rookery/storage/commitlog"
 )
 
 // metrics reads the owners' counters when it is scraped and sums them: nothing is counted
 // twice and nothing is shared on the way of a message.
 type metrics struct {
-	server *Server
-	loops  []loopMetric
-	rooms  []roomMetric
-	log    []logMetric
+	server  *Server
+	loops   []loopMetric
+	rooms   []roomMetric
+	log     []logMetric
+	catalog []catalogMetric
 
 	closed, refused, errors, capacity *prometheus.Desc
 	syncSeconds, batchRecords         *prometheus.Desc
@@ -42,6 +44,12 @@ type logMetric struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
 	read func(commitlog.Stats) float64
+}
+
+type catalogMetric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(catalog.Stats) float64
 }
 
 const (
@@ -116,6 +124,16 @@ func newMetrics(s *Server) *metrics {
 	inLog(counter, "log_retention_failures_total", "Times that retention did not finish; it tries again.", func(st commitlog.Stats) float64 { return float64(st.RetentionFailures) })
 	inLog(counter, "log_damage_total", "Damaged places that were found when the log was opened.", func(st commitlog.Stats) float64 { return float64(st.Damage) })
 	inLog(counter, "log_records_total", "Records committed since the start.", func(st commitlog.Stats) float64 { return float64(st.Records) })
+
+	inCatalog := func(kind prometheus.ValueType, name, help string, read func(catalog.Stats) float64) {
+		m.catalog = append(m.catalog, catalogMetric{desc(name, help), kind, read})
+	}
+	inCatalog(gauge, "catalog_entries", "Entries of the catalog.", func(st catalog.Stats) float64 { return float64(st.Entries) })
+	inCatalog(gauge, "catalog_bytes", "Keys and values of the catalog.", func(st catalog.Stats) float64 { return float64(st.Bytes) })
+	inCatalog(gauge, "catalog_since_snapshot_bytes", "Changes of the catalog since its newest snapshot.", func(st catalog.Stats) float64 { return float64(st.SinceSnapshotBytes) })
+	inCatalog(counter, "catalog_snapshots_total", "Snapshots of the catalog since the start.", func(st catalog.Stats) float64 { return float64(st.Snapshots) })
+	inCatalog(counter, "catalog_updates_total", "Updates of the catalog since the start.", func(st catalog.Stats) float64 { return float64(st.Updates) })
+	inCatalog(counter, "catalog_updates_refused_total", "Updates of the catalog refused because too much waited.", func(st catalog.Stats) float64 { return float64(st.Refused) })
 	return m
 }
 
@@ -172,6 +190,10 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	stats := m.server.store.Stats()
 	for _, l := range m.log {
 		value(l.desc, l.kind, l.read(stats))
+	}
+	known := m.server.catalog.Stats()
+	for _, c := range m.catalog {
+		value(c.desc, c.kind, c.read(known))
 	}
 	fault := 0.0
 	if m.server.store.Err() != nil {

@@ -268,6 +268,10 @@ func TestRequestsThatAreRefused(t *testing.T) {
 				{"leave of another room", &v1.ClientFrame{Op: &v1.ClientFrame_Leave{Leave: &v1.Leave{Room: "two"}}}, proto.ErrNotJoined},
 				{"publish without content", publish(&v1.Publish{Room: "one"}), proto.ErrBadRequest},
 				{"publish with a long key", publish(&v1.Publish{Room: "one", Key: strings.Repeat("k", 129), Content: text}), proto.ErrBadRequest},
+				// The server's own rooms, the catalog among them.
+				{"join of a system room", join(&v1.Join{Room: "\x01catalog", After: ptr(uint64(0))}), proto.ErrBadRequest},
+				{"publish to a system room", publish(&v1.Publish{Room: "\x01catalog", Content: text}), proto.ErrBadRequest},
+				{"history of a system room", history(&v1.HistoryRequest{Room: "\x01catalog", After: ptr(uint64(0))}), proto.ErrBadRequest},
 				{"publish without a room", publish(&v1.Publish{Content: text}), proto.ErrBadRequest},
 				{"history both ways", history(&v1.HistoryRequest{Room: "one", Before: ptr(uint64(1)), After: ptr(uint64(1))}), proto.ErrBadRequest},
 				{"history before nothing", history(&v1.HistoryRequest{Room: "one", Before: ptr(uint64(0))}), proto.ErrBadRequest},

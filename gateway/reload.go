@@ -24,7 +24,7 @@ func rules(cfg Config, auth *authenticator) loop.Rules {
 var reloadable = []string{
 	"auth.", "limits.origins", "limits.connections", "limits.connections_per_ip",
 	"limits.connections_per_user", "limits.messages_per_second", "limits.message_burst",
-	"logging.level",
+	"retention.", "logging.level",
 }
 
 // Reload puts in force what can change in a running server and returns the names of
@@ -45,6 +45,11 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	retained, err := parseRetention(cfg.Retention)
+	if err != nil {
+		return nil, err
+	}
+	s.retentionRules.Store(&retained)
 	s.engine.SetRules(rules(cfg, auth))
 	s.engine.SetCapacity(connections)
 	for _, setting := range settings() {

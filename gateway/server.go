@@ -14,6 +14,7 @@ import (
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/room"
+	"rookery/storage/catalog"
 	"rookery/storage/commitlog"
 	"rookery/web"
 )
@@ -32,12 +33,16 @@ type Server struct {
 	public      reservation
 	admin       net.Listener // nil: off
 	store       *commitlog.Log
+	catalog     *catalog.Catalog
 	rooms       *room.Rooms
 	engine      *loop.Engine
 	serving     chan struct{}
 
 	// Written by Run, read by the admin listener.
 	state atomic.Int32
+
+	// Written by New and Reload, read by retention from any goroutine.
+	retentionRules atomic.Pointer[retentionRules]
 }
 
 // States of readiness.
@@ -47,7 +52,7 @@ const (
 	leaving
 )
 
-// New opens the log and takes the addresses. Whoever calls New calls Run.
+// New opens the log and the catalog in it, and takes the addresses. Whoever calls New calls Run.
 func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	s := &Server{cfg: cfg, log: logger, serving: make(chan struct{})}
 	var undo []func()
@@ -95,6 +100,15 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, fmt.Errorf("open the log in %s (setting data): %w", cfg.Data, err)
 	}
 	undo = append(undo, func() { s.store.Close() })
+	if s.catalog, err = catalog.Open(catalog.Config{Log: s.store, Synced: cfg.Log.Sync == SyncAlways, Logger: logger}); err != nil {
+		return nil, fmt.Errorf("open the catalog in the log in %s (setting data): %w", cfg.Data, err)
+	}
+	undo = append(undo, s.catalog.Close)
+	retained, err := parseRetention(cfg.Retention)
+	if err != nil {
+		return nil, err
+	}
+	s.retentionRules.Store(&retained)
 
 	inboxes := make([]*handoff.Mailbox[handoff.Event], s.loops)
 	for i := range inboxes {
@@ -231,6 +245,7 @@ func (s *Server) drain() error {
 	landed := make(chan struct{})
 	go func() {
 		s.rooms.Close()
+		s.catalog.Close()
 		close(landed)
 	}()
 	var late error
@@ -255,6 +270,7 @@ func (s *Server) await(until time.Time, done func() bool) {
 
 func (s *Server) closeStorage() error {
 	s.rooms.Close()
+	s.catalog.Close()
 	return s.store.Close()
 }
 

@@ -64,5 +64,5 @@
 //
 // A failed update is not visible, but may be there after a crash, as with any record that was not
 // acknowledged. A walk over many entries is no moment in time: each page of it is. The whole state is in
-// memory: about 300 bytes an entry with short names.
+// memory: about 230 bytes an entry with short names.
 package catalog

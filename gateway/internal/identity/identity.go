@@ -13,6 +13,7 @@ package identity
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"rookery/proto"
@@ -59,12 +60,13 @@ func (i Identity) CanPublish(room string) bool {
 }
 
 func matches(patterns []string, room string) bool {
-	for _, pattern := range patterns {
-		if prefix, open := strings.CutSuffix(pattern, "*"); open && strings.HasPrefix(room, prefix) || pattern == room {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(patterns, func(pattern string) bool { return Matches(pattern, room) })
+}
+
+// Matches reports whether a pattern is for a room.
+func Matches(pattern, room string) bool {
+	prefix, open := strings.CutSuffix(pattern, "*")
+	return open && strings.HasPrefix(room, prefix) || pattern == room
 }
 
 // CheckPattern says why a pattern can match no room, or nil.
