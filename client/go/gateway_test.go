@@ -16,8 +16,9 @@ import (
 	"rookery/gateway/gatewaytest"
 )
 
-// The three that are let pass belong to a pool of gnet, which the gateway in this process
-// runs on; it is made when the program starts and never ends.
+// The first three that are let pass belong to a pool of gnet, which the gateway in this process
+// runs on; it is made when the program starts and never ends. The fourth is buntdb's housekeeper,
+// which ends within a second after its database.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),

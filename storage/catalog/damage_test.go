@@ -71,7 +71,7 @@ func TestDamagedSnapshot(t *testing.T) {
 			config.Synced = test.trimmed
 			c := mustOpen(t, config)
 			mustUpdate(t, c, Set("before", []byte("1")))
-			fill(t, c, 30)
+			mustUpdate(t, c, entries(30)...)
 			await(t, "a snapshot", func() bool { return c.Stats().Snapshots > 0 })
 			mustUpdate(t, c, Set("after", []byte("1")))
 			mustUpdate(t, c, Set("last", []byte("1"))) // the end of the log is not told from a torn batch

@@ -69,11 +69,16 @@ func (r *Replay) Add(record storage.Record) error {
 
 // skip says that the record that is there next is seq.
 func (r *Replay) skip(seq uint64) {
-	if seq > r.next {
-		r.gaps = append(r.gaps, gap{r.next, seq - 1})
-		r.drop()
-		r.next = seq
+	if seq <= r.next {
+		return
 	}
+	if n := len(r.gaps); n > 0 && r.gaps[n-1].last == r.next-1 {
+		r.gaps[n-1].last = seq - 1
+	} else {
+		r.gaps = append(r.gaps, gap{r.next, seq - 1})
+	}
+	r.drop()
+	r.next = seq
 }
 
 func (r *Replay) change(entries []entry, size int64) {
@@ -157,7 +162,7 @@ func (r *Replay) Whole(head uint64) error {
 		return nil
 	}
 	g := r.gaps[0]
-	return fmt.Errorf("the catalog can't be put together: its records %d to %d are missing and no later snapshot stands in for them; restore the directory from a backup", g.first, g.last)
+	return fmt.Errorf("the catalog can't be put together: its records %d to %d are not there and no whole snapshot behind them stands in; restore the directory from a backup", g.first, g.last)
 }
 
 // Walk calls fn for all entries, in the order of the keys.

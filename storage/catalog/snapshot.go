@@ -169,6 +169,7 @@ func (w *writer) endSnapshot(s *snapshot) error {
 	w.changed.Add(-s.since)
 	w.dueAt = w.dueBytes()
 	w.logger.Debug("snapshot of the catalog", "entries", s.count, "parts", s.parts, "record", s.first)
+	w.trimIfSynced() // to the snapshot before, which may have been sealed meanwhile
 	active, _ := w.log.Committed()
 	w.trim = trim{first: s.first, active: active}
 	w.trimIfSynced()
