@@ -77,6 +77,7 @@ func (s *Server) changeRetention(w http.ResponseWriter, r *http.Request, room st
 		http.Error(w, sentence(err), http.StatusServiceUnavailable)
 		return
 	}
+	s.store.Retain(s.retention) // looked at now, not at the next round
 	now := "as in the settings"
 	if policy != nil {
 		now = fmt.Sprintf("%+v", *policy)

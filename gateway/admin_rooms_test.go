@@ -10,6 +10,7 @@ import (
 
 	"rookery/gateway"
 	"rookery/gateway/gatewaytest"
+	v1 "rookery/proto/rookery/v1"
 )
 
 // askAdmin sends a request to the admin listener and gives status and body.
@@ -97,6 +98,38 @@ func TestRetentionAtTheAdminListener(t *testing.T) {
 	check("DELETE", "team%20chat%2F1", "", 200, `{"room":"team chat/1","retention":{"age":"48h"},"from":"default"}`)
 	check("DELETE", "team-a", "", 200, `"from":"rule`)
 	check("DELETE", "never-seen", "", 200, `"from":"default"`)
+}
+
+// TestRetentionTakesMessages: what an operator sets for a room happens to it, and to no other.
+func TestRetentionTakesMessages(t *testing.T) {
+	srv := gatewaytest.Start(t)
+	p := login(t, srv.Addr(), wires[0], "alice")
+	for range 20 {
+		for _, room := range []string{"short", "long"} {
+			p.publish(room, "", "x")
+			if p.must().GetPublished() == nil {
+				t.Fatal("not published")
+			}
+		}
+	}
+	first := func(room string) uint64 {
+		p.request(&v1.ClientFrame{Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: room, After: new(uint64)}}})
+		return p.must().GetHistory().GetMessages()[0].Seq
+	}
+	if code, answer := askAdmin(t, srv, "PUT", "/rooms/short/retention", `{"messages":5}`); code != 200 {
+		t.Fatal(answer)
+	}
+	eventually(t, "the room begins later", func() bool { return first("short") == 16 })
+	if n := first("long"); n != 1 {
+		t.Errorf("the other room begins at %d", n)
+	}
+	// What is gone is gone.
+	if code, answer := askAdmin(t, srv, "DELETE", "/rooms/short/retention", ""); code != 200 {
+		t.Fatal(answer)
+	}
+	if n := first("short"); n != 16 {
+		t.Errorf("the room begins at %d", n)
+	}
 }
 
 // TestManyRoomsAtTheAdminListener changes rooms at the same time: every change that was confirmed is there.

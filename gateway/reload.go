@@ -50,6 +50,7 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 		return nil, err
 	}
 	s.retentionRules.Store(&retained)
+	s.store.Retain(s.retention) // all rooms are asked for again
 	s.engine.SetRules(rules(cfg, auth))
 	s.engine.SetCapacity(connections)
 	for _, setting := range settings() {

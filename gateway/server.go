@@ -109,6 +109,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, err
 	}
 	s.retentionRules.Store(&retained)
+	s.store.Retain(s.retention)
 
 	inboxes := make([]*handoff.Mailbox[handoff.Event], s.loops)
 	for i := range inboxes {

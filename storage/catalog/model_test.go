@@ -37,6 +37,7 @@ type model struct {
 	flying       []*update
 	crashes      int
 	snapshots    uint64
+	rewrites     uint64
 
 	mu sync.Mutex
 	// Guarded by mu: all records of the room that were ever there and still count, trimmed ones too.
@@ -58,6 +59,7 @@ func TestModel(t *testing.T) {
 	if first == 0 {
 		first = uint64(time.Now().UnixNano())
 	}
+	rewrites := uint64(0)
 	for run := range runs {
 		seed := first + uint64(run)
 		mode := commitlog.SyncMode(seed % 2)
@@ -66,18 +68,23 @@ func TestModel(t *testing.T) {
 			m := &model{t: t, rng: rand.New(rand.NewPCG(seed, 0)), memory: vfs.NewMemory(), mode: mode, states: []map[string]string{{}}}
 			m.config = silent(nil)
 			m.config.Sync, m.config.SyncEvery = mode, time.Millisecond
-			m.config.SegmentBytes = 16 << 10 << m.rng.IntN(3)
+			m.config.SegmentBytes = 8 << 10 << m.rng.IntN(3)
+			m.config.RetainEvery = time.Millisecond // files are rewritten without what was trimmed
 			m.open()
 			for range 120 {
 				m.step()
 			}
 			m.restart()
 			m.close()
-			t.Logf("%d updates, %d crashes, %d snapshots, %d records, from %d on in the log", len(m.states)-1, m.crashes, m.snapshots, len(m.history), m.log.Begin(Room))
+			t.Logf("%d updates, %d crashes, %d snapshots, %d rewritten files, %d records, from %d on in the log", len(m.states)-1, m.crashes, m.snapshots, m.rewrites, len(m.history), m.log.Begin(Room))
+			rewrites += m.rewrites
 			if m.snapshots == 0 {
 				t.Error("there was no snapshot")
 			}
 		})
+	}
+	if rewrites == 0 {
+		t.Error("no file was rewritten")
 	}
 }
 
@@ -102,6 +109,7 @@ func (m *model) close() {
 	m.t.Helper()
 	m.catalog.Close()
 	m.snapshots += m.catalog.Stats().Snapshots
+	m.rewrites += m.log.Stats().Rewrites
 	if err := m.log.Close(); err != nil {
 		m.t.Fatal(err)
 	}

@@ -1,8 +1,10 @@
 package catalog
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"rookery/storage"
@@ -58,7 +60,11 @@ func (w *writer) continueSnapshot() step {
 	case errors.Is(err, storage.ErrFull):
 		return waiting
 	case err != nil:
-		w.logger.Warn("a snapshot of the catalog was given up, nothing is lost by it", "err", err)
+		level := slog.LevelWarn
+		if errors.Is(err, errOtherCopy) {
+			level = slog.LevelError
+		}
+		w.logger.Log(context.Background(), level, "a snapshot of the catalog was given up, nothing is lost by it", "err", err)
 		w.snapshot = nil
 		w.dueAt = w.changed.Load() + w.dueBytes()
 		return idle
