@@ -30,7 +30,7 @@ func TestEndAtEveryCall(t *testing.T) {
 			faulty.Break(vfs.Fault{Operation: operation, Call: calls + call, Err: errInjected})
 
 			acknowledged := map[string]bool{}
-			for i := range 40 {
+			for i := range 25 {
 				name := fmt.Sprintf("%03d", i)
 				value := []byte(`"` + strings.Repeat("x", 60) + `"`)
 				err := c.Update(t.Context(), Set("left\t"+name, value), Set("right\t"+name, value))
@@ -49,7 +49,7 @@ func TestEndAtEveryCall(t *testing.T) {
 
 			check := func(what string, got map[string]string) {
 				t.Helper()
-				for i := range 40 {
+				for i := range 25 {
 					name := fmt.Sprintf("%03d", i)
 					left, right := got["left\t"+name] != "", got["right\t"+name] != ""
 					if left != right || acknowledged[name] && !left {
