@@ -136,6 +136,7 @@ var mayImport = map[string][]string{
 	"storage/backup":            {"storage", "storage/commitlog", "storage/vfs"},
 	"storage/interchange":       {"storage", "storage/commitlog"},
 	"storage/catalog":           {"storage", "storage/commitlog"},
+	"storage/ship":              {"storage/commitlog", "storage/vfs"},
 	"client/go":                 {"proto", "proto/rookery/v1"},
 	"client/js":                 {},
 	"web":                       {"client/js"},
@@ -155,6 +156,7 @@ var mayBeImportedBy = map[string][]string{
 	// An export is made by a tool, beside the server.
 	"storage/interchange": {"cmd/"},
 	"storage/catalog":     {"gateway", "cmd/", "storage/"},
+	"storage/ship":        {"gateway", "cmd/", "storage/"},
 }
 
 func TestImportShapes(t *testing.T) {
