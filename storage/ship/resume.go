@@ -20,7 +20,8 @@ func (s *Shipper) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	named := map[string]bool{}
+	// The number of the newest manifest that names a chunk.
+	named, readable := map[string]uint64{}, uint64(0)
 	for i, name := range found {
 		if i == 0 {
 			c.name = name
@@ -41,11 +42,12 @@ func (s *Shipper) resume(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
+		n, _ := manifestNumber(name)
 		if len(c.kept) == 0 {
-			c.newest = m
+			c.newest, readable = m, n
 		}
 		c.kept = append(c.kept, name)
-		m.names(func(name string) { named[name] = true })
+		m.names(func(name string) { named[name] = max(named[name], n) })
 	}
 	slices.Reverse(c.kept)
 	if len(found) > 0 && len(c.kept) == 0 {
@@ -56,7 +58,7 @@ func (s *Shipper) resume(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.findChunks(ctx, c, named); err != nil {
+	if err := s.findChunks(ctx, c, readable, named); err != nil {
 		return err
 	}
 	if len(c.kept) > 0 && !s.resumed {
@@ -67,9 +69,9 @@ func (s *Shipper) resume(ctx context.Context) error {
 	return nil
 }
 
-// findChunks notes which chunks are there. What the newest manifest names and somebody has removed is put again
-// if the log still has it.
-func (s *Shipper) findChunks(ctx context.Context, c *targetCopy, named map[string]bool) error {
+// findChunks notes which chunks are there; named has the last manifest that names each, newest the one to go on
+// from. What that names and somebody has removed is put again if the log still has it.
+func (s *Shipper) findChunks(ctx context.Context, c *targetCopy, newest uint64, named map[string]uint64) error {
 	names, err := s.config.Target.List(ctx, chunkFolder)
 	if err != nil {
 		return err
@@ -77,8 +79,11 @@ func (s *Shipper) findChunks(ctx context.Context, c *targetCopy, named map[strin
 	there := make(map[string]bool, len(names))
 	for _, name := range names {
 		there[name] = true
-		if isChunk(name) && !named[name] {
+		switch last := named[name]; {
+		case last == 0 && isChunk(name):
 			c.garbage[name] = 0
+		case last > 0 && last < newest:
+			c.garbage[name] = last + 1
 		}
 	}
 	missing := 0

@@ -163,6 +163,13 @@ func TestDamageAtTheTarget(t *testing.T) {
 		t.Errorf("%d records, want %d", got, want)
 	}
 
+	for range 2 * keptManifests {
+		fill(t, l, 1)
+		mustLook(t, s)
+	}
+	checkRestored(t, target, entries(t, memory), l.Epoch())
+	checkObjects(t, target)
+
 	source, err := OpenSource(t.Context(), target)
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +179,7 @@ func TestDamageAtTheTarget(t *testing.T) {
 	if _, err := io.ReadAll(source.Open(t.Context(), file)); err == nil || !strings.Contains(err.Error(), "is damaged") || !strings.Contains(err.Error(), file.Name) {
 		t.Errorf("read of a damaged chunk: %v", err)
 	}
-	for _, name := range append(manifests, s.copy.name) {
+	for _, name := range s.copy.kept {
 		damage(t, mount, name)
 	}
 	wantRefused(t, shipperOf(l, target), "no manifest")

@@ -214,6 +214,11 @@ func TestRetentionModel(t *testing.T) {
 					replaced++
 				}
 			}
+			for range 2 * keptManifests {
+				l.append([]byte("more"))
+				mustLook(t, s)
+			}
+			checkObjects(t, directory)
 		})
 	}
 	if packs == 0 || replaced == 0 {
@@ -277,6 +282,34 @@ func TestNewGoesBeforeRewritten(t *testing.T) {
 	if checkState(t, l, directory).Files()[0].key.generation != 1 {
 		t.Error("the rewritten file is not in the state of the next look")
 	}
+}
+
+// TestNoStateEndsBeforeAnOlderOne: a file that was removed at the target was rewritten in the log, and must be put
+// before what follows it is whole again. On that long way there is no new state.
+func TestNoStateEndsBeforeAnOlderOne(t *testing.T) {
+	_, target := newDirectory(t)
+	l := newScriptedLog()
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 3 {
+		l.append(randomBytes(rng, 3000))
+		l.roll()
+	}
+	s := New(Config{Log: l, LogID: 1, Epoch: 2, Target: target, ChunkBytes: 1 << 10, Logger: quiet})
+	mustLook(t, s)
+	if err := target.Remove(t.Context(), chunkName(key{0, 0}, s.copy.chunks[key{0, 0}], 0)); err != nil {
+		t.Fatal(err)
+	}
+	l.pack(0, 1, randomBytes(rng, 3000))
+	l.append(randomBytes(rng, 100))
+	s = New(s.config)
+	if err := s.look(t.Context(), time.Now().Add(-time.Hour)); err != nil { // every state on the way is due
+		t.Fatal(err)
+	}
+	manifests, err := listManifests(t.Context(), target)
+	if err != nil || len(manifests) != 2 {
+		t.Fatalf("%d manifests, want 2: %v", len(manifests), err)
+	}
+	checkState(t, l, target)
 }
 
 // TestCutFileIsShippedAsItIs: a sealed file of a damaged log ends before its range does.
