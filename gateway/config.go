@@ -43,6 +43,7 @@ type Config struct {
 	Limits    LimitsConfig
 	Log       LogConfig
 	Retention RetentionConfig
+	Ship      ShipConfig
 	Drain     DrainConfig
 	Logging   LoggingConfig
 
@@ -155,6 +156,21 @@ const (
 	SyncNever SyncMode = "never"
 )
 
+// ShipConfig says where a copy of the log is kept while it is written, docs/shipping.md. The keys of an
+// S3-compatible store are no settings: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a file.
+type ShipConfig struct {
+	// To is a directory, path or file:///path, or s3://bucket/prefix. Default empty, off. The directory must
+	// be there: one that is missing is taken for a mount that is.
+	To string
+	// Every is how far behind the log the copy is at most, while its place takes it. Default 5 s. Longer costs
+	// fewer requests.
+	Every time.Duration
+	// S3Endpoint is https://host:port of the store, or http:// for one without TLS. Default empty, Amazon's.
+	S3Endpoint string
+	// S3Region is the bucket's region. Default empty: the store is asked.
+	S3Region string
+}
+
 // DrainConfig is how the server leaves.
 type DrainConfig struct {
 	// Window is the time over which clients are told to spread their return. Default 10 s.
@@ -198,6 +214,7 @@ func DefaultConfig() Config {
 			StallTimeout:       time.Minute,
 		},
 		Log:     LogConfig{Sync: SyncAlways, SyncInterval: time.Second, SegmentBytes: 128 << 20},
+		Ship:    ShipConfig{Every: 5 * time.Second},
 		Drain:   DrainConfig{Window: 10 * time.Second, Timeout: 30 * time.Second},
 		Logging: LoggingConfig{Level: slog.LevelInfo, Format: "text"},
 	}

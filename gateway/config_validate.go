@@ -7,8 +7,11 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+
+	"rookery/storage/ship"
 )
 
 // Validate says everything that keeps the configuration from working, or nil. It reads
@@ -108,10 +111,39 @@ func (c Config) validate(faults *faultList) {
 	}
 	_, err := parseRetention(c.Retention)
 	refuse(err != nil, fmt.Sprint(err), "retention.rooms")
+	shipFault := c.shipFault()
+	refuse(shipFault != "", shipFault, "ship.to", "data")
+	_, _, endpointFault := ship.ParseEndpoint(c.Ship.S3Endpoint)
+	refuse(endpointFault != nil, fmt.Sprint(endpointFault), "ship.s3_endpoint")
 	refuse(c.Drain.Timeout < c.Drain.Window,
 		fmt.Sprintf("ends before drain.window, %v, is over; make it longer", c.Drain.Window), "drain.timeout", "drain.window")
 
 	c.validateKeys(faults)
+}
+
+// shipFault says why the log can't be shipped to where it is told to, "" if it may. Whether the place is there
+// shows when it is shipped to: the server does without.
+func (c Config) shipFault() string {
+	if c.Ship.To == "" {
+		return ""
+	}
+	location, err := ship.ParseLocation(c.Ship.To)
+	switch {
+	case err != nil:
+		return err.Error()
+	case location.Bucket == "" && (c.Ship.S3Endpoint != "" || c.Ship.S3Region != ""):
+		return "is a directory, and ship.s3_endpoint and ship.s3_region are for a bucket; write s3://bucket/prefix, or leave them out"
+	case location.Bucket == "" && within(location.Directory, c.Data):
+		return fmt.Sprintf("lies in the directory of the log, setting data, %q; a copy is of use on another disk", c.Data)
+	}
+	return ""
+}
+
+// within reports whether a path is a directory or lies below it.
+func within(path, dir string) bool {
+	path, errPath := filepath.Abs(path)
+	dir, errDir := filepath.Abs(dir)
+	return errors.Join(errPath, errDir) == nil && (path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/"))
 }
 
 // source says where a setting's value came from, for faults and for Print.

@@ -15,7 +15,8 @@ const (
 	// two duplicates of one.
 	loopDescriptors = 8
 	// otherDescriptors are standard streams, the admin listener, the log's lock, directory and
-	// active file and the next, the runtime's own, and connections that are accepted before they are counted.
+	// active file and the next, two connections or files of shipping, the runtime's own, and connections that
+	// are accepted before they are counted.
 	otherDescriptors = 32
 )
 

@@ -9,6 +9,7 @@ import (
 	"rookery/proto"
 	"rookery/storage/catalog"
 	"rookery/storage/commitlog"
+	"rookery/storage/ship"
 )
 
 // metrics reads the owners' counters when it is scraped and sums them: nothing is counted
@@ -19,6 +20,7 @@ type metrics struct {
 	rooms   []roomMetric
 	log     []logMetric
 	catalog []catalogMetric
+	ship    []shipMetric // given while the log is shipped
 
 	closed, refused, errors, capacity *prometheus.Desc
 	syncSeconds, batchRecords         *prometheus.Desc
@@ -50,6 +52,12 @@ type catalogMetric struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
 	read func(catalog.Stats) float64
+}
+
+type shipMetric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(ship.Stats) float64
 }
 
 const (
@@ -134,6 +142,18 @@ func newMetrics(s *Server) *metrics {
 	inCatalog(counter, "catalog_snapshots_total", "Snapshots of the catalog since the start.", func(st catalog.Stats) float64 { return float64(st.Snapshots) })
 	inCatalog(counter, "catalog_updates_total", "Updates of the catalog since the start.", func(st catalog.Stats) float64 { return float64(st.Updates) })
 	inCatalog(counter, "catalog_updates_refused_total", "Updates of the catalog refused because too much waited.", func(st catalog.Stats) float64 { return float64(st.Refused) })
+	inShip := func(kind prometheus.ValueType, name, help string, read func(ship.Stats) float64) {
+		m.ship = append(m.ship, shipMetric{desc(name, help), kind, read})
+	}
+	inShip(gauge, "ship_lag_seconds", "Since when the shipped copy lacks something that was committed, 0 while it has all.", func(st ship.Stats) float64 { return st.Behind.Seconds() })
+	inShip(gauge, "ship_refused", "1 while the log is not shipped, since its place holds something else.", func(st ship.Stats) float64 {
+		if st.Refused {
+			return 1
+		}
+		return 0
+	})
+	inShip(counter, "ship_errors_total", "Attempts to ship the log that failed.", func(st ship.Stats) float64 { return float64(st.Errors) })
+	inShip(counter, "ship_bytes_total", "Bytes put to where the log is shipped.", func(st ship.Stats) float64 { return float64(st.Bytes) })
 	return m
 }
 
@@ -200,6 +220,12 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		fault = 1
 	}
 	value(faultDesc, gauge, fault)
+	if m.server.shipper != nil {
+		stats := m.server.shipper.Stats()
+		for _, sh := range m.ship {
+			value(sh.desc, sh.kind, sh.read(stats))
+		}
+	}
 	out <- histogram(m.syncSeconds, stats.SyncSeconds, stats.Syncs)
 	out <- histogram(m.batchRecords, stats.BatchRecords, stats.Batches)
 }

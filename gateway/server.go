@@ -16,6 +16,7 @@ import (
 	"rookery/gateway/internal/room"
 	"rookery/storage/catalog"
 	"rookery/storage/commitlog"
+	"rookery/storage/ship"
 	"rookery/web"
 )
 
@@ -34,6 +35,7 @@ type Server struct {
 	admin       net.Listener // nil: off
 	store       *commitlog.Log
 	catalog     *catalog.Catalog
+	shipper     *ship.Shipper // nil: off
 	rooms       *room.Rooms
 	engine      *loop.Engine
 	serving     chan struct{}
@@ -110,6 +112,10 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	}
 	s.retentionRules.Store(&retained)
 	s.store.Retain(s.retention)
+
+	if s.shipper, err = newShipper(cfg, s.store, logger); err != nil {
+		return nil, err
+	}
 
 	inboxes := make([]*handoff.Mailbox[handoff.Event], s.loops)
 	for i := range inboxes {
@@ -192,6 +198,9 @@ func (s *Server) Run(ctx context.Context) error {
 	defer background.Wait()
 	admin := s.startAdmin(&background)
 	defer admin.Close()
+	if s.shipper != nil {
+		s.shipper.Start()
+	}
 
 	ended := make(chan error, 1)
 	background.Go(func() { ended <- s.engine.Run(s.public.addr) })
@@ -221,6 +230,7 @@ func (s *Server) Run(ctx context.Context) error {
 		// made for a process that ends without it.
 		return err
 	}
+	s.stopShipping()
 	return errors.Join(err, s.store.Close())
 }
 
@@ -272,6 +282,7 @@ func (s *Server) await(until time.Time, done func() bool) {
 func (s *Server) closeStorage() error {
 	s.rooms.Close()
 	s.catalog.Close()
+	s.stopShipping()
 	return s.store.Close()
 }
 
