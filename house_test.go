@@ -136,7 +136,7 @@ var mayImport = map[string][]string{
 	"storage/backup":            {"storage", "storage/commitlog", "storage/vfs"},
 	"storage/interchange":       {"storage", "storage/commitlog"},
 	"storage/catalog":           {"storage", "storage/commitlog"},
-	"storage/ship":              {"storage/commitlog", "storage/vfs"},
+	"storage/ship":              {"storage/backup", "storage/commitlog", "storage/vfs"},
 	"client/go":                 {"proto", "proto/rookery/v1"},
 	"client/js":                 {},
 	"web":                       {"client/js"},

@@ -142,12 +142,13 @@ func TestRestoreWhileChunksAreMerged(t *testing.T) {
 	if n := len(s.copy.newest.Segments[0].Chunks); n != 3 {
 		t.Fatalf("%d chunks, the test wants 3", n)
 	}
-	source, err := OpenSource(t.Context(), target)
+	source := &Source{Target: target}
+	m, err := source.Manifest(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := source.Files()[0]
-	r := source.Open(t.Context(), file)
+	file := m.Files[0]
+	r := openFile(t, source, file)
 	start := make([]byte, 10)
 	if _, err := io.ReadFull(r, start); err != nil {
 		t.Fatal(err)

@@ -111,15 +111,6 @@ func startBubble(target Target) (*Shipper, *scriptedLog, *lines) {
 	return s, l, written
 }
 
-func shippedEnd(t *testing.T, target Target) int64 {
-	t.Helper()
-	source, err := OpenSource(t.Context(), target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return source.End()
-}
-
 // TestEveryIsKept commits at all moments of the time between two looks, with a target that takes its time: what was
 // committed is in a manifest within Config.Every.
 func TestEveryIsKept(t *testing.T) {

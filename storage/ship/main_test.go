@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"rookery/storage"
+	"rookery/storage/backup"
 	"rookery/storage/commitlog"
 	"rookery/storage/vfs"
 )
@@ -136,68 +136,62 @@ func entries(t testing.TB, fsys vfs.FS) []commitlog.Entry {
 	return all
 }
 
-// restore writes the newest state at a target into a new file system, as a log's directory.
-func restore(t testing.TB, target Target) (*vfs.Memory, *Source) {
+// restore makes a log of the newest state at a target, in a new file system.
+func restore(t testing.TB, target Target) (*vfs.Memory, backup.RestoreResult) {
 	t.Helper()
-	source, err := OpenSource(t.Context(), target)
-	if err != nil {
-		t.Fatalf("restore: %v", err)
-	}
 	memory := vfs.NewMemory()
-	if err := memory.MkdirAll(logDir); err != nil {
+	result, err := backup.Restore(t.Context(), &Source{Target: target}, backup.RestoreConfig{FS: memory, To: logDir, Logger: quiet})
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range source.Files() {
-		content, err := io.ReadAll(source.Open(t.Context(), file))
-		if err != nil {
-			t.Fatalf("restore: %v", err)
-		}
-		if int64(len(content)) != file.Bytes {
-			t.Fatalf("%s has %d bytes, want %d", file.Name, len(content), file.Bytes)
-		}
-		f, err := memory.Create(filepath.Join(logDir, file.Name))
-		if err == nil {
-			_, err = f.WriteAt(content, 0)
-		}
-		if err := errors.Join(err, f.Close()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return memory, source
+	return memory, result
 }
 
 // checkRestored restores and compares with the log message by message, up to the end of the state. The log
 // that is restored opens, with another epoch. It gives the number of records.
 func checkRestored(t testing.TB, target Target, original []commitlog.Entry, epoch uint64) int {
 	t.Helper()
-	memory, source := restore(t, target)
+	end := shippedEnd(t, target)
+	memory, result := restore(t, target)
+	if result.End != end || result.Epoch == 0 || uint64(result.Epoch) == epoch || len(result.Damage) > 0 || result.Cut > 0 {
+		t.Fatalf("restored up to %d with %d damaged places, %d records cut, epoch %v; want %d and another epoch than %x",
+			result.End, len(result.Damage), result.Cut, result.Epoch, end, epoch)
+	}
 	var want []commitlog.Entry
 	for _, e := range original {
-		if e.Position < source.End() {
+		if e.Position < end {
 			want = append(want, e)
 		}
 	}
 	got := entries(t, memory)
 	if len(got) != len(want) {
-		t.Fatalf("restored %d records up to %d, want %d", len(got), source.End(), len(want))
+		t.Fatalf("restored %d records up to %d, want %d", len(got), end, len(want))
 	}
 	for i := range want {
 		if got[i].Position != want[i].Position || got[i].Stub != want[i].Stub || !equal(got[i].Record, want[i].Record) {
 			t.Fatalf("record %d: got %+v, want %+v", i, got[i], want[i])
 		}
 	}
-	l := openLog(t, memory, commitlog.Config{})
-	// One is META, which is for who restores to make.
-	if damage := l.Stats().Damage; damage != 1 || l.Epoch() == epoch || l.Epoch() == source.Epoch() {
-		t.Fatalf("the restored log has %d damaged places, epoch %x, before %x", damage, l.Epoch(), epoch)
-	}
-	if base, bytes := l.Committed(); base+bytes != source.End() {
-		t.Fatalf("the restored log ends at %d, want %d", base+bytes, source.End())
-	}
-	if err := l.Close(); err != nil {
+	return len(got)
+}
+
+func shippedEnd(t testing.TB, target Target) int64 {
+	t.Helper()
+	m, err := (&Source{Target: target}).Manifest(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	return len(got)
+	return m.End
+}
+
+// openFile opens a file of a state.
+func openFile(t testing.TB, source *Source, f backup.File) io.Reader {
+	t.Helper()
+	r, err := source.Open(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 func equal(a, b storage.Record) bool {

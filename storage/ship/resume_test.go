@@ -3,13 +3,13 @@ package ship
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"rookery/storage/backup"
 	"rookery/storage/commitlog"
 	"rookery/storage/vfs"
 )
@@ -170,14 +170,20 @@ func TestDamageAtTheTarget(t *testing.T) {
 	checkRestored(t, target, entries(t, memory), l.Epoch())
 	checkObjects(t, target)
 
-	source, err := OpenSource(t.Context(), target)
-	if err != nil {
+	state := s.copy.newest
+	damage(t, mount, chunkName(state.Segments[1].key(), state.Segments[1].Chunks, 0))
+	if err := target.Remove(t.Context(), chunkName(state.Segments[2].key(), state.Segments[2].Chunks, 0)); err != nil {
 		t.Fatal(err)
 	}
-	file := source.Files()[1]
-	damage(t, mount, chunkName(file.key, source.state.find(file.key).Chunks, 0))
-	if _, err := io.ReadAll(source.Open(t.Context(), file)); err == nil || !strings.Contains(err.Error(), "is damaged") || !strings.Contains(err.Error(), file.Name) {
-		t.Errorf("read of a damaged chunk: %v", err)
+	source := &Source{Target: target}
+	config := backup.RestoreConfig{FS: vfs.NewMemory(), To: logDir, Logger: quiet}
+	if _, err := backup.Restore(t.Context(), source, config); !errors.Is(err, errDamagedChunk) {
+		t.Errorf("restore of a damaged chunk: %v", err)
+	}
+	source.AcceptDamage, config.AcceptDamage, config.FS = true, true, vfs.NewMemory()
+	result, err := backup.Restore(t.Context(), source, config)
+	if records := len(entries(t, memory)); err != nil || len(result.Damage) < 2 || int(result.Records) >= records || int(result.Records) < records-25 {
+		t.Errorf("restored %d of %d records beside %d damaged places: %v", result.Records, records, len(result.Damage), err)
 	}
 	for _, name := range s.copy.kept {
 		damage(t, mount, name)
@@ -213,7 +219,7 @@ func TestNewerVersionIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRefused(t, shipperOf(l, target), "newer version")
-	if _, err := OpenSource(t.Context(), target); !errors.Is(err, errNewer) {
+	if _, err := (&Source{Target: target}).Manifest(t.Context()); !errors.Is(err, errNewer) {
 		t.Errorf("restore: %v", err)
 	}
 }

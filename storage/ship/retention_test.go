@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"rookery/storage/backup"
 	"rookery/storage/commitlog"
 )
 
@@ -77,7 +78,7 @@ func (l *scriptedLog) roll() {
 	}
 	header := fmt.Appendf(nil, "%064d", base)
 	l.content[key{base, 0}] = header
-	l.infos = append(l.infos, commitlog.SegmentInfo{Path: fileName(base), Base: base, End: base + 64, Bytes: 64})
+	l.infos = append(l.infos, commitlog.SegmentInfo{Path: fmt.Sprint(base), Base: base, End: base + 64, Bytes: 64})
 }
 
 // pack replaces a run of sealed files, from number i on, by one.
@@ -101,9 +102,10 @@ func (l *scriptedLog) lose(i int) {
 }
 
 // checkState reads the newest state back: files in order without overlap, each as the log has or had it.
-func checkState(t *testing.T, l *scriptedLog, target Target) *Source {
+func checkState(t *testing.T, l *scriptedLog, target Target) *backup.Manifest {
 	t.Helper()
-	source, err := OpenSource(t.Context(), target)
+	source := &Source{Target: target}
+	m, err := source.Manifest(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,19 +116,19 @@ func checkState(t *testing.T, l *scriptedLog, target Target) *Source {
 		}
 		last = segment.End
 	}
-	if last != source.End() {
-		t.Fatalf("the last segment ends at %d, the state at %d", last, source.End())
+	if last != m.End {
+		t.Fatalf("the last segment ends at %d, the state at %d", last, m.End)
 	}
-	for _, file := range source.Files() {
-		content, err := io.ReadAll(source.Open(t.Context(), file))
+	for _, file := range m.Files {
+		content, err := io.ReadAll(openFile(t, source, file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.HasPrefix(l.content[file.key], content) || int64(len(content)) != file.Bytes {
-			t.Fatalf("%s, generation %d, is not the log's", file.Name, file.key.generation)
+		if !bytes.HasPrefix(l.content[key{file.Base, file.Generation}], content) || int64(len(content)) != file.Bytes {
+			t.Fatalf("%s, generation %d, is not the log's", file.Name, file.Generation)
 		}
 	}
-	return source
+	return m
 }
 
 // TestRetentionModel packs runs of files at any time, also in the middle of a look, while the target fails: no state
@@ -177,8 +179,8 @@ func TestRetentionModel(t *testing.T) {
 					if err := s.look(t.Context(), time.Now()); err != nil {
 						t.Fatal(err)
 					}
-					if source := checkState(t, l, directory); source.End() != base+bytes {
-						t.Fatalf("the state ends at %d, the log at %d", source.End(), base+bytes)
+					if source := checkState(t, l, directory); source.End != base+bytes {
+						t.Fatalf("the state ends at %d, the log at %d", source.End, base+bytes)
 					}
 					if s.shippedEnd.Load() < end {
 						t.Fatalf("the state ends at %d, an older one at %d", s.shippedEnd.Load(), end)
@@ -191,7 +193,7 @@ func TestRetentionModel(t *testing.T) {
 					}
 					target.failAt = 0
 					if end > 0 {
-						if got := checkState(t, l, directory).End(); got < end {
+						if got := checkState(t, l, directory).End; got < end {
 							t.Fatalf("the state ends at %d, an older one at %d", got, end)
 						}
 					}
@@ -207,7 +209,7 @@ func TestRetentionModel(t *testing.T) {
 			}
 			source := checkState(t, l, directory)
 			for i, info := range l.Segments() {
-				if k := source.state.Segments[i].key(); k != (key{info.Base, info.Generation}) {
+				if k := (key{source.Files[i].Base, source.Files[i].Generation}); k != (key{info.Base, info.Generation}) {
 					t.Fatalf("file %d is %+v at the target, %d of generation %d in the log", i, k, info.Base, info.Generation)
 				}
 				if info.Generation > 0 {
@@ -252,8 +254,8 @@ func TestWhatTheLogLostStays(t *testing.T) {
 		s = New(s.config)
 		mustLook(t, s)
 	}
-	if source := checkState(t, l, target); len(source.Files()) != 5 {
-		t.Errorf("%d files at the target, want 5", len(source.Files()))
+	if source := checkState(t, l, target); len(source.Files) != 5 {
+		t.Errorf("%d files at the target, want 5", len(source.Files))
 	}
 }
 
@@ -275,11 +277,11 @@ func TestNewGoesBeforeRewritten(t *testing.T) {
 	if n := len(target.puts); n != 22 || !isChunk(target.puts[0]) || isChunk(target.puts[1]) {
 		t.Fatalf("%d puts, first %v, want a chunk, a manifest, and 20 chunks of the rewritten file", n, target.puts[:2])
 	}
-	if checkState(t, l, directory).Files()[0].key.generation != 0 {
+	if checkState(t, l, directory).Files[0].Generation != 0 {
 		t.Error("the rewritten file is in a state before the next look")
 	}
 	mustLook(t, s)
-	if checkState(t, l, directory).Files()[0].key.generation != 1 {
+	if checkState(t, l, directory).Files[0].Generation != 1 {
 		t.Error("the rewritten file is not in the state of the next look")
 	}
 }
@@ -325,7 +327,7 @@ func TestCutFileIsShippedAsItIs(t *testing.T) {
 	s := New(Config{Log: l, LogID: 1, Epoch: 2, Target: target, ChunkBytes: 1 << 10, Logger: quiet})
 	mustLook(t, s)
 	source := checkState(t, l, target)
-	if files := source.Files(); len(files) != 2 || files[0].Bytes != 2000 || source.state.Segments[0].End != 3064 {
+	if files := source.Files; len(files) != 2 || files[0].Bytes != 2000 || files[0].End != 3064 {
 		t.Errorf("files are %+v", files)
 	}
 	mustLook(t, New(s.config))

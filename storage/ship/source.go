@@ -7,82 +7,72 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"time"
+
+	"rookery/storage/backup"
 )
 
-// Source is a shipped log to restore from: its newest state as of OpenSource. Shipping may go on meanwhile. It
-// belongs to one goroutine.
+// Source is a shipped log to restore from, for backup.Restore: the newest state as of Manifest. Shipping may go
+// on meanwhile. It belongs to one goroutine.
 type Source struct {
-	target Target
-	state  *manifest
+	// Target holds the log.
+	Target Target
+	// AcceptDamage gives zeros in the place of a chunk that is missing or damaged, so that the rest is restored.
+	AcceptDamage bool
+
+	state *manifest
+	files map[string]*segment // of state, by the names given out
 }
 
-// SourceFile is a segment of the shipped log.
-type SourceFile struct {
-	Name  string // in the log's directory
-	Bytes int64
+// ErrChanged says that retention has rewritten a file of the shipped log since Manifest: begin again.
+var ErrChanged = errors.New("the shipped log was rewritten by retention meanwhile: restore again")
 
-	key key
-}
-
-// ErrChanged says that retention has rewritten a file of the shipped log since the source was opened: open it
-// again, and begin with that file's range anew.
-var ErrChanged = errors.New("the shipped log was rewritten by retention meanwhile: begin again")
-
-// OpenSource gives the newest state at a target. Where nothing was shipped the error is fs.ErrNotExist.
-func OpenSource(ctx context.Context, target Target) (*Source, error) {
-	m, err := newestManifest(ctx, target)
+// Manifest looks for the newest state. Where nothing was shipped the error is fs.ErrNotExist.
+func (s *Source) Manifest(ctx context.Context) (*backup.Manifest, error) {
+	state, err := newestManifest(ctx, s.Target)
 	if err != nil {
-		return nil, fmt.Errorf("open the shipped log: %w", err)
+		return nil, fmt.Errorf("shipped log: %w", err)
 	}
-	return &Source{target: target, state: m}, nil
+	s.state, s.files = state, map[string]*segment{}
+	m := &backup.Manifest{LogID: backup.Number(state.Log), Epoch: backup.Number(state.Epoch), End: state.End, Made: state.At}
+	for i := range state.Segments {
+		segment := &state.Segments[i]
+		name := fmt.Sprintf("%020d-%d", segment.Base, segment.Generation)
+		s.files[name] = segment
+		m.Files = append(m.Files, backup.File{Name: name, Base: segment.Base, End: segment.End, Generation: segment.Generation, Bytes: segment.Bytes})
+	}
+	return m, nil
 }
 
-// LogID, Epoch, At and End say which log it is, and up to which time and position the state goes.
-func (s *Source) LogID() uint64 { return uint64(s.state.Log) }
-func (s *Source) Epoch() uint64 { return uint64(s.state.Epoch) }
-func (s *Source) At() time.Time { return s.state.At }
-func (s *Source) End() int64    { return s.state.End }
-
-// Files gives the files in the order of their positions.
-func (s *Source) Files() []SourceFile {
-	files := make([]SourceFile, len(s.state.Segments))
-	for i := range s.state.Segments {
-		segment := &s.state.Segments[i]
-		files[i] = SourceFile{Name: fileName(segment.Base), Bytes: segment.Bytes, key: segment.key()}
+// Open gives the content of a file of that state. Every chunk is checked before a byte of it is given; one is in memory
+// at a time. The error of a read is ErrChanged, or says what is missing or damaged.
+func (s *Source) Open(ctx context.Context, f backup.File) (io.ReadCloser, error) {
+	segment := s.files[f.Name]
+	if segment == nil {
+		return nil, fmt.Errorf("shipped log has no file %s: %w", f.Name, fs.ErrNotExist)
 	}
-	return files
+	return io.NopCloser(&sourceReader{ctx: ctx, source: s, name: f.Name, segment: segment, chunks: segment.Chunks}), nil
 }
 
-// fileName is the name that commitlog gives to a segment.
-func fileName(base int64) string { return fmt.Sprintf("%020d.log", base) }
-
-// Open gives the content of a file from its beginning. Every chunk is checked before a byte of it is given;
-// one in memory at a time. The error of a read is ErrChanged, or says what is missing or damaged.
-func (s *Source) Open(ctx context.Context, file SourceFile) io.Reader {
-	r := &sourceReader{ctx: ctx, source: s, file: file}
-	if segment := s.state.find(file.key); segment != nil {
-		r.chunks = segment.Chunks
-	}
-	return r
-}
-
+// sourceReader reads one file.
 type sourceReader struct {
-	ctx    context.Context
-	source *Source
-	file   SourceFile
-	chunks []chunk
+	// Set at construction.
+	ctx     context.Context
+	source  *Source
+	name    string
+	segment *segment
+
+	chunks []chunk // the newest that is known
 	offset int64
 	rest   []byte // of the chunk at offset
 }
 
 func (r *sourceReader) Read(p []byte) (int, error) {
-	if r.offset >= r.file.Bytes {
+	if r.offset >= r.segment.Bytes {
 		return 0, io.EOF
 	}
 	if len(r.rest) == 0 {
 		if err := r.fill(); err != nil {
-			return 0, fmt.Errorf("read %s of the shipped log at offset %d: %w", r.file.Name, r.offset, err)
+			return 0, fmt.Errorf("read file %s of the shipped log at offset %d: %w", r.name, r.offset, err)
 		}
 	}
 	n := copy(p, r.rest)
@@ -95,44 +85,52 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 // manifest names that, and the bytes are the same.
 func (r *sourceReader) fill() error {
 	for look := 0; ; look++ {
-		content, err := r.get()
+		i := r.find()
+		err := r.get(i)
 		if !errors.Is(err, fs.ErrNotExist) || look == maxLists {
-			r.rest = content
-			return err
+			return r.accept(i, err)
 		}
-		newer, newerErr := newestManifest(r.ctx, r.source.target)
+		newer, newerErr := newestManifest(r.ctx, r.source.Target)
 		if newerErr != nil {
 			return newerErr
 		}
-		segment := newer.find(r.file.key)
-		if segment == nil || segment.Bytes < r.file.Bytes {
+		segment := newer.find(r.segment.key())
+		if segment == nil || segment.Bytes < r.segment.Bytes {
 			return ErrChanged
 		}
 		if slices.Equal(segment.Chunks, r.chunks) {
-			return err
+			return r.accept(i, err)
 		}
 		r.chunks = segment.Chunks
 	}
 }
 
-func (r *sourceReader) get() ([]byte, error) {
-	i, found := slices.BinarySearchFunc(r.chunks, r.offset, func(c chunk, at int64) int {
-		return int(min(max(c.to-at, -1), 1))
-	})
-	if found {
-		i++ // it ends there
-	}
-	if i == len(r.chunks) {
-		return nil, fmt.Errorf("no chunk holds it: %w", fs.ErrNotExist)
-	}
-	name := chunkName(r.file.key, r.chunks, i)
-	content, err := r.source.target.Get(r.ctx, name)
+// find gives the number of the chunk at offset.
+func (r *sourceReader) find() int {
+	return slices.IndexFunc(r.chunks, func(c chunk) bool { return c.to > r.offset })
+}
+
+func (r *sourceReader) get(i int) error {
+	name := chunkName(r.segment.key(), r.chunks, i)
+	content, err := r.source.Target.Get(r.ctx, name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	start := from(r.chunks, i)
 	if int64(len(content)) != r.chunks[i].to-start || checksum(content) != r.chunks[i].checksum {
-		return nil, fmt.Errorf("%s is damaged: its checksum does not match", name)
+		return fmt.Errorf("%s: %w", name, errDamagedChunk)
 	}
-	return content[r.offset-start : min(int64(len(content)), r.file.Bytes-start)], nil
+	r.rest = content[r.offset-start : min(int64(len(content)), r.segment.Bytes-start)]
+	return nil
+}
+
+var errDamagedChunk = errors.New("chunk is damaged: its checksum does not match")
+
+// accept passes damage by, if that was asked for.
+func (r *sourceReader) accept(i int, err error) error {
+	if !r.source.AcceptDamage || !errors.Is(err, errDamagedChunk) && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	r.rest = make([]byte, min(r.chunks[i].to, r.segment.Bytes)-r.offset)
+	return nil
 }
