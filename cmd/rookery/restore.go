@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"rookery/storage/backup"
+	"rookery/storage/ship"
 	"rookery/storage/vfs"
 )
 
-const restoreUsage = `Usage: rookery restore --from DIR --to DIR [FLAGS]
+const restoreUsage = `Usage: rookery restore --from DIR|s3://BUCKET/PREFIX --to DIR [FLAGS]
 
-Makes a log of a backup, in a directory that is missing or empty, and reads every record on the
-way. With --until the log ends before the backup does:
+Makes a log of a backup, or of what a server has shipped (setting ship.to), in a directory that is
+missing or empty, and reads every record on the way. With --until the log ends before the backup does:
 
   --until 2026-01-02T15:04:05Z   before the first message that is later
   --until 1767366245000ms        the same, in Unix milliseconds
@@ -33,7 +34,10 @@ that they have seen are gone.
 func restore(ctx context.Context, args []string, p process) int {
 	set := newFlagSet("restore", p)
 	config := backup.RestoreConfig{FS: vfs.Disk(), Logger: slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
-	from := set.String("from", "", "`directory` of the backup (required)")
+	var store ship.S3Config
+	from := set.String("from", "", "`place` of the backup, /path, file:///path or s3://bucket/prefix (required)")
+	set.StringVar(&store.Endpoint, "s3-endpoint", lookup(p.environ, "ROOKERY_SHIP_S3_ENDPOINT"), "address of the store, `https://host:port`; empty is Amazon's")
+	set.StringVar(&store.Region, "s3-region", lookup(p.environ, "ROOKERY_SHIP_S3_REGION"), "`region` of the bucket; empty asks the store")
 	set.StringVar(&config.To, "to", "", "`directory` of the log that is made (required)")
 	set.Var((*untilFlag)(&config.Until), "until", "where the log is to end: `time or position`; without it with the backup")
 	set.BoolVar(&config.AcceptDamage, "accept-damage", false, "restore what can be read of a damaged backup")
@@ -48,10 +52,14 @@ func restore(ctx context.Context, args []string, p process) int {
 	case config.To == "":
 		return p.refuse("restore", "--to is missing: where is the log to be?")
 	}
+	source, err := restoreSource(*from, store, config.AcceptDamage)
+	if err != nil {
+		return p.refuse("restore", "--from %q: %v", *from, err)
+	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	begin := time.Now()
-	r, err := backup.Restore(ctx, backup.Directory(vfs.Disk(), *from), config)
+	r, err := backup.Restore(ctx, source, config)
 	if err != nil {
 		return p.fail("restore", err)
 	}
@@ -67,6 +75,22 @@ func restore(ctx context.Context, args []string, p process) int {
 		return p.fail("restore", err)
 	}
 	return exitOK
+}
+
+// restoreSource gives what --from names: a backup, or the place where a log was shipped to.
+func restoreSource(from string, store ship.S3Config, acceptDamage bool) (backup.Source, error) {
+	location, err := ship.ParseLocation(from)
+	if err != nil {
+		return nil, err
+	}
+	if location.Bucket == "" && !ship.IsShipped(vfs.Disk(), location.Directory) {
+		return backup.Directory(vfs.Disk(), location.Directory), nil
+	}
+	target, err := location.Open(store)
+	if err != nil {
+		return nil, err
+	}
+	return &ship.Source{Target: target, AcceptDamage: acceptDamage}, nil
 }
 
 // earlier says that a clock has gone back, which whoever gave a time has to know.

@@ -21,6 +21,12 @@ func Directory(fsys vfs.FS, dir string) Target {
 	return &directory{fs: fsys, dir: filepath.Clean(dir), made: map[string]bool{}}
 }
 
+// IsShipped says whether a directory looks like one that a log was shipped to.
+func IsShipped(fsys vfs.FS, dir string) bool {
+	_, err := fsys.List(filepath.Join(dir, manifestFolder))
+	return err == nil
+}
+
 type directory struct {
 	// Set at construction.
 	fs  vfs.FS
