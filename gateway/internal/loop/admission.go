@@ -3,6 +3,7 @@ package loop
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -12,6 +13,8 @@ import (
 // together. It is locked for a map access only, when a connection or session begins and ends,
 // and is not there for what has no cap.
 type admission struct {
+	rated atomic.Bool // there is a rate
+
 	mu         sync.Mutex // guards all below and the accounts' connections
 	perAddress int
 	perUser    int
@@ -26,7 +29,7 @@ type account struct {
 	connections int // guarded by admission.mu
 	address     netip.Addr
 	user        string
-	publishes   *rate.Limiter // safe for concurrent use; nil: no limit
+	publishes   atomic.Pointer[rate.Limiter] // itself safe for concurrent use; nil: no limit
 }
 
 // nobody stands for accounts that are not kept, so that "no cap" and "refused" differ.
@@ -44,15 +47,23 @@ func (a *admission) setRules(r Rules) {
 	defer a.mu.Unlock()
 	a.perAddress, a.perUser = r.ConnectionsPerIP, r.ConnectionsPerUser
 	a.rate, a.burst = rate.Limit(r.MessagesPerSecond), max(1, r.MessageBurst)
-	limit := a.rate
-	if limit == 0 {
-		limit = rate.Inf
-	}
+	a.rated.Store(a.rate > 0)
 	for _, acc := range a.users {
-		if acc.publishes != nil {
-			acc.publishes.SetLimit(limit)
-			acc.publishes.SetBurst(a.burst)
-		}
+		a.limitLocked(acc)
+	}
+}
+
+// limitLocked puts the rate in force for a user.
+func (a *admission) limitLocked(acc *account) {
+	limiter := acc.publishes.Load()
+	switch {
+	case a.rate == 0:
+		acc.publishes.Store(nil)
+	case limiter == nil:
+		acc.publishes.Store(rate.NewLimiter(a.rate, a.burst))
+	default:
+		limiter.SetLimit(a.rate)
+		limiter.SetBurst(a.burst)
 	}
 }
 
@@ -87,19 +98,37 @@ func (a *admission) login(user string) (*account, bool) {
 	if a.perUser == 0 && a.rate == 0 {
 		return nobody, true
 	}
-	acc := a.users[user]
-	if acc == nil {
-		acc = &account{user: user}
-		if a.rate > 0 {
-			acc.publishes = rate.NewLimiter(a.rate, a.burst)
-		}
-		a.users[user] = acc
-	}
+	acc := a.userLocked(user)
 	if a.perUser > 0 && acc.connections >= a.perUser {
 		return nil, false
 	}
 	acc.connections++
 	return acc, true
+}
+
+// userLocked returns the account of a user, a new one if there is none.
+func (a *admission) userLocked(name string) *account {
+	acc := a.users[name]
+	if acc == nil {
+		acc = &account{user: name}
+		a.limitLocked(acc)
+		a.users[name] = acc
+	}
+	return acc
+}
+
+// limited returns the account whose bucket a session's publishes are taken from: its own, or
+// one that it gets now, because it is from a time when there was no rate. It is then counted
+// like the others, but no cap turns it away.
+func (a *admission) limited(acc *account, user string) *account {
+	if acc != nobody || !a.rated.Load() {
+		return acc
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc = a.userLocked(user)
+	acc.connections++
+	return acc
 }
 
 // leave ends what enter or login counted. A user who goes and comes back has a full
@@ -123,10 +152,11 @@ func (a *admission) leave(acc *account) {
 
 // allow takes a publish from the user's bucket, or says when there will be one.
 func (acc *account) allow(now time.Time) (wait time.Duration, ok bool) {
-	if acc.publishes == nil {
+	limiter := acc.publishes.Load()
+	if limiter == nil {
 		return 0, true
 	}
-	r := acc.publishes.ReserveN(now, 1)
+	r := limiter.ReserveN(now, 1)
 	if wait = r.DelayFrom(now); wait > 0 {
 		r.CancelAt(now)
 		return wait, false

@@ -84,7 +84,7 @@ func (e *Engine) admit() bool {
 }
 
 // SetRules replaces the rules. Keys and origins hold for who connects from now on, caps
-// count the connections made under a cap, rates hold at once for users who have one.
+// count the connections made under a cap, rates hold at once for everybody.
 func (e *Engine) SetRules(r Rules) {
 	e.rules.Store(&r)
 	e.admission.setRules(r)

@@ -164,6 +164,7 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 		l.fail(c, id, proto.ErrBadRequest, "text is not UTF-8; send bytes as data.")
 		return
 	}
+	c.user = l.engine.admission.limited(c.user, c.identity.User)
 	if wait, ok := c.user.allow(time.Now()); !ok {
 		f := proto.ErrRateLimited.Frame(id, "You publish faster than the server allows.")
 		ms := uint32(max(1, wait.Milliseconds()))
