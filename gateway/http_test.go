@@ -62,6 +62,10 @@ func TestRequestsOutsideThePage(t *testing.T) {
 		{"post", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", 405},
 		{"another protocol's version", "GET / HTTP/2.0\r\nHost: x\r\n\r\n", 400},
 		{"bare line feeds", "GET / HTTP/1.1\nHost: x\n\n", 400},
+		{"no host", "GET / HTTP/1.1\r\nX: y\r\n\r\n", 400},
+		{"two hosts", "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400},
+		{"no host by HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", 200},
+		{"a length in disguise", "GET / HTTP/1.1\r\nHost: x\r\nContent-Length : 5\r\n\r\nhello", 400},
 		{"a long head", "GET / HTTP/1.1\r\nHost: x\r\nCookie: " + strings.Repeat("c", 9000) + "\r\n\r\n", 431},
 	} {
 		t.Run(c.name, func(t *testing.T) {

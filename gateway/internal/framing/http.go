@@ -10,6 +10,8 @@ var (
 	ErrHeaderTooLarge = errors.New("request head is over the limit: send fewer or shorter header fields")
 	// ErrBareLineFeed is answered with 400.
 	ErrBareLineFeed = errors.New("request head has a line that ends in LF alone: end lines with CRLF")
+	// ErrFieldName is answered with 400.
+	ErrFieldName = errors.New("request head has a field whose name is no word: no blank belongs in a name, before its colon, or in front of a line")
 )
 
 // HTTPHead returns the head of a request through its blank line, as a view
@@ -18,7 +20,9 @@ var (
 //
 // Lines must end in CRLF. RFC 9112 2.2 lets a recipient take a bare LF too,
 // but then the head could end elsewhere for us than for the proxy in front:
-// the way requests are smuggled.
+// the way requests are smuggled. So are they where "Content-Length : 5" is a
+// length to one and an unknown field to the other (RFC 9112 5.1), which
+// net/http lets pass; a line that goes on with the next (5.2) is refused too.
 func HTTPHead(in []byte, max int) (head []byte, err error) {
 	end := bytes.Index(in, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -39,7 +43,27 @@ func HTTPHead(in []byte, max int) (head []byte, err error) {
 	if hasBareLineFeed(head) {
 		return nil, ErrBareLineFeed
 	}
+	_, fields, _ := bytes.Cut(head[:len(head)-len("\r\n")], []byte("\r\n"))
+	for line := range bytes.SplitSeq(fields, []byte("\r\n")) {
+		name, _, found := bytes.Cut(line, []byte(":"))
+		if len(line) > 0 && (!found || !isToken(name)) {
+			return nil, ErrFieldName
+		}
+	}
 	return head, nil
+}
+
+// isToken reports whether name is a token of RFC 9110 5.6.2.
+func isToken(name []byte) bool {
+	for _, b := range name {
+		switch {
+		case '0' <= b && b <= '9', 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z':
+		case bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), b) >= 0:
+		default:
+			return false
+		}
+	}
+	return len(name) > 0
 }
 
 func hasBareLineFeed(head []byte) bool {

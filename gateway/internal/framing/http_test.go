@@ -32,6 +32,14 @@ func TestHTTPHead(t *testing.T) {
 		{"LF after good lines", "GET / HTTP/1.1\r\nHost: x\r\nA: b\nC: d\r\n\r\n", 100, "", ErrBareLineFeed},
 		{"LF first", "\nGET / HTTP/1.1\r\n\r\n", 100, "", ErrBareLineFeed},
 		{"LF in the body", request + "a\n\nb", 100, request, nil},
+		{"no fields", "GET / HTTP/1.1\r\n\r\n", 100, "GET / HTTP/1.1\r\n\r\n", nil},
+		{"name of all kinds", "GET / HTTP/1.1\r\nX-a_1.!~: b\r\n\r\n", 100, "GET / HTTP/1.1\r\nX-a_1.!~: b\r\n\r\n", nil},
+		{"blank before the colon", "GET / HTTP/1.1\r\nHost : x\r\n\r\n", 100, "", ErrFieldName},
+		{"tab before the colon", "GET / HTTP/1.1\r\nHost\t: x\r\n\r\n", 100, "", ErrFieldName},
+		{"blank in a name", "GET / HTTP/1.1\r\nHost: x\r\nA B: x\r\n\r\n", 100, "", ErrFieldName},
+		{"line that goes on", "GET / HTTP/1.1\r\nHost: x\r\n y: z\r\n\r\n", 100, "", ErrFieldName},
+		{"no name", "GET / HTTP/1.1\r\n: x\r\n\r\n", 100, "", ErrFieldName},
+		{"no colon", "GET / HTTP/1.1\r\nHost\r\n\r\n", 100, "", ErrFieldName},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -32,8 +32,12 @@ func (l *Loop) request(c *conn, in []byte) int {
 	case head == nil:
 		return 0
 	}
-	if c.refused != refusedNot {
-		l.respond(c, http.StatusServiceUnavailable, "Retry-After: 5\r\n", []byte(c.refused.sentence()), true)
+	refused := c.refused
+	if l.engine.draining.Load() {
+		refused = refusedDraining // also on a connection that a proxy has kept from before
+	}
+	if refused != refusedNot {
+		l.respond(c, http.StatusServiceUnavailable, "Retry-After: 5\r\n", []byte(refused.sentence()), true)
 		return len(in)
 	}
 	method, path, ok := framing.RequestTarget(head)
@@ -54,6 +58,11 @@ func (l *Loop) servePage(c *conn, head []byte, method, path string) {
 	req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
 	if err != nil {
 		l.respond(c, http.StatusBadRequest, "", []byte("the request can't be read: "+err.Error()), true)
+		return
+	}
+	// RFC 9112 3.2: a request of HTTP/1.1 without a Host field is answered with 400.
+	if req.Host == "" && req.ProtoAtLeast(1, 1) {
+		l.respond(c, http.StatusBadRequest, "", []byte("there must be one Host field"), true)
 		return
 	}
 	// A body is not read: the connection ends with the answer.
