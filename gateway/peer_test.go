@@ -113,6 +113,7 @@ func (p *peer) send(f *v1.ClientFrame) error {
 
 // sendBytes sends what stands for frames in the stream.
 func (p *peer) sendBytes(b []byte) error {
+	p.conn.SetWriteDeadline(time.Now().Add(waitLimit))
 	if p.wire.stream {
 		_, err := p.conn.Write(b)
 		return err
