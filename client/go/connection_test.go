@@ -1,8 +1,10 @@
 package client
 
 import (
+	"bytes"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -218,4 +220,20 @@ func TestEndOfTheSocketSaysSo(t *testing.T) {
 			t.Error("the loss was not told")
 		}
 	})
+}
+
+// TestCloseReasonIsCutBetweenCharacters: the reason may name a room, in any script.
+func TestCloseReasonIsCutBetweenCharacters(t *testing.T) {
+	in := bytes.NewReader(newWebSocket(nil).appendClose(nil, 4500, "a"+strings.Repeat("ü", 64)))
+	header, err := ws.ReadHeader(in)
+	if err != nil || header.Length > 125 || header.Length != int64(in.Len()) {
+		t.Fatalf("sent %+v, %v, before %d bytes", header, err, in.Len())
+	}
+	body := make([]byte, in.Len())
+	in.Read(body)
+	ws.Cipher(body, header.Mask, 0)
+	code, reason := ws.ParseCloseFrameData(body)
+	if want := "a" + strings.Repeat("ü", 61); code != 4500 || reason != want {
+		t.Errorf("sent code %d, reason %q; want 4500, %q", code, reason, want)
+	}
 }

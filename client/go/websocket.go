@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/gobwas/ws"
 )
@@ -83,8 +84,9 @@ func (w *webSocket) appendPong(dst, payload []byte) []byte {
 }
 
 func (w *webSocket) appendClose(dst []byte, code uint16, reason string) []byte {
-	// A control frame holds 125 bytes, RFC 6455 section 5.5, two of them the code.
-	reason = reason[:min(len(reason), ws.MaxControlFramePayloadSize-2)]
+	// A control frame holds 125 bytes, RFC 6455 section 5.5, two of them the code; half a
+	// character at the end would be no UTF-8, which section 5.5.1 has the reason be.
+	reason = strings.ToValidUTF8(reason[:min(len(reason), ws.MaxControlFramePayloadSize-2)], "")
 	return appendMasked(dst, ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusCode(code), reason)))
 }
 

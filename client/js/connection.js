@@ -109,7 +109,7 @@ export class Connection {
     if (this.#over) return;
     this.#finish();
     try {
-      this.#socket.close(code, reason);
+      this.#socket.close(code, cutReason(reason));
     } catch {
       // Still opening, or gone already: there is nobody to tell.
     }
@@ -182,7 +182,16 @@ export class Connection {
   }
 
   #giveUp(code, why) {
-    this.drop(code, why.slice(0, 100));
+    this.drop(code, why);
     this.#owner.dead(why);
   }
+}
+
+/**
+ * What a Close frame holds of a reason: 123 bytes of UTF-8 (RFC 6455 5.5). close throws on
+ * more, and the socket would stay open, with nobody listening to it.
+ */
+function cutReason(reason) {
+  const bytes = new TextEncoder().encode(reason).subarray(0, 123);
+  return new TextDecoder().decode(bytes, { stream: true }); // half a character is left out
 }

@@ -342,7 +342,7 @@ export class Rookery {
       }),
       /** The server broke a promise: nothing on this connection can be relied on. */
       fault: (why) => {
-        client.#connection?.drop(CLOSE_BAD_FRAME, why.slice(0, 100));
+        client.#connection?.drop(CLOSE_BAD_FRAME, why);
         client.#lost(new RookeryError('protocol_fault', why));
       },
       forget: (room) => client.#rooms.delete(room.name),

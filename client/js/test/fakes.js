@@ -61,7 +61,10 @@ class FakeSocket extends EventTarget {
     this.sent.push(...text.split('\n').filter(Boolean).map((line) => JSON.parse(line)));
   }
 
-  close(code, reason) {
+  /** As strict as browsers are. */
+  close(code, reason = '') {
+    if (code !== 1000 && !(code >= 3000 && code <= 4999)) throw new DOMException(`code ${code}`, 'InvalidAccessError');
+    if (new TextEncoder().encode(reason).length > 123) throw new DOMException('the reason is too long', 'SyntaxError');
     this.closedWith ??= { code, reason };
   }
 

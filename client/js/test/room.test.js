@@ -162,6 +162,19 @@ test('a second hole in a row ends the connection', async () => {
   assert.deepEqual(heard.seqs, []);
 });
 
+test('a reason that is longer than a Close frame does not keep the socket open', async () => {
+  const { client, socket } = await connected();
+  const name = 'ü'.repeat(64);
+  client.join(name, { after: 1, epoch: 'e1' });
+  for (let i = 0; i < 2; i++) {
+    socket().joined(name, 1, { recovered: true });
+    socket().message(name, 3);
+  }
+  const { code, reason } = socket().closedWith;
+  assert.equal(code, 4500);
+  assert.equal(reason, 'ü'.repeat(61), 'whole characters in 123 bytes');
+});
+
 test('a refused join ends that room only', async () => {
   const made = await connected();
   const { room, heard } = listen(made.client);
