@@ -1,0 +1,137 @@
+package loop
+
+import (
+	"testing"
+
+	"github.com/panjf2000/gnet/v2"
+
+	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/identity"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+// mustFail takes the one frame that was sent, which has to be an error of that name.
+func (r *rig) mustFail(s *fakeSocket, id uint64, want proto.ErrorCode) {
+	r.t.Helper()
+	frames := r.sent(s)
+	if len(frames) != 1 || frames[0].Id != id || frames[0].GetError().GetName() != want.Name || frames[0].GetError().GetRetry() != want.Retry {
+		r.t.Fatalf("sent %v, want the error %s to request %d", frames, want.Name, id)
+	}
+}
+
+func publishFrame(id uint64) *v1.ClientFrame {
+	return &v1.ClientFrame{Id: id, Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{Room: "r", Content: &v1.Publish_Text{Text: "x"}}}}
+}
+
+func historyFrame(id uint64) *v1.ClientFrame {
+	return &v1.ClientFrame{Id: id, Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: "r"}}}
+}
+
+// trap is an authenticator with a fault.
+type trap struct{}
+
+func (trap) Authenticate(_, name string) (identity.Identity, error) {
+	if name == "boom" {
+		panic("an index out of range")
+	}
+	return identity.Identity{User: name}, nil
+}
+
+// TestAPanicClosesOneConnection: what a peer can bring about by its bytes must not end the
+// process, nor what others have.
+func TestAPanicClosesOneConnection(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Rules.Auth = trap{} })
+	other := r.open(true, proto.Binary)
+	r.join(other, "r", 0)
+
+	s := r.open(true, proto.Binary)
+	r.join(s, "r", 0)
+	c := s.context.(*conn)
+	s.in = proto.AppendClientFrame(nil, proto.Binary, publishFrame(7))
+	s.in = proto.AppendClientFrame(s.in, proto.Binary, &v1.ClientFrame{Id: 8, Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: "boom"}}})
+	if action := r.loop.traffic(c); action != gnet.Close {
+		t.Fatalf("gnet is told %v, want to close", action)
+	}
+	r.events.Close(s) // as gnet does then
+	counted := r.loop.counted
+	if n := counted.Panics.Load(); n != 1 {
+		t.Errorf("%d panics were counted", n)
+	}
+	if n := counted.Closed[closedIndex(proto.CloseInternal.Code)].Load(); n != 1 {
+		t.Errorf("%d connections were counted as closed by a fault of the server", n)
+	}
+	r.deliver("r", 1)
+	r.work()
+	r.mustGet(other, upTo(1, 1))
+}
+
+func TestFailuresOfTheRoomsAreTold(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.open(false, proto.JSON)
+	c := s.context.(*conn)
+
+	r.request(s, publishFrame(7))
+	r.put(handoff.Event{Kind: handoff.Refused, To: c.handle, ID: 7, Code: proto.ErrLogUnavailable, Text: "The log can't be written."})
+	r.work()
+	r.mustFail(s, 7, proto.ErrLogUnavailable)
+
+	r.request(s, historyFrame(8))
+	r.put(handoff.Event{Kind: handoff.Answer, To: c.handle, ID: 8, Code: proto.ErrHistoryDamaged, Text: "It can't be read."})
+	r.work()
+	r.mustFail(s, 8, proto.ErrHistoryDamaged)
+
+	r.rooms.full = true
+	r.request(s, publishFrame(9))
+	r.mustFail(s, 9, proto.ErrOverloaded)
+	r.request(s, &v1.ClientFrame{Id: 10, Op: &v1.ClientFrame_Join{Join: &v1.Join{Room: "r"}}})
+	r.mustFail(s, 10, proto.ErrOverloaded)
+	r.rooms.full = false
+	r.join(s, "r", 0) // nothing is left of the one that was refused
+
+	r.put(handoff.Event{Kind: handoff.Refuse})
+	r.work()
+	r.request(s, publishFrame(11))
+	r.mustFail(s, 11, proto.ErrDraining)
+	if n := len(r.rooms.commands); n != 2 { // the first publish, the join
+		t.Errorf("%d commands went to the rooms", n)
+	}
+}
+
+func TestHistoryUnderWayIsBounded(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.open(true, proto.Binary)
+	for id := range uint64(maxHistory) {
+		r.request(s, historyFrame(10+id))
+	}
+	r.request(s, historyFrame(50))
+	r.mustFail(s, 50, proto.ErrRateLimited)
+	page := proto.NewHistory(proto.Binary, 10, "r", "7f3a", 1)
+	r.put(handoff.Event{Kind: handoff.Answer, To: s.context.(*conn).handle, ID: 10, Frames: page.Append(make([]byte, handoff.Headroom), false, false)})
+	r.work()
+	r.sent(s)
+	r.request(s, historyFrame(51))
+	if frames := r.sent(s); len(frames) != 0 {
+		t.Errorf("with one answered, another was answered with %v", frames)
+	}
+}
+
+func TestQueueKeepsItsOrderAndLittleMemory(t *testing.T) {
+	var q queue[int]
+	next, pushed := 0, 0
+	for range 200 {
+		for range 100 {
+			q.push(pushed)
+			pushed++
+		}
+		for range 95 {
+			if got := q.pop(); got != next {
+				t.Fatalf("popped %d, want %d", got, next)
+			}
+			next++
+		}
+	}
+	if q.len() != pushed-next || cap(q.items) > 8*q.len() {
+		t.Errorf("%d of %d wait, in an array of %d", q.len(), pushed-next, cap(q.items))
+	}
+}
