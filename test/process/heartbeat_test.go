@@ -16,7 +16,7 @@ const slack = 3 * time.Second
 // TestHeartbeat: a silent peer is asked for a sign of life. One that gives it stays, one that
 // does not is closed.
 func TestHeartbeat(t *testing.T) {
-	const heartbeat = 300 * time.Millisecond
+	const heartbeat = time.Second // a busy machine may hold up the answer for some of it
 	s := start(t, launch{data: t.TempDir(), flags: []string{"--heartbeat", heartbeat.String()}})
 	for _, by := range transports {
 		t.Run("silent over "+string(by), func(t *testing.T) {
@@ -43,7 +43,7 @@ func TestHeartbeat(t *testing.T) {
 			}
 			defer p.conn.Close()
 			p.limit = slack
-			for asked := 0; asked < 8; asked++ {
+			for asked := 0; asked < 4; asked++ {
 				before := p.pings
 				for p.pings == before {
 					if by == webSocket {
