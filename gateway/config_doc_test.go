@@ -5,8 +5,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestDocumentationListsTheSettings compares docs/configuration.md with the table of
@@ -42,6 +44,51 @@ func TestDocumentationListsTheSettings(t *testing.T) {
 	}
 	if !t.Failed() {
 		t.Errorf("docs/configuration.md has the settings in another order: %q, want %q", documented, want)
+	}
+}
+
+// TestDocumentedRangesAreTheSettings: where a row says "1 KiB to 1 MiB", both ends are taken and
+// what is just beyond them is not.
+func TestDocumentedRangesAreTheSettings(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("..", "docs", "configuration.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile("(?m)^\\| `([a-z0-9_.]+)` \\|.* ([0-9]+) (B|KiB|MiB|GiB|ms|s|min|h|days) to ([0-9]+) (B|KiB|MiB|GiB|ms|s|min|h|days)\\b")
+	// written is a documented amount, moved by a part of it, as the setting is written.
+	written := func(number, unit string, part float64) string {
+		n, err := strconv.ParseFloat(number, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size, ok := map[string]float64{"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[unit]; ok {
+			return strconv.FormatInt(int64(n*size*part), 10)
+		}
+		each := map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "min": time.Minute, "h": time.Hour, "days": 24 * time.Hour}[unit]
+		return time.Duration(n * float64(each) * part).String()
+	}
+	ranges := row.FindAllStringSubmatch(string(data), -1)
+	if len(ranges) < 5 {
+		t.Fatalf("only %d rows with a range were found", len(ranges))
+	}
+	for _, m := range ranges {
+		i := slices.IndexFunc(settings(), func(s setting) bool { return s.name == m[1] })
+		for _, c := range []struct {
+			text  string
+			taken bool
+		}{
+			{written(m[2], m[3], 1), true}, {written(m[2], m[3], 0.99), false},
+			{written(m[4], m[5], 1), true}, {written(m[4], m[5], 1.01), false},
+		} {
+			config := DefaultConfig()
+			v := settings()[i].value(&config)
+			if err := v.Set(c.text); err != nil {
+				t.Fatalf("%s = %s: %v", m[1], c.text, err)
+			}
+			if taken := v.fault() == ""; taken != c.taken {
+				t.Errorf("docs/configuration.md says %s %s to %s %s of %s, but %s is taken: %v", m[2], m[3], m[4], m[5], m[1], c.text, taken)
+			}
+		}
 	}
 }
 
