@@ -3,6 +3,8 @@ package gateway
 import (
 	"log/slog"
 	"time"
+
+	"rookery/storage/vfs"
 )
 
 // Config is what the gateway is told before it starts. DefaultConfig gives the values
@@ -50,6 +52,8 @@ type Config struct {
 	// sources says where LoadConfig found a setting, by name. What is absent has its
 	// default, or was set by the program.
 	sources map[string]string
+	// fs is the file system of the log, nil for the disk: tests have one that fails.
+	fs vfs.FS
 }
 
 // AuthConfig says whose tokens are believed. Without development mode at least one key

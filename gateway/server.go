@@ -92,6 +92,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	}
 	if s.store, err = commitlog.Open(commitlog.Config{
 		Dir:          cfg.Data,
+		FS:           cfg.fs,
 		SegmentBytes: cfg.Log.SegmentBytes,
 		Sync:         syncModes[cfg.Log.Sync],
 		SyncEvery:    cfg.Log.SyncInterval,
