@@ -142,6 +142,48 @@ func TestThoseStalledLongestGoFirst(t *testing.T) {
 	}
 }
 
+// TestAFullSocketIsNotProbed: what a slow reader would answer to waits behind what it has not
+// read yet. StallTimeout is its limit, and the heartbeat begins anew when it has caught up.
+func TestAFullSocketIsNotProbed(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Heartbeat, c.StallTimeout = 2*time.Second, time.Minute })
+	s := r.open(true, proto.Binary)
+	c := s.context.(*conn)
+	pass := func(d time.Duration) {
+		for range d / time.Second { // as much as a tick counts of a loop that was held up
+			r.loop.engine.started = r.loop.engine.started.Add(-time.Second)
+			r.loop.tick()
+			r.loop.flush()
+		}
+	}
+	s.room = 0
+	r.loop.write(c, make([]byte, 100))
+	r.loop.flush()
+	pass(30 * time.Second)
+	if s.closed {
+		t.Fatalf("it was closed with code %d, %v before its time", c.closed, r.loop.cfg.StallTimeout/2)
+	}
+	s.room = 1 << 20
+	r.loop.writable(c)
+	s.out = nil
+	pass(3 * time.Second)
+	if frames := r.sent(s); s.closed || len(frames) != 1 || frames[0].GetPing() == nil {
+		t.Fatalf("closed %v, sent %v; want to be asked for a sign of life", s.closed, frames)
+	}
+	pass(3 * time.Second)
+	if c.closed != proto.CloseHeartbeatTimeout.Code {
+		t.Errorf("without one it ended with code %d", c.closed)
+	}
+
+	stalled := r.open(true, proto.Binary)
+	stalled.room = 0
+	r.loop.write(stalled.context.(*conn), make([]byte, 100))
+	r.loop.flush()
+	pass(62 * time.Second)
+	if got := stalled.context.(*conn).closed; !stalled.closed || got != proto.CloseStalled.Code {
+		t.Errorf("one that takes nothing: closed %v with code %d", stalled.closed, got)
+	}
+}
+
 func TestDeadlinesDoNotCountTheLoopsOwnStall(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.FrameTimeout = 10 * time.Second })
 	s := r.open(true, proto.Binary)

@@ -137,6 +137,11 @@ func (l *Loop) inspect(c *conn) {
 		l.close(c, proto.CloseTokenExpired, "the token has expired: come back with a new one")
 		return
 	}
+	if c.backed {
+		// A probe would stand behind what it has not taken, and so would its answer: its time
+		// is StallTimeout.
+		return
+	}
 	switch {
 	case l.now >= c.heard.add(2*l.cfg.Heartbeat):
 		l.close(c, proto.CloseHeartbeatTimeout, "nothing was heard for two heartbeats")
