@@ -3,16 +3,37 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 )
 
 // TestMain makes the test binary be rookery where it is called by that name, so that
 // scripts and tests run the real main.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"rookery": main})
+	testscript.Main(withoutLeaks{m}, map[string]func(){"rookery": main})
+}
+
+// withoutLeaks runs the tests, and fails if a goroutine outlives them: commands that run here are
+// to end with all that they began.
+type withoutLeaks struct{ tests *testing.M }
+
+func (w withoutLeaks) Run() int {
+	status := w.tests.Run()
+	err := goleak.Find(
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*goWorker).run.func1"),
+	)
+	if err != nil && status == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return status
 }
 
 func TestScripts(t *testing.T) {
