@@ -25,7 +25,7 @@ check: build ## everything that make test runs, without installing anything
 	test/all
 
 lint: ## formatting, vet, staticcheck and the rules of the house
-	@test -z "$$(gofmt -l cmd client gateway proto storage test/process test/figures test/summary web *.go | tee /dev/stderr)"
+	@test -z "$$(gofmt -l cmd client gateway proto storage test/process test/figures test/measure test/summary web *.go | tee /dev/stderr)"
 	go vet ./...
 	go tool staticcheck ./...
 	go test .

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v1 "rookery/proto/rookery/v1"
+	"rookery/test/measure"
 )
 
 const (
@@ -19,11 +20,11 @@ const (
 // durable is how many messages a second are acknowledged, each of them synced before. Every
 // publisher has a room of its own and a number of messages in flight; nobody listens.
 type durable struct {
-	Publishers int         `json:"publishers"`
-	InFlight   int         `json:"in_flight"`
-	Bytes      int         `json:"bytes"`
-	PerSecond  float64     `json:"messages_per_second"`
-	Replies    percentiles `json:"replies"` // from send to acknowledgement
+	Publishers int                 `json:"publishers"`
+	InFlight   int                 `json:"in_flight"`
+	Bytes      int                 `json:"bytes"`
+	PerSecond  float64             `json:"messages_per_second"`
+	Replies    measure.Percentiles `json:"replies"` // from send to acknowledgement
 	// Of the server, while it was measured.
 	Syncs      uint64  `json:"syncs"`
 	Batch      float64 `json:"messages_per_sync"`
@@ -79,7 +80,7 @@ func measureDurable(ctx context.Context, o options, inFlight int) (d durable, er
 	for _, s := range samples {
 		all = append(all, s...)
 	}
-	d.Replies = percentilesOf(all)
+	d.Replies = measure.PercentilesOf(all)
 	d.PerSecond = float64(len(all)) / took.Seconds()
 	syncs := grown(before.histogram("rookery_log_sync_seconds"), after.histogram("rookery_log_sync_seconds"))
 	d.Syncs = syncs.count

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v1 "rookery/proto/rookery/v1"
+	"rookery/test/measure"
 )
 
 const (
@@ -21,11 +22,11 @@ const (
 // a sender that is late makes the figure worse, not the load smaller. The publisher is a
 // member, too. Messages are synced before they are delivered.
 type latency struct {
-	Rooms      int         `json:"rooms"`
-	Members    int         `json:"members_per_room"`
-	Rate       int         `json:"messages_per_second"`
-	Deliveries percentiles `json:"deliveries"`
-	Lost       int         `json:"lost"`
+	Rooms      int                 `json:"rooms"`
+	Members    int                 `json:"members_per_room"`
+	Rate       int                 `json:"messages_per_second"`
+	Deliveries measure.Percentiles `json:"deliveries"`
+	Lost       int                 `json:"lost"`
 }
 
 func measureLatency(ctx context.Context, o options) (l latency, err error) {
@@ -81,7 +82,7 @@ func measureLatency(ctx context.Context, o options) (l latency, err error) {
 	for _, s := range samples {
 		all = append(all, s...)
 	}
-	l.Deliveries = percentilesOf(all)
+	l.Deliveries = measure.PercentilesOf(all)
 	l.Lost = each*latencyRooms*latencyMembers - len(all)
 	return l, nil
 }

@@ -17,11 +17,12 @@
 // itself.
 //
 //	main.go        flags, order, end
-//	machine.go     what it was measured on
 //	server.go      the process under test
 //	connection.go  a WebSocket client
-//	samples.go     percentiles
+//	growth.go      histograms of the server
 //	report.go      Markdown and JSON
+//
+// What it was measured on and percentiles are of test/measure.
 package main
 
 import (
@@ -33,6 +34,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"rookery/test/measure"
 )
 
 // longest ends a run that hangs.
@@ -67,10 +70,10 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		When:    time.Now().UTC().Truncate(time.Second),
 		Command: strings.Join(append([]string{"figures"}, args...), " "),
 	}
-	if r.Machine, err = lookAtMachine(); err != nil {
+	if r.Machine, err = measure.LookAtMachine(); err != nil {
 		return err
 	}
-	if r.Version, err = version(ctx, o.binary); err != nil {
+	if r.Version, err = measure.Version(ctx, o.binary); err != nil {
 		return err
 	}
 	fmt.Fprintf(progress, "%d idle connections\n", o.connections)

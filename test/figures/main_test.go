@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
@@ -71,19 +70,6 @@ func TestFlagsAreChecked(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.args, err, c.want)
 		}
-	}
-}
-
-func TestPercentiles(t *testing.T) {
-	var samples []time.Duration
-	for i := range 1001 {
-		samples = append(samples, time.Duration(1000-i)*time.Millisecond)
-	}
-	if got, want := percentilesOf(samples), (percentiles{1001, 500, 990, 1000}); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	if got := percentilesOf(nil); got != (percentiles{}) {
-		t.Errorf("of nothing: %+v", got)
 	}
 }
 

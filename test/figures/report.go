@@ -7,17 +7,19 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"rookery/test/measure"
 )
 
 // report is everything that was measured and on what.
 type report struct {
-	When    time.Time `json:"when"`
-	Command string    `json:"command"`
-	Version string    `json:"version"`
-	Machine machine   `json:"machine"`
-	Density density   `json:"density"`
-	Latency latency   `json:"latency"`
-	Durable []durable `json:"durable"`
+	When    time.Time       `json:"when"`
+	Command string          `json:"command"`
+	Version string          `json:"version"`
+	Machine measure.Machine `json:"machine"`
+	Density density         `json:"density"`
+	Latency latency         `json:"latency"`
+	Durable []durable       `json:"durable"`
 }
 
 func (r report) writeJSON(path string) error {
@@ -30,9 +32,7 @@ func (r report) writeJSON(path string) error {
 
 func (r report) writeMarkdown(out io.Writer) error {
 	var b strings.Builder
-	m := r.Machine
-	fmt.Fprintf(&b, "Measured %s on %d cores of %s, %.0f GiB, Linux %s, by `%s`\nwith %s.\n\n",
-		r.When.Format(time.DateOnly), m.Cores, m.CPU, float64(m.MemoryBytes)/(1<<30), m.Kernel, r.Command, r.Version)
+	fmt.Fprintf(&b, "Measured %s on %v, by `%s`\nwith %s.\n\n", r.When.Format(time.DateOnly), r.Machine, r.Command, r.Version)
 	row := func(what, figure string) { fmt.Fprintf(&b, "| %s | %s |\n", what, figure) }
 	row("What", "Figure")
 	row("---", "---")

@@ -16,6 +16,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"rookery/test/measure"
 )
 
 // descriptors is the limit that the server is given, so that a run is the same wherever it
@@ -100,7 +102,7 @@ type memory struct {
 func (s *server) memory() (m memory, err error) {
 	path := fmt.Sprintf("/proc/%d/smaps_rollup", s.cmd.Process.Pid)
 	for name, to := range map[string]*int64{"Rss": &m.ResidentBytes, "Pss": &m.ProportionalBytes, "Anonymous": &m.AnonymousBytes} {
-		if *to, err = kibibytes(path, name); err != nil {
+		if *to, err = measure.Kibibytes(path, name); err != nil {
 			return m, err
 		}
 	}

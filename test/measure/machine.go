@@ -1,4 +1,6 @@
-package main
+// Package measure is what the programs that print figures share: what a figure was measured on,
+// the memory of a process, and percentiles.
+package measure
 
 import (
 	"bufio"
@@ -11,21 +13,22 @@ import (
 	"strings"
 )
 
-// machine is what the figures depend on besides the program.
-type machine struct {
+// Machine is what figures depend on besides the program.
+type Machine struct {
 	CPU         string `json:"cpu"`
 	Cores       int    `json:"cores"`
 	MemoryBytes int64  `json:"memory_bytes"`
 	Kernel      string `json:"kernel"`
 }
 
-func lookAtMachine() (machine, error) {
-	m := machine{CPU: "unknown", Cores: runtime.NumCPU()}
+// LookAtMachine reads /proc.
+func LookAtMachine() (Machine, error) {
+	m := Machine{CPU: "unknown", Cores: runtime.NumCPU()}
 	if model, err := field("/proc/cpuinfo", "model name"); err == nil {
 		m.CPU = model
 	}
 	var err error
-	if m.MemoryBytes, err = kibibytes("/proc/meminfo", "MemTotal"); err != nil {
+	if m.MemoryBytes, err = Kibibytes("/proc/meminfo", "MemTotal"); err != nil {
 		return m, err
 	}
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
@@ -36,9 +39,9 @@ func lookAtMachine() (machine, error) {
 	return m, nil
 }
 
-// version is the binary's own account of its commit and compiler. One that was built without
+// Version is the binary's own account of its commit and compiler. One that was built without
 // naming its commit is said to come from a tree at the commit of this one.
-func version(ctx context.Context, binary string) (string, error) {
+func Version(ctx context.Context, binary string) (string, error) {
 	out, err := exec.CommandContext(ctx, binary, "version").Output()
 	if err != nil {
 		return "", fmt.Errorf("run %s version: %w; build it with make build", binary, err)
@@ -50,6 +53,11 @@ func version(ctx context.Context, binary string) (string, error) {
 		}
 	}
 	return line, nil
+}
+
+// String is the machine in half a line.
+func (m Machine) String() string {
+	return fmt.Sprintf("%d cores of %s, %.0f GiB, Linux %s", m.Cores, m.CPU, float64(m.MemoryBytes)/(1<<30), m.Kernel)
 }
 
 // field returns the value of the first line "name: value" of a file in /proc.
@@ -68,8 +76,8 @@ func field(path, name string) (string, error) {
 	return "", fmt.Errorf("%s has no %s", path, name)
 }
 
-// kibibytes returns a field that /proc gives in kB, in bytes.
-func kibibytes(path, name string) (int64, error) {
+// Kibibytes returns a field that /proc gives in kB, in bytes.
+func Kibibytes(path, name string) (int64, error) {
 	text, err := field(path, name)
 	if err != nil {
 		return 0, err

@@ -1,33 +1,6 @@
 package main
 
-import (
-	"slices"
-	"time"
-
-	dto "github.com/prometheus/client_model/go"
-)
-
-// percentiles of what was measured, in milliseconds.
-type percentiles struct {
-	Count  int     `json:"count"`
-	Median float64 `json:"p50_ms"`
-	P99    float64 `json:"p99_ms"`
-	Max    float64 `json:"max_ms"`
-}
-
-// percentilesOf sorts samples. Every one is kept, so these are not estimates.
-func percentilesOf(samples []time.Duration) percentiles {
-	if len(samples) == 0 {
-		return percentiles{}
-	}
-	slices.Sort(samples)
-	at := func(percent int) float64 {
-		return milliseconds(samples[(len(samples)-1)*percent/100])
-	}
-	return percentiles{Count: len(samples), Median: at(50), P99: at(99), Max: at(100)}
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+import dto "github.com/prometheus/client_model/go"
 
 // growth is what a histogram of the server counted between two scrapes.
 type growth struct {
