@@ -268,7 +268,7 @@ func (c *committer) publish(batch []entry) {
 	c.log.published.Store(int64(c.end()))
 	c.log.counters.records.Add(uint64(len(batch)))
 	c.log.counters.batchRecords.observe(float64(len(batch)))
-	if c.written > c.config.SegmentBytes/2 && !c.asked && !c.config.growing {
+	if c.written > c.config.SegmentBytes/4 && !c.asked && !c.config.growing {
 		c.asked = true
 		c.log.files.supply.want()
 	}

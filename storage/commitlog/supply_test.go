@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"rookery/storage"
 	"rookery/storage/vfs"
@@ -40,7 +43,7 @@ func TestSpare(t *testing.T) {
 			w.mustCommit(t, i+1)
 			synctest.Wait() // the supply is ready
 			want := 0
-			if l.committer.written > minSegmentBytes/2 {
+			if l.committer.written > minSegmentBytes/4 {
 				want = 1
 			}
 			if got := spares(); got != want {
@@ -61,6 +64,82 @@ func TestSpare(t *testing.T) {
 			t.Errorf("Close left %d spares", got)
 		}
 	})
+}
+
+// slowFS takes a second for every write and counts what waits for a sync.
+type slowFS struct {
+	vfs.FS
+	most atomic.Int64 // bytes of a spare that were written and not synced, at most
+}
+
+func (s *slowFS) Create(path string) (vfs.File, error) {
+	file, err := s.FS.Create(path)
+	if err == nil && strings.HasPrefix(filepath.Base(path), sparePrefix) {
+		file = &slowFile{File: file, fs: s}
+	}
+	return file, err
+}
+
+type slowFile struct {
+	vfs.File
+	fs      *slowFS
+	waiting int64
+}
+
+func (f *slowFile) WriteAt(p []byte, off int64) (int, error) {
+	time.Sleep(time.Second)
+	f.waiting += int64(len(p))
+	f.fs.most.Store(max(f.fs.most.Load(), f.waiting))
+	return f.File.WriteAt(p, off)
+}
+
+func (f *slowFile) Sync() error {
+	f.waiting = 0
+	return f.File.Sync()
+}
+
+// TestSpareIsMadeInChunks: no commit waits for more than one chunk of zeros, the disk has as much
+// time without them as with them, and Close does not wait for the rest.
+func TestSpareIsMadeInChunks(t *testing.T) {
+	const chunks = 4
+	for _, closed := range []bool{false, true} {
+		t.Run(fmt.Sprint("closed meanwhile ", closed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				slow := &slowFS{FS: vfs.NewMemory()}
+				config := testConfig(slow)
+				config.SegmentBytes, config.growing = chunks*supplyChunk, false
+				l := mustOpen(t, config)
+				w := newWriter(l)
+				for i := range chunks {
+					w.mustAppend(t, "room", strings.Repeat("x", storage.MaxBody/2+1))
+					w.mustCommit(t, i+1)
+				}
+				begun := time.Now()
+				if !closed {
+					for made := false; !made; {
+						time.Sleep(time.Millisecond)
+						l.files.supply.mu.Lock()
+						made = l.files.supply.ready != nil
+						l.files.supply.mu.Unlock()
+					}
+					if took := time.Since(begun).Round(time.Second); took != (2*chunks-1)*time.Second {
+						t.Errorf("%d chunks, a second each, took %v", chunks, took)
+					}
+				}
+				begun = time.Now()
+				mustClose(t, l)
+				if took := time.Since(begun); took > 2*time.Second {
+					t.Errorf("Close took %v", took)
+				}
+				if most := slow.most.Load(); most != supplyChunk {
+					t.Errorf("%d bytes of a spare waited for a sync, want %d", most, supplyChunk)
+				}
+				if names, err := slow.List(testDir); err != nil || slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, sparePrefix) }) {
+					t.Errorf("Close left %v, %v", names, err)
+				}
+			})
+		})
+	}
 }
 
 // crashCopy is the same log elsewhere.
