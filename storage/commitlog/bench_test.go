@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,42 +17,64 @@ import (
 
 // BenchmarkCommit has publishers that each wait for their record before they append the next:
 // what group commit is for. One op is one record, durable. Rounds of the log and rounds of two bare loops take
-// turns: a bare loop writes and syncs as many bytes in as many batches as the log's round did, into a file
+// turns: a bare loop writes and syncs as many bytes in the same batches as the log's round did, into a file
 // that was written before (prepared) or one that grows (appended). x-prepared and x-appended are the
-// log's bytes per second over theirs. The files are in TMPDIR: point it at the disk that is meant.
+// log's bytes per second over theirs, in all; the median of the rounds is beside it, since a
+// stall of the disk hits one side only. The files are in TMPDIR: point it at the disk that is meant.
 func BenchmarkCommit(b *testing.B) {
-	for _, c := range []struct{ publishers, body int }{{1, 128}, {100, 128}, {1000, 128}} {
+	for _, c := range []struct{ publishers, body, round int }{{1, 128, 500}, {100, 128, 20_000}, {1000, 128, 200_000}} {
 		b.Run(fmt.Sprintf("publishers=%d", c.publishers), func(b *testing.B) {
 			config := testConfig(nil)
 			config.Dir, config.growing = filepath.Join(b.TempDir(), "log"), false
 			l := mustOpen(b, config)
 			publishers := newPublishers(b, l, c.publishers, c.body)
 			prepared, appended := newBare(b, true), newBare(b, false)
-			var log time.Duration
-			round := max(200, 20*c.publishers)
+			var rounds, toPrepared, toAppended []float64
 			b.ReportAllocs()
 			for b.Loop() {
-				before := l.Stats()
+				publishers.batches = publishers.batches[:0]
 				started := time.Now()
-				publishers.run(round)
-				log += time.Since(started)
-				after := l.Stats()
+				publishers.run(c.round)
+				took := time.Since(started).Seconds()
 				b.StopTimer()
-				batches, size := int(after.Batches-before.Batches), after.Bytes-before.Bytes
-				prepared.run(batches, size)
-				appended.run(batches, size)
+				rounds = append(rounds, took)
+				awaitSpare(l) // which the bare loops must not pay for
+				toPrepared = append(toPrepared, prepared.run(publishers.batches)/took)
+				toAppended = append(toAppended, appended.run(publishers.batches)/took)
 				b.StartTimer()
 			}
 			b.StopTimer()
+			log := 0.0
+			for _, took := range rounds {
+				log += took
+			}
 			stats := l.Stats()
-			b.ReportMetric(float64(stats.Records)/log.Seconds(), "records/s")
-			b.ReportMetric(float64(stats.Bytes)/log.Seconds()/1e6, "MB/s")
+			b.ReportMetric(float64(stats.Records)/log, "records/s")
+			b.ReportMetric(float64(stats.Bytes)/log/1e6, "MB/s")
 			b.ReportMetric(float64(stats.Records)/float64(stats.Batches), "records/sync")
-			b.ReportMetric(prepared.took.Seconds()/log.Seconds(), "x-prepared")
-			b.ReportMetric(appended.took.Seconds()/log.Seconds(), "x-appended")
-			b.ReportMetric(float64(log.Nanoseconds())/float64(stats.Records), "ns/op")
+			b.ReportMetric(prepared.took/log, "x-prepared")
+			b.ReportMetric(appended.took/log, "x-appended")
+			b.ReportMetric(median(toPrepared), "x-prepared-p50")
+			b.ReportMetric(median(toAppended), "x-appended-p50")
+			b.ReportMetric(1e9*log/float64(stats.Records), "ns/op")
 			mustClose(b, l)
 		})
+	}
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// awaitSpare returns when no spare segment is being made.
+func awaitSpare(l *Log) {
+	supply := l.files.supply
+	for wanted := true; wanted; runtime.Gosched() {
+		_, n := l.Committed()
+		supply.mu.Lock()
+		wanted = n > l.config.SegmentBytes/4 && supply.ready == nil
+		supply.mu.Unlock()
 	}
 }
 
@@ -60,7 +84,8 @@ type bare struct {
 	file   vfs.File
 	size   int64 // written before; 0: the file grows
 	offset int64
-	took   time.Duration
+	batch  []byte
+	took   float64 // seconds, in all
 }
 
 func newBare(b *testing.B, prepared bool) *bare {
@@ -79,22 +104,27 @@ func newBare(b *testing.B, prepared bool) *bare {
 	return r
 }
 
-func (r *bare) run(batches int, size int64) {
-	batch := bytes.Repeat([]byte{1}, int(size)/batches)
+// run gives the seconds that it took.
+func (r *bare) run(batches []int64) float64 {
+	if largest := slices.Max(batches); int64(len(r.batch)) < largest {
+		r.batch = bytes.Repeat([]byte{1}, int(largest))
+	}
 	started := time.Now()
-	for range batches {
-		if r.size > 0 && r.offset+int64(len(batch)) > r.size {
+	for _, size := range batches {
+		if r.size > 0 && r.offset+size > r.size {
 			r.offset = 0
 		}
-		if _, err := r.file.WriteAt(batch, r.offset); err != nil {
+		if _, err := r.file.WriteAt(r.batch[:size], r.offset); err != nil {
 			r.b.Fatal(err)
 		}
 		if err := r.file.Sync(); err != nil {
 			r.b.Fatal(err)
 		}
-		r.offset += int64(len(batch))
+		r.offset += size
 	}
-	r.took += time.Since(started)
+	took := time.Since(started).Seconds()
+	r.took += took
+	return took
 }
 
 // publishers append through one producer, as a room shard would.
@@ -104,12 +134,16 @@ type publishers struct {
 	records  []storage.Record // one room each
 	idle     chan int
 
+	// Owned by the committer between run's begin and end.
+	batches []int64  // their bytes
+	end     position // of the last one
+
 	mu      sync.Mutex
 	waiting []int // in the order of the appends, which is that of the reports
 }
 
 func newPublishers(b *testing.B, l *Log, n, body int) *publishers {
-	p := &publishers{b: b, idle: make(chan int, n)}
+	p := &publishers{b: b, idle: make(chan int, n), end: l.committedEnd()}
 	for i := range n {
 		p.records = append(p.records, storage.Record{Room: fmt.Sprint("room-", i), From: "user", Key: "key-12345678", Body: make([]byte, body)})
 		p.idle <- i
@@ -118,6 +152,9 @@ func newPublishers(b *testing.B, l *Log, n, body int) *publishers {
 		if err != nil {
 			b.Error(err)
 		}
+		end := l.committedEnd()
+		p.batches = append(p.batches, int64(end-p.end))
+		p.end = end
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, i := range p.waiting[:n] {
@@ -145,6 +182,63 @@ func (p *publishers) run(n int) {
 	for range p.records {
 		defer func(i int) { p.idle <- i }(<-p.idle)
 	}
+}
+
+// BenchmarkCommitBesideSpare is how long one publisher waits for its commit while the next segment's file is
+// made all the time, and while it is not. One op is a record; the rounds of both kinds take turns.
+func BenchmarkCommitBesideSpare(b *testing.B) {
+	config := testConfig(nil)
+	config.Dir, config.growing = filepath.Join(b.TempDir(), "log"), false
+	l := mustOpen(b, config)
+	publishers := newPublishers(b, l, 1, 128)
+	var alone, beside []float64 // milliseconds
+	took := 0.0                 // seconds of writing spares
+	made := 0
+	for b.Loop() {
+		alone = append(alone, publishers.each(1000)...)
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			for open := true; open; {
+				select {
+				case <-stop:
+					open = false
+				default:
+					started := time.Now()
+					spare, err := l.files.supply.prepare()
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					took += time.Since(started).Seconds()
+					made++
+					l.files.supply.discard(spare)
+				}
+			}
+		}()
+		beside = append(beside, publishers.each(1000)...)
+		close(stop)
+		<-done
+	}
+	for name, waits := range map[string][]float64{"alone": alone, "beside": beside} {
+		slices.Sort(waits)
+		b.ReportMetric(waits[len(waits)/2], name+"-p50-ms")
+		b.ReportMetric(waits[len(waits)*99/100], name+"-p99-ms")
+		b.ReportMetric(waits[len(waits)-1], name+"-max-ms")
+	}
+	b.ReportMetric(1000*took/float64(made), "spare-ms")
+	mustClose(b, l)
+}
+
+// each publishes n records one after the other and gives the milliseconds that each took.
+func (p *publishers) each(n int) []float64 {
+	waits := make([]float64, n)
+	for i := range waits {
+		started := time.Now()
+		p.run(1)
+		waits[i] = 1000 * time.Since(started).Seconds()
+	}
+	return waits
 }
 
 // filled gives a closed log of n records of 100 bytes in rooms rooms, and its size.
