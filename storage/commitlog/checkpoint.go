@@ -331,10 +331,12 @@ func appendRoomEntry(b []byte, e *roomEntry) []byte {
 	return binary.LittleEndian.AppendUint64(b, uint64(e.firstAt))
 }
 
-// checksummedWriter writes a file front to back. The first error is kept for flush.
+// checksummedWriter writes a file front to back, synced now and then, so that a table of a million rooms
+// holds no commit up. The first error is kept for flush.
 type checksummedWriter struct {
 	file   vfs.File
 	offset int64
+	synced int64 // offset of the last sync
 	buffer []byte
 	sum    uint32
 	err    error
@@ -353,5 +355,9 @@ func (w *checksummedWriter) flush() error {
 	}
 	w.offset += int64(len(w.buffer))
 	w.buffer = w.buffer[:0]
+	if w.err == nil && w.offset-w.synced >= syncChunk {
+		w.err = w.file.Sync()
+		w.synced = w.offset
+	}
 	return w.err
 }

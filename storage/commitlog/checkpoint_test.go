@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"rookery/storage"
 	"rookery/storage/vfs"
@@ -44,6 +45,22 @@ func checkRooms(t *testing.T, what string, l *Log, rooms map[string][]storage.Re
 			t.Errorf("%s: %s begins at %d, want %d", what, room, got, want[0].Seq)
 		}
 	}
+}
+
+// TestCheckpointIsSyncedInChunks: a commit waits for no more than a chunk of a checkpoint, and one write.
+func TestCheckpointIsSyncedInChunks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := &slowFS{FS: vfs.NewMemory(), prefix: checkpointPrefix}
+		l := mustOpen(t, testConfig(slow))
+		const rooms = 3 * syncChunk / 48
+		for i := range rooms {
+			l.table.update(l.table.key(fmt.Sprint(i)), func(s *roomState) { s.headSeq = 1 })
+		}
+		mustClose(t, l)
+		if most := slow.most.Load(); most < syncChunk || most > syncChunk+scanBufferBytes {
+			t.Errorf("%d bytes of a checkpoint waited for a sync, want %d and a buffer at most", most, syncChunk)
+		}
+	})
 }
 
 // TestCheckpoint is longer than any buffer.

@@ -14,8 +14,8 @@ const (
 	sparePrefix = "SPARE-"
 	// startBytes is how much of a segment that no spare was ready for is written ahead.
 	startBytes = 4 << 20
-	// supplyChunk is one write of zeros.
-	supplyChunk = 1 << 20
+	// syncChunk is what background work writes between two syncs: a commit waits for so much at most.
+	syncChunk = 1 << 20
 )
 
 var errSupplyStopped = errors.New("log is being closed")
@@ -124,7 +124,7 @@ func (s *supply) prepare() (*spare, error) {
 func (s *supply) fill(file vfs.File) error {
 	for from := int64(0); ; {
 		started := time.Now()
-		to := min(from+supplyChunk, s.config.SegmentBytes)
+		to := min(from+syncChunk, s.config.SegmentBytes)
 		if err := writeZeros(file, from, to); err != nil {
 			return err
 		}
@@ -208,7 +208,7 @@ func (s *supply) reusable(path string) (vfs.File, error) {
 
 // writeZeros fills a part of a file and syncs.
 func writeZeros(file vfs.File, from, to int64) error {
-	zeros := make([]byte, min(supplyChunk, to-from))
+	zeros := make([]byte, min(syncChunk, to-from))
 	for from < to {
 		n := min(int64(len(zeros)), to-from)
 		if _, err := file.WriteAt(zeros[:n], from); err != nil {

@@ -66,15 +66,16 @@ func TestSpare(t *testing.T) {
 	})
 }
 
-// slowFS takes a second for every write and counts what waits for a sync.
+// slowFS takes a second for every write to some files and counts what waits for a sync.
 type slowFS struct {
 	vfs.FS
-	most atomic.Int64 // bytes of a spare that were written and not synced, at most
+	prefix string       // of their names
+	most   atomic.Int64 // bytes of one that were written and not synced, at most
 }
 
 func (s *slowFS) Create(path string) (vfs.File, error) {
 	file, err := s.FS.Create(path)
-	if err == nil && strings.HasPrefix(filepath.Base(path), sparePrefix) {
+	if err == nil && strings.HasPrefix(filepath.Base(path), s.prefix) {
 		file = &slowFile{File: file, fs: s}
 	}
 	return file, err
@@ -105,9 +106,9 @@ func TestSpareIsMadeInChunks(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		t.Run(fmt.Sprint("closed meanwhile ", closed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				slow := &slowFS{FS: vfs.NewMemory()}
+				slow := &slowFS{FS: vfs.NewMemory(), prefix: sparePrefix}
 				config := testConfig(slow)
-				config.SegmentBytes, config.growing = chunks*supplyChunk, false
+				config.SegmentBytes, config.growing = chunks*syncChunk, false
 				l := mustOpen(t, config)
 				w := newWriter(l)
 				for i := range chunks {
@@ -131,8 +132,8 @@ func TestSpareIsMadeInChunks(t *testing.T) {
 				if took := time.Since(begun); took > 2*time.Second {
 					t.Errorf("Close took %v", took)
 				}
-				if most := slow.most.Load(); most != supplyChunk {
-					t.Errorf("%d bytes of a spare waited for a sync, want %d", most, supplyChunk)
+				if most := slow.most.Load(); most != syncChunk {
+					t.Errorf("%d bytes of a spare waited for a sync, want %d", most, syncChunk)
 				}
 				if names, err := slow.List(testDir); err != nil || slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, sparePrefix) }) {
 					t.Errorf("Close left %v, %v", names, err)
