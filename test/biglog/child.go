@@ -32,8 +32,9 @@ func (t task) open(mode commitlog.SyncMode) (*commitlog.Log, error) {
 	})
 }
 
-// checkpointSegments is how many segments there are between checkpoints: the default of both sizes.
-const checkpointSegments = 4
+// checkpointSegments is how many segments there are between checkpoints: the default of both sizes in the
+// server.
+const checkpointSegments = 2
 
 // children are the figures that have a process of their own. What they return goes to the parent as JSON.
 var children = map[string]func(task, io.Writer) (any, error){

@@ -182,7 +182,7 @@ func parse(args []string, usage io.Writer) (options, error) {
 	flags.StringVar(&o.dir, "dir", "", "where the log is made (default: a temporary directory)")
 	flags.BoolVar(&o.keep, "keep", false, "leave the log in --dir; a run with the same flags measures it again")
 	flags.IntVar(&o.reads, "reads", 20_000, "rooms whose newest messages are read")
-	flags.Int64Var(&o.SegmentBytes, "segment-bytes", 64<<20, "size of a segment; checkpoints come every four, as by default")
+	flags.Int64Var(&o.SegmentBytes, "segment-bytes", 128<<20, "size of a segment; checkpoints come every two, as by default")
 	flags.DurationVar(&o.Span, "span", 30*24*time.Hour, "time that the messages are spread over, up to now")
 	if err := flags.Parse(args); err != nil {
 		return o, err
