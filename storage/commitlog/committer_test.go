@@ -277,6 +277,57 @@ func TestAppendAllocates(t *testing.T) {
 	}
 }
 
+// TestBatchAllocates is the same for batches of many rooms: written lately, and so many that each was
+// forgotten since its record before, which costs its name, its entry and its chain. (Chains that grow
+// cost the former one in a hundred.)
+func TestBatchAllocates(t *testing.T) {
+	for _, c := range []struct {
+		what     string
+		rooms    int
+		keep     int
+		each     float64 // allocations a record, at most
+		atLeast  float64
+		perBatch int
+	}{
+		{what: "rooms written lately", rooms: 1000, keep: 1000, each: 0.05, perBatch: 1000},
+		{what: "rooms that were forgotten", rooms: 1000, keep: 100, each: 6, atLeast: 2, perBatch: 50},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			config := testConfig(vfs.NewMemory())
+			config.SegmentBytes = maxSegmentBytes
+			l := mustOpen(t, config)
+			l.active.keep = c.keep
+			done := make(chan int, c.perBatch)
+			p := l.NewProducer(func(n int, err error) { done <- n })
+			records := make([]storage.Record, c.rooms)
+			for i := range records {
+				records[i] = storage.Record{Room: fmt.Sprint("room-", i), From: "user", Key: "key", Body: []byte("body")}
+			}
+			next := 0
+			batch := func() {
+				for range c.perBatch {
+					r := &records[next%c.rooms]
+					next++
+					r.Seq++
+					if err := p.Append(*r); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+				for n := 0; n < c.perBatch; {
+					n += <-done
+				}
+			}
+			for range 4 * c.rooms / c.perBatch {
+				batch()
+			}
+			if got := testing.AllocsPerRun(100, batch) / float64(c.perBatch); got > c.each || got < c.atLeast {
+				t.Errorf("%.3f allocations a record, want %v to %v", got, c.atLeast, c.each)
+			}
+		})
+	}
+}
+
 // TestReadAllocates is the budget of a page.
 func TestReadAllocates(t *testing.T) {
 	l := mustOpen(t, testConfig(vfs.NewMemory()))
