@@ -197,8 +197,8 @@
 //
 // # Limits
 //
-//   - Opening after a crash reads up to Config.CheckpointBytes and what was written while a checkpoint
-//     was made: 1.1 GB/s from the page cache on one core of a 2-core virtual machine.
+//   - Opening after a crash reads up to Config.CheckpointBytes, a segment, and what was written while a
+//     checkpoint was made: 1.1 GB/s from the page cache on one core of a 2-core virtual machine.
 //   - Open files: the active segment and Config.OpenSegments of the others; one more for a moment
 //     if all are being read when a segment ends, and one while a segment is replaced by its rewriting. Besides, the
 //     spare, META.tmp, a checkpoint, a segment being rewritten, and the directory while they are written.

@@ -42,7 +42,7 @@ import (
 
 const (
 	// longest ends a run that hangs.
-	longest = 30 * time.Minute
+	longest = time.Hour
 	// rounds is how often each opening is measured.
 	rounds = 3
 
