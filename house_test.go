@@ -139,6 +139,7 @@ var mayImport = map[string][]string{
 	"storage/ship":              {"storage/backup", "storage/commitlog", "storage/vfs"},
 	"client/go":                 {"proto", "proto/rookery/v1"},
 	"client/js":                 {},
+	"test/ledger":               {"proto/rookery/v1"},
 	"web":                       {"client/js"},
 }
 

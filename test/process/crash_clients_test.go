@@ -3,11 +3,13 @@ package process
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"sync"
 	"time"
 
 	v1 "rookery/proto/rookery/v1"
+	"rookery/test/ledger"
 )
 
 // whereabouts tells the clients of a crash run where the server is now. It is taken down
@@ -51,6 +53,18 @@ func (w *whereabouts) await() (address string, ok bool) {
 	return w.address, !w.over
 }
 
+// contentOf is what is published with a key: 0 to 400 bytes behind it.
+func contentOf(key string) string {
+	h := fnv.New64a()
+	h.Write([]byte(key))
+	random := rand.New(rand.NewPCG(h.Sum64(), 0))
+	b := make([]byte, random.IntN(400))
+	for i := range b {
+		b[i] = 'a' + byte(random.IntN(26))
+	}
+	return key + " " + string(b)
+}
+
 // comeBack is how long a client waits after a connection that failed. With no wait a server
 // that refuses would be asked without end.
 const comeBack = 5 * time.Millisecond
@@ -58,7 +72,7 @@ const comeBack = 5 * time.Millisecond
 // writer publishes with retry keys and sends again, after a reconnect, what was not answered.
 // Owned by writeLoop's goroutine.
 type writer struct {
-	ledger *ledger
+	ledger *ledger.Ledger
 	where  *whereabouts
 	random *rand.Rand
 	by     transport
@@ -66,8 +80,8 @@ type writer struct {
 	rooms  []string
 
 	made    int
-	pending []publication // sent and not answered, or about to be
-	done    []publication // answered ones, for late retries
+	pending []ledger.Publication // sent and not answered, or about to be
+	done    []ledger.Publication // answered ones, for late retries
 }
 
 const (
@@ -126,17 +140,17 @@ func (w *writer) more() {
 		}
 		w.made++
 		room := w.rooms[w.random.IntN(len(w.rooms))]
-		w.pending = append(w.pending, w.ledger.publish(room, w.user, fmt.Sprintf("%s-%d", w.user, w.made)))
+		w.pending = append(w.pending, w.ledger.Publish(room, w.user, fmt.Sprintf("%s-%d", w.user, w.made)))
 	}
 }
 
 // exchange sends what is pending in one piece and takes the replies.
 func (w *writer) exchange(p *peer) error {
 	var requests []*v1.ClientFrame
-	asked := map[uint64]publication{}
+	asked := map[uint64]ledger.Publication{}
 	for i, pub := range w.pending {
 		asked[p.nextID+1+uint64(i)] = pub
-		requests = append(requests, publishRequest(pub.room, pub.key, contentOf(pub.key)))
+		requests = append(requests, publishRequest(pub.Room, pub.Key, contentOf(pub.Key)))
 	}
 	if _, err := p.send(requests...); err != nil {
 		return err
@@ -151,13 +165,13 @@ func (w *writer) exchange(p *peer) error {
 		case f.Id == 0: // the server says that it leaves
 			continue
 		case !ours:
-			w.ledger.fault("%s: a reply to request %d, which was not made: %v", w.user, f.Id, f)
+			w.ledger.Fault("%s: a reply to request %d, which was not made: %v", w.user, f.Id, f)
 			continue
 		case f.GetPublished() != nil:
-			w.ledger.acknowledge(pub, f.GetPublished())
+			w.ledger.Acknowledge(pub, f.GetPublished())
 			w.answered(pub)
 		case !f.GetError().GetRetry():
-			w.ledger.fault("%s: publish of %s was answered with %v", w.user, pub.key, f)
+			w.ledger.Fault("%s: publish of %s was answered with %v", w.user, pub.Key, f)
 			w.answered(pub)
 		}
 		delete(asked, f.Id)
@@ -165,9 +179,9 @@ func (w *writer) exchange(p *peer) error {
 	return nil
 }
 
-func (w *writer) answered(pub publication) {
+func (w *writer) answered(pub ledger.Publication) {
 	for i := range w.pending {
-		if w.pending[i].key == pub.key {
+		if w.pending[i].Key == pub.Key {
 			w.pending = append(w.pending[:i], w.pending[i+1:]...)
 			break
 		}
@@ -180,25 +194,25 @@ func (w *writer) answered(pub publication) {
 // reader has joined all rooms and comes back after what it saw last. Owned by readLoop's
 // goroutine.
 type reader struct {
-	ledger    *ledger
+	ledger    *ledger.Ledger
 	where     *whereabouts
 	random    *rand.Rand
 	by        transport
 	name      string
-	positions map[string]*position
+	positions map[string]*ledger.Position
 	// Slow ones have a small socket buffer and pause, so that they are served from the log.
 	slow bool
 
 	last map[string]bool // rooms whose last message is still to come
 }
 
-func newReader(l *ledger, where *whereabouts, random *rand.Rand, by transport, name string, rooms []string, slow bool) *reader {
+func newReader(l *ledger.Ledger, where *whereabouts, random *rand.Rand, by transport, name string, rooms []string, slow bool) *reader {
 	r := &reader{
 		ledger: l, where: where, random: random, by: by, name: name, slow: slow,
-		positions: map[string]*position{}, last: map[string]bool{},
+		positions: map[string]*ledger.Position{}, last: map[string]bool{},
 	}
 	for _, room := range rooms {
-		r.positions[room] = &position{ledger: l, reader: name, room: room}
+		r.positions[room] = l.Position(name, room)
 		r.last[room] = true
 	}
 	return r
@@ -232,7 +246,7 @@ func (r *reader) readLoop() {
 func (r *reader) session(p *peer) error {
 	var joins []*v1.ClientFrame
 	for room, at := range r.positions {
-		joins = append(joins, joinRequest(room, &at.last, at.epoch))
+		joins = append(joins, joinRequest(room, &at.Last, at.Epoch))
 	}
 	if _, err := p.send(joins...); err != nil {
 		return err
@@ -242,21 +256,21 @@ func (r *reader) session(p *peer) error {
 		if err != nil {
 			var end *closeError
 			if errors.As(err, &end) && end.code != 4000 { // draining
-				r.ledger.fault("%s: was %v", r.name, end)
+				r.ledger.Fault("%s: was %v", r.name, end)
 			}
 			return err
 		}
 		switch {
 		case f.GetJoined() != nil:
-			r.positions[f.GetJoined().Room].joined(f.GetJoined())
+			r.positions[f.GetJoined().Room].Joined(f.GetJoined())
 		case f.GetMessage() != nil:
 			m := f.GetMessage()
-			r.positions[m.Room].message(m)
+			r.positions[m.Room].Message(m)
 			if m.GetText() == contentOf(lastKey(m.Room)) {
 				delete(r.last, m.Room)
 			}
 		case f.GetGoaway() == nil && f.GetPing() == nil:
-			r.ledger.fault("%s: was told %v", r.name, f)
+			r.ledger.Fault("%s: was told %v", r.name, f)
 		}
 		if r.slow && n%500 == 499 {
 			time.Sleep(time.Duration(r.random.IntN(60)) * time.Millisecond)

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rookery/test/ledger"
 )
 
 // Settings of the crash test, from the environment.
@@ -48,7 +50,7 @@ type crashRun struct {
 	t      *testing.T
 	random *rand.Rand
 	data   string
-	ledger *ledger
+	ledger *ledger.Ledger
 	where  *whereabouts
 	rooms  []string
 
@@ -66,7 +68,7 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 	t.Logf("%s=%d %s=%d", seedVariable, seed, roundsVariable, rounds)
 	r := &crashRun{
 		t: t, random: rand.New(rand.NewPCG(seed, 0)), data: t.TempDir(),
-		ledger: newLedger(), where: newWhereabouts(),
+		ledger: ledger.New(contentOf), where: newWhereabouts(),
 	}
 	for i := range crashRooms {
 		r.rooms = append(r.rooms, fmt.Sprintf("room-%d", i))
@@ -104,7 +106,7 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 	r.audit(true)
 	r.check()
 	r.leave()
-	t.Logf("%d kills: %s", rounds, r.ledger.summary())
+	t.Logf("%d kills: %s", rounds, r.ledger.Summary())
 }
 
 // crash lets the server run for a while and kills it: mostly in the middle of its work,
@@ -173,14 +175,14 @@ func (r *crashRun) audit(all bool) {
 		if n := len(r.heads); n >= 2 && !all {
 			after = r.heads[n-2][room]
 		}
-		a := r.ledger.audit(room, after)
-		if err := p.history(room, after, a.message); err != nil {
+		a := r.ledger.Audit(room, after)
+		if err := p.history(room, after, a.Message); err != nil {
 			r.t.Errorf("after restart %d: %v", r.restarts, err)
-			a.end()
-			r.t.Fatal(r.ledger.verdict())
+			a.End()
+			r.t.Fatal(r.ledger.Verdict())
 		}
-		a.end()
-		heads[room] = a.last
+		a.End()
+		heads[room] = a.Last()
 	}
 	r.heads = append(r.heads, heads)
 }
@@ -188,7 +190,7 @@ func (r *crashRun) audit(all bool) {
 // check ends the run at the first round with a fault.
 func (r *crashRun) check() {
 	r.t.Helper()
-	if faults := r.ledger.verdict(); faults != "" {
+	if faults := r.ledger.Verdict(); faults != "" {
 		r.t.Fatalf("after restart %d:\n%s", r.restarts, faults)
 	}
 }
@@ -209,12 +211,12 @@ func (r *crashRun) endRooms() {
 	}
 	defer p.conn.Close()
 	for _, room := range r.rooms {
-		pub := r.ledger.publish(room, "closer", lastKey(room))
-		reply, err := p.ask(publishRequest(room, pub.key, contentOf(pub.key)))
+		pub := r.ledger.Publish(room, "closer", lastKey(room))
+		reply, err := p.ask(publishRequest(room, pub.Key, contentOf(pub.Key)))
 		if err != nil {
 			r.t.Fatalf("publish the last message of %s: %v", room, err)
 		}
-		r.ledger.acknowledge(pub, reply.GetPublished())
+		r.ledger.Acknowledge(pub, reply.GetPublished())
 	}
 }
 
@@ -229,7 +231,7 @@ func (r *crashRun) await(clients *sync.WaitGroup, what string) {
 	select {
 	case <-finished:
 	case <-time.After(patience):
-		r.t.Errorf("%s did not come within %v\n%s", what, patience, r.ledger.verdict())
+		r.t.Errorf("%s did not come within %v\n%s", what, patience, r.ledger.Verdict())
 		r.giveUp()
 		<-finished
 		r.t.FailNow()

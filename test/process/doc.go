@@ -7,9 +7,7 @@
 //	server_test.go         starts, watches and ends a server
 //	peer_test.go           a client that does nothing by itself: raw TCP and WebSocket
 //	observe_test.go        what /proc and /metrics say about a server
-//	ledger_test.go         what was acknowledged and seen, and what contradicts it
-//	ledger_faults_test.go  that it finds each contradiction
-//	crash_test.go          kill -9 at random moments, nothing acknowledged is lost
+//	crash_test.go          kill -9 at random moments, nothing acknowledged is lost; package ledger judges
 //	crash_clients_test.go  the writers and readers that live through it
 //	limits_test.go         more clients than descriptors
 //	slow_test.go           a reader that does not read

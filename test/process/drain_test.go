@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rookery/proto"
+	"rookery/test/ledger"
 )
 
 // guest is a client that is there when the server is told to leave. Owned by its goroutine
@@ -57,7 +58,7 @@ func TestTermDrains(t *testing.T) {
 	)
 	data := t.TempDir()
 	s := start(t, launch{data: data, flags: []string{"--drain.window", window.String()}})
-	l := newLedger()
+	l := ledger.New(contentOf)
 
 	var there []*guest
 	for i := range guests {
@@ -138,26 +139,26 @@ func TestTermDrains(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.conn.Close()
-	a := l.audit(room, 0)
-	if err := p.history(room, 0, a.message); err != nil {
+	a := l.Audit(room, 0)
+	if err := p.history(room, 0, a.Message); err != nil {
 		t.Fatal(err)
 	}
-	a.end()
-	t.Logf("drained in %v; %s", took.Round(time.Millisecond), l.summary())
-	if faults := l.verdict(); faults != "" {
+	a.End()
+	t.Logf("drained in %v; %s", took.Round(time.Millisecond), l.Summary())
+	if faults := l.Verdict(); faults != "" {
 		t.Error(faults)
 	}
 }
 
 // publishUntilTheEnd has four publishes in flight until the connection ends or the server
 // says that it takes no more.
-func publishUntilTheEnd(l *ledger, p *peer, user, room string, acknowledged *atomic.Int64) {
-	waiting := map[uint64]publication{}
+func publishUntilTheEnd(l *ledger.Ledger, p *peer, user, room string, acknowledged *atomic.Int64) {
+	waiting := map[uint64]ledger.Publication{}
 	for made := 0; ; {
 		for len(waiting) < 4 {
 			made++
-			pub := l.publish(room, user, fmt.Sprintf("%s-%d", user, made))
-			id, err := p.send(publishRequest(room, pub.key, contentOf(pub.key)))
+			pub := l.Publish(room, user, fmt.Sprintf("%s-%d", user, made))
+			id, err := p.send(publishRequest(room, pub.Key, contentOf(pub.Key)))
 			if err != nil {
 				return
 			}
@@ -169,13 +170,13 @@ func publishUntilTheEnd(l *ledger, p *peer, user, room string, acknowledged *ato
 		}
 		switch {
 		case f.GetPublished() != nil:
-			l.acknowledge(waiting[f.Id], f.GetPublished())
+			l.Acknowledge(waiting[f.Id], f.GetPublished())
 			acknowledged.Add(1)
 			delete(waiting, f.Id)
 		case f.GetError().GetName() == proto.ErrDraining.Name:
 			return
 		case f.GetError() != nil:
-			l.fault("%s: publish was answered with %v", user, f.GetError())
+			l.Fault("%s: publish was answered with %v", user, f.GetError())
 			return
 		}
 	}
