@@ -5,7 +5,7 @@
 export PATH := $(CURDIR)/bin/tools/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fuzz bench cover crash figures figures-log golden generate setup
+.PHONY: help run build test check lint race fuzz bench cover crash crash-vm figures figures-log golden generate setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ check: build ## everything that make test runs, without installing anything
 	test/all
 
 lint: ## formatting, vet, staticcheck and the rules of the house
-	@test -z "$$(gofmt -l cmd client gateway proto storage test/process test/biglog test/figures test/measure test/summary web *.go | tee /dev/stderr)"
+	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)"
 	go vet ./...
 	go tool staticcheck ./...
 	go test .
@@ -46,6 +46,14 @@ cover: ## coverage of the Go tests, by function, in bin/cover.out
 
 crash: ## 200 rounds of kill -9 under load
 	ROOKERY_CRASH_ROUNDS=200 go test ./test/process -run TestKillLosesNothingAcknowledged -count=1 -v -timeout 60m
+
+ROUNDS ?= 20
+SEED ?= 0
+
+crash-vm: ## cut a virtual machine's power ROUNDS times, after a look whether a loss would be noticed (as root, Debian)
+	go run ./test/powercut --rounds 5 --expect-loss lying-disk
+	go run ./test/powercut --rounds 5 --expect-loss sync-never
+	go run ./test/powercut --rounds $(ROUNDS) --seed $(SEED)
 
 figures: build ## measure what README says under Figures, in under two minutes
 	go run ./test/figures --binary bin/rookery

@@ -140,6 +140,8 @@ var mayImport = map[string][]string{
 	"client/go":                 {"proto", "proto/rookery/v1"},
 	"client/js":                 {},
 	"test/ledger":               {"proto/rookery/v1"},
+	"test/powercut/control":     {},
+	"test/powercut/disk":        {},
 	"web":                       {"client/js"},
 }
 
@@ -158,6 +160,9 @@ var mayBeImportedBy = map[string][]string{
 	"storage/catalog":     {"gateway", "cmd/", "storage/"},
 	"storage/ship":        {"gateway", "cmd/", "storage/"},
 	"storage/commitlog":   {"gateway", "cmd/", "storage/", "test/biglog"},
+	// The machine whose power is cut runs the server as it is; nothing else may lean on its rig.
+	"test/powercut/control": {"test/powercut", "test/powercut/guest"},
+	"test/powercut/disk":    {"test/powercut"},
 }
 
 func TestImportShapes(t *testing.T) {

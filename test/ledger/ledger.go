@@ -245,6 +245,9 @@ func (a *Audit) Message(m *v1.Message) {
 	a.ledger.messageLocked("history", m)
 }
 
+// Room is the one that is read.
+func (a *Audit) Room() string { return a.room }
+
 // Last is the newest message that came.
 func (a *Audit) Last() uint64 { return a.last }
 
