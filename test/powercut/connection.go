@@ -13,7 +13,7 @@ import (
 )
 
 // patience is for a reply of the server. Its machine is emulated, on a host that may be busy.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // connection is an authenticated one over raw TCP. One goroutine uses it.
 type connection struct {

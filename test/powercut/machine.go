@@ -17,7 +17,7 @@ import (
 )
 
 // bootPatience is far over the time that a machine takes; where it ends nothing happens any more.
-const bootPatience = 2 * time.Minute
+const bootPatience = 3 * time.Minute
 
 // machine is one boot of a virtual machine, from its power switch to the cut.
 type machine struct {

@@ -184,14 +184,21 @@ func (r *round) watchLoop() {
 			}
 			r.notice(event.Text)
 		case control.Ended:
-			if ended := r.decision.phase == leaving || r.decision.phase == left; !ended || event.Text != "exit status 0" {
-				r.fault("the server ended: %s", event.Text)
-			}
+			r.ended(event.Text)
 		case control.Unmounted:
 			r.unmounted.happen()
 		case control.Failed:
 			r.fault("the guest failed: %s", event.Text)
 		}
+	}
+}
+
+// ended looks at the server's status. One that leaves while its disk is full says that it failed, since
+// not all is written that it wanted to write.
+func (r *round) ended(status string) {
+	asked := r.decision.phase == leaving || r.decision.phase == left
+	if !asked || status != "exit status 0" && !r.life.cramped {
+		r.fault("the server ended: %s", status)
 	}
 }
 

@@ -42,11 +42,9 @@ func run() error {
 		return fmt.Errorf("reach the host: %w", err)
 	}
 	g := &guest{host: control.NewConnection(conn)}
-	if err := g.live(); err != nil {
-		g.tell(control.Failed, err.Error())
-		return err
-	}
-	return nil
+	err = g.live()
+	g.tell(control.Failed, err.Error())
+	return err
 }
 
 // prepare makes a machine of what the kernel gives.
@@ -128,7 +126,8 @@ func (g *guest) tell(kind control.EventKind, text string) {
 	g.host.Send(control.Event{Kind: kind, Text: text})
 }
 
-// live does what the plan says until the host ends it, one way or another.
+// live does what the plan says. It returns only if something went wrong: the host ends it with the
+// machine.
 func (g *guest) live() error {
 	if err := g.host.Receive(&g.plan); err != nil {
 		return err
