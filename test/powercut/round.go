@@ -65,7 +65,10 @@ func (l *life) decide() decision {
 		d.phase, d.first, d.wait = left, between(1000), between(100)
 	}
 	if l.random.IntN(4) > 0 && d.phase != recovering && d.phase != left {
-		d.writes, d.patience = 1+l.random.IntN(12), 300*time.Millisecond
+		d.writes, d.patience = 1+l.random.IntN(12), 3*time.Second
+		if d.phase == leaving {
+			d.patience = 300 * time.Millisecond // it may have written its last
+		}
 	}
 	d.auditFirst = l.random.IntN(2) == 0
 	d.makeRoom = l.random.IntN(2) == 0

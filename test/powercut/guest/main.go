@@ -21,10 +21,8 @@ import (
 )
 
 func main() {
-	if err := run(); err != nil {
-		// The console: nobody else can be told if there is no network.
-		fmt.Println("powercut guest:", err)
-	}
+	// To the console: nobody else can be told if there is no network.
+	fmt.Println("powercut guest:", run())
 	turnOff()
 }
 
@@ -33,6 +31,7 @@ func turnOff() {
 	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
+// run returns only if something went wrong: the host ends the machine.
 func run() error {
 	if err := prepare(); err != nil {
 		return err
@@ -126,8 +125,7 @@ func (g *guest) tell(kind control.EventKind, text string) {
 	g.host.Send(control.Event{Kind: kind, Text: text})
 }
 
-// live does what the plan says. It returns only if something went wrong: the host ends it with the
-// machine.
+// live does what the plan says, and returns as run does.
 func (g *guest) live() error {
 	if err := g.host.Receive(&g.plan); err != nil {
 		return err
