@@ -37,6 +37,23 @@ func TestLedgerFindsWhatIsWrong(t *testing.T) {
 			a.Message(told(3, "k3"))
 			a.End()
 		}, ""},
+		{"retention took what was told of", func(l *Ledger, p map[string]Publication, reader *Position) {
+			l.Acknowledge(p["k1"], reply(1))
+			l.Acknowledge(p["k3"], reply(3))
+			reader.Skip(2)
+			reader.Message(told(3, "k3"))
+			a := l.Audit(room, 0)
+			a.Skip(2)
+			a.Message(told(3, "k3"))
+			a.End()
+		}, ""},
+		{"retention took what was told of, and the rest is gone", func(l *Ledger, p map[string]Publication, _ *Position) {
+			l.Acknowledge(p["k1"], reply(1))
+			l.Acknowledge(p["k2"], reply(2))
+			a := l.Audit(room, 0)
+			a.Skip(1)
+			a.End()
+		}, "LOST: r 2, k2, was acknowledged"},
 		{"an acknowledged message is gone", func(l *Ledger, p map[string]Publication, _ *Position) {
 			l.Acknowledge(p["k1"], reply(1))
 			l.Acknowledge(p["k2"], reply(2))

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
 	"rookery/test/ledger"
 )
@@ -47,6 +48,8 @@ type publisher struct {
 	random *rand.Rand
 	user   string
 	rooms  []string
+	// forgetful ones never send a message again: the server keeps keys for too short a time.
+	forgetful bool
 
 	made    int
 	pending []ledger.Publication // sent and not answered, or about to be
@@ -60,7 +63,7 @@ func (p *publisher) publish(address string, acknowledged func()) error {
 		return err
 	}
 	defer c.conn.Close()
-	if p.random.IntN(4) == 0 {
+	if p.random.IntN(4) == 0 || p.forgetful {
 		p.pending = nil
 	}
 	for {
@@ -75,7 +78,7 @@ func (p *publisher) publish(address string, acknowledged func()) error {
 
 // next is a new message, and now and then an answered one, whose reply must be the same.
 func (p *publisher) next() ledger.Publication {
-	if len(p.done) > 0 && p.random.IntN(20) == 0 {
+	if len(p.done) > 0 && !p.forgetful && p.random.IntN(20) == 0 {
 		return p.done[p.random.IntN(len(p.done))]
 	}
 	p.made++
@@ -141,11 +144,12 @@ func (p *publisher) answered(pub ledger.Publication) {
 type watcher struct {
 	ledger    *ledger.Ledger
 	name      string
+	keep      uint64 // messages of a room that retention keeps; 0: all
 	positions map[string]*ledger.Position
 }
 
-func newWatcher(l *ledger.Ledger, name string, rooms []string) *watcher {
-	w := &watcher{ledger: l, name: name, positions: map[string]*ledger.Position{}}
+func newWatcher(l *ledger.Ledger, name string, keep uint64, rooms []string) *watcher {
+	w := &watcher{ledger: l, name: name, keep: keep, positions: map[string]*ledger.Position{}}
 	for _, room := range rooms {
 		w.positions[room] = l.Position(name, room)
 	}
@@ -178,6 +182,8 @@ func (w *watcher) watch(address string) error {
 			w.positions[f.GetMessage().Room].Message(f.GetMessage())
 		case f.GetClose() != nil:
 			return errClosed
+		case f.GetGap().GetReason() == proto.GapExpired && w.keep > 0:
+			w.positions[f.GetGap().Room].Skip(f.GetGap().Last)
 		case f.GetGap() != nil, f.GetError() != nil:
 			w.ledger.Fault("%s: was told %v", w.name, f)
 		}
@@ -188,6 +194,7 @@ func (w *watcher) watch(address string) error {
 type auditor struct {
 	ledger *ledger.Ledger
 	rooms  []string
+	keep   uint64 // as the watcher's
 
 	mu     sync.Mutex
 	epochs map[string]bool
@@ -211,9 +218,13 @@ func (a *auditor) audit(address string, all bool) error {
 		if n := len(a.heads); n >= 2 && n%fullAudit != 0 && !all {
 			after = a.heads[n-2][room]
 		}
-		room := a.ledger.Audit(room, after)
+		room, begin := a.ledger.Audit(room, after), uint64(0)
 		err := c.history(room.Room(), after, func(h *v1.History) {
 			a.epoch(h.Epoch)
+			if a.keep > 0 {
+				begin = max(h.Begin, 1)
+				room.Skip(begin - 1)
+			}
 			for _, gap := range h.Gaps {
 				a.ledger.Fault("history of %s has a gap: %v", h.Room, gap)
 			}
@@ -225,6 +236,9 @@ func (a *auditor) audit(address string, all bool) error {
 			return err
 		}
 		room.End()
+		if last := room.Last(); begin > 1 && last < begin+a.keep-1 {
+			a.ledger.Fault("retention took too much of %s: of %d messages it begins at %d", room.Room(), last, begin)
+		}
 		heads[room.Room()] = room.Last()
 	}
 	a.heads = append(a.heads, heads)

@@ -51,6 +51,7 @@ type life struct {
 	random     *rand.Rand // decisions; not used while anything else happens
 	filesystem filesystem
 	cramped    bool
+	keep       uint64 // messages that retention keeps of a room; 0: all
 	parts      parts
 	segment    string
 	dir        string
@@ -89,6 +90,9 @@ func newLife(ctx context.Context, r *run, number int) (l *life, err error) {
 	}
 	if l.cramped {
 		l.filesystem, l.segment = filesystems[l.random.IntN(2)], "2MiB"
+	} else if l.random.IntN(3) == 0 && r.options.expectLoss == "" && r.equipment.retention {
+		// Few enough that files are rewritten after every other boot.
+		l.keep, l.segment = 60, "2MiB"
 	}
 	if r.options.expectLoss != "" {
 		// A file system on a disk that lies can be past mounting, and then nothing is shown.
@@ -118,10 +122,11 @@ func (l *life) people() {
 	for i := range 3 + l.random.IntN(10) {
 		l.publishers = append(l.publishers, &publisher{
 			ledger: l.ledger, random: rand.New(rand.NewPCG(l.random.Uint64(), 0)), user: fmt.Sprintf("publisher-%d", i), rooms: rooms,
+			forgetful: l.keep > 0,
 		})
 	}
-	l.watcher = newWatcher(l.ledger, "watcher", rooms)
-	l.auditor = &auditor{ledger: l.ledger, rooms: rooms, epochs: map[string]bool{}}
+	l.watcher = newWatcher(l.ledger, "watcher", l.keep, rooms)
+	l.auditor = &auditor{ledger: l.ledger, rooms: rooms, keep: l.keep, epochs: map[string]bool{}}
 }
 
 func (l *life) image() string { return filepath.Join(l.dir, "image") }
@@ -159,8 +164,14 @@ func (l *life) plan() control.Plan {
 		Server: []string{
 			"serve", "--dev", "--data", control.DataDirectory,
 			"--listen", fmt.Sprintf("0.0.0.0:%d", control.Port), "--admin", "",
-			"--log.segment-bytes", l.segment, "--retry-window", "2h", "--drain.window", "0s",
+			"--log.segment-bytes", l.segment, "--drain.window", "0s",
 		},
+	}
+	if l.keep > 0 {
+		// Files within the retry window are not rewritten, so it is the shortest.
+		p.Server = append(p.Server, "--retention.messages", fmt.Sprint(l.keep), "--retry-window", "1s")
+	} else {
+		p.Server = append(p.Server, "--retry-window", "2h")
 	}
 	if l.run.options.expectLoss == syncNever {
 		p.Server = append(p.Server, "--log.sync", "never")
@@ -208,6 +219,9 @@ func (l *life) String() string {
 	}
 	if l.cramped {
 		kind += ", cramped"
+	}
+	if l.keep > 0 {
+		kind += fmt.Sprintf(", %d messages of a room are kept", l.keep)
 	}
 	return fmt.Sprintf("disk %d: %s, segments of %s, %d processors, flushes up to %v, %d publishers, %d rooms",
 		l.number, kind, l.segment, l.parts.processors, l.parts.flushTakes, len(l.publishers), len(l.auditor.rooms))

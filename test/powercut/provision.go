@@ -33,6 +33,8 @@ type equipment struct {
 	release string // of the kernel
 	server  string // rookery
 	guest   string // the first process
+	// retention says whether the server has such a setting.
+	retention bool
 }
 
 // provide installs and builds what is not there yet. Kernel and packages stay in the cache, so that
@@ -71,6 +73,11 @@ func provide(ctx context.Context, cache string, progress io.Writer) (*equipment,
 			return nil, fmt.Errorf("build %s: %w\n%s", source, err, out)
 		}
 	}
+	settings, err := exec.CommandContext(ctx, e.server, "serve", "--dev", "--print-config").Output()
+	if err != nil {
+		return nil, fmt.Errorf("ask the server for its settings: %w", err)
+	}
+	e.retention = strings.Contains(string(settings), "retention:")
 	return e, nil
 }
 

@@ -180,6 +180,7 @@ func (r *round) watchLoop() {
 			r.mounting.happen()
 		case control.Starting:
 			r.free = event.Free
+			r.found.packed += event.Packed
 		case control.Said:
 			r.lines = append(r.lines, event.Text)
 			if r.found.take(event.Text, r.life.cramped) && r.life.run.options.expectLoss == "" {

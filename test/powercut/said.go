@@ -14,6 +14,7 @@ type found struct {
 	unborn       int   // segments that were being created
 	ahead        int   // checkpoints that said more than the log
 	stops, heals int   // of the log, with a full disk
+	packed       int   // files that were there and were rewritten by retention
 }
 
 func (f *found) add(other found) {
@@ -24,6 +25,7 @@ func (f *found) add(other found) {
 	f.ahead += other.ahead
 	f.stops += other.stops
 	f.heals += other.heals
+	f.packed += other.packed
 }
 
 var cutBytes = regexp.MustCompile(`\bcut_bytes=(\d+)`)

@@ -67,7 +67,9 @@ const (
 type Event struct {
 	Kind EventKind `json:"kind"`
 	Text string    `json:"text,omitempty"`
-	Free int64     `json:"free,omitempty"` // bytes of the disk, of Starting
+	// Of Starting: bytes of the disk, and how many of the log's files retention has rewritten.
+	Free   int64 `json:"free,omitempty"`
+	Packed int   `json:"packed,omitempty"`
 }
 
 // Connection carries values as lines. Send is safe from any goroutine, Receive belongs to one.

@@ -7,8 +7,10 @@ package main
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -141,7 +143,11 @@ func (g *guest) live() error {
 	if err != nil {
 		return err
 	}
-	g.host.Send(control.Event{Kind: control.Starting, Free: free})
+	packed, err := countPacked()
+	if err != nil {
+		return err
+	}
+	g.host.Send(control.Event{Kind: control.Starting, Free: free, Packed: packed})
 	server, ended, err := g.start()
 	if err != nil {
 		return fmt.Errorf("start the server: %w", err)
@@ -163,6 +169,28 @@ func freeBytes() (int64, error) {
 		return 0, fmt.Errorf("room on the disk: %w", err)
 	}
 	return int64(s.Bavail) * s.Bsize, nil
+}
+
+// countPacked counts the segments with a generation, see the package doc of storage/commitlog.
+func countPacked() (int, error) {
+	paths, err := filepath.Glob(control.DataDirectory + "/*.log")
+	if err != nil {
+		return 0, err
+	}
+	packed := 0
+	for _, path := range paths {
+		file, err := os.Open(path)
+		if err != nil {
+			return 0, err
+		}
+		var header [64]byte
+		_, err = io.ReadFull(file, header[:])
+		if err == nil && binary.LittleEndian.Uint32(header[48:]) > 0 {
+			packed++
+		}
+		file.Close()
+	}
+	return packed, nil
 }
 
 const ballastPath = control.MountPoint + "/ballast"
