@@ -14,16 +14,17 @@ import (
 	"rookery/test/ledger"
 )
 
-// contentOf is what is published with a key: mostly a line of chat, at times much more.
+// contentOf is what is published with a key: mostly a line of chat, at times so much that files end
+// in every other round.
 func contentOf(key string) string {
 	h := fnv.New64a()
 	h.Write([]byte(key))
 	random := rand.New(rand.NewPCG(h.Sum64(), 0))
 	size := 400
-	switch random.IntN(40) {
+	switch random.IntN(12) {
 	case 0:
 		size = 48 << 10
-	case 1, 2, 3, 4, 5:
+	case 1, 2, 3:
 		size = 4 << 10
 	}
 	var content strings.Builder
