@@ -218,8 +218,8 @@ func (p *Position) Message(m *v1.Message) {
 	p.ledger.messageLocked(p.reader, m)
 }
 
-// Skip goes over messages that retention has taken, up to last.
-func (p *Position) Skip(last uint64) { p.Last = max(p.Last, last) }
+// Expire goes over messages that retention has taken, up to last.
+func (p *Position) Expire(last uint64) { p.Last = max(p.Last, last) }
 
 // Audit reads a room's history from a server. For one goroutine.
 type Audit struct {
@@ -248,8 +248,8 @@ func (a *Audit) Message(m *v1.Message) {
 	a.ledger.messageLocked("history", m)
 }
 
-// Skip goes over messages that retention has taken, up to last.
-func (a *Audit) Skip(last uint64) { a.last = max(a.last, last) }
+// Expire goes over messages that retention has taken, up to last.
+func (a *Audit) Expire(last uint64) { a.last = max(a.last, last) }
 
 // Room is the one that is read.
 func (a *Audit) Room() string { return a.room }

@@ -40,10 +40,10 @@ func TestLedgerFindsWhatIsWrong(t *testing.T) {
 		{"retention took what was told of", func(l *Ledger, p map[string]Publication, reader *Position) {
 			l.Acknowledge(p["k1"], reply(1))
 			l.Acknowledge(p["k3"], reply(3))
-			reader.Skip(2)
+			reader.Expire(2)
 			reader.Message(told(3, "k3"))
 			a := l.Audit(room, 0)
-			a.Skip(2)
+			a.Expire(2)
 			a.Message(told(3, "k3"))
 			a.End()
 		}, ""},
@@ -51,7 +51,7 @@ func TestLedgerFindsWhatIsWrong(t *testing.T) {
 			l.Acknowledge(p["k1"], reply(1))
 			l.Acknowledge(p["k2"], reply(2))
 			a := l.Audit(room, 0)
-			a.Skip(1)
+			a.Expire(1)
 			a.End()
 		}, "LOST: r 2, k2, was acknowledged"},
 		{"an acknowledged message is gone", func(l *Ledger, p map[string]Publication, _ *Position) {

@@ -184,7 +184,7 @@ func (w *watcher) watch(address string) error {
 		case f.GetClose() != nil:
 			return errClosed
 		case f.GetGap().GetReason() == proto.GapExpired && w.keep > 0:
-			w.positions[f.GetGap().Room].Skip(f.GetGap().Last)
+			w.positions[f.GetGap().Room].Expire(f.GetGap().Last)
 		case f.GetGap() != nil, f.GetError() != nil:
 			w.ledger.Fault("%s: was told %v", w.name, f)
 		}
@@ -224,7 +224,7 @@ func (a *auditor) audit(address string, all bool) error {
 			a.epoch(h.Epoch)
 			if a.keep > 0 {
 				begin = max(h.Begin, 1)
-				room.Skip(begin - 1)
+				room.Expire(begin - 1)
 			}
 			for _, gap := range h.Gaps {
 				a.ledger.Fault("history of %s has a gap: %v", h.Room, gap)
