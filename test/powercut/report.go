@@ -17,6 +17,7 @@ type report struct {
 	filesystems   map[string]int // power cuts on each
 	disks, epochs int
 	checked       int // file systems that were found in order
+	asked         disk.Counts
 	writes        int // in the cache when the power went
 	sectors       int // of them
 	changed       int // that were left otherwise than last written
@@ -60,6 +61,10 @@ func (r *report) life(l *life) {
 	r.totals.Delivered += t.Delivered
 	r.totals.Audited += t.Audited
 	r.lost += l.ledger.Lost()
+	c := l.disk.Counts()
+	r.asked.Writes += c.Writes
+	r.asked.WrittenBytes += c.WrittenBytes
+	r.asked.Flushes += c.Flushes
 }
 
 // write prints the end of a run.
@@ -79,7 +84,8 @@ func (r *report) write(w io.Writer) {
 		name := strings.TrimSpace(f.name + " " + f.options)
 		fmt.Fprintf(w, "%s: %d  ", name, r.filesystems[name])
 	}
-	fmt.Fprintf(w, "\n  %d disks, %d of them found in order by their fsck in the end\n", r.disks, r.checked)
+	fmt.Fprintf(w, "\n  %d disks, %d of them found in order by their fsck in the end; %d writes of %d MiB, %d flushes\n",
+		r.disks, r.checked, r.asked.Writes, r.asked.WrittenBytes>>20, r.asked.Flushes)
 	fmt.Fprintf(w, "messages            %d acknowledged, %d once more after a retry, %d shown to a watcher, %d read back\n",
 		r.totals.Acknowledged, r.totals.Again, r.totals.Delivered, r.totals.Audited)
 	fmt.Fprintf(w, "epochs              %d, of %d logs\n", r.epochs, r.disks)

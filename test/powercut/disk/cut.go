@@ -75,7 +75,7 @@ func (d *Disk) countDownLocked() error {
 	}
 	a := d.armed
 	a.done <- d.cutLocked(a.policy, a.random)
-	return ErrNoPower
+	return errNoPower
 }
 
 // Cut takes the power away: nothing is answered from here on, and the cache is gone but for what the

@@ -13,8 +13,8 @@ const SectorBytes = 512
 
 // What a disk refuses.
 var (
-	// ErrNoPower: the disk was cut off and not turned on again.
-	ErrNoPower = errors.New("disk has no power")
+	// errNoPower: the disk was cut off and not turned on again.
+	errNoPower = errors.New("disk has no power")
 	errRange   = errors.New("range is not of whole sectors on the disk")
 )
 
@@ -79,7 +79,7 @@ func (d *Disk) Counts() Counts {
 // checkLocked is for a request of n bytes at an offset.
 func (d *Disk) checkLocked(offset int64, n int) error {
 	if !d.power {
-		return ErrNoPower
+		return errNoPower
 	}
 	if offset < 0 || offset%SectorBytes != 0 || n%SectorBytes != 0 || offset > d.Size()-int64(n) {
 		return fmt.Errorf("%d bytes at %d: %w", n, offset, errRange)
@@ -87,8 +87,8 @@ func (d *Disk) checkLocked(offset int64, n int) error {
 	return nil
 }
 
-// ReadAt fills b with what was written last, flushed or not.
-func (d *Disk) ReadAt(b []byte, offset int64) (int, error) {
+// readAt fills b with what was written last, flushed or not.
+func (d *Disk) readAt(b []byte, offset int64) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.checkLocked(offset, len(b)); err != nil {
@@ -97,11 +97,11 @@ func (d *Disk) ReadAt(b []byte, offset int64) (int, error) {
 	return copy(b, d.current[offset:]), nil
 }
 
-// WriteAt puts whole sectors into the cache. It takes a copy of b.
-func (d *Disk) WriteAt(b []byte, offset int64) (int, error) { return d.write(b, offset, false) }
+// writeAt puts whole sectors into the cache. It takes a copy of b.
+func (d *Disk) writeAt(b []byte, offset int64) (int, error) { return d.write(b, offset, false) }
 
-// WriteThrough returns when b lasts. Writes before it stay in the cache, but not where b is.
-func (d *Disk) WriteThrough(b []byte, offset int64) (int, error) { return d.write(b, offset, true) }
+// writeThrough returns when b lasts. Writes before it stay in the cache, but not where b is.
+func (d *Disk) writeThrough(b []byte, offset int64) (int, error) { return d.write(b, offset, true) }
 
 func (d *Disk) write(b []byte, offset int64, through bool) (int, error) {
 	d.mu.Lock()
@@ -140,19 +140,19 @@ func (d *Disk) supersedeLocked(offset, n int64) {
 	}
 }
 
-// Mark names the writes that were answered until now, for FlushTo.
-func (d *Disk) Mark() uint64 {
+// mark names the writes that were answered until now, for flushTo.
+func (d *Disk) mark() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.dropped + uint64(len(d.cache))
 }
 
-// FlushTo makes the writes before a mark last. Flushes may overlap.
-func (d *Disk) FlushTo(mark uint64) error {
+// flushTo makes the writes before a mark last. Flushes may overlap.
+func (d *Disk) flushTo(mark uint64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.power {
-		return ErrNoPower
+		return errNoPower
 	}
 	d.counts.Flushes++
 	if d.lying {

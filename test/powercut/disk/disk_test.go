@@ -26,14 +26,14 @@ func sectors(n int, mark byte) []byte { return bytes.Repeat([]byte{mark}, n*Sect
 
 func put(t *testing.T, d *Disk, sector, n int, mark byte) {
 	t.Helper()
-	if _, err := d.WriteAt(sectors(n, mark), int64(sector)*SectorBytes); err != nil {
+	if _, err := d.writeAt(sectors(n, mark), int64(sector)*SectorBytes); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func flush(t *testing.T, d *Disk) {
 	t.Helper()
-	if err := d.FlushTo(d.Mark()); err != nil {
+	if err := d.flushTo(d.mark()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -44,7 +44,7 @@ func marks(t *testing.T, d *Disk, sector, n int) []byte {
 	var found []byte
 	for i := range n {
 		b := make([]byte, SectorBytes)
-		if _, err := d.ReadAt(b, int64(sector+i)*SectorBytes); err != nil {
+		if _, err := d.readAt(b, int64(sector+i)*SectorBytes); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(b, sectors(1, b[0])) {
@@ -74,30 +74,30 @@ func TestPowerTakesWhatWasNotFlushed(t *testing.T) {
 		}, KeepNone, []byte{1, 1, 1, 1}},
 		{"a write that came after the flush was asked for", func(d *Disk) {
 			put(t, d, 0, 2, 1)
-			mark := d.Mark()
+			mark := d.mark()
 			put(t, d, 1, 2, 2)
-			if err := d.FlushTo(mark); err != nil {
+			if err := d.flushTo(mark); err != nil {
 				t.Fatal(err)
 			}
 		}, KeepNone, []byte{1, 1, 0, 0}},
 		{"flushes that overlap and end in the other order", func(d *Disk) {
 			put(t, d, 0, 1, 1)
-			first := d.Mark()
+			first := d.mark()
 			put(t, d, 0, 1, 2)
 			flush(t, d)
-			if err := d.FlushTo(first); err != nil {
+			if err := d.flushTo(first); err != nil {
 				t.Fatal(err)
 			}
 		}, KeepNone, []byte{2, 0, 0, 0}},
 		{"a write through the cache", func(d *Disk) {
 			put(t, d, 0, 4, 1)
-			if _, err := d.WriteThrough(sectors(2, 2), SectorBytes); err != nil {
+			if _, err := d.writeThrough(sectors(2, 2), SectorBytes); err != nil {
 				t.Fatal(err)
 			}
 		}, KeepNone, []byte{0, 2, 2, 0}},
 		{"an older write does not come back over one that went through", func(d *Disk) {
 			put(t, d, 0, 4, 1)
-			if _, err := d.WriteThrough(sectors(2, 2), SectorBytes); err != nil {
+			if _, err := d.writeThrough(sectors(2, 2), SectorBytes); err != nil {
 				t.Fatal(err)
 			}
 		}, KeepAll, []byte{1, 2, 2, 1}},
@@ -108,7 +108,7 @@ func TestPowerTakesWhatWasNotFlushed(t *testing.T) {
 		}, KeepNone, []byte{0, 0, 0, 0}},
 		{"a write through the cache of a disk that lies", func(d *Disk) {
 			d.Lie(true)
-			if _, err := d.WriteThrough(sectors(4, 1), 0); err != nil {
+			if _, err := d.writeThrough(sectors(4, 1), 0); err != nil {
 				t.Fatal(err)
 			}
 		}, KeepNone, []byte{0, 0, 0, 0}},
@@ -235,14 +235,14 @@ func TestCutSaysWhatItFound(t *testing.T) {
 
 func TestNoPower(t *testing.T) {
 	d := newDisk(t)
-	mark := d.Mark()
+	mark := d.mark()
 	d.Cut(KeepNone, seeded(1))
-	_, read := d.ReadAt(sectors(1, 0), 0)
-	_, write := d.WriteAt(sectors(1, 1), 0)
-	_, through := d.WriteThrough(sectors(1, 1), 0)
-	for what, err := range map[string]error{"read": read, "write": write, "write through": through, "flush": d.FlushTo(mark)} {
-		if !errors.Is(err, ErrNoPower) {
-			t.Errorf("%s without power gives %v, want %v", what, err, ErrNoPower)
+	_, read := d.readAt(sectors(1, 0), 0)
+	_, write := d.writeAt(sectors(1, 1), 0)
+	_, through := d.writeThrough(sectors(1, 1), 0)
+	for what, err := range map[string]error{"read": read, "write": write, "write through": through, "flush": d.flushTo(mark)} {
+		if !errors.Is(err, errNoPower) {
+			t.Errorf("%s without power gives %v, want %v", what, err, errNoPower)
 		}
 	}
 }
@@ -252,8 +252,8 @@ func TestArmedCutComesWithTheWrite(t *testing.T) {
 	put(t, d, 0, 1, 1)
 	cut := d.Arm(2, KeepAll, seeded(1))
 	put(t, d, 1, 1, 2)
-	if _, err := d.WriteAt(sectors(1, 3), 2*SectorBytes); !errors.Is(err, ErrNoPower) {
-		t.Fatalf("the second write gives %v, want %v", err, ErrNoPower)
+	if _, err := d.writeAt(sectors(1, 3), 2*SectorBytes); !errors.Is(err, errNoPower) {
+		t.Fatalf("the second write gives %v, want %v", err, errNoPower)
 	}
 	select {
 	case got := <-cut:
@@ -280,10 +280,10 @@ func TestRangesAreChecked(t *testing.T) {
 		{-SectorBytes, SectorBytes}, {1, SectorBytes}, {0, SectorBytes - 1}, {testSectors * SectorBytes, SectorBytes},
 		{(testSectors - 1) * SectorBytes, 2 * SectorBytes}, {1<<63 - 512, SectorBytes},
 	} {
-		if _, err := d.WriteAt(make([]byte, c.n), c.offset); !errors.Is(err, errRange) {
+		if _, err := d.writeAt(make([]byte, c.n), c.offset); !errors.Is(err, errRange) {
 			t.Errorf("write of %d bytes at %d gives %v, want %v", c.n, c.offset, err, errRange)
 		}
-		if _, err := d.ReadAt(make([]byte, c.n), c.offset); !errors.Is(err, errRange) {
+		if _, err := d.readAt(make([]byte, c.n), c.offset); !errors.Is(err, errRange) {
 			t.Errorf("read of %d bytes at %d gives %v, want %v", c.n, c.offset, err, errRange)
 		}
 	}

@@ -51,7 +51,7 @@ func (d *Disk) Serve(conn net.Conn, delay Delay) error {
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, errLeft):
 			return nil
-		case errors.Is(err, ErrNoPower):
+		case errors.Is(err, errNoPower):
 			io.Copy(io.Discard, s.in) // until the machine is off, however that ends
 			return nil
 		case err != nil:
@@ -108,14 +108,14 @@ func (s *session) request() error {
 	switch command {
 	case commandRead:
 		b := make([]byte, length)
-		_, err := s.disk.ReadAt(b, int64(offset))
+		_, err := s.disk.readAt(b, int64(offset))
 		return s.settle(handle, errorInvalid, b, err)
 	case commandWrite:
-		write := s.disk.WriteAt
+		write := s.disk.writeAt
 		if flags&flagFUA != 0 {
 			// "it MUST NOT send its reply to that command until all write operations (if any)
 			// associated with that command have been completed and persisted to non-volatile storage"
-			write = s.disk.WriteThrough
+			write = s.disk.writeThrough
 		}
 		_, err := write(s.data, int64(offset))
 		// "The server SHOULD return ENOSPC if it receives a write request including one or more
@@ -135,7 +135,7 @@ func (s *session) request() error {
 // for this request before all write requests for which a reply has already been sent to the client have
 // reached permanent storage".
 func (s *session) flush(handle uint64) {
-	mark := s.disk.Mark()
+	mark := s.disk.mark()
 	var takes time.Duration
 	if s.delay != nil {
 		takes = s.delay()
@@ -144,8 +144,8 @@ func (s *session) flush(handle uint64) {
 		if takes > 0 {
 			time.Sleep(takes)
 		}
-		err := s.settle(handle, errorInvalid, nil, s.disk.FlushTo(mark))
-		if err != nil && !errors.Is(err, ErrNoPower) {
+		err := s.settle(handle, errorInvalid, nil, s.disk.flushTo(mark))
+		if err != nil && !errors.Is(err, errNoPower) {
 			s.conn.Close() // Serve sees it
 		}
 	})
@@ -154,7 +154,7 @@ func (s *session) flush(handle uint64) {
 // settle answers what the disk has done. A disk without power answers nobody.
 func (s *session) settle(handle uint64, code uint32, data []byte, err error) error {
 	switch {
-	case errors.Is(err, ErrNoPower):
+	case errors.Is(err, errNoPower):
 		return err
 	case err != nil:
 		return s.answer(handle, code, nil)

@@ -138,12 +138,12 @@ func (g *guest) live() error {
 	}
 	free, err := freeBytes()
 	if err == nil && g.plan.Room > 0 && free > g.plan.Room {
-		err = makeBallast(free - g.plan.Room)
+		err = makeBallast(ballastPath, free-g.plan.Room)
 	}
 	if err != nil {
 		return err
 	}
-	packed, err := countPacked()
+	packed, err := countPacked(control.DataDirectory)
 	if err != nil {
 		return err
 	}
@@ -172,8 +172,8 @@ func freeBytes() (int64, error) {
 }
 
 // countPacked counts the segments with a generation, see the package doc of storage/commitlog.
-func countPacked() (int, error) {
-	paths, err := filepath.Glob(control.DataDirectory + "/*.log")
+func countPacked(dir string) (int, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.log"))
 	if err != nil {
 		return 0, err
 	}
@@ -196,8 +196,8 @@ func countPacked() (int, error) {
 const ballastPath = control.MountPoint + "/ballast"
 
 // makeBallast does nothing where one is. A file of no size is one whose making the power cut short.
-func makeBallast(bytes int64) error {
-	file, err := os.OpenFile(ballastPath, os.O_CREATE|os.O_WRONLY, 0o600)
+func makeBallast(path string, bytes int64) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("make the ballast: %w", err)
 	}
