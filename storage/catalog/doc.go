@@ -17,7 +17,8 @@
 // A change sets each key to its value, or removes it where the value is null; all of it or
 // nothing. Another version or kind is refused by name.
 //
-// A snapshot is some parts and an end, and is named by the number of its part 0. The parts hold all
+// A snapshot is some parts and an end, and is named by the number that its part 0 had when it was
+// written (an import may number records anew). The parts hold all
 // entries in the order of the keys. Between them there may be changes, since nobody waits for a
 // snapshot: a part says what its range of keys was when it was written, so whoever applies parts
 // and changes in the order of the log, from part 0 on and beginning with nothing, has at the end what
@@ -63,6 +64,7 @@
 // # Not promised
 //
 // A failed update is not visible, but may be there after a crash, as with any record that was not
-// acknowledged. A walk over many entries is no moment in time: each page of it is. The whole state is in
+// acknowledged. After an import that closed a gap by numbering records anew nothing tells that changes are
+// missing, unless a snapshot behind them makes up for it. A walk over many entries is no moment in time: each page of it is. The whole state is in
 // memory: about 230 bytes an entry with short names.
 package catalog

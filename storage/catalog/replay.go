@@ -28,7 +28,8 @@ type gap struct{ first, last uint64 }
 
 // copied is a snapshot being put together.
 type copied struct {
-	first   uint64
+	name    uint64
+	first   uint64 // number of its part 0 here
 	state   *state
 	changed int64
 	parts   int
@@ -95,12 +96,12 @@ func (r *Replay) part(seq uint64, b body) {
 		r.seen, r.seenParts = b.Snapshot, 0
 	}
 	r.seenParts++
-	if b.Part == 0 && b.Snapshot == seq {
+	if b.Part == 0 {
 		r.drop()
-		r.copy = &copied{first: seq, state: newState(), sum: newSum()}
+		r.copy = &copied{name: b.Snapshot, first: seq, state: newState(), sum: newSum()}
 	}
 	c := r.copy
-	if c == nil || c.first != b.Snapshot {
+	if c == nil || c.name != b.Snapshot {
 		return
 	}
 	if c.parts != b.Part {
@@ -114,7 +115,7 @@ func (r *Replay) part(seq uint64, b body) {
 }
 
 func (r *Replay) end(seq uint64, b body) {
-	if c := r.copy; c != nil && c.first == b.Snapshot && c.parts == b.Parts && c.count == b.Count && c.sum.String() == b.Checksum {
+	if c := r.copy; c != nil && c.name == b.Snapshot && c.parts == b.Parts && c.count == b.Count && c.sum.String() == b.Checksum {
 		r.state.close()
 		r.state, r.changed, r.origin = c.state, c.changed, c.first
 		r.copy, r.gaps = nil, nil

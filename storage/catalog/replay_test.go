@@ -124,6 +124,33 @@ func TestReplayRefuses(t *testing.T) {
 	}
 }
 
+// TestReplayOfRenumberedRecords: an import around a gap gives the records behind it other numbers. A snapshot behind
+// the gap stands in all the same.
+func TestReplayOfRenumberedRecords(t *testing.T) {
+	all, want := lifetime(t)
+	whole := 0
+	for from := range all {
+		r := NewReplay()
+		for i, record := range all[from:] {
+			record.Seq = uint64(i) + 1
+			if err := r.Add(record); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r.origin != 0 {
+			whole++
+			mustEqual(t, fmt.Sprintf("from record %d on", from+1), content(t, r), want)
+			if b := kindOf(t, all[from+int(r.origin)-1]); b.Kind != kindPart || b.Part != 0 {
+				t.Fatalf("the snapshot is said to begin at %+v", b)
+			}
+		}
+		r.Close()
+	}
+	if whole < 2 {
+		t.Errorf("only %d runs have a snapshot", whole)
+	}
+}
+
 // TestReplayOfAFalseSnapshot: a snapshot that does not add up counts for nothing.
 func TestReplayOfAFalseSnapshot(t *testing.T) {
 	all, want := lifetime(t)
