@@ -69,7 +69,7 @@ func TestPackedDamage(t *testing.T) {
 				}
 				for seq := range gone {
 					// Without checkpoints damage can't be told from what was dropped.
-					if all[room] != nil && len(all[room]) > 0 && seq >= all[room][0].Seq {
+					if len(all[room]) > 0 && seq >= all[room][0].Seq {
 						missing++
 					}
 				}
