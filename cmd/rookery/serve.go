@@ -59,6 +59,11 @@ func serve(ctx context.Context, args []string, p process) int {
 	// ends the process in the middle of whatever it does. The log is made for that.
 	defer context.AfterFunc(ctx, stop)()
 
+	// Before the log is opened, which may take seconds: unheard, the signal would end the process.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+
 	level := new(slog.LevelVar)
 	level.Set(config.Logging.Level)
 	logger := newLogger(config.Logging.Format, level, p.stderr)
@@ -66,9 +71,6 @@ func serve(ctx context.Context, args []string, p process) int {
 	if err != nil {
 		return p.fail("serve", err)
 	}
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	go func() {
 		for {
 			select {

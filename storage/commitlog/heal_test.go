@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -247,4 +249,56 @@ func TestTrim(t *testing.T) {
 		t.Errorf("opened again: begin %d, head %d, want 101 and 101", l.Begin("room"), l.Head("room"))
 	}
 	checkRecords(t, "opened again", readAll(t, l, "room"), want[100:])
+}
+
+// TestOpenOnAFullDisk: a server that was killed there serves what it has, and goes on when there is room.
+func TestOpenOnAFullDisk(t *testing.T) {
+	memory := vfs.NewMemory()
+	config := testConfig(memory)
+	config.SegmentBytes, config.HealEvery = minSegmentBytes, time.Millisecond
+	l := mustOpen(t, config)
+	w := newWriter(l)
+	var want []storage.Record
+	for i := range 60 {
+		want = append(want, w.mustAppend(t, "room", strings.Repeat("m", 100)))
+		w.mustCommit(t, i+1)
+	}
+	crashed := memory.CrashClone(nil)
+	mustClose(t, l)
+	full := vfs.Faulty(crashed, vfs.Fault{Operation: vfs.OpCreate, Call: 1, Lasting: true, Err: syscall.ENOSPC})
+	config.FS = full
+	epoch := l.Epoch()
+	l = mustOpen(t, config)
+	checkRecords(t, "on the full disk", readAll(t, l, "room"), want)
+	if l.Epoch() != epoch {
+		t.Error("the epoch changed")
+	}
+	// What is left of the newest file is used, then it takes no more.
+	w = newWriter(l)
+	n := 0
+	for ; n < 1000; n++ {
+		r := w.record("room", strings.Repeat("n", 100))
+		if err := w.append(r); err != nil {
+			break
+		}
+		if committed, err := w.wait(n + 1); err != nil || committed != n+1 {
+			break
+		}
+		want = append(want, r)
+	}
+	if n == 1000 || !errors.Is(l.Err(), syscall.ENOSPC) {
+		t.Fatalf("%d records were taken without a new file, the log says %v", n, l.Err())
+	}
+	checkRecords(t, "with a fault", readAll(t, l, "room"), want)
+	full.Clear()
+	for l.Err() != nil {
+		runtime.Gosched()
+	}
+	w = newWriter(l)
+	want = append(want, w.mustAppend(t, "room", "there is room again"))
+	w.mustCommit(t, 1)
+	checkRecords(t, "with room again", readAll(t, l, "room"), want)
+	mustClose(t, l)
+	l = mustOpen(t, config)
+	checkRecords(t, "opened again", readAll(t, l, "room"), want)
 }

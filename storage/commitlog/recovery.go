@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"rookery/storage"
 	"rookery/storage/vfs"
@@ -349,12 +350,20 @@ func (r *recovery) finish() error {
 			return err
 		}
 	}
+	was := r.meta
 	r.meta.synced = r.newest.rangeEnd()
 	r.meta.state = stateOpen
 	if r.log.config.Sync != SyncAlways {
 		r.meta.state = stateOpenRelaxed
 	}
-	if err := writeMeta(r.fs, r.log.config.Dir, r.meta); err != nil {
+	err := writeMeta(r.fs, r.log.config.Dir, r.meta)
+	if errors.Is(err, syscall.ENOSPC) && r.meta.state == was.state && r.renew == "" {
+		// META says already that the log is open, and its position is only a help to tell damage from a
+		// crash. So a server that was killed on a full disk starts again, and serves what there is.
+		r.log.config.Logger.Warn("META can't be renewed: make room on the file system", "path", r.path(metaName), "error", err)
+		err = nil
+	}
+	if err != nil {
 		return err
 	}
 	r.log.meta = r.meta

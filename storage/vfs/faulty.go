@@ -62,6 +62,13 @@ func (f *FaultyFS) Add(fault Fault) {
 	f.faults = append(f.faults, fault)
 }
 
+// Clear takes all faults away.
+func (f *FaultyFS) Clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.faults = nil
+}
+
 // Calls gives how often an operation was called.
 func (f *FaultyFS) Calls(o Operation) int {
 	f.mu.Lock()
