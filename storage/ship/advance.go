@@ -53,15 +53,27 @@ func (s *Shipper) advance(ctx context.Context, begun time.Time) error {
 		s.took = time.Since(begun)
 	}
 	s.coveredAt.Store(at.UnixNano())
+	// Some time there always is, also where every look is late.
 	until := begun.Add(s.config.Every / 2)
+	if least := time.Now().Add(s.config.Every / 4); least.After(until) {
+		until = least
+	}
 	s.clean(ctx, until)
+	return s.putRewritten(ctx, rewritten, until)
+}
+
+// putRewritten puts a chunk at least of what retention has rewritten, unless the process is about to end.
+func (s *Shipper) putRewritten(ctx context.Context, rewritten []piece, until time.Time) error {
 	for i := range rewritten {
 		for p := &rewritten[i]; s.lacks(p); {
-			if time.Now().After(until) || s.isStopping() {
+			if s.isStopping() {
 				return nil
 			}
 			if err := s.putChunk(ctx, p); err != nil {
 				return err
+			}
+			if time.Now().After(until) {
+				return nil
 			}
 		}
 	}

@@ -25,9 +25,10 @@ const (
 
 // bucket is the target in a bucket of an S3-compatible store.
 type bucket struct {
-	client *minio.Client
-	name   string
-	prefix string // empty, or ends with a slash
+	client    *minio.Client
+	transport *http.Transport
+	name      string
+	prefix    string // empty, or ends with a slash
 }
 
 // openBucket takes the credentials from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else from the file
@@ -38,19 +39,20 @@ func openBucket(l Location, config S3Config) (Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	transport := storeTransport()
 	client, err := minio.New(host, &minio.Options{
 		Creds: credentials.New(&required{providers: []credentials.Provider{
 			&credentials.EnvAWS{}, &credentials.FileAWSCredentials{},
 		}}),
 		Secure:     secure,
 		Region:     config.Region,
-		Transport:  storeTransport(),
+		Transport:  transport,
 		MaxRetries: 1, // who ships tries again, and knows how often
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store at %s: %w", host, err)
 	}
-	b := &bucket{client: client, name: l.Bucket}
+	b := &bucket{client: client, transport: transport, name: l.Bucket}
 	if l.Prefix != "" {
 		b.prefix = l.Prefix + "/"
 	}
@@ -150,6 +152,12 @@ func (b *bucket) Remove(ctx context.Context, name string) error {
 		return nil
 	}
 	return err
+}
+
+// Close closes the connections that are idle. The target can be used on.
+func (b *bucket) Close() error {
+	b.transport.CloseIdleConnections()
+	return nil
 }
 
 func (b *bucket) wrap(operation, name string, err error) error {

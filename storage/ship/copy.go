@@ -112,6 +112,10 @@ func (s *Shipper) stillOurs(ctx context.Context) error {
 	return nil
 }
 
+// leastRemovals is how many chunks are removed in a look that is late: more than a look makes useless on average, which
+// is one.
+const leastRemovals = 2
+
 // maxGarbage bounds the list of what could not be removed; the rest is found at the next start.
 const maxGarbage = 100_000
 
@@ -138,17 +142,19 @@ func (c *targetCopy) clean(ctx context.Context, target Target, until time.Time) 
 		return nil
 	}
 	oldest, _ := manifestNumber(c.kept[0])
+	removed := 0
 	for name, since := range c.garbage {
 		if since > oldest {
 			continue
 		}
-		if time.Now().After(until) {
+		if removed >= leastRemovals && time.Now().After(until) {
 			break
 		}
 		if err := target.Remove(ctx, name); err != nil {
 			return err
 		}
 		delete(c.garbage, name)
+		removed++
 	}
 	return nil
 }

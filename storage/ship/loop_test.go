@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -176,6 +177,36 @@ func TestTargetDown(t *testing.T) {
 	})
 }
 
+// TestSlowTargetIsCleaned: every look at a busy log takes longer than Config.Every. What is not needed any more
+// is removed all the same, and what retention has rewritten gets its turn.
+func TestSlowTargetIsCleaned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		target := newSlowTarget()
+		target.set(1500*time.Millisecond, false, false)
+		s, l, _ := startBubble(target)
+		l.append([]byte("to be rewritten"))
+		l.roll()
+		for i := range 600 {
+			if i == 300 {
+				l.pack(0, 1, bytes.Repeat([]byte("rewritten"), 3<<20/9))
+			}
+			l.append([]byte("more"))
+			time.Sleep(time.Second)
+		}
+		target.set(0, false, false)
+		names, err := target.List(t.Context(), chunkFolder)
+		if err != nil || len(names) > 60 {
+			t.Errorf("%d chunks lie there after 10 minutes: %v", len(names), err)
+		}
+		if m := checkState(t, l, target); m.Files[0].Generation != 1 {
+			t.Error("the rewritten file is not in the state 5 minutes later")
+		}
+		if err := s.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestStop ships what is new, within the time it is given.
 func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -241,6 +272,32 @@ func TestLongWayIsNotLost(t *testing.T) {
 		mustLook(t, again)
 		if total := int64(51 * 1064); counted.chunkBytes > total-end+1064 {
 			t.Errorf("%d bytes were put by the second start, %d were there of %d", counted.chunkBytes, end, total)
+		}
+	})
+}
+
+// TestRestoreSurvivesAnOutage: a store that is down for some seconds does not end a restore, one that stays down does.
+func TestRestoreSurvivesAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		target := newSlowTarget()
+		s, _, _ := startBubble(target)
+		time.Sleep(10 * time.Second)
+		if err := s.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		source := &Source{Target: target}
+		m, err := source.Manifest(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, outage := range []time.Duration{5 * time.Second, time.Hour} {
+			target.set(0, true, false)
+			up := time.AfterFunc(outage, func() { target.set(0, false, false) })
+			content, err := io.ReadAll(openFile(t, source, m.Files[0]))
+			if short := outage < time.Minute; (err == nil) != short || short && int64(len(content)) != m.Files[0].Bytes {
+				t.Errorf("down for %v: read %d bytes: %v", outage, len(content), err)
+			}
+			up.Stop()
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"rookery/storage"
 	"rookery/storage/commitlog"
 	"rookery/storage/vfs"
 )
@@ -184,6 +185,54 @@ func TestKillBetweenAnyTwoCalls(t *testing.T) {
 				}
 				break
 			}
+		}
+	}
+}
+
+// TestRetentionWhileShipping ships a log that rewrites its files all the time: what is restored has of each room
+// what is kept, and numbers that go on.
+func TestRetentionWhileShipping(t *testing.T) {
+	const keep = 20
+	_, target := newDirectory(t)
+	l := openLog(t, vfs.NewMemory(), commitlog.Config{SegmentBytes: 4 << 10, RetainEvery: time.Millisecond})
+	l.Retain(func(string) storage.Retention { return storage.Retention{Records: keep} })
+	w, s := newWriter(l), shipperOf(l, target)
+	written := map[string][]storage.Record{}
+	write := func(n int) {
+		for i := range n {
+			room := fmt.Sprint("room-", i%3)
+			written[room] = append(written[room], w.append(t, room, fmt.Sprintf("%d %300d", len(written[room]), 0)))
+			w.wait(t)
+		}
+	}
+	rewritten := func() (n int) {
+		for i := range s.copy.newest.Segments {
+			if s.copy.newest.Segments[i].Generation > 0 {
+				n++
+			}
+		}
+		return n
+	}
+	for looks := 0; looks < 50 || rewritten() == 0; looks++ {
+		write(10)
+		mustLook(t, s)
+	}
+	memory, _ := restore(t, target)
+	restored := openLog(t, memory, commitlog.Config{})
+	for room, all := range written {
+		if head := restored.Head(room); head != uint64(len(all)) {
+			t.Errorf("%s ends at %d, want %d", room, head, len(all))
+		}
+		next := len(all) - keep
+		err := restored.ReadAfter(room, uint64(next), storage.PageLimit{}, func(r storage.Record) bool {
+			if !equal(r, all[next]) {
+				t.Errorf("%s: got %+v, want %+v", room, r, all[next])
+			}
+			next++
+			return true
+		})
+		if err != nil || next != len(all) {
+			t.Errorf("%s: read up to %d of %d: %v", room, next, len(all), err)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -153,6 +154,9 @@ func (s *Shipper) Stats() Stats {
 func (s *Shipper) shipLoop() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	if c, ok := s.config.Target.(io.Closer); ok {
+		defer c.Close() // of idle connections: it has no error
+	}
 	for {
 		last := false
 		select {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"time"
 
 	"rookery/storage/backup"
 )
@@ -112,7 +113,7 @@ func (r *sourceReader) find() int {
 
 func (r *sourceReader) get(i int) error {
 	name := chunkName(r.segment.key(), r.chunks, i)
-	content, err := r.source.Target.Get(r.ctx, name)
+	content, err := r.fetch(name)
 	if err != nil {
 		return err
 	}
@@ -122,6 +123,21 @@ func (r *sourceReader) get(i int) error {
 	}
 	r.rest = content[r.offset-start : min(int64(len(content)), r.segment.Bytes-start)]
 	return nil
+}
+
+// fetch tries again for some seconds: a restore takes long, and a store that failed once must not end it.
+func (r *sourceReader) fetch(name string) ([]byte, error) {
+	for wait := firstRetry; ; wait *= 2 {
+		content, err := r.source.Target.Get(r.ctx, name)
+		if err == nil || errors.Is(err, fs.ErrNotExist) || wait > 8*firstRetry {
+			return content, err
+		}
+		select {
+		case <-r.ctx.Done():
+			return nil, err
+		case <-time.After(wait):
+		}
+	}
 }
 
 var errDamagedChunk = errors.New("chunk is damaged: its checksum does not match")
