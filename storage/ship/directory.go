@@ -95,7 +95,8 @@ func (d *directory) write(path string, content []byte) error {
 		err = file.Sync()
 	}
 	if err := errors.Join(err, file.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		// On a full disk what was written of it would be in the way of the next one.
+		return fmt.Errorf("write %s: %w", path, errors.Join(err, vfs.RemoveIfExists(d.fs, path)))
 	}
 	return nil
 }

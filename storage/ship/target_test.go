@@ -127,6 +127,13 @@ func TestDirectoryKeepsWhatItTook(t *testing.T) {
 				}
 				taken[name] = err == nil
 			}
+			if operation == vfs.OpWrite || operation == vfs.OpSync {
+				for _, folder := range []string{chunkFolder, manifestFolder} {
+					if names, err := target.List(t.Context(), folder); err != nil || strings.Contains(strings.Join(names, " "), temporarySuffix) {
+						t.Errorf("%v %d fails: %q is left: %v", operation, call, names, err)
+					}
+				}
+			}
 			for seed := range uint64(5) {
 				after := Directory(memory.CrashClone(rand.New(rand.NewPCG(seed, uint64(call)))), targetDir)
 				for name, took := range taken {
