@@ -180,7 +180,8 @@ func (m *model) retain() {
 		}
 	}
 	done := make(chan error, 1)
-	go func() { done <- m.readBeside(slices.Clone(m.appended)) }()
+	appended := slices.Clone(m.appended)
+	go func() { done <- m.readBeside(appended) }()
 	retain(m.t, m.log, policy)
 	for range m.rng.IntN(20) {
 		m.append()
