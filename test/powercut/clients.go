@@ -14,17 +14,19 @@ import (
 	"rookery/test/ledger"
 )
 
-// contentOf is what is published with a key: mostly a line of chat, at times so much that files end
-// in every other round.
+// heavy begins the keys of those who publish much at a time, so that a round has many files.
+const heavy = "heavy-"
+
+// contentOf is what is published with a key: mostly a line of chat, at times much more.
 func contentOf(key string) string {
 	h := fnv.New64a()
 	h.Write([]byte(key))
 	random := rand.New(rand.NewPCG(h.Sum64(), 0))
 	size := 400
-	switch random.IntN(12) {
-	case 0:
+	switch n := random.IntN(12); {
+	case n == 0, strings.HasPrefix(key, heavy):
 		size = 48 << 10
-	case 1, 2, 3:
+	case n < 4:
 		size = 4 << 10
 	}
 	var content strings.Builder

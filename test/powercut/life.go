@@ -91,8 +91,8 @@ func newLife(ctx context.Context, r *run, number int) (l *life, err error) {
 	if l.cramped {
 		l.filesystem, l.segment = filesystems[l.random.IntN(2)], "2MiB"
 	} else if l.random.IntN(3) == 0 && r.options.expectLoss == "" && r.equipment.retention {
-		// Few enough that files are rewritten after every other boot.
-		l.keep, l.segment = 60, "2MiB"
+		// Few enough that most of a file is to go when the next one begins.
+		l.keep, l.segment = 10, "2MiB"
 	}
 	if r.options.expectLoss != "" {
 		// A file system on a disk that lies can be past mounting, and then nothing is shown.
@@ -116,12 +116,16 @@ func newLife(ctx context.Context, r *run, number int) (l *life, err error) {
 func (l *life) people() {
 	l.ledger = ledger.New(contentOf)
 	var rooms []string
-	for i := range 2 + l.random.IntN(8) {
+	user, most := "publisher-%d", 8
+	if l.keep > 0 {
+		user, most = heavy+user, 2
+	}
+	for i := range 2 + l.random.IntN(most) {
 		rooms = append(rooms, fmt.Sprintf("room-%d", i))
 	}
 	for i := range 3 + l.random.IntN(10) {
 		l.publishers = append(l.publishers, &publisher{
-			ledger: l.ledger, random: rand.New(rand.NewPCG(l.random.Uint64(), 0)), user: fmt.Sprintf("publisher-%d", i), rooms: rooms,
+			ledger: l.ledger, random: rand.New(rand.NewPCG(l.random.Uint64(), 0)), user: fmt.Sprintf(user, i), rooms: rooms,
 			forgetful: l.keep > 0,
 		})
 	}
