@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"sync"
@@ -242,5 +243,63 @@ func TestViewBesideRetention(t *testing.T) {
 	working.Wait()
 	if l.Stats().Rewrites < 5 {
 		t.Errorf("%d rewritings, want some", l.Stats().Rewrites)
+	}
+}
+
+// listing calls a function once, behind the next List.
+type listing struct {
+	vfs.FS
+	behind func()
+}
+
+func (l *listing) List(dir string) ([]string, error) {
+	names, err := l.FS.List(dir)
+	if behind := l.behind; behind != nil {
+		l.behind = nil
+		behind()
+	}
+	return names, err
+}
+
+// TestViewIsOfOneMoment: between the list of the segments and their headers records are written to new segments,
+// and for their sake the older ones are dropped from those that were listed. A room has the ones or the others.
+func TestViewIsOfOneMoment(t *testing.T) {
+	memory := vfs.NewMemory()
+	l := mustOpen(t, retentionConfig(memory))
+	fill(t, l, 2, 100)
+	before := map[string]uint64{"room-0": l.Head("room-0"), "room-1": l.Head("room-1")}
+	fsys := &listing{FS: memory}
+	v := mustView(t, fsys)
+	fsys.behind = func() {
+		fill(t, l, 2, 200)
+		retain(t, l, keepAll(storage.Retention{Records: 1}))
+	}
+	heads := map[string]uint64{}
+	if _, err := v.Scan(0, func(e Entry) bool {
+		heads[strings.Clone(e.Record.Room)] = e.Record.Seq
+		return true
+	}, func(c *storage.CorruptionError) { t.Errorf("damage in a whole log: %v", c) }); err != nil {
+		t.Fatal(err)
+	}
+	for room, head := range before {
+		if heads[room] < head {
+			t.Errorf("%s: newest record is %d, there were %d before", room, heads[room], head)
+		}
+	}
+}
+
+// TestViewWhileAFileMoves: a file is opened by its name and is another segment's when its header is read.
+func TestViewWhileAFileMoves(t *testing.T) {
+	f := newFixture(t, false)
+	path, content := f.path(f.names[1]), f.read(f.path(f.names[1]))
+	moved := bytes.Clone(content)
+	copy(moved, encodeSegmentHeader(mustView(t, f.fs).LogID(), segmentHeader{base: 1 << 40}))
+	f.write(path, moved)
+	fsys := &listing{FS: f.fs}
+	fsys.behind = func() { fsys.behind = func() { f.write(path, content) } } // at the second look it is there
+	got, _, damage := scan(t, mustView(t, fsys), 0)
+	checkRecords(t, "view", got, f.records)
+	if len(damage) > 0 {
+		t.Errorf("damage in a whole log: %v", damage)
 	}
 }

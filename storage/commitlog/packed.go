@@ -210,7 +210,8 @@ func (o *openFiles) rebuildIndex(g *segment) error {
 		g.newestAt.Store(math.MaxInt64)
 	}
 	header := make([]byte, extentHeaderBytes)
-	for offset := int64(segmentHeaderBytes); offset < x.blocks; {
+	offset := int64(segmentHeaderBytes)
+	for offset < x.blocks {
 		n, err := o.readAt(g, header, offset)
 		if err != nil {
 			return err
@@ -222,8 +223,25 @@ func (o *openFiles) rebuildIndex(g *segment) error {
 		x.extents = append(x.extents, e)
 		offset = e.end()
 	}
+	// What is no extent there is where they end, if it is a block of the index.
+	block := make([]byte, indexBlockBytes)
+	n, err := o.readAt(g, block, offset)
+	if err != nil {
+		return err
+	}
+	if isIndexBlock(block[:n], o.seal) {
+		x.blocks = offset
+	}
 	g.index.Store(x)
 	return nil
+}
+
+func isIndexBlock(b []byte, s seal) bool {
+	if len(b) < indexBlockBytes {
+		return false
+	}
+	count := binary.LittleEndian.Uint32(b[4:])
+	return count > 0 && count <= indexBlockEntries && s.checksum(b[4:indexBlockBytes]) == binary.LittleEndian.Uint32(b)
 }
 
 // findExtent gives the extent that holds a position.
@@ -263,10 +281,10 @@ func (o *openFiles) findInBlock(g *segment, b []byte, offset int64, at position,
 	if err != nil {
 		return extent{}, err
 	}
-	count := int(binary.LittleEndian.Uint32(b[4:]))
-	if n < indexBlockBytes || count < 1 || count > indexBlockEntries || o.seal.checksum(b[4:]) != binary.LittleEndian.Uint32(b) {
+	if !isIndexBlock(b[:n], o.seal) {
 		return extent{}, errIndex
 	}
+	count := int(binary.LittleEndian.Uint32(b[4:]))
 	i := sort.Search(count, func(i int) bool { return indexEntry(b, i).at > at }) - 1
 	if i < 0 {
 		return extent{}, errDropped
@@ -299,10 +317,10 @@ func (o *openFiles) extentFrom(g *segment, offset int64) (e extent, found bool, 
 	for n := range x.first {
 		if got, err := o.readAt(g, block, x.blocks+int64(n)*indexBlockBytes); err != nil {
 			return e, false, err
-		} else if got < indexBlockBytes || o.seal.checksum(block[4:]) != binary.LittleEndian.Uint32(block) {
+		} else if !isIndexBlock(block[:got], o.seal) {
 			continue
 		}
-		for i := range min(int(binary.LittleEndian.Uint32(block[4:])), indexBlockEntries) {
+		for i := range int(binary.LittleEndian.Uint32(block[4:])) {
 			if e := indexEntry(block, i); e.offset >= offset {
 				return e, true, nil
 			}

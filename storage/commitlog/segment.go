@@ -126,6 +126,10 @@ func encodeSegmentHeader(logID uint64, h segmentHeader) []byte {
 // errSegmentHeader marks a header that may be one whose creation a crash cut short.
 var errSegmentHeader = errors.New("segment header is damaged")
 
+// errSegmentMoved marks a header of another place. A View meets it without a fault too, when a file that was opened by
+// its name was given to another segment right then.
+var errSegmentMoved = errors.New("was the file renamed?")
+
 // logIDOf gives the log id of a header whose checksum is right, whatever its base.
 func logIDOf(b []byte) (uint64, bool) {
 	if len(b) < segmentHeaderBytes || string(b[:8]) != segmentMagic || checksumWithout(b[:segmentHeaderBytes]) != binary.LittleEndian.Uint32(b[12:]) {
@@ -159,7 +163,7 @@ func decodeSegmentHeader(b []byte, logID uint64, base position) (segmentHeader, 
 		return h, errors.New("segment is of another log: was a file copied into the directory?")
 	}
 	if h.base != base {
-		return h, fmt.Errorf("segment header says position %d, its name says %d: was the file renamed?", h.base, base)
+		return h, fmt.Errorf("segment header says position %d, its name says %d: %w", h.base, base, errSegmentMoved)
 	}
 	if h.end != 0 && h.end <= base+segmentHeaderBytes || h.previous > base {
 		return h, fmt.Errorf("segment from %d to %d behind %d is impossible", base, h.end, h.previous)

@@ -1,7 +1,6 @@
 package commitlog
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -248,7 +247,7 @@ func (c *verification) index(g *segment) {
 		if n, err = c.view.log.files.readAt(g, block, offset); err != nil {
 			break
 		}
-		if n < indexBlockBytes || c.view.log.seal.checksum(block[4:]) != binary.LittleEndian.Uint32(block) {
+		if !isIndexBlock(block[:n], c.view.log.seal) {
 			damage = append(damage, Finding{Path: g.path, Offset: offset, Err: errIndex})
 		}
 		offset += indexBlockBytes

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 
 	"rookery/storage"
 	"rookery/storage/vfs"
@@ -151,7 +152,7 @@ var errNoLog = fmt.Errorf("neither META nor a segment is there: %w", fs.ErrNotEx
 
 // changed says that a file is not the one that was listed.
 func changed(err error) bool {
-	return errors.Is(err, errReplaced) || errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoLog)
+	return errors.Is(err, errReplaced) || errors.Is(err, errSegmentMoved) || errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoLog)
 }
 
 func (v *View) lookOnce() error {
@@ -163,6 +164,9 @@ func (v *View) lookOnce() error {
 		damage = append(damage, &storage.CorruptionError{Path: path, Err: errors.New(message)})
 	}
 	err := r.load()
+	if err == nil {
+		err = r.isStill()
+	}
 	if err == nil && r.newest != nil {
 		err = r.findEnd()
 	}
@@ -182,6 +186,29 @@ func (v *View) lookOnce() error {
 	}
 	v.log, v.newest, v.scanner, v.damage = l, r.newest, r.scanner, damage
 	return nil
+}
+
+// isStill says errReplaced if there are other segments than when they were listed. A file that was rewritten
+// since then may lack records for the sake of newer ones, which must not be in a segment that was not
+// listed. Those in the newest one are there: its end is looked for afterwards.
+func (r *recovery) isStill() error {
+	names, err := r.fs.List(r.log.config.Dir)
+	if err != nil {
+		return fmt.Errorf("list log directory %s: %w", r.log.config.Dir, err)
+	}
+	if !slices.Equal(namesOfSegments(names), namesOfSegments(r.names)) {
+		return fmt.Errorf("list log directory %s: %w", r.log.config.Dir, errReplaced)
+	}
+	return nil
+}
+
+func namesOfSegments(names []string) (segments []string) {
+	for _, name := range names {
+		if _, ok := parseSegmentName(name); ok {
+			segments = append(segments, name)
+		}
+	}
+	return segments
 }
 
 // findEnd sets where the newest segment ends. What is damaged before is told when it is read.
