@@ -201,6 +201,9 @@ func TestRestoreRefuses(t *testing.T) {
 	memory := vfs.NewMemory()
 	w := openLog(t, memory, logDir)
 	w.write(10)
+	if err := w.log.Close(); err != nil { // it makes files ready in the background
+		t.Fatal(err)
+	}
 	refused := func(from, to, word string) {
 		t.Helper()
 		before := memory.String()
