@@ -60,6 +60,11 @@ func (c *committer) commitLoop() {
 				spare = nil
 			}
 			c.log.active.trim()
+		}
+		if c.log.queue.syncWanted.Swap(false) {
+			c.sync()
+		}
+		if len(batch) > 0 {
 			continue
 		}
 		spare = batch
@@ -227,6 +232,7 @@ func (c *committer) sync() bool {
 	c.log.counters.syncSeconds.observe(time.Since(start).Seconds())
 	c.synced = c.end()
 	c.log.synced.Store(int64(c.synced))
+	ring(c.log.queue.synced)
 	return true
 }
 

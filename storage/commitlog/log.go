@@ -157,6 +157,24 @@ func (l *Log) Err() error {
 func (l *Log) fail(fault *storage.FaultError) {
 	l.queue.fail(fault)
 	l.faulted.Store(fault)
+	ring(l.queue.synced)
+}
+
+// syncPublished returns when all that is visible now is synced, whatever the mode. It belongs to retention.
+func (l *Log) syncPublished(stop <-chan struct{}) error {
+	for want := l.published.Load(); l.synced.Load() < want; {
+		l.queue.syncWanted.Store(true)
+		l.queue.ring()
+		select {
+		case <-stop:
+			return errStopped
+		case <-l.queue.synced:
+		}
+		if err := l.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close commits what is queued, syncs in every mode, marks the log as cleanly closed and

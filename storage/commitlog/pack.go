@@ -193,12 +193,14 @@ func (p *packing) verdict(h recordHeader, record storage.Record) verdict {
 	switch {
 	case h.kind == kindMessage && record.Seq >= first:
 		return keepRecord
-	case record.Seq == head && h.kind == kindStub:
+	case record.Seq != head && (p.log.config.Sync == SyncAlways || record.Seq+1 != first):
+		return dropRecord
+	case h.kind == kindStub:
 		return keepRecord
-	case record.Seq == head:
-		return stubRecord
 	}
-	return dropRecord
+	// It is the room's newest, or was when its beginning moved: in the relaxed modes power loss may take
+	// what came behind it, and the numbers have to go on from here.
+	return stubRecord
 }
 
 // startExtent begins an extent unless the record at a position stands right behind those of the one that is

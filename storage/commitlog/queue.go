@@ -41,6 +41,11 @@ type appendQueue struct {
 	closing bool
 	fault   *storage.FaultError // nil while the log takes appends
 
+	// syncWanted asks the committer to sync what was written, in any mode; synced holds one ring of each
+	// sync and each fault.
+	syncWanted atomic.Bool
+	synced     chan struct{}
+
 	// Written under mu, read from any goroutine. generation counts the faults that are over: a
 	// room that was entered before one does not know that its last records failed.
 	generation atomic.Uint64
@@ -50,7 +55,7 @@ type appendQueue struct {
 }
 
 func newAppendQueue(limit int) *appendQueue {
-	return &appendQueue{limit: limit, bell: make(chan struct{}, 1)}
+	return &appendQueue{limit: limit, bell: make(chan struct{}, 1), synced: make(chan struct{}, 1)}
 }
 
 func (q *appendQueue) push(e entry) error {
@@ -81,10 +86,12 @@ func (q *appendQueue) push(e entry) error {
 	return nil
 }
 
-func (q *appendQueue) ring() {
+func (q *appendQueue) ring() { ring(q.bell) }
+
+func ring(bell chan struct{}) {
 	select {
-	case q.bell <- struct{}{}:
-	default:
+	case bell <- struct{}{}:
+	default: // a ring waits already
 	}
 }
 
