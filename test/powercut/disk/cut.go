@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -16,7 +17,7 @@ const (
 	KeepAll
 	// KeepPrefix: the writes up to some moment, and a part of the sectors of the next one.
 	KeepPrefix
-	// KeepScattered: of each sector by itself, the flushed state or any one written since, without
+	// KeepScattered: of each unit by itself, the flushed state or any one written since, without
 	// regard to the order of the writes.
 	KeepScattered
 )
@@ -90,52 +91,75 @@ func (d *Disk) Cut(policy Policy, random *rand.Rand) Cut {
 func (d *Disk) cutLocked(policy Policy, random *rand.Rand) Cut {
 	d.power, d.armed = false, nil
 	cut := Cut{Policy: policy, Writes: len(d.cache)}
-	touched := map[int64][]int{} // sector: the cached writes of it, in order
+	touched := map[int64][]int{} // unit: the cached writes of it, in order
 	for i, w := range d.cache {
-		for at := w.offset; at < w.offset+int64(len(w.data)); at += SectorBytes {
+		for at := d.unitOf(w.offset); at < w.offset+int64(len(w.data)); at += d.unitBytes(at) {
 			touched[at] = append(touched[at], i)
 		}
 	}
-	sectors := make([]int64, 0, len(touched))
+	units := make([]int64, 0, len(touched))
 	for at := range touched {
-		sectors = append(sectors, at)
+		units = append(units, at)
 	}
-	slices.Sort(sectors)
-	cut.Sectors = len(sectors)
+	slices.Sort(units)
 	keep := chooser(policy, len(d.cache), random)
-	for _, at := range sectors {
-		if i := keep(touched[at]); i >= 0 {
-			w := d.cache[i]
-			copy(d.durable[at:at+SectorBytes], w.data[at-w.offset:])
-		}
-		if string(d.current[at:at+SectorBytes]) != string(d.durable[at:at+SectorBytes]) {
-			cut.Changed++
-			copy(d.current[at:at+SectorBytes], d.durable[at:])
-		}
+	for _, at := range units {
+		kept := keep(touched[at])
+		sectors, changed := d.settleLocked(at, touched[at], kept)
+		cut.Sectors += sectors
+		cut.Changed += changed
 	}
 	d.dropped += uint64(len(d.cache))
 	d.cache = nil
 	return cut
 }
 
-// chooser gives, for the cached writes of a sector in their order, the one that is kept, or -1.
-func chooser(policy Policy, writes int, random *rand.Rand) func([]int) int {
-	last := func(of []int, before int) int {
-		for i := len(of) - 1; i >= 0; i-- {
-			if of[i] < before {
-				return of[i]
+// unitBytes is how much is written in one step at a place.
+func (d *Disk) unitBytes(at int64) int64 {
+	if at < d.whole {
+		return blockBytes
+	}
+	return SectorBytes
+}
+
+func (d *Disk) unitOf(at int64) int64 { return at - at%d.unitBytes(at) }
+
+// settleLocked leaves a unit as it was after the cached write number kept, or as it was flushed if that
+// is -1. It counts the sectors that were in the cache, and those of them that are not as last written.
+func (d *Disk) settleLocked(unit int64, writes []int, kept int) (sectors, changed int) {
+	for at := unit; at < unit+d.unitBytes(unit); at += SectorBytes {
+		cached := false
+		for _, i := range writes {
+			w := d.cache[i]
+			if at < w.offset || at >= w.offset+int64(len(w.data)) {
+				continue
+			}
+			cached = true
+			if i <= kept {
+				copy(d.durable[at:at+SectorBytes], w.data[at-w.offset:])
 			}
 		}
-		return -1
+		if cached {
+			sectors++
+		}
+		if !bytes.Equal(d.current[at:at+SectorBytes], d.durable[at:at+SectorBytes]) {
+			changed++
+			copy(d.current[at:at+SectorBytes], d.durable[at:])
+		}
 	}
+	return sectors, changed
+}
+
+// chooser gives, for the cached writes of a unit in their order, the last one that is kept, or -1.
+func chooser(policy Policy, writes int, random *rand.Rand) func([]int) int {
 	switch policy {
 	case KeepAll:
 		return func(of []int) int { return of[len(of)-1] }
 	case KeepPrefix:
 		whole := random.IntN(writes + 1)
-		return func(of []int) int {
+		return func([]int) int {
 			// The write after the whole ones was under way.
-			return last(of, whole+random.IntN(2))
+			return whole - 1 + random.IntN(2)
 		}
 	case KeepScattered:
 		percent := 5 + random.IntN(91)

@@ -8,8 +8,11 @@ import (
 	"sync"
 )
 
-// SectorBytes is what a disk writes in one step.
-const SectorBytes = 512
+const (
+	// SectorBytes is what a disk writes in one step, at least.
+	SectorBytes = 512
+	blockBytes  = 4096
+)
 
 // What a disk refuses.
 var (
@@ -20,6 +23,9 @@ var (
 
 // Disk is safe for concurrent use. All of it is in memory: what was never written costs none.
 type Disk struct {
+	// Set at construction.
+	whole int64
+
 	mu sync.Mutex // guards all below; held over memory work, and by Save, when no machine is on
 
 	durable []byte // what a cut can't touch
@@ -48,13 +54,14 @@ type Counts struct {
 	Writes, WrittenBytes, Flushes uint64
 }
 
-// New makes a disk of zeros, turned on.
-func New(size int64) (*Disk, error) {
-	if size <= 0 || size%SectorBytes != 0 {
-		return nil, fmt.Errorf("disk of %d bytes: want whole sectors of %d", size, SectorBytes)
+// New makes a disk of zeros, turned on. Up to whole, which is 0 or so many blocks, it writes 4,096 bytes
+// in one step.
+func New(size, whole int64) (*Disk, error) {
+	if size <= 0 || size%SectorBytes != 0 || whole < 0 || whole > size || whole%blockBytes != 0 {
+		return nil, fmt.Errorf("disk of %d bytes, %d in blocks: want whole sectors of %d and blocks of %d", size, whole, SectorBytes, blockBytes)
 	}
 	return &Disk{
-		durable: make([]byte, size), current: make([]byte, size), power: true,
+		whole: whole, durable: make([]byte, size), current: make([]byte, size), power: true,
 		touched: make([]bool, (size+pieceBytes-1)/pieceBytes),
 	}, nil
 }

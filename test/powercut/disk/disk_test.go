@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -14,7 +15,7 @@ const testSectors = 64
 
 func newDisk(t *testing.T) *Disk {
 	t.Helper()
-	d, err := New(testSectors * SectorBytes)
+	d, err := New(testSectors*SectorBytes, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,6 +210,39 @@ func TestPrefixKeepsTheOrder(t *testing.T) {
 	}
 }
 
+// TestBlocksAreWhole: where a disk writes blocks, a cut leaves all of one as it was at some moment, also
+// when the writes were smaller; behind that it tears them.
+func TestBlocksAreWhole(t *testing.T) {
+	torn := 0
+	for seed := range uint64(200) {
+		d, err := New(testSectors*SectorBytes, 4*blockBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range []int{0, 3, 4} {
+			put(t, d, 8*block, 8, 1)
+			put(t, d, 8*block+2, 2, 2)
+		}
+		d.Cut([]Policy{KeepScattered, KeepPrefix}[seed%2], seeded(seed))
+		d.TurnOn()
+		for _, block := range []int{0, 3, 4} {
+			got := marks(t, d, 8*block, 8)
+			atOnce := slices.ContainsFunc([][]byte{{0, 0, 0, 0, 0, 0, 0, 0}, {1, 1, 1, 1, 1, 1, 1, 1}, {1, 1, 2, 2, 1, 1, 1, 1}}, func(may []byte) bool {
+				return bytes.Equal(got, may)
+			})
+			switch {
+			case !atOnce && block < 4:
+				t.Fatalf("seed %d: block %d is %v", seed, block, got)
+			case !atOnce:
+				torn++
+			}
+		}
+	}
+	if torn < 20 {
+		t.Errorf("of 200 blocks behind those %d are torn, want many", torn)
+	}
+}
+
 func TestSameSeedSameDisk(t *testing.T) {
 	after := func() []byte {
 		d := newDisk(t)
@@ -287,9 +321,9 @@ func TestRangesAreChecked(t *testing.T) {
 			t.Errorf("read of %d bytes at %d gives %v, want %v", c.n, c.offset, err, errRange)
 		}
 	}
-	for _, size := range []int64{0, -512, 1000} {
-		if _, err := New(size); err == nil {
-			t.Errorf("a disk of %d bytes can be made", size)
+	for _, size := range [][2]int64{{0, 0}, {-512, 0}, {1000, 0}, {8192, 512}, {4096, 8192}, {8192, -4096}} {
+		if _, err := New(size[0], size[1]); err == nil {
+			t.Errorf("a disk of %d bytes, %d in blocks, can be made", size[0], size[1])
 		}
 	}
 }
@@ -297,7 +331,7 @@ func TestRangesAreChecked(t *testing.T) {
 // TestImages: what lasts goes into an image and comes back, what is in the cache does not.
 func TestImages(t *testing.T) {
 	const size = 5*pieceBytes + SectorBytes
-	d, err := New(size)
+	d, err := New(size, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +348,7 @@ func TestImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, image := range map[string]io.Reader{"a file": io.NewSectionReader(file, 0, size), "small pieces": &slowReader{io.NewSectionReader(file, 0, size)}} {
-		other, err := New(size)
+		other, err := New(size, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
