@@ -92,7 +92,7 @@ func TestCut(t *testing.T) {
 			if checkpoints := checkpointsIn(t, cut); len(checkpoints) > 0 {
 				t.Errorf("cut at %d: %v is there", until, checkpoints)
 			}
-			if i%5 != 0 {
+			if i%15 != 0 {
 				continue // what follows is slow
 			}
 			config.FS = cut
