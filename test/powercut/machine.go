@@ -16,8 +16,14 @@ import (
 	"rookery/test/powercut/disk"
 )
 
-// bootPatience is far over the time that a machine takes; where it ends nothing happens any more.
-const bootPatience = 3 * time.Minute
+const (
+	// bootPatience is far over the time that a machine takes, on a host that is busy.
+	bootPatience = 90 * time.Second
+	// bootTries is for machines that don't reach us in that time, which happens where something on the
+	// host leaves them no processor. No file system is mounted then, so that another try is the same
+	// round.
+	bootTries = 4
+)
 
 // machine is one boot of a virtual machine, from its power switch to the cut.
 type machine struct {
@@ -37,6 +43,16 @@ type parts struct {
 	kernel, initramfs string
 	processors        int
 	flushTakes        time.Duration // at most
+}
+
+// bootAtLast is boot, more than once if it has to be; hung is how often it came to nothing.
+func bootAtLast(ctx context.Context, dir string, p parts, d *disk.Disk, random *rand.Rand) (m *machine, hung int, err error) {
+	for hung = range bootTries {
+		if m, err = boot(ctx, dir, p, d, random); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return m, hung, err
 }
 
 // boot turns a machine on and waits until it asks what to do. The disk must have power.

@@ -25,6 +25,7 @@ type report struct {
 	totals        ledger.Totals
 	lost          int
 	took          time.Duration
+	hung          int // boots that came to nothing
 	faults        []string
 }
 
@@ -49,6 +50,7 @@ func (r *report) round(l *life, o outcome) {
 	r.changed += o.cut.Changed
 	r.found.add(o.found)
 	r.took += o.took
+	r.hung += o.hung
 	r.faults = append(r.faults, o.faults...)
 }
 
@@ -73,6 +75,9 @@ func (r *report) write(w io.Writer) {
 	fmt.Fprintf(w, "\npower cuts          %d, in %v: %.1f s each\n", n, r.took.Round(time.Second), r.took.Seconds()/float64(max(n, 1)))
 	for _, p := range phases {
 		fmt.Fprintf(w, "  %-22s %d\n", p, r.cuts[p])
+	}
+	if r.hung > 0 {
+		fmt.Fprintf(w, "  %d boots took too long to begin and were tried again\n", r.hung)
 	}
 	fmt.Fprintf(w, "of the unflushed    ")
 	for _, p := range []disk.Policy{disk.KeepNone, disk.KeepAll, disk.KeepPrefix, disk.KeepScattered} {

@@ -114,6 +114,7 @@ type outcome struct {
 	cut   disk.Cut
 	found found
 	took  time.Duration
+	hung  int // boots that came to nothing before
 	// faults are what must not be. An error of the harness itself is returned beside.
 	faults []string
 }
@@ -127,7 +128,7 @@ func (l *life) play(ctx context.Context, d decision) (outcome, error) {
 	}
 	l.disk.TurnOn()
 	delays := rand.New(rand.NewPCG(d.random.Uint64(), 1))
-	m, err := boot(ctx, l.dir, l.parts, l.disk, delays)
+	m, hung, err := bootAtLast(ctx, l.dir, l.parts, l.disk, delays)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -151,6 +152,7 @@ func (l *life) play(ctx context.Context, d decision) (outcome, error) {
 	if len(r.faults) == 0 {
 		r.readConsole()
 	}
+	o.hung = hung
 	o.found, o.faults, o.took = r.found, r.faults, time.Since(begun)
 	if verdict := l.ledger.Verdict(); verdict != "" {
 		o.faults = append(o.faults, strings.Split(verdict, "\n")...)
