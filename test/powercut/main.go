@@ -160,7 +160,7 @@ func (r *run) live(ctx context.Context, l *life) error {
 	for last := false; !last; {
 		d := l.decide()
 		if last = l.over() || r.report.rounds() == r.options.rounds-1; last && r.options.expectLoss == "" {
-			d.phase, d.auditFirst, d.auditAll = left, true, true
+			d.phase, d.writes, d.auditFirst, d.auditAll = left, 0, true, true
 		}
 		o, err := l.play(ctx, d)
 		if err != nil {
