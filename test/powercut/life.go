@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"rookery/test/ledger"
@@ -19,15 +20,33 @@ type filesystem struct {
 	name, options string
 	make, check   []string // the path of the image comes last
 	modules       []string
+	// unit is what a disk must write in one step for it. Ext4 does not mount with a torn superblock or a
+	// torn end of a transaction in its journal, Btrfs not with a torn superblock: a distribution repairs
+	// them before it mounts. XFS is made for sectors.
+	unit int64
+	// share is how many of all lives have it.
+	share int
 }
 
-var ext4Make = []string{"mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"}
+var (
+	makeExt4  = []string{"mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"}
+	checkExt4 = []string{"e2fsck", "-f", "-n"}
+)
 
 var filesystems = []filesystem{
-	{"ext4", "data=ordered", ext4Make, []string{"e2fsck", "-f", "-n"}, []string{"ext4"}},
-	{"ext4", "data=writeback", ext4Make, []string{"e2fsck", "-f", "-n"}, []string{"ext4"}},
-	{"xfs", "", []string{"mkfs.xfs", "-q", "-f"}, []string{"xfs_repair", "-n"}, []string{"xfs"}},
-	{"btrfs", "", []string{"mkfs.btrfs", "-q", "-f"}, []string{"btrfs", "check", "--readonly"}, []string{"btrfs"}},
+	{"ext4", "data=ordered", makeExt4, checkExt4, []string{"ext4"}, disk.BlockBytes, 3},
+	{"ext4", "data=writeback", makeExt4, checkExt4, []string{"ext4"}, disk.BlockBytes, 2},
+	{"xfs", "", []string{"mkfs.xfs", "-q", "-f"}, []string{"xfs_repair", "-n"}, []string{"xfs"}, disk.SectorBytes, 3},
+	{"btrfs", "", []string{"mkfs.btrfs", "-q", "-f"}, []string{"btrfs", "check", "--readonly"}, []string{"btrfs"}, disk.BlockBytes, 1},
+}
+
+// pickFilesystem heeds the shares.
+func pickFilesystem(random *rand.Rand) filesystem {
+	var all []filesystem
+	for _, f := range filesystems {
+		all = append(all, slices.Repeat([]filesystem{f}, f.share)...)
+	}
+	return all[random.IntN(len(all))]
 }
 
 const (
@@ -37,11 +56,6 @@ const (
 	crampedRoom  = 5 << 20
 	// fewBytes left end a life before the disk is full, unless that is what it is for.
 	fewBytes = 128 << 20
-
-	// superblocks is where the first ones of all these file systems end. Ext4 refuses to mount with one that
-	// is torn, since its checksum stands in another sector than what it is of; so does Btrfs. A
-	// distribution repairs it before it mounts; this machine has nothing to do that with.
-	superblocks = 68 << 10
 
 	roundsOfLife    = 25
 	roundsOfCramped = 8
@@ -75,16 +89,12 @@ type life struct {
 func newLife(ctx context.Context, r *run, number int) (l *life, err error) {
 	l = &life{
 		run: r, number: number, random: rand.New(rand.NewPCG(r.options.seed, uint64(number))),
-		filesystem: filesystems[0],
-		dir:        filepath.Join(r.work, fmt.Sprintf("life-%d", number)),
+		dir: filepath.Join(r.work, fmt.Sprintf("life-%d", number)),
 	}
 	if err := os.Mkdir(l.dir, 0o755); err != nil {
 		return nil, err
 	}
-	// Half of the lives are on what most servers have.
-	if pick := l.random.IntN(2 * (len(filesystems) - 1)); pick < len(filesystems) {
-		l.filesystem = filesystems[pick]
-	}
+	l.filesystem = pickFilesystem(l.random)
 	l.cramped = l.random.IntN(5) == 0 && r.options.expectLoss == ""
 	l.segment = []string{"2MiB", "2MiB", "4MiB", "16MiB"}[l.random.IntN(4)]
 	l.parts = parts{
@@ -158,7 +168,7 @@ func (l *life) makeDisk(ctx context.Context) error {
 	if err := command(ctx, "", l.filesystem.make[0], append(l.filesystem.make[1:], l.image())...); err != nil {
 		return err
 	}
-	if l.disk, err = disk.New(size, superblocks); err != nil {
+	if l.disk, err = disk.New(size, l.filesystem.unit); err != nil {
 		return err
 	}
 	l.disk.Lie(l.run.options.expectLoss == lyingDisk)

@@ -93,7 +93,7 @@ func (d *Disk) cutLocked(policy Policy, random *rand.Rand) Cut {
 	cut := Cut{Policy: policy, Writes: len(d.cache)}
 	touched := map[int64][]int{} // unit: the cached writes of it, in order
 	for i, w := range d.cache {
-		for at := d.unitOf(w.offset); at < w.offset+int64(len(w.data)); at += d.unitBytes(at) {
+		for at := w.offset - w.offset%d.unit; at < w.offset+int64(len(w.data)); at += d.unit {
 			touched[at] = append(touched[at], i)
 		}
 	}
@@ -114,20 +114,10 @@ func (d *Disk) cutLocked(policy Policy, random *rand.Rand) Cut {
 	return cut
 }
 
-// unitBytes is how much is written in one step at a place.
-func (d *Disk) unitBytes(at int64) int64 {
-	if at < d.whole {
-		return blockBytes
-	}
-	return SectorBytes
-}
-
-func (d *Disk) unitOf(at int64) int64 { return at - at%d.unitBytes(at) }
-
 // settleLocked leaves a unit as it was after the cached write number kept, or as it was flushed if that
 // is -1. It counts the sectors that were in the cache, and those of them that are not as last written.
 func (d *Disk) settleLocked(unit int64, writes []int, kept int) (sectors, changed int) {
-	for at := unit; at < unit+d.unitBytes(unit); at += SectorBytes {
+	for at := unit; at < unit+d.unit; at += SectorBytes {
 		cached := false
 		for _, i := range writes {
 			w := d.cache[i]

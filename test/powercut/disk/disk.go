@@ -8,10 +8,11 @@ import (
 	"sync"
 )
 
+// What a disk writes in one step. Older ones tear everywhere between two sectors; those of today have
+// blocks, but take sectors too.
 const (
-	// SectorBytes is what a disk writes in one step, at least.
 	SectorBytes = 512
-	blockBytes  = 4096
+	BlockBytes  = 4096
 )
 
 // What a disk refuses.
@@ -24,7 +25,7 @@ var (
 // Disk is safe for concurrent use. All of it is in memory: what was never written costs none.
 type Disk struct {
 	// Set at construction.
-	whole int64
+	unit int64 // SectorBytes or BlockBytes
 
 	mu sync.Mutex // guards all below; held over memory work, and by Save, when no machine is on
 
@@ -54,14 +55,13 @@ type Counts struct {
 	Writes, WrittenBytes, Flushes uint64
 }
 
-// New makes a disk of zeros, turned on. Up to whole, which is 0 or so many blocks, it writes 4,096 bytes
-// in one step.
-func New(size, whole int64) (*Disk, error) {
-	if size <= 0 || size%SectorBytes != 0 || whole < 0 || whole > size || whole%blockBytes != 0 {
-		return nil, fmt.Errorf("disk of %d bytes, %d in blocks: want whole sectors of %d and blocks of %d", size, whole, SectorBytes, blockBytes)
+// New makes a disk of zeros, turned on, which writes units of SectorBytes or BlockBytes in one step.
+func New(size, unit int64) (*Disk, error) {
+	if unit != SectorBytes && unit != BlockBytes || size <= 0 || size%unit != 0 {
+		return nil, fmt.Errorf("disk of %d bytes in units of %d: want whole units of %d or %d", size, unit, SectorBytes, BlockBytes)
 	}
 	return &Disk{
-		whole: whole, durable: make([]byte, size), current: make([]byte, size), power: true,
+		unit: unit, durable: make([]byte, size), current: make([]byte, size), power: true,
 		touched: make([]bool, (size+pieceBytes-1)/pieceBytes),
 	}, nil
 }

@@ -11,12 +11,10 @@
 // # What is kept
 //
 // A write is answered as soon as it is in the cache. A flush makes all writes last that were answered
-// before it came. Of the others, a cut keeps what its Policy says, by sectors of 512 bytes: a sector is
-// never torn, a write of more than one can be. A sector that was written more than once since the last
-// flush may be left in any of these states, since a disk may have moved an older one to its
-// platters. At its beginning a disk can be told to write 4,096 bytes in one step, as many disks do
-// everywhere: some file systems have something there that they can't read if it is torn. Writes that were
-// flushed are never touched by a cut.
+// before it came. Of the others, a cut keeps what its Policy says, by units of a sector of 512 bytes or a
+// block of 4,096: a unit is never torn, a write of more than one can be. A unit that was written more
+// than once since the last flush may be left in any of these states, since a disk may have moved an
+// older one to its platters. Writes that were flushed are never touched by a cut.
 //
 // # Not imitated
 //
