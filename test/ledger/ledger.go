@@ -254,6 +254,9 @@ func (a *Audit) Expire(last uint64) { a.last = max(a.last, last) }
 // Room is the one that is read.
 func (a *Audit) Room() string { return a.room }
 
+// Enough says that all has come that anybody was told of when the audit began.
+func (a *Audit) Enough() bool { return a.last >= a.known }
+
 // Last is the newest message that came.
 func (a *Audit) Last() uint64 { return a.last }
 

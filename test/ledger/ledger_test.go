@@ -145,3 +145,20 @@ func TestLedgerFindsWhatIsWrong(t *testing.T) {
 		})
 	}
 }
+
+func TestEnough(t *testing.T) {
+	l := New(contentOf)
+	l.Acknowledge(l.Publish("r", "w", "k1"), &v1.Published{Room: "r", Seq: 1})
+	a := l.Audit("r", 0)
+	l.Acknowledge(l.Publish("r", "w", "k2"), &v1.Published{Room: "r", Seq: 2}) // while it is read
+	if a.Enough() {
+		t.Error("nothing has come, and it is enough")
+	}
+	a.Message(&v1.Message{Room: "r", Seq: 1, From: "w", Content: &v1.Message_Text{Text: contentOf("k1")}})
+	if !a.Enough() {
+		t.Error("what was known has come, and it is not enough")
+	}
+	if a.End(); l.Verdict() != "" {
+		t.Error(l.Verdict())
+	}
+}

@@ -208,8 +208,9 @@ type auditor struct {
 // last, which is what a cut can touch.
 const fullAudit = 8
 
-// audit reads every room. An error is one of the connection, and may be the cut.
-func (a *auditor) audit(address string, all bool) error {
+// audit reads every room: with all from its beginning, with toEnd until there is no more, which may be
+// never while people publish. An error is one of the connection, and may be the cut.
+func (a *auditor) audit(address string, all, toEnd bool) error {
 	c, err := login(address, "auditor")
 	if err != nil {
 		return err
@@ -222,7 +223,7 @@ func (a *auditor) audit(address string, all bool) error {
 			after = a.heads[n-2][room]
 		}
 		room, begin := a.ledger.Audit(room, after), uint64(0)
-		err := c.history(room.Room(), after, func(h *v1.History) {
+		err := c.history(room.Room(), after, func(h *v1.History) bool {
 			a.epoch(h.Epoch)
 			if a.keep > 0 {
 				begin = max(h.Begin, 1)
@@ -234,6 +235,7 @@ func (a *auditor) audit(address string, all bool) error {
 			for _, m := range h.Messages {
 				room.Message(m)
 			}
+			return !toEnd && room.Enough()
 		})
 		if err != nil {
 			return err

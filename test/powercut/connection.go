@@ -82,8 +82,9 @@ func (c *connection) ask(request *v1.ClientFrame) (*v1.ServerFrame, error) {
 	}
 }
 
-// history reads all of a room after a position, a page at a time.
-func (c *connection) history(room string, after uint64, page func(*v1.History)) error {
+// history reads a room after a position, a page at a time, to its end or until page says that it is
+// enough.
+func (c *connection) history(room string, after uint64, page func(*v1.History) (enough bool)) error {
 	for {
 		reply, err := c.ask(&v1.ClientFrame{Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{
 			Room: room, After: &after, Limit: proto.MaxHistory,
@@ -95,11 +96,11 @@ func (c *connection) history(room string, after uint64, page func(*v1.History)) 
 		if h == nil {
 			return fmt.Errorf("history of %s after %d was answered with %v", room, after, reply)
 		}
-		page(h)
+		enough := page(h)
 		if n := len(h.Messages); n > 0 {
 			after = h.Messages[n-1].Seq
 		}
-		if !h.More {
+		if !h.More || enough {
 			return nil
 		}
 		if len(h.Messages) == 0 {

@@ -261,7 +261,7 @@ func (r *round) live(ctx context.Context) {
 	r.clients.Go(func() {
 		defer audited.happen()
 		// An error is that of a connection, and comes with the cut or with a fault of the server.
-		r.life.auditor.audit(r.machine.address, d.auditAll)
+		r.life.auditor.audit(r.machine.address, d.auditAll, d.auditFirst || d.phase == verifying)
 	})
 	if d.phase == verifying {
 		r.pause(ctx, d.wait)
