@@ -241,7 +241,7 @@ func (a *auditor) audit(address string, all, toEnd bool) error {
 			return err
 		}
 		room.End()
-		if last := room.Last(); begin > 1 && last < begin+a.keep-1 {
+		if last := room.Last(); toEnd && begin > 1 && last < begin+a.keep-1 {
 			a.ledger.Fault("retention took too much of %s: of %d messages it begins at %d", room.Room(), last, begin)
 		}
 		heads[room.Room()] = room.Last()
