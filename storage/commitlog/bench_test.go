@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -38,7 +37,7 @@ func BenchmarkCommit(b *testing.B) {
 				took := time.Since(started).Seconds()
 				b.StopTimer()
 				rounds = append(rounds, took)
-				awaitSpare(l) // which the bare loops must not pay for
+				awaitSpare(b, l) // which the bare loops must not pay for
 				toPrepared = append(toPrepared, prepared.run(publishers.batches)/took)
 				toAppended = append(toAppended, appended.run(publishers.batches)/took)
 				b.StartTimer()
@@ -68,13 +67,18 @@ func median(values []float64) float64 {
 }
 
 // awaitSpare returns when no spare segment is being made.
-func awaitSpare(l *Log) {
+func awaitSpare(b *testing.B, l *Log) {
 	supply := l.files.supply
-	for wanted := true; wanted; runtime.Gosched() {
+	wanted := func() bool {
 		_, n := l.Committed()
 		supply.mu.Lock()
-		wanted = n > l.config.SegmentBytes/4 && supply.ready == nil
-		supply.mu.Unlock()
+		defer supply.mu.Unlock()
+		return n > l.config.SegmentBytes/4 && supply.ready == nil
+	}
+	for until := time.Now().Add(time.Minute); wanted(); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			b.Fatal("no spare segment was made in a minute")
+		}
 	}
 }
 
