@@ -1,0 +1,44 @@
+package result
+
+// Add adds another part's counts.
+func (c *Counts) Add(other Counts) { c.combine(other, 1) }
+
+// Sub takes an earlier state's counts away, for what was added since.
+func (c *Counts) Sub(earlier Counts) { c.combine(earlier, -1) }
+
+func (c *Counts) combine(other Counts, sign int64) {
+	mine, theirs := c.fields(), other.fields()
+	for i := range mine {
+		*mine[i] += sign * *theirs[i]
+	}
+}
+
+// fields lists every count; a test compares it with the struct.
+func (c *Counts) fields() []*int64 {
+	return []*int64{
+		&c.Connects, &c.Connected, &c.ConnectsFailed, &c.Disconnected, &c.Joined,
+		&c.Sent, &c.Unsent, &c.Acknowledged, &c.Refused, &c.Unanswered,
+		&c.Expected, &c.Delivered, &c.Lost, &c.Duplicated, &c.Reordered, &c.Gaps, &c.Foreign,
+		&c.BytesIn, &c.BytesOut,
+	}
+}
+
+// NewLatencies has every histogram, empty.
+func NewLatencies() Latencies {
+	return Latencies{Delivery: NewHistogram(), Ack: NewHistogram(), Connect: NewHistogram(), SendLate: NewHistogram()}
+}
+
+// Add adds another part's latencies.
+func (l Latencies) Add(other Latencies) {
+	l.Delivery.Add(other.Delivery)
+	l.Ack.Add(other.Ack)
+	l.Connect.Add(other.Connect)
+	l.SendLate.Add(other.SendLate)
+}
+
+// Reset forgets everything.
+func (l Latencies) Reset() {
+	for _, h := range []*Histogram{l.Delivery, l.Ack, l.Connect, l.SendLate} {
+		h.Reset()
+	}
+}

@@ -1,0 +1,197 @@
+// Package result is what a load run gave: counts, latencies, what the machines did, second by
+// second, and what follows from it. It is one JSON file; every other report is made of it.
+//
+//	result.go     the result
+//	histogram.go  latencies
+//	merge.go      parts of several workers added up
+//
+// Units are in the names: seconds, milliseconds, bytes. Latencies are kept in microseconds.
+package result
+
+import (
+	"time"
+
+	"rookery/bench/plan"
+)
+
+// Result is one run.
+type Result struct {
+	// Format is Format, for whoever reads the file later.
+	Format  int       `json:"format"`
+	Rookery string    `json:"rookery"` // version of the tool
+	Started time.Time `json:"started"`
+	Command []string  `json:"command"`
+	Plan    plan.Plan `json:"plan"`
+	Hosts   []Host    `json:"hosts"` // load hosts, the coordinator's first
+
+	Counts    Counts    `json:"counts"`
+	Latencies Latencies `json:"latencies"` // of the load without its warm-up
+	// Seconds is the run second by second, from the first connect on.
+	Seconds []Second `json:"seconds"`
+	// LoadFrom and LoadTo are the seconds of Seconds in which the counted load ran: [LoadFrom, LoadTo).
+	LoadFrom int `json:"load_from"`
+	LoadTo   int `json:"load_to"`
+
+	Connect Phase   `json:"connect"`
+	CatchUp Phase   `json:"catch_up"`
+	Faults  []Fault `json:"faults,omitempty"` // the first of each kind, in words
+	Verdict Verdict `json:"verdict"`
+	Asserts []Check `json:"asserts,omitempty"`
+	// Steps are those of a search for the limit; Knee is the last that held, -1 for none.
+	Steps []Step `json:"steps,omitempty"`
+	Knee  int    `json:"knee,omitempty"`
+}
+
+// Format of the file. It grows when a field changes its meaning.
+const Format = 1
+
+// Host is a machine that made load.
+type Host struct {
+	Name        string `json:"name"`
+	CPU         string `json:"cpu"`
+	Cores       int    `json:"cores"`
+	MemoryBytes int64  `json:"memory_bytes"`
+	Kernel      string `json:"kernel"`
+	Workers     int    `json:"workers"`
+	// Clock is what has to be added to this host's clock to get the coordinator's, and how wrong that may be.
+	ClockSeconds      float64 `json:"clock_seconds"`
+	ClockErrorSeconds float64 `json:"clock_error_seconds"`
+}
+
+// Counts are exact. They add up over workers.
+type Counts struct {
+	Connects       int64 `json:"connects"` // tries
+	Connected      int64 `json:"connected"`
+	ConnectsFailed int64 `json:"connects_failed"`
+	Disconnected   int64 `json:"disconnected"` // that nobody planned
+	Joined         int64 `json:"joined"`
+
+	Sent         int64 `json:"sent"`         // messages handed to the kernel
+	Unsent       int64 `json:"unsent"`       // due, but their connection was not there or took nothing
+	Acknowledged int64 `json:"acknowledged"` // publishes
+	Refused      int64 `json:"refused"`      // publishes answered with an error
+	Unanswered   int64 `json:"unanswered"`   // publishes that got neither until the end, where the server answers
+
+	Expected   int64 `json:"expected"`   // deliveries that were owed
+	Delivered  int64 `json:"delivered"`  // deliveries that came, each counted once
+	Lost       int64 `json:"lost"`       // owed and not there at the end
+	Duplicated int64 `json:"duplicated"` // came again
+	Reordered  int64 `json:"reordered"`  // came after a later one
+	Gaps       int64 `json:"gaps"`       // times that the next message was not the next number
+	Foreign    int64 `json:"foreign"`    // not of this run, not of this room, or not readable
+
+	BytesIn  int64 `json:"bytes_in"`
+	BytesOut int64 `json:"bytes_out"`
+}
+
+// Latencies are counted from the moment at which an action was due, not from when it was done.
+type Latencies struct {
+	Delivery *Histogram `json:"delivery"`  // due to received, every delivery
+	Ack      *Histogram `json:"ack"`       // due to acknowledged
+	Connect  *Histogram `json:"connect"`   // due to connected and joined
+	SendLate *Histogram `json:"send_late"` // due to handed to the kernel: the generator's own delay
+}
+
+// Second is one second of a run, or the sum of one second over workers.
+type Second struct {
+	Open     int64   `json:"open"` // connections at its end
+	Counts   Counts  `json:"counts"`
+	Delivery Summary `json:"delivery"`
+	Ack      Summary `json:"ack"`
+	SendLate Summary `json:"send_late"`
+	Client   Client  `json:"client"`
+	Server   Process `json:"server"`
+	Host     Kernel  `json:"host"`
+}
+
+// Summary is a distribution in few numbers, milliseconds.
+type Summary struct {
+	Count int64   `json:"count"`
+	P50   float64 `json:"p50_ms"`
+	P90   float64 `json:"p90_ms"`
+	P99   float64 `json:"p99_ms"`
+	P999  float64 `json:"p999_ms"`
+	Max   float64 `json:"max_ms"`
+}
+
+// Client is what the load generator itself used in a second, all workers of all hosts together.
+type Client struct {
+	CPUSeconds float64 `json:"cpu_seconds"`
+	// BusiestLoop is the share of the second in which the busiest worker's loop ran: 1 is saturated.
+	BusiestLoop float64 `json:"busiest_loop"`
+	// RunDelay is how long runnable threads waited for a processor (the kernel's schedstat).
+	RunDelaySeconds float64 `json:"run_delay_seconds"`
+	MemoryBytes     int64   `json:"memory_bytes"`
+}
+
+// Process is what the server used in a second; zero where it was not seen.
+type Process struct {
+	Seen        bool    `json:"seen"`
+	CPUSeconds  float64 `json:"cpu_seconds"`
+	MemoryBytes int64   `json:"memory_bytes"` // resident
+	Descriptors int64   `json:"descriptors"`
+	Threads     int64   `json:"threads"`
+	// Metrics are counters and gauges that the server gave by itself, by name: gauges as they were, counters as
+	// their growth in this second.
+	Metrics map[string]float64 `json:"metrics,omitempty"`
+}
+
+// Kernel is what the server's host counted in a second, where it is this host.
+type Kernel struct {
+	CPUIdle          float64 `json:"cpu_idle"` // share of all cores
+	CPUSteal         float64 `json:"cpu_steal"`
+	SocketBytes      int64   `json:"socket_bytes"` // TCP memory
+	Sockets          int64   `json:"sockets"`
+	TimeWait         int64   `json:"time_wait"`
+	Retransmits      int64   `json:"retransmits"`
+	ListenOverflows  int64   `json:"listen_overflows"`
+	ListenDrops      int64   `json:"listen_drops"`
+	ConntrackEntries int64   `json:"conntrack_entries"`
+	ConntrackMax     int64   `json:"conntrack_max"`
+}
+
+// Phase is a part of the run with a begin and an end of its own.
+type Phase struct {
+	Count   int64   `json:"count"` // connections connected, messages caught up
+	Failed  int64   `json:"failed"`
+	Seconds float64 `json:"seconds"`
+	// ServerCPUSeconds is what the server used meanwhile, 0 where it was not seen.
+	ServerCPUSeconds float64 `json:"server_cpu_seconds"`
+}
+
+// Fault is one thing that went wrong, in words, and how often it did.
+type Fault struct {
+	What    string `json:"what"` // connect, handshake, join, publish, closed, lost, duplicated, reordered, foreign, worker
+	Message string `json:"message"`
+	Count   int64  `json:"count"`
+}
+
+// Verdict says what the figures are worth and what limited them.
+type Verdict struct {
+	// Valid is false if the load generator could not do what the plan says: then the figures tell of it and not of the server.
+	Valid bool `json:"valid"`
+	// Limit is none, server, client, kernel or network.
+	Limit string `json:"limit"`
+	// Cause names the limit in the words of rookery tune check where the kernel has a setting for it.
+	Cause string `json:"cause"`
+	// Reasons are the observations that led to it, each with its figure.
+	Reasons []string `json:"reasons"`
+}
+
+// Check is one condition and what was found.
+type Check struct {
+	Condition string  `json:"condition"`
+	Value     float64 `json:"value"`
+	Holds     bool    `json:"holds"`
+}
+
+// Step is one load of a search for the limit.
+type Step struct {
+	Value     float64 `json:"value"` // of what was raised
+	Counts    Counts  `json:"counts"`
+	Delivery  Summary `json:"delivery"`
+	ServerCPU float64 `json:"server_cpu"` // cores, mean
+	Checks    []Check `json:"checks"`
+	Holds     bool    `json:"holds"`
+	Verdict   Verdict `json:"verdict"`
+}
