@@ -253,7 +253,10 @@ func (a *auditor) audit(address string, all, toEnd bool) error {
 func (a *auditor) epoch(epoch string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.epochs[epoch] = true; len(a.epochs) == 2 {
+	if a.epochs[epoch] {
+		return
+	}
+	if a.epochs[epoch] = true; len(a.epochs) > 1 {
 		a.ledger.Fault("the epoch changed: %v", a.epochs)
 	}
 }
