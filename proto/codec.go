@@ -16,6 +16,10 @@ const (
 	SubprotocolJSON   = "rookery.v1.json"
 )
 
+// Preface is what a raw TCP client sends before its first frame. Its last byte is the version of
+// the framing.
+const Preface = "ROOKERY\x01"
+
 // Codec says how frames are written.
 type Codec uint8
 

@@ -1,5 +1,7 @@
 package framing
 
+import "rookery/proto"
+
 // Protocol is what the first bytes of a connection announce.
 type Protocol uint8
 
@@ -8,7 +10,7 @@ const (
 	NeedMore Protocol = iota
 	// HTTP is HTTP/1.1, and with it WebSocket. Nothing is to be skipped.
 	HTTP
-	// TCP is our own framing. The preface is still in front: skip len(Preface).
+	// TCP is our own framing. The preface is still in front: skip len(proto.Preface).
 	TCP
 	// UnsupportedVersion is our preface with another version byte.
 	UnsupportedVersion
@@ -16,10 +18,7 @@ const (
 	Unknown
 )
 
-// Preface is what a raw TCP client sends before its first frame. Its last byte
-// is the version of the framing.
-const Preface = prefaceName + "\x01"
-
+// prefaceName is proto.Preface without its version.
 const prefaceName = "ROOKERY"
 
 // The space belongs to each: it is what tells "GET /" from "GETTING". No method
@@ -52,14 +51,14 @@ func Sniff(in []byte) Protocol {
 }
 
 func sniffPreface(in []byte) Protocol {
-	if len(in) < len(Preface) {
+	if len(in) < len(proto.Preface) {
 		if prefaceName[:len(in)] == string(in) {
 			return NeedMore
 		}
 		return Unknown
 	}
 	switch {
-	case string(in[:len(Preface)]) == Preface:
+	case string(in[:len(proto.Preface)]) == proto.Preface:
 		return TCP
 	case string(in[:len(prefaceName)]) == prefaceName:
 		return UnsupportedVersion

@@ -1,6 +1,10 @@
 package framing
 
-import "testing"
+import (
+	"testing"
+
+	"rookery/proto"
+)
 
 func TestSniff(t *testing.T) {
 	cases := []struct {
@@ -66,7 +70,7 @@ func TestSniffKeepsItsVerdict(t *testing.T) {
 
 func FuzzSniff(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1"))
-	f.Add([]byte(Preface))
+	f.Add([]byte(proto.Preface))
 	f.Add([]byte("ROOK"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		final := Sniff(in)

@@ -84,7 +84,7 @@ func (l *Loop) sniff(c *conn, in []byte) int {
 			return len(in)
 		}
 		l.deadline(c, l.cfg.HandshakeTimeout)
-		return len(framing.Preface)
+		return len(proto.Preface)
 	case framing.UnsupportedVersion:
 		c.stream, c.codec = true, proto.Binary
 		c.phase = opened
