@@ -23,6 +23,14 @@ func (c *Counts) fields() []*int64 {
 	}
 }
 
+// Add adds another worker's use. The busiest loop is that of both.
+func (c *Client) Add(other Client) {
+	c.CPUSeconds += other.CPUSeconds
+	c.BusiestLoop = max(c.BusiestLoop, other.BusiestLoop)
+	c.RunDelaySeconds += other.RunDelaySeconds
+	c.MemoryBytes += other.MemoryBytes
+}
+
 // NewLatencies has every histogram, empty.
 func NewLatencies() Latencies {
 	return Latencies{Delivery: NewHistogram(), Ack: NewHistogram(), Connect: NewHistogram(), SendLate: NewHistogram()}

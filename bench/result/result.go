@@ -124,30 +124,49 @@ type Client struct {
 	MemoryBytes     int64   `json:"memory_bytes"`
 }
 
-// Process is what the server used in a second; zero where it was not seen.
+// Process is what the server used in a second; zero where it was not seen. One of several processes is
+// their sum.
 type Process struct {
-	Seen        bool    `json:"seen"`
-	CPUSeconds  float64 `json:"cpu_seconds"`
-	MemoryBytes int64   `json:"memory_bytes"` // resident
-	Descriptors int64   `json:"descriptors"`
-	Threads     int64   `json:"threads"`
+	Seen bool `json:"seen"`
+	// Unseen says why it is not, in words.
+	Unseen     string  `json:"unseen,omitempty"`
+	CPUSeconds float64 `json:"cpu_seconds"`
+	// Cores is how many it may use: affinity and the quota of its control group.
+	Cores float64 `json:"cores"`
+	// BusiestThread is the share of the second in which the busiest thread ran: a server of one thread is saturated at 1.
+	BusiestThread  float64 `json:"busiest_thread"`
+	MemoryBytes    int64   `json:"memory_bytes"` // resident
+	Descriptors    int64   `json:"descriptors"`
+	DescriptorsMax int64   `json:"descriptors_max"` // its RLIMIT_NOFILE
+	Threads        int64   `json:"threads"`
 	// Metrics are counters and gauges that the server gave by itself, by name: gauges as they were, counters as
 	// their growth in this second.
 	Metrics map[string]float64 `json:"metrics,omitempty"`
 }
 
-// Kernel is what the server's host counted in a second, where it is this host.
+// Kernel is what the coordinator's host counted in a second; where the server was seen that is the server's
+// host too. Counters are those of a whole network namespace.
 type Kernel struct {
-	CPUIdle          float64 `json:"cpu_idle"` // share of all cores
-	CPUSteal         float64 `json:"cpu_steal"`
-	SocketBytes      int64   `json:"socket_bytes"` // TCP memory
-	Sockets          int64   `json:"sockets"`
-	TimeWait         int64   `json:"time_wait"`
-	Retransmits      int64   `json:"retransmits"`
-	ListenOverflows  int64   `json:"listen_overflows"`
-	ListenDrops      int64   `json:"listen_drops"`
-	ConntrackEntries int64   `json:"conntrack_entries"`
-	ConntrackMax     int64   `json:"conntrack_max"`
+	Cores          int     `json:"cores"`    // 0: nothing could be read, and all else is 0 too
+	CPUIdle        float64 `json:"cpu_idle"` // share of all cores
+	CPUSteal       float64 `json:"cpu_steal"`
+	SocketBytes    int64   `json:"socket_bytes"`     // TCP memory: what is in buffers
+	SocketBytesMax int64   `json:"socket_bytes_max"` // net.ipv4.tcp_mem, the third
+	Sockets        int64   `json:"sockets"`
+	TimeWait       int64   `json:"time_wait"`
+
+	// Growth in the second.
+	SegmentsOut     int64 `json:"segments_out"`
+	Retransmits     int64 `json:"retransmits"`
+	ListenOverflows int64 `json:"listen_overflows"`
+	ListenDrops     int64 `json:"listen_drops"`
+	SynQueueFull    int64 `json:"syn_queue_full"` // dropped, or answered with a cookie
+	BacklogDrops    int64 `json:"backlog_drops"`  // a socket got more than its owner took meanwhile
+	Pruned          int64 `json:"pruned"`         // a receive buffer was full
+	MemoryAborts    int64 `json:"memory_aborts"`  // connections ended for want of memory, or of room for orphans
+
+	ConntrackEntries int64 `json:"conntrack_entries"`
+	ConntrackMax     int64 `json:"conntrack_max"`
 }
 
 // Phase is a part of the run with a begin and an end of its own.

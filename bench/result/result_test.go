@@ -25,6 +25,15 @@ func TestEveryCountIsAdded(t *testing.T) {
 	}
 }
 
+func TestClientsAreAddedAndTheBusiestLoopIsKept(t *testing.T) {
+	sum := Client{CPUSeconds: 1, BusiestLoop: .5, RunDelaySeconds: .25, MemoryBytes: 10}
+	sum.Add(Client{CPUSeconds: 2, BusiestLoop: .75, RunDelaySeconds: .5, MemoryBytes: 30})
+	sum.Add(Client{BusiestLoop: .25})
+	if want := (Client{CPUSeconds: 3, BusiestLoop: .75, RunDelaySeconds: .75, MemoryBytes: 40}); sum != want {
+		t.Errorf("the sum is %+v, want %+v", sum, want)
+	}
+}
+
 func TestHistogramKeepsEachLatencyWithinOnePercent(t *testing.T) {
 	for _, want := range []time.Duration{time.Microsecond, 99 * time.Microsecond, 1234 * time.Microsecond, 777 * time.Millisecond, 9 * time.Minute} {
 		h := NewHistogram()
