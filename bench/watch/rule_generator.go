@@ -1,0 +1,200 @@
+package watch
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"rookery/bench/result"
+)
+
+// The generator's rules: what they find makes the run invalid.
+var rulesOfGenerator = []rule{
+	noPorts, noDescriptors, noFiles, noBuffers, workerEnded, nothingSent, busyLoop, waitsForProcessor, fullHost, lateSends, unsent, stolen,
+}
+
+const (
+	// busyLoopShare: a loop that runs over 95% of a second has no room for the next burst; what waits in it counts as
+	// the server's latency, since it is received late.
+	busyLoopShare = 0.95
+	// waitShare: a generator that waits for a processor as long as it runs sees each message as late as its own work takes. Below
+	// leastWait a second the share is of too little to matter.
+	waitShare = 0.5
+	leastWait = 0.1
+	// fullIdle: below 5% idle a core of a host with many, or a tenth of one of two, is what is left.
+	fullIdle = 0.05
+	// lateShare and leastLate: the lateness of sends is in the measured latency, since that counts from the intended time. A
+	// tenth of it is more than runs differ among each other; below a millisecond it is the timer's and the
+	// scheduler's grain.
+	lateShare = 0.1
+	leastLate = time.Millisecond
+	// unsentShare: one in a thousand, as p99.9 is the finest that tables show.
+	unsentShare = 0.001
+	// stolenShare: a hypervisor that takes a tenth of the processors stops both ends for long enough to make p99 its own.
+	stolenShare = 0.1
+)
+
+// connectFaults counts the failed connects whose message has one of the texts, those of errno values as Go writes
+// them. Only connects are asked: their errors are of this host's kernel, where others may repeat a peer's words.
+func (e *evidence) connectFaults(texts ...string) (n int64) {
+	for _, f := range e.Faults {
+		if f.What != "connect" {
+			continue
+		}
+		for _, text := range texts {
+			if strings.Contains(f.Message, text) {
+				n += f.Count
+				break
+			}
+		}
+	}
+	return n
+}
+
+// local is a setting of the generator's host that kept connections from being made.
+func local(n int64, setting, reason string) finding {
+	if n == 0 {
+		return finding{}
+	}
+	return finding{limitKernel, setting, fmt.Sprintf(reason, number(n)), true}
+}
+
+func noPorts(e *evidence) finding {
+	return local(e.connectFaults("cannot assign requested address", "address already in use"), "net.ipv4.ip_local_port_range",
+		"%s connects found no free port: use more source addresses, or a wider range")
+}
+
+func noFiles(e *evidence) finding {
+	return local(e.connectFaults("too many open files in system"), "fs.file-max", "%s connects found the generator's host without room for another open file")
+}
+
+func noDescriptors(e *evidence) finding {
+	n := e.connectFaults("too many open files") - e.connectFaults("too many open files in system")
+	return local(n, "RLIMIT_NOFILE", "%s connects found their worker without a free descriptor: use more workers, or raise the limit")
+}
+
+func noBuffers(e *evidence) finding {
+	return local(e.connectFaults("no buffer space available", "cannot allocate memory"), "net.ipv4.tcp_mem",
+		"%s connects found no memory for a socket on the generator's host")
+}
+
+func workerEnded(e *evidence) finding {
+	for _, f := range e.Faults {
+		if f.What == "worker" {
+			return finding{limitClient, "a worker of the generator", "a worker of the generator failed: " + f.Message, true}
+		}
+	}
+	return finding{}
+}
+
+// nothingSent leaves the limit to the rules that know why.
+func nothingSent(e *evidence) finding {
+	if e.Plan.Publish.Rate > 0 && e.Counts.Sent == 0 {
+		return finding{reason: "nothing was sent", invalid: true}
+	}
+	return finding{}
+}
+
+func busyLoop(e *evidence) finding {
+	n, sustained := e.sustained(func(s result.Second) bool { return s.Client.BusiestLoop > busyLoopShare })
+	if !sustained {
+		return finding{}
+	}
+	return finding{limitClient, "the generator's event loop: use more workers, or more load hosts",
+		fmt.Sprintf("the busiest loop of the generator ran over %s of the time in %s", percent(busyLoopShare), e.ofSeconds(n)), true}
+}
+
+func waitsForProcessor(e *evidence) finding {
+	delay := 0.0
+	n, sustained := e.sustained(func(s result.Second) bool {
+		waited := s.Client.RunDelaySeconds
+		delay = max(delay, waited)
+		return waited >= leastWait && waited > waitShare*(waited+s.Client.CPUSeconds)
+	})
+	if !sustained {
+		return finding{}
+	}
+	return finding{limitClient, "the processors that the generator may use" + e.shared(),
+		fmt.Sprintf("the generator waited for a processor longer than it ran in %s, %.2g s at most", e.ofSeconds(n), delay), true}
+}
+
+// shared says who used the processors, where the generator was not alone.
+func (e *evidence) shared() string {
+	if e.seen {
+		return ", which the server shares: run one of them elsewhere, or give each its own cores"
+	}
+	return ""
+}
+
+// fullHost is a host without idle processors on which the generator still got its share. Who used more of them was limited by
+// them: a server that did could do more alone, and its figures are those of what it got.
+func fullHost(e *evidence) finding {
+	n, sustained := e.sustained(func(s result.Second) bool { return s.Host.Cores > 0 && s.Host.CPUIdle < fullIdle })
+	if !sustained {
+		return finding{}
+	}
+	reason := fmt.Sprintf("the coordinator's host had under %s of its %d cores idle in %s", percent(fullIdle), e.all.Cores, e.ofSeconds(n))
+	if !e.seen || len(e.Plan.Clients.Hosts) > 0 {
+		// What the generator used here and on other hosts is not told apart.
+		return finding{limitClient, "the processors of the coordinator's host", reason, true}
+	}
+	others := max(0, float64(e.all.Cores)*(1-e.idle)-e.serverCPU-e.clientCPU)
+	reason += fmt.Sprintf(": the server used %.2f, the generator %.2f, all else %.2f; they share them, so each could do more alone",
+		e.serverCPU, e.clientCPU, others)
+	if others > e.serverCPU+e.clientCPU {
+		return finding{limitClient, "the processors of this host, most of which others used", reason, true}
+	}
+	if e.clientCPU > e.serverCPU {
+		return finding{limitClient, "the processors of this host" + e.shared(), reason, true}
+	}
+	return finding{limit: limitServer, cause: "the processors of this host" + e.shared(), reason: reason}
+}
+
+func lateSends(e *evidence) finding {
+	measured, of := e.Latencies.Delivery, "delivery"
+	if measured.Count() == 0 {
+		measured, of = e.Latencies.Ack, "acknowledgement"
+	}
+	late, p99 := e.Latencies.SendLate.Quantile(.99), measured.Quantile(.99)
+	if measured.Count() == 0 || late <= leastLate || float64(late) <= lateShare*float64(p99) {
+		return finding{}
+	}
+	return finding{limitClient, "the generator sent too late: use more workers, or more load hosts",
+		fmt.Sprintf("p99 of how late messages were sent is %s, over %s of the %s at p99 of %s", milliseconds(late), percent(lateShare), of, milliseconds(p99)), true}
+}
+
+// unsent tells whose doing it is that messages could not be sent. What the plan takes away on purpose is nobody's. A
+// connection that the server ended, did not let in or did not read from is the server's. With no sign of either it is the
+// generator's, since a run is believed only if it shows why.
+func unsent(e *evidence) finding {
+	c := e.Counts
+	if float64(c.Unsent) <= unsentShare*float64(c.Sent+c.Unsent) {
+		return finding{}
+	}
+	reason := fmt.Sprintf("%s of %s messages could not be sent when they were due", number(c.Unsent), number(c.Sent+c.Unsent))
+	t := e.Plan.Trouble
+	switch {
+	case t.Cut.Share > 0 || t.Churn > 0 || t.Moves > 0:
+		return finding{reason: reason + ", while the plan takes connections away"}
+	case c.Disconnected > 0 || c.ConnectsFailed > 0 || c.Refused > 0 || c.Lost > 0 || c.Unanswered > 0:
+		return finding{reason: reason + ", with connections that the server ended, refused or did not serve"}
+	case e.slow():
+		return finding{reason: reason + ", while the server was over a second behind"}
+	}
+	return finding{limitClient, "the generator could not send what was due", reason + ", and nothing of the server explains it", true}
+}
+
+// slow says that the server answers so late that sockets fill up.
+func (e *evidence) slow() bool {
+	return max(e.Latencies.Delivery.Quantile(.99), e.Latencies.Ack.Quantile(.99)) > time.Second
+}
+
+// stolen stands among the generator's rules since it makes the figures those of the hypervisor.
+func stolen(e *evidence) finding {
+	n, sustained := e.sustained(func(s result.Second) bool { return s.Host.CPUSteal >= stolenShare })
+	if !sustained {
+		return finding{}
+	}
+	return finding{limitKernel, "the hypervisor, which gave the processors to other machines (steal)",
+		fmt.Sprintf("the hypervisor took over %s of the processors in %s", percent(stolenShare), e.ofSeconds(n)), true}
+}
