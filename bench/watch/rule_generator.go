@@ -129,7 +129,16 @@ func (e *evidence) shared() string {
 // fullHost is a host without idle processors on which the generator still got its share. Who used more of them was limited by
 // them: a server that did could do more alone, and its figures are those of what it got.
 func fullHost(e *evidence) finding {
-	n, sustained := e.sustained(func(s result.Second) bool { return s.Host.Cores > 0 && s.Host.CPUIdle < fullIdle })
+	var server, client, others float64 // cores, in the seconds in which the host was full
+	n, sustained := e.sustained(func(s result.Second) bool {
+		if s.Host.Cores == 0 || s.Host.CPUIdle >= fullIdle {
+			return false
+		}
+		server += s.Server.CPUSeconds
+		client += s.Client.CPUSeconds
+		others += max(0, float64(s.Host.Cores)*(1-s.Host.CPUIdle)-s.Server.CPUSeconds-s.Client.CPUSeconds)
+		return true
+	})
 	if !sustained {
 		return finding{}
 	}
@@ -138,13 +147,13 @@ func fullHost(e *evidence) finding {
 		// What the generator used here and on other hosts is not told apart.
 		return finding{limitClient, "the processors of the coordinator's host", reason, true}
 	}
-	others := max(0, float64(e.all.Cores)*(1-e.idle)-e.serverCPU-e.clientCPU)
+	seconds := float64(n)
 	reason += fmt.Sprintf(": the server used %.2f, the generator %.2f, all else %.2f; they share them, so each could do more alone",
-		e.serverCPU, e.clientCPU, others)
-	if others > e.serverCPU+e.clientCPU {
+		server/seconds, client/seconds, others/seconds)
+	if others > server+client {
 		return finding{limitClient, "the processors of this host, most of which others used", reason, true}
 	}
-	if e.clientCPU > e.serverCPU {
+	if client > server {
 		return finding{limitClient, "the processors of this host" + e.shared(), reason, true}
 	}
 	return finding{limit: limitServer, cause: "the processors of this host" + e.shared(), reason: reason}
