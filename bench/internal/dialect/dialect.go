@@ -96,6 +96,9 @@ type Session struct {
 	extra any
 }
 
+// Opened reports whether the server has answered the handshake.
+func (s *Session) Opened() bool { return s.stage != stageOpening }
+
 // stage of a connection. Dialects go from stageOpening over their own ones to stageReady.
 type stage uint8
 

@@ -1,0 +1,304 @@
+package crowd
+
+import (
+	"container/heap"
+	"errors"
+	"math"
+	"time"
+
+	"rookery/bench/internal/dialect"
+	"rookery/bench/internal/engine"
+)
+
+const (
+	// maxTries is how often a user tries to connect before it gives up.
+	maxTries = 5
+	// retryAfter is how long it waits between.
+	retryAfter = time.Second
+	// turn is how many connects or sends are done before the sockets are looked at again.
+	turn = 256
+)
+
+// connects is the first coming of the users.
+type connects struct {
+	from    int64 // when it begins
+	at      int64 // when the next one is due, math.MaxInt64: none is
+	next    int   // slot
+	pending int   // on their way
+	gone    int   // users that gave up
+	queue   []int // on their way, in the order in which they expire
+}
+
+// Connect has all users connect from a moment on.
+func (c *Crowd) Connect(from int64) {
+	c.connects.from, c.connects.next = from, 0
+	c.connects.at = c.connectTime(0)
+}
+
+// connectTime is when a slot is due.
+func (c *Crowd) connectTime(slot int) int64 {
+	if slot >= len(c.users) {
+		return math.MaxInt64
+	}
+	if rate := c.part.Plan.Clients.Rate; rate > 0 {
+		return c.connects.from + int64(float64(c.number(slot))/rate*float64(time.Second))
+	}
+	return c.connects.from
+}
+
+// maxPending is how many may be on their way here.
+func (c *Crowd) maxPending() int {
+	return max(1, c.part.Plan.Clients.Pending/c.part.Workers)
+}
+
+func (c *Crowd) dueConnects(now int64) int64 {
+	k := &c.connects
+	for n := 0; k.at <= now && k.pending < c.maxPending(); n++ {
+		if n == turn {
+			return now
+		}
+		slot := k.next
+		due := k.at
+		if c.part.Plan.Clients.Rate <= 0 {
+			due = now // as fast as it goes: nothing was due before there was room for it
+		}
+		k.next++
+		k.at = c.connectTime(k.next)
+		c.dial(slot, due)
+	}
+	for len(k.queue) > 0 {
+		slot := k.queue[0]
+		u := &c.users[slot]
+		if u.state == connecting && u.expires > now {
+			break
+		}
+		k.queue = k.queue[1:]
+		if u.state == connecting && u.expires <= now {
+			c.loop.Close(slot, engine.Reset)
+			c.failed(slot, errors.New("timed out"))
+		}
+	}
+	next := int64(math.MaxInt64)
+	if k.pending < c.maxPending() {
+		next = k.at
+	}
+	if len(k.queue) > 0 {
+		next = min(next, c.users[k.queue[0]].expires)
+	}
+	return next
+}
+
+// dial begins a connection that was due at a moment.
+func (c *Crowd) dial(slot int, due int64) {
+	u := &c.users[slot]
+	number := c.number(slot)
+	u.state, u.due, u.expires = connecting, due, c.now()+int64(c.part.Plan.Clients.Timeout)
+	u.session = dialect.Session{User: uint32(number + int(u.life)*c.part.Plan.Clients.Connections)}
+	u.tries++
+	c.counts.Connects++
+	c.connects.pending++
+	c.connects.queue = append(c.connects.queue, slot)
+	target := c.part.Targets[number%len(c.part.Targets)]
+	if err := c.loop.Dial(slot, target, c.sources.Pick(number)); err != nil {
+		c.failed(slot, err)
+	}
+}
+
+// failed is for a user that did not get as far as online.
+func (c *Crowd) failed(slot int, err error) {
+	u := &c.users[slot]
+	c.connects.pending--
+	c.counts.ConnectsFailed++
+	what := "connect"
+	if u.session.Opened() {
+		what = "login"
+	}
+	c.fault(what, err)
+	c.abandon(slot)
+	if u.tries >= maxTries {
+		u.state = absent
+		c.connects.gone++
+		return
+	}
+	c.comeBack(slot, c.now()+int64(retryAfter))
+}
+
+// comeBack has a user connect again at a moment.
+func (c *Crowd) comeBack(slot int, at int64) {
+	c.users[slot].state = away
+	heap.Push(&c.timers, timer{at: at, slot: slot})
+}
+
+// Opened is the socket's part.
+func (c *Crowd) Opened(slot int) {
+	if slot == len(c.users) {
+		c.fillOpened()
+		return
+	}
+	c.out = c.dialect(slot).AppendOpen(c.out[:0], &c.users[slot].session)
+	c.write(slot, c.out)
+}
+
+// ready is the server's part: the rooms are joined.
+func (c *Crowd) ready(slot int) {
+	u := &c.users[slot]
+	u.waiting = int16(c.perUser)
+	c.out = c.out[:0]
+	for k := range c.perUser {
+		c.appendJoin(slot, k)
+	}
+	if len(c.out) > 0 {
+		c.write(slot, c.out)
+	}
+	if !c.traits.Answers || c.perUser == 0 {
+		for k := range c.perUser {
+			c.joined(slot, k, 0)
+		}
+		u.waiting = 0
+		c.cameOnline(slot)
+	}
+}
+
+// appendJoin appends the join of a user's k-th room to c.out: from where it was, if it was there.
+func (c *Crowd) appendJoin(slot, k int) {
+	account := &c.accounts[slot*c.perUser+k]
+	room := c.room(c.number(slot), k)
+	join := dialect.Join{Room: room, After: -1}
+	switch {
+	case !c.traits.Resumes:
+	case account.Opened:
+		join.After = int64(account.Series.Last())
+	case c.part.Plan.Rooms.Backlog > 0:
+		join.After = 0
+	}
+	if c.traits.Answers {
+		join.ID = c.request(slot, joinRequest, k, c.now())
+	}
+	c.out = c.dialect(slot).AppendJoin(c.out, &c.users[slot].session, join)
+}
+
+// joined opens the account of a user's k-th room, or goes on with it.
+func (c *Crowd) joined(slot, k int, head uint64) {
+	c.counts.Joined++
+	account := &c.accounts[slot*c.perUser+k]
+	c.seen(c.room(c.number(slot), k), head)
+	switch {
+	case account.Opened:
+	case c.traits.Numbered && c.part.Plan.Rooms.Backlog > 0:
+		account.Open(0)
+	case c.traits.Numbered:
+		account.Open(head)
+	default:
+		account.Open(c.lateness())
+	}
+	if c.traits.Numbered && account.Target == 0 && head > account.Series.Last() {
+		account.Target = head
+		c.behind++
+	}
+}
+
+// lateness is the base of an account with a server that gives no numbers: 0 if everything of the load comes to it, 1 if it began
+// within the load, when nobody can say with which message.
+func (c *Crowd) lateness() uint64 {
+	if c.load.begun {
+		return 1
+	}
+	return 0
+}
+
+// seen keeps the largest number of a room.
+func (c *Crowd) seen(room int, seq uint64) {
+	if c.traits.Numbered && seq > c.heads[room] {
+		c.heads[room] = seq
+	}
+}
+
+// cameOnline ends connecting.
+func (c *Crowd) cameOnline(slot int) {
+	u := &c.users[slot]
+	u.state, u.tries = online, 0
+	c.connects.pending--
+	c.online++
+	c.counts.Connected++
+	took := micros(u.due, c.now())
+	c.second.Connect.Record(took)
+	c.total.Connect.Record(took)
+	if fd, ok := c.detached[slot]; ok {
+		engine.CloseDetached(fd)
+		delete(c.detached, slot)
+	}
+	if c.trouble.stalled(c.number(slot)) {
+		c.loop.Pause(slot)
+	}
+}
+
+// Closed is for a connection that the peer or the network ended.
+func (c *Crowd) Closed(slot int, err error) {
+	if err == nil {
+		err = errors.New("the server ended the connection")
+	}
+	if slot == len(c.users) {
+		c.fill.err = err
+		return
+	}
+	c.broken(slot, err)
+}
+
+// broken is for a connection that is closed already and that nobody meant to end.
+func (c *Crowd) broken(slot int, err error) {
+	switch c.users[slot].state {
+	case connecting:
+		c.failed(slot, err)
+	case online:
+		c.online--
+		c.counts.Disconnected++
+		c.fault("closed", err)
+		c.abandon(slot)
+		c.comeBack(slot, c.now()+int64(retryAfter))
+	}
+}
+
+// write sends to a user's connection.
+func (c *Crowd) write(slot int, b []byte) error {
+	err := c.loop.Write(slot, b)
+	if err != nil && !errors.Is(err, engine.ErrFull) {
+		c.loop.Close(slot, engine.Orderly)
+		c.broken(slot, err)
+	}
+	return err
+}
+
+// timer has a user connect at a moment.
+type timer struct {
+	at   int64
+	slot int
+}
+
+// timers is a heap of container/heap.
+type timers []timer
+
+func (t timers) Len() int           { return len(t) }
+func (t timers) Less(i, j int) bool { return t[i].at < t[j].at }
+func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
+func (t *timers) Push(x any)        { *t = append(*t, x.(timer)) }
+func (t *timers) Pop() any {
+	last := (*t)[len(*t)-1]
+	*t = (*t)[:len(*t)-1]
+	return last
+}
+
+func (c *Crowd) dueTimers(now int64) int64 {
+	for n := 0; len(c.timers) > 0 && c.timers[0].at <= now && c.connects.pending < c.maxPending(); n++ {
+		if n == turn {
+			return now
+		}
+		t := heap.Pop(&c.timers).(timer)
+		if c.users[t.slot].state == away {
+			c.dial(t.slot, t.at)
+		}
+	}
+	if len(c.timers) == 0 || c.connects.pending >= c.maxPending() {
+		return math.MaxInt64
+	}
+	return c.timers[0].at
+}

@@ -1,0 +1,325 @@
+// Package crowd is the users of one worker: when they connect, what they join, send and receive, and what goes wrong for them
+// on purpose. It is the handler of an engine.Loop and is owned by it: every method but New is called on the loop.
+//
+//	crowd.go    the crowd, what it is told and what it tells
+//	connect.go  connecting, joining, coming back
+//	fill.go     what is in the rooms before the users come
+//	send.go     the schedule
+//	receive.go  what arrives
+//	trouble.go  stalls, cuts, churn, moves
+//	settle.go   the end: what was owed to whom
+//
+// Users are numbered over all workers: slot i of worker w of n is user i*n+w, a member of the rooms i*n+w, i*n+w+1 and so on modulo
+// their number. All workers draw the same schedule and each does its users' part of it, so that nobody has to tell anyone what to do.
+package crowd
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"rookery/bench/internal/dialect"
+	"rookery/bench/internal/engine"
+	"rookery/bench/internal/ledger"
+	"rookery/bench/plan"
+	"rookery/bench/result"
+)
+
+// Part is what one worker has of a run.
+type Part struct {
+	Plan    plan.Plan `json:"plan"`
+	Run     uint32    `json:"run"` // a number that no other run has
+	Worker  int       `json:"worker"`
+	Workers int       `json:"workers"`
+	// Targets are the plan's, resolved: an address for each.
+	Targets []netip.AddrPort `json:"targets"`
+	// Secrets of the plan, which its own JSON form leaves out.
+	Token string `json:"token,omitempty"`
+	Key   string `json:"key,omitempty"`
+	// Clock is what has to be added to engine.Now to get the coordinator's clock.
+	Clock int64 `json:"clock"`
+}
+
+// users is how many slots the worker has.
+func (p *Part) users() int {
+	return (p.Plan.Clients.Connections - p.Worker + p.Workers - 1) / p.Workers
+}
+
+// user is what is known of a slot. There are hundreds of thousands of them.
+type user struct {
+	session dialect.Session
+	due     int64 // when its connection was due
+	expires int64 // until when it must be connected
+	sent    uint32
+	waiting int16 // joins that are not answered yet
+	life    uint16
+	tries   uint8
+	state   state
+}
+
+// state of a user.
+type state uint8
+
+const (
+	absent     state = iota // not begun, or given up
+	connecting              // until everything is joined
+	online
+	away // comes back later
+)
+
+// request is one that is not answered yet.
+type request struct {
+	due  int64
+	user int32 // -1: free
+	room int32
+	kind requestKind
+	next int32 // free ones are a list
+}
+
+type requestKind uint8
+
+const (
+	joinRequest requestKind = iota
+	leaveRequest
+	publishRequest
+	fillRequest
+)
+
+// Crowd is the users of one worker.
+type Crowd struct {
+	// Set at construction.
+	part     Part
+	loop     *engine.Loop
+	sources  *engine.Sources
+	dialects []dialect.Dialect // one for each target
+	traits   dialect.Traits
+	finder   *ledger.Finder
+	perUser  int // rooms of a user
+
+	users    []user
+	accounts []ledger.Account // perUser for each user
+	requests []request
+	free     int32
+	timers   timers
+	detached map[int]int // sockets of users that were cut silently, closed when they are back
+
+	connects connects
+	load     load
+	trouble  trouble
+	fill     fill
+	heads    []uint64 // of each room: the largest number that was seen, or what its senders here sent
+
+	counts  result.Counts
+	second  result.Latencies // since the last Second
+	total   result.Latencies // of the counted load
+	faults  map[string]*result.Fault
+	online  int
+	behind  int // accounts that are not up to date
+	event   dialect.Event
+	out     []byte
+	body    []byte
+	caughtN int64 // messages of before the load that came
+}
+
+// New makes the crowd of a part; the part's plan is checked. Attach comes before anything else.
+func New(part Part) (*Crowd, error) {
+	c := &Crowd{
+		part: part, finder: ledger.NewFinder(part.Run), perUser: part.Plan.Rooms.PerConnection,
+		users: make([]user, part.users()), free: -1, faults: map[string]*result.Fault{}, detached: map[int]int{},
+		heads: make([]uint64, part.Plan.Rooms.Count), second: result.NewLatencies(), total: result.NewLatencies(),
+	}
+	c.accounts = make([]ledger.Account, len(c.users)*c.perUser)
+	var err error
+	if c.sources, err = engine.ParseSources(part.Plan.Clients.Sources); err != nil {
+		return nil, err
+	}
+	server := part.Plan.Server
+	server.Token, server.Key = part.Token, part.Key
+	for _, text := range server.Targets {
+		target, err := dialect.ParseTarget(text)
+		if err != nil {
+			return nil, err
+		}
+		d, err := dialect.New(dialect.Config{Server: server, Prefix: part.Plan.Rooms.Prefix}, target)
+		if err != nil {
+			return nil, err
+		}
+		c.dialects = append(c.dialects, d)
+	}
+	c.traits = c.dialects[0].Traits()
+	c.load.random = rand.New(rand.NewPCG(uint64(part.Run), 1))
+	c.load.next, c.trouble.next, c.connects.at = math.MaxInt64, math.MaxInt64, math.MaxInt64
+	return c, nil
+}
+
+// Capacity is how many connections the loop needs: one for each user, and one that fills rooms.
+func (c *Crowd) Capacity() int { return len(c.users) + 1 }
+
+// Attach gives the crowd its loop.
+func (c *Crowd) Attach(l *engine.Loop) { c.loop = l }
+
+// now is the coordinator's clock.
+func (c *Crowd) now() int64 { return engine.Now() + c.part.Clock }
+
+// number is the number of a slot among the users of all workers.
+func (c *Crowd) number(slot int) int { return slot*c.part.Workers + c.part.Worker }
+
+// slot is the reverse of number, -1 for users of others.
+func (c *Crowd) slot(number int) int {
+	if number%c.part.Workers != c.part.Worker {
+		return -1
+	}
+	return number / c.part.Workers
+}
+
+// room gives the k-th room of a user.
+func (c *Crowd) room(number, k int) int { return (number + k) % c.part.Plan.Rooms.Count }
+
+// account gives a user's account of a room, nil if it is no member.
+func (c *Crowd) account(slot, room int) *ledger.Account {
+	count := c.part.Plan.Rooms.Count
+	k := (room - c.number(slot)%count + count) % count
+	if k >= c.perUser {
+		return nil
+	}
+	return &c.accounts[slot*c.perUser+k]
+}
+
+func (c *Crowd) dialect(slot int) dialect.Dialect {
+	return c.dialects[c.number(slot)%len(c.dialects)]
+}
+
+// Due does what is due.
+func (c *Crowd) Due(now int64) int64 {
+	now += c.part.Clock
+	next := c.dueConnects(now)
+	next = min(next, c.dueTimers(now))
+	next = min(next, c.dueTrouble(now))
+	next = min(next, c.dueSends(now))
+	return next - c.part.Clock
+}
+
+// fault counts something that went wrong, in words; which are kept for the first hundred different ones.
+func (c *Crowd) fault(what string, err any) {
+	message := fmt.Sprint(err)
+	key := what + " " + message
+	f := c.faults[key]
+	if f == nil {
+		if len(c.faults) >= 100 {
+			key, message = what+" others", "others"
+			if f = c.faults[key]; f == nil {
+				f = &result.Fault{What: what, Message: message}
+				c.faults[key] = f
+			}
+			f.Count++
+			return
+		}
+		f = &result.Fault{What: what, Message: message}
+		c.faults[key] = f
+	}
+	f.Count++
+}
+
+// request takes a number for a request.
+func (c *Crowd) request(slot int, kind requestKind, room int, due int64) uint32 {
+	id := c.free
+	if id < 0 {
+		id = int32(len(c.requests))
+		c.requests = append(c.requests, request{})
+	} else {
+		c.free = c.requests[id].next
+	}
+	c.requests[id] = request{due: due, user: int32(slot), room: int32(room), kind: kind}
+	return uint32(id) + 1
+}
+
+// answered gives the request that an answer is for and forgets it; ok is false for an answer to nothing.
+func (c *Crowd) answered(slot int, id uint32) (r request, ok bool) {
+	at := int32(id) - 1
+	if at < 0 || int(at) >= len(c.requests) || c.requests[at].user != int32(slot) {
+		return r, false
+	}
+	r = c.requests[at]
+	c.requests[at] = request{user: -1, next: c.free}
+	c.free = at
+	return r, true
+}
+
+// abandon forgets the requests of a lost connection. Of a publish nobody knows whether it was taken.
+func (c *Crowd) abandon(slot int) {
+	for id := range c.requests {
+		if c.requests[id].user == int32(slot) {
+			if r, _ := c.answered(slot, uint32(id)+1); r.kind == publishRequest {
+				c.counts.Unanswered++
+			}
+		}
+	}
+}
+
+// Second is what happened since it was last called. The latencies are valid until the next call.
+type Second struct {
+	Open   int64
+	Counts result.Counts // totals
+	result.Latencies
+}
+
+// TakeSecond gives a copy of what happened since the last call.
+func (c *Crowd) TakeSecond() Second {
+	s := Second{Open: int64(c.online), Counts: c.Counts(), Latencies: c.second}
+	c.second = result.NewLatencies()
+	return s
+}
+
+// Counts are the totals so far.
+func (c *Crowd) Counts() result.Counts {
+	counts := c.counts
+	counts.BytesIn, counts.BytesOut = c.loop.BytesIn(), c.loop.BytesOut()
+	return counts
+}
+
+// Status is how far the crowd is.
+type Status struct {
+	Online  int
+	Pending int // users that are still to come, or come back
+	Behind  int // memberships that are not up to date
+	Caught  int64
+	Filled  bool
+	Unsent  bool // sends of the schedule are still to come
+}
+
+// Status tells the worker whether a part of the run is over.
+func (c *Crowd) Status() Status {
+	return Status{
+		Online: c.online, Pending: len(c.users) - c.online - c.connects.gone, Behind: c.behind, Caught: c.caughtN, Filled: c.fill.done(),
+		Unsent: c.load.next != math.MaxInt64,
+	}
+}
+
+// Latencies are those of the counted load.
+func (c *Crowd) Latencies() result.Latencies { return c.total }
+
+// Faults lists what went wrong.
+func (c *Crowd) Faults() []result.Fault {
+	var faults []result.Fault
+	for _, f := range c.faults {
+		faults = append(faults, *f)
+	}
+	return faults
+}
+
+// counted reports whether what was due at a moment belongs to the load that counts.
+func (c *Crowd) counted(due int64) bool { return due >= c.load.countFrom && due < c.load.to }
+
+func micros(from, to int64) time.Duration { return time.Duration(to - from) }
+
+// Waiting is how many publishes wait for their answer.
+func (c *Crowd) Waiting() (n int64) {
+	for i := range c.requests {
+		if c.requests[i].user >= 0 && c.requests[i].kind == publishRequest {
+			n++
+		}
+	}
+	return n
+}

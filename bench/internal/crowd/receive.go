@@ -1,0 +1,181 @@
+package crowd
+
+import (
+	"errors"
+
+	"rookery/bench/internal/dialect"
+	"rookery/bench/internal/engine"
+	"rookery/bench/internal/ledger"
+)
+
+// Received takes what came on a connection, event by event.
+func (c *Crowd) Received(slot int, in []byte) (n int) {
+	if slot == len(c.users) {
+		return c.fillReceived(in)
+	}
+	u, d, e := &c.users[slot], c.dialect(slot), &c.event
+	now := c.now()
+	for n < len(in) {
+		size, err := d.Read(&u.session, in[n:], e)
+		n += size
+		if len(e.Out) > 0 && err == nil {
+			if c.write(slot, e.Out) != nil {
+				return n
+			}
+		}
+		if err != nil {
+			c.loop.Close(slot, engine.Orderly)
+			c.broken(slot, err)
+			return n
+		}
+		if e.Kind == dialect.None {
+			if size == 0 {
+				return n
+			}
+			continue
+		}
+		c.take(slot, e, now)
+		if u.state != online && u.state != connecting {
+			return n // a write failed
+		}
+	}
+	return n
+}
+
+func (c *Crowd) take(slot int, e *dialect.Event, now int64) {
+	switch e.Kind {
+	case dialect.Message:
+		c.message(slot, e, now)
+	case dialect.Acknowledged:
+		r, ok := c.answered(slot, e.ID)
+		if !ok || r.kind != publishRequest {
+			c.foreign("an answer to nothing that was asked")
+			return
+		}
+		c.counts.Acknowledged++
+		c.seen(int(r.room), e.Seq)
+		took := micros(r.due, now)
+		c.second.Ack.Record(took)
+		if c.counted(r.due) {
+			c.total.Ack.Record(took)
+		}
+	case dialect.Refused:
+		c.refused(slot, e)
+	case dialect.Ready:
+		c.ready(slot)
+	case dialect.Joined:
+		r, ok := c.answered(slot, e.ID)
+		if !ok || r.kind != joinRequest {
+			c.foreign("an answer to nothing that was asked")
+			return
+		}
+		c.joined(slot, int(r.room), e.Seq)
+		u := &c.users[slot]
+		if u.waiting--; u.waiting == 0 && u.state == connecting {
+			c.cameOnline(slot)
+		}
+	case dialect.Left:
+		if r, ok := c.answered(slot, e.ID); ok && r.kind == leaveRequest {
+			c.left(slot, int(r.room))
+		}
+	case dialect.Gap:
+		if account := c.member(slot, e.Room); account != nil {
+			account.Series.Excuse(e.Seq, e.Last)
+			c.fault("gap", "the server says that messages are gone: "+e.Reason)
+			c.caughtUp(account)
+		}
+	case dialect.GoAway:
+		c.fault("closed", "the server asks to go away: "+e.Reason)
+	}
+}
+
+// member is account for a room that the server named, nil also if it is none.
+func (c *Crowd) member(slot, room int) *ledger.Account {
+	if room < 0 || room >= c.part.Plan.Rooms.Count {
+		return nil
+	}
+	if account := c.account(slot, room); account != nil && account.Opened {
+		return account
+	}
+	return nil
+}
+
+func (c *Crowd) message(slot int, e *dialect.Event, now int64) {
+	stamp, ok := c.finder.Find(e.Body)
+	if !ok {
+		c.foreign("a message that was not sent in this run, or damaged")
+		return
+	}
+	room := e.Room
+	if !c.traits.Numbered && room < 0 {
+		room = int(stamp.Room)
+	}
+	account := c.member(slot, room)
+	if account == nil || room != int(stamp.Room) {
+		c.foreign("a message of a room that was not joined, or in the wrong one")
+		return
+	}
+	if c.traits.Reaches == dialect.Sender && stamp.User != c.users[slot].session.User {
+		c.foreign("a message that somebody else sent")
+		return
+	}
+	var outcome ledger.Outcome
+	if c.traits.Numbered {
+		outcome = account.Take(e.Seq)
+		c.seen(room, e.Seq)
+	} else {
+		outcome = account.TakeFrom(stamp.User, uint64(stamp.Seq), account.Base == 0)
+	}
+	switch outcome {
+	case ledger.Duplicate:
+		c.counts.Duplicated++
+		c.fault("duplicated", "a message came again")
+		return
+	case ledger.Late:
+		c.counts.Reordered++
+		c.fault("reordered", "a message came after a later one")
+	case ledger.Ahead:
+		c.counts.Gaps++
+	}
+	c.counts.Delivered++
+	c.caughtUp(account)
+	if stamp.Due < c.load.from || !c.load.begun {
+		c.caughtN++
+		return
+	}
+	took := micros(stamp.Due, now)
+	c.second.Delivery.Record(took)
+	if c.counted(stamp.Due) {
+		c.total.Delivery.Record(took)
+	}
+}
+
+// caughtUp notices that an account has reached what was there when it was joined.
+func (c *Crowd) caughtUp(account *ledger.Account) {
+	if account.Target > 0 && account.Series.Last() >= account.Target {
+		account.Target = 0
+		c.behind--
+	}
+}
+
+func (c *Crowd) foreign(what string) {
+	c.counts.Foreign++
+	c.fault("foreign", what)
+}
+
+// refused is an answer that says no.
+func (c *Crowd) refused(slot int, e *dialect.Event) {
+	r, ok := c.answered(slot, e.ID)
+	switch {
+	case !ok:
+		c.fault("refused", e.Reason)
+	case r.kind == publishRequest:
+		c.counts.Refused++
+		c.fault("publish", e.Reason)
+	case c.users[slot].state == connecting:
+		c.loop.Close(slot, engine.Orderly)
+		c.broken(slot, errors.New("join was refused: "+e.Reason))
+	default:
+		c.fault("join", e.Reason)
+	}
+}

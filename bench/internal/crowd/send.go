@@ -1,0 +1,112 @@
+package crowd
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"rookery/bench/internal/dialect"
+	"rookery/bench/internal/ledger"
+)
+
+// load is the schedule of sends. Message number m of the run goes to room m modulo their number, by the next of its
+// senders. The schedule goes on whatever the server does.
+type load struct {
+	begun         bool
+	from          int64 // when the first is due
+	countFrom, to int64 // what counts: [countFrom, to)
+	random        *rand.Rand
+	number        int   // of the next message
+	next          int64 // when it is due, math.MaxInt64: there is none
+	elapsed       float64
+}
+
+// Load begins the load at a moment.
+func (c *Crowd) Load(from int64) {
+	t := c.part.Plan.Time
+	l := &c.load
+	l.begun, l.from, l.countFrom = true, from, from+int64(t.Warmup)
+	l.to = l.countFrom + int64(t.Duration)
+	if c.part.Plan.Publish.Rate > 0 {
+		c.schedule()
+	}
+	c.beginTrouble(from)
+}
+
+// schedule sets when the next message is due. Every worker draws the same numbers.
+func (c *Crowd) schedule() {
+	l, publish := &c.load, &c.part.Plan.Publish
+	gap := 1.0
+	if publish.Arrivals == "poisson" {
+		gap = l.random.ExpFloat64()
+	}
+	if l.number > 0 || publish.Arrivals == "poisson" {
+		l.elapsed += gap / publish.Rate
+	}
+	if l.next = l.from + int64(l.elapsed*float64(time.Second)); l.next >= l.to {
+		l.next = math.MaxInt64
+	}
+}
+
+// sender gives the user that sends a message.
+func (c *Crowd) sender(message int) (number, room int) {
+	rooms, publish := &c.part.Plan.Rooms, &c.part.Plan.Publish
+	room = message % rooms.Count
+	members := (c.part.Plan.Clients.Connections - room + rooms.Count - 1) / rooms.Count
+	senders := members
+	if publish.Senders > 0 {
+		senders = min(members, publish.Senders)
+	}
+	if senders <= 0 {
+		return -1, room
+	}
+	return room + rooms.Count*(message/rooms.Count%senders), room
+}
+
+func (c *Crowd) dueSends(now int64) int64 {
+	l := &c.load
+	for n := 0; l.next <= now; {
+		due := l.next
+		number, room := c.sender(l.number)
+		l.number++
+		c.schedule()
+		if slot := c.slot(number); number >= 0 && slot >= 0 {
+			if c.send(slot, room, due); n == turn {
+				return now
+			}
+			n++
+		}
+	}
+	return l.next
+}
+
+// send publishes a message that was due at a moment.
+func (c *Crowd) send(slot, room int, due int64) {
+	u := &c.users[slot]
+	if u.state != online || c.perUser > 0 && !c.accounts[slot*c.perUser].Opened {
+		c.counts.Unsent++
+		return
+	}
+	p := dialect.Publish{Room: room, Key: u.sent + 1}
+	c.body = c.finder.Append(c.body[:0], ledger.Stamp{User: u.session.User, Room: uint32(room), Seq: p.Key, Due: due}, c.part.Plan.Publish.Size)
+	p.Body = c.body
+	if c.traits.Acknowledges {
+		p.ID = c.request(slot, publishRequest, room, due)
+	}
+	c.out = c.dialect(slot).AppendPublish(c.out[:0], &u.session, p)
+	if err := c.write(slot, c.out); err != nil {
+		c.answered(slot, p.ID)
+		c.counts.Unsent++
+		return
+	}
+	u.sent++
+	c.counts.Sent++
+	if !c.traits.Numbered {
+		c.heads[room]++
+	}
+	late := micros(due, c.now())
+	c.second.SendLate.Record(late)
+	if c.counted(due) {
+		c.total.SendLate.Record(late)
+	}
+}

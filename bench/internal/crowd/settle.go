@@ -1,0 +1,79 @@
+package crowd
+
+import (
+	"rookery/bench/internal/dialect"
+	"rookery/bench/internal/ledger"
+)
+
+// Heads gives, for each room, the largest number that this worker has seen, or how many messages its users sent where the
+// server gives no numbers. The coordinator makes the maximum or the sum of all workers'.
+func (c *Crowd) Heads() []uint64 { return c.heads }
+
+// Numbered says which of the two it is.
+func (c *Crowd) Numbered() bool { return c.traits.Numbered }
+
+// owed is how many messages an account must have got in the end, by the heads of all workers.
+func (c *Crowd) owed(slot, k int, account *ledger.Account, heads []uint64) uint64 {
+	room := c.room(c.number(slot), k)
+	if c.traits.Numbered {
+		return heads[room] - min(account.Base, heads[room])
+	}
+	if account.Base > 0 {
+		return account.Got + account.Missing() // it began somewhere
+	}
+	own := uint64(0)
+	if k == 0 {
+		own = uint64(c.users[slot].sent)
+	}
+	switch c.traits.Reaches {
+	case dialect.Sender:
+		return own
+	case dialect.RoomOthers, dialect.Others:
+		return heads[room] - own
+	}
+	return heads[room]
+}
+
+// Complete reports whether everybody has got what is owed, by the heads of all workers.
+func (c *Crowd) Complete(heads []uint64) bool {
+	for i := range c.accounts {
+		account := &c.accounts[i]
+		if account.Opened && account.Got < c.owed(i/c.perUser, i%c.perUser, account, heads) {
+			return false
+		}
+	}
+	return true
+}
+
+// Settle closes all accounts by the heads of all workers, and adds what is owed and what is lost to the counts.
+func (c *Crowd) Settle(heads []uint64) {
+	for i := range c.accounts {
+		account := &c.accounts[i]
+		if !account.Opened {
+			continue
+		}
+		owed := int64(c.owed(i/c.perUser, i%c.perUser, account, heads))
+		got := int64(account.Got)
+		c.counts.Expected += max(owed, got)
+		c.lose(owed - got)
+		*account = ledger.Account{}
+	}
+	for id := range c.requests {
+		if r := &c.requests[id]; r.user >= 0 && r.kind == publishRequest {
+			c.counts.Unanswered++
+		}
+	}
+	c.requests = nil
+	c.free = -1
+}
+
+// Leave has everybody close in good order.
+func (c *Crowd) Leave() {
+	for slot := range c.users {
+		if c.users[slot].state == online {
+			c.goodBye(slot)
+			c.users[slot].state = absent
+		}
+	}
+	c.online = 0
+}

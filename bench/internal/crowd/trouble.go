@@ -1,0 +1,216 @@
+package crowd
+
+import (
+	"math"
+	"time"
+
+	"rookery/bench/internal/dialect"
+	"rookery/bench/internal/engine"
+	"rookery/bench/internal/ledger"
+)
+
+// trouble is what goes wrong on purpose, on a schedule that all workers draw alike.
+type trouble struct {
+	next               int64 // when something is due, math.MaxInt64: never
+	stallFrom, stallTo int64
+	cutAt              int64
+	churns, moves      series
+	stalling           bool
+	share              float64 // of the users that stall while stalling
+}
+
+// series is something that happens a number of times a second.
+type series struct {
+	gap float64 // seconds, 0: never
+	n   int     // how often it has happened
+	at  int64   // when it is due again
+}
+
+func (s *series) begin(from int64, rate float64) {
+	s.at = math.MaxInt64
+	if rate > 0 {
+		s.gap = 1 / rate
+		s.at = from + int64(s.gap*float64(time.Second))
+	}
+}
+
+func (s *series) step(from, to int64) {
+	s.n++
+	if s.at = from + int64(float64(s.n+1)*s.gap*float64(time.Second)); s.at >= to {
+		s.at = math.MaxInt64
+	}
+}
+
+func (c *Crowd) beginTrouble(from int64) {
+	plan, t := &c.part.Plan.Trouble, &c.trouble
+	t.stallFrom, t.stallTo, t.cutAt = math.MaxInt64, math.MaxInt64, math.MaxInt64
+	if plan.Stall.Share > 0 {
+		t.share, t.stallFrom = plan.Stall.Share, from+int64(plan.Stall.At)
+		t.stallTo = t.stallFrom + int64(plan.Stall.For)
+	}
+	if plan.Cut.Share > 0 {
+		t.cutAt = from + int64(plan.Cut.At)
+	}
+	t.churns.begin(from, plan.Churn)
+	t.moves.begin(from, plan.Moves)
+	t.next = from
+}
+
+func (c *Crowd) dueTrouble(now int64) int64 {
+	t := &c.trouble
+	if now < t.next {
+		return t.next
+	}
+	if t.stallFrom <= now {
+		t.stallFrom, t.stalling = math.MaxInt64, true
+		c.stall(true)
+	}
+	if t.stallTo <= now {
+		t.stallTo, t.stalling = math.MaxInt64, false
+		c.stall(false)
+	}
+	if t.cutAt <= now {
+		c.cut(t.cutAt)
+		t.cutAt = math.MaxInt64
+	}
+	for ; t.churns.at <= now; t.churns.step(c.load.from, c.load.to) {
+		c.churn(t.churns.n, t.churns.at)
+	}
+	for ; t.moves.at <= now; t.moves.step(c.load.from, c.load.to) {
+		c.move(t.moves.n, t.moves.at)
+	}
+	t.next = min(t.stallFrom, t.stallTo, t.cutAt, t.churns.at, t.moves.at)
+	return t.next
+}
+
+// scatter gives a number in [0, 1) that looks drawn and is the same in every worker.
+func scatter(n int, what uint64) float64 {
+	x := uint64(n)*0x9e3779b97f4a7c15 + what*0xbf58476d1ce4e5b9
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return float64((x^x>>31)>>11) / (1 << 53)
+}
+
+// What scatter is for: each draws other users.
+const (
+	forStall = iota
+	forCut
+	forReturn
+	forChurn
+	forMove
+)
+
+// stalled reports whether a user does not read now.
+func (t *trouble) stalled(number int) bool {
+	return t.stalling && scatter(number, forStall) < t.share
+}
+
+func (c *Crowd) stall(begin bool) {
+	for slot := range c.users {
+		if scatter(c.number(slot), forStall) >= c.trouble.share || c.users[slot].state != online {
+			continue
+		}
+		if begin {
+			c.loop.Pause(slot)
+		} else {
+			c.loop.Resume(slot)
+		}
+	}
+}
+
+func (c *Crowd) cut(at int64) {
+	cut := &c.part.Plan.Trouble.Cut
+	for slot := range c.users {
+		number := c.number(slot)
+		if scatter(number, forCut) >= cut.Share || c.users[slot].state != online {
+			continue
+		}
+		switch cut.How {
+		case "reset":
+			c.loop.Close(slot, engine.Reset)
+		case "silent":
+			c.detached[slot] = c.loop.Detach(slot)
+		default:
+			c.goodBye(slot)
+		}
+		c.online--
+		c.abandon(slot)
+		c.comeBack(slot, at+int64(scatter(number, forReturn)*float64(cut.Within)))
+	}
+}
+
+// goodBye closes in good order.
+func (c *Crowd) goodBye(slot int) {
+	if c.out = c.dialect(slot).AppendClose(c.out[:0], &c.users[slot].session); len(c.out) > 0 {
+		c.loop.Write(slot, c.out) // what becomes of it does not matter
+	}
+	c.loop.Close(slot, engine.Orderly)
+}
+
+// churn replaces a user by a new one.
+func (c *Crowd) churn(n int, at int64) {
+	number := int(scatter(n, forChurn) * float64(c.part.Plan.Clients.Connections))
+	slot := c.slot(number)
+	if slot < 0 || c.users[slot].state != online {
+		return
+	}
+	c.goodBye(slot)
+	c.online--
+	c.abandon(slot)
+	u := &c.users[slot]
+	u.life++
+	u.sent = 0
+	for k := range c.perUser {
+		c.settleAccount(&c.accounts[slot*c.perUser+k])
+	}
+	c.comeBack(slot, at)
+}
+
+// move has a user leave a room; when that is answered it joins again.
+func (c *Crowd) move(n int, at int64) {
+	number := int(scatter(n, forMove) * float64(c.part.Plan.Clients.Connections))
+	slot := c.slot(number)
+	if slot < 0 || c.perUser == 0 || c.users[slot].state != online || !c.traits.Answers {
+		return
+	}
+	k := n % c.perUser
+	account := &c.accounts[slot*c.perUser+k]
+	if !account.Opened || account.Leaving {
+		return
+	}
+	account.Leaving = true
+	id := c.request(slot, leaveRequest, k, at)
+	c.out = c.dialect(slot).AppendLeave(c.out[:0], &c.users[slot].session, id, c.room(number, k))
+	c.write(slot, c.out)
+}
+
+// left is the answer to a leave.
+func (c *Crowd) left(slot, k int) {
+	account := &c.accounts[slot*c.perUser+k]
+	c.settleAccount(account)
+	room := c.room(c.number(slot), k)
+	id := c.request(slot, joinRequest, k, c.now())
+	c.out = c.dialect(slot).AppendJoin(c.out[:0], &c.users[slot].session, dialect.Join{ID: id, Room: room, After: -1})
+	c.write(slot, c.out)
+}
+
+// settleAccount closes an account before the end: owed is what came and what is missing in between.
+func (c *Crowd) settleAccount(account *ledger.Account) {
+	if !account.Opened {
+		return
+	}
+	if account.Target > 0 {
+		c.behind--
+	}
+	missing := int64(account.Missing())
+	c.counts.Expected += int64(account.Got) + missing
+	c.lose(missing)
+	*account = ledger.Account{}
+}
+
+func (c *Crowd) lose(n int64) {
+	if n > 0 {
+		c.counts.Lost += n
+		c.fault("lost", "messages that were owed to a member did not come")
+	}
+}

@@ -1,0 +1,284 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// socket is a connection of the loop.
+type socket struct {
+	fd         int32 // -1: none
+	generation int32 // tells the events of a socket from those of the one before it
+	connecting bool
+	paused     bool // nothing is read
+	writing    bool // out waits for the socket
+	in, out    *[]byte
+}
+
+// How a connection is closed.
+type How uint8
+
+const (
+	Orderly How = iota // FIN
+	Reset              // RST
+)
+
+// What Write refuses.
+var (
+	ErrNotOpen = errors.New("connection is not open")
+	// ErrFull: the peer takes nothing, and MaxUnsent waits.
+	ErrFull = errors.New("connection takes nothing")
+)
+
+// Dial begins to connect c, which must not be open. Opened or Closed follows, unless Dial fails at once.
+func (l *Loop) Dial(c int, target netip.AddrPort, source netip.Addr) error {
+	s := &l.sockets[c]
+	family := unix.AF_INET
+	if target.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("make a socket: %w", err)
+	}
+	if err := l.connect(fd, target, source); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	s.fd, s.connecting, s.paused, s.writing = int32(fd), true, false, false
+	s.generation++
+	event := unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(c), Pad: s.generation}
+	if err := unix.EpollCtl(l.poll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+		unix.Close(fd)
+		s.fd = -1
+		return fmt.Errorf("watch a socket: %w", err)
+	}
+	return nil
+}
+
+func (l *Loop) connect(fd int, target netip.AddrPort, source netip.Addr) error {
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return fmt.Errorf("set TCP_NODELAY: %w", err)
+	}
+	if source.IsValid() {
+		// Without it a bound address takes its port before the target is known, and then one port serves one connection
+		// of the whole host instead of one for each target.
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+			return fmt.Errorf("set IP_BIND_ADDRESS_NO_PORT: %w", err)
+		}
+		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(source, 0))); err != nil {
+			return fmt.Errorf("bind to %v: %w", source, err)
+		}
+	}
+	if err := unix.Connect(fd, sockaddr(target)); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		return fmt.Errorf("connect: %w", err)
+	}
+	return nil
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is6() {
+		return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+	}
+	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+}
+
+// Open reports whether c is connected.
+func (l *Loop) Open(c int) bool { return l.sockets[c].fd >= 0 && !l.sockets[c].connecting }
+
+// Unsent is how many bytes of c wait for its socket.
+func (l *Loop) Unsent(c int) int {
+	if out := l.sockets[c].out; out != nil {
+		return len(*out)
+	}
+	return 0
+}
+
+// Write hands b to the kernel, as far as it takes it, and keeps a copy of the rest. A broken connection shows by Closed, later.
+func (l *Loop) Write(c int, b []byte) error {
+	s := &l.sockets[c]
+	if s.fd < 0 || s.connecting {
+		return ErrNotOpen
+	}
+	if s.out != nil {
+		if len(*s.out)+len(b) > MaxUnsent {
+			return ErrFull
+		}
+		*s.out = append(*s.out, b...)
+		return nil
+	}
+	n, err := unix.Write(int(s.fd), b)
+	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+		return fmt.Errorf("write: %w", err)
+	}
+	if n = max(n, 0); n < len(b) {
+		rest := slices.Clone(b[n:])
+		s.out, s.writing = &rest, true
+		l.watch(c)
+	}
+	l.bytesOut.Add(int64(n))
+	return nil
+}
+
+// Pause stops the reading of c: what comes stays in the kernel.
+func (l *Loop) Pause(c int) { l.setPaused(c, true) }
+
+// Resume goes on reading.
+func (l *Loop) Resume(c int) { l.setPaused(c, false) }
+
+func (l *Loop) setPaused(c int, paused bool) {
+	if s := &l.sockets[c]; s.paused != paused {
+		s.paused = paused
+		if s.fd >= 0 && !s.connecting {
+			l.watch(c)
+		}
+	}
+}
+
+// Close ends a connection, if it is there. Closed is not called.
+func (l *Loop) Close(c int, how How) {
+	s := &l.sockets[c]
+	if s.fd < 0 {
+		return
+	}
+	if how == Reset {
+		unix.SetsockoptLinger(int(s.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	unix.Close(int(s.fd))
+	*s = socket{fd: -1, generation: s.generation}
+}
+
+// Detach gives the socket of c away as it is: nobody reads it any more until the loop's process or CloseDetached ends it.
+func (l *Loop) Detach(c int) (fd int) {
+	s := &l.sockets[c]
+	if s.fd < 0 {
+		return -1
+	}
+	fd = int(s.fd)
+	unix.EpollCtl(l.poll, unix.EPOLL_CTL_DEL, fd, nil)
+	*s = socket{fd: -1, generation: s.generation}
+	return fd
+}
+
+// CloseDetached ends what Detach gave.
+func CloseDetached(fd int) {
+	if fd >= 0 {
+		unix.Close(fd)
+	}
+}
+
+// watch tells the kernel what c waits for.
+func (l *Loop) watch(c int) {
+	s := &l.sockets[c]
+	event := unix.EpollEvent{Fd: int32(c), Pad: s.generation}
+	if !s.paused {
+		event.Events |= unix.EPOLLIN | unix.EPOLLRDHUP
+	}
+	if s.writing {
+		event.Events |= unix.EPOLLOUT
+	}
+	unix.EpollCtl(l.poll, unix.EPOLL_CTL_MOD, int(s.fd), &event) // can't fail for a socket that is watched
+}
+
+// handle takes one event.
+func (l *Loop) handle(c int, events uint32, generation int32) {
+	s := &l.sockets[c]
+	if s.fd < 0 || s.generation != generation {
+		return
+	}
+	if s.connecting {
+		if code, err := unix.GetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
+			if err == nil {
+				err = unix.Errno(code)
+			}
+			l.lost(c, fmt.Errorf("connect: %w", err))
+			return
+		}
+		s.connecting = false
+		l.watch(c)
+		l.handler.Opened(c)
+		return
+	}
+	if events&unix.EPOLLOUT != 0 && !l.flush(c) {
+		return
+	}
+	if events&unix.EPOLLIN != 0 && !s.paused {
+		l.read(c)
+		return
+	}
+	if events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		err := error(unix.ECONNRESET)
+		if code, _ := unix.GetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_ERROR); code != 0 {
+			err = unix.Errno(code)
+		}
+		l.lost(c, err)
+	}
+}
+
+// flush writes what waits; false if the connection is gone.
+func (l *Loop) flush(c int) bool {
+	s := &l.sockets[c]
+	if s.out == nil {
+		return true
+	}
+	n, err := unix.Write(int(s.fd), *s.out)
+	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+		l.lost(c, fmt.Errorf("write: %w", err))
+		return false
+	}
+	n = max(n, 0)
+	l.bytesOut.Add(int64(n))
+	if *s.out = (*s.out)[n:]; len(*s.out) == 0 {
+		s.out, s.writing = nil, false
+		l.watch(c)
+	}
+	return true
+}
+
+// read reads once: the kernel tells again of what is left, and the others get their turn.
+func (l *Loop) read(c int) {
+	s := &l.sockets[c]
+	kept := 0
+	if s.in != nil {
+		if kept = len(*s.in); kept+readBytes/2 > len(l.buffer) {
+			l.buffer = make([]byte, 2*(kept+readBytes))
+		}
+		copy(l.buffer, *s.in)
+	}
+	n, err := unix.Read(int(s.fd), l.buffer[kept:])
+	switch {
+	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
+		return
+	case err != nil:
+		l.lost(c, fmt.Errorf("read: %w", err))
+		return
+	case n == 0:
+		l.lost(c, nil)
+		return
+	}
+	l.bytesIn.Add(int64(n))
+	in, generation := l.buffer[:kept+n], s.generation
+	rest := in[l.handler.Received(c, in):]
+	if s.fd < 0 || s.generation != generation {
+		return // closed within
+	}
+	switch {
+	case len(rest) == 0:
+		s.in = nil
+	case s.in != nil && cap(*s.in) >= len(rest):
+		*s.in = append((*s.in)[:0], rest...)
+	default:
+		left := slices.Clone(rest)
+		s.in = &left
+	}
+}
+
+// lost closes c and tells the handler.
+func (l *Loop) lost(c int, err error) {
+	l.Close(c, Orderly)
+	l.handler.Closed(c, err)
+}

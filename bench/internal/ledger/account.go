@@ -1,0 +1,175 @@
+package ledger
+
+import "slices"
+
+// Outcome says what a number was to an account.
+type Outcome uint8
+
+const (
+	Next      Outcome = iota // the one after the last
+	Ahead                    // a later one: those between are missing so far
+	Late                     // one that was missing: reordered
+	Duplicate                // one that was there before
+)
+
+// Track follows one series of numbers 1, 2, 3 and so on. The zero value has seen none.
+type Track struct {
+	last    uint64
+	missing *[]span // below last, ascending; nil nearly always
+}
+
+// span is [from, to].
+type span struct{ from, to uint64 }
+
+// Start makes a series begin behind a number. Whatever was missing is forgotten.
+func (t *Track) Start(last uint64) { *t = Track{last: last} }
+
+// Last is the largest number that was seen.
+func (t *Track) Last() uint64 { return t.last }
+
+// Missing is how many numbers below the last were not seen.
+func (t *Track) Missing() (n uint64) {
+	if t.missing != nil {
+		for _, s := range *t.missing {
+			n += s.to - s.from + 1
+		}
+	}
+	return n
+}
+
+// Take enters a number.
+func (t *Track) Take(seq uint64) Outcome {
+	switch {
+	case seq == t.last+1:
+		t.last = seq
+		return Next
+	case seq > t.last:
+		if t.missing == nil {
+			t.missing = &[]span{}
+		}
+		*t.missing = append(*t.missing, span{t.last + 1, seq - 1})
+		t.last = seq
+		return Ahead
+	case t.forgive(seq, seq):
+		return Late
+	}
+	return Duplicate
+}
+
+// Excuse takes the numbers first to last for seen: the server said that they are not there any more.
+func (t *Track) Excuse(first, last uint64) {
+	if first <= t.last+1 && last > t.last {
+		t.last = last
+		return
+	}
+	if last > t.last {
+		t.Take(last)
+	}
+	for seq := first; seq <= last; seq++ {
+		t.forgive(seq, seq)
+	}
+}
+
+// forgive takes a number out of what is missing.
+func (t *Track) forgive(from, to uint64) bool {
+	if t.missing == nil {
+		return false
+	}
+	spans := *t.missing
+	at, _ := slices.BinarySearchFunc(spans, from, func(s span, seq uint64) int {
+		switch {
+		case s.to < seq:
+			return -1
+		case s.from > seq:
+			return 1
+		}
+		return 0
+	})
+	if at == len(spans) || spans[at].from > from || spans[at].to < to {
+		return false
+	}
+	s := spans[at]
+	switch {
+	case s.from == from && s.to == to:
+		spans = slices.Delete(spans, at, at+1)
+	case s.from == from:
+		spans[at].from = to + 1
+	case s.to == to:
+		spans[at].to = from - 1
+	default:
+		spans[at].to = from - 1
+		spans = slices.Insert(spans, at+1, span{to + 1, s.to})
+	}
+	*t.missing = spans
+	return true
+}
+
+// Account is what one member of one room got. Where the server numbers the messages of a room there is one
+// series; else one for each sender, by the sender's own numbers.
+type Account struct {
+	// Base is the number after which messages are owed.
+	Base uint64
+	// Got is how many different messages came.
+	Got uint64
+	// Target is the number at which the member is up to date; 0: it is.
+	Target uint64
+	Series Track // of the room
+	Opened bool
+	// Leaving: the server was asked to end the membership.
+	Leaving bool
+
+	senders *[]sender
+}
+
+// sender is a series of a sender's own numbers.
+type sender struct {
+	user  uint32
+	track Track
+}
+
+// Open begins an account at a number of the room.
+func (a *Account) Open(base uint64) {
+	*a = Account{Base: base, Opened: true}
+	a.Series.Start(base)
+}
+
+// Take enters a message by the number that the server gave it.
+func (a *Account) Take(seq uint64) Outcome { return a.count(a.Series.Take(seq)) }
+
+// TakeFrom enters a message by its sender's number. Where whole is false the member can't have got the sender's
+// first ones: the series begins with the first that came.
+func (a *Account) TakeFrom(user uint32, seq uint64, whole bool) Outcome {
+	if a.senders == nil {
+		a.senders = &[]sender{}
+	}
+	for i := range *a.senders {
+		if s := &(*a.senders)[i]; s.user == user {
+			return a.count(s.track.Take(seq))
+		}
+	}
+	s := sender{user: user}
+	if !whole {
+		s.track.Start(seq - 1)
+	}
+	outcome := a.count(s.track.Take(seq))
+	*a.senders = append(*a.senders, s)
+	return outcome
+}
+
+// Missing is how many numbers are missing below the last ones that came.
+func (a *Account) Missing() uint64 {
+	n := a.Series.Missing()
+	if a.senders != nil {
+		for i := range *a.senders {
+			n += (*a.senders)[i].track.Missing()
+		}
+	}
+	return n
+}
+
+func (a *Account) count(o Outcome) Outcome {
+	if o != Duplicate {
+		a.Got++
+	}
+	return o
+}

@@ -1,0 +1,95 @@
+// Package worker runs one part of a load: a process with an event loop and the users on it, that does what a coordinator tells it over
+// a pair of pipes, or over a TCP connection that an agent on another host has made into such a pair.
+//
+//	messages.go  what coordinator and worker say to each other
+//	worker.go    the worker
+//	agent.go     workers for a coordinator on another host
+//
+// Both directions are JSON values, one a line. The worker answers each Order with one Report, in their order; between them it
+// reports each Second by itself. It ends when its input does.
+package worker
+
+import (
+	"rookery/bench/internal/crowd"
+	"rookery/bench/result"
+)
+
+// Order is what a coordinator wants: one of the fields is set.
+type Order struct {
+	// Clock asks for the worker's clock.
+	Clock bool `json:"clock,omitempty"`
+	// Begin gives the worker its part; it comes first, after Clock.
+	Begin *crowd.Part `json:"begin,omitempty"`
+	// Epoch is when second 0 of the run begins, by the coordinator's clock. Set with Begin.
+	Epoch int64 `json:"epoch,omitempty"`
+	// Fill has rooms filled, Connect has users come, and Load begins the load, at At by the coordinator's clock.
+	Fill    bool  `json:"fill,omitempty"`
+	Connect bool  `json:"connect,omitempty"`
+	Load    bool  `json:"load,omitempty"`
+	At      int64 `json:"at,omitempty"`
+	// Status asks how far it is, with Heads whether everybody got what is owed by them.
+	Status bool `json:"status,omitempty"`
+	// Heads asks for the heads of the rooms that the worker knows.
+	Heads bool `json:"heads,omitempty"`
+	// Settle ends the run by these heads; the answer is Final.
+	Settle bool `json:"settle,omitempty"`
+	// Known are the heads of all workers, with Status and Settle.
+	Known []uint64 `json:"known,omitempty"`
+}
+
+// Report is a worker's answer, or its Second.
+type Report struct {
+	// Error ends the run. The others are then not set.
+	Error  string  `json:"error,omitempty"`
+	Hello  *Hello  `json:"hello,omitempty"` // first of all, asked for by nobody
+	Clock  int64   `json:"clock,omitempty"`
+	Done   bool    `json:"done,omitempty"` // Begin, Fill, Connect, Load
+	Status *Status `json:"status,omitempty"`
+	Heads  *Heads  `json:"heads,omitempty"`
+	Final  *Final  `json:"final,omitempty"`
+	Second *Second `json:"second,omitempty"`
+}
+
+// Hello says what the worker runs on.
+type Hello struct {
+	Version     string `json:"version"`
+	Name        string `json:"name"` // of the host
+	CPU         string `json:"cpu"`
+	Cores       int    `json:"cores"`
+	MemoryBytes int64  `json:"memory_bytes"`
+	Kernel      string `json:"kernel"`
+	Descriptors uint64 `json:"descriptors"` // that the process may open
+}
+
+// Status is how far the worker is.
+type Status struct {
+	crowd.Status
+	// Complete: everybody has got what is owed by the heads that came with the order.
+	Complete bool `json:"complete"`
+	// Unanswered publishes.
+	Unanswered int64  `json:"unanswered"`
+	FillError  string `json:"fill_error,omitempty"`
+}
+
+// Heads are those of the rooms.
+type Heads struct {
+	// Numbered: the largest number of each room; else how many messages were sent to it from here.
+	Numbered bool     `json:"numbered"`
+	Rooms    []uint64 `json:"rooms"`
+}
+
+// Second is what happened in one second.
+type Second struct {
+	Index     int              `json:"index"`
+	Open      int64            `json:"open"`
+	Counts    result.Counts    `json:"counts"` // totals at its end
+	Latencies result.Latencies `json:"latencies"`
+	Client    result.Client    `json:"client"`
+}
+
+// Final is what the worker ends with.
+type Final struct {
+	Counts    result.Counts    `json:"counts"`
+	Latencies result.Latencies `json:"latencies"` // of the counted load
+	Faults    []result.Fault   `json:"faults"`
+}
