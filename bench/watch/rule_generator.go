@@ -17,10 +17,12 @@ const (
 	// busyLoopShare: a loop that runs over 95% of a second has no room for the next burst; what waits in it counts as
 	// the server's latency, since it is received late.
 	busyLoopShare = 0.95
-	// waitShare: a generator that waits for a processor as long as it runs sees each message as late as its own work takes. Below
-	// leastWait a second the share is of too little to matter.
+	// waitShare and leastWait: a generator that waits for a processor as long as it runs, and at every other moment has a thread that
+	// waits, receives its messages late by more than its own work takes. What waits less is judged by how late it sends,
+	// which is compared with what is measured: on a host that others use too, threads wait twice as long as they
+	// run with a quarter of it idle, and are late by fractions of a millisecond.
 	waitShare = 0.5
-	leastWait = 0.1
+	leastWait = 0.5
 	// fullIdle: below 5% idle a core of a host with many, or a tenth of one of two, is what is left.
 	fullIdle = 0.05
 	// lateShare and leastLate: the lateness of sends is in the measured latency, since that counts from the intended time. A
@@ -61,21 +63,21 @@ func local(n int64, setting, reason string) finding {
 
 func noPorts(e *evidence) finding {
 	return local(e.connectFaults("cannot assign requested address", "address already in use"), "net.ipv4.ip_local_port_range",
-		"%s connects found no free port: use more source addresses, or a wider range")
+		"connects that found no free port: %s; use more source addresses, or a wider range")
 }
 
 func noFiles(e *evidence) finding {
-	return local(e.connectFaults("too many open files in system"), "fs.file-max", "%s connects found the generator's host without room for another open file")
+	return local(e.connectFaults("too many open files in system"), "fs.file-max", "connects that found the generator's host without room for another open file: %s")
 }
 
 func noDescriptors(e *evidence) finding {
 	n := e.connectFaults("too many open files") - e.connectFaults("too many open files in system")
-	return local(n, "RLIMIT_NOFILE", "%s connects found their worker without a free descriptor: use more workers, or raise the limit")
+	return local(n, "RLIMIT_NOFILE", "connects that found their worker without a free descriptor: %s; use more workers, or raise the limit")
 }
 
 func noBuffers(e *evidence) finding {
 	return local(e.connectFaults("no buffer space available", "cannot allocate memory"), "net.ipv4.tcp_mem",
-		"%s connects found no memory for a socket on the generator's host")
+		"connects that found no memory for a socket on the generator's host: %s")
 }
 
 func workerEnded(e *evidence) finding {

@@ -17,10 +17,11 @@ const (
 	// nearMemory: from the second of the three numbers of tcp_mem on, by default two thirds of the third, the kernel makes
 	// windows smaller. At 90% of the third it is about to drop.
 	nearMemory = 0.9
-	// overflowShare: each overflow costs its connection a second or more, so one in a thousand is p99.9 of connecting.
+	// overflowShare: each overflow costs its connection overflowTime or more, so one in a thousand is p99.9 of connecting.
 	overflowShare = 0.001
-	// retryTime is the first repetition of a lost SYN.
-	retryTime = time.Second
+	// overflowTime is after what a dropped segment is sent again at the earliest, and retryTime a lost SYN.
+	overflowTime = 200 * time.Millisecond
+	retryTime    = time.Second
 	// retransmitShare: one segment in a hundred is what p99 notices. Under leastRetransmits a run has too few to tell.
 	retransmitShare  = 0.01
 	leastRetransmits = 100
@@ -60,17 +61,21 @@ func tooManyOrphans(e *evidence) finding {
 		return finding{}
 	}
 	return finding{limit: limitKernel, cause: "net.ipv4.tcp_max_orphans",
-		reason: number(e.all.MemoryAborts) + " connections were ended for want of memory while there was some: too many were closed with data in them"}
+		reason: "connections that the kernel ended for want of memory while there was some, since too many were closed with data in them: " + number(e.all.MemoryAborts)}
 }
 
-// fullAcceptQueue: the queue is as long as the setting and what the server asked for by listen allow, whichever is less.
+// fullAcceptQueue: the queue is as long as the setting and what the server asked for by listen allow, whichever is less. The
+// counter is of all that listens in the network namespace: without a connect that was late or failed the full one
+// was another's.
 func fullAcceptQueue(e *evidence) finding {
 	n := e.all.ListenOverflows
 	if n == 0 {
 		return finding{}
 	}
-	f := finding{reason: number(n) + " connections found the accept queue full"}
-	if float64(n) >= overflowShare*float64(e.Counts.Connects) || e.Counts.ConnectsFailed > 0 {
+	f := finding{reason: "times that an accept queue was full: " + number(n)}
+	ours := e.Counts.ConnectsFailed > 0 ||
+		float64(n) >= overflowShare*float64(e.Counts.Connects) && e.Latencies.Connect.Quantile(1) >= overflowTime
+	if ours {
 		f.limit, f.cause = limitKernel, "net.core.somaxconn, or the backlog that the server gives to listen"
 	}
 	return f
@@ -82,7 +87,7 @@ func fullSynQueue(e *evidence) finding {
 	if n == 0 {
 		return finding{}
 	}
-	f := finding{reason: number(n) + " connections found the SYN queue full"}
+	f := finding{reason: "times that a SYN queue was full: " + number(n)}
 	if e.Counts.ConnectsFailed > 0 || e.Latencies.Connect.Quantile(.99) >= retryTime {
 		f.limit, f.cause = limitKernel, "net.ipv4.tcp_max_syn_backlog"
 	}
@@ -103,7 +108,7 @@ func fewDescriptors(e *evidence) finding {
 // fullBuffers is an observation: some socket's owner did not read, and whose socket it was the kernel does not tell.
 func fullBuffers(e *evidence) finding {
 	if n := e.all.BacklogDrops + e.all.Pruned; n > 0 {
-		return finding{reason: fmt.Sprintf("%s times a socket's receive buffer was full on this host", number(n))}
+		return finding{reason: "times that the receive buffer of a socket on this host was full: " + number(n)}
 	}
 	return finding{}
 }
@@ -127,7 +132,7 @@ func retransmits(e *evidence) finding {
 func unreachable(e *evidence) finding {
 	for _, f := range e.Faults {
 		if f.What == "connect" && (strings.Contains(f.Message, "network is unreachable") || strings.Contains(f.Message, "no route to host")) {
-			return finding{limit: limitNetwork, cause: "the network has no way to the server", reason: fmt.Sprintf("%s connects: %s", number(f.Count), f.Message)}
+			return finding{limit: limitNetwork, cause: "the network has no way to the server", reason: fmt.Sprintf("connects that ended with %q: %s", f.Message, number(f.Count))}
 		}
 	}
 	return finding{}

@@ -55,7 +55,7 @@ func logFault(e *evidence) finding {
 		return finding{}
 	}
 	return finding{limit: limitServer, cause: "the server's log can't be written",
-		reason: fmt.Sprintf("the server refused %.0f publishes because of its log", e.metric("rookery_publish_refused_log_total"))}
+		reason: fmt.Sprintf("publishes that the server refused because of its log: %.0f", e.metric("rookery_publish_refused_log_total"))}
 }
 
 func refusesLoad(e *evidence) finding {
@@ -63,7 +63,7 @@ func refusesLoad(e *evidence) finding {
 	if n == 0 {
 		return finding{}
 	}
-	return finding{limit: limitServer, cause: "a queue of the server was full", reason: fmt.Sprintf("the server refused %.0f publishes because a queue was full", n)}
+	return finding{limit: limitServer, cause: "a queue of the server was full", reason: fmt.Sprintf("publishes that the server refused because a queue was full: %.0f", n)}
 }
 
 func refusesConnections(e *evidence) finding {
@@ -71,7 +71,7 @@ func refusesConnections(e *evidence) finding {
 	if n == 0 {
 		return finding{}
 	}
-	return finding{limit: limitServer, cause: "the server's own limits on connections (limits.*)", reason: fmt.Sprintf("the server turned %.0f connections away", n)}
+	return finding{limit: limitServer, cause: "the server's own limits on connections (limits.*)", reason: fmt.Sprintf("connections that the server turned away: %.0f", n)}
 }
 
 // serverEnded: it was seen, and then it was not.
@@ -121,7 +121,7 @@ func connectionRefused(e *evidence) finding {
 	if n == 0 {
 		return finding{}
 	}
-	return finding{limit: limitServer, cause: "nothing listens at the server's address", reason: fmt.Sprintf("%s connects were refused", number(n))}
+	return finding{limit: limitServer, cause: "nothing listens at the server's address", reason: "connects that were refused: " + number(n)}
 }
 
 func failedConnects(e *evidence) finding {

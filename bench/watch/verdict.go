@@ -44,7 +44,11 @@ func Judge(r *result.Result) result.Verdict {
 			v.Limit, v.Cause = f.limit, f.cause
 		}
 	}
-	v.Reasons = append(v.Reasons, e.use()...)
+	for _, said := range e.use() {
+		if !slices.Contains(v.Reasons, said) {
+			v.Reasons = append(v.Reasons, said)
+		}
+	}
 	return v
 }
 

@@ -85,6 +85,11 @@ func late(late, delivery time.Duration) func(*result.Result) {
 	}
 }
 
+// connect makes a tenth of the connects take so long.
+func connect(took time.Duration) func(*result.Result) {
+	return func(r *result.Result) { r.Latencies.Connect.RecordN(took, 100) }
+}
+
 func remote(r *result.Result) {
 	r.Plan.Server.Targets = []string{"ws://192.0.2.1:8080"}
 	for i := range r.Seconds {
@@ -135,11 +140,11 @@ func TestJudge(t *testing.T) {
 		{"clean without a load", withoutLoad, true, "none", "nothing", "busiest loop 25%"},
 
 		// The generator's kernel.
-		{"no ports", fault("connect", "connect: cannot assign requested address"), false, "kernel", "net.ipv4.ip_local_port_range", "7 connects found no free port"},
-		{"bound ports", fault("connect", "bind: address already in use"), false, "kernel", "net.ipv4.ip_local_port_range", "7 connects"},
-		{"no descriptors", fault("connect", "socket: too many open files"), false, "kernel", "RLIMIT_NOFILE", "7 connects found their worker"},
-		{"no files", fault("connect", "socket: too many open files in system"), false, "kernel", "fs.file-max", "7 connects found the generator's host"},
-		{"no buffers", fault("connect", "socket: no buffer space available"), false, "kernel", "net.ipv4.tcp_mem", "7 connects found no memory"},
+		{"no ports", fault("connect", "connect: cannot assign requested address"), false, "kernel", "net.ipv4.ip_local_port_range", "found no free port: 7"},
+		{"bound ports", fault("connect", "bind: address already in use"), false, "kernel", "net.ipv4.ip_local_port_range", "port: 7"},
+		{"no descriptors", fault("connect", "socket: too many open files"), false, "kernel", "RLIMIT_NOFILE", "found their worker without a free descriptor: 7"},
+		{"no files", fault("connect", "socket: too many open files in system"), false, "kernel", "fs.file-max", "found the generator's host without room for another open file: 7"},
+		{"no buffers", fault("connect", "socket: no buffer space available"), false, "kernel", "net.ipv4.tcp_mem", "host: 7"},
 		{"a server's words", fault("handshake", "503: too many open files"), true, "server", "did not take all", "the first in handshake: 503"},
 
 		// The generator.
@@ -151,7 +156,7 @@ func TestJudge(t *testing.T) {
 		{"a loop busy in a storm", both(withoutLoad, func(r *result.Result) { r.Seconds[0].Client.BusiestLoop = 1 }), false, "client", "event loop", "1 of 1 seconds"},
 		{"waiting for a processor", inLoad(3, waits(.6, .5)), false, "client", "which the server shares", "longer than it ran in 3 of 20 seconds, 0.6 s"},
 		{"waiting half of the time", inLoad(loaded, waits(.5, .5)), true, "none", "", ""},
-		{"waiting for little", inLoad(loaded, waits(.09, .01)), true, "none", "", ""},
+		{"waiting for little", inLoad(loaded, waits(.49, .1)), true, "none", "", ""},
 		{"waiting on a host of its own", both(remote, inLoad(3, waits(.6, .5))), false, "client", "the processors that the generator may use", ""},
 		{"a full host, most of it the server's", inLoad(4, full(1.5, .4)), true, "server", "which the server shares", "the server used 1.50, the generator 0.40, all else 0.08"},
 		{"a full host, most of it the generator's", inLoad(loaded, full(.4, 1.5)), false, "client", "which the server shares", "the server used 0.40, the generator 1.50"},
@@ -182,17 +187,18 @@ func TestJudge(t *testing.T) {
 		{"TCP memory", host(func(h *result.Kernel) { h.SocketBytes, h.SocketBytesMax = 90<<20, 100<<20 }), true, "kernel", "net.ipv4.tcp_mem", "90 MiB of 100 MiB"},
 		{"TCP memory below", host(func(h *result.Kernel) { h.SocketBytes, h.SocketBytesMax = 89<<20, 100<<20 }), true, "none", "", ""},
 		{"aborts of full memory", host(func(h *result.Kernel) { h.SocketBytes, h.SocketBytesMax, h.MemoryAborts = 1<<30, 1<<30, 3 }), true, "kernel", "net.ipv4.tcp_mem", ""},
-		{"orphans", host(func(h *result.Kernel) { h.MemoryAborts = 3 }), true, "kernel", "net.ipv4.tcp_max_orphans", "3 connections were ended"},
-		{"accept queue", host(func(h *result.Kernel) { h.ListenOverflows = 1 }), true, "kernel", "net.core.somaxconn", "1 connections found the accept queue full"},
-		{"accept queue of many", both(host(func(h *result.Kernel) { h.ListenOverflows = 1 }), counts(func(c *result.Counts) { c.Connects = 1001 })), true, "none", "", "accept queue"},
+		{"orphans", host(func(h *result.Kernel) { h.MemoryAborts = 3 }), true, "kernel", "net.ipv4.tcp_max_orphans", "data in them: 3"},
+		{"accept queue", both(host(func(h *result.Kernel) { h.ListenOverflows = 1 }), connect(200*time.Millisecond)), true, "kernel", "net.core.somaxconn", "an accept queue was full: 1"},
+		{"accept queue of others", both(host(func(h *result.Kernel) { h.ListenOverflows = 500 }), connect(199*time.Millisecond)), true, "none", "", "an accept queue was full: 500"},
+		{"accept queue of many", both(connect(time.Second), host(func(h *result.Kernel) { h.ListenOverflows = 1 }), counts(func(c *result.Counts) { c.Connects = 1001 })), true, "none", "", "accept queue was full: 1"},
 		{"accept queue with failures", both(host(func(h *result.Kernel) { h.ListenOverflows = 1 }), counts(func(c *result.Counts) { c.Connects, c.ConnectsFailed = 2000, 1 })),
 			true, "kernel", "net.core.somaxconn", "1 of 2,000 connects failed"},
-		{"SYN queue", both(host(func(h *result.Kernel) { h.SynQueueFull = 9 }), func(r *result.Result) { r.Latencies.Connect.RecordN(time.Second+20*time.Millisecond, 100) }),
-			true, "kernel", "net.ipv4.tcp_max_syn_backlog", "9 connections found the SYN queue full"},
-		{"SYN queue with cookies", host(func(h *result.Kernel) { h.SynQueueFull = 9 }), true, "none", "", "SYN queue full"},
+		{"SYN queue", both(host(func(h *result.Kernel) { h.SynQueueFull = 9 }), connect(time.Second+20*time.Millisecond)),
+			true, "kernel", "net.ipv4.tcp_max_syn_backlog", "a SYN queue was full: 9"},
+		{"SYN queue with cookies", host(func(h *result.Kernel) { h.SynQueueFull = 9 }), true, "none", "", "a SYN queue was full: 9"},
 		{"the server's descriptors", inLoad(1, func(s *result.Second) { s.Server.Descriptors, s.Server.DescriptorsMax = 973, 1024 }), true, "kernel", "RLIMIT_NOFILE of the server", "973 of 1,024"},
 		{"the server's descriptors below", inLoad(1, func(s *result.Second) { s.Server.Descriptors, s.Server.DescriptorsMax = 972, 1024 }), true, "none", "", ""},
-		{"full buffers", host(func(h *result.Kernel) { h.Pruned, h.BacklogDrops = 2, 3 }), true, "none", "", "5 times a socket's receive buffer was full"},
+		{"full buffers", host(func(h *result.Kernel) { h.Pruned, h.BacklogDrops = 2, 3 }), true, "none", "", "was full: 5"},
 
 		// The server.
 		{"all cores", inLoad(2, uses(1.8)), true, "server", "the server's processors", "over 90% of the 2 cores that it may use in 2 of 20"},
@@ -204,9 +210,9 @@ func TestJudge(t *testing.T) {
 		{"one thread", inLoad(2, func(s *result.Second) { s.Server.BusiestThread = .96 }), true, "server", "one thread", "over 95% of the time in 2 of 20"},
 		{"almost one thread", inLoad(loaded, func(s *result.Second) { s.Server.BusiestThread = .95 }), true, "none", "", ""},
 		{"log fault", metricOnce("rookery_log_fault", 1), true, "server", "log can't be written", "because of its log"},
-		{"log refuses", metricOnce("rookery_publish_refused_log_total", 4), true, "server", "log can't be written", "refused 4 publishes"},
-		{"queue full", both(metricOnce("rookery_publish_refused_load_total", 5), counts(func(c *result.Counts) { c.Refused = 5 })), true, "server", "a queue", "refused 5 publishes"},
-		{"turned away", metricOnce("rookery_connections_refused_total", 6), true, "server", "limits.*", "turned 6 connections away"},
+		{"log refuses", metricOnce("rookery_publish_refused_log_total", 4), true, "server", "log can't be written", "because of its log: 4"},
+		{"queue full", both(metricOnce("rookery_publish_refused_load_total", 5), counts(func(c *result.Counts) { c.Refused = 5 })), true, "server", "a queue", "a queue was full: 5"},
+		{"turned away", metricOnce("rookery_connections_refused_total", 6), true, "server", "limits.*", "turned away: 6"},
 		{"it ended", inLoad(1, func(s *result.Second) { s.Server = result.Process{Unseen: "process 7 ended"} }), true, "server", "the server ended", "process 7 ended"},
 		{"slow disk", both(metricOnce("rookery_log_sync_seconds_sum", .11), metricOnce("rookery_log_sync_seconds_count", 10)), true, "none", "", "took 11 ms in the mean"},
 		{"fast disk", both(metricOnce("rookery_log_sync_seconds_sum", .09), metricOnce("rookery_log_sync_seconds_count", 10)), true, "none", "", ""},
@@ -224,10 +230,10 @@ func TestJudge(t *testing.T) {
 				r.Seconds[i].Host.SegmentsOut = 10
 			}
 		}, retransmitted(99)), true, "none", "", ""},
-		{"no way", fault("connect", "connect: no route to host"), true, "network", "no way", "7 connects: connect: no route to host"},
+		{"no way", fault("connect", "connect: no route to host"), true, "network", "no way", "\"connect: no route to host\": 7"},
 
 		// Symptoms.
-		{"connects refused", fault("connect", "connect: connection refused"), true, "server", "nothing listens", "7 connects were refused"},
+		{"connects refused", fault("connect", "connect: connection refused"), true, "server", "nothing listens", "connects that were refused: 7"},
 		{"connects timed out", fault("connect", "timed out"), true, "server", "did not take all", "7 of 1,000 connects failed, the first in connect: timed out"},
 		{"publishes refused", counts(func(c *result.Counts) { c.Refused = 1 }), true, "server", "refused publishes", "1 of 2,000 publishes"},
 		{"disconnected", counts(func(c *result.Counts) { c.Disconnected = 1 }), true, "server", "ended connections", "1 of 1,000 connections"},
@@ -251,7 +257,7 @@ func TestJudge(t *testing.T) {
 		// Which of several is named.
 		{"no ports and a busy loop", both(fault("connect", "cannot assign requested address"), inLoad(loaded, busy(1))), false, "kernel", "ip_local_port_range", "busiest loop"},
 		{"both saturated", both(inLoad(loaded, busy(1)), inLoad(loaded, uses(1.9))), false, "client", "event loop", "over 90% of the 2 cores"},
-		{"accept queue of a busy server", both(inLoad(loaded, uses(1.9)), host(func(h *result.Kernel) { h.ListenOverflows = 500 })), true, "kernel", "somaxconn", "over 90%"},
+		{"accept queue of a busy server", both(inLoad(loaded, uses(1.9)), host(func(h *result.Kernel) { h.ListenOverflows = 500 }), connect(time.Second)), true, "kernel", "somaxconn", "over 90%"},
 		{"a lossy network and lost", both(remote, retransmitted(5000), counts(func(c *result.Counts) { c.Lost = 9 })), true, "network", "loses segments", "9 of 200,000"},
 	}
 	for _, c := range cases {
