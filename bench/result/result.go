@@ -28,6 +28,8 @@ type Result struct {
 	Latencies Latencies `json:"latencies"` // of the load without its warm-up
 	// Seconds is the run second by second, from the first connect on.
 	Seconds []Second `json:"seconds"`
+	// ServerBefore is the server before the first connect: what each connection cost is told from it.
+	ServerBefore Process `json:"server_before"`
 	// LoadFrom and LoadTo are the seconds of Seconds in which the counted load ran: [LoadFrom, LoadTo).
 	LoadFrom int `json:"load_from"`
 	LoadTo   int `json:"load_to"`
@@ -200,13 +202,16 @@ type Verdict struct {
 // Check is one condition and what was found.
 type Check struct {
 	Condition string  `json:"condition"`
-	Value     float64 `json:"value"`
+	Value     float64 `json:"value"` // seconds, bytes, cores or a number
 	Holds     bool    `json:"holds"`
+	// Reason is why there is no value, where there is none; then it does not hold.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Step is one load of a search for the limit.
 type Step struct {
-	Value     float64 `json:"value"` // of what was raised
+	Value     float64 `json:"value"`   // of what was raised
+	Seconds   float64 `json:"seconds"` // that Counts, Delivery and ServerCPU are of
 	Counts    Counts  `json:"counts"`
 	Delivery  Summary `json:"delivery"`
 	ServerCPU float64 `json:"server_cpu"` // cores, mean
