@@ -27,6 +27,8 @@ const (
 
 // Progress is a run after one more second.
 type Progress struct {
+	// Step names the step of a search, like "20,000 messages/s". Empty: it is no search.
+	Step  string
 	Phase Phase
 	// Connections is how many there are to be.
 	Connections int64
@@ -100,6 +102,9 @@ func (l *Live) End() { l.shown = 0 }
 // line is a second for a log.
 func (l *Live) line(p Progress) string {
 	parts := []string{fmt.Sprintf("%-10s %4s", p.Phase, formatDuration(p.Elapsed.Round(time.Second)))}
+	if p.Step != "" {
+		parts = append(parts, "at "+p.Step)
+	}
 	parts = append(parts, fmt.Sprintf("open %s of %s", commas(p.Second.Open), commas(p.Connections)))
 	if p.Phase != Connecting {
 		parts = append(parts, fmt.Sprintf("sent %s/s", commas(p.Second.Counts.Sent)), fmt.Sprintf("delivered %s/s", commas(p.Second.Counts.Delivered)))
@@ -120,6 +125,9 @@ func (l *Live) block(p Progress) []string {
 	lines := []string{fmt.Sprintf("%s %s", p.Phase, formatDuration(p.Elapsed.Round(time.Second)))}
 	if p.Length > 0 {
 		lines[0] += " of " + formatDuration(p.Length)
+	}
+	if p.Step != "" {
+		lines = append(lines, "at "+p.Step)
 	}
 	switch {
 	case p.Phase == Connecting:
