@@ -129,7 +129,8 @@ func (s *Server) URL() string { return "ws://" + s.Addr() + "/ws" }
 // TCP is the address for raw TCP.
 func (s *Server) TCP() string { return "tcp://" + s.Addr() }
 
-// Close ends all connections without a word and waits for the end of everything that the server started. Truth goes on to answer.
+// Close ends all connections without a word, and waits for the end of everything that the server
+// started. Truth goes on to answer.
 func (s *Server) Close() {
 	s.once.Do(func() {
 		close(s.done)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Truth is what the server did up to now. Frames count when they are handed to the kernel, so before anybody can have received
-// them; those that a lost connection did not take are not counted.
+// Truth is what the server did up to now. Frames count when they are handed to the kernel, so before
+// anybody can have received them; those that a lost connection did not take are not counted.
 type Truth struct {
 	// Connections.
 	Accepted        int64 // all, the refused and reset too
