@@ -19,6 +19,7 @@ import (
 type Phase string
 
 const (
+	Filling    Phase = "filling rooms"
 	Connecting Phase = "connecting"
 	WarmUp     Phase = "warm-up"
 	Load       Phase = "load"

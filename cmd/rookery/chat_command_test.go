@@ -14,14 +14,14 @@ import (
 	"rookery/gateway/gatewaytest"
 )
 
-// result is what a command that ran to its end has left.
-type result struct {
+// outcome is what a command that ran to its end has left.
+type outcome struct {
 	status         int
 	stdout, stderr string
 }
 
 // command runs a command against a gateway, as user alice.
-func runCommand(t *testing.T, g *gatewaytest.Server, stdin string, args ...string) result {
+func runCommand(t *testing.T, g *gatewaytest.Server, stdin string, args ...string) outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -30,10 +30,10 @@ func runCommand(t *testing.T, g *gatewaytest.Server, stdin string, args ...strin
 		stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr,
 		environ: []string{"USER=alice", "ROOKERY_URL=" + g.URL()},
 	})
-	return result{status, stdout.String(), stderr.String()}
+	return outcome{status, stdout.String(), stderr.String()}
 }
 
-func (r result) expect(t *testing.T, status int, stdout, stderr string) {
+func (r outcome) expect(t *testing.T, status int, stdout, stderr string) {
 	t.Helper()
 	match := func(pattern, text string) bool {
 		return regexp.MustCompile(`^(?s:` + pattern + `)$`).MatchString(text)

@@ -78,6 +78,7 @@ func commands() []command {
 		{"log", "verify, dump or sum up the log", logTools},
 		{"export", "write the log as lines of JSON", export},
 		{"import", "make a log of an export", importLog},
+		{"bench", "put a server under load", benchCommand},
 		{"version", "print the version of this binary", version},
 	}
 }

@@ -17,12 +17,17 @@ func version(_ context.Context, args []string, p process) int {
 		}
 		return p.refuse("version", "takes no arguments")
 	}
+	fmt.Fprintln(p.stdout, versionText())
+	return exitOK
+}
+
+// versionText is the line of this binary.
+func versionText() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{}
 	}
-	fmt.Fprintln(p.stdout, versionLine(info))
-	return exitOK
+	return versionLine(info)
 }
 
 // versionLine makes one line of what the toolchain wrote into the binary. A build outside

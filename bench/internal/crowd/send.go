@@ -33,6 +33,15 @@ func (c *Crowd) Load(from int64) {
 	c.beginTrouble(from)
 }
 
+// End makes the load end now, before its time.
+func (c *Crowd) End(now int64) {
+	c.load.to = min(c.load.to, now)
+	c.load.next = math.MaxInt64
+	c.trouble.churns.at, c.trouble.moves.at, c.trouble.cutAt = math.MaxInt64, math.MaxInt64, math.MaxInt64
+	c.trouble.stallTo = min(c.trouble.stallTo, now)
+	c.trouble.next = now
+}
+
 // schedule sets when the next message is due. Every worker draws the same numbers.
 func (c *Crowd) schedule() {
 	l, publish := &c.load, &c.part.Plan.Publish

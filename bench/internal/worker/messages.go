@@ -27,6 +27,8 @@ type Order struct {
 	Connect bool  `json:"connect,omitempty"`
 	Load    bool  `json:"load,omitempty"`
 	At      int64 `json:"at,omitempty"`
+	// End ends the load before its time, at At.
+	End bool `json:"end,omitempty"`
 	// Status asks how far it is, with Heads whether everybody got what is owed by them.
 	Status bool `json:"status,omitempty"`
 	// Heads asks for the heads of the rooms that the worker knows.

@@ -137,6 +137,8 @@ func (w *worker) obey(o Order) Report {
 		w.crowd.Connect(o.At)
 	case o.Load:
 		w.crowd.Load(o.At)
+	case o.End:
+		w.crowd.End(o.At)
 	case o.Status:
 		s := &Status{Status: w.crowd.Status(), Unanswered: w.crowd.Waiting()}
 		if o.Known != nil {

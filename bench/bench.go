@@ -1,0 +1,364 @@
+// Package bench is the load tester: it runs a plan with workers, on this host and others, and gives the result.
+//
+//	bench.go    a run from its begin to its result
+//	fleet.go    the workers
+//	place.go    targets, sources, how many workers
+//	seconds.go  what the workers and the watcher tell each second, put together
+//	serve.go    what a worker and an agent are started with
+//	find.go     runs with more and more load
+//
+// The packages below it: plan (what to do), result (what came out), report (made of it), watch (what it cost), and internal's
+// engine, dialect, ledger, crowd and worker (how it is done). Nobody but the workers touches a socket of the load.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"rookery/bench/internal/engine"
+	"rookery/bench/internal/worker"
+	"rookery/bench/plan"
+	"rookery/bench/report"
+	"rookery/bench/result"
+	"rookery/bench/watch"
+)
+
+// Options are what a run needs beside its plan.
+type Options struct {
+	// Version of the program, in results. Workers on other hosts must have the same.
+	Version string
+	// Command is what the user called, for the result.
+	Command []string
+	// Worker starts a worker on this host: a command that runs ServeWorker on its standard input and output.
+	Worker []string
+	// Secret is what agents on other hosts want to see.
+	Secret string
+	// Progress is called once a second by one goroutine, nil: nobody looks.
+	Progress func(report.Progress)
+	// Warn is told what may spoil the run, before it begins; nil: nobody.
+	Warn func(text string)
+	// Stop ends the load early when it is closed; the result is of what was until then. Nil: never.
+	Stop <-chan struct{}
+	// Step names the run within a search.
+	Step string
+}
+
+// leadTime is between an order to begin at a moment and that moment.
+const leadTime = 100 * time.Millisecond
+
+// Run runs a plan. The plan is checked. An error means that there is no result; whether the result is good is
+// told by its Verdict and its Asserts.
+func Run(ctx context.Context, p plan.Plan, o Options) (*result.Result, error) {
+	conditions, err := report.ParseAll(p.Assert)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Check(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := &run{options: o, plan: p, number: rand.Uint32(), result: &result.Result{
+		Format: result.Format, Rookery: o.Version, Started: time.Now().UTC(), Command: o.Command, Latencies: result.NewLatencies(), Knee: -1,
+	}}
+	if r.plan.Rooms.Prefix == "" {
+		r.plan.Rooms.Prefix = fmt.Sprintf("bench-%08x-", r.number)
+	}
+	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
+	defer r.end()
+	if err := r.perform(ctx); err != nil {
+		return nil, err
+	}
+	r.result.Plan = r.plan
+	r.result.Verdict = watch.Judge(r.result)
+	r.result.Verdict.Reasons = append(r.result.Verdict.Reasons, r.watcher.Trouble()...)
+	r.result.Asserts = conditions.Check(r.result)
+	return r.result, nil
+}
+
+// run is one run of a plan.
+type run struct {
+	options Options
+	plan    plan.Plan
+	number  uint32
+	result  *result.Result
+
+	fleet   *fleet
+	watcher *watch.Watcher
+	seconds *seconds
+}
+
+// prepare starts the workers and gives them their parts.
+func (r *run) prepare(ctx context.Context) (err error) {
+	targets, err := resolve(ctx, r.plan.Server.Targets)
+	if err != nil {
+		return err
+	}
+	spreadSources(&r.plan, targets)
+	r.watcher = watch.Begin(ctx, r.plan.Server)
+	if r.fleet, err = muster(ctx, r.plan, r.options); err != nil {
+		return err
+	}
+	r.result.Hosts = r.fleet.hosts
+	r.warn()
+	r.result.ServerBefore, _ = r.watcher.Second(ctx, time.Now())
+	epoch := engine.Now()
+	parts := r.fleet.parts(r.plan, r.number, targets)
+	err = r.fleet.each(func(i int) worker.Order { return worker.Order{Begin: &parts[i], Epoch: epoch} }, nil)
+	if err != nil {
+		return err
+	}
+	r.seconds = newSeconds(ctx, epoch, r)
+	return nil
+}
+
+// warn tells the user what this host does not allow.
+func (r *run) warn() {
+	if r.options.Warn == nil {
+		return
+	}
+	here := r.fleet.hosts[0].Workers
+	placement := watch.Placement{
+		Connections: r.plan.Clients.Connections * here / len(r.fleet.workers), Workers: here,
+		Sources: max(1, countSources(r.plan)), ServerHere: r.watcher.Here(),
+	}
+	if here > 0 {
+		for _, problem := range watch.Before(r.plan, placement, watch.ReadLimits()) {
+			r.options.Warn(problem.String())
+		}
+	}
+	for _, text := range r.watcher.Trouble() {
+		r.options.Warn(text)
+	}
+}
+
+func (r *run) end() {
+	r.fleet.end()
+	r.seconds.end()
+	r.watcher.Close()
+}
+
+// perform goes through the run's phases.
+func (r *run) perform(ctx context.Context) error {
+	for _, phase := range []func(context.Context) error{r.fill, r.connect, r.load, r.drain} {
+		if err := phase(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pollEach is between two questions how far the workers are.
+const pollEach = 20 * time.Millisecond
+
+// until asks the workers how far they are until they are done, or the deadline passes.
+func (r *run) until(ctx context.Context, deadline time.Time, known []uint64, done func([]worker.Status) (bool, error)) error {
+	for {
+		states := make([]worker.Status, len(r.fleet.workers))
+		err := r.fleet.all(worker.Order{Status: true, Known: known}, func(i int, answer worker.Report) {
+			states[i] = *answer.Status
+		})
+		if err != nil {
+			return err
+		}
+		if ok, err := done(states); ok || err != nil {
+			return err
+		}
+		if !deadline.IsZero() && time.Now().After(deadline) {
+			return errLate
+		}
+		select {
+		case <-time.After(pollEach):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// errLate ends until.
+var errLate = errors.New("not done in time")
+
+// fill puts the backlog into the rooms.
+func (r *run) fill(ctx context.Context) error {
+	if r.plan.Rooms.Backlog == 0 {
+		return nil
+	}
+	r.seconds.phase(report.Filling, 0)
+	if err := r.fleet.all(worker.Order{Fill: true}, nil); err != nil {
+		return err
+	}
+	return r.until(ctx, time.Time{}, nil, func(states []worker.Status) (bool, error) {
+		filled := true
+		for _, s := range states {
+			if s.FillError != "" {
+				return false, errors.New(s.FillError)
+			}
+			filled = filled && s.Filled
+		}
+		return filled, nil
+	})
+}
+
+// connect has everybody come, and catch up with what is in the rooms.
+func (r *run) connect(ctx context.Context) error {
+	r.seconds.phase(report.Connecting, 0)
+	from := engine.Now() + int64(leadTime)
+	first := r.seconds.index(from)
+	if err := r.fleet.all(worker.Order{Connect: true, At: from}, nil); err != nil {
+		return err
+	}
+	var behind int
+	var caught int64
+	connected := int64(0)
+	var moved time.Time
+	err := r.until(ctx, time.Time{}, nil, func(states []worker.Status) (bool, error) {
+		pending, before := 0, caught
+		behind, caught = 0, 0
+		for _, s := range states {
+			pending += s.Pending
+			behind += s.Behind
+			caught += s.Caught
+		}
+		if pending > 0 {
+			return false, nil
+		}
+		if connected == 0 {
+			connected = engine.Now()
+		}
+		if caught > before || moved.IsZero() {
+			moved = time.Now()
+		}
+		// Who gets nothing more for so long has lost it.
+		return behind == 0 || time.Since(moved) > r.plan.Clients.Timeout, nil
+	})
+	if err != nil {
+		return err
+	}
+	caughtUp := engine.Now()
+	if err := r.seconds.await(ctx, r.seconds.index(caughtUp)); err != nil {
+		return err
+	}
+	counts, cpu := r.seconds.since(first)
+	r.result.Connect = result.Phase{
+		Count: counts.Connected, Failed: counts.ConnectsFailed, Seconds: time.Duration(connected - from).Seconds(), ServerCPUSeconds: cpu,
+	}
+	if r.plan.Rooms.Backlog > 0 {
+		r.result.CatchUp = result.Phase{Count: caught, Failed: int64(behind), Seconds: time.Duration(caughtUp - from).Seconds(), ServerCPUSeconds: cpu}
+	}
+	return nil
+}
+
+// load runs the schedule.
+func (r *run) load(ctx context.Context) error {
+	t := r.plan.Time
+	// At a whole second of the run, so that its seconds are all load or none.
+	from := r.seconds.begin(r.seconds.index(engine.Now()+int64(leadTime)) + 1)
+	if err := r.fleet.all(worker.Order{Load: true, At: from}, nil); err != nil {
+		return err
+	}
+	r.result.LoadFrom = r.seconds.index(from + int64(t.Warmup))
+	r.result.LoadTo = r.seconds.index(from + int64(t.Warmup+t.Duration) + int64(time.Second) - 1)
+	warm := time.Duration(from-engine.Now()) + t.Warmup
+	if t.Warmup > 0 {
+		r.seconds.phase(report.WarmUp, warm)
+		if stopped, err := r.sleep(ctx, warm); stopped || err != nil {
+			return errors.Join(err, r.stopLoad(stopped))
+		}
+	}
+	r.seconds.phase(report.Load, t.Duration)
+	stopped, err := r.sleep(ctx, time.Duration(from-engine.Now())+t.Warmup+t.Duration)
+	return errors.Join(err, r.stopLoad(stopped))
+}
+
+// sleep reports whether the user stopped it.
+func (r *run) sleep(ctx context.Context, d time.Duration) (stopped bool, err error) {
+	select {
+	case <-time.After(d):
+		return false, nil
+	case <-r.options.Stop:
+		return true, nil
+	case err := <-r.fleet.failed:
+		return false, err
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+}
+
+func (r *run) stopLoad(stopped bool) error {
+	if !stopped {
+		return nil
+	}
+	now := engine.Now()
+	r.result.LoadTo = min(r.result.LoadTo, r.seconds.index(now))
+	r.result.LoadFrom = min(r.result.LoadFrom, r.result.LoadTo)
+	return r.fleet.all(worker.Order{End: true, At: now}, nil)
+}
+
+// drain waits for what is on its way, then adds up.
+func (r *run) drain(ctx context.Context) error {
+	r.seconds.phase(report.Draining, r.plan.Time.Drain)
+	deadline := time.Now().Add(r.plan.Time.Drain)
+	var heads []uint64
+	for complete := false; !complete; {
+		var err error
+		if heads, err = r.fleet.heads(r.plan.Rooms.Count); err != nil {
+			return err
+		}
+		// Once with these heads: they may have grown since.
+		asked := false
+		err = r.until(ctx, deadline, heads, func(states []worker.Status) (bool, error) {
+			complete = !slices.ContainsFunc(states, func(s worker.Status) bool {
+				return !s.Complete || s.Unanswered > 0 || s.Pending > 0 || s.Unsent
+			})
+			defer func() { asked = true }()
+			return complete || asked, nil
+		})
+		if errors.Is(err, errLate) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := r.seconds.await(ctx, r.seconds.index(engine.Now())); err != nil {
+		return err
+	}
+	heads, err := r.fleet.heads(r.plan.Rooms.Count)
+	if err != nil {
+		return err
+	}
+	var faults []result.Fault
+	err = r.fleet.all(worker.Order{Settle: true, Known: heads}, func(_ int, answer worker.Report) {
+		r.result.Counts.Add(answer.Final.Counts)
+		r.result.Latencies.Add(answer.Final.Latencies)
+		faults = addFaults(faults, answer.Final.Faults)
+	})
+	if err != nil {
+		return err
+	}
+	r.result.Faults = faults
+	r.result.Seconds = r.seconds.list()
+	r.result.LoadTo = min(r.result.LoadTo, len(r.result.Seconds))
+	r.result.LoadFrom = min(r.result.LoadFrom, r.result.LoadTo)
+	return nil
+}
+
+// addFaults adds up faults of the same words, the most frequent first.
+func addFaults(faults, more []result.Fault) []result.Fault {
+	for _, f := range more {
+		at := slices.IndexFunc(faults, func(g result.Fault) bool { return g.What == f.What && g.Message == f.Message })
+		if at < 0 {
+			faults = append(faults, f)
+			continue
+		}
+		faults[at].Count += f.Count
+	}
+	slices.SortFunc(faults, func(a, b result.Fault) int { return int(b.Count - a.Count) })
+	return faults
+}

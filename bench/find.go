@@ -1,0 +1,141 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"rookery/bench/plan"
+	"rookery/bench/report"
+	"rookery/bench/result"
+)
+
+const (
+	findRate        = "publish.rate"
+	findConnections = "clients.connections"
+	// maxSteps ends a search that nothing breaks.
+	maxSteps = 40
+)
+
+// Find raises the load of a plan by steps, a run each, until a condition breaks, then halves the way between the last
+// that held and the first that did not. The result is that of the knee, with all steps in it; of the first step if
+// none held.
+func Find(ctx context.Context, p plan.Plan, o Options) (*result.Result, error) {
+	conditions, err := report.ParseAll(p.Find.Until)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Check(); err != nil {
+		return nil, err
+	}
+	s := &search{ctx: ctx, plan: p, options: o, conditions: conditions, broken: math.Inf(1)}
+	for value := p.Find.From; len(s.steps) < maxSteps && !s.stopped(); value *= p.Find.Factor {
+		holds, err := s.step(value)
+		if err != nil {
+			return nil, err
+		}
+		if !holds {
+			break
+		}
+	}
+	for range p.Find.Refine {
+		value := s.round((s.held + s.broken) / 2)
+		if s.best == nil || math.IsInf(s.broken, 1) || value <= s.held || value >= s.broken || s.stopped() {
+			break
+		}
+		if _, err := s.step(value); err != nil {
+			return nil, err
+		}
+	}
+	return s.result(), nil
+}
+
+// search is the state of Find.
+type search struct {
+	ctx        context.Context
+	plan       plan.Plan
+	options    Options
+	conditions report.Conditions
+
+	steps  []result.Step
+	held   float64 // the largest value that did
+	broken float64 // the smallest that did not
+	best   *result.Result
+	knee   int // of steps
+	first  *result.Result
+}
+
+func (s *search) stopped() bool {
+	select {
+	case <-s.options.Stop:
+		return true
+	default:
+		return s.ctx.Err() != nil
+	}
+}
+
+// round gives a value that a plan can have.
+func (s *search) round(value float64) float64 {
+	if s.plan.Find.What == findConnections {
+		return math.Round(value)
+	}
+	return value
+}
+
+// step runs the plan with a value.
+func (s *search) step(value float64) (holds bool, err error) {
+	value = s.round(value)
+	p, o := s.plan, s.options
+	if p.Find.What == findConnections {
+		p.Clients.Connections = int(value)
+		o.Step = fmt.Sprintf("%.0f connections", value)
+	} else {
+		p.Publish.Rate = value
+		o.Step = fmt.Sprintf("%.6g messages/s", value)
+	}
+	r, err := Run(s.ctx, p, o)
+	if err != nil {
+		return false, fmt.Errorf("step of %s: %w", o.Step, err)
+	}
+	step := stepOf(value, r)
+	step.Checks = s.conditions.CheckStep(step)
+	step.Holds = step.Verdict.Valid
+	for _, check := range step.Checks {
+		step.Holds = step.Holds && check.Holds
+	}
+	s.steps = append(s.steps, step)
+	if s.first == nil {
+		s.first = r
+	}
+	if !step.Holds {
+		s.broken = min(s.broken, value)
+		return false, nil
+	}
+	if value > s.held {
+		s.held, s.best, s.knee = value, r, len(s.steps)-1
+	}
+	return true, nil
+}
+
+func stepOf(value float64, r *result.Result) result.Step {
+	step := result.Step{Value: value, Seconds: float64(r.LoadTo - r.LoadFrom), Delivery: r.Latencies.Delivery.Summary(), Verdict: r.Verdict}
+	for _, second := range r.Seconds[r.LoadFrom:r.LoadTo] {
+		step.Counts.Add(second.Counts)
+		step.ServerCPU += second.Server.CPUSeconds
+	}
+	if step.Seconds > 0 {
+		step.ServerCPU /= step.Seconds
+	}
+	// What is only known in the end belongs to the step as well.
+	step.Counts.Expected, step.Counts.Lost, step.Counts.Unanswered = r.Counts.Expected, r.Counts.Lost, r.Counts.Unanswered
+	return step
+}
+
+func (s *search) result() *result.Result {
+	r := s.best
+	if r == nil {
+		r, s.knee = s.first, -1
+	}
+	r.Steps, r.Knee = s.steps, s.knee
+	return r
+}

@@ -1,0 +1,324 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"rookery/bench"
+	"rookery/bench/plan"
+	"rookery/bench/report"
+	"rookery/bench/result"
+)
+
+const benchUsage = `Usage: rookery bench SCENARIO|FILE [FLAGS]
+       rookery bench compare BEFORE.json[,...] AFTER.json[,...]
+       rookery bench agent --listen ADDRESS --secret-file FILE
+
+Puts a server under load and says what it carried, what was lost, and what limited the run. Sends follow a schedule
+that does not wait for the server, and latencies count from the moment at which a message was due. A file is a plan in
+YAML; --print-plan makes one of a scenario. docs/bench.md says what the figures mean.
+
+The exit status is 0, or 1 if a message was lost, came twice or in the wrong order, if an --assert does not
+hold, or if the load generator could not keep up. The first Ctrl-C ends the load and shows what there is.
+
+Scenarios:
+`
+
+// benchCommand is rookery bench and what is below it.
+func benchCommand(ctx context.Context, args []string, p process) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "worker":
+			return benchWorker(ctx, args[1:], p)
+		case "agent":
+			return benchAgent(ctx, args[1:], p)
+		case "compare":
+			return benchCompare(args[1:], p)
+		}
+	}
+	return benchRun(ctx, args, p)
+}
+
+func benchHelp() string {
+	var b strings.Builder
+	b.WriteString(benchUsage)
+	table := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
+	for _, s := range plan.Scenarios() {
+		fmt.Fprintf(table, "  %s\t%s\n", s.Name, s.Summary)
+	}
+	table.Flush()
+	b.WriteString("\nFlags change the scenario or the plan:\n\n")
+	return b.String()
+}
+
+// benchFlags is what a run was asked for.
+type benchFlags struct {
+	plan      plan.Plan
+	printPlan bool
+	quiet     bool
+	json, csv string
+	html      string
+	serve     string // Prometheus
+	secret    string
+}
+
+// declare makes the flags that change a plan, which gives their defaults.
+func (f *benchFlags) declare(set *flag.FlagSet) (tokenFile, keyFile, secretFile *string) {
+	p := &f.plan
+	list := func(name, usage string, into *[]string) {
+		given := false
+		set.Func(name, usage, func(text string) error {
+			if !given {
+				*into, given = nil, true
+			}
+			*into = append(*into, text)
+			return nil
+		})
+	}
+	list("target", "`address` of the server, like ws://127.0.0.1:8080/ws or tcp://127.0.0.1:8080; may be repeated", &p.Server.Targets)
+	set.StringVar(&p.Server.Dialect, "dialect", p.Server.Dialect, "what is spoken: a `name` like rookery or websocket")
+	set.StringVar(&p.Server.Codec, "codec", p.Server.Codec, "Rookery's frames over WebSocket: `binary` or json")
+	set.StringVar(&p.Server.Metrics, "metrics", p.Server.Metrics, "`address` of the server's Prometheus metrics, like http://127.0.0.1:9090/metrics")
+	set.IntVar(&p.Server.PID, "pid", p.Server.PID, "the server's process `id` on this host; 0 finds it by its port, -1 does not look")
+	tokenFile = set.String("token-file", "", "a `file` with a token that all connections show")
+	keyFile = set.String("key-file", "", "a `file` with the server's HS256 secret, to sign a token for each connection")
+	set.IntVar(&p.Clients.Connections, "connections", p.Clients.Connections, "`number` of connections")
+	set.Float64Var(&p.Clients.Rate, "connect-rate", p.Clients.Rate, "connections opened a `second`; 0: as fast as it goes")
+	list("source", "an address, a range like 127.0.0.0/16 or an interface that connections come `from`; may be repeated", &p.Clients.Sources)
+	set.IntVar(&p.Clients.Workers, "workers", p.Clients.Workers, "`processes` on each host; 0: as many as the file descriptors need")
+	list("host", "another load host that runs rookery bench agent, `host:port`; may be repeated", &p.Clients.Hosts)
+	secretFile = set.String("secret-file", "", "a `file` with the secret of the agents")
+	set.IntVar(&p.Rooms.Count, "rooms", p.Rooms.Count, "`number` of rooms")
+	set.IntVar(&p.Rooms.PerConnection, "rooms-each", p.Rooms.PerConnection, "`rooms` that each connection joins")
+	set.IntVar(&p.Rooms.Backlog, "backlog", p.Rooms.Backlog, "`messages` in each room before anybody joins")
+	set.Float64Var(&p.Publish.Rate, "rate", p.Publish.Rate, "messages a `second`, in all rooms together")
+	set.StringVar(&p.Publish.Arrivals, "arrivals", p.Publish.Arrivals, "spacing of the sends: `even` or poisson")
+	set.IntVar(&p.Publish.Size, "size", p.Publish.Size, "`bytes` of a message")
+	set.IntVar(&p.Publish.Senders, "senders", p.Publish.Senders, "`members` of each room that send; 0: all, in turn")
+	set.DurationVar(&p.Time.Warmup, "warmup", p.Time.Warmup, "`time` of load that is not counted in latencies")
+	set.DurationVar(&p.Time.Duration, "duration", p.Time.Duration, "`time` of load that counts")
+	set.DurationVar(&p.Time.Drain, "drain", p.Time.Drain, "longest `time` to wait for what is on its way in the end")
+	list("assert", "a `condition` like 'p99<50ms' or 'lost==0' that must hold; may be repeated", &p.Assert)
+	set.StringVar(&p.Find.What, "find", p.Find.What, "raise `what` until --until breaks: publish.rate or clients.connections")
+	set.Float64Var(&p.Find.From, "from", p.Find.From, "first `value` of a search; 0: the plan's")
+	set.Float64Var(&p.Find.Factor, "factor", p.Find.Factor, "each step of a search is `this` times the one before")
+	set.IntVar(&p.Find.Refine, "refine", p.Find.Refine, "how many `times` the way to the limit is halved in the end")
+	list("until", "a `condition` that ends a search when it breaks; may be repeated", &p.Find.Until)
+	set.StringVar(&f.json, "json", "", "write the result to a `file`, for rookery bench compare")
+	set.StringVar(&f.csv, "csv", "", "write a row for each second to a `file`")
+	set.StringVar(&f.html, "html", "", "write a page with plots to a `file`")
+	set.StringVar(&f.serve, "prometheus", "", "serve metrics at this `address` while it runs, like 127.0.0.1:9095")
+	set.BoolVar(&f.printPlan, "print-plan", false, "print the plan as YAML and run nothing")
+	set.BoolVar(&f.quiet, "quiet", false, "show no progress")
+	return tokenFile, keyFile, secretFile
+}
+
+// readPlan gives the plan that the words before the first flag name, and the flags.
+func readPlan(args []string) (plan.Plan, []string, error) {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return plan.Plan{}, args, nil
+	}
+	name := args[0]
+	if strings.ContainsAny(name, "./") {
+		p, err := plan.ReadFile(name)
+		return p, args[1:], err
+	}
+	p, err := plan.Named(name)
+	return p, args[1:], err
+}
+
+func benchRun(ctx context.Context, args []string, p process) int {
+	named, flags, err := readPlan(args)
+	if err != nil {
+		return p.refuse("bench", "%v", err)
+	}
+	f := &benchFlags{plan: named}
+	if named.Scenario == "" && len(named.Server.Targets) == 0 {
+		f.plan, _ = plan.Named("chat") // for the defaults that help shows
+	}
+	if f.plan.Find.Factor == 0 {
+		f.plan.Find.Factor, f.plan.Find.Refine = 1.5, 3
+	}
+	set := newFlagSet("bench", p)
+	tokenFile, keyFile, secretFile := f.declare(set)
+	rest, status, done := parse(set, benchHelp(), flags, p)
+	if done {
+		return status
+	}
+	switch {
+	case len(rest) > 0:
+		return p.refuse("bench", "argument %q: the scenario or the file of a plan comes first, then flags", rest[0])
+	case named.Scenario == "" && len(named.Server.Targets) == 0:
+		return p.refuse("bench", "which load? Name a scenario or the file of a plan first; rookery bench --help lists them")
+	}
+	if err := f.complete(*tokenFile, *keyFile, *secretFile); err != nil {
+		return p.refuse("bench", "%v", err)
+	}
+	if f.printPlan {
+		text, err := plan.Write(f.plan)
+		if err != nil {
+			return p.fail("bench", err)
+		}
+		fmt.Fprintf(p.stdout, "%s", text)
+		return exitOK
+	}
+	return f.run(ctx, args, p)
+}
+
+// complete reads the files of secrets, sets what follows from the rest, and checks everything.
+func (f *benchFlags) complete(tokenFile, keyFile, secretFile string) (err error) {
+	for _, file := range []struct {
+		path string
+		into *string
+	}{{tokenFile, &f.plan.Server.Token}, {keyFile, &f.plan.Server.Key}, {secretFile, &f.secret}} {
+		if file.path != "" {
+			text, err := os.ReadFile(file.path)
+			if err != nil {
+				return err
+			}
+			*file.into = strings.TrimSpace(string(text))
+		}
+	}
+	find := &f.plan.Find
+	if find.What == "" {
+		*find = plan.Find{}
+	} else {
+		if find.From == 0 && find.What == "publish.rate" {
+			find.From = f.plan.Publish.Rate
+		} else if find.From == 0 {
+			find.From = float64(f.plan.Clients.Connections)
+		}
+		if len(find.Until) == 0 {
+			find.Until = []string{"p99<500ms", "lost==0"}
+		}
+	}
+	if len(f.plan.Clients.Hosts) > 0 && f.secret == "" {
+		return errors.New("--host needs --secret-file, the file with the secret that the agents were started with")
+	}
+	_, failed := report.ParseAll(f.plan.Assert)
+	_, failedUntil := report.ParseAll(find.Until)
+	return errors.Join(f.plan.Check(), failed, failedUntil)
+}
+
+// run runs the plan and reports.
+func (f *benchFlags) run(ctx context.Context, args []string, p process) int {
+	self, err := os.Executable()
+	if err != nil {
+		return p.fail("bench", fmt.Errorf("find this program, to start workers: %w", err))
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop, ended := stopSignals(cancel)
+	defer ended()
+	live := report.NewLive(p.stderr, p.environ)
+	metrics := report.NewMetrics()
+	o := bench.Options{
+		Version: versionText(), Command: append([]string{"rookery", "bench"}, args...), Worker: []string{self, "bench", "worker"},
+		Secret: f.secret, Stop: stop,
+		Warn: func(text string) { fmt.Fprintf(p.stderr, "rookery bench: %s\n", text) },
+		Progress: func(progress report.Progress) {
+			metrics.Show(progress)
+			if !f.quiet {
+				live.Show(progress)
+			}
+		},
+	}
+	if f.serve != "" {
+		listener, err := net.Listen("tcp", f.serve)
+		if err != nil {
+			return p.fail("bench", fmt.Errorf("--prometheus %s: %w", f.serve, err))
+		}
+		server := &http.Server{Handler: metrics, ReadHeaderTimeout: 5 * time.Second}
+		go server.Serve(listener)
+		defer server.Close()
+	}
+	var r *result.Result
+	if f.plan.Find.What != "" {
+		r, err = bench.Find(ctx, f.plan, o)
+	} else {
+		r, err = bench.Run(ctx, f.plan, o)
+	}
+	live.End()
+	if err != nil {
+		return p.fail("bench", err)
+	}
+	if err := f.report(r, p); err != nil {
+		return p.fail("bench", err)
+	}
+	return benchStatus(r)
+}
+
+// stopSignals gives a channel that the first Ctrl-C or SIGTERM closes; the second cancels.
+func stopSignals(cancel func()) (stop chan struct{}, ended func()) {
+	stop = make(chan struct{})
+	signals, done := make(chan os.Signal, 2), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for first := true; ; first = false {
+			select {
+			case <-signals:
+				if first {
+					close(stop)
+				} else {
+					cancel()
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return stop, func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+func (f *benchFlags) report(r *result.Result, p process) error {
+	if err := report.Write(p.stdout, r); err != nil {
+		return err
+	}
+	if f.json != "" {
+		if err := report.WriteFile(f.json, r); err != nil {
+			return err
+		}
+	}
+	if f.csv != "" {
+		if err := writeCSV(f.csv, r); err != nil {
+			return err
+		}
+	}
+	if f.html != "" {
+		return report.WriteHTMLFile(f.html, r)
+	}
+	return nil
+}
+
+func writeCSV(path string, r *result.Result) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(report.WriteCSV(file, r), file.Close())
+}
+
+// benchStatus is 1 for a run that can't be believed or whose figures are not as they should be.
+func benchStatus(r *result.Result) int {
+	c := r.Counts
+	wrong := c.Lost + c.Duplicated + c.Reordered + c.Foreign
+	broken := slices.ContainsFunc(r.Asserts, func(check result.Check) bool { return !check.Holds })
+	if !r.Verdict.Valid || broken || wrong > 0 && len(r.Steps) == 0 {
+		return exitFailed
+	}
+	return exitOK
+}
