@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -35,6 +36,8 @@ type Options struct {
 	Command []string
 	// Worker starts a worker on this host: a command that runs ServeWorker on its standard input and output.
 	Worker []string
+	// Stderr gets what a worker says when it crashes, nil: nobody.
+	Stderr io.Writer
 	// Secret is what agents on other hosts want to see.
 	Secret string
 	// Progress is called once a second by one goroutine, nil: nobody looks.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
 	"sync"
 	"syscall"
@@ -102,7 +101,7 @@ func (f *fleet) startHere(o Options) error {
 	cmd := exec.Command(o.Worker[0], o.Worker[1:]...)
 	// A coordinator that is killed takes its workers along.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	cmd.Stderr = os.Stderr
+	cmd.Stderr = o.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ func ServeWorker(ctx context.Context, version string, in io.Reader, out io.Write
 }
 
 // ServeAgent starts workers, by a command, for coordinators on other hosts that know the secret, until ctx ends.
-func ServeAgent(ctx context.Context, listener net.Listener, secret string, command []string, log func(string)) error {
-	agent := &worker.Agent{Worker: command, Secret: secret, Log: log}
+func ServeAgent(ctx context.Context, listener net.Listener, secret string, command []string, stderr io.Writer, log func(string)) error {
+	agent := &worker.Agent{Worker: command, Secret: secret, Stderr: stderr, Log: log}
 	return agent.Serve(ctx, listener)
 }

@@ -225,7 +225,7 @@ func (f *benchFlags) run(ctx context.Context, args []string, p process) int {
 	metrics := report.NewMetrics()
 	o := bench.Options{
 		Version: versionText(), Command: append([]string{"rookery", "bench"}, args...), Worker: []string{self, "bench", "worker"},
-		Secret: f.secret, Stop: stop,
+		Stderr: p.stderr, Secret: f.secret, Stop: stop,
 		Warn: func(text string) { fmt.Fprintf(p.stderr, "rookery bench: %s\n", text) },
 		Progress: func(progress report.Progress) {
 			metrics.Show(progress)

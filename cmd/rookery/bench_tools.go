@@ -66,7 +66,7 @@ func benchAgent(ctx context.Context, args []string, p process) int {
 	fmt.Fprintf(p.stderr, "rookery bench agent: listening at %s\n", listener.Addr())
 	ctx, stop := untilSignal(ctx)
 	defer stop()
-	err = bench.ServeAgent(ctx, listener, secret, []string{self, "bench", "worker"}, func(text string) {
+	err = bench.ServeAgent(ctx, listener, secret, []string{self, "bench", "worker"}, p.stderr, func(text string) {
 		fmt.Fprintf(p.stderr, "rookery bench agent: %s\n", text)
 	})
 	if err != nil {

@@ -45,12 +45,10 @@ func (c *Crowd) End(now int64) {
 // schedule sets when the next message is due. Every worker draws the same numbers.
 func (c *Crowd) schedule() {
 	l, publish := &c.load, &c.part.Plan.Publish
-	gap := 1.0
 	if publish.Arrivals == "poisson" {
-		gap = l.random.ExpFloat64()
-	}
-	if l.number > 0 || publish.Arrivals == "poisson" {
-		l.elapsed += gap / publish.Rate
+		l.elapsed += l.random.ExpFloat64() / publish.Rate
+	} else {
+		l.elapsed = float64(l.number) / publish.Rate
 	}
 	if l.next = l.from + int64(l.elapsed*float64(time.Second)); l.next >= l.to {
 		l.next = math.MaxInt64

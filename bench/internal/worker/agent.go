@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -64,6 +63,8 @@ type Agent struct {
 	// Worker is the command of a worker.
 	Worker []string
 	Secret string
+	// Stderr gets what a worker says when it crashes.
+	Stderr io.Writer
 	// Log is told who comes and goes.
 	Log func(text string)
 }
@@ -120,7 +121,7 @@ func (a *Agent) run(ctx context.Context, conn net.Conn) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, a.Worker[0], a.Worker[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	cmd.Stderr = os.Stderr
+	cmd.Stderr = a.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err

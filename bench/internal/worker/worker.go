@@ -159,15 +159,14 @@ func (w *worker) obey(o Order) Report {
 	return Report{Done: true}
 }
 
-// secondsLoop reports each second of the run. It is started by serve and ends with ctx.
+// secondsLoop reports each second of the run, none left out: the coordinator puts them together by their numbers. It is started by
+// serve and ends with ctx.
 func (w *worker) secondsLoop(ctx context.Context) {
 	own := watch.NewOwn(time.Now(), w.clock)
-	for {
-		now := engine.Now() + w.part.Clock
-		index := (now - w.epoch) / int64(time.Second)
-		next := w.epoch + (index+1)*int64(time.Second)
+	for index := 0; ; index++ {
+		end := w.epoch + int64(index+1)*int64(time.Second)
 		select {
-		case <-time.After(time.Duration(next - now)):
+		case <-time.After(time.Duration(end - engine.Now() - w.part.Clock)):
 		case <-ctx.Done():
 			return
 		}
@@ -175,7 +174,7 @@ func (w *worker) secondsLoop(ctx context.Context) {
 		w.loop.Post(func() { taken <- w.crowd.TakeSecond() })
 		select {
 		case s := <-taken:
-			r := &Second{Index: int(index), Open: s.Open, Counts: s.Counts, Latencies: s.Latencies, Client: own.Second(time.Now())}
+			r := &Second{Index: index, Open: s.Open, Counts: s.Counts, Latencies: s.Latencies, Client: own.Second(time.Now())}
 			if w.tell(Report{Second: r}) != nil {
 				return // the coordinator is gone, and serve notices
 			}
