@@ -64,8 +64,8 @@ func findServer(ctx context.Context, root fs.FS, p plan.Server) *server {
 		s.add(pid)
 	}
 	if len(s.processes) == 0 {
-		s.unseen = fmt.Sprintf("the server's process is not seen: %s is listened on, but the process can't be read "+
-			"(%d can't): run as its user or as root, or name it by its number", addresses[0], hidden)
+		s.unseen = fmt.Sprintf("the server's process is not seen: %s is listened on, but by none whose descriptors this user may list "+
+			"(%d are closed to it): run as the server's user or as root, or name the process by its number", addresses[0], hidden)
 	}
 	return s
 }

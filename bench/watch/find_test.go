@@ -82,7 +82,7 @@ func TestFindServer(t *testing.T) {
 			hostWithServers(socketLine(onLoopback, listens, "4")+socketLine(otherPort, listens, "5"), "", map[int][]string{12: {"4"}, 11: {"5"}}), []int{11, 12}, ""},
 		{"nobody listens", target, hostWithServers(socketLine(onLoopback, connected, "5")+socketLine(otherPort, listens, "5"), "", map[int][]string{10: {"5"}}),
 			nil, "no process of this network namespace listens on 127.0.0.1:8080"},
-		{"another user's", target, hostWithServers(socketLine(onLoopback, listens, "5"), "", map[int][]string{10: {"6"}}), nil, "can't be read"},
+		{"another user's", target, hostWithServers(socketLine(onLoopback, listens, "5"), "", map[int][]string{10: {"6"}}), nil, "(0 are closed to it)"},
 		{"another host", plan.Server{Targets: []string{"ws://192.0.2.1:8080"}}, hostWithServers("", "", nil), nil, "is not an address of this host"},
 		{"no port", plan.Server{Targets: []string{"tcp://127.0.0.1"}}, hostWithServers("", "", nil), nil, "has no port"},
 		{"by its number", plan.Server{PID: 11, Targets: target.Targets}, hostWithServers("", "", map[int][]string{11: nil}), []int{11}, ""},

@@ -57,6 +57,19 @@ func inLoad(n int, change func(*result.Second)) func(*result.Result) {
 	}
 }
 
+// inLast changes the last quarter of the counted load.
+func inLast(change func(*result.Second)) func(*result.Result) {
+	return func(r *result.Result) {
+		for i := r.LoadTo - loaded/4; i < r.LoadTo; i++ {
+			change(&r.Seconds[i])
+		}
+	}
+}
+
+func median(milliseconds float64) func(*result.Second) {
+	return func(s *result.Second) { s.Delivery.P50 = milliseconds }
+}
+
 func fault(what, message string) func(*result.Result) {
 	return func(r *result.Result) {
 		r.Faults = append(r.Faults, result.Fault{What: what, Message: message, Count: 7})
@@ -155,6 +168,7 @@ func TestJudge(t *testing.T) {
 		{"a loop busy in the warm-up", func(r *result.Result) { r.Seconds[0].Client.BusiestLoop, r.Seconds[1].Client.BusiestLoop = 1, 1 }, true, "none", "", ""},
 		{"a loop busy in a storm", both(withoutLoad, func(r *result.Result) { r.Seconds[0].Client.BusiestLoop = 1 }), false, "client", "event loop", "1 of 1 seconds"},
 		{"waiting for a processor", inLoad(3, waits(.6, .5)), false, "client", "which the server shares", "longer than it ran in 3 of 20 seconds, 0.6 s"},
+		{"waiting enough", inLoad(2, waits(.5, .49)), false, "client", "the processors", "in 2 of 20 seconds, 0.5 s"},
 		{"waiting half of the time", inLoad(loaded, waits(.5, .5)), true, "none", "", ""},
 		{"waiting for little", inLoad(loaded, waits(.49, .1)), true, "none", "", ""},
 		{"waiting on a host of its own", both(remote, inLoad(3, waits(.6, .5))), false, "client", "the processors that the generator may use", ""},
@@ -162,10 +176,12 @@ func TestJudge(t *testing.T) {
 		{"a full host, most of it the generator's", inLoad(loaded, full(.4, 1.5)), false, "client", "which the server shares", "the server used 0.40, the generator 1.50"},
 		{"a full host, most of it others'", inLoad(loaded, full(.4, .5)), false, "client", "others used", "all else 1.08"},
 		{"a full host without the server", both(remote, inLoad(loaded, full(0, 1.5))), false, "client", "the coordinator's host", "in 20 of 20"},
+		{"a host that is just full", inLoad(2, func(s *result.Second) { s.Host.CPUIdle = .049 }), true, "server", "the processors of this host", "in 2 of 20"},
 		{"an almost full host", inLoad(loaded, func(s *result.Second) { s.Host.CPUIdle = .05 }), true, "none", "", ""},
 		{"a host that can't be read", inLoad(loaded, func(s *result.Second) { s.Host = result.Kernel{} }), true, "none", "", ""},
 		{"late sends", late(3*time.Millisecond, 20*time.Millisecond), false, "client", "sent too late", "over 10% of the delivery"},
 		{"not late enough", late(3*time.Millisecond, 31*time.Millisecond), true, "none", "", ""},
+		{"late beyond the grain", late(1100*time.Microsecond, time.Millisecond), false, "client", "sent too late", "is 1.1 ms"},
 		{"late within the grain", late(900*time.Microsecond, time.Millisecond), true, "none", "", ""},
 		{"late with acknowledgements only", both(late(3*time.Millisecond, 20*time.Millisecond), func(r *result.Result) {
 			r.Latencies.Delivery.Reset()
@@ -195,6 +211,7 @@ func TestJudge(t *testing.T) {
 			true, "kernel", "net.core.somaxconn", "1 of 2,000 connects failed"},
 		{"SYN queue", both(host(func(h *result.Kernel) { h.SynQueueFull = 9 }), connect(time.Second+20*time.Millisecond)),
 			true, "kernel", "net.ipv4.tcp_max_syn_backlog", "a SYN queue was full: 9"},
+		{"SYN queue and slow connects", both(host(func(h *result.Kernel) { h.SynQueueFull = 9 }), connect(980*time.Millisecond)), true, "none", "", "a SYN queue was full: 9"},
 		{"SYN queue with cookies", host(func(h *result.Kernel) { h.SynQueueFull = 9 }), true, "none", "", "a SYN queue was full: 9"},
 		{"the server's descriptors", inLoad(1, func(s *result.Second) { s.Server.Descriptors, s.Server.DescriptorsMax = 973, 1024 }), true, "kernel", "RLIMIT_NOFILE of the server", "973 of 1,024"},
 		{"the server's descriptors below", inLoad(1, func(s *result.Second) { s.Server.Descriptors, s.Server.DescriptorsMax = 972, 1024 }), true, "none", "", ""},
@@ -215,8 +232,10 @@ func TestJudge(t *testing.T) {
 		{"turned away", metricOnce("rookery_connections_refused_total", 6), true, "server", "limits.*", "turned away: 6"},
 		{"it ended", inLoad(1, func(s *result.Second) { s.Server = result.Process{Unseen: "process 7 ended"} }), true, "server", "the server ended", "process 7 ended"},
 		{"slow disk", both(metricOnce("rookery_log_sync_seconds_sum", .11), metricOnce("rookery_log_sync_seconds_count", 10)), true, "none", "", "took 11 ms in the mean"},
+		{"disk at the edge", both(metricOnce("rookery_log_sync_seconds_sum", .099), metricOnce("rookery_log_sync_seconds_count", 10)), true, "none", "", ""},
 		{"fast disk", both(metricOnce("rookery_log_sync_seconds_sum", .09), metricOnce("rookery_log_sync_seconds_count", 10)), true, "none", "", ""},
 		{"high use and symptoms", both(inLoad(2, uses(1.5)), counts(func(c *result.Counts) { c.Lost = 1 })), true, "server", "the server's processors", "over 75% of its cores in 2 of 20"},
+		{"high use and a generator at half", both(inLoad(loaded, uses(1.5)), inLoad(loaded, busy(.5)), counts(func(c *result.Counts) { c.Lost = 1 })), true, "server", "the server's processors", ""},
 		{"high use and a busy generator", both(inLoad(loaded, uses(1.5)), inLoad(loaded, busy(.51)), counts(func(c *result.Counts) { c.Lost = 1 })), true, "server", "lost messages", ""},
 		{"high use alone", inLoad(loaded, uses(1.5)), true, "none", "", ""},
 
@@ -244,11 +263,9 @@ func TestJudge(t *testing.T) {
 				r.Seconds[warmup+i].Delivery.P50 = 25 + 10*float64(i)
 			}
 		}, true, "server", "less than comes", "took 45 ms at first and 195 ms in the end"},
-		{"growing to little", func(r *result.Result) {
-			for i := range loaded {
-				r.Seconds[warmup+i].Delivery.P50 = .1 + 5*float64(i)
-			}
-		}, true, "none", "", ""},
+		{"growing enough", both(inLoad(loaded, median(25)), inLast(median(101))), true, "server", "less than comes", "took 25 ms at first and 101 ms in the end"},
+		{"growing to too little", both(inLoad(loaded, median(20)), inLast(median(99))), true, "none", "", ""},
+		{"growing by too little", both(inLoad(loaded, median(100)), inLast(median(390))), true, "none", "", ""},
 		{"growing after a cut", func(r *result.Result) {
 			r.Plan.Trouble.Cut.Share = .5
 			r.Seconds[warmup+loaded-1].Delivery.P50 = 5000
