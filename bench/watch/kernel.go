@@ -27,7 +27,8 @@ func (k *kernel) second() result.Kernel {
 	if cpu, err := parseCPUTimes(readText(k.root, "proc/stat")); err == nil {
 		now.Cores = cpu.cores
 		if all := float64(cpu.all - k.cpu.all); all > 0 {
-			now.CPUIdle = float64(cpu.idle-k.cpu.idle) / all
+			// The time in which a processor waits for a disk may go back a little.
+			now.CPUIdle = min(1, max(0, float64(cpu.idle-k.cpu.idle)/all))
 			now.CPUSteal = float64(cpu.stolen-k.cpu.stolen) / all
 		}
 		k.cpu = cpu

@@ -49,6 +49,17 @@ func TestKernelSeconds(t *testing.T) {
 	}
 }
 
+// TestKernelIdleGoesBack: the kernel corrects what it counted for a disk.
+func TestKernelIdleGoesBack(t *testing.T) {
+	root := host(map[string]string{"proc/stat": "cpu 100 0 0 100 100 0 0 0\ncpu0 100 0 0 100 100 0 0 0\n"})
+	k := newKernel(root, "proc/self/net")
+	k.second()
+	root["proc/stat"].Data = []byte("cpu 200 0 0 100 90 0 0 0\ncpu0 200 0 0 100 90 0 0 0\n")
+	if got := k.second(); got.CPUIdle != 0 {
+		t.Errorf("%v of the time was idle", got.CPUIdle)
+	}
+}
+
 func TestKernelConntrack(t *testing.T) {
 	k := newKernel(host(map[string]string{
 		"proc/sys/net/netfilter/nf_conntrack_count": "123\n", "proc/sys/net/netfilter/nf_conntrack_max": "262144\n",

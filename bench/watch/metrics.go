@@ -35,9 +35,9 @@ type metrics struct {
 	err    error              // of the last read, nil if it was good
 }
 
-func newMetrics(url string) *metrics {
+func newMetrics(url string, timeout time.Duration) *metrics {
 	// No proxy: what a user has set for the web is not on the way to the server under load.
-	return &metrics{url: url, client: &http.Client{Timeout: scrapeTimeout, Transport: &http.Transport{MaxIdleConns: 1}}}
+	return &metrics{url: url, client: &http.Client{Timeout: timeout, Transport: &http.Transport{MaxIdleConns: 1}}}
 }
 
 func (m *metrics) close() { m.client.CloseIdleConnections() }

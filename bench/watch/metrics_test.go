@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 const scraped = `# HELP a_total Counted.
@@ -66,7 +67,7 @@ func TestMetricsGrow(t *testing.T) {
 		fmt.Fprint(w, text)
 	}))
 	defer server.Close()
-	m := newMetrics(server.URL)
+	m := newMetrics(server.URL, patient)
 	defer m.close()
 	counter := func(n, gauge int) string {
 		return fmt.Sprintf("# TYPE a_total counter\na_total %d\n# TYPE b gauge\nb %d\n", n, gauge)
@@ -106,7 +107,7 @@ func TestMetricsGrow(t *testing.T) {
 func TestMetricsDontWait(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	defer server.Close()
-	m := newMetrics(server.URL)
+	m := newMetrics(server.URL, 50*time.Millisecond)
 	defer m.close()
 	if got := m.second(context.Background()); got != nil || m.err == nil {
 		t.Errorf("it gave %v, %v", got, m.err)

@@ -10,7 +10,7 @@ import (
 
 // The generator's rules: what they find makes the run invalid.
 var rulesOfGenerator = []rule{
-	noPorts, noDescriptors, noFiles, noBuffers, workerEnded, nothingSent, busyLoop, waitsForProcessor, fullHost, lateSends, unsent, stolen,
+	noPorts, noDescriptors, noFiles, noBuffers, workerEnded, nothingSent, busyLoop, waitsForProcessor, fullHost, lateSends, wrongClocks, unsent, stolen,
 }
 
 const (
@@ -172,6 +172,20 @@ func lateSends(e *evidence) finding {
 	}
 	return finding{limitClient, "the generator sent too late: use more workers, or more load hosts",
 		fmt.Sprintf("p99 of how late messages were sent is %s, over %s of the %s at p99 of %s", milliseconds(late), percent(lateShare), of, milliseconds(p99)), true}
+}
+
+// wrongClocks: between two load hosts a latency is wrong by as much as their clocks may be, which is measured by the same
+// share as a late send.
+func wrongClocks(e *evidence) finding {
+	wrong, p99 := time.Duration(0), e.Latencies.Delivery.Quantile(.99)
+	for _, h := range e.Hosts {
+		wrong = max(wrong, time.Duration(h.ClockErrorSeconds*float64(time.Second)))
+	}
+	if p99 == 0 || wrong <= leastLate || float64(wrong) <= lateShare*float64(p99) {
+		return finding{}
+	}
+	return finding{limitClient, "the clocks of the load hosts: set them by PTP or NTP, or use one host",
+		fmt.Sprintf("the clocks of the load hosts may be wrong by %s, over %s of the delivery at p99 of %s", milliseconds(wrong), percent(lateShare), milliseconds(p99)), true}
 }
 
 // unsent tells whose doing it is that messages could not be sent. What the plan takes away on purpose is nobody's. A

@@ -98,6 +98,13 @@ func late(late, delivery time.Duration) func(*result.Result) {
 	}
 }
 
+// clock is a second load host with a clock that may be wrong by seconds.
+func clock(wrong float64) func(*result.Result) {
+	return func(r *result.Result) {
+		r.Hosts = []result.Host{{Name: "a"}, {Name: "b", ClockErrorSeconds: wrong}}
+	}
+}
+
 // connect makes a tenth of the connects take so long.
 func connect(took time.Duration) func(*result.Result) {
 	return func(r *result.Result) { r.Latencies.Connect.RecordN(took, 100) }
@@ -187,6 +194,9 @@ func TestJudge(t *testing.T) {
 			r.Latencies.Delivery.Reset()
 			r.Latencies.Ack.Record(20 * time.Millisecond)
 		}), false, "client", "sent too late", "of the acknowledgement"},
+		{"wrong clocks", clock(.0021), false, "client", "clocks of the load hosts", "wrong by 2.1 ms, over 10%"},
+		{"clocks right enough", clock(.0019), true, "none", "", ""},
+		{"clocks wrong within the grain", both(clock(.0009), late(0, 2*time.Millisecond)), true, "none", "", ""},
 		{"unsent without a reason", counts(func(c *result.Counts) { c.Unsent = 3 }), false, "client", "could not send", "3 of 2,003"},
 		{"unsent, a small share", counts(func(c *result.Counts) { c.Unsent = 2 }), true, "none", "", ""},
 		{"unsent since the server closed", counts(func(c *result.Counts) { c.Unsent, c.Disconnected = 100, 10 }), true, "server", "ended connections", "that the server ended"},

@@ -41,12 +41,14 @@ type Watcher struct {
 }
 
 // Begin looks for the server of a plan and takes the counters from which the first second grows.
-func Begin(ctx context.Context, p plan.Server) *Watcher {
+func Begin(ctx context.Context, p plan.Server) *Watcher { return begin(ctx, p, scrapeTimeout) }
+
+func begin(ctx context.Context, p plan.Server, scrapeTimeout time.Duration) *Watcher {
 	root := os.DirFS("/")
 	w := &Watcher{server: findServer(ctx, root, p)}
 	w.kernel = newKernel(root, w.server.network())
 	if p.Metrics != "" {
-		w.metrics = newMetrics(p.Metrics)
+		w.metrics = newMetrics(p.Metrics, scrapeTimeout)
 	}
 	w.Second(ctx, time.Now())
 	return w

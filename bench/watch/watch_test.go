@@ -18,6 +18,9 @@ import (
 	"rookery/bench/result"
 )
 
+// patient is a timeout that no busy machine reaches.
+const patient = 5 * time.Minute
+
 // TestWatchARealServer has this process as the server, found by its port, on the real /proc.
 func TestWatchARealServer(t *testing.T) {
 	served := 0
@@ -28,7 +31,7 @@ func TestWatchARealServer(t *testing.T) {
 	defer server.Close()
 	address := server.Listener.Addr().String()
 	ctx := context.Background()
-	w := Begin(ctx, plan.Server{Targets: []string{"ws://" + address}, Metrics: server.URL})
+	w := begin(ctx, plan.Server{Targets: []string{"ws://" + address}, Metrics: server.URL}, patient)
 	defer w.Close()
 	if !w.Here() || len(w.Trouble()) > 0 || w.server.processes[0].pid != os.Getpid() {
 		t.Fatalf("found %+v, trouble %q, want process %d", w.server.processes, w.Trouble(), os.Getpid())
