@@ -153,7 +153,7 @@ func TestJudge(t *testing.T) {
 		valid  bool
 		limit  string
 		cause  string // a part
-		reason string // a part of one
+		reason string // a part of one; empty with no limit: there is none but what was used
 	}{
 		{"clean", func(*result.Result) {}, true, "none", "nothing", "the server used 1.00 of the 2 cores"},
 		{"clean and elsewhere", remote, true, "none", "nothing", "it is elsewhere"},
@@ -254,6 +254,11 @@ func TestJudge(t *testing.T) {
 		{"fewer retransmits", both(remote, retransmitted(2499)), true, "none", "", ""},
 		{"retransmits on loopback", retransmitted(2500), true, "none", "", "does not leave this host"},
 		{"retransmits to other hosts", both(retransmitted(2500), func(r *result.Result) { r.Plan.Clients.Hosts = []string{"b:1"} }), true, "network", "loses segments", ""},
+		{"enough segments", both(remote, func(r *result.Result) {
+			for i := range r.Seconds {
+				r.Seconds[i].Host.SegmentsOut = 10
+			}
+		}, retransmitted(100)), true, "network", "loses segments", ""},
 		{"few segments", both(remote, func(r *result.Result) {
 			for i := range r.Seconds {
 				r.Seconds[i].Host.SegmentsOut = 10
@@ -297,6 +302,9 @@ func TestJudge(t *testing.T) {
 			}
 			if !slices.ContainsFunc(got.Reasons, func(reason string) bool { return strings.Contains(reason, c.reason) }) {
 				t.Errorf("no reason has %q: %q", c.reason, got.Reasons)
+			}
+			if use := gather(r).use(); c.limit == limitNone && c.reason == "" && !slices.Equal(got.Reasons, use) {
+				t.Errorf("reasons %q, want only what was used: %q", got.Reasons, use)
 			}
 			if got.Limit == limitClient && got.Valid {
 				t.Error("a run that the generator limited is valid")
