@@ -56,7 +56,8 @@ func findServer(ctx context.Context, root fs.FS, p plan.Server) *server {
 	}
 	inodes := listenersOn(root, addresses)
 	if len(inodes) == 0 {
-		s.unseen = fmt.Sprintf("the server's process is not seen: no process of this network namespace listens on %s", addresses[0])
+		s.unseen = fmt.Sprintf("the server's process is not seen: no process of this network namespace listens on %s",
+			addresses[0])
 		return s
 	}
 	pids, hidden := ownersOf(root, inodes)
@@ -118,8 +119,8 @@ type listener struct {
 	inode   string
 }
 
-// listenersOn gives the inodes of the sockets that connections to the addresses reach. One that is bound to an address takes
-// what is for it before one that is bound to all.
+// listenersOn gives the inodes of the sockets that connections to the addresses reach. One that is bound to an
+// address takes what is for it before one that is bound to all.
 func listenersOn(root fs.FS, addresses []netip.AddrPort) map[string]bool {
 	all := append(parseListeners(readText(root, "proc/net/tcp")), parseListeners(readText(root, "proc/net/tcp6"))...)
 	inodes := map[string]bool{}

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// socketBytes is what the kernel keeps for an established TCP socket whose buffers are empty: the socket, its inode, file,
-	// directory entry and place in an epoll set. Of 8,000 on Linux 6.18 each took 3.9 KiB; the rest is for other kernels,
-	// and for what a host needs besides.
+	// socketBytes is what the kernel keeps for an established TCP socket whose buffers are empty: the socket, its
+	// inode, file, directory entry and place in an epoll set. Of 8,000 on Linux 6.18 each took 3.9 KiB; the rest
+	// is for other kernels, and for what a host needs besides.
 	socketBytes = 4608
 	// workerDescriptors are those of a worker besides its connections: epoll, pipes, the runtime's.
 	workerDescriptors = 64
@@ -215,7 +215,8 @@ func openFiles(n need, l Limits) (Problem, bool) {
 func filesPerProcess(n need, l Limits) (Problem, bool) {
 	return Problem{"fs.nr_open", number(l.FilesPerProcess),
 		fmt.Sprintf("each of %d workers opens up to %s", n.Workers, number(n.perWorker)),
-		fmt.Sprintf("sysctl -w fs.nr_open=%d, or use more workers", n.perWorker)}, l.FilesPerProcess > 0 && l.FilesPerProcess < n.perWorker
+		fmt.Sprintf("sysctl -w fs.nr_open=%d, or use more workers",
+			n.perWorker)}, l.FilesPerProcess > 0 && l.FilesPerProcess < n.perWorker
 }
 
 func filesOfHost(n need, l Limits) (Problem, bool) {
@@ -239,7 +240,8 @@ func ports(n need, l Limits) (Problem, bool) {
 func acceptQueue(n need, l Limits) (Problem, bool) {
 	return Problem{"net.core.somaxconn", number(l.AcceptQueue),
 			fmt.Sprintf("up to %s connections are opened at once", number(n.pending)),
-			fmt.Sprintf("sysctl -w net.core.somaxconn=%d and start the server again, or let fewer be pending", n.pending)},
+			fmt.Sprintf("sysctl -w net.core.somaxconn=%d and start the server again, or let fewer be pending",
+				n.pending)},
 		n.ServerHere && l.AcceptQueue > 0 && l.AcceptQueue < n.pending
 }
 
@@ -253,24 +255,29 @@ func synQueue(n need, l Limits) (Problem, bool) {
 		n.ServerHere && l.SynCookies == 0 && l.SynQueue > 0 && l.SynQueue < needed
 }
 
-// tcpMemory counts a page for each end that something is sent over, and a full receive buffer for each that does not read.
+// tcpMemory counts a page for each end that something is sent over, and a full receive buffer for each that does
+// not read.
 func tcpMemory(n need, l Limits) (Problem, bool) {
 	needed := n.stalled * l.ReceiveBuffer
 	if n.busy {
 		needed += n.ends * int64(os.Getpagesize())
 	}
 	pages := divideUp(needed, int64(os.Getpagesize()))
-	return Problem{"net.ipv4.tcp_mem", fmt.Sprintf("%s from which on the kernel saves, %s at most", mebibytes(l.TCPPressure), mebibytes(l.TCPMemory)),
+	return Problem{"net.ipv4.tcp_mem",
+		fmt.Sprintf("%s from which on the kernel saves, %s at most", mebibytes(l.TCPPressure), mebibytes(l.TCPMemory)),
 		"what is on its way takes " + mebibytes(needed),
-		fmt.Sprintf("sysctl -w net.ipv4.tcp_mem=\"%d %d %d\"", pages, pages+pages/3, 2*pages)}, l.TCPPressure > 0 && l.TCPPressure < needed
+		fmt.Sprintf("sysctl -w net.ipv4.tcp_mem=\"%d %d %d\"",
+			pages, pages+pages/3, 2*pages)}, l.TCPPressure > 0 && l.TCPPressure < needed
 }
 
 // conntrack matters only where connections are tracked at all: the table is never empty then, since this host
 // is spoken with.
 func conntrack(n need, l Limits) (Problem, bool) {
 	needed := l.ConntrackUsed + n.tracked
-	return Problem{"net.netfilter.nf_conntrack_max", number(l.ConntrackMax), "the table would have " + number(needed) + " entries",
-		fmt.Sprintf("sysctl -w net.netfilter.nf_conntrack_max=%d", needed+needed/10)}, l.ConntrackUsed > 0 && l.ConntrackMax < needed
+	return Problem{"net.netfilter.nf_conntrack_max", number(l.ConntrackMax),
+		"the table would have " + number(needed) + " entries",
+		fmt.Sprintf("sysctl -w net.netfilter.nf_conntrack_max=%d",
+			needed+needed/10)}, l.ConntrackUsed > 0 && l.ConntrackMax < needed
 }
 
 func memory(n need, l Limits) (Problem, bool) {

@@ -22,8 +22,8 @@ const (
 	scrapeTimeout = 500 * time.Millisecond
 	// scrapeBytes is more than servers with thousands of series have, and little enough to be read each second.
 	scrapeBytes = 4 << 20
-	// mostMetrics is how many names are kept for a second. Those of Rookery are about 100; a result of an hour with 500 has
-	// 40 MB of them.
+	// mostMetrics is how many names are kept for a second. Those of Rookery are about 100; a result of an hour
+	// with 500 has 40 MB of them.
 	mostMetrics = 500
 )
 
@@ -92,8 +92,9 @@ func (m *metrics) scrape(ctx context.Context) ([]byte, error) {
 // reading is what one scrape gave, each name summed over its labels.
 type reading struct{ counters, gauges map[string]float64 }
 
-// parseMetrics takes the first mostMetrics names in the order of the alphabet. Of histograms and summaries it takes the sum and the
-// count, of which a mean of each second can be made. What is not a number can't be written as JSON and is left out.
+// parseMetrics takes the first mostMetrics names in the order of the alphabet. Of histograms and summaries it
+// takes the sum and the count, of which a mean of each second can be made. What is not a number can't be written
+// as JSON and is left out.
 func parseMetrics(text []byte) (reading, error) {
 	r := reading{counters: map[string]float64{}, gauges: map[string]float64{}}
 	parser := expfmt.NewTextParser(model.UTF8Validation)

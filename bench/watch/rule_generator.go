@@ -10,24 +10,26 @@ import (
 
 // The generator's rules: what they find makes the run invalid.
 var rulesOfGenerator = []rule{
-	noPorts, noDescriptors, noFiles, noBuffers, workerEnded, nothingSent, busyLoop, waitsForProcessor, fullHost, lateSends, wrongClocks, unsent, stolen,
+	noPorts, noDescriptors, noFiles, noBuffers, workerEnded, nothingSent,
+	busyLoop, waitsForProcessor, fullHost, lateSends, wrongClocks, unsent, stolen,
 }
 
 const (
 	// busyLoopShare: a loop that runs over 95% of a second has no room for the next burst; what waits in it counts as
 	// the server's latency, since it is received late.
 	busyLoopShare = 0.95
-	// waitShare and leastWait: a generator that waits for a processor as long as it runs, and at every other moment has a thread that
-	// waits, receives its messages late by more than its own work takes. What waits less is judged by how late it sends,
-	// which is compared with what is measured: on a host that others use too, threads wait twice as long as they
-	// run with a quarter of it idle, and are late by fractions of a millisecond.
+	// waitShare and leastWait: a generator that waits for a processor as long as it runs, and at every other
+	// moment has a thread that waits, receives its messages late by more than its own work takes. What waits less
+	// is judged by how late it sends, which is compared with what is measured: on a host that others use too,
+	// threads wait twice as long as they run with a quarter of it idle, and are late by fractions of a
+	// millisecond.
 	waitShare = 0.5
 	leastWait = 0.5
 	// fullIdle: below 5% idle a core of a host with many, or a tenth of one of two, is what is left.
 	fullIdle = 0.05
-	// lateShare and leastLate: the lateness of sends is in the measured latency, since that counts from the intended time. A
-	// tenth of it is more than runs differ among each other; below a millisecond it is the timer's and the
-	// scheduler's grain.
+	// lateShare and leastLate: the lateness of sends is in the measured latency, since that counts from the
+	// intended time. A tenth of it is more than runs differ among each other; below a millisecond it is the
+	// timer's and the scheduler's grain.
 	lateShare = 0.1
 	leastLate = time.Millisecond
 	// unsentShare: one in a thousand, as p99.9 is the finest that tables show.
@@ -67,12 +69,14 @@ func noPorts(e *evidence) finding {
 }
 
 func noFiles(e *evidence) finding {
-	return local(e.connectFaults("too many open files in system"), "fs.file-max", "connects that found the generator's host without room for another open file: %s")
+	return local(e.connectFaults("too many open files in system"), "fs.file-max",
+		"connects that found the generator's host without room for another open file: %s")
 }
 
 func noDescriptors(e *evidence) finding {
 	n := e.connectFaults("too many open files") - e.connectFaults("too many open files in system")
-	return local(n, "RLIMIT_NOFILE", "connects that found their worker without a free descriptor: %s; use more workers, or raise the limit")
+	return local(n, "RLIMIT_NOFILE",
+		"connects that found their worker without a free descriptor: %s; use more workers, or raise the limit")
 }
 
 func noBuffers(e *evidence) finding {
@@ -103,7 +107,8 @@ func busyLoop(e *evidence) finding {
 		return finding{}
 	}
 	return finding{limitClient, "the generator's event loop: use more workers, or more load hosts",
-		fmt.Sprintf("the busiest loop of the generator ran over %s of the time in %s", percent(busyLoopShare), e.ofSeconds(n)), true}
+		fmt.Sprintf("the busiest loop of the generator ran over %s of the time in %s",
+			percent(busyLoopShare), e.ofSeconds(n)), true}
 }
 
 func waitsForProcessor(e *evidence) finding {
@@ -117,7 +122,8 @@ func waitsForProcessor(e *evidence) finding {
 		return finding{}
 	}
 	return finding{limitClient, "the processors that the generator may use" + e.shared(),
-		fmt.Sprintf("the generator waited for a processor longer than it ran in %s, %.2g s at most", e.ofSeconds(n), delay), true}
+		fmt.Sprintf("the generator waited for a processor longer than it ran in %s, %.2g s at most",
+			e.ofSeconds(n), delay), true}
 }
 
 // shared says who used the processors, where the generator was not alone.
@@ -128,8 +134,8 @@ func (e *evidence) shared() string {
 	return ""
 }
 
-// fullHost is a host without idle processors on which the generator still got its share. Who used more of them was limited by
-// them: a server that did could do more alone, and its figures are those of what it got.
+// fullHost is a host without idle processors on which the generator still got its share. Who used more of them was
+// limited by them: a server that did could do more alone, and its figures are those of what it got.
 func fullHost(e *evidence) finding {
 	var server, client, others float64 // cores, in the seconds in which the host was full
 	n, sustained := e.sustained(func(s result.Second) bool {
@@ -144,7 +150,8 @@ func fullHost(e *evidence) finding {
 	if !sustained {
 		return finding{}
 	}
-	reason := fmt.Sprintf("the coordinator's host had under %s of its %d cores idle in %s", percent(fullIdle), e.all.Cores, e.ofSeconds(n))
+	reason := fmt.Sprintf("the coordinator's host had under %s of its %d cores idle in %s",
+		percent(fullIdle), e.all.Cores, e.ofSeconds(n))
 	if !e.seen || len(e.Plan.Clients.Hosts) > 0 {
 		// What the generator used here and on other hosts is not told apart.
 		return finding{limitClient, "the processors of the coordinator's host", reason, true}
@@ -171,7 +178,8 @@ func lateSends(e *evidence) finding {
 		return finding{}
 	}
 	return finding{limitClient, "the generator sent too late: use more workers, or more load hosts",
-		fmt.Sprintf("p99 of how late messages were sent is %s, over %s of the %s at p99 of %s", milliseconds(late), percent(lateShare), of, milliseconds(p99)), true}
+		fmt.Sprintf("p99 of how late messages were sent is %s, over %s of the %s at p99 of %s",
+			milliseconds(late), percent(lateShare), of, milliseconds(p99)), true}
 }
 
 // wrongClocks: between two load hosts a latency is wrong by as much as their clocks may be, which is measured by the same
@@ -185,7 +193,8 @@ func wrongClocks(e *evidence) finding {
 		return finding{}
 	}
 	return finding{limitClient, "the clocks of the load hosts: set them by PTP or NTP, or use one host",
-		fmt.Sprintf("the clocks of the load hosts may be wrong by %s, over %s of the delivery at p99 of %s", milliseconds(wrong), percent(lateShare), milliseconds(p99)), true}
+		fmt.Sprintf("the clocks of the load hosts may be wrong by %s, over %s of the delivery at p99 of %s",
+			milliseconds(wrong), percent(lateShare), milliseconds(p99)), true}
 }
 
 // unsent tells whose doing it is that messages could not be sent. What the plan takes away on purpose is nobody's. A
@@ -206,7 +215,8 @@ func unsent(e *evidence) finding {
 	case e.slow():
 		return finding{reason: reason + ", while the server was over a second behind"}
 	}
-	return finding{limitClient, "the generator could not send what was due", reason + ", and nothing of the server explains it", true}
+	return finding{limitClient, "the generator could not send what was due",
+		reason + ", and nothing of the server explains it", true}
 }
 
 // slow says that the server answers so late that sockets fill up.

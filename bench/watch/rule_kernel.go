@@ -9,15 +9,18 @@ import (
 )
 
 // The rules of the server's kernel: a setting that kept the server from being reached.
-var rulesOfKernel = []rule{fullConntrack, fullTCPMemory, tooManyOrphans, fullAcceptQueue, fullSynQueue, fewDescriptors, fullBuffers}
+var rulesOfKernel = []rule{
+	fullConntrack, fullTCPMemory, tooManyOrphans, fullAcceptQueue, fullSynQueue, fewDescriptors, fullBuffers,
+}
 
 const (
 	// nearShare: a table at 95% refuses in the next second.
 	nearShare = 0.95
-	// nearMemory: from the second of the three numbers of tcp_mem on, by default two thirds of the third, the kernel makes
-	// windows smaller. At 90% of the third it is about to drop.
+	// nearMemory: from the second of the three numbers of tcp_mem on, by default two thirds of the third, the
+	// kernel makes windows smaller. At 90% of the third it is about to drop.
 	nearMemory = 0.9
-	// overflowShare: each overflow costs its connection overflowTime or more, so one in a thousand is p99.9 of connecting.
+	// overflowShare: each overflow costs its connection overflowTime or more, so one in a thousand is p99.9 of
+	// connecting.
 	overflowShare = 0.001
 	// overflowTime is after what a dropped segment is sent again at the earliest, and retryTime a lost SYN.
 	overflowTime = 200 * time.Millisecond
@@ -31,7 +34,8 @@ func fullConntrack(e *evidence) finding {
 	for _, s := range e.Seconds {
 		if h := s.Host; h.ConntrackMax > 0 && float64(h.ConntrackEntries) >= nearShare*float64(h.ConntrackMax) {
 			return finding{limit: limitKernel, cause: "net.netfilter.nf_conntrack_max",
-				reason: fmt.Sprintf("the connection tracker had %s of %s entries", number(h.ConntrackEntries), number(h.ConntrackMax))}
+				reason: fmt.Sprintf("the connection tracker had %s of %s entries",
+					number(h.ConntrackEntries), number(h.ConntrackMax))}
 		}
 	}
 	return finding{}
@@ -61,12 +65,13 @@ func tooManyOrphans(e *evidence) finding {
 		return finding{}
 	}
 	return finding{limit: limitKernel, cause: "net.ipv4.tcp_max_orphans",
-		reason: "connections that the kernel ended for want of memory while there was some, since too many were closed with data in them: " + number(e.all.MemoryAborts)}
+		reason: "connections that the kernel ended for want of memory while there was some, since too many were " +
+			"closed with data in them: " + number(e.all.MemoryAborts)}
 }
 
-// fullAcceptQueue: the queue is as long as the setting and what the server asked for by listen allow, whichever is less. The
-// counter is of all that listens in the network namespace: without a connect that was late or failed the full one
-// was another's.
+// fullAcceptQueue: the queue is as long as the setting and what the server asked for by listen allow, whichever is
+// less. The counter is of all that listens in the network namespace: without a connect that was late or failed the
+// full one was another's.
 func fullAcceptQueue(e *evidence) finding {
 	n := e.all.ListenOverflows
 	if n == 0 {
@@ -99,7 +104,8 @@ func fewDescriptors(e *evidence) finding {
 		p := s.Server
 		if p.DescriptorsMax > 0 && float64(p.Descriptors) >= nearShare*float64(p.DescriptorsMax) {
 			return finding{limit: limitKernel, cause: "RLIMIT_NOFILE of the server",
-				reason: fmt.Sprintf("the server had %s of %s descriptors open", number(p.Descriptors), number(p.DescriptorsMax))}
+				reason: fmt.Sprintf("the server had %s of %s descriptors open",
+					number(p.Descriptors), number(p.DescriptorsMax))}
 		}
 	}
 	return finding{}
@@ -122,7 +128,8 @@ func retransmits(e *evidence) finding {
 	if e.all.Retransmits < leastRetransmits || share < retransmitShare {
 		return finding{}
 	}
-	reason := fmt.Sprintf("%s of %s segments were sent again (%s)", number(e.all.Retransmits), number(e.all.SegmentsOut), percent(share))
+	reason := fmt.Sprintf("%s of %s segments were sent again (%s)",
+		number(e.all.Retransmits), number(e.all.SegmentsOut), percent(share))
 	if len(e.Plan.Clients.Hosts) == 0 && (e.seen || onLoopback(e.Plan.Server.Targets)) {
 		return finding{reason: reason + ", on a path that does not leave this host"}
 	}
@@ -131,8 +138,10 @@ func retransmits(e *evidence) finding {
 
 func unreachable(e *evidence) finding {
 	for _, f := range e.Faults {
-		if f.What == "connect" && (strings.Contains(f.Message, "network is unreachable") || strings.Contains(f.Message, "no route to host")) {
-			return finding{limit: limitNetwork, cause: "the network has no way to the server", reason: fmt.Sprintf("connects that ended with %q: %s", f.Message, number(f.Count))}
+		if f.What == "connect" && (strings.Contains(f.Message, "network is unreachable") ||
+			strings.Contains(f.Message, "no route to host")) {
+			return finding{limit: limitNetwork, cause: "the network has no way to the server",
+				reason: fmt.Sprintf("connects that ended with %q: %s", f.Message, number(f.Count))}
 		}
 	}
 	return finding{}

@@ -16,14 +16,14 @@ const (
 	fullShare = 0.9
 	// oneThreadShare: as for the generator's loop.
 	oneThreadShare = 0.95
-	// highShare and calmLoop: with three quarters of its cores used and a generator that runs half of the time at most, what goes wrong is
-	// the server's.
+	// highShare and calmLoop: with three quarters of its cores used and a generator that runs half of the time at
+	// most, what goes wrong is the server's.
 	highShare = 0.75
 	calmLoop  = 0.5
 	// syncShare: half of the median is spent in a sync of the log.
 	syncShare = 0.5
-	// growth: a median that is four times as long in the last quarter of the load as in the first, and over a tenth of a second, does
-	// not stop growing: more comes than is taken.
+	// growth: a median that is four times as long in the last quarter of the load as in the first, and over a
+	// tenth of a second, does not stop growing: more comes than is taken.
 	growth      = 4
 	leastGrowth = 100 * time.Millisecond
 )
@@ -37,7 +37,8 @@ func allCores(e *evidence) finding {
 		return finding{}
 	}
 	return finding{limit: limitServer, cause: "the server's processors",
-		reason: fmt.Sprintf("the server used over %s of the %.4g cores that it may use in %s", percent(fullShare), e.serverCores, e.ofSeconds(n))}
+		reason: fmt.Sprintf("the server used over %s of the %.4g cores that it may use in %s",
+			percent(fullShare), e.serverCores, e.ofSeconds(n))}
 }
 
 func oneThread(e *evidence) finding {
@@ -46,7 +47,8 @@ func oneThread(e *evidence) finding {
 		return finding{}
 	}
 	return finding{limit: limitServer, cause: "one thread of the server",
-		reason: fmt.Sprintf("the busiest thread of the server ran over %s of the time in %s", percent(oneThreadShare), e.ofSeconds(n))}
+		reason: fmt.Sprintf("the busiest thread of the server ran over %s of the time in %s",
+			percent(oneThreadShare), e.ofSeconds(n))}
 }
 
 // logFault and the next ones read Rookery's own metrics; a server that has none of these names passes.
@@ -55,7 +57,8 @@ func logFault(e *evidence) finding {
 		return finding{}
 	}
 	return finding{limit: limitServer, cause: "the server's log can't be written",
-		reason: fmt.Sprintf("publishes that the server refused because of its log: %.0f", e.metric("rookery_publish_refused_log_total"))}
+		reason: fmt.Sprintf("publishes that the server refused because of its log: %.0f",
+			e.metric("rookery_publish_refused_log_total"))}
 }
 
 func refusesLoad(e *evidence) finding {
@@ -63,7 +66,8 @@ func refusesLoad(e *evidence) finding {
 	if n == 0 {
 		return finding{}
 	}
-	return finding{limit: limitServer, cause: "a queue of the server was full", reason: fmt.Sprintf("publishes that the server refused because a queue was full: %.0f", n)}
+	return finding{limit: limitServer, cause: "a queue of the server was full",
+		reason: fmt.Sprintf("publishes that the server refused because a queue was full: %.0f", n)}
 }
 
 func refusesConnections(e *evidence) finding {
@@ -71,7 +75,8 @@ func refusesConnections(e *evidence) finding {
 	if n == 0 {
 		return finding{}
 	}
-	return finding{limit: limitServer, cause: "the server's own limits on connections (limits.*)", reason: fmt.Sprintf("connections that the server turned away: %.0f", n)}
+	return finding{limit: limitServer, cause: "the server's own limits on connections (limits.*)",
+		reason: fmt.Sprintf("connections that the server turned away: %.0f", n)}
 }
 
 // serverEnded: it was seen, and then it was not.
@@ -93,7 +98,9 @@ func slowDisk(e *evidence) finding {
 	if count == 0 || e.Latencies.Delivery.Count() == 0 || sum/count <= syncShare*median.Seconds() {
 		return finding{}
 	}
-	return finding{reason: fmt.Sprintf("a sync of the server's log took %.3g ms in the mean, most of the %s that half of the deliveries took", 1000*sum/count, milliseconds(median))}
+	return finding{reason: fmt.Sprintf(
+		"a sync of the server's log took %.3g ms in the mean, over %s of the %s that half of the deliveries took at most",
+		1000*sum/count, percent(syncShare), milliseconds(median))}
 }
 
 // highUse is the cause of symptoms where nothing else is.
@@ -110,7 +117,8 @@ func highUse(e *evidence) finding {
 		return finding{}
 	}
 	return finding{limit: limitServer, cause: "the server's processors",
-		reason: fmt.Sprintf("the server used over %s of its cores in %s, while the generator's loops ran at most %s of the time", percent(highShare), e.ofSeconds(n), percent(calmLoop))}
+		reason: fmt.Sprintf("the server used over %s of its cores in %s, while the generator's loops ran at most %s of the time",
+			percent(highShare), e.ofSeconds(n), percent(calmLoop))}
 }
 
 // The rules of what went wrong with no cause in sight. TCP loses nothing, so it is the server's.
@@ -121,7 +129,8 @@ func connectionRefused(e *evidence) finding {
 	if n == 0 {
 		return finding{}
 	}
-	return finding{limit: limitServer, cause: "nothing listens at the server's address", reason: "connects that were refused: " + number(n)}
+	return finding{limit: limitServer, cause: "nothing listens at the server's address",
+		reason: "connects that were refused: " + number(n)}
 }
 
 func failedConnects(e *evidence) finding {
@@ -144,11 +153,13 @@ func refused(e *evidence) finding {
 }
 
 func disconnected(e *evidence) finding {
-	return symptom(e.Counts.Disconnected, e.Counts.Connected, "connections ended that nobody had planned to end", "the server ended connections")
+	return symptom(e.Counts.Disconnected, e.Counts.Connected, "connections ended that nobody had planned to end",
+		"the server ended connections")
 }
 
 func lost(e *evidence) finding {
-	return symptom(e.Counts.Lost, e.Counts.Expected, "deliveries were lost", "the server lost messages, or was too slow for the time that was waited")
+	return symptom(e.Counts.Lost, e.Counts.Expected, "deliveries were lost",
+		"the server lost messages, or was too slow for the time that was waited")
 }
 
 func unanswered(e *evidence) finding {
@@ -162,8 +173,8 @@ func symptom(n, all int64, what, cause string) finding {
 	return finding{limit: limitServer, cause: cause, reason: fmt.Sprintf("%s of %s %s", number(n), number(all), what)}
 }
 
-// growing compares the medians of the first and the last quarter of the counted load. A plan that stalls or cuts grows them
-// by itself.
+// growing compares the medians of the first and the last quarter of the counted load. A plan that stalls or cuts
+// grows them by itself.
 func growing(e *evidence) finding {
 	quarter := len(e.work) / 4
 	if quarter == 0 || e.Plan.Publish.Rate <= 0 || e.Plan.Trouble.Stall.Share > 0 || e.Plan.Trouble.Cut.Share > 0 {
@@ -174,7 +185,8 @@ func growing(e *evidence) finding {
 		return finding{}
 	}
 	return finding{limit: limitServer, cause: "the server takes less than comes, and not for want of processors",
-		reason: fmt.Sprintf("half of the deliveries took %s at first and %s in the end", milliseconds(first), milliseconds(last))}
+		reason: fmt.Sprintf("half of the deliveries took %s at first and %s in the end",
+			milliseconds(first), milliseconds(last))}
 }
 
 func meanMedian(seconds []result.Second) time.Duration {

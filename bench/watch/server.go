@@ -150,8 +150,8 @@ func countDescriptors(root fs.FS, pid int) int64 {
 	return int64(len(entries))
 }
 
-// coresOf is how many processors a process may use: those of its affinity, or less where its control group or one above has
-// a quota (of version 2; those of version 1 are not looked for).
+// coresOf is how many processors a process may use: those of its affinity, or less where its control group or one
+// above has a quota (of version 2; those of version 1 are not looked for).
 func coresOf(root fs.FS, pid int) float64 {
 	cores := float64(parseList(parseColon(readText(root, inProc(pid, "status")), "Cpus_allowed_list")))
 	for line := range strings.Lines(readText(root, inProc(pid, "cgroup"))) {

@@ -20,9 +20,9 @@ const (
 // Judge says what a run's figures are worth and what limited it. It is pure: the same result gives the same verdict,
 // also years later from its file.
 //
-// Each rule looks for one thing. The first in the list that finds a limit names it, since what stands earlier explains
-// what stands later: a generator that has no ports left sends less, and a server that is at its processors loses connections,
-// but never the other way round. All that is found is in the reasons.
+// Each rule looks for one thing. The first in the list that finds a limit names it, since what stands earlier
+// explains what stands later: a generator that has no ports left sends less, and a server that is at its
+// processors loses connections, but never the other way round. All that is found is in the reasons.
 //
 //	the generator's kernel   a setting kept the plan from being done: invalid
 //	the generator            it was too busy or too late to be believed: invalid
@@ -152,10 +152,12 @@ func (e *evidence) use() []string {
 	for _, s := range e.work {
 		busiest = max(busiest, s.Client.BusiestLoop)
 	}
-	said := []string{fmt.Sprintf("the generator used %.2f cores, its busiest loop %s of its time at most", e.clientCPU, percent(busiest))}
+	said := []string{fmt.Sprintf("the generator used %.2f cores, its busiest loop %s of its time at most",
+		e.clientCPU, percent(busiest))}
 	switch {
 	case e.serverCores > 0:
-		said = append(said, fmt.Sprintf("the server used %.2f of the %.4g cores that it may use", e.serverCPU, e.serverCores))
+		said = append(said,
+			fmt.Sprintf("the server used %.2f of the %.4g cores that it may use", e.serverCPU, e.serverCores))
 	case e.serverCPU > 0:
 		said = append(said, fmt.Sprintf("the server used %.2f cores", e.serverCPU))
 	}
