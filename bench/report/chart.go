@@ -167,7 +167,7 @@ func (t *timeline) latency() *plot {
 		return nil
 	}
 	least, most := extremes(p.series)
-	p.y = logarithmic("", least, most, formatSeconds)
+	p.y = logarithmic("", least, most, unitTime.tick)
 	p.note = "From the moment at which a message was due to its receipt, each second by itself, on a logarithmic scale."
 	if width := t.points[0].to - t.points[0].from; width > 1 {
 		p.note += fmt.Sprintf(" Each point is the worst of %d seconds.", width)
@@ -195,7 +195,6 @@ func (t *timeline) overTime() []*plot {
 	served := func(p *point) bool { return p.served }
 	client := func(p *point) bool { return p.clientRun }
 	was := func(counts int64) func(*point) bool { return func(*point) bool { return counts > 0 } }
-	shortBytes := func(v float64) string { return short(v) + "B" }
 	cores := func(v float64) string { return digits(v) }
 	all := []*plot{
 		t.chart("delivered", "Delivered each second", ratePerSecond,
@@ -204,7 +203,7 @@ func (t *timeline) overTime() []*plot {
 			series{name: "sent", ys: t.values(was(t.r.Counts.Sent), func(p *point) float64 { return p.sent })}),
 		t.chart("open", "Connections open", short,
 			series{name: "open", ys: t.values(nil, func(p *point) float64 { return p.open })}),
-		t.chart("memory", "Memory", shortBytes,
+		t.chart("memory", "Memory", unitBytes.tick,
 			series{name: "server", class: 0, ys: t.values(served, func(p *point) float64 { return p.serverRSS })},
 			series{name: "load generator", class: 2, ys: t.values(client, func(p *point) float64 { return p.clientRSS })}),
 		t.chart("cpu", "CPU, in cores", cores,
@@ -265,7 +264,7 @@ func histogramChart(h *result.Histogram) *plot {
 	}
 	p := &plot{
 		id: "histogram", title: "How long deliveries took", series: []series{s},
-		x:           logarithmic("delivery latency", s.xs[0], s.xs[len(s.xs)-1], formatSeconds).within(s.xs[0], s.xs[len(s.xs)-1]),
+		x:           logarithmic("delivery latency", s.xs[0], s.xs[len(s.xs)-1], unitTime.tick).within(s.xs[0], s.xs[len(s.xs)-1]),
 		y:           linear("", slices.Max(s.ys), short),
 		description: fmt.Sprintf("Histogram of %s deliveries, the middle one took %s.", commas(h.Count()), formatSeconds(h.Quantile(.5).Seconds())),
 		note:        "Deliveries of the counted load by their latency, on a logarithmic scale.",
@@ -314,7 +313,7 @@ func percentileChart(r *result.Result) *plot {
 		p.x.ticks = append(p.x.ticks, tick)
 	}
 	least, longest := extremes(p.series)
-	p.y = logarithmic("", least, longest, formatSeconds)
+	p.y = logarithmic("", least, longest, unitTime.tick)
 	return p
 }
 
@@ -346,7 +345,7 @@ func searchChart(r *result.Result) *plot {
 	p := &plot{
 		id: "search", title: "The limit: " + raised(r) + " against p99", series: []series{sorted},
 		x:           logarithmic(raised(r), sorted.xs[0], sorted.xs[len(sorted.xs)-1], short),
-		y:           logarithmic("", least, most, formatSeconds),
+		y:           logarithmic("", least, most, unitTime.tick),
 		description: kneeText(r),
 		note:        kneeText(r) + " A cross is a step that did not hold.",
 	}

@@ -95,7 +95,7 @@ func changeOf(f *figure, before, after sample) Change {
 	}
 	step := 0.0
 	if f.group == groupLatency {
-		step = latencyStep * max(before.mean, after.mean)
+		step = latencyStep
 	}
 	better := (difference < 0) == (f.better == lower)
 	switch {

@@ -130,7 +130,12 @@ func WriteHTMLFile(path string, r *result.Result) error {
 
 func pageTitle(r *result.Result) string {
 	title := fmt.Sprintf("%s connections", commas(int64(r.Plan.Clients.Connections)))
-	if r.Plan.Publish.Rate > 0 {
+	switch {
+	case r.Plan.Find.What == "clients.connections":
+		title = "how many connections"
+	case r.Plan.Find.What != "":
+		title += ", how many " + raised(r)
+	case r.Plan.Publish.Rate > 0:
 		title += fmt.Sprintf(", %s messages/s", formatCount(r.Plan.Publish.Rate))
 	}
 	if r.Plan.Scenario != "" {

@@ -46,11 +46,19 @@ func headline(r *result.Result) (state, string) {
 		return stateFailed, fmt.Sprintf("FAILED: %d of %d conditions %s", failed, len(r.Asserts), plural(failed, "does not hold", "do not hold"))
 	case faults != "":
 		return stateFaulty, "FAULTY: " + faults
-	case r.Verdict.Limit == "" || r.Verdict.Limit == "none":
+	case limitText(r) == "":
 		return stateValid, "VALID: nothing limited this run"
 	default:
-		return stateValid, fmt.Sprintf("VALID: limited by the %s", r.Verdict.Limit)
+		return stateValid, "VALID: " + limitText(r)
 	}
+}
+
+// limitText says what limited the run, "" if nothing did.
+func limitText(r *result.Result) string {
+	if r.Verdict.Limit == "" || r.Verdict.Limit == "none" {
+		return ""
+	}
+	return "limited by the " + r.Verdict.Limit
 }
 
 // misdelivered says in words which deliveries were wrong, "" if all were right.

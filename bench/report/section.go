@@ -47,11 +47,7 @@ func runSection(r *result.Result) section {
 		}
 	}
 	add("scenario", p.Scenario)
-	server := p.Server.Dialect
-	if p.Server.Codec != "" {
-		server += " (" + p.Server.Codec + ")"
-	}
-	add("server", strings.TrimSpace(server+" at "+strings.Join(p.Server.Targets, ", ")))
+	add("server", serverText(r))
 	add("connections", connectionsText(r))
 	if p.Rooms.Count > 0 && p.Rooms.PerConnection > 0 {
 		rooms := fmt.Sprintf("%s, %s for each connection", commas(int64(p.Rooms.Count)), commas(int64(p.Rooms.PerConnection)))
@@ -77,6 +73,17 @@ func runSection(r *result.Result) section {
 	}
 	add("rookery", r.Rookery)
 	return s
+}
+
+func serverText(r *result.Result) string {
+	text := r.Plan.Server.Dialect
+	if r.Plan.Server.Codec != "" {
+		text += " (" + r.Plan.Server.Codec + ")"
+	}
+	if len(r.Plan.Server.Targets) > 0 {
+		text += " at " + strings.Join(r.Plan.Server.Targets, ", ")
+	}
+	return text
 }
 
 func connectionsText(r *result.Result) string {
@@ -110,7 +117,7 @@ func troubleText(r *result.Result) string {
 }
 
 func countedText(r *result.Result) string {
-	text := formatDuration(time.Duration(len(loadWindow(r))) * time.Second)
+	text := formatDuration(time.Duration(len(loadWindow(r)))*time.Second) + " of load"
 	if warmup := r.Plan.Time.Warmup; warmup > 0 {
 		text += " after a warm-up of " + formatDuration(warmup)
 	}

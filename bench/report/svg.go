@@ -70,26 +70,30 @@ var (
 )
 
 const (
-	marginTop, marginRight, marginBottom = 24, 14, 40
-	fontWidth                            = 7 // of a character of a label, about
+	marginTop, marginRight, marginBottom = 10, 14, 40
+	markHeight                           = 16 // above the plot, where it has a mark
+	fontWidth                            = 7  // of a character of a label, about
 )
 
-// Wide, Narrow are for the template.
+// The exported methods are for the template.
+
 func (p *plot) Wide() template.HTML   { return p.draw(sizeWide, "wide") }
 func (p *plot) Narrow() template.HTML { return p.draw(sizeNarrow, "narrow") }
+func (p *plot) Title() string         { return p.title }
+func (p *plot) Note() string          { return p.note }
+func (p *plot) Legend() []series      { return p.series }
+func (p *plot) HasLegend() bool       { return len(p.series)+len(p.bands) > 1 }
+func (p *plot) Bands() []band         { return p.bands }
+func (s series) Name() string         { return s.name }
+func (s series) Class() int           { return s.class }
+func (b band) Name() string           { return b.name }
+func (b band) Class() string          { return b.class }
 
-func (p *plot) Title() string     { return p.title }
-func (p *plot) Note() string      { return p.note }
-func (p *plot) Legend() []series  { return p.series }
-func (s series) Name() string     { return s.name }
-func (s series) Class() int       { return s.class }
-func (s series) IsBars() bool     { return s.kind == bars }
-func (p *plot) HasLegend() bool   { return len(p.series) > 1 }
-func (p *plot) Bands() []band     { return p.bands }
-func (b band) Name() string       { return b.name }
-func (b band) Class() string      { return b.class }
-func escape(text string) string   { return template.HTMLEscapeString(text) }
+func escape(text string) string { return template.HTMLEscapeString(text) }
+
 func coordinate(v float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") }
+
+// share is where a value is on the axis, 0 to 1.
 func (a axis) share(v float64) float64 {
 	if a.log {
 		return (math.Log(v) - math.Log(a.from)) / (math.Log(a.to) - math.Log(a.from))
@@ -120,6 +124,9 @@ func (p *plot) draw(s size, variant string) template.HTML {
 		plot: p, left: float64(widest)*fontWidth + 12, right: s.width - marginRight,
 		top: marginTop, bottom: s.height - marginBottom,
 	}
+	if p.mark != nil {
+		c.top += markHeight
+	}
 	id := p.id + "-" + variant
 	c.add(`<svg class="%s" viewBox="0 0 %s %s" role="img" aria-labelledby="%s-t %s-d">`,
 		variant, coordinate(s.width), coordinate(s.height), id, id)
@@ -147,12 +154,9 @@ func (c *canvas) drawBands() {
 		}
 		c.add(`<rect class="%s" x="%s" y="%s" width="%s" height="%s"/>`, b.class,
 			coordinate(from), coordinate(c.top), coordinate(to-from), coordinate(c.bottom-c.top))
-		if float64(len(b.name))*fontWidth < to-from {
-			c.add(`<text class="bandname" x="%s" y="%s">%s</text>`, coordinate(from+4), coordinate(c.top-7), escape(b.name))
-		}
 		if b.class == "counted" {
 			for _, x := range []float64{from, to} {
-				c.add(`<line class="edge" x1="%[1]s" x2="%[1]s" y1="%[2]s" y2="%[3]s"/>`, coordinate(x), coordinate(c.top-16), coordinate(c.bottom))
+				c.add(`<line class="edge" x1="%[1]s" x2="%[1]s" y1="%[2]s" y2="%[3]s"/>`, coordinate(x), coordinate(c.top-6), coordinate(c.bottom))
 			}
 		}
 	}

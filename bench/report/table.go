@@ -31,11 +31,26 @@ func Write(w io.Writer, r *result.Result) error {
 	return err
 }
 
-// verdictLines is what led to the verdict, the cause first.
+// verdictLines is what stands below the headline: what failed, the limit, and what led to it.
 func verdictLines(r *result.Result) []string {
 	var lines []string
-	if r.Verdict.Cause != "" {
-		lines = append(lines, "cause: "+r.Verdict.Cause)
+	for _, check := range r.Asserts {
+		if !check.Holds {
+			lines = append(lines, fmt.Sprintf("%s does not hold: %s", check.Condition, found(check)))
+		}
+	}
+	is, _ := headline(r)
+	if faults := misdelivered(r.Counts); faults != "" && is != stateFaulty {
+		lines = append(lines, faults)
+	}
+	switch limited := limitText(r); {
+	case limited == "":
+	case is == stateValid && r.Verdict.Cause != "": // the headline has said what
+		lines = append(lines, r.Verdict.Cause)
+	case r.Verdict.Cause != "":
+		lines = append(lines, limited+": "+r.Verdict.Cause)
+	case is != stateValid:
+		lines = append(lines, limited)
 	}
 	return append(lines, r.Verdict.Reasons...)
 }

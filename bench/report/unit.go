@@ -112,6 +112,15 @@ func scaled(v, step float64, units []string) string {
 	return digits(v) + units[i]
 }
 
+// tick is the format of an axis, 5 ms and not 5.00 ms.
+func (u unit) tick(v float64) string {
+	number, name, _ := strings.Cut(u.format(v), " ")
+	if strings.Contains(number, ".") {
+		number = strings.TrimSuffix(strings.TrimRight(number, "0"), ".")
+	}
+	return strings.TrimSpace(number + " " + name)
+}
+
 func formatSeconds(v float64) string {
 	switch a := math.Abs(v); {
 	case a == 0:

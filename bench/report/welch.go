@@ -38,14 +38,17 @@ const confidence = 0.95
 // Both sides need two values at least.
 //
 // Values that were rounded to steps can agree by accident, and no variance is seen where there is some. The variance of
-// rounding, step²/12 (W. F. Sheppard, 1898), is therefore added to each side's; step is 0 for exact values.
+// rounding, step²/12 (W. F. Sheppard, 1898), is therefore added to each side's. A step is the given share of the
+// mean, 0 for exact values.
 //
 // It assumes that rounds are independent and their means about normal. Rounds that ran in blocks, all
 // of one side and then all of the other, are not: a machine's slow hour is then taken for a change.
 func welch(before, after sample, step float64) Interval {
-	rounding := step * step / 12
-	b := (before.variance + rounding) / float64(before.n)
-	a := (after.variance + rounding) / float64(after.n)
+	squaredError := func(s sample) float64 {
+		rounding := step * s.mean * step * s.mean / 12
+		return (s.variance + rounding) / float64(s.n)
+	}
+	b, a := squaredError(before), squaredError(after)
 	difference := after.mean - before.mean
 	if a+b == 0 {
 		return Interval{From: difference, To: difference}
