@@ -186,7 +186,7 @@ func rateFigures() []figure {
 	// Nothing delivered in a counted load is a rate of 0, and must not pass for unmeasured.
 	for i := range all {
 		if all[i].name == "deliveries_per_second" || all[i].name == "sent_per_second" {
-			all[i].measured = func(s *subject) bool { return s.loadSeconds > 0 }
+			all[i].measured, all[i].quiet = func(s *subject) bool { return s.loadSeconds > 0 }, true
 		}
 	}
 	return all
