@@ -139,6 +139,7 @@ var mayImport = map[string][]string{
 	"storage/catalog":           {"storage", "storage/commitlog"},
 	"storage/ship":              {"storage/backup", "storage/commitlog", "storage/vfs"},
 	"bench/watch":               {"bench/plan", "bench/result"},
+	"bench/report":              {"bench/plan", "bench/result"},
 	"client/go":                 {"proto", "proto/rookery/v1"},
 	"client/js":                 {},
 	"test/ledger":               {"proto/rookery/v1"},

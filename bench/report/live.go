@@ -94,7 +94,8 @@ func (l *Live) Show(p Progress) {
 		}
 		return
 	}
-	l.draw(l.block(p))
+	width := l.width()
+	l.draw(l.block(p, width), width)
 }
 
 // End leaves the last lines where they are; the terminal's next line is free.
@@ -114,14 +115,14 @@ func (l *Live) line(p Progress) string {
 		parts = append(parts, fmt.Sprintf("p50 %s p99 %s max %s", milliseconds(d.P50), milliseconds(d.P99), milliseconds(d.Max)))
 	}
 	parts = append(parts, fmt.Sprintf("client busy %.0f%%", 100*p.Second.Client.BusiestLoop))
-	if faults := l.faults(); faults != "" {
-		parts = append(parts, faults)
+	if faults := l.faults(commas); len(faults) > 0 {
+		parts = append(parts, strings.Join(faults, ", "))
 	}
 	return strings.Join(parts, "  ")
 }
 
-// block is what a terminal shows, each line short enough for 40 columns.
-func (l *Live) block(p Progress) []string {
+// block is what a terminal shows. Its lines fit into 40 columns, except for long names.
+func (l *Live) block(p Progress, width int) []string {
 	s := p.Second
 	lines := []string{fmt.Sprintf("%s %s", p.Phase, formatDuration(p.Elapsed.Round(time.Second)))}
 	if p.Length > 0 {
@@ -151,14 +152,29 @@ func (l *Live) block(p Progress) []string {
 	if s.Server.Seen {
 		lines = append(lines, fmt.Sprintf("server     %s cores, %s", digits(s.Server.CPUSeconds), unitBytes.format(float64(s.Server.MemoryBytes))))
 	}
-	if faults := l.faults(); faults != "" {
-		return append(lines, faults)
+	faults := l.faults(func(n int64) string { return short(float64(n)) })
+	if len(faults) == 0 {
+		return append(lines, "no faults")
 	}
-	return append(lines, "no faults")
+	return append(lines, wrapped(faults, width)...)
 }
 
-// faults says what went wrong until now, "" if nothing did.
-func (l *Live) faults() string {
+// wrapped puts parts into lines of at most width columns, if each of them fits.
+func wrapped(parts []string, width int) []string {
+	lines := parts[:1:1]
+	for _, part := range parts[1:] {
+		last := &lines[len(lines)-1]
+		if longer := *last + ", " + part; utf8.RuneCountInString(longer) <= width {
+			*last = longer
+		} else {
+			lines = append(lines, part)
+		}
+	}
+	return lines
+}
+
+// faults says what went wrong until now, nil if nothing did.
+func (l *Live) faults(format func(int64) string) []string {
 	var parts []string
 	for _, fault := range []struct {
 		count int64
@@ -168,10 +184,10 @@ func (l *Live) faults() string {
 		{l.totals.Unsent, "unsent"}, {l.totals.Duplicated, "doubled"}, {l.totals.Reordered, "reordered"}, {l.totals.Foreign, "foreign"},
 	} {
 		if fault.count > 0 {
-			parts = append(parts, short(float64(fault.count))+" "+fault.word)
+			parts = append(parts, format(fault.count)+" "+fault.word)
 		}
 	}
-	return strings.Join(parts, ", ")
+	return parts
 }
 
 func milliseconds(ms float64) string { return formatSeconds(seconds(ms)) }
@@ -187,8 +203,7 @@ func bar(done, all float64) string {
 }
 
 // draw replaces the block. A line that the window would wrap is cut: the count of lines to go up would be wrong.
-func (l *Live) draw(lines []string) {
-	width := l.width()
+func (l *Live) draw(lines []string, width int) {
 	var b bytes.Buffer
 	if l.shown > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", l.shown)
