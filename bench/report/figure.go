@@ -175,28 +175,27 @@ func rateFigures() []figure {
 			read:     func(s *subject) float64 { return float64(pick(s).Count) / pick(s).Seconds },
 		}
 	}
-	all := []figure{
+	// Nothing sent or delivered in a counted load is a rate of 0, and must not pass for unmeasured.
+	counted := func(f figure) figure {
+		f.measured, f.quiet = func(s *subject) bool { return s.loadSeconds > 0 }, true
+		return f
+	}
+	return []figure{
 		phase("connects_per_second", "connects", "the connects were not timed", func(s *subject) result.Phase { return s.connectPhase }),
 		phase("catch_up_per_second", "messages caught up", "nothing was caught up", func(s *subject) result.Phase { return s.catchUp }),
-		perSecond("sent_per_second", "sent", neither, func(c *result.Counts) int64 { return c.Sent }),
-		perSecond("deliveries_per_second", "delivered", higher, func(c *result.Counts) int64 { return c.Delivered }),
+		counted(perSecond("sent_per_second", "sent", neither, func(c *result.Counts) int64 { return c.Sent })),
+		counted(perSecond("deliveries_per_second", "delivered", higher, func(c *result.Counts) int64 { return c.Delivered })),
 		bytes(perSecond("bytes_in_per_second", "received each second", neither, func(c *result.Counts) int64 { return c.BytesIn })),
 		bytes(perSecond("bytes_out_per_second", "sent each second", neither, func(c *result.Counts) int64 { return c.BytesOut })),
 	}
-	// Nothing delivered in a counted load is a rate of 0, and must not pass for unmeasured.
-	for i := range all {
-		if all[i].name == "deliveries_per_second" || all[i].name == "sent_per_second" {
-			all[i].measured, all[i].quiet = func(s *subject) bool { return s.loadSeconds > 0 }, true
-		}
-	}
-	return all
 }
 
 func machineFigures() []figure {
-	const (
-		unseen       = "the server's process was not seen"
-		kernelUnseen = "the server's host was not seen"
-	)
+	return slices.Concat(serverFigures(), clientFigures(), kernelFigures())
+}
+
+func serverFigures() []figure {
+	const unseen = "the server's process was not seen"
 	server := func(name, title string, u unit, absent string, measured func(*serverUse) bool, read func(*serverUse) float64) figure {
 		return figure{
 			name: name, title: title, unit: u, better: lower, group: groupServer, absent: absent, compared: true,
@@ -204,6 +203,44 @@ func machineFigures() []figure {
 			read:     func(s *subject) float64 { return read(&s.server) },
 		}
 	}
+	// positive is a figure of which 0 means that it is not known.
+	positive := func(name, title string, u unit, absent string, read func(*serverUse) float64) figure {
+		return server(name, title, u, absent, func(use *serverUse) bool { return read(use) > 0 }, read)
+	}
+	cost := func(name, title, absent string, pick func(*subject) result.Phase) figure {
+		return figure{
+			name: name, title: title, unit: unitTime, better: lower, group: groupServer, absent: absent, compared: true,
+			measured: func(s *subject) bool { return pick(s).ServerCPUSeconds > 0 && pick(s).Count > 0 },
+			read:     func(s *subject) float64 { return pick(s).ServerCPUSeconds / float64(pick(s).Count) },
+		}
+	}
+	ofSteps := func(f figure) figure {
+		f.ofStep = true
+		return f
+	}
+	apart := func(f figure) figure {
+		f.compared = false
+		return f
+	}
+	seen := func(*serverUse) bool { return true }
+	return []figure{
+		ofSteps(server("server.cpu", "CPU, mean", unitCores, unseen, seen, func(u *serverUse) float64 { return u.cores })),
+		ofSteps(positive("server.cpu_per_delivery", "CPU for each delivery", unitTime, unseen+", or nothing was delivered",
+			func(u *serverUse) float64 { return u.perDelivery })),
+		cost("server.cpu_per_connect", "CPU for each connect", unseen+" while connecting", func(s *subject) result.Phase { return s.connectPhase }),
+		cost("server.cpu_per_catch_up", "CPU for each message caught up", unseen+", or nothing was caught up",
+			func(s *subject) result.Phase { return s.catchUp }),
+		apart(positive("server.rss_start", "memory before the first connect", unitBytes, unseen+" before the run",
+			func(u *serverUse) float64 { return float64(u.rssBefore) })),
+		positive("server.rss", "memory, most", unitBytes, unseen, func(u *serverUse) float64 { return float64(u.rss) }),
+		positive("server.rss_per_connection", "memory for each connection", unitBytes, unseen+" before the run, or did not grow",
+			func(u *serverUse) float64 { return u.perConn }),
+		apart(positive("server.descriptors", "file descriptors, most", unitCount, unseen, func(u *serverUse) float64 { return float64(u.descriptors) })),
+		apart(positive("server.threads", "threads, most", unitCount, unseen, func(u *serverUse) float64 { return float64(u.threads) })),
+	}
+}
+
+func clientFigures() []figure {
 	client := func(name, title string, u unit, read func(*clientUse) float64) figure {
 		return figure{
 			name: name, title: title, unit: u, better: lower, group: groupClient, absent: "the load generator did not watch itself",
@@ -211,54 +248,41 @@ func machineFigures() []figure {
 			read:     func(s *subject) float64 { return read(&s.client) },
 		}
 	}
-	kernel := func(name, title string, u unit, quiet bool, read func(*kernelUse) float64) figure {
-		return figure{
-			name: name, title: title, unit: u, better: lower, group: groupKernel, absent: kernelUnseen, quiet: quiet,
-			measured: func(s *subject) bool { return s.kernel.seen },
-			read:     func(s *subject) float64 { return read(&s.kernel) },
-		}
-	}
-	seen := func(*serverUse) bool { return true }
-	all := []figure{
-		server("server.cpu", "CPU, mean", unitCores, unseen, seen, func(u *serverUse) float64 { return u.cores }),
-		server("server.cpu_per_delivery", "CPU for each delivery", unitTime, unseen+", or nothing was delivered",
-			func(u *serverUse) bool { return u.perDelivery > 0 }, func(u *serverUse) float64 { return u.perDelivery }),
-		server("server.rss_start", "memory before the first connect", unitBytes, unseen+" before the run",
-			func(u *serverUse) bool { return u.rssBefore > 0 }, func(u *serverUse) float64 { return float64(u.rssBefore) }),
-		server("server.rss", "memory, most", unitBytes, unseen,
-			func(u *serverUse) bool { return u.rss > 0 }, func(u *serverUse) float64 { return float64(u.rss) }),
-		server("server.rss_per_connection", "memory for each connection", unitBytes, unseen+" before the run, or did not grow",
-			func(u *serverUse) bool { return u.perConn > 0 }, func(u *serverUse) float64 { return u.perConn }),
-		server("server.descriptors", "file descriptors, most", unitCount, unseen,
-			func(u *serverUse) bool { return u.descriptors > 0 }, func(u *serverUse) float64 { return float64(u.descriptors) }),
-		server("server.threads", "threads, most", unitCount, unseen,
-			func(u *serverUse) bool { return u.threads > 0 }, func(u *serverUse) float64 { return float64(u.threads) }),
+	return []figure{
 		client("client.cpu", "CPU, mean", unitCores, func(u *clientUse) float64 { return u.cores }),
 		client("client.busiest_loop", "busiest loop, worst second", unitShare, func(u *clientUse) float64 { return u.busiest }),
 		client("client.run_delay", "waited for a processor, each second", unitTime, func(u *clientUse) float64 { return u.runDelay }),
 		client("client.rss", "memory, most", unitBytes, func(u *clientUse) float64 { return float64(u.rss) }),
-		kernel("kernel.socket_memory", "TCP memory, most", unitBytes, false, func(u *kernelUse) float64 { return float64(u.socketBytes) }),
-		kernel("kernel.sockets", "TCP sockets, most", unitCount, false, func(u *kernelUse) float64 { return float64(u.sockets) }),
-		kernel("kernel.time_wait", "sockets in TIME_WAIT, most", unitCount, true, func(u *kernelUse) float64 { return float64(u.timeWait) }),
-		kernel("kernel.retransmits", "segments sent again", unitCount, false, func(u *kernelUse) float64 { return float64(u.retransmits) }),
-		kernel("kernel.listen_overflows", "accept queue overflows", unitCount, false, func(u *kernelUse) float64 { return float64(u.overflows) }),
-		kernel("kernel.listen_drops", "connects dropped by the listener", unitCount, true, func(u *kernelUse) float64 { return float64(u.drops) }),
-		kernel("kernel.conntrack", "connection tracking table, fullest", unitShare, true, func(u *kernelUse) float64 { return max(u.conntrack, 0) }),
-		kernel("kernel.idle", "processors idle, mean", unitShare, false, func(u *kernelUse) float64 { return u.idle }),
-		kernel("kernel.stolen", "processors taken by the hypervisor", unitShare, true, func(u *kernelUse) float64 { return u.stolen }),
 	}
-	for i := range all {
-		switch all[i].name {
-		case "server.cpu", "server.cpu_per_delivery":
-			all[i].ofStep = true
-		case "server.rss_start", "server.descriptors", "server.threads":
-			all[i].compared = false
-		case "kernel.conntrack":
-			all[i].measured = func(s *subject) bool { return s.kernel.seen && s.kernel.conntrack >= 0 }
-			all[i].absent = "the server's host tracks no connections, or was not seen"
-		case "kernel.idle":
-			all[i].better = neither
+}
+
+func kernelFigures() []figure {
+	const unseen = "the server's host was not seen"
+	kernel := func(name, title string, u unit, read func(*kernelUse) float64) figure {
+		return figure{
+			name: name, title: title, unit: u, better: lower, group: groupKernel, absent: unseen,
+			measured: func(s *subject) bool { return s.kernel.seen },
+			read:     func(s *subject) float64 { return read(&s.kernel) },
 		}
 	}
-	return all
+	quiet := func(f figure) figure {
+		f.quiet = true
+		return f
+	}
+	conntrack := quiet(kernel("kernel.conntrack", "connection tracking table, fullest", unitShare, func(u *kernelUse) float64 { return u.conntrack }))
+	conntrack.measured = func(s *subject) bool { return s.kernel.seen && s.kernel.conntrack >= 0 }
+	conntrack.absent = "the server's host tracks no connections, or was not seen"
+	idle := kernel("kernel.idle", "processors idle, mean", unitShare, func(u *kernelUse) float64 { return u.idle })
+	idle.better = neither
+	return []figure{
+		kernel("kernel.socket_memory", "TCP memory, most", unitBytes, func(u *kernelUse) float64 { return float64(u.socketBytes) }),
+		kernel("kernel.sockets", "TCP sockets, most", unitCount, func(u *kernelUse) float64 { return float64(u.sockets) }),
+		quiet(kernel("kernel.time_wait", "sockets in TIME_WAIT, most", unitCount, func(u *kernelUse) float64 { return float64(u.timeWait) })),
+		kernel("kernel.retransmits", "segments sent again", unitCount, func(u *kernelUse) float64 { return float64(u.retransmits) }),
+		kernel("kernel.listen_overflows", "accept queue overflows", unitCount, func(u *kernelUse) float64 { return float64(u.overflows) }),
+		quiet(kernel("kernel.listen_drops", "connects dropped by the listener", unitCount, func(u *kernelUse) float64 { return float64(u.drops) })),
+		conntrack,
+		idle,
+		quiet(kernel("kernel.stolen", "processors taken by the hypervisor", unitShare, func(u *kernelUse) float64 { return u.stolen })),
+	}
 }

@@ -301,7 +301,7 @@ func logarithmic(name string, least, most float64, format func(float64) string) 
 			a.to = v
 		}
 	}
-	few := a.to/a.from <= 150
+	few := a.to/a.from <= 1001
 	for i, v := range round {
 		if (few || i%3 == 0) && v >= a.from && v <= a.to {
 			a.ticks = append(a.ticks, v)

@@ -34,7 +34,8 @@ func TestTableLeavesOutWhatWasNotMeasured(t *testing.T) {
 			for i := range r.Seconds {
 				r.Seconds[i].Server = result.Process{}
 			}
-		}, []string{"\nServer\n", "CPU for each delivery", "memory for each connection"}},
+			r.Connect.ServerCPUSeconds = 0
+		}, []string{"\nServer\n", "CPU for each delivery", "CPU for each connect", "memory for each connection"}},
 		{"the server was not seen before", func(r *result.Result) { r.ServerBefore = result.Process{} },
 			[]string{"memory before the first connect", "memory for each connection"}},
 		{"nothing is acknowledged", func(r *result.Result) {
