@@ -275,6 +275,17 @@ func histogramChart(h *result.Histogram) *plot {
 // nines are the places of the percentile curve: each step is a tenth of what is left.
 var nines = []float64{0, .25, .5, .6, .7, .75, .8, .85, .9, .925, .95, .96, .97, .98, .99, .9925, .995, .9975, .999, .9995, .9999, .99995, .99999, .999999}
 
+// distribution is a histogram with its name.
+type distribution struct {
+	name string
+	h    *result.Histogram
+}
+
+// distributions are those that are shown whole; how late the generator sent is only a check of itself.
+func distributions(r *result.Result) []distribution {
+	return []distribution{{"delivery", r.Latencies.Delivery}, {"acknowledgement", r.Latencies.Ack}, {"connect", r.Latencies.Connect}}
+}
+
 // percentileChart is latency against the share that was faster, nil if there is none.
 func percentileChart(r *result.Result) *plot {
 	p := &plot{
@@ -282,10 +293,7 @@ func percentileChart(r *result.Result) *plot {
 		note: "Read: this share of all took at most so long. The right end is the slowest one.",
 	}
 	most := 0.0
-	for i, l := range []struct {
-		name string
-		h    *result.Histogram
-	}{{"delivery", r.Latencies.Delivery}, {"acknowledgement", r.Latencies.Ack}, {"connect", r.Latencies.Connect}} {
+	for i, l := range distributions(r) {
 		if l.h.Count() < 2 {
 			continue
 		}

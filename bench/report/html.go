@@ -158,10 +158,12 @@ func pageSubtitle(r *result.Result) string {
 
 // percentileTable is the alternative to the two charts of the distribution.
 func percentileTable(r *result.Result) section {
-	s := section{title: "Percentiles", columns: []string{"percentile", "delivery", "acknowledgement", "connect"}}
-	columns := []*result.Histogram{r.Latencies.Delivery, r.Latencies.Ack, r.Latencies.Connect}
-	if columns[0].Count()+columns[1].Count()+columns[2].Count() == 0 {
-		return s
+	s := section{title: "Percentiles", columns: []string{"percentile"}}
+	var columns []*result.Histogram
+	for _, l := range distributions(r) {
+		if l.h.Count() > 0 {
+			s.columns, columns = append(s.columns, l.name), append(columns, l.h)
+		}
 	}
 	for _, q := range []float64{.25, .5, .75, .9, .95, .99, .995, .999, .9999, .99999, 1} {
 		row := []string{unitShareText(q)}
@@ -169,7 +171,7 @@ func percentileTable(r *result.Result) section {
 		for _, h := range columns {
 			cell := ""
 			// A percentile beyond the count of values would be the longest one under another name.
-			if n := float64(h.Count()); n > 0 && (q == 1 || n*(1-q) >= 1) {
+			if n := float64(h.Count()); q == 1 || n*(1-q) >= 1 {
 				cell, any = formatSeconds(h.Quantile(q).Seconds()), true
 			}
 			row = append(row, cell)

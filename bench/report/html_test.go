@@ -133,6 +133,18 @@ func TestPageEscapesEverything(t *testing.T) {
 	}
 }
 
+func TestPlotEscapesItsTexts(t *testing.T) {
+	const evil = `</text><script>"&`
+	p := newTimeline(fullRun()).latency()
+	p.title, p.description, p.x.name, p.mark = evil, evil, evil, &mark{name: evil, x: 5}
+	p.y.format = func(float64) string { return evil }
+	p.x.format, p.series[0].tips[0] = p.y.format, evil
+	counts, _, texts := elements(t, string(p.Narrow()))
+	if counts["script"] > 0 || strings.Count(texts, evil) < 7 {
+		t.Errorf("elements %v, texts %q", counts, texts)
+	}
+}
+
 // TestInvalidCantBeOverlooked: also in a plot that somebody cuts out, and in the window's title.
 func TestInvalidCantBeOverlooked(t *testing.T) {
 	page := pageOf(t, invalidRun())
@@ -245,6 +257,11 @@ func TestPercentilesBeyondTheCountAreLeftOut(t *testing.T) {
 				t.Errorf("%s is %q, want values in %v", name, row, want)
 			}
 		}
+	}
+	r := fullRun()
+	r.Latencies.Connect.Reset()
+	if columns := percentileTable(r).columns; len(columns) != 3 {
+		t.Errorf("the columns are %q, want none for connects", columns)
 	}
 	if last["99.999%"] != nil {
 		t.Errorf("99.999%% of 12,000 is %q", last["99.999%"])
