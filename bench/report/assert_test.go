@@ -122,6 +122,18 @@ func TestConditionsOfAStep(t *testing.T) {
 	}
 }
 
+// TestOnlyFiguresOfStepsAreInSteps: what a condition for steps may name is what a step with everything in it has.
+func TestOnlyFiguresOfStepsAreInSteps(t *testing.T) {
+	step := searchRun().Steps[2]
+	step.Counts.Acknowledged, step.Counts.BytesIn, step.Counts.BytesOut, step.Counts.Sent = 1, 1, 1, 1
+	s := subjectOfStep(step)
+	for _, f := range figures {
+		if _, measured := f.value(s); measured != f.ofStep {
+			t.Errorf("%s is measured in a step: %v, and may be named there: %v", f.name, measured, f.ofStep)
+		}
+	}
+}
+
 func TestFigureNamesAreUnique(t *testing.T) {
 	seen := map[string]bool{}
 	for _, f := range figures {

@@ -43,13 +43,13 @@ type figure struct {
 	compared bool
 	// quiet: tables leave it out while it is 0, the usual case.
 	quiet bool
-	// ofStep: a step of a search may have it.
+	// ofStep: a step of a search may have it; no other is ever measured there.
 	ofStep bool
 }
 
 // value gives the figure, and false if it was not measured.
 func (f *figure) value(s *subject) (float64, bool) {
-	if s.step && !f.ofStep || !f.measured(s) {
+	if !f.measured(s) {
 		return 0, false
 	}
 	return f.read(s), true
