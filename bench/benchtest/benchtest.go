@@ -100,6 +100,9 @@ func New(faults Faults, options ...func(*Config)) (*Server, error) {
 	if err := faults.check(config.Mode); err != nil {
 		return nil, err
 	}
+	if faults.SwapWait == 0 {
+		faults.SwapWait = time.Second
+	}
 	listener, err := net.Listen("tcp", config.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)

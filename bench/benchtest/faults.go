@@ -30,9 +30,10 @@ type Faults struct {
 	DropTail int
 	// Duplicate: a delivery is sent twice, one right after the other.
 	Duplicate int
-	// Swap: a delivery is exchanged with the next one of its room to that receiver. If none comes within a second, it is sent
-	// where it belongs, and was not swapped.
-	Swap int
+	// Swap: a delivery is exchanged with the next one of its room to that receiver. If none comes within SwapWait (0: a
+	// second), or before the receiver leaves, it is sent where it belongs, and was not swapped.
+	Swap     int
+	SwapWait time.Duration
 	// Garble: a delivery has another body of the same length (one byte for none).
 	Garble int
 	// WrongRoom: a delivery says that it is of another room, which nobody joined.
@@ -77,7 +78,7 @@ func (f Faults) check(mode Mode) error {
 		{"Swap", f.Swap, false}, {"Garble", f.Garble, false}, {"WrongRoom", f.WrongRoom, true},
 		{"Refuse", f.Refuse, true}, {"LoseAck", f.LoseAck, true}, {"AckLie", f.AckLie, true}, {"AckDelay", int(f.AckDelay), true},
 		{"ResetConnect", f.ResetConnect, false}, {"RefuseConnect", f.RefuseConnect, false}, {"CloseAfter", f.CloseAfter, false},
-		{"Delay", int(f.Delay), false},
+		{"Delay", int(f.Delay), false}, {"SwapWait", int(f.SwapWait), false},
 	} {
 		if n.value < 0 {
 			fault("%s %d: must not be negative", n.name, n.value)

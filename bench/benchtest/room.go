@@ -9,12 +9,8 @@ import (
 	"rookery/proto"
 )
 
-const (
-	// keepMessages is how many messages a room keeps for catch-up and history.
-	keepMessages = 1 << 16
-	// swapWait is how long a delivery waits for the one that it is to be exchanged with.
-	swapWait = time.Second
-)
+// keepMessages is how many messages a room keeps for catch-up and history.
+const keepMessages = 1 << 16
 
 // room is the messages of one name and who gets them. Guarded by Server.mu.
 type room struct {
@@ -155,7 +151,7 @@ func (m *member) deliverLocked(msg *message) {
 		items = append(items, encoded(msg, nil), encoded(msg, &s.tally.duplicated))
 	case every(f.Swap, n) && m.held == nil:
 		m.held = encoded(msg, nil)
-		c.out.push(f.Delay+swapWait, m.held)
+		c.out.push(f.Delay+f.SwapWait, m.held)
 		return
 	case every(f.Garble, n):
 		items = append(items, encoded(msg.garbled(), &s.tally.garbled))
