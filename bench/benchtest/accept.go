@@ -89,6 +89,9 @@ func (c *conn) open(refuse bool) bool {
 	if c.server.config.Mode == Rookery && strings.HasPrefix(string(start), preface[:len(preface)-1]) {
 		return c.openStream(string(start), refuse)
 	}
+	if !strings.HasPrefix(string(start), "GET ") {
+		return false
+	}
 	return c.openWebSocket(refuse)
 }
 
