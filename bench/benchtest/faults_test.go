@@ -295,9 +295,10 @@ func TestWhoTakesNothingIsReset(t *testing.T) {
 	publisher := dial(t, s, overBinary)
 	publisher.connect("fast")
 	text := strings.Repeat("x", 1<<19)
-	for range 2*maxQueued/len(text) + 10 {
-		publisher.call(publish(lobby, "", text))
+	for range maxQueued/len(text) + 40 { // more than the socket's buffers hold
+		publisher.send(publish(lobby, "", text))
 	}
+	publisher.settle()
 	if err := p.end(); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("the connection ended with %v, want a reset", err)
 	}

@@ -10,7 +10,7 @@ import (
 type gate struct {
 	// Set at construction.
 	stalls []Stall
-	done   <-chan struct{} // opens the gate for good
+	done   <-chan struct{} // closed at the server's end
 
 	first atomic.Pointer[time.Time] // when the first publish came
 }
@@ -23,19 +23,19 @@ func (g *gate) publish() {
 	}
 }
 
-// wait returns when the gate is open.
-func (g *gate) wait() {
+// wait returns when the gate is open; or with net.ErrClosed if the server ends before.
+func (g *gate) wait() error {
 	for {
 		wait := g.shutFor(time.Now())
 		if wait <= 0 {
-			return
+			return nil
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-g.done:
 			timer.Stop()
-			return
+			return net.ErrClosed
 		}
 	}
 }
@@ -77,14 +77,20 @@ type gatedSocket struct {
 // Read waits at the gate also with what it has read: a read that had begun before the stall
 // takes bytes from the kernel during it, and nobody may see them then.
 func (s *gatedSocket) Read(p []byte) (int, error) {
-	s.gate.wait()
+	if err := s.gate.wait(); err != nil {
+		return 0, err
+	}
 	n, err := s.TCPConn.Read(p)
-	s.gate.wait()
+	if shut := s.gate.wait(); shut != nil {
+		return 0, shut
+	}
 	return n, err
 }
 
 func (s *gatedSocket) Write(p []byte) (int, error) {
-	s.gate.wait()
+	if err := s.gate.wait(); err != nil {
+		return 0, err
+	}
 	return s.TCPConn.Write(p)
 }
 

@@ -156,7 +156,9 @@ func (c *conn) writeLoop(written chan<- struct{}) {
 	var wire []byte
 	for {
 		// Before taking, too: a batch that waits at the gate would no longer be in the queue, where it can be exchanged.
-		c.socket.gate.wait()
+		if c.socket.gate.wait() != nil {
+			return
+		}
 		var wait time.Duration
 		var ended bool
 		batch, wait, ended = c.out.take(batch[:0], deliveries)
