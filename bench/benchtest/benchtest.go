@@ -25,10 +25,10 @@
 //
 // # Not promised
 //
-// Everything is kept in memory, the newest keepMessages of each room. There are no rights, limits, heartbeats of
-// the server, time limits for handshakes, or goaway. A token is not checked but for being the one
-// that Config.Token asks for. Speed: a goroutine to read and one to write for each connection, and one lock for
-// all rooms; some ten thousand deliveries a second are well within it.
+// Everything is kept in memory, the newest keepMessages of each room. There are no rights, limits,
+// goaway, probes of silent clients or time limits for handshakes. A token is not checked but for being the one that
+// Config.Token asks for. Speed neither: each connection has a goroutine that reads and one that
+// writes, and all rooms share a lock.
 package benchtest
 
 import (

@@ -65,7 +65,8 @@ func TestTheGoClientMendsWhatItCan(t *testing.T) {
 			truth := s.Truth()
 			if truth.Published != 55 || truth.Refused != 5 || truth.Acknowledged != 50 || truth.Closed < 3 ||
 				truth.ConnectsRefused == 0 || truth.ConnectsReset == 0 {
-				t.Errorf("Truth is %+v, want 55 published, 5 refused, 50 acknowledged, 3 connections closed, some refused and reset", truth)
+				t.Errorf("Truth is %+v, want 55 published, 5 refused, 50 acknowledged, 3 connections closed, and some refused and reset",
+					truth)
 			}
 		})
 	}

@@ -19,7 +19,8 @@ import (
 // In the modes Echo and Broadcast every message is a delivery, and there are no publishes to answer: the faults of
 // publishes and WrongRoom are refused. All connections are in one room with Broadcast; with Echo each has its own.
 type Faults struct {
-	// Delay is added to each delivery, AckDelay to each acknowledgement of a publish. Neither changes an order within its kind.
+	// Delay is added to each delivery, AckDelay to each acknowledgement of a publish. Neither changes an
+	// order within its kind.
 	Delay    time.Duration
 	AckDelay time.Duration
 

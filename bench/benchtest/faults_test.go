@@ -110,7 +110,8 @@ func TestEachFaultIsDoneAsOftenAsTruthSays(t *testing.T) {
 		// the others 3, 6, 9, 18, 21, 27, 33, 39, 42, 51, 54 and 57 are held until the next that is sent.
 		{"deliveries", Faults{Drop: 5, Duplicate: 4, Swap: 3}, answers{60, 0, 0},
 			seen{came: 60, lost: 12, again: 12, late: 12}, Truth{Dropped: 36, Duplicated: 36, Swapped: 36}},
-		// 20 are refused, 20 of the 40 others not acknowledged (2, 4, 8, … but not 6, 12, …), 4 of the rest lied (5, 25, 35, 55).
+		// 20 are refused; of the 40 others 20 are not acknowledged (2, 4, 8, … but not 6, 12, …); of the rest 4 are
+		// lied (5, 25, 35, 55).
 		{"publishes", Faults{Refuse: 3, LoseAck: 2, AckLie: 5}, answers{20, 20, 20},
 			seen{came: 36, lost: 4}, Truth{Refused: 20, AcksLost: 20, Lied: 4, Withheld: 12}},
 	} {

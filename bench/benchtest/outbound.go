@@ -47,8 +47,8 @@ func (i *item) count(by int64) {
 	}
 }
 
-// outbound is what waits for one connection, by the time at which it is due; what is due at the same time goes in the order
-// in which it came. Safe for concurrent use.
+// outbound is what waits for one connection, by the time at which it is due; what is due at the same
+// time goes in the order in which it came. Safe for concurrent use.
 type outbound struct {
 	wake chan struct{} // a token: there is something new
 
@@ -67,8 +67,8 @@ func (o *outbound) push(delay time.Duration, items ...*item) {
 	o.pushBefore(nil, nil, delay, items...)
 }
 
-// pushBefore is push, but what is held, queued earlier for later, comes right behind the items, and then counts as swapped.
-// One that was sent meanwhile, or nil, stays as it is.
+// pushBefore is push, but what is held, queued earlier for later, comes right behind the items, and then
+// counts as swapped. One that was sent meanwhile, or nil, stays as it is.
 func (o *outbound) pushBefore(held *item, swapped *atomic.Int64, delay time.Duration, items ...*item) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -109,8 +109,8 @@ func (o *outbound) ring() {
 	}
 }
 
-// take moves what is due into batch, with so many deliveries at most. Without any, wait is the time to the next one, 0 for
-// none; ended says that none will come.
+// take moves what is due into batch, with so many deliveries at most (negative: no limit). If there is
+// nothing, wait is the time to the next item, 0 for none; ended says that none will come.
 func (o *outbound) take(batch []*item, deliveries int) (_ []*item, wait time.Duration, ended bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -119,9 +119,13 @@ func enter(t *testing.T, s *Server, transport, name, room string) *peer {
 
 func (p *peer) connect(name string) {
 	p.t.Helper()
-	if reply := p.call(&v1.ClientFrame{Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: name}}}); reply.GetConnected().GetUser() != name {
+	if reply := p.call(connect("", name)); reply.GetConnected().GetUser() != name {
 		p.t.Fatalf("%s connects: %v", name, reply)
 	}
+}
+
+func connect(token, name string) *v1.ClientFrame {
+	return &v1.ClientFrame{Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Token: token, Name: name}}}
 }
 
 func join(room string) *v1.ClientFrame {
@@ -285,19 +289,24 @@ func (p *peer) decode(payload []byte) error {
 // receiveMessage reads one data message of WebSocket.
 func (p *peer) receiveMessage() (ws.OpCode, []byte, error) {
 	for {
-		frame, err := ws.ReadFrame(p.in)
-		switch {
-		case err != nil:
+		header, err := ws.ReadHeader(p.in)
+		if err != nil {
 			return 0, nil, err
-		case frame.Header.Masked || !frame.Header.Fin:
+		}
+		payload := make([]byte, header.Length)
+		if _, err := io.ReadFull(p.in, payload); err != nil {
+			return 0, nil, err
+		}
+		switch {
+		case header.Masked || !header.Fin:
 			return 0, nil, errors.New("a frame that is masked, or a part")
-		case frame.Header.OpCode == ws.OpPong:
-			p.pongs = append(p.pongs, string(frame.Payload))
-		case frame.Header.OpCode == ws.OpClose:
-			code, reason := ws.ParseCloseFrameData(frame.Payload)
+		case header.OpCode == ws.OpPong:
+			p.pongs = append(p.pongs, string(payload))
+		case header.OpCode == ws.OpClose:
+			code, reason := ws.ParseCloseFrameData(payload)
 			return 0, nil, &errClosed{uint16(code), reason}
 		default:
-			return frame.Header.OpCode, frame.Payload, nil
+			return header.OpCode, payload, nil
 		}
 	}
 }

@@ -32,11 +32,10 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			{leave("elsewhere"), proto.ErrNotJoined},
 			{publish(long, "", ""), proto.ErrBadRequest},
 			{publish(lobby, long, ""), proto.ErrBadRequest},
-			{&v1.ClientFrame{Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: "bob"}}}, proto.ErrUserChanged},
-			{&v1.ClientFrame{Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{}}}, proto.ErrBadRequest},
-			{&v1.ClientFrame{Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: lobby, Limit: 201}}}, proto.ErrBadRequest},
-			{&v1.ClientFrame{Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: lobby, Before: &before, After: &before}}},
-				proto.ErrBadRequest},
+			{connect("", "bob"), proto.ErrUserChanged},
+			{history(&v1.HistoryRequest{}), proto.ErrBadRequest},
+			{history(&v1.HistoryRequest{Room: lobby, Limit: 201}), proto.ErrBadRequest},
+			{history(&v1.HistoryRequest{Room: lobby, Before: &before, After: &before}), proto.ErrBadRequest},
 		} {
 			wantError(t, p.call(c.request), c.want)
 		}
@@ -162,6 +161,10 @@ func TestOldMessagesAreForgotten(t *testing.T) {
 	}
 }
 
+func history(request *v1.HistoryRequest) *v1.ClientFrame {
+	return &v1.ClientFrame{Op: &v1.ClientFrame_History{History: request}}
+}
+
 func TestHistory(t *testing.T) {
 	s := Start(t, Faults{AckLie: 4})
 	number := func(n uint64) *uint64 { return &n }
@@ -187,7 +190,7 @@ func TestHistory(t *testing.T) {
 			{&v1.HistoryRequest{After: number(99)}, "[]", false},
 		} {
 			c.request.Room = room
-			page := p.call(&v1.ClientFrame{Op: &v1.ClientFrame_History{History: c.request}}).GetHistory()
+			page := p.call(history(c.request)).GetHistory()
 			texts := []string{}
 			for _, m := range page.GetMessages() {
 				texts = append(texts, m.GetText())
@@ -206,7 +209,7 @@ func TestHistoryPageEndsAtItsBytes(t *testing.T) {
 	for range 3 {
 		p.call(publish(lobby, "", strings.Repeat("x", proto.MaxPageBytes/2-100)))
 	}
-	page := p.call(&v1.ClientFrame{Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: lobby}}}).GetHistory()
+	page := p.call(history(&v1.HistoryRequest{Room: lobby})).GetHistory()
 	if len(page.GetMessages()) != 2 || !page.GetMore() {
 		t.Errorf("%d messages are in the page, more is %v; want 2 and more", len(page.GetMessages()), page.GetMore())
 	}
@@ -220,16 +223,16 @@ func TestConnectWantsItsToken(t *testing.T) {
 	s := Start(t, Faults{}, func(c *Config) { c.Token = token })
 	for _, transport := range transports {
 		p := dial(t, s, transport)
-		reply := p.call(&v1.ClientFrame{Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Token: token}}})
+		reply := p.call(connect(token, ""))
 		if reply.GetConnected().GetUser() != "alice" || reply.GetConnected().GetHeartbeatMs() != 25000 {
 			t.Errorf("connect with the token: %v, want alice", reply)
 		}
 		p = dial(t, s, transport)
-		wantError(t, p.call(&v1.ClientFrame{Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: "bob"}}}), proto.ErrUnauthorized)
+		wantError(t, p.call(connect("", "bob")), proto.ErrUnauthorized)
 		p.wantClosed(proto.CloseUnauthorized)
 	}
 	any := dial(t, Start(t, Faults{}), overBinary)
-	if reply := any.call(&v1.ClientFrame{Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Token: "x"}}}); reply.GetConnected().GetUser() == "" {
+	if reply := any.call(connect("x", "")); reply.GetConnected().GetUser() == "" {
 		t.Errorf("connect with any token: %v", reply)
 	}
 }
@@ -238,14 +241,15 @@ func TestWhatEndsAConnection(t *testing.T) {
 	s := Start(t, Faults{})
 	huge := ws.MustCompileFrame(ws.Frame{Header: ws.Header{Fin: true, Masked: true, OpCode: ws.OpBinary, Length: 0}})
 	huge = append(huge[:1], 0x80|127, 0, 0, 0, 0, 0, 16, 0, 1, 0, 0, 0, 0) // 1 MiB and a byte announced
+	tooEarly := func(p *peer) { wantError(t, p.call(join(lobby)), proto.ErrNotConnected) }
 	for _, c := range []struct {
 		name      string
 		transport string
 		send      func(*peer)
 		want      proto.CloseCode
 	}{
-		{"a request before connect", overBinary, func(p *peer) { wantError(t, p.call(join(lobby)), proto.ErrNotConnected) }, proto.CloseNotConnected},
-		{"a request before connect", overStream, func(p *peer) { wantError(t, p.call(join(lobby)), proto.ErrNotConnected) }, proto.CloseNotConnected},
+		{"a request before connect", overBinary, tooEarly, proto.CloseNotConnected},
+		{"a request before connect", overStream, tooEarly, proto.CloseNotConnected},
 		{"no frame", overBinary, func(p *peer) { p.sendFrames([]byte{3, 255, 255, 255}) }, proto.CloseBadFrame},
 		{"half a frame", overBinary, func(p *peer) { p.sendFrames([]byte{3, 1}) }, proto.CloseBadFrame},
 		{"no JSON", overJSON, func(p *peer) { p.sendFrames([]byte("hello")) }, proto.CloseBadFrame},
