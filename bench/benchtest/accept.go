@@ -44,7 +44,7 @@ func (s *Server) accept(socket *net.TCPConn) {
 	c := &conn{
 		server: s,
 		socket: &gatedSocket{TCPConn: socket, gate: s.gate},
-		out:    newOutbound(),
+		out:    newOutbound(s.config.Queue),
 		rooms:  map[string]*member{},
 	}
 	c.in = bufio.NewReader(c.socket)

@@ -53,6 +53,9 @@ type Config struct {
 	Mode Mode
 	// Token is what every connect has to show. Empty: any token, or a name.
 	Token string
+	// Queue bounds the bytes that wait for one connection. One with more is reset when it next takes bytes; the real
+	// server would go on from its log. 0: 64 MiB.
+	Queue int
 	// Listen is the address to listen at. Empty: a free port of 127.0.0.1.
 	Listen string
 }
@@ -96,6 +99,9 @@ func New(faults Faults, options ...func(*Config)) (*Server, error) {
 	}
 	if config.Listen == "" {
 		config.Listen = "127.0.0.1:0"
+	}
+	if config.Queue == 0 {
+		config.Queue = 64 << 20
 	}
 	if err := faults.check(config.Mode); err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package benchtest
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"syscall"
 	"testing"
@@ -290,21 +289,24 @@ func TestRefuseConnect(t *testing.T) {
 	}
 }
 
-func TestWhoTakesNothingIsReset(t *testing.T) {
-	s := Start(t, Faults{})
+func TestWhomTooMuchWaitsForIsReset(t *testing.T) {
+	s := Start(t, Faults{Delay: time.Hour}, func(c *Config) { c.Queue = 100_000 })
 	p := enter(t, s, overBinary, "slow", lobby)
 	publisher := dial(t, s, overBinary)
 	publisher.connect("fast")
-	text := strings.Repeat("x", 1<<19)
-	for range maxQueued/len(text) + 40 { // more than the socket's buffers hold
-		publisher.send(publish(lobby, "", text))
+	text := strings.Repeat("x", 40_000)
+	publisher.call(publish(lobby, "", text))
+	publisher.call(publish(lobby, "", text))
+	p.settle()
+	if truth := s.Truth(); truth.Overflowed != 0 {
+		t.Errorf("Truth is %+v, want none overflowed with 80,000 of 100,000 bytes", truth)
 	}
-	publisher.settle()
-	if err := p.end(); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	publisher.call(publish(lobby, "", text))
+	if err := p.end(); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the connection ended with %v, want a reset", err)
 	}
-	if truth := s.Truth(); truth.Overflowed != 1 {
-		t.Errorf("Truth is %+v, want 1 overflowed", truth)
+	if truth := s.Truth(); truth.Overflowed != 1 || truth.Delivered != 0 {
+		t.Errorf("Truth is %+v, want 1 overflowed and nothing delivered", truth)
 	}
 }
 

@@ -14,13 +14,8 @@ import (
 	v1 "rookery/proto/rookery/v1"
 )
 
-const (
-	// maxQueued bounds what waits for one connection. One with more is reset
-	// when it next takes bytes; the real server would go on from its log.
-	maxQueued = 64 << 20
-	// maxWrite is about what goes into one write, and one WebSocket message.
-	maxWrite = 64 << 10
-)
+// maxWrite is about what goes into one write, and one WebSocket message.
+const maxWrite = 64 << 10
 
 // item is something on its way to a client. Its fields belong to the queue once it is pushed.
 type item struct {
@@ -50,17 +45,19 @@ func (i *item) count(by int64) {
 // outbound is what waits for one connection, by the time at which it is due; what is due at the same
 // time goes in the order in which it came. Safe for concurrent use.
 type outbound struct {
-	wake chan struct{} // a token: there is something new
+	// Set at construction.
+	limit int           // of bytes
+	wake  chan struct{} // a token: there is something new
 
 	mu       sync.Mutex // guards all below; taken under Server.mu or alone
 	items    itemHeap
 	order    uint64
 	bytes    int
 	finished bool // nothing more is taken
-	full     bool // it has grown over maxQueued
+	full     bool // it has grown over its limit
 }
 
-func newOutbound() *outbound { return &outbound{wake: make(chan struct{}, 1)} }
+func newOutbound(limit int) *outbound { return &outbound{limit: limit, wake: make(chan struct{}, 1)} }
 
 // push queues items to be sent after a delay.
 func (o *outbound) push(delay time.Duration, items ...*item) {
@@ -87,7 +84,7 @@ func (o *outbound) pushBefore(held *item, swapped *atomic.Int64, delay time.Dura
 		held.due, held.order, held.counts[1] = due, o.order, swapped
 		heap.Fix(&o.items, held.index)
 	}
-	if o.bytes > maxQueued {
+	if o.bytes > o.limit {
 		o.finished, o.full = true, true
 		o.items = nil
 	}

@@ -110,7 +110,6 @@ func (s *Server) enterLocked(c *conn, r *room, from uint64) {
 	for seq := max(from, r.begin); seq <= r.released; seq++ {
 		m.deliverLocked(r.at(seq))
 	}
-	m.from = max(from, r.released+1)
 }
 
 // leaveLocked ends the membership. A delivery that waits for its successor has none any more.

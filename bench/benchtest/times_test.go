@@ -57,6 +57,22 @@ func TestDelays(t *testing.T) {
 	}
 }
 
+// TestSwapsUnderDelay: with much in the queue the exchange is still of neighbours.
+func TestSwapsUnderDelay(t *testing.T) {
+	s := Start(t, Faults{Delay: 300 * time.Millisecond, Swap: 2, SwapWait: time.Hour})
+	p := enter(t, s, overBinary, "alice", lobby)
+	for range 21 {
+		p.send(publish(lobby, "", ""))
+	}
+	var numbers []uint64
+	for _, m := range p.delivered(21) {
+		numbers = append(numbers, m.Seq)
+	}
+	if got, want := fmt.Sprint(numbers), "[1 3 2 5 4 7 6 9 8 11 10 13 12 15 14 17 16 19 18 21 20]"; got != want {
+		t.Errorf("the messages came as %s, want %s", got, want)
+	}
+}
+
 // TestLeftComesAfterDelayedDeliveries: no message of a room may follow left.
 func TestLeftComesAfterDelayedDeliveries(t *testing.T) {
 	s := Start(t, Faults{Delay: 50 * time.Millisecond, Swap: 3, SwapWait: time.Hour})
@@ -94,8 +110,12 @@ func TestNothingIsReadInAStall(t *testing.T) {
 					published++
 				}
 				for _, id := range ids {
-					if p.reply(id); time.Since(first) < stall.After+stall.For {
+					reply := p.reply(id).GetPublished()
+					if time.Since(first) < stall.After+stall.For {
 						t.Errorf("request %d was answered before the end of stall %d", id, i+1)
+					}
+					if end := first.Add(stall.After + stall.For).UnixMilli(); reply.GetAt() < uint64(end) {
+						t.Errorf("message %d was stored %d ms before the end of stall %d", reply.GetSeq(), uint64(end)-reply.GetAt(), i+1)
 					}
 				}
 				if other.connect("bob"); time.Since(first) < stall.After+stall.For {

@@ -14,7 +14,7 @@ type Truth struct {
 	ConnectsRefused int64 // RefuseConnect
 	Connected       int64 // answered connects; with Echo and Broadcast handshakes
 	Closed          int64 // CloseAfter
-	Overflowed      int64 // closed because more than maxQueued bytes waited for them
+	Overflowed      int64 // reset because more than Config.Queue bytes waited for them
 	Joined          int64
 
 	// Publishes. Published = Acknowledged + Refused + AcksLost, where no connection was lost and none was malformed.
