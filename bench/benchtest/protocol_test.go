@@ -336,6 +336,7 @@ func TestFragmentsAndPings(t *testing.T) {
 	part(ws.OpContinuation, true, frames[9:])
 	p.reply(100)
 	p.reply(101)
+	p.settle() // in a message of one part again
 	if fmt.Sprint(p.pongs) != "[there?]" {
 		t.Errorf("the pongs are %q", p.pongs)
 	}
