@@ -114,7 +114,7 @@ func (s *seconds) loop(ctx context.Context) {
 		case <-time.After(time.Duration(s.begin(watched+1) - engine.Now())):
 			p := s.part(watched)
 			p.second.Server, p.second.Host = s.run.watcher.Second(ctx, time.Now())
-			addClient(&p.second.Client, own.Second(time.Now()))
+			p.second.Client.Add(own.Second(time.Now()))
 			p.watched = true
 			watched++
 		case <-s.quit:
@@ -148,14 +148,7 @@ func (s *seconds) take(told workerSecond) {
 	s.last[told.worker] = told.Counts
 	p.second.Counts.Add(counts)
 	p.latencies.Add(told.Latencies)
-	addClient(&p.second.Client, told.Client)
-}
-
-func addClient(sum *result.Client, c result.Client) {
-	sum.CPUSeconds += c.CPUSeconds
-	sum.RunDelaySeconds += c.RunDelaySeconds
-	sum.MemoryBytes += c.MemoryBytes
-	sum.BusiestLoop = max(sum.BusiestLoop, c.BusiestLoop)
+	p.second.Client.Add(told.Client)
 }
 
 // complete hands out the seconds that are whole, in their order.
