@@ -2,6 +2,7 @@
 //
 //	bench.go    a run from its begin to its result
 //	fleet.go    the workers
+//	check.go    what is refused before it begins
 //	place.go    targets, sources, how many workers
 //	seconds.go  what the workers and the watcher tell each second, put together
 //	serve.go    what a worker and an agent are started with
@@ -53,14 +54,14 @@ type Options struct {
 // leadTime is between an order to begin at a moment and that moment.
 const leadTime = 100 * time.Millisecond
 
-// Run runs a plan. The plan is checked. An error means that there is no result; whether the result is good is
+// Run runs a plan, which Check has to take. An error means that there is no result; whether the result is good is
 // told by its Verdict and its Asserts.
 func Run(ctx context.Context, p plan.Plan, o Options) (*result.Result, error) {
-	conditions, err := report.ParseAll(p.Assert)
-	if err != nil {
+	if err := Check(p); err != nil {
 		return nil, err
 	}
-	if err := p.Check(); err != nil {
+	conditions, err := report.ParseAll(p.Assert)
+	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -21,11 +21,11 @@ const (
 // that held and the first that did not. The result is that of the knee, with all steps in it; of the first step if
 // none held.
 func Find(ctx context.Context, p plan.Plan, o Options) (*result.Result, error) {
-	conditions, err := report.ParseAll(p.Find.Until)
-	if err != nil {
+	if err := Check(p); err != nil {
 		return nil, err
 	}
-	if err := p.Check(); err != nil {
+	conditions, err := report.ParseAll(p.Find.Until)
+	if err != nil {
 		return nil, err
 	}
 	s := &search{ctx: ctx, plan: p, options: o, conditions: conditions, broken: math.Inf(1)}

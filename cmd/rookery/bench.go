@@ -206,9 +206,7 @@ func (f *benchFlags) complete(tokenFile, keyFile, secretFile string) (err error)
 	if len(f.plan.Clients.Hosts) > 0 && f.secret == "" {
 		return errors.New("--host needs --secret-file, the file with the secret that the agents were started with")
 	}
-	_, failed := report.ParseAll(f.plan.Assert)
-	_, failedUntil := report.ParseAll(find.Until)
-	return errors.Join(f.plan.Check(), failed, failedUntil)
+	return bench.Check(f.plan)
 }
 
 // run runs the plan and reports.

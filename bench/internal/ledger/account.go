@@ -58,14 +58,13 @@ func (t *Track) Take(seq uint64) Outcome {
 
 // Excuse takes the numbers first to last for seen: the server said that they are not there any more.
 func (t *Track) Excuse(first, last uint64) {
-	if first <= t.last+1 && last > t.last {
-		t.last = last
-		return
-	}
 	if last > t.last {
-		t.Take(last)
+		if first > t.last+1 {
+			t.Take(first) // what is between is missing
+		}
+		t.last = last
 	}
-	for seq := first; seq <= last; seq++ {
+	for seq := first; seq <= last && t.missing != nil; seq++ {
 		t.forgive(seq, seq)
 	}
 }

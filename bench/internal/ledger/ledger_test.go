@@ -1,0 +1,139 @@
+package ledger
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+func TestStampIsFoundWhereverItIs(t *testing.T) {
+	f := NewFinder(0xdeadbeef)
+	want := Stamp{Run: 0, User: 4_000_000_000, Room: 77, Seq: 1, Due: 1<<62 + 5}
+	for _, size := range []int{StampBytes, StampBytes + 1, 128, 4096} {
+		body := f.Append([]byte("x"), want, size)[1:]
+		if len(body) != size {
+			t.Errorf("a body of %d bytes has %d", size, len(body))
+		}
+		if strings.ContainsAny(string(body), "\"\\\n\r\t{}") || strings.ContainsFunc(string(body), func(r rune) bool { return r > 126 || r < 32 }) {
+			t.Errorf("a body has bytes that a text form has to escape: %q", body)
+		}
+		for _, around := range [][2]string{{"", ""}, {`42["message",{"room":"a","body":"`, `"}]`}, {"rb1.deadbee", ""}} {
+			got, ok := f.Find([]byte(around[0] + string(body) + around[1]))
+			if !ok || got != want {
+				t.Errorf("in %q of %d bytes %v, %+v was found, want %+v", around, size, ok, got, want)
+			}
+		}
+	}
+}
+
+func TestWhatIsNoStamp(t *testing.T) {
+	f := NewFinder(1)
+	good := string(f.Append(nil, Stamp{User: 1, Seq: 1, Due: 1}, StampBytes))
+	for _, bad := range []string{
+		"", "rb1.", good[:StampBytes-1], string(NewFinder(2).Append(nil, Stamp{}, 100)),
+		good[:20] + "x" + good[21:], good[:StampBytes-16] + strings.Repeat("f", 16),
+	} {
+		if s, ok := f.Find([]byte(bad)); ok {
+			t.Errorf("%q was taken for %+v", bad, s)
+		}
+	}
+}
+
+func TestFindAllocatesNothing(t *testing.T) {
+	f := NewFinder(1)
+	body := f.Append(nil, Stamp{User: 1, Seq: 1, Due: 1}, 128)
+	if n := testing.AllocsPerRun(100, func() { f.Find(body) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func FuzzFind(f *testing.F) {
+	finder := NewFinder(7)
+	f.Add(finder.Append(nil, Stamp{User: 1, Room: 2, Seq: 3, Due: 4}, 128))
+	f.Add([]byte("rb1.00000007rb1.00000007"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if s, ok := finder.Find(body); ok {
+			if again, ok := finder.Find(finder.Append(nil, s, StampBytes)); !ok || again != s {
+				t.Errorf("%+v written and read is %+v", s, again)
+			}
+		}
+	})
+}
+
+// TestTrackAgainstASet: drops, repetitions and swaps, each outcome as a set of all numbers would tell it.
+func TestTrackAgainstASet(t *testing.T) {
+	for seed := range uint64(300) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		base := uint64(random.IntN(3) * 100)
+		var track Track
+		track.Start(base)
+		seen, last := map[uint64]bool{}, base
+		for range 200 {
+			seq := base + 1 + uint64(random.IntN(120))
+			if random.IntN(2) == 0 {
+				seq = last + 1
+			}
+			want := Late
+			switch {
+			case seen[seq]:
+				want = Duplicate
+			case seq == last+1:
+				want = Next
+			case seq > last:
+				want = Ahead
+			}
+			if got := track.Take(seq); got != want {
+				t.Fatalf("seed %d: %d after %d is %v, want %v", seed, seq, last, got, want)
+			}
+			seen[seq], last = true, max(last, seq)
+			if missing := last - base - uint64(len(seen)); track.Missing() != missing || track.Last() != last {
+				t.Fatalf("seed %d: missing %d and last %d, want %d and %d", seed, track.Missing(), track.Last(), missing, last)
+			}
+			if random.IntN(20) == 0 {
+				first := base + 1 + uint64(random.IntN(130))
+				until := first + uint64(random.IntN(10))
+				track.Excuse(first, until)
+				for n := first; n <= until; n++ {
+					seen[n] = true
+				}
+				last = max(last, until)
+				if missing := last - base - uint64(len(seen)); track.Missing() != missing || track.Last() != last {
+					t.Fatalf("seed %d: %d to %d excused: missing %d and last %d, want %d and %d", seed, first, until, track.Missing(), track.Last(), missing, last)
+				}
+			}
+		}
+	}
+}
+
+func TestNumbersBeforeTheBaseAreRepetitions(t *testing.T) {
+	var a Account
+	a.Open(50)
+	if got := a.Take(50); got != Duplicate {
+		t.Errorf("the number at the base is %v", got)
+	}
+	if got := a.Take(51); got != Next || a.Got != 1 {
+		t.Errorf("the number behind the base is %v, got %d", got, a.Got)
+	}
+}
+
+func TestAccountBySenders(t *testing.T) {
+	var a Account
+	a.Open(0)
+	for _, c := range []struct {
+		user uint32
+		seq  uint64
+		want Outcome
+	}{{1, 1, Next}, {2, 1, Next}, {1, 3, Ahead}, {2, 2, Next}, {1, 2, Late}, {1, 2, Duplicate}, {3, 2, Ahead}} {
+		if got := a.TakeFrom(c.user, c.seq, true); got != c.want {
+			t.Errorf("number %d of sender %d is %v, want %v", c.seq, c.user, got, c.want)
+		}
+	}
+	if a.Got != 6 || a.Missing() != 1 {
+		t.Errorf("got %d, missing %d; want 6 and the first of sender 3", a.Got, a.Missing())
+	}
+	var late Account
+	late.Open(1)
+	if got := late.TakeFrom(9, 500, false); got != Next || late.Missing() != 0 {
+		t.Errorf("the first that a late member gets is %v, missing %d", got, late.Missing())
+	}
+}
