@@ -180,6 +180,9 @@ func (c *conn) publish(id uint64, request *v1.Publish) {
 	lie := !lose && every(s.faults.AckLie, r.publishes)
 	m := r.next(c.user, proto.AppendContent(nil, request))
 	m.key, m.lied = key, lie
+	s.addLocked(r, m)
+	// Behind the deliveries, though the real server mostly answers first: who has the answer finds all that
+	// became of the publish in Truth, but for what waits for its time.
 	switch {
 	case lose:
 		s.tally.acksLost.Add(1)
@@ -188,7 +191,6 @@ func (c *conn) publish(id uint64, request *v1.Publish) {
 	default:
 		c.acknowledge(id, m, nil)
 	}
-	s.addLocked(r, m)
 }
 
 func (c *conn) acknowledge(id uint64, m *message, fault *atomic.Int64) {
