@@ -33,7 +33,7 @@ type gateFile struct {
 // Open is not gated: only recovery syncs a file that it opened.
 func (g *gateFS) Create(path string) (vfs.File, error) {
 	file, err := g.FS.Create(path)
-	if err != nil || !strings.HasSuffix(path, segmentSuffix) {
+	if err != nil || !strings.HasSuffix(strings.TrimSuffix(path, temporarySuffix), segmentSuffix) {
 		return file, err
 	}
 	return &gateFile{File: file, fs: g}, nil

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,7 +56,7 @@ func (c *countingFS) Create(path string) (vfs.File, error) {
 
 // count counts a file before it is open, since it may hold a descriptor from then on.
 func (c *countingFS) count(path string, open func() (vfs.File, error)) (vfs.File, error) {
-	if !strings.HasSuffix(path, segmentSuffix) {
+	if !strings.HasSuffix(strings.TrimSuffix(path, temporarySuffix), segmentSuffix) {
 		return open()
 	}
 	c.mu.Lock()
@@ -485,7 +486,7 @@ type brokenCloseFile struct{ vfs.File }
 
 func (b brokenClose) Create(path string) (vfs.File, error) {
 	file, err := b.FS.Create(path)
-	if err != nil || !strings.HasSuffix(path, segmentSuffix) {
+	if err != nil || !strings.HasSuffix(strings.TrimSuffix(path, temporarySuffix), segmentSuffix) {
 		return file, err
 	}
 	return brokenCloseFile{file}, nil
@@ -513,5 +514,32 @@ func TestFailedCloseIsTold(t *testing.T) {
 	}
 	if m, err := readMeta(memory, testDir); err != nil || m.state == stateClosed {
 		t.Errorf("META: state %d, %v, want one that is not closed", m.state, err)
+	}
+}
+
+// TestASegmentHasItsNameWhenItIsDurable: whatever fails while a segment is made, no file of its name is left half made, and the next
+// attempt succeeds.
+func TestASegmentHasItsNameWhenItIsDurable(t *testing.T) {
+	for _, operation := range []vfs.Operation{vfs.OpCreate, vfs.OpWrite, vfs.OpSync, vfs.OpRename} {
+		memory := vfs.NewMemory()
+		if err := memory.MkdirAll(testDir); err != nil {
+			t.Fatal(err)
+		}
+		faulty := vfs.Faulty(memory)
+		faulty.Break(vfs.Fault{Operation: operation, Call: 1, Lasting: true, Err: syscall.ENOSPC})
+		path := filepath.Join(testDir, segmentName(0))
+		if _, err := createSegment(faulty, testDir, path, 1, segmentHeader{}, nil, 1<<20); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("%v fails: %v", operation, err)
+		}
+		names, err := memory.List(testDir)
+		if err != nil || slices.Contains(names, segmentName(0)) {
+			t.Errorf("%v failed, and %v is there (%v)", operation, names, err)
+		}
+		faulty.Break()
+		file, err := createSegment(faulty, testDir, path, 1, segmentHeader{}, nil, 1<<20)
+		if err != nil {
+			t.Fatalf("after %v failed: %v", operation, err)
+		}
+		file.Close()
 	}
 }

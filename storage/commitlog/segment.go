@@ -178,34 +178,40 @@ func readSegmentHeader(file vfs.File) ([]byte, error) {
 	return header[:n], ignoreEOF(err)
 }
 
-// createSegment makes an empty segment, of the spare if there is one. Its header and its name are
-// durable before anything is written to it: only so can recovery take a short header for a crash in
-// here. ahead is how much of a new file is written with zeros.
+// createSegment makes an empty segment, of the spare if there is one. It gets its name when its header is durable, and
+// nothing is written to it before its name is: a crash leaves a whole segment or a name that recovery removes. With the last
+// name from the start a full disk and a power cut left a file with a size and nothing in it. ahead is how
+// much of a new file is written with zeros.
 func createSegment(fsys vfs.FS, dir, path string, logID uint64, h segmentHeader, ready *spare, ahead int64) (file vfs.File, err error) {
-	if ready != nil {
-		file = ready.file
-	} else {
-		if file, err = fsys.Create(path); err != nil {
+	made := ready
+	if made == nil {
+		made = &spare{path: path + temporarySuffix}
+		// Left by an attempt before.
+		if err := vfs.RemoveIfExists(fsys, made.path); err != nil {
+			return nil, err
+		}
+		if made.file, err = fsys.Create(made.path); err != nil {
 			return nil, err
 		}
 	}
-	_, err = file.WriteAt(encodeSegmentHeader(logID, h), 0)
+	_, err = made.file.WriteAt(encodeSegmentHeader(logID, h), 0)
 	switch {
 	case err != nil:
 	case ready != nil:
-		if err = file.Sync(); err == nil {
-			err = fsys.Rename(ready.path, path)
-		}
+		err = made.file.Sync()
 	default:
-		err = writeZeros(file, segmentHeaderBytes, ahead)
+		err = writeZeros(made.file, segmentHeaderBytes, ahead)
+	}
+	if err == nil {
+		err = fsys.Rename(made.path, path)
 	}
 	if err == nil {
 		err = fsys.SyncDir(dir)
 	}
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, errors.Join(err, made.file.Close())
 	}
-	return file, nil
+	return made.file, nil
 }
 
 func (s *segment) corruption(offset int64, err error) error {
