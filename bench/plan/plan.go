@@ -37,6 +37,8 @@ type Server struct {
 	// signed with for each. Neither: names of the development mode.
 	Token string `yaml:"token" json:"-"`
 	Key   string `yaml:"key" json:"-"`
+	// QoS is the quality of service of MQTT, for publishes and subscriptions: 0 or 1.
+	QoS int `yaml:"qos" json:"qos,omitempty"`
 	// Template is what is said to a server of the dialect websocket.
 	Template Template `yaml:"template" json:"template"`
 	// Metrics is the address of the server's Prometheus metrics, like http://127.0.0.1:9090/metrics. Empty: none are read.
@@ -58,7 +60,8 @@ type Template struct {
 	// Joined is a text that is in the server's answer to a join. Empty: a join counts as answered when it is sent.
 	Joined string `yaml:"joined" json:"joined,omitempty"`
 	// Reaches says who gets a message: everyone (each connection, the sender too), others (all but the
-	// sender), room (the members of its room, the sender too), room-others, sender (an echo).
+	// sender), room (the members of its room, the sender too), room-others, sender (an echo). Empty: room
+	// where there is a Join, everyone otherwise.
 	Reaches string `yaml:"reaches" json:"reaches,omitempty"`
 	// Binary sends binary messages instead of text.
 	Binary bool `yaml:"binary" json:"binary,omitempty"`
