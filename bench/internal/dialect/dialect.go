@@ -1,10 +1,18 @@
 // Package dialect is what is said to each kind of server that can be put under load: bytes in, events out, and requests
-// as bytes. It is pure: no socket, no clock, no goroutine.
+// as bytes. It is pure: no socket, no goroutine, and no clock but for the dates in tokens.
 //
-//	dialect.go     what all of them have in common
-//	websocket.go   the client's side of RFC 6455
-//	rookery.go     Rookery, over WebSocket and raw TCP
-//	frames.go      its binary frames and JSON lines
+//	dialect.go      what all of them have in common
+//	target.go       addresses
+//	names.go        names of rooms and users, tokens
+//	websocket.go    the client's side of RFC 6455
+//	rookery.go      Rookery, over WebSocket and raw TCP
+//	frames.go       its binary frames and JSON lines
+//	generic.go      any WebSocket server that sends on what it gets
+//	template.go     what such a server is told
+//	socketio.go     Socket.IO
+//	centrifugo.go   Centrifugo
+//	mqtt.go         MQTT 3.1.1, over WebSocket and raw TCP
+//	packets.go      its packets
 //
 // A Dialect has no state of a connection; that is in Session, which is small because there is one for each of
 // hundreds of thousands of connections. What a connection receives is shown to Read until nothing is left but the begin of
@@ -63,8 +71,12 @@ const (
 	Sender                  // only the sender: an echo
 )
 
+// Stamp begins every body: by it a message is known that a server has put into a text of its own.
+const Stamp = "rb1."
+
 // Join is a request to become a member of a room.
 type Join struct {
+	// ID is not 0, and not that of another request of the connection which is not answered.
 	ID   uint32
 	Room int
 	// After is the number of the last message that was seen; what follows it is asked for. Negative: only what is new.
@@ -77,7 +89,7 @@ type Publish struct {
 	Room int
 	// Key is a number that no other publish of this user has.
 	Key uint32
-	// Body is printable ASCII without quotes and backslashes, so that it can be put into any text.
+	// Body begins with Stamp and is printable ASCII without quotes and backslashes, so that it can be put into any text.
 	Body []byte
 }
 
@@ -86,14 +98,16 @@ type Session struct {
 	User uint32 // set by the caller: unique in the run
 
 	// Of WebSocket, see websocket.go.
-	inside int32   // bytes of the current message that are still to come
-	text   bool    // it is a text message
+	inside int32   // bytes of the current frame that are still to come
+	text   bool    // it is of a text message
+	more   bool    // and not the last of it
 	stage  stage   // how far the connection is
 	masks  uint32  // makes the next masking key
-	parts  *[]byte // the begin of a fragmented message, nil nearly always
+	parts  *[]byte // the begin of what goes over several frames, nil nearly always
 
-	// Of dialects that need more.
-	extra any
+	// Of the dialects websocket and mqtt: requests that are not answered.
+	waiting *waiting
+	flight  *flight
 }
 
 // Opened reports whether the server has answered the handshake.
@@ -127,7 +141,7 @@ const (
 type Event struct {
 	Kind Kind
 	ID   uint32
-	Room int // -1: none that this run has
+	Room int // -1: none that this run has, or (dialect websocket) unknown
 	Seq  uint64
 	Last uint64
 	// Body may have text around the message that was sent.
@@ -135,6 +149,8 @@ type Event struct {
 	Reason string
 	// Out is to be sent now, with or without another event.
 	Out []byte
+
+	pong []byte // the payload of a Pong
 }
 
 // reset forgets everything but the memory of Out.
@@ -158,7 +174,11 @@ func New(c Config, target Target) (Dialect, error) {
 
 // dialects by name.
 var dialects = map[string]func(Config, Target) (Dialect, error){
-	"rookery": newRookery,
+	"rookery":    newRookery,
+	"websocket":  newGeneric,
+	"socket.io":  newSocketIO,
+	"centrifugo": newCentrifugo,
+	"mqtt":       newMQTT,
 }
 
 // Names lists the dialects.

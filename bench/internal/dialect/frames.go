@@ -2,31 +2,29 @@ package dialect
 
 import (
 	"bytes"
-	"strconv"
+	"errors"
+	"fmt"
+	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"rookery/proto"
 )
 
-// cutBinary gives the first frame of a stream and its size with its length, 0 while it is not there as a whole.
-func cutBinary(in []byte) (frame []byte, n int, err error) {
+// cutBinary gives the first frame of a stream without its length.
+func cutBinary(in []byte, end bool) (frame []byte, n int, err error) {
 	length, size, err := proto.Length(in)
-	if err != nil || size == 0 || len(in) < size+length {
-		return nil, 0, err
+	switch {
+	case err != nil:
+		return nil, 0, fmt.Errorf("the server's bytes are no frames: %w", err)
+	case length > longestMessage:
+		return nil, 0, fmt.Errorf("the server sent a frame of %d bytes, %d are taken", length, longestMessage)
+	case size > 0 && len(in) >= size+length:
+		return in[size : size+length], size + length, nil
+	case end:
+		return nil, 0, errors.New("the server's message ends inside a frame")
 	}
-	return in[size : size+length], size + length, nil
-}
-
-// cutLine gives the first line. The last one of a message may have no line feed.
-func cutLine(in []byte, whole bool) (line []byte, n int) {
-	if end := bytes.IndexByte(in, '\n'); end >= 0 {
-		return in[:end], end + 1
-	}
-	if whole {
-		return in, len(in)
-	}
-	return nil, 0
+	return nil, 0, nil
 }
 
 // Field numbers of the schema. A test compares them with the generated code.
@@ -35,20 +33,25 @@ const (
 	fieldPublished = 5
 	fieldMessage   = 9
 
-	fieldPublishedSeq = 2
+	fieldPublishedRoom = 1
+	fieldPublishedSeq  = 2
+	fieldPublishedAt   = 3
 
 	fieldMessageRoom = 1
 	fieldMessageSeq  = 2
+	fieldMessageAt   = 3
+	fieldMessageFrom = 4
 	fieldMessageText = 5
 	fieldMessageData = 6
 )
 
-// readBinaryMessage reads a message or an acknowledgement without an allocation; false for any other frame.
+// readBinaryMessage reads a message or an acknowledgement without an allocation; false for any other frame, and for one
+// that is not as simple as every encoder writes it.
 func (r *rookery) readBinaryMessage(frame []byte, e *Event) bool {
 	var id uint64
 	for len(frame) > 0 {
 		field, kind, n := protowire.ConsumeTag(frame)
-		if n < 0 {
+		if n < 0 || e.Kind != None {
 			return false
 		}
 		frame = frame[n:]
@@ -59,72 +62,43 @@ func (r *rookery) readBinaryMessage(frame []byte, e *Event) bool {
 			frame = frame[n:]
 			continue
 		}
-		if kind != protowire.BytesType || field != fieldMessage && field != fieldPublished {
-			return false
-		}
 		value, n := protowire.ConsumeBytes(frame)
-		if n < 0 {
+		if kind != protowire.BytesType || n < 0 {
 			return false
 		}
-		if frame = frame[n:]; field == fieldPublished {
-			e.Kind, e.Seq = Acknowledged, varintField(value, fieldPublishedSeq)
-		} else if !r.readMessageFields(value, e) {
+		frame = frame[n:]
+		read := false
+		switch field {
+		case fieldMessage:
+			read = r.readMessageFields(value, e)
+		case fieldPublished:
+			read = readPublishedFields(value, e)
+		}
+		if !read {
 			return false
 		}
 	}
 	e.ID = uint32(id)
-	return e.Kind != None
-}
-
-// varintField gives a field of a message, 0 if it has none.
-func varintField(in []byte, want protowire.Number) uint64 {
-	for len(in) > 0 {
-		field, kind, n := protowire.ConsumeTag(in)
-		if n < 0 {
-			return 0
-		}
-		in = in[n:]
-		if field == want && kind == protowire.VarintType {
-			value, _ := protowire.ConsumeVarint(in)
-			return value
-		}
-		if n = protowire.ConsumeFieldValue(field, kind, in); n < 0 {
-			return 0
-		}
-		in = in[n:]
-	}
-	return 0
+	return e.Kind != None && id <= math.MaxUint32
 }
 
 func (r *rookery) readMessageFields(in []byte, e *Event) bool {
 	e.Kind = Message
 	for len(in) > 0 {
-		field, kind, n := protowire.ConsumeTag(in)
+		field, number, value, n := consumeField(in)
 		if n < 0 {
 			return false
 		}
 		in = in[n:]
-		switch kind {
-		case protowire.VarintType:
-			value, n := protowire.ConsumeVarint(in)
-			if n < 0 {
-				return false
-			}
-			if in = in[n:]; field == fieldMessageSeq {
-				e.Seq = value
-			}
-		case protowire.BytesType:
-			value, n := protowire.ConsumeBytes(in)
-			if n < 0 {
-				return false
-			}
-			in = in[n:]
-			switch field {
-			case fieldMessageRoom:
-				e.Room = r.number(value)
-			case fieldMessageText, fieldMessageData:
-				e.Body = value
-			}
+		switch {
+		case field == fieldMessageSeq && value == nil:
+			e.Seq = number
+		case field == fieldMessageAt && value == nil:
+		case field == fieldMessageRoom && value != nil:
+			e.Room = r.number(value)
+		case field == fieldMessageFrom && value != nil:
+		case (field == fieldMessageText || field == fieldMessageData) && value != nil:
+			e.Body = value
 		default:
 			return false
 		}
@@ -132,33 +106,120 @@ func (r *rookery) readMessageFields(in []byte, e *Event) bool {
 	return true
 }
 
-// readJSONMessage reads a message as every encoder writes it that keeps to the order of the schema and puts nothing
-// into strings that needs an escape; false for anything else, which is decoded in full.
-func (r *rookery) readJSONMessage(line []byte, e *Event) bool {
-	rest, ok := bytes.CutPrefix(line, []byte(`{"message":{"room":"`))
-	if !ok || bytes.IndexByte(line, '\\') >= 0 {
-		return false
+func readPublishedFields(in []byte, e *Event) bool {
+	e.Kind = Acknowledged
+	for len(in) > 0 {
+		field, number, value, n := consumeField(in)
+		if n < 0 {
+			return false
+		}
+		in = in[n:]
+		switch {
+		case field == fieldPublishedSeq && value == nil:
+			e.Seq = number
+		case field == fieldPublishedAt && value == nil:
+		case field == fieldPublishedRoom && value != nil:
+		default:
+			return false
+		}
 	}
-	room, rest, ok := bytes.Cut(rest, []byte(`","seq":`))
-	if !ok {
-		return false
-	}
-	digits, rest, ok := bytes.Cut(rest, []byte(`,`))
-	if !ok {
-		return false
-	}
-	seq, err := strconv.ParseUint(string(digits), 10, 64)
-	if err != nil {
-		return false
-	}
-	_, rest, ok = bytes.Cut(rest, []byte(`,"text":"`))
-	if !ok {
-		return false
-	}
-	body, ok := bytes.CutSuffix(bytes.TrimRight(rest, "\r"), []byte(`"}}`))
-	if !ok || bytes.IndexByte(body, '"') >= 0 {
-		return false
-	}
-	e.Kind, e.Room, e.Seq, e.Body = Message, r.number(room), seq, body
 	return true
 }
+
+// consumeField reads a field that is a number (value is nil) or bytes; n is negative for any other.
+func consumeField(in []byte) (field protowire.Number, number uint64, value []byte, n int) {
+	field, kind, tag := protowire.ConsumeTag(in)
+	if tag < 0 {
+		return 0, 0, nil, -1
+	}
+	switch kind {
+	case protowire.VarintType:
+		number, n = protowire.ConsumeVarint(in[tag:])
+	case protowire.BytesType:
+		value, n = protowire.ConsumeBytes(in[tag:])
+	default:
+		n = -1
+	}
+	if n < 0 {
+		return 0, 0, nil, -1
+	}
+	return field, number, value, tag + n
+}
+
+// readJSONMessage reads a message or an acknowledgement as every encoder writes it that keeps to the order of the
+// schema and puts nothing into strings that needs an escape; false for anything else, which is decoded in
+// full. It does not ask whether strings are UTF-8.
+func (r *rookery) readJSONMessage(line []byte, e *Event) bool {
+	if bytes.IndexByte(line, '\\') >= 0 {
+		return false
+	}
+	in := scanner{rest: line, ok: true}
+	if in.next(`{"message":{"room":"`) {
+		room := in.until('"')
+		in.want(`,"seq":`)
+		seq := in.number()
+		in.want(`,"at":`)
+		in.number()
+		in.want(`,"from":"`)
+		in.until('"')
+		in.want(`,"text":"`)
+		body := in.until('"')
+		if in.want(`}}`); !in.done() {
+			return false
+		}
+		e.Kind, e.Room, e.Seq, e.Body = Message, r.number(room), seq, body
+		return true
+	}
+	in.want(`{"id":`)
+	id := in.number()
+	in.want(`,"published":{"room":"`)
+	in.until('"')
+	in.want(`,"seq":`)
+	seq := in.number()
+	in.want(`,"at":`)
+	in.number()
+	if in.want(`}}`); !in.done() || id > math.MaxUint32 {
+		return false
+	}
+	e.Kind, e.ID, e.Seq = Acknowledged, uint32(id), seq
+	return true
+}
+
+// scanner reads a text of which nearly all is known. The first thing that is not as expected ends it: ok is false
+// from then on, and what it gives means nothing.
+type scanner struct {
+	rest []byte
+	ok   bool
+}
+
+// next takes text if it comes next.
+func (s *scanner) next(text string) bool {
+	if len(s.rest) < len(text) || string(s.rest[:len(text)]) != text {
+		return false
+	}
+	s.rest = s.rest[len(text):]
+	return true
+}
+
+func (s *scanner) want(text string) { s.ok = s.ok && s.next(text) }
+
+// until gives what is in front of the next b, and takes both.
+func (s *scanner) until(b byte) []byte {
+	at := bytes.IndexByte(s.rest, b)
+	if at < 0 {
+		s.ok = false
+		return nil
+	}
+	found := s.rest[:at]
+	s.rest = s.rest[at+1:]
+	return found
+}
+
+func (s *scanner) number() uint64 {
+	number, rest := cutNumber(s.rest)
+	s.ok = s.ok && len(rest) < len(s.rest)
+	s.rest = rest
+	return number
+}
+
+func (s *scanner) done() bool { return s.ok && len(s.rest) == 0 }

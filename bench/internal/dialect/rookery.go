@@ -1,14 +1,12 @@
 package dialect
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
-	"time"
 
 	"github.com/gobwas/ws"
-	"github.com/golang-jwt/jwt/v5"
 
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
@@ -20,30 +18,27 @@ const loginID = 1 << 32
 // rookery speaks docs/protocol.md. Over WebSocket the frames of one message are taken one by one as they
 // come, so that a large message needs no large buffer.
 type rookery struct {
-	prefix string
-	codec  proto.Codec
-	web    *webSocket // nil: raw TCP
-	token  string
-	key    []byte
+	names
+	codec proto.Codec
+	web   *webSocket // nil: raw TCP
+	cut   cutter
 
 	// Scratch of the Append methods and of Read.
-	frame   v1.ClientFrame
 	payload []byte
-	name    []byte
 	server  v1.ServerFrame
 }
 
 func newRookery(c Config, target Target) (Dialect, error) {
-	r := &rookery{prefix: c.Prefix, codec: proto.Binary, token: c.Server.Token, key: []byte(c.Server.Key)}
+	r := &rookery{names: newNames(c), codec: proto.Binary, cut: cutBinary}
 	if target.Scheme == "tcp" {
 		if c.Server.Codec == "json" {
 			return nil, errors.New("raw TCP has binary frames only: leave codec out, or use a ws:// target")
 		}
 		return r, nil
 	}
-	r.web = &webSocket{host: target.Host, path: target.Path, subprotocols: proto.SubprotocolBinary}
+	r.web = &webSocket{host: target.Host, path: target.path("/ws"), subprotocol: proto.SubprotocolBinary}
 	if c.Server.Codec == "json" {
-		r.codec, r.web.subprotocols = proto.JSON, proto.SubprotocolJSON
+		r.codec, r.cut, r.web.subprotocol = proto.JSON, cutLine, proto.SubprotocolJSON
 	}
 	return r, nil
 }
@@ -62,15 +57,9 @@ func (r *rookery) AppendOpen(dst []byte, s *Session) []byte {
 }
 
 func (r *rookery) appendLogin(dst []byte, s *Session) []byte {
-	connect := &v1.Connect{Token: r.token}
-	user := r.prefix + strconv.Itoa(int(s.User))
-	switch {
-	case len(r.key) > 0:
-		now := time.Now()
-		claims := jwt.MapClaims{"sub": user, "iat": now.Unix(), "exp": now.Add(24 * time.Hour).Unix()}
-		connect.Token, _ = jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(r.key) // fails for other keys only
-	case r.token == "":
-		connect.Name = user
+	connect := &v1.Connect{Token: r.login(s)}
+	if connect.Token == "" {
+		connect.Name = r.user(s)
 	}
 	return r.appendRequest(dst, s, &v1.ClientFrame{Id: loginID, Op: &v1.ClientFrame_Connect{Connect: connect}})
 }
@@ -89,24 +78,6 @@ func (r *rookery) opcode() ws.OpCode {
 		return ws.OpText
 	}
 	return ws.OpBinary
-}
-
-func (r *rookery) room(number int) string { return r.prefix + strconv.Itoa(number) }
-
-// number is the reverse of room, -1 for a name of others.
-func (r *rookery) number(name []byte) int {
-	digits, ok := bytes.CutPrefix(name, []byte(r.prefix))
-	if !ok || len(digits) == 0 || len(digits) > 9 {
-		return -1
-	}
-	n := 0
-	for _, d := range digits {
-		if d < '0' || d > '9' {
-			return -1
-		}
-		n = n*10 + int(d-'0')
-	}
-	return n
 }
 
 func (r *rookery) AppendJoin(dst []byte, s *Session, j Join) []byte {
@@ -138,11 +109,11 @@ func (r *rookery) AppendClose(dst []byte, s *Session) []byte {
 func (r *rookery) Read(s *Session, in []byte, e *Event) (n int, err error) {
 	e.reset()
 	if r.web == nil {
-		frame, size, err := cutBinary(in)
-		if err != nil || size == 0 {
+		frame, n, err := r.cut(in, false)
+		if err != nil || n == 0 {
 			return 0, err
 		}
-		return size, r.readFrame(s, frame, e)
+		return n, r.readFrame(s, frame, e)
 	}
 	if s.stage == stageOpening {
 		if n, err = r.web.readHandshake(s, in); n > 0 {
@@ -151,32 +122,15 @@ func (r *rookery) Read(s *Session, in []byte, e *Event) (n int, err error) {
 		}
 		return n, err
 	}
-	if s.inside == 0 {
-		f, err := readHeader(in)
-		if err != nil || f.header == 0 {
-			return 0, err
-		}
-		if f.op.IsControl() {
-			return readControl(s, f, in, e)
-		}
-		s.inside = int32(f.length)
-		return f.header, nil
+	frame, ok, n, err := readPart(s, in, e, r.cut)
+	switch {
+	case err != nil || !ok:
+		return n, err
+	case s.text != (r.codec == proto.JSON):
+		return n, errors.New("the server sent a message of the other codec")
+	case len(frame) == 0 && r.codec == proto.JSON:
+		return n, nil // an empty line
 	}
-	whole := len(in) >= int(s.inside)
-	in = in[:min(len(in), int(s.inside))]
-	var frame []byte
-	if r.codec == proto.JSON {
-		frame, n = cutLine(in, whole)
-	} else if frame, n, err = cutBinary(in); err != nil {
-		return 0, err
-	}
-	if n == 0 {
-		if whole {
-			return 0, errors.New("the server's message ends inside a frame")
-		}
-		return 0, nil
-	}
-	s.inside -= int32(n)
 	return n, r.readFrame(s, frame, e)
 }
 
@@ -190,12 +144,15 @@ func (r *rookery) readFrame(s *Session, frame []byte, e *Event) error {
 	} else if r.readJSONMessage(frame, e) {
 		return nil
 	}
+	e.reset()
 	f := &r.server
 	f.Reset()
 	if err := proto.DecodeServerFrame(f, r.codec, frame); err != nil {
 		return fmt.Errorf("the server sent a frame that can't be read: %w", err)
 	}
-	e.ID = uint32(f.Id)
+	if f.Id <= math.MaxUint32 {
+		e.ID = uint32(f.Id)
+	}
 	switch op := f.Op.(type) {
 	case *v1.ServerFrame_Connected:
 		if f.Id == loginID {
@@ -210,14 +167,18 @@ func (r *rookery) readFrame(s *Session, frame []byte, e *Event) error {
 		e.Kind, e.Seq = Acknowledged, op.Published.Seq
 	case *v1.ServerFrame_Message:
 		e.Kind, e.Seq, e.Room = Message, op.Message.Seq, r.number([]byte(op.Message.Room))
-		e.Body = []byte(op.Message.GetText())
+		if e.Body = op.Message.GetData(); e.Body == nil {
+			e.Body = []byte(op.Message.GetText())
+		}
 	case *v1.ServerFrame_Gap:
 		e.Kind, e.Room, e.Seq, e.Last, e.Reason = Gap, r.number([]byte(op.Gap.Room)), op.Gap.First, op.Gap.Last, op.Gap.Reason
 	case *v1.ServerFrame_Error:
 		if f.Id == loginID {
 			return fmt.Errorf("the login was refused: %s: %s", op.Error.Name, op.Error.Message)
 		}
-		e.Kind, e.Reason = Refused, op.Error.Name
+		if f.Id <= math.MaxUint32 { // a ping of ours may be refused without harm
+			e.Kind, e.Reason = Refused, op.Error.Name
+		}
 	case *v1.ServerFrame_Ping:
 		e.Out = r.appendRequest(e.Out, s, &v1.ClientFrame{Id: loginID + 1, Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}})
 	case *v1.ServerFrame_Goaway:

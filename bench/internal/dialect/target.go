@@ -2,7 +2,9 @@ package dialect
 
 import (
 	"fmt"
+	"net"
 	"net/url"
+	"strings"
 )
 
 // Target is an address that connections go to.
@@ -27,7 +29,30 @@ func ParseTarget(text string) (Target, error) {
 	case u.Port() == "" && u.Scheme == "tcp":
 		return Target{}, fmt.Errorf("target %q has no port", text)
 	case u.Port() == "":
-		t.Host = u.Hostname() + ":80"
+		t.Host = net.JoinHostPort(u.Hostname(), "80")
+	}
+	if u.Scheme == "tcp" {
+		t.Path = ""
 	}
 	return t, nil
+}
+
+// path gives the path, or another one where the target has none but "/".
+func (t *Target) path(usual string) string {
+	path, query, asked := strings.Cut(t.Path, "?")
+	if path == "/" {
+		path = usual
+	}
+	if asked {
+		path += "?" + query
+	}
+	return path
+}
+
+// web gives the WebSocket side of a dialect that speaks nothing else.
+func (t *Target) web(dialect, usual string) (*webSocket, error) {
+	if t.Scheme != "ws" {
+		return nil, fmt.Errorf("the dialect %s is spoken over WebSocket: use a ws:// target instead of %s://%s", dialect, t.Scheme, t.Host)
+	}
+	return &webSocket{host: t.Host, path: t.path(usual)}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/gobwas/ws"
 )
@@ -21,8 +22,8 @@ const (
 
 // webSocket is the client's side of RFC 6455, without extensions.
 type webSocket struct {
-	host, path   string
-	subprotocols string // as in the header; empty: none
+	host, path  string
+	subprotocol string // empty: none
 }
 
 // appendHandshake appends the request of RFC 6455 4.1. The key is made of the user's number: it need
@@ -34,9 +35,9 @@ func (w *webSocket) appendHandshake(dst []byte, s *Session) []byte {
 	dst = append(dst, w.host...)
 	dst = append(dst, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "...)
 	dst = appendKey(dst, s)
-	if w.subprotocols != "" {
+	if w.subprotocol != "" {
 		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
-		dst = append(dst, w.subprotocols...)
+		dst = append(dst, w.subprotocol...)
 	}
 	return append(dst, "\r\n\r\n"...)
 }
@@ -58,20 +59,28 @@ func (w *webSocket) readHandshake(s *Session, in []byte) (n int, err error) {
 		return 0, nil
 	}
 	lines := bytes.Split(in[:end], []byte("\r\n"))
-	status := lines[0]
-	if !bytes.HasPrefix(status, []byte("HTTP/1.1 101")) {
+	if status := string(lines[0]); !strings.HasPrefix(status+" ", "HTTP/1.1 101 ") {
 		return 0, fmt.Errorf("the handshake was answered with %.80q", status)
+	}
+	var accept, subprotocol string
+	for _, line := range lines[1:] {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		switch {
+		case bytes.EqualFold(name, []byte("Sec-WebSocket-Accept")):
+			accept = string(bytes.TrimSpace(value))
+		case bytes.EqualFold(name, []byte("Sec-WebSocket-Protocol")):
+			subprotocol = string(bytes.TrimSpace(value))
+		}
 	}
 	// RFC 6455 4.2.2: the accept value is the key and a fixed text, hashed.
 	sum := sha1.Sum(append(appendKey(nil, s), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
-	want := base64.StdEncoding.EncodeToString(sum[:])
-	for _, line := range lines[1:] {
-		name, value, _ := bytes.Cut(line, []byte(":"))
-		if bytes.EqualFold(name, []byte("Sec-WebSocket-Accept")) && string(bytes.TrimSpace(value)) == want {
-			return end + 4, nil
-		}
+	switch {
+	case accept != base64.StdEncoding.EncodeToString(sum[:]):
+		return 0, errors.New("the answer to the handshake has no Sec-WebSocket-Accept that fits the key")
+	case subprotocol != w.subprotocol:
+		return 0, fmt.Errorf("the server took the subprotocol %q, %q was asked for: it is another kind of server", subprotocol, w.subprotocol)
 	}
-	return 0, errors.New("the answer to the handshake has no Sec-WebSocket-Accept that fits the key")
+	return end + 4, nil
 }
 
 // appendFrame appends one final, masked frame.
@@ -156,6 +165,8 @@ func readControl(s *Session, f frame, in []byte, e *Event) (n int, err error) {
 	switch f.op {
 	case ws.OpPing:
 		e.Out = appendFrame(e.Out, s, ws.OpPong, payload)
+	case ws.OpPong:
+		e.pong = payload
 	case ws.OpClose:
 		return n, closed(payload)
 	}
@@ -180,38 +191,96 @@ func closed(payload []byte) error {
 	return &ClosedError{Code: int(code), Reason: reason}
 }
 
-// readMessage gives the next message as a whole, for dialects whose messages are one thing each. ok is false
-// when there was none: then n bytes were something else, or more are needed. The payload is valid until the next call.
-func readMessage(s *Session, in []byte, e *Event) (payload []byte, text, ok bool, n int, err error) {
+// cutter takes the first thing out of a stream: the part that matters, and the number of bytes with what is around it,
+// 0 while it is not there as a whole. end says that nothing follows in, because the message ends there.
+type cutter func(in []byte, end bool) (part []byte, n int, err error)
+
+// cutMessage is for dialects whose messages are one thing each.
+func cutMessage(in []byte, end bool) (part []byte, n int, err error) {
+	if !end {
+		return nil, 0, nil
+	}
+	return in, len(in), nil
+}
+
+// cutLine gives the first line. The last one of a message may have no line feed.
+func cutLine(in []byte, end bool) (line []byte, n int, err error) {
+	if at := bytes.IndexByte(in, '\n'); at >= 0 {
+		return in[:at], at + 1, nil
+	}
+	return cutMessage(in, end)
+}
+
+// readPart gives what cut finds next in the data of the connection's messages. ok is false when there was none:
+// then n bytes were something else, or more are needed. A part within one frame is a view into in and is taken as
+// soon as it is there, so that a long message with many parts needs no large buffer; one that goes
+// over frames is put together, and is valid until the next call.
+func readPart(s *Session, in []byte, e *Event, cut cutter) (part []byte, ok bool, n int, err error) {
+	if s.inside == 0 {
+		return readNextHeader(s, in, e, cut)
+	}
+	part = in[:min(len(in), int(s.inside))]
+	whole := len(part) == int(s.inside)
+	end := whole && !s.more
+	if s.parts == nil {
+		found, n, err := cut(part, end)
+		switch {
+		case err != nil:
+			return nil, false, 0, err
+		case n > 0:
+			s.inside -= int32(n)
+			return found, true, n, nil
+		case !whole:
+			return nil, false, 0, nil
+		}
+		begin := slices.Clone(part)
+		s.parts, s.inside = &begin, 0
+		return nil, false, len(part), nil
+	}
+	begin := len(*s.parts)
+	if begin+len(part) > longestMessage {
+		return nil, false, 0, fmt.Errorf("the server sent a message of more than %d bytes", longestMessage)
+	}
+	*s.parts = append(*s.parts, part...)
+	found, n, err := cut(*s.parts, end)
+	switch {
+	case err != nil:
+		return nil, false, 0, err
+	case n == 0:
+		s.inside -= int32(len(part))
+		return nil, false, len(part), nil
+	}
+	n -= begin
+	s.inside -= int32(n)
+	s.parts = nil
+	return found, true, n, nil
+}
+
+// readNextHeader is readPart between two frames.
+func readNextHeader(s *Session, in []byte, e *Event, cut cutter) (part []byte, ok bool, n int, err error) {
 	f, err := readHeader(in)
 	if err != nil || f.header == 0 {
-		return nil, false, false, 0, err
+		return nil, false, 0, err
 	}
 	if f.op.IsControl() {
 		n, err := readControl(s, f, in, e)
-		return nil, false, false, n, err
+		return nil, false, n, err
 	}
-	if n = f.header + f.length; len(in) < n {
-		return nil, false, false, 0, nil
+	if (f.op == ws.OpContinuation) != s.more {
+		return nil, false, 0, errors.New("the server sent a continuation of nothing, or a new message within one")
 	}
-	part := in[f.header:n]
-	switch {
-	case (f.op == ws.OpContinuation) != (s.parts != nil):
-		return nil, false, false, 0, errors.New("the server sent a continuation of nothing, or a new message within one")
-	case s.parts == nil && f.fin:
-		return part, f.op == ws.OpText, true, n, nil
-	case s.parts == nil:
-		begin := slices.Clone(part)
-		s.parts, s.text = &begin, f.op == ws.OpText
-		return nil, false, false, n, nil
+	if !s.more {
+		s.text = f.op == ws.OpText
 	}
-	if *s.parts = append(*s.parts, part...); len(*s.parts) > longestMessage {
-		return nil, false, false, 0, fmt.Errorf("the server sent a message of more than %d bytes", longestMessage)
+	s.more, s.inside = !f.fin, int32(f.length)
+	if f.length > 0 || s.more || s.parts == nil {
+		return nil, false, f.header, nil
 	}
-	if !f.fin {
-		return nil, false, false, n, nil
+	// An empty last frame: what came before it is the end.
+	found, n, err := cut(*s.parts, true)
+	if err != nil || n == 0 {
+		return nil, false, f.header, err
 	}
-	payload = *s.parts
 	s.parts = nil
-	return payload, s.text, true, n, nil
+	return found, true, f.header, nil
 }
