@@ -9,8 +9,8 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"os"
 	"strings"
+	"time"
 
 	"github.com/centrifugal/centrifuge"
 )
@@ -51,7 +51,10 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	http.Handle("/connection/websocket", centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{}))
-	fmt.Fprintln(os.Stdout, l.Addr())
+	http.Handle("/connection/websocket", centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
+		// Often, so that a test sees some.
+		PingPongConfig: centrifuge.PingPongConfig{PingInterval: 2 * time.Second, PongTimeout: 1900 * time.Millisecond},
+	}))
+	fmt.Println(l.Addr())
 	return http.Serve(l, nil)
 }
