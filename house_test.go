@@ -142,6 +142,8 @@ var mayImport = map[string][]string{
 	"bench/report":              {"bench/plan", "bench/result"},
 	"client/go":                 {"proto", "proto/rookery/v1"},
 	"client/js":                 {},
+	"bench/internal/dialect":    {"bench/plan", "proto", "proto/rookery/v1"},
+	"bench/otherservers":        {"bench/plan"},
 	"test/ledger":               {"proto/rookery/v1"},
 	"test/powercut/control":     {},
 	"test/powercut/disk":        {},

@@ -169,7 +169,11 @@ func New(c Config, target Target) (Dialect, error) {
 	if !ok {
 		return nil, fmt.Errorf("dialect %q: use one of %s", c.Server.Dialect, strings.Join(Names(), ", "))
 	}
-	return make(c, target)
+	d, err := make(c, target)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // dialects by name.

@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/gobwas/ws"
 )
@@ -33,14 +34,10 @@ func newGeneric(c Config, target Target) (Dialect, error) {
 	if c.Server.Template.Binary {
 		g.op = ws.OpBinary
 	}
-	var err error
-	if g.web, err = target.web("websocket", "/"); err != nil {
-		return nil, err
-	}
-	if g.template, err = compile(c.Server.Template); err != nil {
-		return nil, err
-	}
-	return g, g.checkPlain()
+	var wrongTarget, wrongTemplate error
+	g.web, wrongTarget = target.web("websocket", "/")
+	g.template, wrongTemplate = compile(c.Server.Template)
+	return g, errors.Join(wrongTarget, wrongTemplate, g.checkPlain())
 }
 
 func (g *generic) Traits() Traits {

@@ -44,7 +44,7 @@ func (w *webSocket) appendHandshake(dst []byte, s *Session) []byte {
 
 func appendKey(dst []byte, s *Session) []byte {
 	var nonce [16]byte
-	copy(nonce[:], "rookery bench")
+	copy(nonce[:], "rookerybench")
 	binary.BigEndian.PutUint32(nonce[12:], s.User)
 	return base64.StdEncoding.AppendEncode(dst, nonce[:])
 }

@@ -1,0 +1,253 @@
+package dialect
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+// TestFieldNumbers compares what is read by hand with the generated code.
+func TestFieldNumbers(t *testing.T) {
+	for _, c := range []struct {
+		message protoreflect.Message
+		fields  map[string]protoreflect.FieldNumber
+	}{
+		{(&v1.ServerFrame{}).ProtoReflect(), map[string]protoreflect.FieldNumber{
+			"id": fieldID, "published": fieldPublished, "message": fieldMessage}},
+		{(&v1.Published{}).ProtoReflect(), map[string]protoreflect.FieldNumber{
+			"room": fieldPublishedRoom, "seq": fieldPublishedSeq, "at": fieldPublishedAt}},
+		{(&v1.Message{}).ProtoReflect(), map[string]protoreflect.FieldNumber{
+			"room": fieldMessageRoom, "seq": fieldMessageSeq, "at": fieldMessageAt, "from": fieldMessageFrom,
+			"text": fieldMessageText, "data": fieldMessageData}},
+	} {
+		fields := c.message.Descriptor().Fields()
+		for name, number := range c.fields {
+			if fd := fields.ByName(protoreflect.Name(name)); fd == nil || fd.Number() != number {
+				t.Errorf("%s.%s is %v, want %d", c.message.Descriptor().Name(), name, fd, number)
+			}
+		}
+		if c.message.Descriptor().Name() != "ServerFrame" && fields.Len() != len(c.fields) {
+			t.Errorf("%s has %d fields, %d are known here", c.message.Descriptor().Name(), fields.Len(), len(c.fields))
+		}
+	}
+}
+
+// readSlow is what readFrame would give without the fast paths.
+func readSlow(r *rookery, frame []byte) (heard, error) {
+	var f v1.ServerFrame
+	if err := proto.DecodeServerFrame(&f, r.codec, frame); err != nil {
+		return heard{}, err
+	}
+	h := heard{Room: -1}
+	if f.Id <= math.MaxUint32 {
+		h.ID = uint32(f.Id)
+	}
+	if p := f.GetPublished(); p != nil {
+		h.Kind, h.Seq = Acknowledged, p.Seq
+	}
+	if m := f.GetMessage(); m != nil {
+		h.Kind, h.Seq, h.Room, h.Body = Message, m.Seq, r.number([]byte(m.Room)), m.GetText()+string(m.GetData())
+	}
+	return h, nil
+}
+
+// compareFast fails if a fast path reads a frame as something else than the full decoder, and reports whether it read it.
+func compareFast(t *testing.T, r *rookery, frame []byte) (fast bool) {
+	t.Helper()
+	e := Event{Room: -1}
+	if r.codec == proto.Binary {
+		fast = r.readBinaryMessage(frame, &e)
+	} else {
+		fast = r.readJSONMessage(frame, &e)
+	}
+	if !fast {
+		return false
+	}
+	got := heard{e.Kind, e.ID, e.Room, e.Seq, e.Last, string(e.Body), e.Reason, string(e.Out)}
+	want, err := readSlow(r, frame)
+	if err != nil && r.codec == proto.JSON {
+		// The fast path does not ask whether strings are UTF-8, or have control characters.
+		printable := strings.Map(func(c rune) rune {
+			if c < ' ' || c == 0xfffd {
+				return '?'
+			}
+			return c
+		}, string(frame))
+		if want, err = readSlow(r, []byte(printable)); err == nil {
+			got.Body = want.Body
+			got.Room = want.Room
+		}
+	}
+	if err != nil || got != want {
+		t.Fatalf("%q\n got %+v\nwant %+v, %v", frame, got, want, err)
+	}
+	return true
+}
+
+func newRandom(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("ROOKERY_SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatalf("ROOKERY_SEED: %v", err)
+		}
+	}
+	t.Logf("seed %d: repeat with ROOKERY_SEED=%d", seed, seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+func randomText(r *rand.Rand) string {
+	pieces := []string{"p", "7", "0", "rb1.", `"`, `\`, "\n", "é", "\u2028", `","seq":1`, "{", "}}", " ", ","}
+	var s string
+	for range r.IntN(6) {
+		s += pieces[r.IntN(len(pieces))]
+	}
+	return s
+}
+
+// TestFastPathsAgree: frames made at random are read as the full decoder reads them, and plain ones by the fast paths.
+func TestFastPathsAgree(t *testing.T) {
+	random := newRandom(t)
+	for _, codec := range []proto.Codec{proto.Binary, proto.JSON} {
+		r := &rookery{names: names{prefix: "p"}, codec: codec}
+		fast := 0
+		for range 20_000 {
+			f := &v1.ServerFrame{Id: random.Uint64N(proto.MaxInteger) >> random.IntN(53)}
+			number := func() uint64 { return random.Uint64N(proto.MaxInteger) >> random.IntN(53) }
+			room := "p" + strconv.Itoa(random.IntN(20))
+			if random.IntN(3) == 0 {
+				room = randomText(random)
+			}
+			m := &v1.Message{Room: room, Seq: number(), At: number(), From: randomText(random)}
+			switch random.IntN(4) {
+			case 0:
+				f.Op = &v1.ServerFrame_Published{Published: &v1.Published{Room: room, Seq: number(), At: number()}}
+			case 1:
+				m.Content = &v1.Message_Data{Data: []byte(randomText(random))}
+				f.Op = &v1.ServerFrame_Message{Message: m}
+			case 2:
+				m.Content = &v1.Message_Text{Text: randomText(random)}
+				f.Op = &v1.ServerFrame_Message{Message: m}
+			case 3:
+				f.Op = &v1.ServerFrame_Joined{Joined: &v1.Joined{Room: room, Head: number()}}
+			}
+			if random.IntN(2) == 0 {
+				f.Id = 0
+			}
+			frame, _, err := proto.Next(codec, proto.AppendServerFrame(nil, codec, f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if compareFast(t, r, frame) {
+				fast++
+			}
+			// And what is broken.
+			broken := bytes.Clone(frame)
+			if len(broken) > 0 {
+				broken[random.IntN(len(broken))] ^= byte(1 << random.IntN(8))
+				compareFast(t, r, broken)
+				compareFast(t, r, append(bytes.Clone(frame), frame...))
+				compareFast(t, r, frame[:random.IntN(len(frame))])
+			}
+		}
+		if fast < 1000 {
+			t.Errorf("codec %d: only %d frames of 20000 were read by the fast path", codec, fast)
+		}
+	}
+}
+
+func FuzzFastPaths(f *testing.F) {
+	for _, s := range serverFrames {
+		for _, codec := range []proto.Codec{proto.Binary, proto.JSON} {
+			frame, _, err := proto.Next(codec, proto.AppendServerFrame(nil, codec, s.frame))
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(codec == proto.JSON, frame)
+		}
+	}
+	f.Fuzz(func(t *testing.T, json bool, frame []byte) {
+		r := &rookery{names: names{prefix: "p"}, codec: proto.Binary}
+		if json {
+			r.codec = proto.JSON
+		}
+		compareFast(t, r, frame)
+	})
+}
+
+// FuzzRead: no server makes a dialect panic, stand still, or take more than there is; and cuts change nothing.
+func FuzzRead(f *testing.F) {
+	var targets []string
+	for _, way := range ways {
+		targets = append(targets, "rookery "+way.codec+" "+way.target)
+	}
+	targets = append(targets, "websocket  ws://h:1", "socket.io  ws://h:1", "centrifugo  ws://h:1", "mqtt  ws://h:1", "mqtt  tcp://h:1")
+	subprotocols := []string{proto.SubprotocolBinary, proto.SubprotocolJSON, "", "", "", "", "mqtt", ""}
+	for i := range targets {
+		f.Add(uint8(i), serverText(`0{"sid":"x"}`), uint16(3))
+		f.Add(uint8(i), serverText("{}\n{}"), uint16(5))
+		f.Add(uint8(i), fragments(ws.OpBinary, []byte("\x20\x02\x00\x00\x30\x08\x00\x02p1rb1."), 3), uint16(9))
+	}
+	f.Fuzz(func(t *testing.T, which uint8, stream []byte, cut uint16) {
+		i := int(which) % len(targets)
+		words := strings.SplitN(targets[i], " ", 3)
+		c := config(words[0])
+		c.Server.Codec = words[1]
+		c.Server.QoS = int(which) / len(targets) % 2
+		c.Server.Template.Join, c.Server.Template.Joined = "j {room}", "joined {room}"
+		prepare := func() (Dialect, *Session) {
+			d, s := open(t, c, words[2])
+			if strings.HasPrefix(words[2], "ws") {
+				feed(d, s, accepted(subprotocols[i]))
+			}
+			d.AppendJoin(nil, s, Join{ID: 1, Room: 1})
+			d.AppendPublish(nil, s, Publish{ID: 2, Room: 1, Body: []byte("rb1.")})
+			return d, s
+		}
+		d, s := prepare()
+		all, failure := feed(d, s, stream)
+		at := int(cut) % (len(stream) + 1)
+		d, s = prepare()
+		again, failureAgain := feed(d, s, stream[:at], stream[at:])
+		if fmt.Sprint(again) != fmt.Sprint(all) || failureAgain != failure {
+			t.Fatalf("%s cut at %d: got %+v %s\nwant %+v %s", targets[i], at, again, failureAgain, all, failure)
+		}
+	})
+}
+
+// TestNothingIsAllocated for what nearly all of a load is.
+func TestNothingIsAllocated(t *testing.T) {
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			r, s := open(t, rookeryConfig(way.codec), way.target)
+			s.stage = stageReady
+			for _, f := range serverFrames {
+				if f.want.Kind != Message && f.want.Kind != Acknowledged || f.want.Room == -1 && f.want.Kind == Message {
+					continue
+				}
+				if way.frames == proto.JSON && f.frame.GetMessage().GetData() != nil {
+					continue // base64 is decoded
+				}
+				stream := proto.AppendServerFrame(nil, way.frames, f.frame)
+				if way.name != "tcp" {
+					op := map[proto.Codec]ws.OpCode{proto.Binary: ws.OpBinary, proto.JSON: ws.OpText}[way.frames]
+					stream = serverFrame(op, true, stream)
+				}
+				wantNoAllocation(t, r, s, stream, f.want.Kind)
+			}
+		})
+	}
+}
