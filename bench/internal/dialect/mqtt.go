@@ -18,7 +18,6 @@ type mqtt struct {
 	qos byte
 
 	scratch []byte // of the Append methods and of Read
-	out     []byte // of Read
 }
 
 func newMQTT(c Config, target Target) (Dialect, error) {
