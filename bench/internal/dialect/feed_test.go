@@ -44,7 +44,9 @@ func feed(d Dialect, s *Session, pieces ...[]byte) (all []heard, failure string)
 				break
 			}
 			// What is done with may be written over at once.
-			in = slices.Clone(in[n:])
+			rest := slices.Clone(in[n:])
+			clear(in)
+			in = rest
 		}
 	}
 	return all, ""

@@ -169,6 +169,38 @@ func TestFastPathsAgree(t *testing.T) {
 	}
 }
 
+// TestFastPathsGiveUp: what looks like a message at first and is none, leaves nothing of it behind.
+func TestFastPathsGiveUp(t *testing.T) {
+	message := &v1.ServerFrame{Op: &v1.ServerFrame_Message{Message: &v1.Message{Room: "p3", Seq: 5, Content: &v1.Message_Text{Text: "x"}}}}
+	joined := &v1.ServerFrame{Id: 1, Op: &v1.ServerFrame_Joined{Joined: &v1.Joined{Head: 9}}}
+	var frame []byte
+	for _, f := range []*v1.ServerFrame{message, joined} {
+		b, _, err := proto.Next(proto.Binary, proto.AppendServerFrame(nil, proto.Binary, f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame = append(frame, b...) // of two operations the last one counts
+	}
+	d, s := open(t, rookeryConfig(""), "tcp://h:1")
+	var e Event
+	if err := d.(*rookery).readFrame(s, frame, &e); err != nil || e.Kind != Joined || e.ID != 1 || e.Seq != 9 || e.Room != -1 || e.Body != nil {
+		t.Errorf("got %+v, %v, want nothing but the answer to a join", e, err)
+	}
+	json := &rookery{names: names{prefix: "p"}, codec: proto.JSON}
+	for _, line := range []string{
+		`{"message":{"room":"p3","seq":18446744073709551617,"at":1,"from":"a","text":"x"}}`,
+		`{"message":{"room":"p3","seq":05,"at":1,"from":"a","text":"x"}}`,
+		`{"message":{"room":"p3","seq":5,"at":1,"from":"a","text":"x"}}}`,
+		`{"message":{"room":"p3","seq":5,"at":1,"from":"a","text":"\u0078"}}`,
+		`{"id":4294967296,"published":{"room":"p3","seq":5,"at":1}}`,
+		`{"id":1,"published":{"room":"p3","seq":5}}`,
+	} {
+		if compareFast(t, json, []byte(line)) {
+			t.Errorf("%s is read by the fast path", line)
+		}
+	}
+}
+
 func FuzzFastPaths(f *testing.F) {
 	for _, s := range serverFrames {
 		for _, codec := range []proto.Codec{proto.Binary, proto.JSON} {
