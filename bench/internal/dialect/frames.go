@@ -32,6 +32,11 @@ const (
 	fieldID        = 1
 	fieldPublished = 5
 	fieldMessage   = 9
+	fieldPublish   = 5 // of the client's
+
+	fieldPublishRoom = 1
+	fieldPublishKey  = 2
+	fieldPublishText = 3
 
 	fieldPublishedRoom = 1
 	fieldPublishedSeq  = 2
@@ -44,6 +49,34 @@ const (
 	fieldMessageText = 5
 	fieldMessageData = 6
 )
+
+// appendPublishBinary appends the request to publish a text, as proto.AppendClientFrame would, without an allocation.
+func (r *rookery) appendPublishBinary(dst []byte, p Publish) []byte {
+	r.publish = protowire.AppendTag(r.publish[:0], fieldPublishRoom, protowire.BytesType)
+	r.publish = r.append(protowire.AppendVarint(r.publish, uint64(len(r.prefix)+digits(p.Room))), p.Room)
+	r.publish = protowire.AppendTag(r.publish, fieldPublishKey, protowire.BytesType)
+	key := appendInteger(dst, uint64(p.Key))[len(dst):] // in room that is written over
+	r.publish = protowire.AppendBytes(r.publish, key)
+	r.publish = protowire.AppendTag(r.publish, fieldPublishText, protowire.BytesType)
+	r.publish = protowire.AppendBytes(r.publish, p.Body)
+
+	size := protowire.SizeTag(fieldID) + protowire.SizeVarint(uint64(p.ID)) +
+		protowire.SizeTag(fieldPublish) + protowire.SizeBytes(len(r.publish))
+	dst = protowire.AppendVarint(dst, uint64(size))
+	dst = protowire.AppendTag(dst, fieldID, protowire.VarintType)
+	dst = protowire.AppendVarint(dst, uint64(p.ID))
+	dst = protowire.AppendTag(dst, fieldPublish, protowire.BytesType)
+	return protowire.AppendBytes(dst, r.publish)
+}
+
+// appendPublishJSON is the same in JSON. Nothing in it needs an escape: see Publish.Body and checkPlain.
+func (r *rookery) appendPublishJSON(dst []byte, p Publish) []byte {
+	dst = appendInteger(append(dst, `{"id":`...), uint64(p.ID))
+	dst = r.append(append(dst, `,"publish":{"room":"`...), p.Room)
+	dst = appendInteger(append(dst, `","key":"`...), uint64(p.Key))
+	dst = append(append(dst, `","text":"`...), p.Body...)
+	return append(dst, "\"}}\n"...)
+}
 
 // readBinaryMessage reads a message or an acknowledgement without an allocation; false for any other frame, and for one
 // that is not as simple as every encoder writes it.

@@ -116,15 +116,6 @@ func (d *mqtt) appendTopic(dst []byte, room int) []byte {
 	return d.append(appendShort(dst, uint16(len(d.prefix)+digits(room))), room)
 }
 
-// digits gives how many a room's number has.
-func digits(number int) int {
-	n := 1
-	for ; number > 9; number /= 10 {
-		n++
-	}
-	return n
-}
-
 func (d *mqtt) AppendClose(dst []byte, s *Session) []byte {
 	if s.stage == stageOpening {
 		return dst

@@ -81,3 +81,12 @@ func cutNumber(in []byte) (number uint64, rest []byte) {
 }
 
 func appendInteger(dst []byte, number uint64) []byte { return strconv.AppendUint(dst, number, 10) }
+
+// digits gives how many digits a number has that is not negative.
+func digits(number int) int {
+	n := 1
+	for ; number > 9; number /= 10 {
+		n++
+	}
+	return n
+}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 
 	"github.com/gobwas/ws"
 
@@ -25,6 +24,7 @@ type rookery struct {
 
 	// Scratch of the Append methods and of Read.
 	payload []byte
+	publish []byte
 	server  v1.ServerFrame
 }
 
@@ -34,13 +34,13 @@ func newRookery(c Config, target Target) (Dialect, error) {
 		if c.Server.Codec == "json" {
 			return nil, errors.New("raw TCP has binary frames only: leave codec out, or use a ws:// target")
 		}
-		return r, nil
+		return r, r.checkPlain()
 	}
 	r.web = &webSocket{host: target.Host, path: target.path("/ws"), subprotocol: proto.SubprotocolBinary}
 	if c.Server.Codec == "json" {
 		r.codec, r.cut, r.web.subprotocol = proto.JSON, cutLine, proto.SubprotocolJSON
 	}
-	return r, nil
+	return r, r.checkPlain()
 }
 
 func (r *rookery) Traits() Traits {
@@ -94,9 +94,15 @@ func (r *rookery) AppendLeave(dst []byte, s *Session, id uint32, room int) []byt
 }
 
 func (r *rookery) AppendPublish(dst []byte, s *Session, p Publish) []byte {
-	return r.appendRequest(dst, s, &v1.ClientFrame{Id: uint64(p.ID), Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{
-		Room: r.room(p.Room), Key: strconv.FormatUint(uint64(p.Key), 36), Content: &v1.Publish_Text{Text: string(p.Body)},
-	}}})
+	if r.codec == proto.JSON {
+		r.payload = r.appendPublishJSON(r.payload[:0], p)
+	} else {
+		r.payload = r.appendPublishBinary(r.payload[:0], p)
+	}
+	if r.web == nil {
+		return append(dst, r.payload...)
+	}
+	return appendFrame(dst, s, r.opcode(), r.payload)
 }
 
 func (r *rookery) AppendClose(dst []byte, s *Session) []byte {

@@ -181,7 +181,7 @@ func TestRookeryRequests(t *testing.T) {
 			if j := all[1].GetJoin(); all[1].Id != 2 || j.Room != "p4" || j.After == nil || *j.After != 0 {
 				t.Errorf("got %v", all[1])
 			}
-			if p := all[2].GetPublish(); all[2].Id != 3 || p.Room != "p3" || p.Key != "10" || p.GetText() != "rb1.x" {
+			if p := all[2].GetPublish(); all[2].Id != 3 || p.Room != "p3" || p.Key != "36" || p.GetText() != "rb1.x" {
 				t.Errorf("got %v", all[2])
 			}
 			if all[3].Id != 4 || all[3].GetLeave().Room != "p3" {
