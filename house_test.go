@@ -165,6 +165,8 @@ var mayBeImportedBy = map[string][]string{
 	"storage/catalog":     {"gateway", "cmd/", "storage/"},
 	"storage/ship":        {"gateway", "cmd/", "storage/"},
 	"storage/commitlog":   {"gateway", "cmd/", "storage/", "test/biglog"},
+	// Servers of others are for tests alone.
+	"bench/otherservers": {},
 	// The machine whose power is cut runs the server as it is; nothing else may lean on its rig.
 	"test/powercut/control": {"test/powercut", "test/powercut/guest"},
 	"test/powercut/disk":    {"test/powercut"},

@@ -3,6 +3,7 @@ package dialect
 import (
 	"bytes"
 	"errors"
+	"slices"
 
 	"github.com/gobwas/ws"
 )
@@ -11,7 +12,7 @@ import (
 //
 // What comes with the stamp of a body in it is a message; a WebSocket message holds one of them. Its room is not
 // looked for (-1): servers write that in too many ways, and the body can say it. What comes without a stamp is
-// the answer to the oldest join that waits for one, if it has the text of joined; the rest is nobody's.
+// the answer to a join that waits for one, if it has the text of joined; the rest is nobody's.
 //
 // Servers rarely answer a leave. Where joins have an answer, so that the caller waits for one to a leave too,
 // a ping is sent after it: a server handles what a connection sends in order, so its pong says that the
@@ -112,16 +113,17 @@ func (g *generic) Read(s *Session, in []byte, e *Event) (n int, err error) {
 	return n, nil
 }
 
-// readAnswer takes the answer to the oldest join.
+// readAnswer takes the answer to a join: the oldest whose text fits. Another one that never gets an answer is not in its way.
 func (g *generic) readAnswer(s *Session, message []byte, e *Event) {
-	j := s.waiting.joins[0]
-	var is bool
-	is, g.scratch = g.template.joined.isIn(message, g.scratch, &g.names, values{room: j.Room, user: s.User, id: j.ID})
-	if !is {
+	for i, j := range s.waiting.joins {
+		g.scratch = g.template.joined.append(g.scratch[:0], &g.names, values{room: j.Room, user: s.User, id: j.ID})
+		if !bytes.Contains(message, g.scratch) {
+			continue
+		}
+		e.Kind, e.ID, e.Room = Joined, j.ID, j.Room
+		if s.waiting.joins = slices.Delete(s.waiting.joins, i, i+1); len(s.waiting.joins) == 0 {
+			s.waiting = nil
+		}
 		return
-	}
-	e.Kind, e.ID, e.Room = Joined, j.ID, j.Room
-	if s.waiting.joins = s.waiting.joins[1:]; len(s.waiting.joins) == 0 {
-		s.waiting = nil
 	}
 }

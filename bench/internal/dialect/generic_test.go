@@ -98,18 +98,19 @@ func TestTemplateTexts(t *testing.T) {
 	}
 }
 
-// TestTemplateAnswers: joins are answered in their order, each once, by the text with what it asked for.
+// TestTemplateAnswers: a join is answered once, by the text with what it asked for; of two that ask for the same the
+// older one is.
 func TestTemplateAnswers(t *testing.T) {
 	d, s := ready(t, genericConfig(plan.Template{Join: "join {room}", Joined: "joined {room}!"}), "ws://h:1", accepted(""))
 	d.AppendJoin(nil, s, Join{ID: 4, Room: 3})
 	d.AppendJoin(nil, s, Join{ID: 5, Room: 4})
+	d.AppendJoin(nil, s, Join{ID: 9, Room: 3})
 	d.AppendLeave(nil, s, 6, 3)
-	stream := serverText("p9 joined p4!") // the answer to another's join, while 3 is awaited
-	stream = append(stream, serverText("you joined p3!")...)
-	stream = append(stream, serverText("in p3: rb1.joined p4!")...)
-	stream = append(stream, serverText("you joined p3!")...)
-	stream = append(stream, serverFrame(ws.OpBinary, true, []byte("you joined p4!"))...)
+	stream := serverText("you joined p9!")
 	stream = append(stream, serverText("you joined p4!")...)
+	stream = append(stream, serverText("you joined p3!")...)
+	stream = append(stream, serverText("in p3: rb1.joined p3!")...)
+	stream = append(stream, serverFrame(ws.OpBinary, true, []byte("you joined p3!"))...)
 	stream = append(stream, serverFrame(ws.OpPong, true, []byte("6"))...)
 	stream = append(stream, serverFrame(ws.OpPong, true, []byte("unasked"))...)
 	stream = append(stream, serverFrame(ws.OpPong, true, nil)...)
@@ -118,9 +119,10 @@ func TestTemplateAnswers(t *testing.T) {
 		t.Error(failure)
 	}
 	wantHeard(t, all, []heard{
-		{Kind: Joined, ID: 4, Room: 3},
-		{Kind: Message, Room: -1, Body: "in p3: rb1.joined p4!"},
 		{Kind: Joined, ID: 5, Room: 4},
+		{Kind: Joined, ID: 4, Room: 3},
+		{Kind: Message, Room: -1, Body: "in p3: rb1.joined p3!"},
+		{Kind: Joined, ID: 9, Room: 3},
 		{Kind: Left, ID: 6, Room: -1},
 	})
 	if s.waiting != nil {

@@ -1,7 +1,6 @@
 package dialect
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
@@ -126,10 +125,4 @@ func (t text) append(dst []byte, n *names, v values) []byte {
 		}
 	}
 	return dst
-}
-
-// isIn reports whether in has the text with the values in it. scratch is given back for the next call.
-func (t text) isIn(in, scratch []byte, n *names, v values) (bool, []byte) {
-	scratch = t.append(scratch[:0], n, v)
-	return bytes.Contains(in, scratch), scratch
 }
