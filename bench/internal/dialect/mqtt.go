@@ -54,12 +54,12 @@ func (d *mqtt) appendPacket(dst []byte, s *Session, packet []byte) []byte {
 func (d *mqtt) appendConnect(dst []byte, s *Session) []byte {
 	user, token := d.user(s), d.login(s)
 	body := appendString(nil, "MQTT")
-	flags, keepAlive := byte(connectClean), uint16(0)
+	flags := byte(connectClean)
 	if token != "" {
 		flags |= connectUser | connectPassword
 	}
-	body = append(body, mqttLevel, flags, byte(keepAlive>>8), byte(keepAlive))
-	body = appendString(body, user) // the client's identifier
+	body = append(body, mqttLevel, flags, 0, 0) // keep alive is off
+	body = appendString(body, user)             // the client's identifier
 	if token != "" {
 		body = appendString(appendString(body, user), token)
 	}
