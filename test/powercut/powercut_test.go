@@ -100,6 +100,7 @@ func TestWhatTheServerSays(t *testing.T) {
 		{"time=t level=INFO msg=serving address=0.0.0.0:8080", false, false, found{starts: 1}},
 		{`level=WARN msg="torn end of the log is cut off: it was never committed" path=p offset=7 cut_bytes=12 kept_bytes=7`, false, false, found{tornTails: 1, tornBytes: 12}},
 		{`level=WARN msg="newest segment was being created at a crash and is removed" path=p`, false, false, found{unborn: 1}},
+		{`level=WARN msg="segment was rewritten as a part of the one before it and is removed" path=p`, false, false, found{rewritten: 1}},
 		{`level=WARN msg="checkpoint of the rooms is ahead of the log and is removed" path=p`, false, false, found{ahead: 1}},
 		{`level=WARN msg="log gets a new epoch: META was damaged"`, false, true, found{}},
 		{`level=ERROR msg="segment is damaged; the rest is served" path=p`, false, true, found{}},

@@ -94,8 +94,8 @@ func (r *report) write(w io.Writer) {
 	fmt.Fprintf(w, "messages            %d acknowledged, %d once more after a retry, %d shown to a watcher, %d read back\n",
 		r.totals.Acknowledged, r.totals.Again, r.totals.Delivered, r.totals.Audited)
 	fmt.Fprintf(w, "epochs              %d, of %d logs\n", r.epochs, r.disks)
-	fmt.Fprintf(w, "recovery            %d starts; torn ends cut off: %d (%d bytes, to the ends of files); segments not yet born: %d; checkpoints ahead of the log: %d\n",
-		r.found.starts, r.found.tornTails, r.found.tornBytes, r.found.unborn, r.found.ahead)
+	fmt.Fprintf(w, "recovery            %d starts; torn ends cut off: %d (%d bytes, to the ends of files); segments not yet born: %d; rewritten and not yet removed: %d; checkpoints ahead of the log: %d\n",
+		r.found.starts, r.found.tornTails, r.found.tornBytes, r.found.unborn, r.found.rewritten, r.found.ahead)
 	fmt.Fprintf(w, "full disks          the log stopped %d times and went on %d times\n", r.found.stops, r.found.heals)
 	fmt.Fprintf(w, "retention           %d rewritten files were there at the starts\n", r.found.packed)
 	fmt.Fprintf(w, "lost                %d\n", r.lost)

@@ -12,6 +12,7 @@ type found struct {
 	tornTails    int
 	tornBytes    int64 // up to the end of a file that was made ready ahead
 	unborn       int   // segments that were being created
+	rewritten    int   // segments that were a part of a rewritten one and not removed yet
 	ahead        int   // checkpoints that said more than the log
 	stops, heals int   // of the log, with a full disk
 	packed       int   // files that were there and were rewritten by retention
@@ -22,6 +23,7 @@ func (f *found) add(other found) {
 	f.tornTails += other.tornTails
 	f.tornBytes += other.tornBytes
 	f.unborn += other.unborn
+	f.rewritten += other.rewritten
 	f.ahead += other.ahead
 	f.stops += other.stops
 	f.heals += other.heals
@@ -35,6 +37,7 @@ const (
 	saysServing = "msg=serving"
 	saysTorn    = "torn end of the log is cut off"
 	saysUnborn  = "newest segment was being created at a crash"
+	saysMerged  = "segment was rewritten as a part of the one before it"
 	saysAhead   = "checkpoint of the rooms is ahead of the log"
 	saysStopped = "log takes no appends until the disk answers again"
 	saysHealed  = "log takes appends again"
@@ -55,6 +58,8 @@ func (f *found) take(line string, cramped bool) (fault bool) {
 		}
 	case strings.Contains(line, saysUnborn):
 		f.unborn++
+	case strings.Contains(line, saysMerged):
+		f.rewritten++
 	case strings.Contains(line, saysAhead):
 		f.ahead++
 	case strings.Contains(line, saysHealed):
