@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"rookery/bench/internal/engine"
+	"rookery/bench/internal/floor"
 	"rookery/bench/internal/worker"
 	"rookery/bench/plan"
 	"rookery/bench/report"
@@ -79,6 +80,9 @@ func Run(ctx context.Context, p plan.Plan, o Options) (*result.Result, error) {
 	if err := r.perform(ctx); err != nil {
 		return nil, err
 	}
+	if err := r.measureFloor(); err != nil {
+		return nil, err
+	}
 	r.result.Plan = r.plan
 	r.result.Verdict = watch.Judge(r.result)
 	r.result.Verdict.Reasons = append(r.result.Verdict.Reasons, r.watcher.Trouble()...)
@@ -105,6 +109,9 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	spreadSources(&r.plan, targets)
+	if err := r.measureFloor(); err != nil {
+		return err
+	}
 	r.watcher = watch.Begin(ctx, r.plan.Server)
 	if r.fleet, err = muster(ctx, r.plan, r.options); err != nil {
 		return err
@@ -119,6 +126,25 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	r.seconds = newSeconds(ctx, epoch, r)
+	return nil
+}
+
+// floorTime is how long each of two measurements takes.
+const floorTime = time.Second
+
+// measureFloor measures, the second time for the mean of both: machines change within a run.
+func (r *run) measureFloor() error {
+	if !r.plan.Floor {
+		return nil
+	}
+	f, err := floor.Measure(r.plan.Publish.Size, floorTime)
+	if err != nil {
+		return err
+	}
+	if before := r.result.Floor; before.WriteSeconds > 0 {
+		f.WriteSeconds, f.ReadSeconds = (f.WriteSeconds+before.WriteSeconds)/2, (f.ReadSeconds+before.ReadSeconds)/2
+	}
+	r.result.Floor = f
 	return nil
 }
 

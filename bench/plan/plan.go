@@ -21,6 +21,8 @@ type Plan struct {
 	Trouble  Trouble `yaml:"trouble" json:"trouble"`
 	Time     Time    `yaml:"time" json:"time"`
 	Find     Find    `yaml:"find" json:"find"`
+	// Floor measures what a bare write and a bare read cost on this machine, before the connects and after the load.
+	Floor bool `yaml:"floor" json:"floor,omitempty"`
 	// Assert are conditions like "p99<50ms" or "lost==0"; one that does not hold fails the run.
 	Assert []string `yaml:"assert" json:"assert,omitempty"`
 }

@@ -214,6 +214,28 @@ func serverFigures() []figure {
 			read:     func(s *subject) float64 { return pick(s).ServerCPUSeconds / float64(pick(s).Count) },
 		}
 	}
+	const noFloor = "the floor was not measured; ask for it with --floor"
+	bare := func(name, title string, read func(*result.Floor) float64) figure {
+		return figure{
+			name: name, title: title, unit: unitTime, better: neither, group: groupServer, absent: noFloor,
+			measured: func(s *subject) bool { return read(&s.floor) > 0 },
+			read:     func(s *subject) float64 { return read(&s.floor) },
+		}
+	}
+	overFloor := func(name, title string, read func(*subject) (used, least float64)) figure {
+		return figure{
+			name: name, title: title, unit: unitTimes, better: lower, group: groupServer, compared: true,
+			absent: unseen + ", or nothing was delivered, or " + noFloor,
+			measured: func(s *subject) bool {
+				used, least := read(s)
+				return used > 0 && least > 0
+			},
+			read: func(s *subject) float64 {
+				used, least := read(s)
+				return used / least
+			},
+		}
+	}
 	ofSteps := func(f figure) figure {
 		f.ofStep = true
 		return f
@@ -227,6 +249,11 @@ func serverFigures() []figure {
 		ofSteps(server("server.cpu", "CPU, mean", unitCores, unseen, seen, func(u *serverUse) float64 { return u.cores })),
 		ofSteps(positive("server.cpu_per_delivery", "CPU for each delivery", unitTime, unseen+", or nothing was delivered",
 			func(u *serverUse) float64 { return u.perDelivery })),
+		overFloor("server.cpu_per_delivery_floor", "the same by the floor's write", func(s *subject) (float64, float64) {
+			return s.server.perDelivery, s.floor.WriteSeconds
+		}),
+		bare("floor.write", "CPU of a bare write", func(f *result.Floor) float64 { return f.WriteSeconds }),
+		bare("floor.read", "CPU of a bare read", func(f *result.Floor) float64 { return f.ReadSeconds }),
 		cost("server.cpu_per_connect", "CPU for each connect", unseen+" while connecting", func(s *subject) result.Phase { return s.connectPhase }),
 		cost("server.cpu_per_catch_up", "CPU for each message caught up", unseen+", or nothing was caught up",
 			func(s *subject) result.Phase { return s.catchUp }),

@@ -18,6 +18,7 @@ type subject struct {
 	server                           serverUse
 	client                           clientUse
 	kernel                           kernelUse
+	floor                            result.Floor
 	step                             bool
 }
 
@@ -65,7 +66,7 @@ func warmupFrom(r *result.Result) int {
 func subjectOf(r *result.Result) *subject {
 	load := loadWindow(r)
 	s := &subject{
-		counts: r.Counts, connectPhase: r.Connect, catchUp: r.CatchUp,
+		floor: r.Floor, counts: r.Counts, connectPhase: r.Connect, catchUp: r.CatchUp,
 		delivery: r.Latencies.Delivery.Summary(), ack: r.Latencies.Ack.Summary(),
 		connect: r.Latencies.Connect.Summary(), sendLate: r.Latencies.SendLate.Summary(),
 		loadSeconds: float64(len(load)),

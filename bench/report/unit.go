@@ -18,6 +18,7 @@ const (
 	unitBytes
 	unitCores
 	unitShare // of 1
+	unitTimes // of another figure
 )
 
 // format shows a value with about three digits, "4.21 ms".
@@ -33,6 +34,8 @@ func (u unit) format(v float64) string {
 		return digits(v) + " cores"
 	case unitShare:
 		return digits(100*v) + "%"
+	case unitTimes:
+		return digits(v) + " times"
 	default:
 		return formatCount(v)
 	}
@@ -40,7 +43,7 @@ func (u unit) format(v float64) string {
 
 // example is a value of the unit as a condition writes it.
 func (u unit) example() string {
-	return [...]string{"1000", "1000", "50ms", "1GB", "1.5", "80%"}[u]
+	return [...]string{"1000", "1000", "50ms", "1GB", "1.5", "80%", "1.2"}[u]
 }
 
 // parse reads a value as a condition writes it.

@@ -34,6 +34,9 @@ type Result struct {
 	LoadFrom int `json:"load_from"`
 	LoadTo   int `json:"load_to"`
 
+	// Floor is what a delivery costs on this machine at least; its times are 0 where it was not asked for.
+	Floor Floor `json:"floor"`
+
 	Connect Phase   `json:"connect"`
 	CatchUp Phase   `json:"catch_up"`
 	Faults  []Fault `json:"faults,omitempty"` // the first of each kind, in words
@@ -169,6 +172,13 @@ type Kernel struct {
 
 	ConntrackEntries int64 `json:"conntrack_entries"`
 	ConntrackMax     int64 `json:"conntrack_max"`
+}
+
+// Floor is the CPU time of one bare write to a TCP socket on loopback, and of one read of it behind an epoll_wait.
+type Floor struct {
+	Bytes        int     `json:"bytes"`
+	WriteSeconds float64 `json:"write_seconds"`
+	ReadSeconds  float64 `json:"read_seconds"`
 }
 
 // Phase is a part of the run with a begin and an end of its own.

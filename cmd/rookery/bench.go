@@ -115,6 +115,7 @@ func (f *benchFlags) declare(set *flag.FlagSet) (tokenFile, keyFile, secretFile 
 	set.Float64Var(&p.Find.Factor, "factor", p.Find.Factor, "each step of a search is `this` times the one before")
 	set.IntVar(&p.Find.Refine, "refine", p.Find.Refine, "how many `times` the way to the limit is halved in the end")
 	list("until", "a `condition` that ends a search when it breaks; may be repeated", &p.Find.Until)
+	set.BoolVar(&p.Floor, "floor", p.Floor, "measure what a bare write and read cost on this machine, for comparison")
 	set.StringVar(&f.json, "json", "", "write the result to a `file`, for rookery bench compare")
 	set.StringVar(&f.csv, "csv", "", "write a row for each second to a `file`")
 	set.StringVar(&f.html, "html", "", "write a page with plots to a `file`")

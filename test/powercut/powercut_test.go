@@ -107,6 +107,8 @@ func TestWhatTheServerSays(t *testing.T) {
 		{`level=ERROR msg="log takes no appends until the disk answers again" error="no space left on device"`, true, false, found{stops: 1}},
 		{`level=ERROR msg="log takes no appends until the disk answers again" error="no space left on device"`, false, true, found{}},
 		{`level=ERROR msg="log takes no appends until the disk answers again" error="input/output error"`, true, true, found{}},
+		{"rookery serve: storage fault: create segment p: write p: no space left on device (no appends until the disk answers again)", true, false, found{}},
+		{"rookery serve: storage fault: create segment p: write p: no space left on device (no appends until the disk answers again)", false, true, found{}},
 		{`level=INFO msg="log takes appends again"`, true, false, found{heals: 1}},
 		{"panic: BUG: something", false, true, found{}},
 	} {

@@ -42,6 +42,8 @@ const (
 	saysStopped = "log takes no appends until the disk answers again"
 	saysHealed  = "log takes appends again"
 	saysSpace   = "no space left on device"
+	// What a server ends with whose log takes no appends.
+	saysEnd = "rookery serve: storage fault: "
 )
 
 // take reads a line. fault says whether it tells of something that no power cut may cause: a disk that
@@ -68,6 +70,7 @@ func (f *found) take(line string, cramped bool) (fault bool) {
 		f.stops++
 	case strings.Contains(line, "level=DEBUG"), strings.Contains(line, "level=INFO"):
 	case strings.Contains(line, "level=WARN") && cramped && strings.Contains(line, saysSpace):
+	case strings.Contains(line, saysEnd) && cramped && strings.Contains(line, saysSpace):
 	default:
 		return true // warnings and errors that are not known, panics
 	}
