@@ -85,7 +85,11 @@ func Run(ctx context.Context, p plan.Plan, o Options) (*result.Result, error) {
 	}
 	r.result.Plan = r.plan
 	r.result.Verdict = watch.Judge(r.result)
-	r.result.Verdict.Reasons = append(r.result.Verdict.Reasons, r.watcher.Trouble()...)
+	for _, text := range r.watcher.Trouble() {
+		if !slices.Contains(r.result.Verdict.Reasons, text) {
+			r.result.Verdict.Reasons = append(r.result.Verdict.Reasons, text)
+		}
+	}
 	r.result.Asserts = conditions.Check(r.result)
 	return r.result, nil
 }
@@ -286,6 +290,9 @@ func (r *run) connect(ctx context.Context) error {
 
 // load runs the schedule.
 func (r *run) load(ctx context.Context) error {
+	if r.result.Connect.Count == 0 {
+		return nil // there is nobody to send anything; the faults say why
+	}
 	t := r.plan.Time
 	// At a whole second of the run, so that its seconds are all load or none.
 	from := r.seconds.begin(r.seconds.index(engine.Now()+int64(leadTime)) + 1)
