@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"flag"
 	"io"
 	"os"
 	"strings"
@@ -28,6 +29,10 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	os.Setenv(workerVariable, "1") // for the workers
+	// Runs wait for their seconds most of the time.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	// gnet starts a pool of its own when it is loaded.
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
