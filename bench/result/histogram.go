@@ -119,7 +119,8 @@ type histogramJSON struct {
 func (h *Histogram) MarshalJSON() ([]byte, error) {
 	form := histogramJSON{SumMicros: h.sum, Buckets: [][2]int64{}}
 	for _, b := range h.Buckets() {
-		form.Buckets = append(form.Buckets, [2]int64{int64((b.From + b.To) / 2 / time.Microsecond), b.Count})
+		middle := min(int64((b.From+b.To)/2/time.Microsecond), longestMicros) // the last bucket reaches beyond it
+		form.Buckets = append(form.Buckets, [2]int64{middle, b.Count})
 	}
 	return json.Marshal(form)
 }

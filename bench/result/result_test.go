@@ -63,6 +63,7 @@ func TestHistogramSurvivesItsFile(t *testing.T) {
 	for i := range 10_000 {
 		h.Record(time.Duration(i*i) * time.Microsecond)
 	}
+	h.Record(time.Hour)
 	data, err := json.Marshal(h)
 	if err != nil {
 		t.Fatal(err)
