@@ -73,10 +73,10 @@ func Run(ctx context.Context, p plan.Plan, o Options) (*result.Result, error) {
 	if r.plan.Rooms.Prefix == "" {
 		r.plan.Rooms.Prefix = fmt.Sprintf("bench-%08x-", r.number)
 	}
+	defer r.end()
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
-	defer r.end()
 	if err := r.perform(ctx); err != nil {
 		return nil, err
 	}
@@ -172,10 +172,17 @@ func (r *run) warn() {
 	}
 }
 
+// end ends what prepare has begun, however far it came.
 func (r *run) end() {
-	r.fleet.end()
-	r.seconds.end()
-	r.watcher.Close()
+	if r.fleet != nil {
+		r.fleet.end()
+	}
+	if r.seconds != nil {
+		r.seconds.end()
+	}
+	if r.watcher != nil {
+		r.watcher.Close()
+	}
 }
 
 // perform goes through the run's phases.
