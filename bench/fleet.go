@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -36,7 +38,8 @@ type link struct {
 	host    int    // of fleet.hosts
 	encoder *json.Encoder
 	closer  io.Closer
-	process *exec.Cmd // nil: on another host
+	process *exec.Cmd    // nil: on another host
+	wait    func() error // for the process; all calls give the same
 	answers chan worker.Report
 	clock   int64 // what has to be added to its clock
 	index   int
@@ -113,7 +116,8 @@ func (f *fleet) startHere(o Options) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start a worker: %w", err)
 	}
-	_, err = f.add(&link{name: fmt.Sprintf("worker %d", len(f.workers)), encoder: json.NewEncoder(in), closer: in, process: cmd}, out, o.Version)
+	l := &link{name: fmt.Sprintf("worker %d", len(f.workers)), encoder: json.NewEncoder(in), closer: in, process: cmd, wait: sync.OnceValue(cmd.Wait)}
+	_, err = f.add(l, out, o.Version)
 	return err
 }
 
@@ -168,7 +172,7 @@ func (f *fleet) readLoop(l *link, out io.Reader, hello chan<- *worker.Hello) {
 		err := decoder.Decode(&r)
 		switch {
 		case err != nil:
-			f.fail(fmt.Errorf("%s ended: %w", l.name, err))
+			f.fail(fmt.Errorf("%s ended: %w", l.name, l.cause(err)))
 			close(l.answers)
 			return
 		case r.Error != "":
@@ -187,6 +191,18 @@ func (f *fleet) readLoop(l *link, out io.Reader, hello chan<- *worker.Hello) {
 			}
 		}
 	}
+}
+
+// cause is why a worker's output ended: how its process did, if that was not in order. "signal: killed" is mostly the kernel's, for
+// want of memory.
+func (l *link) cause(read error) error {
+	switch {
+	case !errors.Is(read, io.EOF) && !errors.Is(read, io.ErrUnexpectedEOF):
+		return read
+	case l.process == nil:
+		return errors.New("its agent has closed the connection")
+	}
+	return cmp.Or(l.wait(), read)
 }
 
 // fail keeps the first error.
@@ -316,7 +332,7 @@ func (f *fleet) end() {
 			continue
 		}
 		kill := time.AfterFunc(10*time.Second, func() { l.process.Process.Kill() })
-		l.process.Wait()
+		l.wait()
 		kill.Stop()
 	}
 	f.reading.Wait()

@@ -1,0 +1,98 @@
+package bench
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"rookery/bench/benchtest"
+	"rookery/bench/report"
+	"rookery/bench/result"
+)
+
+// markedWorker is the command of a worker whose processes are told from those of other tests by a word.
+func markedWorker(t *testing.T) (command []string, mark string) {
+	mark = "worker-of-" + t.Name()
+	return []string{os.Args[0], mark}, mark
+}
+
+// processes lists those that run and have a word as an argument.
+func processes(t *testing.T, word string) []int {
+	t.Helper()
+	var found []int
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		line, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(line), "\x00"+word+"\x00") {
+			continue // it has ended, or is another
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, pid)
+	}
+	return found
+}
+
+// during has something done once, when messages arrive.
+func during(do func()) func(report.Progress) {
+	done := false
+	return func(p report.Progress) {
+		if !done && p.Phase == report.Load && p.Second.Counts.Delivered > 0 {
+			done = true
+			do()
+		}
+	}
+}
+
+func TestAKilledWorkerEndsTheRun(t *testing.T) {
+	t.Parallel()
+	s := benchtest.Start(t, benchtest.Faults{})
+	p := smallPlan(s.URL())
+	p.Clients.Workers, p.Time.Duration = 3, time.Hour
+	command, mark := markedWorker(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	r, err := Run(ctx, p, Options{Version: "test", Worker: command, Stderr: io.Discard, Progress: during(func() {
+		workers := processes(t, mark)
+		if len(workers) != 3 {
+			t.Errorf("%d workers run, want 3", len(workers))
+		}
+		if err := syscall.Kill(workers[len(workers)-1], syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	})})
+	if r != nil || err == nil || !strings.HasPrefix(err.Error(), "worker ") || !strings.HasSuffix(err.Error(), "ended: signal: killed") {
+		t.Errorf("the run gave %v and %v, want the end of a worker by SIGKILL", r, err)
+	}
+	if left := processes(t, mark); len(left) > 0 {
+		t.Errorf("the processes %v outlive the run", left)
+	}
+}
+
+// TestNothingOutlivesAPartThatIsRefused has workers that say hello and take no part.
+func TestNothingOutlivesAPartThatIsRefused(t *testing.T) {
+	s := benchtest.Start(t, benchtest.Faults{})
+	p := smallPlan(s.URL())
+	p.Clients.Workers = 2
+	const script = `echo '{"hello":{"version":"test"}}'; read part; echo '{"error":"no such part"}'; cat >/dev/null`
+	mark := "worker-of-" + t.Name()
+	var r *result.Result
+	r, err := Run(t.Context(), p, Options{Version: "test", Worker: []string{"/bin/sh", "-c", script, mark}})
+	if r != nil || err == nil || !strings.Contains(err.Error(), ": no such part") {
+		t.Errorf("the run gave %v and %v, want what the worker said", r, err)
+	}
+	if left := processes(t, mark); len(left) > 0 {
+		t.Errorf("the processes %v outlive the run", left)
+	}
+}
