@@ -16,12 +16,6 @@ import (
 	"rookery/bench/result"
 )
 
-// markedWorker is the command of a worker whose processes are told from those of other tests by a word.
-func markedWorker(t *testing.T) (command []string, mark string) {
-	mark = "worker-of-" + t.Name()
-	return []string{os.Args[0], mark}, mark
-}
-
 // processes lists those that run and have a word as an argument.
 func processes(t *testing.T, word string) []int {
 	t.Helper()
@@ -60,10 +54,10 @@ func TestAKilledWorkerEndsTheRun(t *testing.T) {
 	s := benchtest.Start(t, benchtest.Faults{})
 	p := smallPlan(s.URL())
 	p.Clients.Workers, p.Time.Duration = 3, time.Hour
-	command, mark := markedWorker(t)
+	mark := "worker-of-" + t.Name() // an argument, by which its processes are known
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	r, err := Run(ctx, p, Options{Version: "test", Worker: command, Stderr: io.Discard, Progress: during(func() {
+	r, err := Run(ctx, p, Options{Version: "test", Worker: []string{os.Args[0], mark}, Stderr: io.Discard, Progress: during(func() {
 		workers := processes(t, mark)
 		if len(workers) != 3 {
 			t.Errorf("%d workers run, want 3", len(workers))

@@ -88,6 +88,9 @@ func (a *Agent) Serve(ctx context.Context, listener net.Listener) error {
 		}
 		serving.Go(func() {
 			defer conn.Close()
+			// Neither a greeting nor a coordinator that takes no bytes is waited for in the end.
+			stop := context.AfterFunc(ctx, func() { conn.Close() })
+			defer stop()
 			if err := a.serve(ctx, conn); err != nil {
 				a.Log(fmt.Sprintf("coordinator %v: %v", conn.RemoteAddr(), err))
 			}
@@ -139,7 +142,8 @@ func (a *Agent) run(ctx context.Context, conn net.Conn) error {
 	conn.Close()
 	copying.Wait()
 	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("worker: %w", err)
+		return fmt.Errorf("its worker ended: %w", err)
 	}
+	a.Log(fmt.Sprintf("coordinator %v: its worker has ended", conn.RemoteAddr()))
 	return nil
 }
