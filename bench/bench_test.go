@@ -319,6 +319,12 @@ func TestWhatEndsARun(t *testing.T) {
 		{"a target that is none", func(p *plan.Plan) { p.Server.Targets = []string{"http://x"} }, Options{}, "scheme"},
 		{"a condition that is none", func(p *plan.Plan) { p.Assert = []string{"p99"} }, Options{}, "p99"},
 		{"a dialect that is none", func(p *plan.Plan) { p.Server.Dialect = "latin" }, Options{}, "latin"},
+		{"a target that the dialect can't use", func(p *plan.Plan) {
+			p.Server.Targets, p.Server.Dialect = []string{"tcp://127.0.0.1:1"}, "centrifugo"
+		}, Options{}, "use a ws:// target instead of tcp://127.0.0.1:1"},
+		{"a search until nothing that is known", func(p *plan.Plan) {
+			p.Find = plan.Find{What: findRate, From: 1, Factor: 2, Until: []string{"p99", "ack.p99<1s", "p98<1s"}}
+		}, Options{}, "p98"},
 		{"a source that is none", func(p *plan.Plan) { p.Clients.Sources = []string{"nowhere0"} }, Options{}, "nowhere0"},
 		{"a worker that is none", func(*plan.Plan) {}, Options{Worker: []string{"/bin/false"}}, "worker 0 ended"},
 		{"a worker of another version", func(*plan.Plan) {}, Options{Version: "other"}, "use the same program"},
