@@ -19,8 +19,13 @@ const (
 
 // Find raises the load of a plan by steps, a run each, until a condition breaks, then halves the way between the last
 // that held and the first that did not. The result is that of the knee, with all steps in it; of the first step if
-// none held.
+// none held. A step that was stopped says nothing of its load and is left out, unless it is the first.
 func Find(ctx context.Context, p plan.Plan, o Options) (*result.Result, error) {
+	return find(ctx, p, o, Run)
+}
+
+// find is Find with another Run, for tests.
+func find(ctx context.Context, p plan.Plan, o Options, run func(context.Context, plan.Plan, Options) (*result.Result, error)) (*result.Result, error) {
 	if err := Check(p); err != nil {
 		return nil, err
 	}
@@ -28,13 +33,13 @@ func Find(ctx context.Context, p plan.Plan, o Options) (*result.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &search{ctx: ctx, plan: p, options: o, conditions: conditions, broken: math.Inf(1)}
-	for value := p.Find.From; len(s.steps) < maxSteps && !s.stopped(); value *= p.Find.Factor {
+	s := &search{ctx: ctx, run: run, plan: p, options: o, conditions: conditions, broken: math.Inf(1)}
+	for value := p.Find.From; len(s.steps) < maxSteps; value *= p.Find.Factor {
 		holds, err := s.step(value)
 		if err != nil {
 			return nil, err
 		}
-		if !holds {
+		if !holds || s.stopped() {
 			break
 		}
 	}
@@ -53,6 +58,7 @@ func Find(ctx context.Context, p plan.Plan, o Options) (*result.Result, error) {
 // search is the state of Find.
 type search struct {
 	ctx        context.Context
+	run        func(context.Context, plan.Plan, Options) (*result.Result, error)
 	plan       plan.Plan
 	options    Options
 	conditions report.Conditions
@@ -82,7 +88,7 @@ func (s *search) round(value float64) float64 {
 	return value
 }
 
-// step runs the plan with a value.
+// step runs the plan with a value. One that was stopped does not hold.
 func (s *search) step(value float64) (holds bool, err error) {
 	value = s.round(value)
 	p, o := s.plan, s.options
@@ -93,9 +99,12 @@ func (s *search) step(value float64) (holds bool, err error) {
 		p.Publish.Rate = value
 		o.Step = fmt.Sprintf("%.6g messages/s", value)
 	}
-	r, err := Run(s.ctx, p, o)
+	r, err := s.run(s.ctx, p, o)
 	if err != nil {
 		return false, fmt.Errorf("step of %s: %w", o.Step, err)
+	}
+	if s.stopped() && len(s.steps) > 0 {
+		return false, nil
 	}
 	step := stepOf(value, r)
 	step.Checks = s.conditions.CheckStep(step)
