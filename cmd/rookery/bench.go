@@ -204,10 +204,11 @@ func (f *benchFlags) complete(tokenFile, keyFile, secretFile string) (err error)
 			find.Until = []string{"p99<500ms", "lost==0"}
 		}
 	}
+	faults := bench.Check(f.plan)
 	if len(f.plan.Clients.Hosts) > 0 && f.secret == "" {
-		return errors.New("--host needs --secret-file, the file with the secret that the agents were started with")
+		faults = errors.Join(errors.New("--host needs --secret-file, the file with the secret that the agents were started with"), faults)
 	}
-	return bench.Check(f.plan)
+	return faults
 }
 
 // run runs the plan and reports.
