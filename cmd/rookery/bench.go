@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -207,6 +208,15 @@ func (f *benchFlags) complete(tokenFile, keyFile, secretFile string) (err error)
 	faults := bench.Check(f.plan)
 	if len(f.plan.Clients.Hosts) > 0 && f.secret == "" {
 		faults = errors.Join(errors.New("--host needs --secret-file, the file with the secret that the agents were started with"), faults)
+	}
+	// Not after an hour of load.
+	for _, file := range []string{f.json, f.csv, f.html} {
+		if file == "" {
+			continue
+		}
+		if folder, err := os.Stat(filepath.Dir(file)); err != nil || !folder.IsDir() {
+			faults = errors.Join(faults, fmt.Errorf("%s can't be written: there is no folder %s", file, filepath.Dir(file)))
+		}
 	}
 	return faults
 }
