@@ -3,11 +3,13 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -291,6 +293,31 @@ func TestAnAgentEndsInTheRun(t *testing.T) {
 	one.logs("its worker has ended")
 }
 
+// TestAKilledWorkerOfAnAgent: the coordinator learns that it ended, the agent's log why.
+func TestAKilledWorkerOfAnAgent(t *testing.T) {
+	t.Parallel()
+	a := startAgent(t)
+	s := benchtest.Start(t, benchtest.Faults{})
+	p := smallPlan(s.URL())
+	p.Clients.Hosts, p.Clients.Workers, p.Time.Duration = []string{a.address}, 2, time.Hour
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	r, err := Run(ctx, p, Options{Version: "test", Secret: testSecret, Progress: during(func() {
+		workers := processes(t, a.mark)
+		if len(workers) != 2 {
+			t.Errorf("%d workers run, want 2", len(workers))
+		}
+		if err := syscall.Kill(workers[0], syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	})})
+	if r != nil || err == nil || !strings.Contains(err.Error(), " on "+a.address) {
+		t.Errorf("the run gave %v and %v, want the end of a worker on %s", r, err, a.address)
+	}
+	a.logs("its worker ended: signal: killed")
+	a.logs("its worker has ended") // the other, with the run
+}
+
 // TestACoordinatorVanishes: a worker ends with its coordinator, before it has a part and with one.
 func TestACoordinatorVanishes(t *testing.T) {
 	t.Parallel()
@@ -362,5 +389,22 @@ func TestAnAgentThatEndsWaitsForNoReader(t *testing.T) {
 	if _, err := io.ReadFull(deaf, make([]byte, 1<<16)); err != nil {
 		t.Fatal(err)
 	}
+	for asleep := 0; asleep < 5; asleep++ { // until all buffers are full, and it waits for room
+		if state := processState(t, processes(t, a.mark)[0]); state != "S" {
+			asleep = 0
+		}
+		time.Sleep(10 * time.Millisecond) // between two looks
+	}
 	a.stop()
+}
+
+// processState is S of one that waits, R of one that runs.
+func processState(t *testing.T, pid int) string {
+	t.Helper()
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, fields, _ := strings.Cut(string(line), ") ")
+	return fields[:1]
 }
