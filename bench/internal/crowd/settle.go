@@ -1,13 +1,17 @@
 package crowd
 
 import (
+	"math"
+	"slices"
+
 	"rookery/bench/internal/dialect"
+	"rookery/bench/internal/engine"
 	"rookery/bench/internal/ledger"
 )
 
 // Heads gives, for each room, the largest number that this worker has seen, or how many messages its users sent where the
-// server gives no numbers. The coordinator makes the maximum or the sum of all workers'.
-func (c *Crowd) Heads() []uint64 { return c.heads }
+// server gives no numbers. The coordinator makes the maximum or the sum of all workers'. The caller owns it.
+func (c *Crowd) Heads() []uint64 { return slices.Clone(c.heads) }
 
 // Numbered says which of the two it is.
 func (c *Crowd) Numbered() bool { return c.traits.Numbered }
@@ -15,8 +19,8 @@ func (c *Crowd) Numbered() bool { return c.traits.Numbered }
 // owed is how many messages an account must have got in the end, by the heads of all workers.
 func (c *Crowd) owed(slot, k int, account *ledger.Account, heads []uint64) uint64 {
 	room := c.room(c.number(slot), k)
-	if c.traits.Numbered {
-		return heads[room] - min(account.Base, heads[room])
+	if last := account.Series.Last(); c.traits.Numbered {
+		return account.Got + account.Missing() + max(heads[room], last) - last // not what the server said is gone
 	}
 	if account.Base > 0 {
 		return account.Got + account.Missing() // it began somewhere
@@ -67,13 +71,19 @@ func (c *Crowd) Settle(heads []uint64) {
 	c.free = -1
 }
 
-// Leave has everybody close in good order.
+// Leave has everybody close in good order, and nobody come any more: the latencies don't change from then on.
 func (c *Crowd) Leave() {
 	for slot := range c.users {
-		if c.users[slot].state == online {
+		if s := &c.users[slot].state; *s == online || *s == connecting {
 			c.goodBye(slot)
-			c.users[slot].state = absent
+			*s = absent
 		}
 	}
-	c.online = 0
+	for slot, fd := range c.detached {
+		engine.CloseDetached(fd)
+		delete(c.detached, slot)
+	}
+	c.online, c.connects.pending = 0, 0
+	c.connects.at, c.connects.queue, c.timers = math.MaxInt64, nil, nil
+	c.load.next, c.trouble.next = math.MaxInt64, math.MaxInt64
 }

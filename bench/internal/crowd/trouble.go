@@ -4,7 +4,6 @@ import (
 	"math"
 	"time"
 
-	"rookery/bench/internal/dialect"
 	"rookery/bench/internal/engine"
 	"rookery/bench/internal/ledger"
 )
@@ -188,9 +187,8 @@ func (c *Crowd) move(n int, at int64) {
 func (c *Crowd) left(slot, k int) {
 	account := &c.accounts[slot*c.perUser+k]
 	c.settleAccount(account)
-	room := c.room(c.number(slot), k)
-	id := c.request(slot, joinRequest, k, c.now())
-	c.out = c.dialect(slot).AppendJoin(c.out[:0], &c.users[slot].session, dialect.Join{ID: id, Room: room, After: -1})
+	c.out = c.out[:0]
+	c.appendJoin(slot, k)
 	c.write(slot, c.out)
 }
 

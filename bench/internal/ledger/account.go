@@ -50,7 +50,7 @@ func (t *Track) Take(seq uint64) Outcome {
 		*t.missing = append(*t.missing, span{t.last + 1, seq - 1})
 		t.last = seq
 		return Ahead
-	case t.forgive(seq, seq):
+	case t.forgive(seq):
 		return Late
 	}
 	return Duplicate
@@ -58,24 +58,36 @@ func (t *Track) Take(seq uint64) Outcome {
 
 // Excuse takes the numbers first to last for seen: the server said that they are not there any more.
 func (t *Track) Excuse(first, last uint64) {
+	if first > last {
+		return
+	}
+	if t.missing != nil {
+		var left []span
+		for _, s := range *t.missing {
+			if s.from < first {
+				left = append(left, span{s.from, min(s.to, first-1)})
+			}
+			if s.to > last {
+				left = append(left, span{max(s.from, last+1), s.to})
+			}
+		}
+		*t.missing = left
+	}
 	if last > t.last {
 		if first > t.last+1 {
 			t.Take(first) // what is between is missing
 		}
 		t.last = last
 	}
-	for seq := first; seq <= last && t.missing != nil; seq++ {
-		t.forgive(seq, seq)
-	}
 }
 
 // forgive takes a number out of what is missing.
-func (t *Track) forgive(from, to uint64) bool {
+func (t *Track) forgive(seq uint64) bool {
 	if t.missing == nil {
 		return false
 	}
 	spans := *t.missing
-	at, _ := slices.BinarySearchFunc(spans, from, func(s span, seq uint64) int {
+	at, found := slices.BinarySearchFunc(spans, seq, func(s span, seq uint64) int {
 		switch {
 		case s.to < seq:
 			return -1
@@ -84,20 +96,20 @@ func (t *Track) forgive(from, to uint64) bool {
 		}
 		return 0
 	})
-	if at == len(spans) || spans[at].from > from || spans[at].to < to {
+	if !found {
 		return false
 	}
 	s := spans[at]
 	switch {
-	case s.from == from && s.to == to:
+	case s.from == s.to:
 		spans = slices.Delete(spans, at, at+1)
-	case s.from == from:
-		spans[at].from = to + 1
-	case s.to == to:
-		spans[at].to = from - 1
+	case s.from == seq:
+		spans[at].from = seq + 1
+	case s.to == seq:
+		spans[at].to = seq - 1
 	default:
-		spans[at].to = from - 1
-		spans = slices.Insert(spans, at+1, span{to + 1, s.to})
+		spans[at].to = seq - 1
+		spans = slices.Insert(spans, at+1, span{seq + 1, s.to})
 	}
 	*t.missing = spans
 	return true

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -102,6 +103,26 @@ func TestTrackAgainstASet(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestExcuseOfAnyLength: how long the range is that a server calls gone costs nothing.
+func TestExcuseOfAnyLength(t *testing.T) {
+	var track Track
+	for _, seq := range []uint64{1, 5, 1 << 40} {
+		track.Take(seq)
+	}
+	track.Excuse(3, 1<<40-3)
+	if track.Missing() != 3 || track.Last() != 1<<40 {
+		t.Errorf("missing %d and last %d, want 3: the second and the two below the last", track.Missing(), track.Last())
+	}
+	track.Excuse(9, 8)
+	if track.Missing() != 3 {
+		t.Errorf("an empty range changed what is missing to %d", track.Missing())
+	}
+	track.Excuse(1, math.MaxUint64)
+	if track.Missing() != 0 || track.Last() != math.MaxUint64 {
+		t.Errorf("missing %d and last %d after everything was excused", track.Missing(), track.Last())
 	}
 }
 
