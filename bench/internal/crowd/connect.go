@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"errors"
 	"math"
+	"net/netip"
 	"time"
 
 	"rookery/bench/internal/dialect"
@@ -26,7 +27,13 @@ type connects struct {
 	next    int   // slot
 	pending int   // on their way
 	gone    int   // users that gave up
-	queue   []int // on their way, in the order in which they expire
+	queue   []try // on their way, in the order in which they expire
+}
+
+// try is one of a user to connect; when it expires tells it from the user's other ones.
+type try struct {
+	slot    int
+	expires int64
 }
 
 // Connect has all users connect from a moment on.
@@ -67,15 +74,16 @@ func (c *Crowd) dueConnects(now int64) int64 {
 		c.dial(slot, due)
 	}
 	for len(k.queue) > 0 {
-		slot := k.queue[0]
-		u := &c.users[slot]
-		if u.state == connecting && u.expires > now {
+		first := k.queue[0]
+		u := &c.users[first.slot]
+		waits := u.state == connecting && u.expires == first.expires
+		if waits && first.expires > now {
 			break
 		}
 		k.queue = k.queue[1:]
-		if u.state == connecting && u.expires <= now {
-			c.loop.Close(slot, engine.Reset)
-			c.failed(slot, errors.New("timed out"))
+		if waits {
+			c.loop.Close(first.slot, engine.Reset)
+			c.failed(first.slot, errors.New("timed out"))
 		}
 	}
 	next := int64(math.MaxInt64)
@@ -83,25 +91,34 @@ func (c *Crowd) dueConnects(now int64) int64 {
 		next = k.at
 	}
 	if len(k.queue) > 0 {
-		next = min(next, c.users[k.queue[0]].expires)
+		next = min(next, k.queue[0].expires)
 	}
 	return next
 }
 
-// dial begins a connection that was due at a moment.
+// dial begins a connection that was due at a moment. One that is tried again was due when it was first tried.
 func (c *Crowd) dial(slot int, due int64) {
 	u := &c.users[slot]
 	number := c.number(slot)
-	u.state, u.due, u.expires = connecting, due, c.now()+int64(c.part.Plan.Clients.Timeout)
+	if u.tries == 0 {
+		u.due = due
+	}
+	u.state, u.expires = connecting, c.now()+int64(c.part.Plan.Clients.Timeout)
 	u.session = dialect.Session{User: uint32(number + int(u.life)*c.part.Plan.Clients.Connections)}
 	u.tries++
 	c.counts.Connects++
 	c.connects.pending++
-	c.connects.queue = append(c.connects.queue, slot)
-	target := c.part.Targets[number%len(c.part.Targets)]
-	if err := c.loop.Dial(slot, target, c.sources.Pick(number)); err != nil {
+	c.connects.queue = append(c.connects.queue, try{slot, u.expires})
+	target, source := c.way(number)
+	if err := c.loop.Dial(slot, target, source); err != nil {
 		c.failed(slot, err)
 	}
+}
+
+// way gives the addresses of a user's connection: every source is used with every target, since each pair has ports of its own.
+func (c *Crowd) way(number int) (target netip.AddrPort, source netip.Addr) {
+	targets := c.part.Targets
+	return targets[number%len(targets)], c.sources.Pick(number / len(targets))
 }
 
 // failed is for a user that did not get as far as online.
@@ -147,8 +164,8 @@ func (c *Crowd) ready(slot int) {
 	for k := range c.perUser {
 		c.appendJoin(slot, k)
 	}
-	if len(c.out) > 0 {
-		c.write(slot, c.out)
+	if len(c.out) > 0 && c.write(slot, c.out) != nil {
+		return
 	}
 	if !c.traits.Answers || c.perUser == 0 {
 		for k := range c.perUser {
@@ -173,6 +190,7 @@ func (c *Crowd) appendJoin(slot, k int) {
 	}
 	if c.traits.Answers {
 		join.ID = c.request(slot, joinRequest, k, c.now())
+		account.Joining = true
 	}
 	c.out = c.dialect(slot).AppendJoin(c.out, &c.users[slot].session, join)
 }
@@ -184,6 +202,7 @@ func (c *Crowd) joined(slot, k int, head uint64) {
 	c.seen(c.room(c.number(slot), k), head)
 	switch {
 	case account.Opened:
+		account.Joining, account.Leaving = false, false // a leave was forgotten with its connection
 	case c.traits.Numbered && c.part.Plan.Rooms.Backlog > 0:
 		account.Open(0)
 	case c.traits.Numbered:
@@ -220,7 +239,7 @@ func (c *Crowd) cameOnline(slot int) {
 	c.connects.pending--
 	c.online++
 	c.counts.Connected++
-	took := micros(u.due, c.now())
+	took := since(u.due, c.now())
 	c.second.Connect.Record(took)
 	c.total.Connect.Record(took)
 	if fd, ok := c.detached[slot]; ok {
@@ -258,10 +277,11 @@ func (c *Crowd) broken(slot int, err error) {
 	}
 }
 
-// write sends to a user's connection.
+// write sends to a user's connection. One that can't take it is lost, full or not: whoever did not ask, or did not answer, would
+// wait for ever. Only a publish may be left out, see send.
 func (c *Crowd) write(slot int, b []byte) error {
 	err := c.loop.Write(slot, b)
-	if err != nil && !errors.Is(err, engine.ErrFull) {
+	if err != nil {
 		c.loop.Close(slot, engine.Orderly)
 		c.broken(slot, err)
 	}

@@ -49,14 +49,15 @@ func (p *Part) users() int {
 
 // user is what is known of a slot. There are hundreds of thousands of them.
 type user struct {
-	session dialect.Session
-	due     int64 // when its connection was due
-	expires int64 // until when it must be connected
-	sent    uint32
-	waiting int16 // joins that are not answered yet
-	life    uint16
-	tries   uint8
-	state   state
+	session  dialect.Session
+	due      int64  // when its connection was due, at the first of its tries
+	expires  int64  // until when this try must be done
+	sent     uint32 // messages in this life
+	requests uint32 // the newest of its requests, 0: none
+	waiting  int16  // joins that are not answered yet, while it is connecting
+	life     uint16 // how often it was replaced by a new user
+	tries    uint8  // to connect, since it was last online
+	state    state
 }
 
 // state of a user.
@@ -69,13 +70,14 @@ const (
 	away // comes back later
 )
 
-// request is one that is not answered yet.
+// request is one that is not answered yet. Those of a user are a list, and so are the free ones. Its id is its place in
+// Crowd.requests and one.
 type request struct {
-	due  int64
-	user int32 // -1: free
-	room int32
-	kind requestKind
-	next int32 // free ones are a list
+	due        int64
+	user       int32  // -1: free
+	room       int32  // of a publish its number, else which of the user's rooms
+	next, prev uint32 // ids, 0: none
+	kind       requestKind
 }
 
 type requestKind uint8
@@ -84,7 +86,6 @@ const (
 	joinRequest requestKind = iota
 	leaveRequest
 	publishRequest
-	fillRequest
 )
 
 // Crowd is the users of one worker.
@@ -101,7 +102,8 @@ type Crowd struct {
 	users    []user
 	accounts []ledger.Account // perUser for each user
 	requests []request
-	free     int32
+	free     uint32 // id of a free request, 0: none
+	waiting  int64  // publishes among the requests
 	timers   timers
 	detached map[int]int // sockets of users that were cut silently, closed when they are back
 
@@ -127,7 +129,7 @@ type Crowd struct {
 func New(part Part) (*Crowd, error) {
 	c := &Crowd{
 		part: part, finder: ledger.NewFinder(part.Run), perUser: part.Plan.Rooms.PerConnection,
-		users: make([]user, part.users()), free: -1, faults: map[string]*result.Fault{}, detached: map[int]int{},
+		users: make([]user, part.users()), faults: map[string]*result.Fault{}, detached: map[int]int{},
 		heads: make([]uint64, part.Plan.Rooms.Count), second: result.NewLatencies(), total: result.NewLatencies(),
 	}
 	c.accounts = make([]ledger.Account, len(c.users)*c.perUser)
@@ -224,37 +226,61 @@ func (c *Crowd) fault(what string, err any) {
 
 // request takes a number for a request.
 func (c *Crowd) request(slot int, kind requestKind, room int, due int64) uint32 {
-	id := c.free
-	if id < 0 {
-		id = int32(len(c.requests))
+	id, u := c.free, &c.users[slot]
+	if id == 0 {
 		c.requests = append(c.requests, request{})
+		id = uint32(len(c.requests))
 	} else {
-		c.free = c.requests[id].next
+		c.free = c.requests[id-1].next
 	}
-	c.requests[id] = request{due: due, user: int32(slot), room: int32(room), kind: kind}
-	return uint32(id) + 1
+	c.requests[id-1] = request{due: due, user: int32(slot), room: int32(room), kind: kind, next: u.requests}
+	if u.requests != 0 {
+		c.requests[u.requests-1].prev = id
+	}
+	u.requests = id
+	if kind == publishRequest {
+		c.waiting++
+	}
+	return id
 }
 
 // answered gives the request that an answer is for and forgets it; ok is false for an answer to nothing.
 func (c *Crowd) answered(slot int, id uint32) (r request, ok bool) {
-	at := int32(id) - 1
-	if at < 0 || int(at) >= len(c.requests) || c.requests[at].user != int32(slot) {
+	if id == 0 || int64(id) > int64(len(c.requests)) || c.requests[id-1].user != int32(slot) {
 		return r, false
 	}
-	r = c.requests[at]
-	c.requests[at] = request{user: -1, next: c.free}
-	c.free = at
+	r = c.requests[id-1]
+	if r.next != 0 {
+		c.requests[r.next-1].prev = r.prev
+	}
+	if r.prev != 0 {
+		c.requests[r.prev-1].next = r.next
+	} else {
+		c.users[slot].requests = r.next
+	}
+	if r.kind == publishRequest {
+		c.waiting--
+	}
+	c.requests[id-1] = request{user: -1, next: c.free}
+	c.free = id
 	return r, true
 }
 
 // abandon forgets the requests of a lost connection. Of a publish nobody knows whether it was taken.
 func (c *Crowd) abandon(slot int) {
-	for id := range c.requests {
-		if c.requests[id].user == int32(slot) {
-			if r, _ := c.answered(slot, uint32(id)+1); r.kind == publishRequest {
-				c.counts.Unanswered++
-			}
+	for id := c.users[slot].requests; id != 0; id = c.users[slot].requests {
+		if r, _ := c.answered(slot, id); r.kind == publishRequest {
+			c.counts.Unanswered++
+			c.notOwed(int(r.room))
 		}
+	}
+}
+
+// notOwed takes back that a message is owed which the server did not take, or perhaps not. Where the server gives the
+// numbers nothing was owed before it gave one. If it took the message after all, its deliveries are more than was owed.
+func (c *Crowd) notOwed(room int) {
+	if !c.traits.Numbered {
+		c.heads[room]--
 	}
 }
 
@@ -312,14 +338,8 @@ func (c *Crowd) Faults() []result.Fault {
 // counted reports whether what was due at a moment belongs to the load that counts.
 func (c *Crowd) counted(due int64) bool { return due >= c.load.countFrom && due < c.load.to }
 
-func micros(from, to int64) time.Duration { return time.Duration(to - from) }
+// since is the time between two moments.
+func since(from, to int64) time.Duration { return time.Duration(to - from) }
 
 // Waiting is how many publishes wait for their answer.
-func (c *Crowd) Waiting() (n int64) {
-	for i := range c.requests {
-		if c.requests[i].user >= 0 && c.requests[i].kind == publishRequest {
-			n++
-		}
-	}
-	return n
-}
+func (c *Crowd) Waiting() int64 { return c.waiting }

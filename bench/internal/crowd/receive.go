@@ -54,7 +54,7 @@ func (c *Crowd) take(slot int, e *dialect.Event, now int64) {
 		}
 		c.counts.Acknowledged++
 		c.seen(int(r.room), e.Seq)
-		took := micros(r.due, now)
+		took := since(r.due, now)
 		c.second.Ack.Record(took)
 		if c.counted(r.due) {
 			c.total.Ack.Record(took)
@@ -71,7 +71,10 @@ func (c *Crowd) take(slot int, e *dialect.Event, now int64) {
 		}
 		c.joined(slot, int(r.room), e.Seq)
 		u := &c.users[slot]
-		if u.waiting--; u.waiting == 0 && u.state == connecting {
+		if u.state != connecting {
+			return
+		}
+		if u.waiting--; u.waiting == 0 {
 			c.cameOnline(slot)
 		}
 	case dialect.Left:
@@ -100,6 +103,20 @@ func (c *Crowd) member(slot, room int) *ledger.Account {
 	return nil
 }
 
+// early opens the account of a room for a message that came before the answer to the join, as MQTT 3.8.4 allows and others
+// do: they say nothing of where the membership began, so the answer is not missed.
+func (c *Crowd) early(slot, room int) *ledger.Account {
+	if room < 0 || room >= c.part.Plan.Rooms.Count {
+		return nil
+	}
+	account := c.account(slot, room)
+	if account == nil || !account.Joining {
+		return nil
+	}
+	account.Open(c.lateness())
+	return account
+}
+
 func (c *Crowd) message(slot int, e *dialect.Event, now int64) {
 	stamp, ok := c.finder.Find(e.Body)
 	if !ok {
@@ -111,6 +128,9 @@ func (c *Crowd) message(slot int, e *dialect.Event, now int64) {
 		room = int(stamp.Room)
 	}
 	account := c.member(slot, room)
+	if account == nil && !c.traits.Numbered {
+		account = c.early(slot, room)
+	}
 	if account == nil || room != int(stamp.Room) {
 		c.foreign("a message of a room that was not joined, or in the wrong one")
 		return
@@ -143,7 +163,7 @@ func (c *Crowd) message(slot int, e *dialect.Event, now int64) {
 		c.caughtN++
 		return
 	}
-	took := micros(stamp.Due, now)
+	took := since(stamp.Due, now)
 	c.second.Delivery.Record(took)
 	if c.counted(stamp.Due) {
 		c.total.Delivery.Record(took)
@@ -171,10 +191,14 @@ func (c *Crowd) refused(slot int, e *dialect.Event) {
 		c.fault("refused", e.Reason)
 	case r.kind == publishRequest:
 		c.counts.Refused++
+		c.notOwed(int(r.room))
 		c.fault("publish", e.Reason)
 	case c.users[slot].state == connecting:
 		c.loop.Close(slot, engine.Orderly)
 		c.broken(slot, errors.New("join was refused: "+e.Reason))
+	case r.kind == leaveRequest:
+		c.accounts[slot*c.perUser+int(r.room)].Leaving = false
+		c.fault("leave", e.Reason)
 	default:
 		c.fault("join", e.Reason)
 	}

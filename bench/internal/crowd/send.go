@@ -1,11 +1,13 @@
 package crowd
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"time"
 
 	"rookery/bench/internal/dialect"
+	"rookery/bench/internal/engine"
 	"rookery/bench/internal/ledger"
 )
 
@@ -38,6 +40,7 @@ func (c *Crowd) End(now int64) {
 	c.load.to = min(c.load.to, now)
 	c.load.next = math.MaxInt64
 	c.trouble.churns.at, c.trouble.moves.at, c.trouble.cutAt = math.MaxInt64, math.MaxInt64, math.MaxInt64
+	c.trouble.stallFrom = math.MaxInt64
 	c.trouble.stallTo = min(c.trouble.stallTo, now)
 	c.trouble.next = now
 }
@@ -55,19 +58,18 @@ func (c *Crowd) schedule() {
 	}
 }
 
-// sender gives the user that sends a message.
+// sender gives the user that sends a message. Where there are more rooms than users, nobody is the first member of the last rooms, and
+// nothing is sent to them.
 func (c *Crowd) sender(message int) (number, room int) {
 	rooms, publish := &c.part.Plan.Rooms, &c.part.Plan.Publish
-	room = message % rooms.Count
+	used := min(rooms.Count, c.part.Plan.Clients.Connections)
+	room = message % used
 	members := (c.part.Plan.Clients.Connections - room + rooms.Count - 1) / rooms.Count
 	senders := members
 	if publish.Senders > 0 {
 		senders = min(members, publish.Senders)
 	}
-	if senders <= 0 {
-		return -1, room
-	}
-	return room + rooms.Count*(message/rooms.Count%senders), room
+	return room + rooms.Count*(message/used%senders), room
 }
 
 func (c *Crowd) dueSends(now int64) int64 {
@@ -77,7 +79,7 @@ func (c *Crowd) dueSends(now int64) int64 {
 		number, room := c.sender(l.number)
 		l.number++
 		c.schedule()
-		if slot := c.slot(number); number >= 0 && slot >= 0 {
+		if slot := c.slot(number); slot >= 0 {
 			if c.send(slot, room, due); n == turn {
 				return now
 			}
@@ -101,9 +103,16 @@ func (c *Crowd) send(slot, room int, due int64) {
 		p.ID = c.request(slot, publishRequest, room, due)
 	}
 	c.out = c.dialect(slot).AppendPublish(c.out[:0], &u.session, p)
-	if err := c.write(slot, c.out); err != nil {
-		c.answered(slot, p.ID)
-		c.counts.Unsent++
+	if len(c.out) == 0 { // the dialect has no room for one more without an answer
+		c.unsent(slot, p.ID)
+		return
+	}
+	if err := c.loop.Write(slot, c.out); err != nil {
+		c.unsent(slot, p.ID)
+		if !errors.Is(err, engine.ErrFull) {
+			c.loop.Close(slot, engine.Orderly)
+			c.broken(slot, err)
+		}
 		return
 	}
 	u.sent++
@@ -111,9 +120,15 @@ func (c *Crowd) send(slot, room int, due int64) {
 	if !c.traits.Numbered {
 		c.heads[room]++
 	}
-	late := micros(due, c.now())
+	late := since(due, c.now())
 	c.second.SendLate.Record(late)
 	if c.counted(due) {
 		c.total.SendLate.Record(late)
 	}
+}
+
+// unsent counts a message that was due and not sent, and forgets its request.
+func (c *Crowd) unsent(slot int, id uint32) {
+	c.answered(slot, id)
+	c.counts.Unsent++
 }

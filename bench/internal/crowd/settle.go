@@ -62,13 +62,11 @@ func (c *Crowd) Settle(heads []uint64) {
 		c.lose(owed - got)
 		*account = ledger.Account{}
 	}
-	for id := range c.requests {
-		if r := &c.requests[id]; r.user >= 0 && r.kind == publishRequest {
-			c.counts.Unanswered++
-		}
+	c.counts.Unanswered += c.waiting
+	for slot := range c.users {
+		c.users[slot].requests = 0
 	}
-	c.requests = nil
-	c.free = -1
+	c.requests, c.free, c.waiting = nil, 0, 0
 }
 
 // Leave has everybody close in good order, and nobody come any more: the latencies don't change from then on.

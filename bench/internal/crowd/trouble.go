@@ -25,11 +25,12 @@ type series struct {
 	at  int64   // when it is due again
 }
 
-func (s *series) begin(from int64, rate float64) {
+// begin has it happen rate times a second from a moment until another.
+func (s *series) begin(from, to int64, rate float64) {
 	s.at = math.MaxInt64
 	if rate > 0 {
-		s.gap = 1 / rate
-		s.at = from + int64(s.gap*float64(time.Second))
+		s.gap, s.n = 1/rate, -1
+		s.step(from, to)
 	}
 }
 
@@ -50,8 +51,8 @@ func (c *Crowd) beginTrouble(from int64) {
 	if plan.Cut.Share > 0 {
 		t.cutAt = from + int64(plan.Cut.At)
 	}
-	t.churns.begin(from, plan.Churn)
-	t.moves.begin(from, plan.Moves)
+	t.churns.begin(from, c.load.to, plan.Churn)
+	t.moves.begin(from, c.load.to, plan.Moves)
 	t.next = from
 }
 

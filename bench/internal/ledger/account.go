@@ -126,8 +126,8 @@ type Account struct {
 	Target uint64
 	Series Track // of the room
 	Opened bool
-	// Leaving: the server was asked to end the membership.
-	Leaving bool
+	// Joining: the server was asked for the membership, Leaving: to end it. Both until it answers.
+	Joining, Leaving bool
 
 	senders *[]sender
 }

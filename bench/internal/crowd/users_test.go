@@ -1,0 +1,200 @@
+package crowd
+
+import (
+	"errors"
+	"math"
+	"net/netip"
+	"testing"
+	"time"
+
+	"rookery/bench/internal/dialect"
+	"rookery/bench/internal/engine"
+	"rookery/bench/internal/ledger"
+	"rookery/bench/plan"
+	"rookery/bench/result"
+)
+
+// TestTriesExpireByThemselves: who is tried again does not keep the others from timing out.
+func TestTriesExpireByThemselves(t *testing.T) {
+	s := stand(t, func(*plan.Plan) {})
+	s.ask(func() {
+		c := s.crowd
+		due := c.users[0].due
+		c.loop.Close(0, engine.Orderly)
+		c.broken(0, errors.New("lost"))
+		c.dueTimers(c.now() + int64(retryAfter) + 1)
+		if c.users[0].state != connecting || c.users[0].due != due {
+			t.Errorf("the second try is in state %d and was due %v after the first", c.users[0].state, time.Duration(c.users[0].due-due))
+		}
+		c.dueConnects(c.users[1].expires)
+		if c.users[1].state != away || c.users[0].state != connecting || c.counts.ConnectsFailed != 2 {
+			t.Errorf("states %d and %d, %d failed: the second user's time is over and the first one's is not",
+				c.users[0].state, c.users[1].state, c.counts.ConnectsFailed)
+		}
+		c.dueConnects(c.users[0].expires)
+		if c.users[0].state != away || len(c.connects.queue) != 0 || c.connects.pending != 0 {
+			t.Errorf("state %d, queue %v, %d pending after all are over", c.users[0].state, c.connects.queue, c.connects.pending)
+		}
+	})
+}
+
+// TestWays: targets and sources are combined in every way.
+func TestWays(t *testing.T) {
+	part := newPart(t, func(p *plan.Plan) { p.Clients.Sources = []string{"127.0.0.0/30"} })
+	part.Targets = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("127.0.0.1:2")}
+	c, err := New(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type way struct {
+		target netip.AddrPort
+		source netip.Addr
+	}
+	ways := map[way]int{}
+	for number := range 100 {
+		target, source := c.way(number)
+		ways[way{target, source}]++
+	}
+	for w, n := range ways {
+		if n != 25 {
+			t.Errorf("%v is gone %d times of 100", w, n)
+		}
+	}
+	if len(ways) != 4 {
+		t.Errorf("there are %d ways from 2 sources to 2 targets", len(ways))
+	}
+}
+
+// TestWhatCanNotBeWritten: a message is counted once, and its user is gone once.
+func TestWhatCanNotBeWritten(t *testing.T) {
+	s := stand(t, func(p *plan.Plan) { p.Clients.Connections = 4 })
+	s.ask(func() {
+		c := s.crowd
+		for slot := range 3 {
+			s.welcome(slot, 0)
+		}
+		c.loop.Close(0, engine.Orderly)
+		c.send(0, 0, c.now())
+		s.want("a message to a connection that broke", result.Counts{Unsent: 1, Disconnected: 1})
+
+		full := make([]byte, 64<<20)
+		c.loop.Write(1, full)
+		c.send(1, 0, c.now())
+		s.want("a message to a connection that takes nothing", result.Counts{Unsent: 2, Disconnected: 1})
+		if c.Waiting() != 0 || c.users[1].state != online {
+			t.Errorf("%d publishes wait, the user is in state %d", c.Waiting(), c.users[1].state)
+		}
+
+		c.loop.Write(2, full)
+		c.accounts[1].Leaving = true // so that it is not drawn
+		for n := 0; !c.accounts[2].Leaving; n++ {
+			c.move(n, c.now())
+		}
+		if c.users[2].state != away || c.users[2].requests != 0 {
+			t.Errorf("who can't be told to leave is in state %d", c.users[2].state)
+		}
+
+		c.traits.Answers = false // the fourth is not ready
+		c.loop.Close(3, engine.Orderly)
+		s.tell(3, dialect.Event{Kind: dialect.Ready})
+		if c.users[3].state != away || c.connects.pending != 0 || c.online != 1 {
+			t.Errorf("whose joins can't be written is in state %d; %d online, %d pending", c.users[3].state, c.online, c.connects.pending)
+		}
+	})
+}
+
+// TestCutWhileLeaving: the answer to the leave never comes, and the user goes on as it was.
+func TestCutWhileLeaving(t *testing.T) {
+	s := stand(t, func(p *plan.Plan) {
+		p.Clients.Connections = 1
+		p.Trouble.Cut = plan.Cut{Share: 1, How: "reset"}
+	})
+	s.ask(func() {
+		s.welcome(0, 5)
+		s.deliver(0, 6, ledger.Stamp{User: 1, Seq: 1})
+		s.crowd.move(0, 0)
+		s.crowd.cut(s.crowd.now())
+		s.crowd.dueTimers(s.crowd.now())
+	})
+	s.until("the connection is back", func() bool { return s.loop.Open(0) })
+	s.ask(func() {
+		s.welcome(0, 7)
+		s.deliver(0, 7, ledger.Stamp{User: 1, Seq: 2})
+		if a := s.crowd.accounts[0]; a.Leaving || a.Joining || s.crowd.behind != 0 {
+			t.Errorf("the account is %+v, %d are behind", a, s.crowd.behind)
+		}
+		s.crowd.Settle([]uint64{7})
+		s.want("both messages", result.Counts{Expected: 2, Delivered: 2})
+	})
+}
+
+// TestWithoutNumbers: a server that gives none answers joins late, and refuses publishes.
+func TestWithoutNumbers(t *testing.T) {
+	s := stand(t, func(*plan.Plan) {})
+	s.ask(func() {
+		c := s.crowd
+		c.traits = dialect.Traits{Acknowledges: true, Answers: true}
+		s.welcome(0, 0)
+		s.tell(1, dialect.Event{Kind: dialect.Ready})
+		c.send(0, 0, c.now())
+		for slot := range 2 {
+			s.deliver(slot, 0, ledger.Stamp{User: 0, Seq: 1})
+		}
+		s.admit(1, 0)
+		for _, id := range s.requested(0, publishRequest) {
+			s.tell(0, dialect.Event{Kind: dialect.Acknowledged, ID: id})
+		}
+		c.send(0, 0, c.now())
+		for _, id := range s.requested(0, publishRequest) {
+			s.tell(0, dialect.Event{Kind: dialect.Refused, ID: id})
+		}
+		c.send(1, 0, c.now())
+		c.loop.Close(1, engine.Reset)
+		c.broken(1, errors.New("lost"))
+		if !c.Complete(c.Heads()) {
+			t.Error("more is owed than what was acknowledged")
+		}
+		c.Settle(c.Heads())
+		s.want("one of three messages was taken", result.Counts{
+			Sent: 3, Acknowledged: 1, Refused: 1, Unanswered: 1, Expected: 2, Delivered: 2, Disconnected: 1,
+		})
+	})
+}
+
+// TestMoreRoomsThanUsers: the rate is that of the plan, in the rooms that have somebody.
+func TestMoreRoomsThanUsers(t *testing.T) {
+	c, err := New(newPart(t, func(p *plan.Plan) { p.Rooms.Count, p.Clients.Connections = 10, 3 }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for message := range 20 {
+		if number, room := c.sender(message); number != message%3 || room != number {
+			t.Errorf("message %d is sent by user %d to room %d", message, number, room)
+		}
+	}
+}
+
+// TestTroubleEndsWithTheLoad: nothing goes wrong on purpose after it, whether it ends as planned or early.
+func TestTroubleEndsWithTheLoad(t *testing.T) {
+	s := stand(t, func(p *plan.Plan) {
+		p.Time = plan.Time{Duration: 10 * time.Second}
+		p.Trouble = plan.Trouble{Churn: 0.05, Moves: 0.05, Stall: plan.Stall{Share: 1, At: time.Second, For: time.Second}}
+	})
+	s.ask(func() {
+		c := s.crowd
+		c.Load(0)
+		if c.trouble.churns.at != math.MaxInt64 || c.trouble.moves.at != math.MaxInt64 {
+			t.Errorf("churn is due at %v and a move at %v, and the load ends at 10s",
+				time.Duration(c.trouble.churns.at), time.Duration(c.trouble.moves.at))
+		}
+		c.End(int64(500 * time.Millisecond))
+		if next := c.dueTrouble(int64(time.Hour)); c.trouble.stalling || next != math.MaxInt64 {
+			t.Errorf("after an early end it stalls: %v, and something is due at %v", c.trouble.stalling, time.Duration(next))
+		}
+		c.part.Plan.Trouble.Churn = 1
+		c.Load(0)
+		if at := c.trouble.churns.at; at != int64(time.Second) {
+			t.Errorf("one a second is first due at %v", time.Duration(at))
+		}
+	})
+}
