@@ -162,6 +162,10 @@ func (r *run) warn() {
 		Connections: r.plan.Clients.Connections * here / len(r.fleet.workers), Workers: here,
 		Sources: max(1, countSources(r.plan)), ServerHere: r.watcher.Here(),
 	}
+	// Check has taken the plan, so it can be told.
+	if traits, err := traitsOf(r.plan); err == nil && r.plan.Trouble.Moves > 0 && !traits.Answers {
+		r.options.Warn(fmt.Sprintf("trouble.moves is %v, but nobody moves: the server does not say when a room is left", r.plan.Trouble.Moves))
+	}
 	if here > 0 {
 		for _, problem := range watch.Before(r.plan, placement, watch.ReadLimits()) {
 			r.options.Warn(problem.String())
@@ -172,7 +176,7 @@ func (r *run) warn() {
 	}
 }
 
-// end ends what prepare has begun, however far it came.
+// end ends what prepare began, as far as it came.
 func (r *run) end() {
 	if r.fleet != nil {
 		r.fleet.end()
@@ -182,6 +186,16 @@ func (r *run) end() {
 	}
 	if r.watcher != nil {
 		r.watcher.Close()
+	}
+}
+
+// stopped reports whether the user wants the end.
+func (r *run) stopped() bool {
+	select {
+	case <-r.options.Stop:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -235,6 +249,9 @@ func (r *run) fill(ctx context.Context) error {
 		return err
 	}
 	return r.until(ctx, time.Time{}, nil, func(states []worker.Status) (bool, error) {
+		if r.stopped() {
+			return false, errors.New("stopped while the rooms were filled, before there was any load")
+		}
 		filled := true
 		for _, s := range states {
 			if s.FillError != "" {
@@ -266,7 +283,8 @@ func (r *run) connect(ctx context.Context) error {
 			behind += s.Behind
 			caught += s.Caught
 		}
-		if pending > 0 {
+		stopped := r.stopped() // then load ends at once too
+		if pending > 0 && !stopped {
 			return false, nil
 		}
 		if connected == 0 {
@@ -276,7 +294,7 @@ func (r *run) connect(ctx context.Context) error {
 			moved = time.Now()
 		}
 		// Who gets nothing more for so long has lost it.
-		return behind == 0 || time.Since(moved) > r.plan.Clients.Timeout, nil
+		return stopped || behind == 0 || time.Since(moved) > r.plan.Clients.Timeout, nil
 	})
 	if err != nil {
 		return err

@@ -326,6 +326,9 @@ func TestWhatEndsARun(t *testing.T) {
 			p.Find = plan.Find{What: findRate, From: 1, Factor: 2, Until: []string{"p99", "ack.p99<1s", "p98<1s"}}
 		}, Options{}, "p98"},
 		{"a source that is none", func(p *plan.Plan) { p.Clients.Sources = []string{"nowhere0"} }, Options{}, "nowhere0"},
+		{"raw TCP with JSON", func(p *plan.Plan) { p.Server.Targets, p.Server.Codec = []string{s.TCP()}, "json" }, Options{}, "binary frames only"},
+		{"rooms where there is one", func(p *plan.Plan) { p.Server.Dialect = "websocket" }, Options{}, "use one room"},
+		{"a backlog that nobody keeps", func(p *plan.Plan) { p.Server.Dialect, p.Rooms.Backlog = "socket.io", 5 }, Options{}, "rooms.backlog"},
 		{"a worker that is none", func(*plan.Plan) {}, Options{Worker: []string{"/bin/false"}}, "worker 0 ended"},
 		{"a worker of another version", func(*plan.Plan) {}, Options{Version: "other"}, "use the same program"},
 		{"a load host that is none", func(p *plan.Plan) { p.Clients.Hosts = []string{"127.0.0.1:1"} }, Options{}, "bench agent"},

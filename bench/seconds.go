@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -66,7 +67,7 @@ func (s *seconds) phase(name report.Phase, length time.Duration) {
 	s.current = phase{name, time.Now(), length}
 }
 
-// await returns when a second is whole.
+// await returns when a second is whole. A worker that tells nothing for answerTime does not run.
 func (s *seconds) await(ctx context.Context, index int) error {
 	for {
 		s.mu.Lock()
@@ -81,6 +82,8 @@ func (s *seconds) await(ctx context.Context, index int) error {
 			return context.Cause(ctx)
 		case err := <-s.run.fleet.failed:
 			return err
+		case <-time.After(answerTime):
+			return fmt.Errorf("a worker told nothing for %v of what it does: its host may have too much to do", answerTime)
 		}
 	}
 }

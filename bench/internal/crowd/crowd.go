@@ -198,6 +198,7 @@ func (c *Crowd) Due(now int64) int64 {
 	now += c.part.Clock
 	next := c.dueConnects(now)
 	next = min(next, c.dueTimers(now))
+	next = min(next, c.dueFill(now))
 	next = min(next, c.dueTrouble(now))
 	next = min(next, c.dueSends(now))
 	return next - c.part.Clock

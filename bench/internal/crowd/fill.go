@@ -10,8 +10,12 @@ import (
 	"rookery/bench/internal/ledger"
 )
 
-// fillWindow is how many messages may wait for their acknowledgement while rooms are filled.
-const fillWindow = 256
+// fillWindow is how many messages may wait for their acknowledgement while rooms are filled, and fillBytes how many bytes of
+// bodies, so that they and what is around them find room in the connection.
+const (
+	fillWindow = 256
+	fillBytes  = engine.MaxUnsent / 4
+)
 
 // fill puts the backlog into this worker's part of the rooms, one connection for all of them, before the users come.
 // It waits for answers: it is no load.
@@ -20,8 +24,9 @@ type fill struct {
 	began   bool
 	over    bool
 	err     error
-	room    int // in work
-	sent    int // in it
+	moved   int64 // when something was heard, or it began
+	room    int   // in work
+	sent    int   // in it
 	acked   int
 }
 
@@ -30,7 +35,7 @@ func (f *fill) done() bool { return f.over || !f.began || f.err != nil }
 // Fill begins it.
 func (c *Crowd) Fill() {
 	f := &c.fill
-	f.began, f.room = true, c.part.Worker
+	f.began, f.moved, f.room = true, c.now(), c.part.Worker
 	if f.room >= c.part.Plan.Rooms.Count {
 		f.over = true
 		return
@@ -56,7 +61,23 @@ func (c *Crowd) fillWrite(b []byte) {
 	}
 }
 
+// dueFill ends it when the server says nothing for as long as a connect may take.
+func (c *Crowd) dueFill(now int64) int64 {
+	f := &c.fill
+	if f.done() {
+		return math.MaxInt64
+	}
+	end := f.moved + int64(c.part.Plan.Clients.Timeout)
+	if now < end {
+		return end
+	}
+	f.err = fmt.Errorf("the server has said nothing for %v", c.part.Plan.Clients.Timeout)
+	c.loop.Close(len(c.users), engine.Reset)
+	return math.MaxInt64
+}
+
 func (c *Crowd) fillReceived(in []byte) (n int) {
+	c.fill.moved = c.now()
 	for n < len(in) && !c.fill.done() {
 		size, err := c.dialects[0].Read(&c.fill.session, in[n:], &c.event)
 		n += size
@@ -100,8 +121,9 @@ func (c *Crowd) fillJoin() {
 // fillSend keeps the window full, and goes on to the next room when this one has its messages.
 func (c *Crowd) fillSend() {
 	f, backlog := &c.fill, c.part.Plan.Rooms.Backlog
+	window := min(fillWindow, max(1, fillBytes/c.part.Plan.Publish.Size))
 	c.out = c.out[:0]
-	for f.sent < backlog && f.sent-f.acked < fillWindow {
+	for f.sent < backlog && f.sent-f.acked < window {
 		f.sent++
 		c.body = c.finder.Append(c.body[:0], ledger.Stamp{
 			User: f.session.User, Room: uint32(f.room), Seq: uint32(f.sent), Due: c.now(),
