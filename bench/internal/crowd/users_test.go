@@ -188,6 +188,7 @@ func TestTroubleEndsWithTheLoad(t *testing.T) {
 				time.Duration(c.trouble.churns.at), time.Duration(c.trouble.moves.at))
 		}
 		c.End(int64(500 * time.Millisecond))
+		c.dueTrouble(int64(600 * time.Millisecond))
 		if next := c.dueTrouble(int64(time.Hour)); c.trouble.stalling || next != math.MaxInt64 {
 			t.Errorf("after an early end it stalls: %v, and something is due at %v", c.trouble.stalling, time.Duration(next))
 		}
