@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -51,6 +52,9 @@ func find(ctx context.Context, p plan.Plan, o Options, run func(context.Context,
 		if _, err := s.step(value); err != nil {
 			return nil, err
 		}
+	}
+	if s.first == nil {
+		return nil, errors.New("stopped before the first step of the search was done")
 	}
 	return s.result(), nil
 }
@@ -104,7 +108,7 @@ func (s *search) step(value float64) (holds bool, err error) {
 		return false, fmt.Errorf("step of %s: %w", o.Step, err)
 	}
 	if s.stopped() && len(s.steps) > 0 {
-		return false, nil
+		return false, nil // it had less than its load, so it says nothing of the limit
 	}
 	step := stepOf(value, r)
 	step.Checks = s.conditions.CheckStep(step)

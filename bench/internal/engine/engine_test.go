@@ -186,6 +186,18 @@ func TestWhoIsPausedReadsNothing(t *testing.T) {
 	}
 }
 
+// TestWhoIsPausedAndIsReset is told of it: nothing is read of such a connection, and it must not stay for ever.
+func TestWhoIsPausedAndIsReset(t *testing.T) {
+	l, f, listener := start(t, all)
+	peer := connect(t, l, f, listener, 0)
+	on(l, func() bool { l.Pause(0); return true })
+	peer.SetLinger(0)
+	peer.Close()
+	if err := wait(t, f.closed, "the end"); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
 func TestHowConnectionsEnd(t *testing.T) {
 	l, f, listener := start(t, all)
 	conn := connect(t, l, f, listener, 0)

@@ -98,7 +98,8 @@ func (l *Loop) Unsent(c int) int {
 	return 0
 }
 
-// Write hands b to the kernel, as far as it takes it, and keeps a copy of the rest. A broken connection shows by Closed, later.
+// Write hands b to the kernel, as far as it takes it, and keeps a copy of the rest. Where it fails nothing of b was taken. The caller
+// closes a connection that broke; Closed is called for it only if the loop notices first.
 func (l *Loop) Write(c int, b []byte) error {
 	s := &l.sockets[c]
 	if s.fd < 0 || s.connecting {
