@@ -30,10 +30,10 @@ func Check(p plan.Plan) error {
 	faults = append(faults, err)
 	_, err = report.ParseAll(p.Assert)
 	faults = append(faults, err)
-	until, err := report.ParseAll(p.Find.Until)
-	faults = append(faults, err)
-	for _, condition := range until {
-		if !condition.OfSteps() {
+	for _, text := range p.Find.Until {
+		condition, err := report.Parse(text)
+		faults = append(faults, err)
+		if err == nil && !condition.OfSteps() {
 			faults = append(faults, fmt.Errorf("find.until has %q, which is known of a whole run only, not of the steps of a search", condition))
 		}
 	}

@@ -3,6 +3,7 @@ package crowd
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"runtime"
@@ -119,11 +120,16 @@ func welcome(conn net.Conn) error {
 		return err
 	}
 	for range 2 {
-		f, err := ws.ReadFrame(conn)
+		h, err := ws.ReadHeader(conn)
 		if err != nil {
 			return err
 		}
-		frame, _, err := proto.Next(proto.Binary, ws.UnmaskFrameInPlace(f).Payload)
+		payload := make([]byte, min(h.Length, 1000))
+		if _, err := io.ReadFull(conn, payload); err != nil {
+			return err
+		}
+		ws.Cipher(payload, h.Mask, 0)
+		frame, _, err := proto.Next(proto.Binary, payload)
 		if err != nil {
 			return err
 		}
