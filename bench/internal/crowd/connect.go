@@ -16,7 +16,7 @@ const (
 	maxTries = 5
 	// retryAfter is how long it waits between.
 	retryAfter = time.Second
-	// turn is how many connects or sends are done before the sockets are looked at again.
+	// turn is how many connects or sends are done in one call of Due, before the sockets are looked at again.
 	turn = 256
 )
 

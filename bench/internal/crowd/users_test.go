@@ -199,3 +199,27 @@ func TestTroubleEndsWithTheLoad(t *testing.T) {
 		}
 	})
 }
+
+// TestTurns: a schedule that is far behind lets the sockets be looked at, and leaves nothing out.
+func TestTurns(t *testing.T) {
+	for _, c := range []struct{ workers, most int }{{1, turn}, {1000, 64 * turn}} {
+		part := newPart(t, func(p *plan.Plan) {
+			p.Clients.Connections, p.Rooms.Count, p.Publish.Rate = 1000, 1000, 100_000
+			p.Time = plan.Time{Duration: time.Second}
+		})
+		part.Workers = c.workers
+		crowd, err := New(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crowd.Load(0)
+		for at := 0; crowd.load.next < math.MaxInt64; at = crowd.load.number {
+			if crowd.dueSends(int64(time.Hour)); crowd.load.number-at > c.most {
+				t.Fatalf("%d workers: %d messages in one turn, want %d at most", c.workers, crowd.load.number-at, c.most)
+			}
+		}
+		if want := int64(100_000 / c.workers); crowd.counts.Unsent != want || crowd.load.number != 100_000 {
+			t.Errorf("%d workers: %d of %d messages were the worker's, want %d of 100000", c.workers, crowd.counts.Unsent, crowd.load.number, want)
+		}
+	}
+}
