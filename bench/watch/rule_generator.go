@@ -28,10 +28,13 @@ const (
 	// fullIdle: below 5% idle a core of a host with many, or a tenth of one of two, is what is left.
 	fullIdle = 0.05
 	// lateShare and leastLate: the lateness of sends is in the measured latency, since that counts from the
-	// intended time. A tenth of it is more than runs differ among each other; below a millisecond it is the
-	// timer's and the scheduler's grain.
-	lateShare = 0.1
+	// intended time. From a tenth of it on it is told, which is more than runs differ among each other; from a quarter on the
+	// figures are not the server's any more. Below a millisecond it is the timer's and the scheduler's grain.
+	lateShare = 0.25
+	toldShare = 0.1
 	leastLate = time.Millisecond
+	// clockShare: a wrong clock shifts all latencies between two hosts, not only some.
+	clockShare = 0.1
 	// unsentShare: one in a thousand, as p99.9 is the finest that tables show.
 	unsentShare = 0.001
 	// stolenShare: a hypervisor that takes a tenth of the processors stops both ends for long enough to make p99 its own.
@@ -174,27 +177,29 @@ func lateSends(e *evidence) finding {
 		measured, of = e.Latencies.Ack, "acknowledgement"
 	}
 	late, p99 := e.Latencies.SendLate.Quantile(.99), measured.Quantile(.99)
-	if measured.Count() == 0 || late <= leastLate || float64(late) <= lateShare*float64(p99) {
+	if measured.Count() == 0 || late <= leastLate || float64(late) <= toldShare*float64(p99) {
 		return finding{}
+	}
+	if float64(late) <= lateShare*float64(p99) {
+		return finding{reason: fmt.Sprintf("of the %s at p99 of %s up to %s is the generator's own lateness", of, milliseconds(p99), milliseconds(late))}
 	}
 	return finding{limitClient, "the generator sent too late: use more workers, or more load hosts",
 		fmt.Sprintf("p99 of how late messages were sent is %s, over %s of the %s at p99 of %s",
 			milliseconds(late), percent(lateShare), of, milliseconds(p99)), true}
 }
 
-// wrongClocks: between two load hosts a latency is wrong by as much as their clocks may be, which is measured by the same
-// share as a late send.
+// wrongClocks: between two load hosts a latency is wrong by as much as their clocks may be.
 func wrongClocks(e *evidence) finding {
 	wrong, p99 := time.Duration(0), e.Latencies.Delivery.Quantile(.99)
 	for _, h := range e.Hosts {
 		wrong = max(wrong, time.Duration(h.ClockErrorSeconds*float64(time.Second)))
 	}
-	if p99 == 0 || wrong <= leastLate || float64(wrong) <= lateShare*float64(p99) {
+	if p99 == 0 || wrong <= leastLate || float64(wrong) <= clockShare*float64(p99) {
 		return finding{}
 	}
 	return finding{limitClient, "the clocks of the load hosts: set them by PTP or NTP, or use one host",
 		fmt.Sprintf("the clocks of the load hosts may be wrong by %s, over %s of the delivery at p99 of %s",
-			milliseconds(wrong), percent(lateShare), milliseconds(p99)), true}
+			milliseconds(wrong), percent(clockShare), milliseconds(p99)), true}
 }
 
 // unsent tells whose doing it is that messages could not be sent. What the plan takes away on purpose is nobody's. A

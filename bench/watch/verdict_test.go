@@ -186,11 +186,12 @@ func TestJudge(t *testing.T) {
 		{"a host that is just full", inLoad(2, func(s *result.Second) { s.Host.CPUIdle = .049 }), true, "server", "the processors of this host", "in 2 of 20"},
 		{"an almost full host", inLoad(loaded, func(s *result.Second) { s.Host.CPUIdle = .05 }), true, "none", "", ""},
 		{"a host that can't be read", inLoad(loaded, func(s *result.Second) { s.Host = result.Kernel{} }), true, "none", "", ""},
-		{"late sends", late(3*time.Millisecond, 20*time.Millisecond), false, "client", "sent too late", "over 10% of the delivery"},
+		{"late sends", late(6*time.Millisecond, 20*time.Millisecond), false, "client", "sent too late", "over 25% of the delivery"},
+		{"late sends that are told", late(4*time.Millisecond, 20*time.Millisecond), true, "none", "", "is the generator's own lateness"},
 		{"not late enough", late(3*time.Millisecond, 31*time.Millisecond), true, "none", "", ""},
 		{"late beyond the grain", late(1100*time.Microsecond, time.Millisecond), false, "client", "sent too late", "is 1.1 ms"},
 		{"late within the grain", late(900*time.Microsecond, time.Millisecond), true, "none", "", ""},
-		{"late with acknowledgements only", both(late(3*time.Millisecond, 20*time.Millisecond), func(r *result.Result) {
+		{"late with acknowledgements only", both(late(6*time.Millisecond, 20*time.Millisecond), func(r *result.Result) {
 			r.Latencies.Delivery.Reset()
 			r.Latencies.Ack.Record(20 * time.Millisecond)
 		}), false, "client", "sent too late", "of the acknowledgement"},
