@@ -33,8 +33,13 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
-	// gnet starts a pool of its own when it is loaded.
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+	// What a gateway leaves, as in its own tests: gnet's pool, and a closed buntdb for a second.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*goWorker).run.func1"),
+		goleak.IgnoreAnyFunction("github.com/tidwall/buntdb.(*DB).backgroundManager"),
+	)
 }
 
 // smallPlan is a load of two seconds: 12 connections in 3 rooms, 60 messages a second.

@@ -11,7 +11,6 @@ import (
 
 	"rookery/bench/benchtest"
 	"rookery/bench/plan"
-	"rookery/bench/result"
 )
 
 // silentServer accepts and says nothing.
@@ -94,21 +93,4 @@ func TestAwaitEnds(t *testing.T) {
 			t.Errorf("it ended with %v after %v, want an error after %v", err, time.Since(from), answerTime)
 		}
 	})
-}
-
-// TestFindThatIsStopped: a step that was cut short is none, and a search without steps is no result.
-func TestFindThatIsStopped(t *testing.T) {
-	t.Parallel()
-	server := benchtest.Start(t, benchtest.Faults{})
-	p, stop := smallPlan(server.URL()), make(chan struct{})
-	close(stop)
-	p.Find = plan.Find{What: findRate, From: 20, Factor: 2, Until: []string{"lost==0"}}
-	o := Options{Version: "test", Worker: []string{os.Args[0]}, Stop: stop}
-	s := &search{ctx: t.Context(), plan: p, options: o, first: &result.Result{}}
-	if holds, err := s.step(40); holds || err != nil || len(s.steps) != 0 || s.broken != 0 {
-		t.Errorf("a step that was stopped held: %v, error %v, steps %+v", holds, err, s.steps)
-	}
-	if _, err := Find(t.Context(), p, o); err == nil || !strings.Contains(err.Error(), "before the first step") {
-		t.Errorf("a search that was stopped before it began ended with %v", err)
-	}
 }
