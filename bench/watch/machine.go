@@ -13,12 +13,12 @@ import (
 
 // Machine is what figures depend on besides the programs.
 type Machine struct {
-	Name        string
-	CPU         string
-	Cores       int
-	MemoryBytes int64
-	Kernel      string
-	Descriptors uint64 // that a process may open
+	Name        string `json:"-"`
+	CPU         string `json:"cpu"`
+	Cores       int    `json:"cores"`
+	MemoryBytes int64  `json:"memory_bytes"`
+	Kernel      string `json:"kernel"`
+	Descriptors uint64 `json:"-"` // that a process may open
 }
 
 // LookAtMachine reads /proc and the process's own limit.

@@ -37,6 +37,7 @@ import (
 	"strings"
 	"time"
 
+	"rookery/bench/watch"
 	"rookery/test/measure"
 )
 
@@ -102,7 +103,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 
 func measureAll(ctx context.Context, o options, progress io.Writer) (r report, err error) {
 	r = report{When: time.Now().UTC(), made: o.made}
-	if r.Machine, err = measure.LookAtMachine(); err != nil {
+	if r.Machine, err = watch.LookAtMachine(); err != nil {
 		return r, err
 	}
 	if r.Version, err = measure.Version(ctx, o.binary); err != nil {

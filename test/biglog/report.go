@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"rookery/bench/watch"
 	"rookery/test/measure"
 )
 
@@ -15,7 +16,7 @@ type report struct {
 	When    time.Time
 	Command string
 	Version string
-	Machine measure.Machine
+	Machine watch.Machine
 	made
 
 	Filled       filled // zero if the log was there

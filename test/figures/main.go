@@ -35,6 +35,7 @@ import (
 	"strings"
 	"time"
 
+	"rookery/bench/watch"
 	"rookery/test/measure"
 )
 
@@ -70,7 +71,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		When:    time.Now().UTC().Truncate(time.Second),
 		Command: strings.Join(append([]string{"figures"}, args...), " "),
 	}
-	if r.Machine, err = measure.LookAtMachine(); err != nil {
+	if r.Machine, err = watch.LookAtMachine(); err != nil {
 		return err
 	}
 	if r.Version, err = measure.Version(ctx, o.binary); err != nil {

@@ -8,18 +8,18 @@ import (
 	"strings"
 	"time"
 
-	"rookery/test/measure"
+	"rookery/bench/watch"
 )
 
 // report is everything that was measured and on what.
 type report struct {
-	When    time.Time       `json:"when"`
-	Command string          `json:"command"`
-	Version string          `json:"version"`
-	Machine measure.Machine `json:"machine"`
-	Density density         `json:"density"`
-	Latency latency         `json:"latency"`
-	Durable []durable       `json:"durable"`
+	When    time.Time     `json:"when"`
+	Command string        `json:"command"`
+	Version string        `json:"version"`
+	Machine watch.Machine `json:"machine"`
+	Density density       `json:"density"`
+	Latency latency       `json:"latency"`
+	Durable []durable     `json:"durable"`
 }
 
 func (r report) writeJSON(path string) error {

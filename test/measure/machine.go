@@ -1,5 +1,5 @@
-// Package measure is what the programs that print figures share: what a figure was measured on,
-// the memory of a process, and percentiles.
+// Package measure is what the programs that print figures share: the version of what was
+// measured, the memory of a process, and percentiles.
 package measure
 
 import (
@@ -8,36 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 )
-
-// Machine is what figures depend on besides the program.
-type Machine struct {
-	CPU         string `json:"cpu"`
-	Cores       int    `json:"cores"`
-	MemoryBytes int64  `json:"memory_bytes"`
-	Kernel      string `json:"kernel"`
-}
-
-// LookAtMachine reads /proc.
-func LookAtMachine() (Machine, error) {
-	m := Machine{CPU: "unknown", Cores: runtime.NumCPU()}
-	if model, err := field("/proc/cpuinfo", "model name"); err == nil {
-		m.CPU = model
-	}
-	var err error
-	if m.MemoryBytes, err = Kibibytes("/proc/meminfo", "MemTotal"); err != nil {
-		return m, err
-	}
-	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return m, err
-	}
-	m.Kernel = strings.TrimSpace(string(release))
-	return m, nil
-}
 
 // Version is the binary's own account of its commit and compiler. One that was built without
 // naming its commit is said to come from a tree at the commit of this one.
@@ -53,11 +26,6 @@ func Version(ctx context.Context, binary string) (string, error) {
 		}
 	}
 	return line, nil
-}
-
-// String is the machine in half a line.
-func (m Machine) String() string {
-	return fmt.Sprintf("%d cores of %s, %.0f GiB, Linux %s", m.Cores, m.CPU, float64(m.MemoryBytes)/(1<<30), m.Kernel)
 }
 
 // field returns the value of the first line "name: value" of a file in /proc.

@@ -99,6 +99,7 @@ type Crowd struct {
 	finder   *ledger.Finder
 	perUser  int // rooms of a user
 
+	// Owned by the loop: the users, and what they wait for.
 	users    []user
 	accounts []ledger.Account // perUser for each user
 	requests []request
@@ -113,6 +114,7 @@ type Crowd struct {
 	fill     fill
 	heads    []uint64 // of each room: the largest number that was seen, or what its senders here sent
 
+	// Owned by the loop: what came of it, and scratch.
 	counts  result.Counts
 	second  result.Latencies // since the last Second
 	total   result.Latencies // of the counted load
@@ -324,6 +326,9 @@ func (c *Crowd) Status() Status {
 	}
 }
 
+// Waiting is how many publishes wait for their answer.
+func (c *Crowd) Waiting() int64 { return c.waiting }
+
 // Latencies are those of the counted load.
 func (c *Crowd) Latencies() result.Latencies { return c.total }
 
@@ -341,6 +346,3 @@ func (c *Crowd) counted(due int64) bool { return due >= c.load.countFrom && due 
 
 // since is the time between two moments.
 func since(from, to int64) time.Duration { return time.Duration(to - from) }
-
-// Waiting is how many publishes wait for their answer.
-func (c *Crowd) Waiting() int64 { return c.waiting }

@@ -1,7 +1,6 @@
 package crowd
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -67,28 +66,13 @@ func stand(t *testing.T, change func(*plan.Plan)) *standing {
 	}()
 	part := newPart(t, change)
 	part.Targets = []netip.AddrPort{listener.Addr().(*net.TCPAddr).AddrPort()}
-	c, err := New(part)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := engine.New(c.Capacity(), c, noMeter{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Attach(l)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		l.Run(ctx)
-	}()
+	// Ended behind the crowd, whose connections it waits for.
 	t.Cleanup(func() {
-		cancel()
-		<-done
 		listener.Close()
 		<-served
 	})
-	s := &standing{&crowdRunner{c, l}, t}
+	s := &standing{runCrowd(t, part), t}
+	c, l := s.crowd, s.loop
 	s.ask(func() { c.Connect(engine.Now()) })
 	s.until("connections are open", func() bool {
 		for slot := range c.users {

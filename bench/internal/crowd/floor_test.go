@@ -193,13 +193,26 @@ func startCrowd(b *testing.B, address netip.AddrPort, connections int) *crowdRun
 	p.Server.Targets = []string{fmt.Sprintf("ws://%s/", address)}
 	p.Clients.Connections, p.Rooms.Prefix, p.Publish.Rate = connections, "floor-", 0
 	p.Time.Duration = time.Hour
-	c, err := New(Part{Plan: p, Run: floorRun, Workers: 1, Targets: []netip.AddrPort{address}})
+	r := runCrowd(b, Part{Plan: p, Run: floorRun, Workers: 1, Targets: []netip.AddrPort{address}})
+	c := r.crowd
+	r.ask(func() { c.Connect(engine.Now()) })
+	for online := 0; online < connections; time.Sleep(time.Millisecond) {
+		r.ask(func() { online = c.Status().Online })
+	}
+	r.ask(func() { c.Load(engine.Now()) })
+	return r
+}
+
+// runCrowd runs a crowd on a thread of its own until the test ends.
+func runCrowd(tb testing.TB, part Part) *crowdRunner {
+	tb.Helper()
+	c, err := New(part)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	l, err := engine.New(c.Capacity(), c, noMeter{})
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	c.Attach(l)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -210,17 +223,11 @@ func startCrowd(b *testing.B, address netip.AddrPort, connections int) *crowdRun
 		defer runtime.UnlockOSThread()
 		l.Run(ctx)
 	}()
-	b.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		<-done
 	})
-	r := &crowdRunner{c, l}
-	r.ask(func() { c.Connect(engine.Now()) })
-	for online := 0; online < connections; time.Sleep(time.Millisecond) {
-		r.ask(func() { online = c.Status().Online })
-	}
-	r.ask(func() { c.Load(engine.Now()) })
-	return r
+	return &crowdRunner{c, l}
 }
 
 // ask calls f on the loop.
