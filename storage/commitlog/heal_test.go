@@ -74,6 +74,8 @@ func heal(t *testing.T, mode SyncMode, fault vfs.Fault) {
 		t.Fatalf("%d of 30 were acknowledged on a good disk", len(acknowledged))
 	}
 	for round := range 3 {
+		// A spare that is being made while the disk breaks would be ready a moment later, and heal the log rightly.
+		time.Sleep(healEvery)
 		fault.Call = faulty.Calls(fault.Operation) + 1
 		faulty.Break(fault)
 		refused := 0
