@@ -104,6 +104,7 @@ func (c *Crowd) dial(slot int, due int64) {
 		u.due = due
 	}
 	u.state, u.expires = connecting, c.now()+int64(c.part.Plan.Clients.Timeout)
+	u.waiting = 0
 	u.session = dialect.Session{User: uint32(number + int(u.life)*c.part.Plan.Clients.Connections)}
 	u.tries++
 	c.counts.Connects++
@@ -152,26 +153,44 @@ func (c *Crowd) Opened(slot int) {
 		c.fillOpened()
 		return
 	}
-	c.out = c.dialect(slot).AppendOpen(c.out[:0], &c.users[slot].session)
+	u := &c.users[slot]
+	c.out = c.dialect(slot).AppendOpen(c.out[:0], &u.session)
+	if c.traits.Pipelines && u.session.Opened() {
+		u.waiting = 1 // for the answer to the login
+		c.ready(slot)
+		return
+	}
 	c.write(slot, c.out)
 }
 
-// ready is the server's part: the rooms are joined.
+// ready is the server's part: the rooms are joined, in one write with what is in c.out already.
 func (c *Crowd) ready(slot int) {
 	u := &c.users[slot]
-	u.waiting = int16(c.perUser)
-	c.out = c.out[:0]
+	u.waiting += int16(c.perUser)
 	for k := range c.perUser {
 		c.appendJoin(slot, k)
 	}
 	if len(c.out) > 0 && c.write(slot, c.out) != nil {
 		return
 	}
-	if !c.traits.Answers || c.perUser == 0 {
+	if !c.traits.Answers {
 		for k := range c.perUser {
 			c.joined(slot, k, 0)
 		}
 		u.waiting = 0
+	}
+	if u.waiting == 0 {
+		c.cameOnline(slot)
+	}
+}
+
+// answeredOne is for a user that waits for the answers to its login and its joins.
+func (c *Crowd) answeredOne(slot int) {
+	u := &c.users[slot]
+	if u.state != connecting {
+		return
+	}
+	if u.waiting--; u.waiting == 0 {
 		c.cameOnline(slot)
 	}
 }

@@ -43,8 +43,10 @@ type standing struct {
 	t *testing.T
 }
 
-// stand returns when all users are connected, before anything was answered.
-func stand(t *testing.T, change func(*plan.Plan)) *standing {
+// stand returns when all users are connected, before anything was answered. They wait for the answer to the login.
+func stand(t *testing.T, change func(*plan.Plan)) *standing { return standWith(t, change, false) }
+
+func standWith(t *testing.T, change func(*plan.Plan), pipelined bool) *standing {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -73,7 +75,10 @@ func stand(t *testing.T, change func(*plan.Plan)) *standing {
 	})
 	s := &standing{runCrowd(t, part), t}
 	c, l := s.crowd, s.loop
-	s.ask(func() { c.Connect(engine.Now()) })
+	s.ask(func() {
+		c.traits.Pipelines = pipelined
+		c.Connect(engine.Now())
+	})
 	s.until("connections are open", func() bool {
 		for slot := range c.users {
 			if !l.Open(slot) {

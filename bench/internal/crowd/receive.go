@@ -16,17 +16,24 @@ func (c *Crowd) Received(slot int, in []byte) (n int) {
 	u, d, e := &c.users[slot], c.dialect(slot), &c.event
 	now := c.now()
 	for n < len(in) {
+		opened := u.session.Opened()
 		size, err := d.Read(&u.session, in[n:], e)
 		n += size
-		if len(e.Out) > 0 && err == nil {
-			if c.write(slot, e.Out) != nil {
-				return n
-			}
-		}
 		if err != nil {
 			c.loop.Close(slot, engine.Orderly)
 			c.broken(slot, err)
 			return n
+		}
+		switch {
+		case c.traits.Pipelines && !opened && u.session.Opened():
+			c.out = append(c.out[:0], e.Out...)
+			u.waiting = 1 // for the answer to the login
+			c.ready(slot)
+		case len(e.Out) > 0:
+			c.write(slot, e.Out)
+		}
+		if u.state != online && u.state != connecting {
+			return n // a write failed
 		}
 		if e.Kind == dialect.None {
 			if size == 0 {
@@ -62,6 +69,11 @@ func (c *Crowd) take(slot int, e *dialect.Event, now int64) {
 	case dialect.Refused:
 		c.refused(slot, e)
 	case dialect.Ready:
+		if c.traits.Pipelines {
+			c.answeredOne(slot)
+			return
+		}
+		c.out = c.out[:0]
 		c.ready(slot)
 	case dialect.Joined:
 		r, ok := c.answered(slot, e.ID)
@@ -70,13 +82,7 @@ func (c *Crowd) take(slot int, e *dialect.Event, now int64) {
 			return
 		}
 		c.joined(slot, int(r.room), e.Seq)
-		u := &c.users[slot]
-		if u.state != connecting {
-			return
-		}
-		if u.waiting--; u.waiting == 0 {
-			c.cameOnline(slot)
-		}
+		c.answeredOne(slot)
 	case dialect.Left:
 		if r, ok := c.answered(slot, e.ID); ok && r.kind == leaveRequest {
 			c.left(slot, int(r.room))

@@ -38,6 +38,28 @@ func TestTriesExpireByThemselves(t *testing.T) {
 	})
 }
 
+// TestPipelining: joins are asked for before the login is answered, and a user is online when all is answered.
+func TestPipelining(t *testing.T) {
+	s := standWith(t, func(p *plan.Plan) {
+		p.Server.Targets = []string{"tcp://127.0.0.1:1"}
+		p.Clients.Connections, p.Rooms.Count, p.Rooms.PerConnection = 1, 2, 2
+	}, true)
+	s.ask(func() {
+		u := &s.crowd.users[0]
+		if n := len(s.requested(0, joinRequest)); n != 2 || u.waiting != 3 {
+			t.Fatalf("%d joins are asked for, %d answers awaited", n, u.waiting)
+		}
+		s.tell(0, dialect.Event{Kind: dialect.Ready})
+		if u.state != connecting || len(s.requested(0, joinRequest)) != 2 {
+			t.Errorf("state %d when the login is answered", u.state)
+		}
+		s.admit(0, 0)
+		if u.state != online || s.crowd.online != 1 {
+			t.Errorf("state %d when all is answered", u.state)
+		}
+	})
+}
+
 // TestWays: targets and sources are combined in every way.
 func TestWays(t *testing.T) {
 	part := newPart(t, func(p *plan.Plan) { p.Clients.Sources = []string{"127.0.0.0/30"} })

@@ -53,6 +53,9 @@ type Traits struct {
 	Acknowledges bool
 	// Answers joins and leaves. Where it does not, they count as done when they are sent.
 	Answers bool
+	// Pipelines: joins need not wait for the answer to the login, they may leave in one write with it. They can be appended as
+	// soon as the session is Opened, Ready is the answer to the login, and answers to joins follow.
+	Pipelines bool
 	// Resumes: a join can name the last message that was seen and gets what followed.
 	Resumes bool
 	// Reaches says who gets a message.
@@ -110,7 +113,7 @@ type Session struct {
 	flight  *flight
 }
 
-// Opened reports whether the server has answered the handshake.
+// Opened reports whether the server has answered the handshake, or there is none.
 func (s *Session) Opened() bool { return s.stage != stageOpening }
 
 // stage of a connection. Dialects go from stageOpening over their own ones to stageReady.
@@ -127,7 +130,7 @@ type Kind uint8
 
 const (
 	None         Kind = iota
-	Ready             // rooms can be joined
+	Ready             // the login is done: rooms can be joined
 	Joined            // ID; Seq is the number of the newest message of the room
 	Left              // ID
 	Message           // Room, Seq where messages are numbered, Body

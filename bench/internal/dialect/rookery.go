@@ -44,7 +44,7 @@ func newRookery(c Config, target Target) (Dialect, error) {
 }
 
 func (r *rookery) Traits() Traits {
-	return Traits{Numbered: true, Acknowledges: true, Answers: true, Resumes: true, Reaches: Room}
+	return Traits{Numbered: true, Acknowledges: true, Answers: true, Pipelines: true, Resumes: true, Reaches: Room}
 }
 
 func (r *rookery) AppendOpen(dst []byte, s *Session) []byte {
