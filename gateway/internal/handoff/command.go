@@ -3,12 +3,13 @@ package handoff
 // CommandKind says what a loop wants of a room.
 type CommandKind uint8
 
-// Each but Gone is answered with exactly one event.
 const (
-	Join    CommandKind = iota + 1 // Joined
-	Leave                          // Left
-	Gone                           // the connection is closed
-	Publish                        // Published or Refused
+	// Join asks where a room stands, and for its deliveries from there on: answered by Joined. A loop may ask again.
+	Join CommandKind = iota + 1
+	// Gone: the loop has no members of the room any more, nor joins of any under way. Not answered.
+	Gone
+	// Publish is answered by Published or Refused.
+	Publish
 )
 
 // Command is one request from a loop to the shard of a room. Its strings and bytes are

@@ -9,8 +9,6 @@ const (
 	// Joined answers Join. Every delivery of the room after it in the mailbox has a higher
 	// sequence number than Seq.
 	Joined EventKind = iota + 1
-	// Left answers Leave; no delivery for the connection's sake follows.
-	Left
 	// Published answers Publish: the message is committed.
 	Published
 	// Refused answers any request that failed.

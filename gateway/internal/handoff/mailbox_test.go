@@ -179,7 +179,7 @@ func TestHandleNamesAConnection(t *testing.T) {
 
 // TestCommandSize: the mailbox's bound is in bytes, so a command has to count what it carries.
 func TestCommandSize(t *testing.T) {
-	small := (&Command{Kind: Leave}).Size()
+	small := (&Command{Kind: Gone}).Size()
 	big := (&Command{
 		Kind: Publish, Room: strings.Repeat("r", 100), Key: strings.Repeat("k", 100), Content: make([]byte, 10000),
 	}).Size()

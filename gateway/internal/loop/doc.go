@@ -33,6 +33,10 @@
 // position (or before it; what was seen is skipped), or the page arrives and the messages
 // that were fanned out while it was being read were held for it. Then the entry goes.
 //
+// A loop with members of a room is given all its deliveries, so it knows the live edge and answers a join itself. The shard
+// is asked for the first member, for a client that has seen more than the loop, and when what it said of the room's
+// beginning is old.
+//
 // # Bounds
 //
 // Outbound bytes of a connection: one page or one batch beyond what the socket took, and

@@ -113,7 +113,7 @@ type fakeRooms struct {
 }
 
 func (r *fakeRooms) Send(c handoff.Command) bool {
-	if r.full && c.Kind != handoff.Gone && c.Kind != handoff.Leave {
+	if r.full && c.Kind != handoff.Gone {
 		return false
 	}
 	r.commands = append(r.commands, c)
@@ -265,12 +265,14 @@ func header(b []byte) (h ws.Header, n int) {
 	return h, len(b) - in.Len()
 }
 
-// join makes a socket a member, at the head that the shard says.
+// join makes a socket a member, at the head that the shard says, if it is asked.
 func (r *rig) join(s *fakeSocket, room string, head uint64) {
 	r.t.Helper()
+	asked := len(r.rooms.commands)
 	r.request(s, &v1.ClientFrame{Id: 2, Op: &v1.ClientFrame_Join{Join: &v1.Join{Room: room}}})
-	c := s.context.(*conn)
-	r.put(handoff.Event{Kind: handoff.Joined, To: c.handle, ID: 2, Room: room, Seq: head})
+	if c := s.context.(*conn); len(r.rooms.commands) > asked {
+		r.put(handoff.Event{Kind: handoff.Joined, To: c.handle, ID: 2, Room: room, Seq: head})
+	}
 	r.work()
 	if frames := r.sent(s); len(frames) != 1 || frames[0].GetJoined().GetHead() != head {
 		r.t.Fatalf("join was answered with %v", frames)

@@ -42,6 +42,7 @@ type Loop struct {
 
 	// Fan-out and catch-up.
 	rooms   map[string]*localRoom
+	leaves  []leave             // of joins that are not answered yet
 	busy    queue[*localRoom]   // rooms with messages to fan out
 	lagging queue[*conn]        // connections that may need a page of the log
 	reading int                 // pages of catch-up ordered and not yet here
@@ -154,8 +155,6 @@ func (l *Loop) take(e *handoff.Event) {
 		return
 	case handoff.Joined:
 		l.joined(e)
-	case handoff.Left:
-		l.left(e)
 	case handoff.Page:
 		l.page(e)
 	case handoff.Published:

@@ -103,7 +103,8 @@ func (l *Loop) greet(c *conn, id uint64) {
 	}}})
 }
 
-// join asks the room's shard for a membership; see joined for what follows.
+// join makes the connection a member at once where the loop knows where the room stands, and asks the room's shard
+// where it does not; see joined for what follows.
 func (l *Loop) join(c *conn, id uint64, r *v1.Join) {
 	switch {
 	case !l.validRoom(c, id, r.Room):
@@ -115,6 +116,8 @@ func (l *Loop) join(c *conn, id uint64, r *v1.Join) {
 		l.fail(c, id, proto.ErrTooManyRooms, fmt.Sprintf("A connection may join %d rooms; leave one first.", l.cfg.RoomsPerConnection))
 	case r.GetAfter() > proto.MaxInteger || len(r.Epoch) > proto.MaxName:
 		l.fail(c, id, proto.ErrBadRequest, "after is at most 2^53-1, epoch what a joined has said.")
+	case l.standsAt(c, r):
+		l.joinHere(c, id, r)
 	default:
 		room := strings.Clone(r.Room)
 		taken := l.cfg.Rooms.Send(handoff.Command{
@@ -129,8 +132,7 @@ func (l *Loop) join(c *conn, id uint64, r *v1.Join) {
 	}
 }
 
-// leave ends a membership at once. The answer comes from the shard, which works in order: it
-// stands behind that of a join under way and before that of one that follows.
+// leave ends a membership at once. Where the join is not answered yet the leave is answered right after it.
 func (l *Loop) leave(c *conn, id uint64, r *v1.Leave) {
 	i := c.find(r.Room)
 	if i < 0 {
@@ -138,11 +140,12 @@ func (l *Loop) leave(c *conn, id uint64, r *v1.Leave) {
 		return
 	}
 	s := &c.subscriptions[i]
-	l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Leave, From: c.handle, ID: id, Room: s.room.name})
 	if s.member == joining {
 		s.gone = true
+		l.leaves = append(l.leaves, leave{c.handle, s.room, id})
 		return
 	}
+	l.left(c, id, s.room.name)
 	l.remove(c, i)
 }
 

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"slices"
+	"time"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
@@ -24,6 +25,20 @@ type localRoom struct {
 	pending []*proto.Encoded
 	batch   *batch
 	queued  bool // in loop.busy
+	// begin is the oldest message that was there when the shard was last asked, at the moment asked.
+	begin uint64
+	asked moment
+}
+
+// knownFor is how long the loop answers joins by itself after the shard was asked: so long may the beginning of a
+// room that retention moves be told as it was.
+const knownFor = 10 * time.Second
+
+// leave is a request to leave that waits for the answer to a join.
+type leave struct {
+	from handoff.Handle
+	room *localRoom
+	id   uint64
 }
 
 const hole = ^uint32(0)
@@ -32,6 +47,28 @@ const hole = ^uint32(0)
 // is none.
 func (c *conn) find(room string) int {
 	return slices.IndexFunc(c.subscriptions, func(s subscription) bool { return s.room.name == room && !s.gone })
+}
+
+// standsAt reports whether the loop can answer a join itself: it has members, so it is given the room's
+// deliveries and knows which was the last. The shard is asked where the client has seen more than this loop, and where
+// an earlier join of the connection is not answered yet.
+func (l *Loop) standsAt(c *conn, j *v1.Join) bool {
+	r := l.rooms[j.Room]
+	return r != nil && len(r.members) > r.holes && l.now < r.asked.add(knownFor) &&
+		j.GetAfter() <= r.seq && c.answered(j.Room) < 0
+}
+
+// joinHere makes the connection a member without the shard.
+func (l *Loop) joinHere(c *conn, id uint64, j *v1.Join) {
+	r := l.rooms[j.Room]
+	recovered := j.After != nil && (j.Epoch == "" || j.Epoch == l.cfg.Epoch)
+	l.welcome(c, id, r, r.seq, j.After != nil, recovered)
+	l.refer(c, r)
+	position := r.seq
+	if recovered {
+		position = j.GetAfter()
+	}
+	l.enter(c, len(c.subscriptions)-1, position)
 }
 
 // answered returns the index of the subscription that a join's answer is for: the shard
@@ -48,6 +85,11 @@ func (l *Loop) subscribe(c *conn, name string) {
 		l.rooms[name] = r
 		l.counted.Rooms.Add(1)
 	}
+	l.refer(c, r)
+}
+
+// refer adds a subscription that is not a member's yet.
+func (l *Loop) refer(c *conn, r *localRoom) {
 	r.refs++
 	c.subscriptions = append(c.subscriptions, subscription{room: r, member: joining})
 	l.counted.Subscriptions.Add(1)
@@ -58,16 +100,16 @@ func (l *Loop) subscribe(c *conn, name string) {
 func (l *Loop) joined(e *handoff.Event) {
 	c := l.conn(e.To)
 	if c == nil || c.phase != connected {
-		return // unsubscribe has told the shard
+		return // its subscription has ended
 	}
 	i := c.answered(e.Room)
 	r := c.subscriptions[i].room
-	reply := &v1.Joined{Room: r.name, Epoch: l.cfg.Epoch, Head: e.Seq, Begin: e.Begin}
-	if e.HasAfter {
-		reply.Recovered = &e.Recovered
-	}
-	l.reply(c, &v1.ServerFrame{Id: e.ID, Op: &v1.ServerFrame_Joined{Joined: reply}})
+	r.begin, r.asked = e.Begin, l.now
+	l.welcome(c, e.ID, r, e.Seq, e.HasAfter, e.Recovered)
 	if c.subscriptions[i].gone {
+		j := slices.IndexFunc(l.leaves, func(w leave) bool { return w.from == c.handle && w.room == r })
+		l.left(c, l.leaves[j].id, r.name)
+		l.leaves = slices.Delete(l.leaves, j, j+1)
 		l.remove(c, i)
 		return
 	}
@@ -80,33 +122,44 @@ func (l *Loop) joined(e *handoff.Event) {
 	if r.seq != e.Seq {
 		panic("BUG: a join of room " + r.name + " and its deliveries crossed")
 	}
-	c.subscriptions[i].member = int32(len(r.members))
-	r.members = append(r.members, c.handle.Slot)
-
 	position := e.Seq
 	if e.Recovered {
 		position = e.After
 	}
+	l.enter(c, i, position)
+}
+
+// welcome answers a join.
+func (l *Loop) welcome(c *conn, id uint64, r *localRoom, head uint64, hasAfter, recovered bool) {
+	reply := &v1.Joined{Room: r.name, Epoch: l.cfg.Epoch, Head: head, Begin: r.begin}
+	if hasAfter {
+		reply.Recovered = &recovered
+	}
+	l.reply(c, &v1.ServerFrame{Id: id, Op: &v1.ServerFrame_Joined{Joined: reply}})
+}
+
+// enter makes subscription i a member's, which is owed what follows position.
+func (l *Loop) enter(c *conn, i int, position uint64) {
+	r := c.subscriptions[i].room
+	c.subscriptions[i].member = int32(len(r.members))
+	r.members = append(r.members, c.handle.Slot)
 	if position < r.seq || r.unserved() {
 		l.fallBehind(c, r, position)
 	}
 }
 
 // left answers a leave.
-func (l *Loop) left(e *handoff.Event) {
-	if c := l.conn(e.To); c != nil {
-		l.reply(c, &v1.ServerFrame{Id: e.ID, Op: &v1.ServerFrame_Left{Left: &v1.Left{Room: e.Room}}})
-	}
+func (l *Loop) left(c *conn, id uint64, room string) {
+	l.reply(c, &v1.ServerFrame{Id: id, Op: &v1.ServerFrame_Left{Left: &v1.Left{Room: room}}})
 }
 
-// unsubscribe ends all memberships of a connection that goes, also those that the shard has
-// not heard of yet: it will have when it comes to this.
+// unsubscribe ends all memberships of a connection that goes.
 func (l *Loop) unsubscribe(c *conn) {
 	for i := len(c.subscriptions) - 1; i >= 0; i-- {
-		if s := c.subscriptions[i]; !s.gone {
-			l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Gone, From: c.handle, Room: s.room.name})
-		}
 		l.remove(c, i)
+	}
+	if len(l.leaves) > 0 {
+		l.leaves = slices.DeleteFunc(l.leaves, func(w leave) bool { return w.from == c.handle })
 	}
 	c.subscriptions, c.replay = nil, nil
 }
@@ -159,11 +212,13 @@ func (l *Loop) sweep(r *localRoom) {
 	}
 }
 
-// retire forgets a room that nobody here points to.
+// retire forgets a room that nobody here points to. Its shard may not have come to the join yet: it will have when it
+// comes to this.
 func (l *Loop) retire(r *localRoom) {
 	if r.refs > 0 || l.rooms[r.name] != r {
 		return
 	}
+	l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Gone, From: handoff.Handle{Loop: l.index}, Room: r.name})
 	delete(l.rooms, r.name)
 	l.counted.Rooms.Add(-1)
 	l.drop(r)

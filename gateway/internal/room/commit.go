@@ -40,8 +40,8 @@ func (s *shard) land(f *flight) {
 
 func (s *shard) deliver(r *room, f *flight) {
 	var message *proto.Encoded
-	for loop, members := range r.members {
-		if members == 0 {
+	for loop, listens := range r.loops {
+		if !listens {
 			continue
 		}
 		if message == nil {

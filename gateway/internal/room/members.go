@@ -5,12 +5,14 @@ import "rookery/gateway/internal/handoff"
 // replySize is what a small event holds of a loop's mailbox.
 const replySize = 192
 
-// join counts the subscription and tells the loop where the room stands. The loop keeps
-// the members themselves: only it touches its connections.
+// join has the loop given the room's deliveries, and tells it where the room stands. The loop keeps the members
+// themselves: only it touches its connections.
 func (s *shard) join(c *handoff.Command) {
 	r := s.room(c.Room)
-	r.members[c.From.Loop]++
-	r.total++
+	if !r.loops[c.From.Loop] {
+		r.loops[c.From.Loop] = true
+		r.listening++
+	}
 	s.tell(handoff.Event{
 		Kind: handoff.Joined, To: c.From, ID: c.ID, Room: r.name, Seq: r.head, Begin: s.cfg.Log.Begin(r.name),
 		HasAfter:  c.HasAfter,
@@ -19,17 +21,12 @@ func (s *shard) join(c *handoff.Command) {
 	}, replySize)
 }
 
-func (s *shard) leave(c *handoff.Command) {
-	s.gone(c)
-	s.tell(handoff.Event{Kind: handoff.Left, To: c.From, ID: c.ID, Room: c.Room}, replySize)
-}
-
 func (s *shard) gone(c *handoff.Command) {
 	r := s.rooms[c.Room]
-	if r == nil || r.members[c.From.Loop] == 0 {
-		panic("BUG: a subscription of room " + c.Room + " ended that was never counted")
+	if r == nil || !r.loops[c.From.Loop] {
+		panic("BUG: a loop wants no more of room " + c.Room + ", which it never asked for")
 	}
-	r.members[c.From.Loop]--
-	r.total--
+	r.loops[c.From.Loop] = false
+	r.listening--
 	s.forgetIdle(r)
 }

@@ -103,12 +103,11 @@ func Start(cfg Config) (*Rooms, error) {
 }
 
 // Send hands a command to the shard of its room and reports false when that shard's
-// mailbox is full. Gone and Leave are always taken: their number is bounded by the
-// subscriptions that exist.
+// mailbox is full. Gone is always taken: each follows a Join that was.
 func (rs *Rooms) Send(c handoff.Command) bool {
 	s := rs.shard(c.Room)
 	size := c.Size()
-	if c.Kind == handoff.Gone || c.Kind == handoff.Leave {
+	if c.Kind == handoff.Gone {
 		s.mailbox.PutAlways(letter{command: c, size: size}, size)
 		return true
 	}

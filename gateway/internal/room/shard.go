@@ -46,9 +46,9 @@ type room struct {
 	// next is the sequence number given out last, head the last one committed.
 	next, head uint64
 	lastAt     int64
-	// members counts the subscriptions on each loop.
-	members []uint32
-	total   uint32
+	// loops says which of them have members, or joins under way; listening counts these.
+	loops     []bool
+	listening int
 }
 
 func newShard(cfg Config) *shard {
@@ -98,8 +98,6 @@ func (s *shard) open(l *letter) {
 		s.commit(l.committed, l.err)
 	case c.Kind == handoff.Join:
 		s.join(c)
-	case c.Kind == handoff.Leave:
-		s.leave(c)
 	case c.Kind == handoff.Gone:
 		s.gone(c)
 	case c.Kind == handoff.Publish:
@@ -112,7 +110,7 @@ func (s *shard) room(name string) *room {
 	r := s.rooms[name]
 	if r == nil {
 		head := s.cfg.Log.Head(name)
-		r = &room{name: name, next: head, head: head, members: make([]uint32, len(s.cfg.Loops))}
+		r = &room{name: name, next: head, head: head, loops: make([]bool, len(s.cfg.Loops))}
 		s.rooms[name] = r
 		s.held.Add(1)
 	}
@@ -121,7 +119,7 @@ func (s *shard) room(name string) *room {
 
 // forgetIdle drops a room that nobody needs in memory.
 func (s *shard) forgetIdle(r *room) {
-	if r.total == 0 && r.next == r.head && s.rooms[r.name] == r {
+	if r.listening == 0 && r.next == r.head && s.rooms[r.name] == r {
 		delete(s.rooms, r.name)
 		s.held.Add(-1)
 	}

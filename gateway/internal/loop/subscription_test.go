@@ -1,0 +1,91 @@
+package loop
+
+import (
+	"testing"
+
+	"rookery/gateway/internal/handoff"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+// TestJoinsThatNeedNoShard: a loop with members of a room knows where it stands, unless the client knows more or the
+// shard was asked too long ago.
+func TestJoinsThatNeedNoShard(t *testing.T) {
+	r := newRig(t, nil)
+	first := r.open(true, proto.Binary)
+	r.join(first, "r", 7)
+	r.deliver("r", 8)
+	r.work()
+
+	join := func(after *uint64, epoch string) (*fakeSocket, *v1.Joined) {
+		s := r.open(true, proto.Binary)
+		r.request(s, &v1.ClientFrame{Id: 2, Op: &v1.ClientFrame_Join{Join: &v1.Join{Room: "r", After: after, Epoch: epoch}}})
+		for _, f := range r.sent(s) {
+			if f.GetJoined() != nil {
+				return s, f.GetJoined()
+			}
+		}
+		return s, nil
+	}
+	at := func(seq uint64) *uint64 { return &seq }
+	s, joined := join(nil, "")
+	if joined.GetHead() != 8 || joined.Recovered != nil || joined.Epoch != "7f3a" {
+		t.Errorf("a join at the live edge was answered with %v", joined)
+	}
+	r.deliver("r", 9)
+	r.work()
+	r.mustGet(s, upTo(9, 9))
+	if _, joined := join(at(9), "7f3a"); !joined.GetRecovered() || joined.Head != 9 {
+		t.Errorf("a join after the head was answered with %v", joined)
+	}
+	if _, joined := join(at(2), "other"); joined == nil || joined.GetRecovered() {
+		t.Errorf("a join of another epoch was answered with %v", joined)
+	}
+	if n := len(r.rooms.commands); n != 1 {
+		t.Fatalf("the shard was sent %v", r.rooms.commands)
+	}
+	s, joined = join(at(4), "")
+	if !joined.GetRecovered() || len(r.rooms.reads) != 1 || r.rooms.reads[0].Position != 4 {
+		t.Errorf("a join from behind was answered with %v, and reads %v", joined, r.rooms.reads)
+	}
+	r.events.Close(s)
+
+	if _, joined := join(at(10), ""); joined != nil || len(r.rooms.commands) != 2 {
+		t.Errorf("a client that has seen more than the loop was answered with %v", joined)
+	}
+	r.loop.now = r.loop.now.add(knownFor)
+	if _, joined := join(nil, ""); joined != nil || len(r.rooms.commands) != 3 {
+		t.Errorf("where the room begins was told as it was long ago: %v", joined)
+	}
+}
+
+// TestAnswersInTheOrderOfTheRequests: join, leave and join again, sent in one piece.
+func TestAnswersInTheOrderOfTheRequests(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.open(true, proto.Binary)
+	c := s.context.(*conn)
+	join := &v1.ClientFrame_Join{Join: &v1.Join{Room: "r"}}
+	leave := &v1.ClientFrame_Leave{Leave: &v1.Leave{Room: "r"}}
+	for id := uint64(2); id < 10; id += 2 {
+		r.request(s, &v1.ClientFrame{Id: id, Op: join})
+		r.request(s, &v1.ClientFrame{Id: id + 1, Op: leave})
+		if id == 4 {
+			r.join(r.open(true, proto.Binary), "r", 5) // the loop knows where the room stands from here on
+		}
+	}
+	for _, command := range r.rooms.commands {
+		if command.From == c.handle {
+			r.put(handoff.Event{Kind: handoff.Joined, To: c.handle, ID: command.ID, Room: "r", Seq: 5})
+		}
+	}
+	r.work()
+	for want, frames := uint64(2), r.sent(s); want < 10; want++ {
+		if len(frames) == 0 || frames[0].Id != want {
+			t.Fatalf("answer %d is missing or not in its place: %v", want, frames)
+		}
+		frames = frames[1:]
+	}
+	if len(r.loop.leaves) != 0 || len(c.subscriptions) != 0 {
+		t.Errorf("%d leaves wait, %d subscriptions are left", len(r.loop.leaves), len(c.subscriptions))
+	}
+}
