@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"rookery/gateway"
@@ -81,6 +82,11 @@ func serve(ctx context.Context, args []string, p process) int {
 			}
 		}
 	}()
+	var managing sync.WaitGroup
+	defer managing.Wait()
+	managed, done := context.WithCancel(ctx)
+	defer done()
+	managing.Go(func() { server.ManageMemory(managed) })
 	if err := server.Run(ctx); err != nil {
 		return p.fail("serve", err)
 	}

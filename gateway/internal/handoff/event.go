@@ -29,6 +29,8 @@ const (
 	Refuse
 	// Shut: close every connection now, with a closing handshake.
 	Shut
+	// Shrink: give back the memory of connections that have left.
+	Shrink
 )
 
 // Headroom is left free in front of frames that are encoded off the loop, for the header of

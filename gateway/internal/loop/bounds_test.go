@@ -241,3 +241,42 @@ func TestARingAfterTheEndGoesNowhere(t *testing.T) {
 		t.Errorf("%d bytes were written into a file that has the number now", st.Size())
 	}
 }
+
+// TestTablesShrinkWhenAWaveHasLeft: who is still there stays reachable, and who has left does not come back as somebody else.
+func TestTablesShrinkWhenAWaveHasLeft(t *testing.T) {
+	r := newRig(t, nil)
+	var sockets []*fakeSocket
+	for i := range 1000 {
+		s := r.open(true, proto.Binary)
+		r.join(s, fmt.Sprint("room-", i%100), 0)
+		sockets = append(sockets, s)
+	}
+	last := sockets[999].context.(*conn).handle
+	for i, s := range sockets {
+		if i != 10 {
+			r.events.Close(s)
+		}
+	}
+	r.put(handoff.Event{Kind: handoff.Shrink})
+	r.work()
+	if cap(r.loop.slots) > 20 || cap(r.loop.free) > 20 || len(r.loop.rooms) != 1 {
+		t.Errorf("%d slots, %d free, %d rooms", cap(r.loop.slots), cap(r.loop.free), len(r.loop.rooms))
+	}
+	r.deliver("room-10", 1)
+	r.put(handoff.Event{Kind: handoff.Published, To: last, ID: 7, Room: "room-99", Seq: 1})
+	r.work()
+	r.mustGet(sockets[10], upTo(1, 1))
+	for range 1000 {
+		s := r.open(true, proto.Binary)
+		if h := s.context.(*conn).handle; h == last {
+			t.Fatalf("a new connection has the handle %v of one that has left", h)
+		}
+	}
+	r.put(handoff.Event{Kind: handoff.Published, To: last, ID: 7, Room: "room-99", Seq: 1})
+	r.work()
+	for slot := range r.loop.slots {
+		if frames := r.sent(r.loop.slots[slot].conn.sock.(*fakeSocket)); len(frames) > 0 {
+			t.Errorf("slot %d was sent %v", slot, frames)
+		}
+	}
+}

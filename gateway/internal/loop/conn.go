@@ -50,8 +50,8 @@ type conn struct {
 	buffered uint32 // bytes that wait in gnet's outbound buffer, when last looked at
 	took     moment // when that last became less
 
-	address  *account // of its IP address, nil without caps
-	user     *account // of its user, nil without limits
+	address  *address // nil: it was refused
+	user     *user    // nil without a session
 	identity *identity.Identity
 
 	subscriptions []subscription
@@ -132,10 +132,9 @@ func (l *Loop) forget(c *conn) {
 	l.unsubscribe(c)
 	if c.identity != nil {
 		l.counted.Sessions.Add(-1)
-		c.identity = nil
+		l.engine.admission.logout(c.user, c.identity.User)
+		c.identity, c.user = nil, nil
 	}
-	l.engine.admission.leave(c.user)
-	c.user = nil
 }
 
 // farewell handles what a peer still sends to a connection that we are closing: its Close

@@ -187,6 +187,14 @@ func (e *Engine) Shut() {
 	}
 }
 
+// Shrink has the tables of connections give back what those that have left took of them.
+func (e *Engine) Shrink() {
+	e.admission.shrink()
+	for _, l := range *e.loops.Load() {
+		l.inbox.PutAlways(handoff.Event{Kind: handoff.Shrink}, 0)
+	}
+}
+
 // Flushed reports whether no loop has events, fan-out or outbound bytes left.
 func (e *Engine) Flushed() bool {
 	for i, l := range *e.loops.Load() {

@@ -1,8 +1,10 @@
 package loop
 
 import (
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -33,8 +35,9 @@ type Loop struct {
 	ticked atomic.Bool
 
 	// The table of connections: a handle's slot is an index here.
-	slots []slot
-	free  []uint32
+	slots  []slot
+	free   []uint32
+	opened uint32 // connections so far: each has a generation of its own
 
 	now   moment // advanced by ticks
 	taken []handoff.Event
@@ -63,8 +66,8 @@ type Loop struct {
 	dirty []outbox
 }
 
-// slot is a place in the table. The generation changes with each connection, so that a
-// handle to the one before is known to be stale.
+// slot is a place in the table. The generation is the connection's, so that a handle to the one before is known to
+// be stale.
 type slot struct {
 	conn       *conn
 	generation uint32
@@ -82,14 +85,14 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 // accept takes a new connection into the table, if only to tell it that there is no room.
 func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	l.counted.Opened.Add(1)
-	refused, address := l.admission(g)
+	refused, entered := l.admission(g)
 	if refused != refusedNot && l.engine.refused.Add(1) > RefusalReserve {
 		l.engine.refused.Add(-1)
 		l.counted.Refused[refusedFlood].Add(1)
 		return gnet.Close
 	}
 	l.counted.Connections.Add(1)
-	c := &conn{loop: l, sock: g, heard: l.now, refused: refused, address: address}
+	c := &conn{loop: l, sock: g, heard: l.now, refused: refused, address: entered}
 	if n := len(l.free); n > 0 {
 		c.handle.Slot = l.free[n-1]
 		l.free = l.free[:n-1]
@@ -98,8 +101,8 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 		l.slots = append(l.slots, slot{})
 	}
 	s := &l.slots[c.handle.Slot]
-	s.generation++
-	s.conn = c
+	l.opened++
+	s.generation, s.conn = l.opened, c
 	c.handle.Generation, c.handle.Loop = s.generation, l.index
 	g.SetContext(c)
 	l.deadline(c, l.cfg.HandshakeTimeout)
@@ -107,15 +110,15 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 }
 
 // admission says whether a connection may stay, and counts one that may.
-func (l *Loop) admission(g gnet.Conn) (refusal, *account) {
+func (l *Loop) admission(g gnet.Conn) (refusal, *address) {
 	if l.engine.draining.Load() {
 		return refusedDraining, nil
 	}
 	if !l.engine.admit() {
 		return refusedFull, nil
 	}
-	address, _ := netip.AddrFromSlice(remoteIP(g))
-	entered := l.engine.admission.enter(address.Unmap())
+	from, _ := netip.AddrFromSlice(remoteIP(g))
+	entered := l.engine.admission.enter(from.Unmap())
 	if entered == nil {
 		l.engine.admitted.Add(-1)
 		return refusedAddress, nil
@@ -125,8 +128,8 @@ func (l *Loop) admission(g gnet.Conn) (refusal, *account) {
 
 // conn returns the connection of a handle, or nil if it is gone.
 func (l *Loop) conn(h handoff.Handle) *conn {
-	if s := &l.slots[h.Slot]; s.generation == h.Generation {
-		return s.conn
+	if int(h.Slot) < len(l.slots) && l.slots[h.Slot].generation == h.Generation {
+		return l.slots[h.Slot].conn
 	}
 	return nil
 }
@@ -181,6 +184,8 @@ func (l *Loop) take(e *handoff.Event) {
 		l.engine.refusers.Add(1)
 	case handoff.Shut:
 		l.shut()
+	case handoff.Shrink:
+		l.shrink()
 	}
 	l.inbox.Release(e.Size)
 }
@@ -211,6 +216,30 @@ func (l *Loop) shut() {
 	}
 }
 
+// maxRebuilt is how many rooms are moved to a smaller map at once: some milliseconds.
+const maxRebuilt = 50_000
+
+// shrink makes the tables as large as what is in them: neither slices nor maps become smaller by themselves.
+func (l *Loop) shrink() {
+	n := len(l.slots)
+	for n > 0 && l.slots[n-1].conn == nil {
+		n--
+	}
+	l.slots = slices.Clone(l.slots[:n])
+	l.free = slices.Clone(slices.DeleteFunc(l.free, func(slot uint32) bool { return int(slot) >= n }))
+	l.urgent, l.dirty = slices.Clone(l.urgent), slices.Clone(l.dirty)
+	if len(l.rooms) <= maxRebuilt {
+		l.rooms = rebuilt(l.rooms)
+	}
+}
+
+// rebuilt is a map without the room that its earlier entries took.
+func rebuilt[K comparable, V any](m map[K]V) map[K]V {
+	smaller := make(map[K]V, len(m))
+	maps.Copy(smaller, m)
+	return smaller
+}
+
 // closed is gnet's last word about a connection; it also comes in the middle of a write
 // that fails.
 func (l *Loop) closed(c *conn, _ error) {
@@ -220,7 +249,7 @@ func (l *Loop) closed(c *conn, _ error) {
 	c.sock = nil
 	l.forget(c)
 	c.decoder.Release()
-	l.engine.admission.leave(c.address)
+	l.engine.admission.exit(c.address)
 	s := &l.slots[c.handle.Slot]
 	s.conn = nil
 	l.free = append(l.free, c.handle.Slot)

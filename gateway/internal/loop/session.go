@@ -77,8 +77,8 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 		l.greet(c, id)
 		return
 	}
-	user, ok := l.engine.admission.login(who.User)
-	if !ok {
+	user := l.engine.admission.login(who.User)
+	if user == nil {
 		l.fail(c, id, proto.ErrTooManyUserConns, "This user has as many connections as the server allows; close another one first.")
 		l.close(c, proto.CloseOverloaded, proto.ErrTooManyUserConns.Name)
 		return
@@ -167,8 +167,8 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 		l.fail(c, id, proto.ErrBadRequest, "text is not UTF-8; send bytes as data.")
 		return
 	}
-	c.user = l.engine.admission.limited(c.user, c.identity.User)
-	if wait, ok := c.user.allow(time.Now()); !ok {
+	user, wait, ok := l.engine.admission.allow(c.user, c.identity.User, time.Now())
+	if c.user = user; !ok {
 		f := proto.ErrRateLimited.Frame(id, "You publish faster than the server allows.")
 		ms := uint32(max(1, wait.Milliseconds()))
 		f.GetError().RetryAfterMs = &ms

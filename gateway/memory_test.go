@@ -1,0 +1,53 @@
+package gateway
+
+import "testing"
+
+func TestGrowthOfTheHeap(t *testing.T) {
+	for _, c := range []struct {
+		live uint64
+		want int
+	}{
+		{0, fastGrowth}, {1 << 20, fastGrowth}, {4 << 20, 200}, {16 << 20, 50}, {32 << 20, heapGrowth}, {1 << 30, heapGrowth},
+	} {
+		if got := growthFor(c.live); got != c.want {
+			t.Errorf("a heap of %d bytes may grow by %d%%, want %d%%", c.live, got, c.want)
+		}
+	}
+}
+
+// TestTide: memory is given back once for a wave, when it has left, and not for those who come and go.
+func TestTide(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		open func(turn int) int
+		want []int // turns
+	}{
+		{"a wave", func(turn int) int {
+			if turn < 20 {
+				return 15000
+			}
+			return 2000
+		}, []int{30}},
+		{"a wave that leaves by and by", func(turn int) int { return max(1000, 50000-1000*turn) }, []int{59}},
+		{"a few", func(turn int) int { return 900 - turn }, nil},
+		{"less than a tenth", func(turn int) int { return 100000 - 90*turn }, nil},
+		{"back and forth", func(turn int) int { return 10000 + 400*(turn%3) }, nil},
+		{"a storm that comes back at once", func(turn int) int {
+			if turn >= 20 && turn < 25 {
+				return 0
+			}
+			return 15000
+		}, nil},
+	} {
+		var tide tide
+		var at []int
+		for turn := range 100 {
+			if tide.ebbed(c.open(turn)) {
+				at = append(at, turn)
+			}
+		}
+		if len(at) != len(c.want) || len(at) > 0 && at[0] != c.want[0] {
+			t.Errorf("%s: given back in turns %v, want %v", c.name, at, c.want)
+		}
+	}
+}
