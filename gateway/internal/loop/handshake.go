@@ -1,12 +1,10 @@
 package loop
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
 	"net/http"
-	"net/textproto"
 	"strings"
 )
 
@@ -31,76 +29,93 @@ func badOpening(reason string) *refusalOfOpening {
 	return &refusalOfOpening{status: http.StatusBadRequest, reason: reason}
 }
 
+// readOpening reads a head whose lines framing.HTTPHead has let pass.
 func readOpening(head []byte, known func(subprotocol string) bool) (opening, *refusalOfOpening) {
-	in := textproto.NewReader(bufio.NewReader(bytes.NewReader(head)))
-	line, err := in.ReadLine()
-	if err != nil {
-		return opening{}, badOpening("the request line can't be read")
-	}
-	fields, err := in.ReadMIMEHeader()
-	if err != nil {
-		return opening{}, badOpening("the header fields can't be read: " + err.Error())
-	}
-	once := func(name string) (value string, ok bool) {
-		values := fields.Values(name)
-		if len(values) != 1 {
-			return "", false
+	line, rest, _ := bytes.Cut(head, []byte("\r\n"))
+	var o opening
+	var hosts, keys, versions int
+	var key, version []byte
+	upgrade, connection := false, false
+	for field := range bytes.SplitSeq(rest, []byte("\r\n")) {
+		name, value, _ := bytes.Cut(field, []byte(":"))
+		value = bytes.Trim(value, " \t")
+		if bytes.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			return opening{}, badOpening("a header field has a control character in its value")
 		}
-		return strings.TrimSpace(values[0]), true
-	}
-
-	// RFC 6455 4.2.1, 1: "An HTTP/1.1 or higher GET request".
-	if !strings.HasPrefix(line, "GET ") || !strings.HasSuffix(line, " HTTP/1.1") {
-		return opening{}, badOpening("a WebSocket begins with a GET by HTTP/1.1")
-	}
-	// 2, and RFC 9112 3.2: one Host.
-	host, ok := once("Host")
-	if !ok {
-		return opening{}, badOpening("there must be one Host field")
-	}
-	// 3 and 4.
-	if !hasToken(fields.Values("Upgrade"), "websocket") {
-		return opening{}, &refusalOfOpening{http.StatusUpgradeRequired, "Upgrade: websocket\r\n", "this path speaks WebSocket only: send Upgrade: websocket"}
-	}
-	if !hasToken(fields.Values("Connection"), "upgrade") {
-		return opening{}, badOpening("send Connection: Upgrade; a proxy in front may have to be told to pass it on")
-	}
-	// 6, before 5 so that another version's client hears of the version. 11.3.5: once.
-	// RFC 6455 4.4: name the versions that are understood.
-	if version, ok := once("Sec-WebSocket-Version"); !ok || version != "13" {
-		return opening{}, &refusalOfOpening{http.StatusUpgradeRequired, "Sec-WebSocket-Version: 13\r\n", "send Sec-WebSocket-Version: 13, once"}
-	}
-	// 5: "a base64-encoded value that, when decoded, is 16 bytes in length". 11.3.1: once.
-	key, ok := once("Sec-WebSocket-Key")
-	if decoded, err := base64.StdEncoding.DecodeString(key); !ok || err != nil || len(decoded) != 16 {
-		return opening{}, badOpening("send one Sec-WebSocket-Key: 16 bytes in base64")
-	}
-	o := opening{host: host, origin: fields.Get("Origin"), accept: acceptKey(key)}
-	for _, list := range fields.Values("Sec-WebSocket-Protocol") {
-		for name := range strings.SplitSeq(list, ",") {
-			if name = strings.TrimSpace(name); o.subprotocol == "" && known(name) {
-				o.subprotocol = name
+		switch {
+		case isField(name, "Host"):
+			hosts++
+			o.host = string(value)
+		case isField(name, "Origin"):
+			if o.origin == "" {
+				o.origin = string(value)
+			}
+		case isField(name, "Upgrade"):
+			upgrade = upgrade || hasToken(value, "websocket")
+		case isField(name, "Connection"):
+			connection = connection || hasToken(value, "upgrade")
+		case isField(name, "Sec-WebSocket-Key"):
+			keys++
+			key = value
+		case isField(name, "Sec-WebSocket-Version"):
+			versions++
+			version = value
+		case isField(name, "Sec-WebSocket-Protocol"):
+			for name := range bytes.SplitSeq(value, []byte(",")) {
+				if name = bytes.Trim(name, " \t"); o.subprotocol == "" && known(string(name)) {
+					o.subprotocol = string(name)
+				}
 			}
 		}
 	}
+
+	var decoded [18]byte
+	n, keyErr := 0, error(base64.CorruptInputError(0))
+	if len(key) == base64.StdEncoding.EncodedLen(16) {
+		n, keyErr = base64.StdEncoding.Decode(decoded[:], key)
+	}
+	switch {
+	// RFC 6455 4.2.1, 1: "An HTTP/1.1 or higher GET request".
+	case !bytes.HasPrefix(line, []byte("GET ")) || !bytes.HasSuffix(line, []byte(" HTTP/1.1")):
+		return opening{}, badOpening("a WebSocket begins with a GET by HTTP/1.1")
+	// 2, and RFC 9112 3.2: one Host.
+	case hosts != 1:
+		return opening{}, badOpening("there must be one Host field")
+	// 3 and 4.
+	case !upgrade:
+		return opening{}, &refusalOfOpening{http.StatusUpgradeRequired, "Upgrade: websocket\r\n", "this path speaks WebSocket only: send Upgrade: websocket"}
+	case !connection:
+		return opening{}, badOpening("send Connection: Upgrade; a proxy in front may have to be told to pass it on")
+	// 6, before 5 so that another version's client hears of the version. 11.3.5: once.
+	// RFC 6455 4.4: name the versions that are understood.
+	case versions != 1 || string(version) != "13":
+		return opening{}, &refusalOfOpening{http.StatusUpgradeRequired, "Sec-WebSocket-Version: 13\r\n", "send Sec-WebSocket-Version: 13, once"}
+	// 5: "a base64-encoded value that, when decoded, is 16 bytes in length". 11.3.1: once.
+	case keys != 1 || keyErr != nil || n != 16:
+		return opening{}, badOpening("send one Sec-WebSocket-Key: 16 bytes in base64")
+	}
+	o.accept = acceptKey(key)
 	return o, nil
 }
 
-// hasToken looks for a word in a field that is a list, over all its lines, in any case.
-func hasToken(lists []string, word string) bool {
-	for _, list := range lists {
-		for token := range strings.SplitSeq(list, ",") {
-			if strings.EqualFold(strings.TrimSpace(token), word) {
-				return true
-			}
+// isField compares the names of fields, which are ASCII in any case.
+func isField(name []byte, field string) bool {
+	return len(name) == len(field) && strings.EqualFold(string(name), field)
+}
+
+// hasToken looks for a word in a field that is a list, in any case. A list may be in several fields of one name.
+func hasToken(list []byte, word string) bool {
+	for token := range bytes.SplitSeq(list, []byte(",")) {
+		if strings.EqualFold(string(bytes.Trim(token, " \t")), word) {
+			return true
 		}
 	}
 	return false
 }
 
 // acceptKey is RFC 6455 4.2.2, 5, 4.
-func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+func acceptKey(key []byte) string {
+	sum := sha1.Sum(append(key[:len(key):len(key)], "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
