@@ -141,7 +141,7 @@ func (r *run) measureFloor() error {
 	if !r.plan.Floor {
 		return nil
 	}
-	f, err := floor.Measure(r.plan.Publish.Size, floorTime)
+	f, err := floor.Measure(r.plan.Publish.Size, r.plan.Clients.Connections, floorTime)
 	if err != nil {
 		return err
 	}

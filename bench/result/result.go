@@ -174,9 +174,10 @@ type Kernel struct {
 	ConntrackMax     int64 `json:"conntrack_max"`
 }
 
-// Floor is the CPU time of one bare write to a TCP socket on loopback, and of one read of it behind an epoll_wait.
+// Floor is the CPU time of one bare write to a TCP socket on loopback, one of so many, and of one read of it behind an epoll_wait.
 type Floor struct {
 	Bytes        int     `json:"bytes"`
+	Sockets      int     `json:"sockets"`
 	WriteSeconds float64 `json:"write_seconds"`
 	ReadSeconds  float64 `json:"read_seconds"`
 }

@@ -12,12 +12,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestMeasure(t *testing.T) {
 	before := descriptors(t)
-	f, err := Measure(128, 50*time.Millisecond)
+	f, err := Measure(128, 200, 50*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Bytes != 160 {
-		t.Errorf("a body of 128 bytes is a write of %d", f.Bytes)
+	if f.Bytes != 160 || f.Sockets != 200 {
+		t.Errorf("a body of 128 bytes is a write of %d, to %d sockets", f.Bytes, f.Sockets)
 	}
 	// A system call takes some hundred nanoseconds anywhere, and a TCP socket of one host no millisecond of CPU.
 	for name, seconds := range map[string]float64{"write": f.WriteSeconds, "read": f.ReadSeconds} {
