@@ -60,6 +60,7 @@ func TestAdminListener(t *testing.T) {
 	for path, word := range map[string]string{
 		"/healthz": "ok", "/readyz": "ok", "/metrics": "rookery_connections 1",
 		"/debug/pprof/": "goroutine", "/debug/pprof/goroutine?debug=1": "goroutine profile", "/debug/pprof/cmdline": "serve",
+		"/debug/pprof/mutex?seconds=1": "", "/debug/pprof/block?seconds=1": "",
 	} {
 		if status, body, err := s.get(path); err != nil || status != http.StatusOK || !strings.Contains(body, word) {
 			t.Errorf("admin %s: %d %v, without %q", path, status, err, word)
