@@ -9,6 +9,7 @@ import (
 // TestAllocations are the budgets of the hot path. Whoever raises one says why in the commit.
 func TestAllocations(t *testing.T) {
 	h := Header{Room: "lobby", Seq: 42, At: 1763839392123, From: "alice"}
+	ephemeral := Header{Room: "lobby", At: 1763839392123, From: "alice", Ephemeral: true, Key: "cursor"}
 	publish := &v1.Publish{Room: "lobby", Key: "a1-0001", Content: &v1.Publish_Text{Text: "hello, world"}}
 	content := AppendContent(nil, publish)
 	request := readBinary(t, "publish-text")
@@ -32,6 +33,7 @@ func TestAllocations(t *testing.T) {
 		{"write a reply, binary", 0, func() { buffer = AppendServerFrame(buffer[:0], Binary, reply) }},
 		{"store a content", 0, func() { buffer = AppendContent(buffer[:0], publish) }},
 		{"write a message, binary", 0, func() { buffer = AppendMessage(buffer[:0], Binary, h, content) }},
+		{"write an ephemeral message, binary", 0, func() { buffer = AppendMessage(buffer[:0], Binary, ephemeral, content) }},
 		{"write a message, json", 0, func() { buffer = AppendMessage(buffer[:0], JSON, h, content) }},
 		// Itself and its bytes, whatever the number of members.
 		{"encode once for all members", 2, func() { kept = Encode(h, content) }},

@@ -16,7 +16,8 @@ import (
 // one form. Reading is left to protojson. Fields come in the order of their numbers.
 // Numbers, booleans and lists are written also when they are zero or empty ("head":0 is
 // what a reader of an empty room needs to see), but for the id of a frame that answers
-// nothing; empty strings and bytes are left out.
+// nothing and the mark ephemeral, which nearly everything lacks; empty strings and bytes
+// are left out.
 func appendJSON(dst []byte, m protoreflect.Message) []byte {
 	dst = append(dst, '{')
 	fields := m.Descriptor().Fields()
@@ -44,7 +45,7 @@ func writtenWhenZero(fd protoreflect.FieldDescriptor) bool {
 	}
 	switch fd.Kind() {
 	case protoreflect.BoolKind, protoreflect.Uint32Kind, protoreflect.Uint64Kind:
-		return !fd.HasPresence() && fd.Name() != "id"
+		return !fd.HasPresence() && fd.Name() != "id" && fd.Name() != "ephemeral"
 	}
 	return false
 }

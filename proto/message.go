@@ -14,14 +14,16 @@ import (
 // Field numbers of the schema that the hot path writes by itself. A test compares them
 // with the generated code.
 const (
-	fieldServerMessage  = 9
-	fieldMessageRoom    = 1
-	fieldMessageSeq     = 2
-	fieldMessageAt      = 3
-	fieldMessageFrom    = 4
-	fieldMessageText    = 5
-	fieldMessageData    = 6
-	fieldHistoryMessage = 3
+	fieldServerMessage    = 9
+	fieldMessageRoom      = 1
+	fieldMessageSeq       = 2
+	fieldMessageAt        = 3
+	fieldMessageFrom      = 4
+	fieldMessageText      = 5
+	fieldMessageData      = 6
+	fieldMessageEphemeral = 7
+	fieldMessageKey       = 8
+	fieldHistoryMessage   = 3
 )
 
 // Header is what the server adds to the content of a message.
@@ -30,6 +32,9 @@ type Header struct {
 	Seq  uint64
 	At   int64 // Unix milliseconds
 	From string
+	// Ephemeral messages have no Seq, and the Key of their publish; others have no Key.
+	Ephemeral bool
+	Key       string
 }
 
 // AppendContent appends the content of a publish as it is stored: the content fields of
@@ -53,6 +58,7 @@ func DecodeMessage(m *v1.Message, h Header, content []byte) error {
 		return err
 	}
 	m.Room, m.Seq, m.At, m.From = h.Room, h.Seq, uint64(h.At), h.From
+	m.Ephemeral, m.Key = h.Ephemeral, h.Key
 	return nil
 }
 
@@ -209,11 +215,18 @@ func (e *Encoded) Frame(c Codec) []byte {
 func (e *Encoded) Size() int { return len(e.binary) + len(e.content) + 128 }
 
 func messageSize(h Header, content []byte) int {
-	return protowire.SizeTag(fieldMessageRoom) + protowire.SizeBytes(len(h.Room)) +
-		protowire.SizeTag(fieldMessageSeq) + protowire.SizeVarint(h.Seq) +
+	size := protowire.SizeTag(fieldMessageRoom) + protowire.SizeBytes(len(h.Room)) +
 		protowire.SizeTag(fieldMessageAt) + protowire.SizeVarint(uint64(h.At)) +
 		protowire.SizeTag(fieldMessageFrom) + protowire.SizeBytes(len(h.From)) +
 		len(content)
+	if !h.Ephemeral {
+		return size + protowire.SizeTag(fieldMessageSeq) + protowire.SizeVarint(h.Seq)
+	}
+	size += protowire.SizeTag(fieldMessageEphemeral) + 1
+	if h.Key != "" {
+		size += protowire.SizeTag(fieldMessageKey) + protowire.SizeBytes(len(h.Key))
+	}
+	return size
 }
 
 func appendMessageField(dst []byte, field protowire.Number, size int, h Header, content []byte) []byte {
@@ -221,13 +234,23 @@ func appendMessageField(dst []byte, field protowire.Number, size int, h Header, 
 	dst = protowire.AppendVarint(dst, uint64(size))
 	dst = protowire.AppendTag(dst, fieldMessageRoom, protowire.BytesType)
 	dst = protowire.AppendString(dst, h.Room)
-	dst = protowire.AppendTag(dst, fieldMessageSeq, protowire.VarintType)
-	dst = protowire.AppendVarint(dst, h.Seq)
+	if !h.Ephemeral {
+		dst = protowire.AppendTag(dst, fieldMessageSeq, protowire.VarintType)
+		dst = protowire.AppendVarint(dst, h.Seq)
+	}
 	dst = protowire.AppendTag(dst, fieldMessageAt, protowire.VarintType)
 	dst = protowire.AppendVarint(dst, uint64(h.At))
 	dst = protowire.AppendTag(dst, fieldMessageFrom, protowire.BytesType)
 	dst = protowire.AppendString(dst, h.From)
-	return append(dst, content...)
+	if h.Ephemeral {
+		dst = protowire.AppendTag(dst, fieldMessageEphemeral, protowire.VarintType)
+		dst = append(dst, 1)
+		if h.Key != "" {
+			dst = protowire.AppendTag(dst, fieldMessageKey, protowire.BytesType)
+			dst = protowire.AppendString(dst, h.Key)
+		}
+	}
+	return append(dst, content...) // last, as the generated code writes a oneof
 }
 
 // appendMessageJSON writes what appendJSON would for the same Message, without decoding
@@ -263,6 +286,13 @@ func appendMessageJSON(dst []byte, h Header, content []byte) []byte {
 		case fieldMessageData:
 			dst = append(dst, `,"data":`...)
 			dst = appendJSONBytes(dst, text)
+		}
+	}
+	if h.Ephemeral {
+		dst = append(dst, `,"ephemeral":true`...)
+		if h.Key != "" {
+			dst = append(dst, `,"key":`...)
+			dst = appendJSONString(dst, h.Key)
 		}
 	}
 	return append(dst, '}')

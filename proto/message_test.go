@@ -33,6 +33,8 @@ func TestFieldNumbers(t *testing.T) {
 		{message, "from", fieldMessageFrom},
 		{message, "text", fieldMessageText},
 		{message, "data", fieldMessageData},
+		{message, "ephemeral", fieldMessageEphemeral},
+		{message, "key", fieldMessageKey},
 		{history, "messages", fieldHistoryMessage},
 		// HistoryBuilder.Append writes these two as numbers.
 		{server, "id", 1},
@@ -43,11 +45,12 @@ func TestFieldNumbers(t *testing.T) {
 			t.Errorf("%s.%s: the hot path writes field %d, the schema has %v", c.in.Name(), c.name, c.got, fd)
 		}
 	}
-	if n := message.Fields().Len(); n != 6 {
-		t.Errorf("Message has %d fields, the hot path knows 6: teach AppendMessage and appendMessageJSON the new one", n)
+	if n := message.Fields().Len(); n != 8 {
+		t.Errorf("Message has %d fields, the hot path knows 8: teach AppendMessage and appendMessageJSON the new one", n)
 	}
-	if n := history.Fields().Len(); n != 6 {
-		t.Errorf("History has %d fields, HistoryBuilder knows 6: teach it the new one", n)
+	// The seventh, ephemeral, marks a page that is never built: it has no messages.
+	if n := history.Fields().Len(); n != 7 {
+		t.Errorf("History has %d fields, HistoryBuilder knows 7: teach it the new one", n)
 	}
 }
 

@@ -104,6 +104,9 @@ func randomMessage(r *rand.Rand) (Header, *v1.Publish) {
 		Room: "r" + randomText(r), From: "u" + randomText(r),
 		Seq: 1 + randomInteger(r)>>1, At: 1 + int64(randomInteger(r)>>1),
 	}
+	if r.IntN(3) == 0 {
+		h.Seq, h.Ephemeral, h.Key = 0, true, randomText(r)
+	}
 	if r.IntN(2) == 0 {
 		return h, &v1.Publish{Content: &v1.Publish_Text{Text: randomText(r)}}
 	}
@@ -112,7 +115,7 @@ func randomMessage(r *rand.Rand) (Header, *v1.Publish) {
 
 // delivered is the Message that a header and a publish make, put together by hand.
 func delivered(h Header, p *v1.Publish) *v1.Message {
-	m := &v1.Message{Room: h.Room, Seq: h.Seq, At: uint64(h.At), From: h.From}
+	m := &v1.Message{Room: h.Room, Seq: h.Seq, At: uint64(h.At), From: h.From, Ephemeral: h.Ephemeral, Key: h.Key}
 	switch c := p.Content.(type) {
 	case *v1.Publish_Text:
 		m.Content = &v1.Message_Text{Text: c.Text}

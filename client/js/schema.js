@@ -34,6 +34,8 @@ const chatMessage = [
   string(4, 'from'),
   string(5, 'text', present),
   bytes(6, 'data', present),
+  bool(7, 'ephemeral', present),
+  string(8, 'key', present),
 ];
 
 const gap = [string(1, 'room'), uint(2, 'first'), uint(3, 'last'), string(4, 'reason')];
@@ -49,6 +51,7 @@ export const clientFrame = [
     string(2, 'key'),
     string(3, 'text', present),
     bytes(4, 'data', present),
+    bool(5, 'ephemeral', present),
   ]),
   operation(6, 'history', [
     string(1, 'room'),
@@ -74,6 +77,7 @@ export const serverFrame = [
     uint(3, 'head'),
     bool(4, 'recovered', present),
     uint(5, 'begin'),
+    bool(6, 'ephemeral', present),
   ]),
   operation(4, 'left', [string(1, 'room')]),
   operation(5, 'published', [string(1, 'room'), uint(2, 'seq'), uint(3, 'at')]),
@@ -84,6 +88,7 @@ export const serverFrame = [
     bool(4, 'more'),
     uint(5, 'begin'),
     message(6, 'gaps', gap, { repeated: true }),
+    bool(7, 'ephemeral', present),
   ]),
   operation(7, 'pong', []),
   operation(8, 'error', [

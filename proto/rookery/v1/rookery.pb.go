@@ -32,7 +32,8 @@ const (
 // the same id. The first request of a connection is connect.
 type ClientFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Chosen by the client, 1 to 2^53-1, unique among the requests in flight.
+	// Chosen by the client, 1 to 2^53-1, unique among the requests in flight. Only an
+	// ephemeral publish may come without: then it gets no reply, but for an error.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Types that are valid to be assigned to Op:
 	//
@@ -642,7 +643,9 @@ type Joined struct {
 	// reached yet; only what is new (after head) follows.
 	Recovered *bool `protobuf:"varint,4,opt,name=recovered,proto3,oneof" json:"recovered,omitempty"`
 	// Oldest sequence number that is still there, head + 1 if none is.
-	Begin         uint64 `protobuf:"varint,5,opt,name=begin,proto3" json:"begin,omitempty"`
+	Begin uint64 `protobuf:"varint,5,opt,name=begin,proto3" json:"begin,omitempty"`
+	// Everything in this room is ephemeral: nothing is stored, and head stays 0.
+	Ephemeral     bool `protobuf:"varint,6,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -710,6 +713,13 @@ func (x *Joined) GetBegin() uint64 {
 		return x.Begin
 	}
 	return 0
+}
+
+func (x *Joined) GetEphemeral() bool {
+	if x != nil {
+		return x.Ephemeral
+	}
+	return false
 }
 
 type Leave struct {
@@ -805,12 +815,15 @@ type Publish struct {
 	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
 	// Retry key, at most 128 bytes, chosen by the client and unique for its user and room.
 	// A publish repeated with the same key is stored once and gets the same reply.
+	// Of an ephemeral publish: for who is behind, only the newest of a sender and key counts.
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	// Types that are valid to be assigned to Content:
 	//
 	//	*Publish_Text
 	//	*Publish_Data
-	Content       isPublish_Content `protobuf_oneof:"content"`
+	Content isPublish_Content `protobuf_oneof:"content"`
+	// Delivered to who is there now and never stored. In an ephemeral room all are.
+	Ephemeral     bool `protobuf:"varint,5,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -884,6 +897,13 @@ func (x *Publish) GetData() []byte {
 	return nil
 }
 
+func (x *Publish) GetEphemeral() bool {
+	if x != nil {
+		return x.Ephemeral
+	}
+	return false
+}
+
 type isPublish_Content interface {
 	isPublish_Content()
 }
@@ -900,7 +920,8 @@ func (*Publish_Text) isPublish_Content() {}
 
 func (*Publish_Data) isPublish_Content() {}
 
-// Published: the message is durable as the server's log.sync setting says.
+// Published: the message is durable as the server's log.sync setting says, or, without a
+// seq, the ephemeral message is on its way.
 type Published struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
@@ -1044,7 +1065,9 @@ type History struct {
 	// Oldest sequence number of the room that is still there, its head + 1 if none is.
 	Begin uint64 `protobuf:"varint,5,opt,name=begin,proto3" json:"begin,omitempty"`
 	// Messages of this page that can't be read, ascending.
-	Gaps          []*Gap `protobuf:"bytes,6,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	Gaps []*Gap `protobuf:"bytes,6,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// The room is ephemeral: it has no history and never will.
+	Ephemeral     bool `protobuf:"varint,7,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1121,10 +1144,17 @@ func (x *History) GetGaps() []*Gap {
 	return nil
 }
 
+func (x *History) GetEphemeral() bool {
+	if x != nil {
+		return x.Ephemeral
+	}
+	return false
+}
+
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
-	// 1, 2, 3 and so on in each room, without gaps.
+	// 1, 2, 3 and so on in each room, without gaps. 0 in an ephemeral message.
 	Seq uint64 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
 	// Server's clock at the time of ordering, Unix milliseconds.
 	At   uint64 `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"`
@@ -1133,7 +1163,11 @@ type Message struct {
 	//
 	//	*Message_Text
 	//	*Message_Data
-	Content       isMessage_Content `protobuf_oneof:"content"`
+	Content isMessage_Content `protobuf_oneof:"content"`
+	// It has no place in the room's order and is not in its history.
+	Ephemeral bool `protobuf:"varint,7,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	// The key of an ephemeral publish.
+	Key           string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1219,6 +1253,20 @@ func (x *Message) GetData() []byte {
 		}
 	}
 	return nil
+}
+
+func (x *Message) GetEphemeral() bool {
+	if x != nil {
+		return x.Ephemeral
+	}
+	return false
+}
+
+func (x *Message) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
 }
 
 type isMessage_Content interface {
@@ -1622,24 +1670,26 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x19\n" +
 	"\x05after\x18\x03 \x01(\x04H\x00R\x05after\x88\x01\x01B\b\n" +
-	"\x06_after\"\x8d\x01\n" +
+	"\x06_after\"\xab\x01\n" +
 	"\x06Joined\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x12\n" +
 	"\x04head\x18\x03 \x01(\x04R\x04head\x12!\n" +
 	"\trecovered\x18\x04 \x01(\bH\x00R\trecovered\x88\x01\x01\x12\x14\n" +
-	"\x05begin\x18\x05 \x01(\x04R\x05beginB\f\n" +
+	"\x05begin\x18\x05 \x01(\x04R\x05begin\x12\x1c\n" +
+	"\tephemeral\x18\x06 \x01(\bR\tephemeralB\f\n" +
 	"\n" +
 	"_recovered\"\x1b\n" +
 	"\x05Leave\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\"\x1a\n" +
 	"\x04Left\x12\x12\n" +
-	"\x04room\x18\x01 \x01(\tR\x04room\"f\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\"\x84\x01\n" +
 	"\aPublish\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
 	"\x04text\x18\x03 \x01(\tH\x00R\x04text\x12\x14\n" +
-	"\x04data\x18\x04 \x01(\fH\x00R\x04dataB\t\n" +
+	"\x04data\x18\x04 \x01(\fH\x00R\x04data\x12\x1c\n" +
+	"\tephemeral\x18\x05 \x01(\bR\tephemeralB\t\n" +
 	"\acontent\"A\n" +
 	"\tPublished\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
@@ -1651,21 +1701,24 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x05after\x18\x03 \x01(\x04H\x01R\x05after\x88\x01\x01\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limitB\t\n" +
 	"\a_beforeB\b\n" +
-	"\x06_after\"\xb3\x01\n" +
+	"\x06_after\"\xd1\x01\n" +
 	"\aHistory\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12/\n" +
 	"\bmessages\x18\x03 \x03(\v2\x13.rookery.v1.MessageR\bmessages\x12\x12\n" +
 	"\x04more\x18\x04 \x01(\bR\x04more\x12\x14\n" +
 	"\x05begin\x18\x05 \x01(\x04R\x05begin\x12#\n" +
-	"\x04gaps\x18\x06 \x03(\v2\x0f.rookery.v1.GapR\x04gaps\"\x8a\x01\n" +
+	"\x04gaps\x18\x06 \x03(\v2\x0f.rookery.v1.GapR\x04gaps\x12\x1c\n" +
+	"\tephemeral\x18\a \x01(\bR\tephemeral\"\xba\x01\n" +
 	"\aMessage\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x0e\n" +
 	"\x02at\x18\x03 \x01(\x04R\x02at\x12\x12\n" +
 	"\x04from\x18\x04 \x01(\tR\x04from\x12\x14\n" +
 	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x14\n" +
-	"\x04data\x18\x06 \x01(\fH\x00R\x04dataB\t\n" +
+	"\x04data\x18\x06 \x01(\fH\x00R\x04data\x12\x1c\n" +
+	"\tephemeral\x18\a \x01(\bR\tephemeral\x12\x10\n" +
+	"\x03key\x18\b \x01(\tR\x03keyB\t\n" +
 	"\acontent\"[\n" +
 	"\x03Gap\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
