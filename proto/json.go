@@ -13,7 +13,7 @@ import (
 // protojson would write 64-bit integers as strings, because JavaScript can't hold them
 // all, and blanks at random, so that nobody relies on its bytes. Our integers are all
 // under 2^53, a person at a browser's console should see numbers, and golden vectors need
-// one form. Reading is left to protojson. Fields come in the order of their numbers.
+// one form. Reading is left to protojson. Fields come in the order of the schema.
 // Numbers, booleans and lists are written also when they are zero or empty ("head":0 is
 // what a reader of an empty room needs to see), but for the id of a frame that answers
 // nothing and the mark ephemeral, which nearly everything lacks; empty strings and bytes

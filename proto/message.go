@@ -250,7 +250,7 @@ func appendMessageField(dst []byte, field protowire.Number, size int, h Header, 
 			dst = protowire.AppendString(dst, h.Key)
 		}
 	}
-	return append(dst, content...) // last, as the generated code writes a oneof
+	return append(dst, content...)
 }
 
 // appendMessageJSON writes what appendJSON would for the same Message, without decoding
@@ -264,6 +264,13 @@ func appendMessageJSON(dst []byte, h Header, content []byte) []byte {
 	dst = strconv.AppendInt(dst, h.At, 10)
 	dst = append(dst, `,"from":`...)
 	dst = appendJSONString(dst, h.From)
+	if h.Ephemeral {
+		dst = append(dst, `,"ephemeral":true`...)
+		if h.Key != "" {
+			dst = append(dst, `,"key":`...)
+			dst = appendJSONString(dst, h.Key)
+		}
+	}
 	for len(content) > 0 {
 		field, kind, n := protowire.ConsumeTag(content)
 		if n < 0 {
@@ -286,13 +293,6 @@ func appendMessageJSON(dst []byte, h Header, content []byte) []byte {
 		case fieldMessageData:
 			dst = append(dst, `,"data":`...)
 			dst = appendJSONBytes(dst, text)
-		}
-	}
-	if h.Ephemeral {
-		dst = append(dst, `,"ephemeral":true`...)
-		if h.Key != "" {
-			dst = append(dst, `,"key":`...)
-			dst = appendJSONString(dst, h.Key)
 		}
 	}
 	return append(dst, '}')

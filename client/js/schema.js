@@ -1,5 +1,5 @@
-// The frames of proto/rookery/v1/rookery.proto as tables, in the order of their field
-// numbers. Both codecs walk these tables, so a new field of the protocol is one line here.
+// The frames of proto/rookery/v1/rookery.proto as tables, in its order: the one in which
+// the server writes them. Both codecs walk these tables, so a new field of the protocol is one line here.
 //
 // A frame in this client is a plain object of the same shape as the JSON form, but bytes are
 // a Uint8Array: { id: 3, publish: { room: 'lobby', key: 'k', data: Uint8Array } }.
@@ -32,10 +32,10 @@ const chatMessage = [
   uint(2, 'seq'),
   uint(3, 'at'),
   string(4, 'from'),
-  string(5, 'text', present),
-  bytes(6, 'data', present),
   bool(7, 'ephemeral', present),
   string(8, 'key', present),
+  string(5, 'text', present),
+  bytes(6, 'data', present),
 ];
 
 const gap = [string(1, 'room'), uint(2, 'first'), uint(3, 'last'), string(4, 'reason')];
@@ -49,9 +49,9 @@ export const clientFrame = [
   operation(5, 'publish', [
     string(1, 'room'),
     string(2, 'key'),
+    bool(5, 'ephemeral', present),
     string(3, 'text', present),
     bytes(4, 'data', present),
-    bool(5, 'ephemeral', present),
   ]),
   operation(6, 'history', [
     string(1, 'room'),

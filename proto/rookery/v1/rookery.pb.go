@@ -817,13 +817,13 @@ type Publish struct {
 	// A publish repeated with the same key is stored once and gets the same reply.
 	// Of an ephemeral publish: for who is behind, only the newest of a sender and key counts.
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// Delivered to who is there now and never stored. In an ephemeral room all are.
+	Ephemeral bool `protobuf:"varint,5,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
 	// Types that are valid to be assigned to Content:
 	//
 	//	*Publish_Text
 	//	*Publish_Data
-	Content isPublish_Content `protobuf_oneof:"content"`
-	// Delivered to who is there now and never stored. In an ephemeral room all are.
-	Ephemeral     bool `protobuf:"varint,5,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	Content       isPublish_Content `protobuf_oneof:"content"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -872,6 +872,13 @@ func (x *Publish) GetKey() string {
 	return ""
 }
 
+func (x *Publish) GetEphemeral() bool {
+	if x != nil {
+		return x.Ephemeral
+	}
+	return false
+}
+
 func (x *Publish) GetContent() isPublish_Content {
 	if x != nil {
 		return x.Content
@@ -895,13 +902,6 @@ func (x *Publish) GetData() []byte {
 		}
 	}
 	return nil
-}
-
-func (x *Publish) GetEphemeral() bool {
-	if x != nil {
-		return x.Ephemeral
-	}
-	return false
 }
 
 type isPublish_Content interface {
@@ -1159,15 +1159,15 @@ type Message struct {
 	// Server's clock at the time of ordering, Unix milliseconds.
 	At   uint64 `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"`
 	From string `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	// It has no place in the room's order and is not in its history.
+	Ephemeral bool `protobuf:"varint,7,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	// The key of an ephemeral publish.
+	Key string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
 	// Types that are valid to be assigned to Content:
 	//
 	//	*Message_Text
 	//	*Message_Data
-	Content isMessage_Content `protobuf_oneof:"content"`
-	// It has no place in the room's order and is not in its history.
-	Ephemeral bool `protobuf:"varint,7,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
-	// The key of an ephemeral publish.
-	Key           string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
+	Content       isMessage_Content `protobuf_oneof:"content"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1230,6 +1230,20 @@ func (x *Message) GetFrom() string {
 	return ""
 }
 
+func (x *Message) GetEphemeral() bool {
+	if x != nil {
+		return x.Ephemeral
+	}
+	return false
+}
+
+func (x *Message) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
 func (x *Message) GetContent() isMessage_Content {
 	if x != nil {
 		return x.Content
@@ -1253,20 +1267,6 @@ func (x *Message) GetData() []byte {
 		}
 	}
 	return nil
-}
-
-func (x *Message) GetEphemeral() bool {
-	if x != nil {
-		return x.Ephemeral
-	}
-	return false
-}
-
-func (x *Message) GetKey() string {
-	if x != nil {
-		return x.Key
-	}
-	return ""
 }
 
 type isMessage_Content interface {
@@ -1686,10 +1686,10 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x04room\x18\x01 \x01(\tR\x04room\"\x84\x01\n" +
 	"\aPublish\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1c\n" +
+	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x14\n" +
 	"\x04text\x18\x03 \x01(\tH\x00R\x04text\x12\x14\n" +
-	"\x04data\x18\x04 \x01(\fH\x00R\x04data\x12\x1c\n" +
-	"\tephemeral\x18\x05 \x01(\bR\tephemeralB\t\n" +
+	"\x04data\x18\x04 \x01(\fH\x00R\x04dataB\t\n" +
 	"\acontent\"A\n" +
 	"\tPublished\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
@@ -1714,11 +1714,11 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x0e\n" +
 	"\x02at\x18\x03 \x01(\x04R\x02at\x12\x12\n" +
-	"\x04from\x18\x04 \x01(\tR\x04from\x12\x14\n" +
-	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x14\n" +
-	"\x04data\x18\x06 \x01(\fH\x00R\x04data\x12\x1c\n" +
+	"\x04from\x18\x04 \x01(\tR\x04from\x12\x1c\n" +
 	"\tephemeral\x18\a \x01(\bR\tephemeral\x12\x10\n" +
-	"\x03key\x18\b \x01(\tR\x03keyB\t\n" +
+	"\x03key\x18\b \x01(\tR\x03key\x12\x14\n" +
+	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x14\n" +
+	"\x04data\x18\x06 \x01(\fH\x00R\x04dataB\t\n" +
 	"\acontent\"[\n" +
 	"\x03Gap\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
