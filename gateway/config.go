@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
+	"rookery/gateway/internal/identity"
 	"rookery/storage/vfs"
 )
 
@@ -43,6 +45,7 @@ type Config struct {
 
 	Auth      AuthConfig
 	Limits    LimitsConfig
+	Rooms     RoomsConfig
 	Log       LogConfig
 	Retention RetentionConfig
 	Ship      ShipConfig
@@ -118,6 +121,17 @@ type LimitsConfig struct {
 	// "*" for all. Default empty: pages of the server's own host; in development mode all.
 	// Requests without an Origin header come from no page and are not checked.
 	Origins []string
+}
+
+// RoomsConfig says what rooms are like.
+type RoomsConfig struct {
+	// Ephemeral are patterns of the rooms in which nothing is stored: each publish goes to who is there
+	// now, and there is no history. Default none. What the log has of such a room stays there, unseen.
+	Ephemeral []string
+}
+
+func (c RoomsConfig) ephemeral(room string) bool {
+	return slices.ContainsFunc(c.Ephemeral, func(pattern string) bool { return identity.Matches(pattern, room) })
 }
 
 // LogConfig is the durable log's.

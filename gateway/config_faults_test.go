@@ -56,6 +56,7 @@ func TestRefusals(t *testing.T) {
 		{"message under the least", dev("--limits.message-bytes", "1"), nil, []string{"under the least, 1KiB"}},
 		{"message larger than outbound", dev("--limits.message-bytes", "512KiB"), nil, []string{"limits.outbound_bytes", "never be sent"}},
 		{"outbound larger than all", dev("--limits.outbound-bytes", "512MiB"), nil, []string{"limits.outbound_total_bytes", "raise it"}},
+		{"star inside a pattern", dev("--rooms.ephemeral", "game-*,a*b"), nil, []string{`rooms.ephemeral = "game-*,a*b"`, `"a*b"`, "not its last"}},
 		{"negative connections", dev("--limits.connections", "-1"), nil, []string{`limits.connections = "-1"`, "under the least, 0"}},
 		{"no burst", dev("--limits.message-burst=0"), nil, []string{"limits.message_burst", "under the least, 1"}},
 		{"too many loops", dev("--loops=257"), nil, []string{"loops", "over the most, 256"}},

@@ -107,6 +107,9 @@ func settings() []setting {
 		{name: "limits.origins", usage: "origins of pages that are let in, * for all; empty is the server's own host, in development mode all",
 			value: func(c *Config) value { return listValue{&c.Limits.Origins} }},
 
+		{name: "rooms.ephemeral", usage: "patterns of the rooms in which nothing is stored, like 'game-*'",
+			value: func(c *Config) value { return listValue{&c.Rooms.Ephemeral} }},
+
 		{name: "log.sync", usage: "when an acknowledged message is on disk: always, interval or never",
 			value: func(c *Config) value {
 				return choiceValue[SyncMode]{&c.Log.Sync, []SyncMode{SyncAlways, SyncInterval, SyncNever}}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"rookery/gateway/internal/identity"
 	"rookery/storage/ship"
 )
 
@@ -108,6 +109,11 @@ func (c Config) validate(faults *faultList) {
 	for _, origin := range l.Origins {
 		reason := originFault(origin)
 		refuse(reason != "", reason, "limits.origins")
+	}
+	for _, pattern := range c.Rooms.Ephemeral {
+		if err := identity.CheckPattern(pattern); err != nil {
+			refuse(true, fmt.Sprintf("is no list of room patterns: %v; write a name, or a beginning of names with a * behind it", err), "rooms.ephemeral")
+		}
 	}
 	_, err := parseRetention(c.Retention)
 	refuse(err != nil, fmt.Sprint(err), "retention.rooms")

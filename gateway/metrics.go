@@ -23,6 +23,7 @@ type metrics struct {
 	ship    []shipMetric // given while the log is shipped
 
 	closed, refused, errors, capacity *prometheus.Desc
+	ephemeralDropped                  *prometheus.Desc
 	syncSeconds, batchRecords         *prometheus.Desc
 
 	// By loop and by shard: whether the work is spread.
@@ -71,12 +72,13 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 func newMetrics(s *Server) *metrics {
 	m := &metrics{server: s,
-		closed:       desc("connections_closed_total", "Connections ended, by the code they were closed with; peer: by the client.", "code"),
-		refused:      desc("connections_refused_total", "Connections turned away, by reason.", "reason"),
-		errors:       desc("request_errors_total", "Requests answered with an error, by its name.", "name"),
-		capacity:     desc("connections_capacity", "Most connections at once: the setting, or what the descriptors allow."),
-		syncSeconds:  desc("log_sync_seconds", "Time of a sync of the log."),
-		batchRecords: desc("log_batch_records", "Messages committed together."),
+		closed:           desc("connections_closed_total", "Connections ended, by the code they were closed with; peer: by the client.", "code"),
+		refused:          desc("connections_refused_total", "Connections turned away, by reason.", "reason"),
+		errors:           desc("request_errors_total", "Requests answered with an error, by its name.", "name"),
+		ephemeralDropped: desc("ephemeral_dropped_total", "Deliveries of ephemeral messages left out for connections that were behind; left: they ended behind.", "reason"),
+		capacity:         desc("connections_capacity", "Most connections at once: the setting, or what the descriptors allow."),
+		syncSeconds:      desc("log_sync_seconds", "Time of a sync of the log."),
+		batchRecords:     desc("log_batch_records", "Messages committed together."),
 
 		loopConnections: desc("loop_connections", "Connections open now, by event loop.", "loop"),
 		loopDeliveries:  desc("loop_deliveries_total", "Messages handed to connections, by event loop.", "loop"),
@@ -101,6 +103,9 @@ func newMetrics(s *Server) *metrics {
 	inLoop(counter, "writes_total", "Writes to sockets.", func(c *loop.Counters) int64 { return c.Writes.Load() })
 	inLoop(counter, "subscriptions_fell_behind_total", "Times a subscription was put on reading the log.", func(c *loop.Counters) int64 { return c.FellBehind.Load() })
 	inLoop(counter, "sockets_full_total", "Times a socket did not take everything.", func(c *loop.Counters) int64 { return c.Full.Load() })
+	inLoop(counter, "ephemeral_delivered_total", "Ephemeral messages handed to connections.", func(c *loop.Counters) int64 { return c.EphemeralDelivered.Load() })
+	inLoop(counter, "ephemeral_evicted_total", "Newest ephemeral messages of a key that were not kept for who is behind, for want of room.", func(c *loop.Counters) int64 { return c.EphemeralEvicted.Load() })
+	inLoop(gauge, "ephemeral_kept_bytes", "Ephemeral messages kept for who is behind.", func(c *loop.Counters) int64 { return c.EphemeralKept.Load() })
 	inLoop(counter, "probes_total", "Silent connections asked for a sign of life.", func(c *loop.Counters) int64 { return c.Probes.Load() })
 	inLoop(counter, "panics_total", "Panics that closed one connection.", func(c *loop.Counters) int64 { return c.Panics.Load() })
 
@@ -108,8 +113,9 @@ func newMetrics(s *Server) *metrics {
 		m.rooms = append(m.rooms, roomMetric{desc(name, help), kind, read})
 	}
 	inRooms(counter, "published_total", "Messages committed.", func(s *Server) int64 { return s.rooms.Stats().Published })
+	inRooms(counter, "ephemeral_messages_total", "Ephemeral messages taken.", func(s *Server) int64 { return s.rooms.Stats().Ephemeral })
 	inRooms(counter, "publish_duplicates_total", "Publishes answered from a retry key.", func(s *Server) int64 { return s.rooms.Stats().Duplicates })
-	inRooms(counter, "publish_refused_load_total", "Publishes refused because a queue was full.", func(s *Server) int64 { return s.rooms.Stats().RefusedLoad })
+	inRooms(counter, "publish_refused_load_total", "Publishes refused because a queue was full, ephemeral ones among them.", func(s *Server) int64 { return s.rooms.Stats().RefusedLoad })
 	inRooms(counter, "publish_refused_log_total", "Publishes refused because of the log.", func(s *Server) int64 { return s.rooms.Stats().RefusedLog })
 	inRooms(gauge, "rooms", "Rooms held in memory: with members or a publish under way.", func(s *Server) int64 { return s.rooms.Stats().Rooms })
 	inRooms(gauge, "retry_keys", "Retry keys remembered.", func(s *Server) int64 { return s.rooms.Stats().Keys })
@@ -199,6 +205,9 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		if name != "" {
 			value(m.refused, counter, sum(func(c *loop.Counters) int64 { return c.Refused[i].Load() }), name)
 		}
+	}
+	for i, reason := range loop.DropNames() {
+		value(m.ephemeralDropped, counter, sum(func(c *loop.Counters) int64 { return c.EphemeralDropped[i].Load() }), reason)
 	}
 	for i, e := range proto.Errors() {
 		value(m.errors, counter, sum(func(c *loop.Counters) int64 { return c.Errors[i].Load() }), e.Name)

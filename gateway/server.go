@@ -139,6 +139,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Rules:              rules(cfg, auth),
 		Inboxes:            inboxes,
 		Epoch:              room.EpochName(s.store.Epoch()),
+		Ephemeral:          cfg.Rooms.ephemeral,
 		Log:                logger,
 		Page:               web.Lookup,
 		Policy:             web.ContentSecurityPolicy,

@@ -8,7 +8,7 @@ const (
 	Join CommandKind = iota + 1
 	// Gone: the loop has no members of the room any more, nor joins of any under way. Not answered.
 	Gone
-	// Publish is answered by Published or Refused.
+	// Publish is answered by Published or Refused, by nothing but Refused if it is ephemeral and without ID.
 	Publish
 )
 
@@ -17,8 +17,10 @@ const (
 type Command struct {
 	Kind CommandKind
 	From Handle
-	ID   uint64 // of the request
+	ID   uint64 // of the request, 0: it has none
 	Room string
+	// Ephemeral: the room of a Join is, the message of a Publish is.
+	Ephemeral bool
 
 	// Join: the position to continue after, if HasAfter. An empty Epoch is the current one.
 	HasAfter bool

@@ -9,12 +9,15 @@ const (
 	// Joined answers Join. Every delivery of the room after it in the mailbox has a higher
 	// sequence number than Seq.
 	Joined EventKind = iota + 1
-	// Published answers Publish: the message is committed.
+	// Published answers Publish: the message is committed, or ephemeral and on its way.
 	Published
 	// Refused answers any request that failed.
 	Refused
 	// Delivery is a committed message for all members of Room on this loop.
 	Delivery
+	// Ephemeral is a message for all members of Room on this loop that is not in the log. It has no place
+	// among the deliveries.
+	Ephemeral
 	// Page answers a Replay read.
 	Page
 	// Answer carries a finished reply.
@@ -44,7 +47,7 @@ type Event struct {
 	ID   uint64
 	Room string
 
-	Seq uint64 // Joined: head; Published: the message's; Page: position after the page; Drain: window to come back in, ms
+	Seq uint64 // Joined: head; Published: the message's, 0 if it is ephemeral; Page: position after the page; Drain: window to come back in, ms
 	At  int64  // Published; Drain: time to go in, ms
 
 	// Joined: the position that the subscription continues after, and whether it does.
@@ -53,7 +56,7 @@ type Event struct {
 	After     uint64
 	Begin     uint64 // oldest message that is still there
 
-	Message *proto.Encoded // Delivery
+	Message *proto.Encoded // Delivery, Ephemeral
 	Frames  []byte         // Page, Answer: Headroom, then frames as they stand in a stream of the codec
 
 	Code proto.ErrorCode // Refused; Page and Answer when the log could not be read

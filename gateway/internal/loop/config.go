@@ -27,7 +27,10 @@ type Config struct {
 	Rules   Rules
 	Inboxes []*handoff.Mailbox[handoff.Event] // one for each loop
 	Epoch   string
-	Log     *slog.Logger
+	// Ephemeral says of which rooms nothing is stored. It is asked by every loop, and its answers
+	// never change.
+	Ephemeral func(room string) bool
+	Log       *slog.Logger
 
 	// Page gives the files of the chat page; Policy is their Content-Security-Policy.
 	Page   func(path string) (body []byte, contentType string, ok bool)

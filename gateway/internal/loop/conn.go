@@ -39,6 +39,7 @@ type conn struct {
 	backed   bool // the socket did not take everything
 	refused  refusal
 	readings uint8 // history requests under way
+	resuming bool  // in loop.resuming
 
 	decoder framing.Decoder
 	closed  uint16 // code that we closed it with, 0: the peer left

@@ -16,6 +16,8 @@ type Counters struct {
 	Behind        atomic.Int64 // subscriptions that are served from the log now
 	Buffered      atomic.Int64 // bytes that sockets did not take
 
+	EphemeralKept atomic.Int64 // bytes kept for who is behind with ephemeral messages
+
 	Opened     atomic.Int64
 	BytesIn    atomic.Int64
 	BytesOut   atomic.Int64
@@ -26,6 +28,10 @@ type Counters struct {
 	Full       atomic.Int64 // times that a socket did not take everything
 	Probes     atomic.Int64 // heartbeats that we asked for
 	Panics     atomic.Int64
+
+	EphemeralDelivered atomic.Int64                 // ephemeral messages handed to connections
+	EphemeralDropped   [len(dropNames)]atomic.Int64 // deliveries of them that are left out
+	EphemeralEvicted   atomic.Int64                 // newest ones of a key that were not kept for want of room
 
 	Refused [len(refusalNames)]atomic.Int64
 	Closed  []atomic.Int64 // by index in proto.CloseCodes; last: without one of ours
@@ -47,6 +53,17 @@ var refusalNames = [...]string{"", "connections", "address", "draining", "flood"
 
 // RefusalNames gives the reasons by index in Counters.Refused; the first is none.
 func RefusalNames() []string { return refusalNames[:] }
+
+// Why an ephemeral message was not delivered to a member.
+const (
+	dropBehind = iota // its socket was full, and a newer one of the key, or none, was kept for it
+	dropLeft          // its socket was full, and it left or was closed
+)
+
+var dropNames = [...]string{"behind", "left"}
+
+// DropNames gives the reasons by index in Counters.EphemeralDropped.
+func DropNames() []string { return dropNames[:] }
 
 var (
 	closeIndex = map[uint16]int{}

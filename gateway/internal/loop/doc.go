@@ -17,6 +17,7 @@
 //	admission.go     caps per address and user, rates (shared by the loops)
 //	subscription.go  who is a member of what on this loop
 //	fanout.go        committed messages to members, in slices
+//	ephemeral.go     messages that are not in the log, and who is behind with them
 //	replay.go        who is behind is served from the log until it is live
 //	outbound.go      all that is pending for a connection leaves in one write
 //	drained.go       sockets that were full and take bytes again
@@ -37,6 +38,10 @@
 // is asked for the first member, for a client that has seen more than the loop, and when what it said of the room's
 // beginning is old.
 //
+// Ephemeral messages have no position. They go to every member whose socket takes them, live
+// or not, and what others missed is kept apart: ephemeral.go never looks at a replay entry, and
+// replay.go never at an ephemeral message.
+//
 // # Bounds
 //
 // Outbound bytes of a connection: one page or one batch beyond what the socket took, and
@@ -44,5 +49,6 @@
 // all together are over Config.OutboundTotal. Pages being read or waiting in the
 // mailbox: maxReading of catch-up and as many of history a loop. Batches of a room: its
 // messages are accounted to the mailbox until they are fanned out; shards refuse publishes
-// while it is full.
+// while it is full. Ephemeral messages kept for who is behind: 256 and 64 KiB of a room, 16
+// MiB of a loop; a connection that drains is given a room's at a time.
 package loop

@@ -109,6 +109,9 @@ func (l *Loop) drained(c *conn) {
 	if c.replay != nil {
 		l.lag(c)
 	}
+	if c.missed() {
+		l.resumeLater(c)
+	}
 }
 
 // await has the loop told when the socket takes bytes again.

@@ -151,9 +151,10 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 	r := &rig{t: t, rooms: &fakeRooms{}, events: &fakeEvents{}, armed: map[*conn]bool{}}
 	cfg := Config{
 		Rooms: r.rooms, Rules: Rules{Auth: anyone{}}, Epoch: "7f3a",
-		Inboxes: []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](1 << 20)},
-		Log:     slog.New(slog.DiscardHandler),
-		Page:    func(string) ([]byte, string, bool) { return nil, "", false },
+		Inboxes:   []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](1 << 20)},
+		Log:       slog.New(slog.DiscardHandler),
+		Ephemeral: func(room string) bool { return room == "ephemeral" },
+		Page:      func(string) ([]byte, string, bool) { return nil, "", false },
 
 		MessageBytes: 64 << 10, HeaderBytes: 8 << 10, RoomsPerConnection: 100,
 		OutboundBytes: 1 << 20, OutboundTotal: 1 << 30,

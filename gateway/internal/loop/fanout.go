@@ -8,36 +8,46 @@ import (
 
 // batch is what waited in a room when its turn came. It goes to every member in one piece,
 // so a busy room costs a write per member and turn, not per message; an idle one
-// has one message in it and waits for nobody.
+// has one message in it and waits for nobody. Messages of the log and ephemeral ones are apart,
+// since a member can be behind with either.
 type batch struct {
-	messages []*proto.Encoded // ascending, without gaps
-	next     int              // index in members of the next to be served
+	stored    pieces // ascending, without gaps
+	ephemeral pieces // in the order in which they came
+	number    uint64 // of the first ephemeral one, see ephemerals
+	next      int    // index in members of the next to be served
+}
+
+func (b *batch) first() uint64 { return b.stored.messages[0].Seq }
+func (b *batch) last() uint64  { return b.stored.messages[len(b.stored.messages)-1].Seq }
+
+// pieces are messages that go to every member alike.
+type pieces struct {
+	messages []*proto.Encoded
 	// The messages as they go over the wire, made when the first member needs them.
 	stream, binary, json []byte
 }
 
-func (b *batch) first() uint64 { return b.messages[0].Seq }
-func (b *batch) last() uint64  { return b.messages[len(b.messages)-1].Seq }
+func (p *pieces) empty() bool { return len(p.messages) == 0 }
 
-// wire returns the messages from index i on for a connection's transport and codec. The
-// bytes are shared by the members.
-func (b *batch) wire(c *conn) []byte {
+// wire returns the messages for a connection's transport and codec. The bytes are shared by
+// the members.
+func (p *pieces) wire(c *conn) []byte {
 	switch {
 	case c.stream:
-		if b.stream == nil {
-			b.stream = appendFrames(nil, b.messages, proto.Binary)
+		if p.stream == nil {
+			p.stream = appendFrames(nil, p.messages, proto.Binary)
 		}
-		return b.stream
+		return p.stream
 	case c.codec == proto.JSON:
-		if b.json == nil {
-			b.json = message(b.messages, proto.JSON)
+		if p.json == nil {
+			p.json = message(p.messages, proto.JSON)
 		}
-		return b.json
+		return p.json
 	}
-	if b.binary == nil {
-		b.binary = message(b.messages, proto.Binary)
+	if p.binary == nil {
+		p.binary = message(p.messages, proto.Binary)
 	}
-	return b.binary
+	return p.binary
 }
 
 // message makes one WebSocket message of all frames.
@@ -88,30 +98,46 @@ func (l *Loop) fanOut(budget int) {
 		r := l.busy.pop()
 		r.queued = false
 		if r.batch == nil {
-			if len(r.pending) == 0 {
+			if !r.waiting() {
 				continue // dropped meanwhile
 			}
 			r.batch = r.takeBatch()
 		}
 		budget = l.serve(r, budget)
-		if r.batch != nil || len(r.pending) > 0 {
+		if r.batch != nil || r.waiting() {
 			l.enqueue(r)
 		}
 	}
 }
 
+// waiting reports whether messages of the room are in no batch yet.
+func (r *localRoom) waiting() bool {
+	return len(r.pending) > 0 || r.ephemerals != nil && len(r.ephemerals.pending) > 0
+}
+
 // takeBatch cuts off what leaves in one piece.
 func (r *localRoom) takeBatch() *batch {
-	n, size := 0, 0
-	for n < len(r.pending) && (n == 0 || size+len(r.pending[n].Frame(proto.Binary)) <= batchBytes) {
-		size += len(r.pending[n].Frame(proto.Binary))
-		n++
-	}
-	b := &batch{messages: r.pending[:n:n]}
-	if r.pending = r.pending[n:]; len(r.pending) == 0 {
-		r.pending = nil
+	b := &batch{}
+	b.stored.messages, r.pending = cut(r.pending)
+	if p := r.ephemerals; p != nil {
+		b.number = p.number - uint64(len(p.pending)) + 1
+		b.ephemeral.messages, p.pending = cut(p.pending)
 	}
 	return b
+}
+
+// cut takes batchBytes of messages, or one, off the front.
+func cut(pending []*proto.Encoded) (taken, rest []*proto.Encoded) {
+	n, size := 0, 0
+	for n < len(pending) && (n == 0 || size+len(pending[n].Frame(proto.Binary)) <= batchBytes) {
+		size += len(pending[n].Frame(proto.Binary))
+		n++
+	}
+	taken, rest = pending[:n:n], pending[n:]
+	if len(rest) == 0 {
+		rest = nil
+	}
+	return taken, rest
 }
 
 // serve gives the batch to members until it or the budget ends.
@@ -125,33 +151,48 @@ func (l *Loop) serve(r *localRoom, budget int) int {
 		}
 		budget--
 		c := l.slots[slot].conn
-		if c.replay != nil {
-			if entry := c.replay.find(r); entry != nil {
-				l.meet(c, entry, b)
-				continue
-			}
+		// Ephemeral ones first: a stored one that came after them, "hello" after "is typing",
+		// must not overtake them.
+		if !b.ephemeral.empty() {
+			l.serveEphemeral(c, r, b)
 		}
-		if c.backed {
-			l.fallBehind(c, r, b.first()-1)
-			continue
+		if !b.stored.empty() {
+			l.serveStored(c, r, b)
 		}
-		l.counted.Deliveries.Add(int64(len(b.messages)))
-		l.write(c, b.wire(c))
 	}
 	if b.next == len(r.members) {
 		r.batch = nil
-		l.release(b.messages)
+		l.release(b.stored.messages)
+		l.release(b.ephemeral.messages)
 		l.sweep(r)
+		l.tidy(r)
 	}
 	return budget
+}
+
+func (l *Loop) serveStored(c *conn, r *localRoom, b *batch) {
+	if c.replay != nil {
+		if entry := c.replay.find(r); entry != nil {
+			l.meet(c, entry, b)
+			return
+		}
+	}
+	if c.backed {
+		l.fallBehind(c, r, b.first()-1)
+		return
+	}
+	l.counted.Deliveries.Add(int64(len(b.stored.messages)))
+	l.write(c, b.stored.wire(c))
 }
 
 // drop gives back what waits in a room without members.
 func (l *Loop) drop(r *localRoom) {
 	if r.batch != nil {
-		l.release(r.batch.messages)
+		l.release(r.batch.stored.messages)
+		l.release(r.batch.ephemeral.messages)
 		r.batch = nil
 	}
+	l.dropEphemerals(r)
 	l.release(r.pending)
 	r.pending = nil
 	r.members, r.holes = nil, 0
@@ -164,12 +205,14 @@ func (l *Loop) release(messages []*proto.Encoded) {
 }
 
 // unserved reports whether messages up to seq are still being handed out.
-func (r *localRoom) unserved() bool { return r.batch != nil || len(r.pending) > 0 }
+func (r *localRoom) unserved() bool {
+	return r.batch != nil && !r.batch.stored.empty() || len(r.pending) > 0
+}
 
 // upcoming is the first message that the member at that index has not been shown yet.
 func (r *localRoom) upcoming(member int32) uint64 {
 	switch {
-	case r.batch != nil && int(member) >= r.batch.next:
+	case r.batch != nil && !r.batch.stored.empty() && int(member) >= r.batch.next:
 		return r.batch.first()
 	case len(r.pending) > 0:
 		return r.pending[0].Seq

@@ -43,6 +43,10 @@ type Loop struct {
 	taken []handoff.Event
 	whole bool // the traffic being worked off held a whole message
 
+	// Ephemeral messages for who is behind, see ephemeral.go.
+	kept     int          // bytes, of all rooms
+	resuming queue[*conn] // connections that drained and are owed some
+
 	// Fan-out and catch-up.
 	rooms   map[string]*localRoom
 	leaves  []leave             // of joins that are not answered yet
@@ -143,10 +147,11 @@ func (l *Loop) work() {
 	}
 	clear(l.taken)
 	l.taken = l.taken[:0]
+	l.resumeSome()
 	l.fanOut(sliceWrites)
 	l.flush()
 	l.pump()
-	if l.busy.len() > 0 {
+	if l.busy.len() > 0 || l.resuming.len() > 0 {
 		l.ring()
 	}
 }
@@ -155,6 +160,9 @@ func (l *Loop) take(e *handoff.Event) {
 	switch e.Kind {
 	case handoff.Delivery:
 		l.deliver(e) // its bytes are released when it is fanned out
+		return
+	case handoff.Ephemeral:
+		l.pass(e) // the same
 		return
 	case handoff.Joined:
 		l.joined(e)

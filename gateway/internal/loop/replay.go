@@ -176,15 +176,15 @@ func (l *Loop) meet(c *conn, e *entry, b *batch) {
 			next = e.held[len(e.held)-1].Seq + 1
 		}
 		if next == b.first() && e.heldSize < maxHeld {
-			e.held = append(e.held, b.messages...)
-			for _, m := range b.messages {
+			e.held = append(e.held, b.stored.messages...)
+			for _, m := range b.stored.messages {
 				e.heldSize += m.Size()
 			}
 		}
 	case c.backed:
 		// It is owed this too; when its socket drains it is read on from the log.
 	case b.first() <= e.position+1:
-		l.give(c, e, b.messages[e.position+1-b.first():])
+		l.give(c, e, b.stored.messages[e.position+1-b.first():])
 	default:
 		l.lag(c)
 		return

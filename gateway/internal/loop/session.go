@@ -22,8 +22,8 @@ func (l *Loop) frame(c *conn, b []byte) {
 		l.close(c, proto.CloseBadFrame, "a frame could not be read: "+err.Error())
 		return
 	}
-	if f.Id == 0 || f.Id > proto.MaxInteger {
-		l.fail(c, f.Id, proto.ErrBadRequest, "Every request needs an id from 1 to 2^53-1.")
+	if f.Id == 0 && !l.needsNoReply(&f) || f.Id > proto.MaxInteger {
+		l.fail(c, f.Id, proto.ErrBadRequest, "Every request needs an id from 1 to 2^53-1; only an ephemeral publish may have none.")
 		return
 	}
 	if connect := f.GetConnect(); connect != nil {
@@ -53,6 +53,12 @@ func (l *Loop) frame(c *conn, b []byte) {
 	default:
 		l.fail(c, f.Id, proto.ErrUnknownOperation, "This server knows no such operation, or the frame holds none.")
 	}
+}
+
+// needsNoReply: sixty messages a second are not acknowledged one by one. An error still comes, without an id.
+func (l *Loop) needsNoReply(f *v1.ClientFrame) bool {
+	p := f.GetPublish()
+	return p != nil && (p.Ephemeral || l.cfg.Ephemeral(p.Room))
 }
 
 // connect authenticates. On a connection that is authenticated it renews the token.
@@ -121,7 +127,7 @@ func (l *Loop) join(c *conn, id uint64, r *v1.Join) {
 	default:
 		room := strings.Clone(r.Room)
 		taken := l.cfg.Rooms.Send(handoff.Command{
-			Kind: handoff.Join, From: c.handle, ID: id, Room: room,
+			Kind: handoff.Join, From: c.handle, ID: id, Room: room, Ephemeral: l.cfg.Ephemeral(room),
 			HasAfter: r.After != nil, After: r.GetAfter(), Epoch: strings.Clone(r.Epoch),
 		})
 		if !taken {
@@ -177,7 +183,7 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 		return
 	}
 	taken := l.cfg.Rooms.Send(handoff.Command{
-		Kind: handoff.Publish, From: c.handle, ID: id,
+		Kind: handoff.Publish, From: c.handle, ID: id, Ephemeral: r.Ephemeral || l.cfg.Ephemeral(r.Room),
 		Room: strings.Clone(r.Room), User: c.identity.User, Key: strings.Clone(r.Key),
 		Content: proto.AppendContent(nil, r),
 	})
@@ -214,6 +220,12 @@ func (l *Loop) history(c *conn, id uint64, r *v1.HistoryRequest) {
 		return
 	case c.readings >= maxHistory:
 		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier history requests.")
+		return
+	}
+	if l.cfg.Ephemeral(r.Room) {
+		l.reply(c, &v1.ServerFrame{Id: id, Op: &v1.ServerFrame_History{
+			History: &v1.History{Room: r.Room, Epoch: l.cfg.Epoch, Begin: 1, Ephemeral: true},
+		}})
 		return
 	}
 	read.Room = strings.Clone(r.Room)

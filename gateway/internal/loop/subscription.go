@@ -25,6 +25,8 @@ type localRoom struct {
 	pending []*proto.Encoded
 	batch   *batch
 	queued  bool // in loop.busy
+	// ephemerals are nil nearly always: while none waits and nobody is behind with them.
+	ephemerals *ephemerals
 	// begin is the oldest message that was there when the shard was last asked, at the moment asked.
 	begin uint64
 	asked moment
@@ -131,7 +133,7 @@ func (l *Loop) joined(e *handoff.Event) {
 
 // welcome answers a join.
 func (l *Loop) welcome(c *conn, id uint64, r *localRoom, head uint64, hasAfter, recovered bool) {
-	reply := &v1.Joined{Room: r.name, Epoch: l.cfg.Epoch, Head: head, Begin: r.begin}
+	reply := &v1.Joined{Room: r.name, Epoch: l.cfg.Epoch, Head: head, Begin: r.begin, Ephemeral: l.cfg.Ephemeral(r.name)}
 	if hasAfter {
 		reply.Recovered = &recovered
 	}
@@ -172,6 +174,7 @@ func (l *Loop) remove(c *conn, i int) {
 	r := s.room
 	if s.member != joining {
 		l.caughtUp(c, r)
+		l.forgo(c, r, s.member)
 		if r.batch != nil {
 			r.members[s.member] = hole
 			r.holes++

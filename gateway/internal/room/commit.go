@@ -34,24 +34,25 @@ func (s *shard) land(f *flight) {
 	for _, again := range f.retries {
 		s.acknowledge(again, r.name, done)
 	}
-	s.deliver(r, f)
+	s.toMembers(r, handoff.Delivery, f.header, f.content)
 	s.forgetIdle(r)
 }
 
-func (s *shard) deliver(r *room, f *flight) {
+// toMembers encodes a message once and puts it into the mailbox of each loop that has members.
+func (s *shard) toMembers(r *room, kind handoff.EventKind, h proto.Header, content []byte) {
 	var message *proto.Encoded
 	for loop, listens := range r.loops {
 		if !listens {
 			continue
 		}
 		if message == nil {
-			message = proto.Encode(f.header, f.content)
+			message = proto.Encode(h, content)
 		}
 		size := message.Size()
 		// Always taken: what the log has committed is never withheld. The bound is that
 		// publish refuses while a loop's mailbox is full.
 		s.cfg.Loops[loop].PutAlways(handoff.Event{
-			Kind: handoff.Delivery, Room: r.name, Seq: f.header.Seq, Message: message, Size: size,
+			Kind: kind, Room: r.name, Seq: h.Seq, Message: message, Size: size,
 		}, size)
 	}
 }

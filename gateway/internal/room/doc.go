@@ -5,17 +5,19 @@
 // owns its rooms; everything reaches it through its mailbox, commands of the loops and the
 // log's completions alike, so nothing here is locked. The steps of a publish are the files:
 //
-//	publish.go  a sequence number, the retry key, the log's queue
-//	commit.go   the log has committed: visible, delivered to loops, acknowledged
-//	members.go  which loops have members of the room
-//	keys.go     retry keys: what was published before is not published twice
-//	reader.go   pages of a room for who is behind and for who asks for history
+//	publish.go    a sequence number, the retry key, the log's queue
+//	commit.go     the log has committed: visible, delivered to loops, acknowledged
+//	ephemeral.go  what passes by the log
+//	members.go    which loops have members of the room
+//	keys.go       retry keys: what was published before is not published twice
+//	reader.go     pages of a room for who is behind and for who asks for history
 //
 // # Invariants
 //
 //   - A sequence number is given out only after the log's queue took the message, so a
 //     refused publish leaves no gap.
-//   - A message is delivered and acknowledged only after the log has committed it.
+//   - An ephemeral message touches no sequence number, head, retry key or flight.
+//   - A message that is not ephemeral is delivered and acknowledged only after the log has committed it.
 //   - For each loop, Joined(head) is put into its mailbox before the delivery of head+1 and
 //     after the delivery of head. The seam between catch-up and live rests on this.
 //   - A room without members and without a publish in flight is forgotten; the log knows

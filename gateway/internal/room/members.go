@@ -13,11 +13,15 @@ func (s *shard) join(c *handoff.Command) {
 		r.loops[c.From.Loop] = true
 		r.listening++
 	}
+	head, begin := r.head, s.cfg.Log.Begin(r.name)
+	if c.Ephemeral {
+		head, begin = 0, 1 // whatever the log has of a time when the room was not ephemeral
+	}
 	s.tell(handoff.Event{
-		Kind: handoff.Joined, To: c.From, ID: c.ID, Room: r.name, Seq: r.head, Begin: s.cfg.Log.Begin(r.name),
+		Kind: handoff.Joined, To: c.From, ID: c.ID, Room: r.name, Seq: head, Begin: begin,
 		HasAfter:  c.HasAfter,
 		After:     c.After,
-		Recovered: c.HasAfter && c.After <= r.head && (c.Epoch == "" || c.Epoch == s.epoch),
+		Recovered: c.HasAfter && c.After <= head && (c.Epoch == "" || c.Epoch == s.epoch),
 	}, replySize)
 }
 

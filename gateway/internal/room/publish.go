@@ -50,8 +50,7 @@ func (s *shard) publish(c *handoff.Command) {
 		}
 	}
 	if s.loopsBehind() {
-		s.refusedLoad.Add(1)
-		s.refuse(from, proto.ErrOverloaded, "The server is busy delivering; send again later.")
+		s.refuseDelivery(from)
 		return
 	}
 
@@ -85,6 +84,11 @@ func (s *shard) loopsBehind() bool {
 		}
 	}
 	return false
+}
+
+func (s *shard) refuseDelivery(to sender) {
+	s.refusedLoad.Add(1)
+	s.refuse(to, proto.ErrOverloaded, "The server is busy delivering; send again later.")
 }
 
 func (s *shard) refuseAppend(to sender, err error) {

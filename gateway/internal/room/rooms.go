@@ -133,6 +133,7 @@ func (rs *Rooms) Stats() Stats {
 	var sum Stats
 	for _, s := range rs.shards {
 		sum.Published += s.published.Load()
+		sum.Ephemeral += s.ephemeral.Load()
 		sum.Duplicates += s.duplicates.Load()
 		sum.RefusedLog += s.refusedLog.Load()
 		sum.RefusedLoad += s.refusedLoad.Load()
@@ -149,6 +150,7 @@ func (rs *Rooms) Stats() Stats {
 // Stats of all shards and readers.
 type Stats struct {
 	Published    int64 // publishes committed
+	Ephemeral    int64 // ephemeral messages passed on
 	Duplicates   int64 // publishes answered from a retry key
 	RefusedLog   int64 // publishes refused or failed because of the log
 	RefusedLoad  int64 // publishes refused because a queue was full

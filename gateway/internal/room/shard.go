@@ -34,6 +34,7 @@ type shard struct {
 
 	// Counted by runLoop, read by anyone.
 	published   atomic.Int64
+	ephemeral   atomic.Int64
 	duplicates  atomic.Int64
 	refusedLog  atomic.Int64
 	refusedLoad atomic.Int64
@@ -100,6 +101,8 @@ func (s *shard) open(l *letter) {
 		s.join(c)
 	case c.Kind == handoff.Gone:
 		s.gone(c)
+	case c.Kind == handoff.Publish && c.Ephemeral:
+		s.pass(c)
 	case c.Kind == handoff.Publish:
 		s.publish(c)
 	}

@@ -1,0 +1,210 @@
+package loop
+
+import (
+	"slices"
+
+	"rookery/gateway/internal/handoff"
+	"rookery/proto"
+)
+
+// Bounds of what is kept for who is behind. Where one is reached the oldest goes.
+const (
+	keptMessages = 256      // of a room
+	keptBytes    = 64 << 10 // of a room; one message may be longer
+	keptTotal    = 16 << 20 // of all rooms of a loop
+	// maxResuming bounds the connections that are given what was kept for them in one turn.
+	maxResuming = 64
+)
+
+// ephemerals are what a room has of ephemeral messages on one loop. Each has a number here,
+// counted up as they come.
+//
+// A member whose socket is full is not queued for. All that is remembered of it is the
+// number at which it stopped, and as long as there is such a member the room keeps the
+// newest message of each sender and key, for all of them together. Who drains is given what
+// is kept behind its number, in order, and is live again. So nobody ever sees an older value after a newer
+// one, everybody gets the newest in the end, and a crowd of slow consumers costs a room no more than one.
+type ephemerals struct {
+	number  uint64            // of the last that came
+	pending []*proto.Encoded  // no batch has taken them; the last one has number
+	stopped map[uint32]uint64 // by slot: the last number that the member was given
+	kept    []keptMessage     // the newest of each sender and key, ascending, while somebody has stopped
+	size    int               // bytes of kept
+	upTo    uint64            // kept was shown all up to this number
+}
+
+type keptMessage struct {
+	number  uint64
+	message *proto.Encoded
+}
+
+// pass takes an ephemeral message for a room's members here.
+func (l *Loop) pass(e *handoff.Event) {
+	r := l.rooms[e.Room]
+	if r == nil || len(r.members) == r.holes {
+		l.inbox.Release(e.Size)
+		return
+	}
+	if r.ephemerals == nil {
+		r.ephemerals = &ephemerals{}
+	}
+	p := r.ephemerals
+	p.number++
+	p.pending = append(p.pending, e.Message)
+	l.enqueue(r)
+}
+
+// serveEphemeral gives a batch's ephemeral messages to a member, or notes that it stopped before them.
+func (l *Loop) serveEphemeral(c *conn, r *localRoom, b *batch) {
+	p := r.ephemerals
+	_, stopped := p.stopped[c.handle.Slot]
+	if !stopped && !c.backed {
+		l.counted.EphemeralDelivered.Add(int64(len(b.ephemeral.messages)))
+		l.write(c, b.ephemeral.wire(c))
+		return
+	}
+	if !stopped {
+		if p.stopped == nil {
+			p.stopped = make(map[uint32]uint64)
+		}
+		p.stopped[c.handle.Slot] = b.number - 1
+	}
+	l.keep(p, b)
+}
+
+// keep puts a batch's messages in place of older ones with the same sender and key.
+func (l *Loop) keep(p *ephemerals, b *batch) {
+	for i, m := range b.ephemeral.messages {
+		number := b.number + uint64(i)
+		if number <= p.upTo {
+			continue // another member stopped before this batch too
+		}
+		older := slices.IndexFunc(p.kept, func(k keptMessage) bool {
+			return k.message.From == m.From && k.message.Key == m.Key
+		})
+		if older >= 0 {
+			l.unkeep(p, older)
+		}
+		p.kept = append(p.kept, keptMessage{number, m})
+		p.upTo = number
+		l.keepBytes(p, m.Size())
+		for len(p.kept) > keptMessages || p.size > keptBytes && len(p.kept) > 1 || l.kept > keptTotal && len(p.kept) > 0 {
+			l.counted.EphemeralEvicted.Add(1)
+			l.unkeep(p, 0)
+		}
+	}
+}
+
+func (l *Loop) unkeep(p *ephemerals, i int) {
+	l.keepBytes(p, -p.kept[i].message.Size())
+	p.kept = slices.Delete(p.kept, i, i+1)
+}
+
+func (l *Loop) keepBytes(p *ephemerals, n int) {
+	p.size += n
+	l.kept += n
+	l.counted.EphemeralKept.Add(int64(n))
+}
+
+// shown is the number of the last ephemeral message that the member at that index was shown.
+func (r *localRoom) shown(member int32) uint64 {
+	if b := r.batch; b != nil && !b.ephemeral.empty() && int(member) >= b.next {
+		return b.number - 1
+	}
+	return r.ephemerals.number - uint64(len(r.ephemerals.pending))
+}
+
+func (r *localRoom) hasStopped(c *conn) bool {
+	if r.ephemerals == nil {
+		return false
+	}
+	_, stopped := r.ephemerals.stopped[c.handle.Slot]
+	return stopped
+}
+
+// missed reports whether the connection has stopped somewhere.
+func (c *conn) missed() bool {
+	return slices.ContainsFunc(c.subscriptions, func(s subscription) bool { return s.room.hasStopped(c) })
+}
+
+// resumeLater has a connection that drained given what was kept for it.
+func (l *Loop) resumeLater(c *conn) {
+	if !c.resuming {
+		c.resuming = true
+		l.resuming.push(c)
+	}
+}
+
+// resumeSome serves connections that drained, in turn.
+func (l *Loop) resumeSome() {
+	for n := min(l.resuming.len(), maxResuming); n > 0; n-- {
+		c := l.resuming.pop()
+		c.resuming = false
+		if c.sock != nil && !c.backed { // gone, or it comes back when it drains
+			l.resume(c)
+		}
+	}
+}
+
+// resume gives a connection what was kept for it, room by room, until that is as much as one
+// room keeps; then it is looked first whether the socket takes that.
+func (l *Loop) resume(c *conn) {
+	given := 0
+	for _, s := range c.subscriptions {
+		r := s.room
+		if s.member == joining || !r.hasStopped(c) {
+			continue
+		}
+		if given >= keptBytes {
+			l.resumeLater(c)
+			return
+		}
+		after, shown := r.ephemerals.stopped[c.handle.Slot], r.shown(s.member)
+		var messages []*proto.Encoded
+		for _, k := range r.ephemerals.kept {
+			if k.number > after && k.number <= shown {
+				messages = append(messages, k.message)
+				given += k.message.Size()
+			}
+		}
+		l.counted.EphemeralDelivered.Add(int64(len(messages)))
+		l.counted.EphemeralDropped[dropBehind].Add(int64(shown-after) - int64(len(messages)))
+		if len(messages) > 0 {
+			l.frames(c, appendFrames(make([]byte, handoff.Headroom), messages, c.codec))
+		}
+		delete(r.ephemerals.stopped, c.handle.Slot)
+		l.tidy(r)
+	}
+}
+
+// forgo ends what a member that leaves is owed of ephemeral messages.
+func (l *Loop) forgo(c *conn, r *localRoom, member int32) {
+	if r.hasStopped(c) {
+		after := r.ephemerals.stopped[c.handle.Slot]
+		l.counted.EphemeralDropped[dropLeft].Add(int64(r.shown(member) - after))
+		delete(r.ephemerals.stopped, c.handle.Slot)
+		l.tidy(r)
+	}
+}
+
+// tidy forgets what nobody waits for.
+func (l *Loop) tidy(r *localRoom) {
+	p := r.ephemerals
+	if p == nil || len(p.stopped) > 0 {
+		return
+	}
+	l.keepBytes(p, -p.size)
+	p.kept, p.upTo = nil, 0
+	if len(p.pending) == 0 && (r.batch == nil || r.batch.ephemeral.empty()) {
+		r.ephemerals = nil
+	}
+}
+
+// dropEphemerals is for a room without members.
+func (l *Loop) dropEphemerals(r *localRoom) {
+	if p := r.ephemerals; p != nil {
+		l.keepBytes(p, -p.size)
+		l.release(p.pending)
+		r.ephemerals = nil
+	}
+}
