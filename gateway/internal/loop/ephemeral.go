@@ -27,7 +27,7 @@ const (
 type ephemerals struct {
 	number  uint64            // of the last that came
 	pending []*proto.Encoded  // no batch has taken them; the last one has number
-	stopped map[uint32]uint64 // by slot: the last number that the member was given
+	stopped map[uint32]uint64 // by slot: what comes after this number is owed to the member
 	kept    []keptMessage     // the newest of each sender and key, ascending, while somebody has stopped
 	size    int               // bytes of kept
 	upTo    uint64            // kept was shown all up to this number
@@ -64,12 +64,25 @@ func (l *Loop) serveEphemeral(c *conn, r *localRoom, b *batch) {
 		return
 	}
 	if !stopped {
-		if p.stopped == nil {
-			p.stopped = make(map[uint32]uint64)
-		}
-		p.stopped[c.handle.Slot] = b.number - 1
+		p.stop(c, b.number-1)
 	}
 	l.keep(p, b)
+}
+
+func (p *ephemerals) stop(c *conn, after uint64) {
+	if p.stopped == nil {
+		p.stopped = make(map[uint32]uint64)
+	}
+	p.stopped[c.handle.Slot] = after
+}
+
+// startEphemeral is for a new member: what is still being handed out came before it joined. If it was a
+// member a moment ago, it has seen some of that already.
+func (l *Loop) startEphemeral(c *conn, r *localRoom) {
+	if r.ephemerals != nil {
+		r.ephemerals.stop(c, r.ephemerals.number)
+		l.resumeLater(c)
+	}
 }
 
 // keep puts a batch's messages in place of older ones with the same sender and key.
@@ -160,6 +173,10 @@ func (l *Loop) resume(c *conn) {
 			return
 		}
 		after, shown := r.ephemerals.stopped[c.handle.Slot], r.shown(s.member)
+		if shown < after {
+			l.resumeLater(c) // it joined just now
+			continue
+		}
 		var messages []*proto.Encoded
 		for _, k := range r.ephemerals.kept {
 			if k.number > after && k.number <= shown {
@@ -180,8 +197,8 @@ func (l *Loop) resume(c *conn) {
 // forgo ends what a member that leaves is owed of ephemeral messages.
 func (l *Loop) forgo(c *conn, r *localRoom, member int32) {
 	if r.hasStopped(c) {
-		after := r.ephemerals.stopped[c.handle.Slot]
-		l.counted.EphemeralDropped[dropLeft].Add(int64(r.shown(member) - after))
+		after, shown := r.ephemerals.stopped[c.handle.Slot], r.shown(member)
+		l.counted.EphemeralDropped[dropLeft].Add(int64(max(after, shown) - after))
 		delete(r.ephemerals.stopped, c.handle.Slot)
 		l.tidy(r)
 	}

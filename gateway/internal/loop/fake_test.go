@@ -290,6 +290,14 @@ func (r *rig) deliver(room string, seq uint64) {
 	r.put(handoff.Event{Kind: handoff.Delivery, Room: room, Seq: seq, Message: m, Size: m.Size()})
 }
 
+// pass gives the loop an ephemeral message that says its number.
+func (r *rig) pass(room, from, key string, number int) {
+	text := fmt.Sprintf("%d%s", number, strings.Repeat("x", number*7%90))
+	content := proto.AppendContent(nil, &v1.Publish{Content: &v1.Publish_Text{Text: text}})
+	m := proto.Encode(proto.Header{Room: room, At: 1, From: from, Ephemeral: true, Key: key}, content)
+	r.put(handoff.Event{Kind: handoff.Ephemeral, Room: room, Message: m, Size: m.Size()})
+}
+
 // seqs are the numbers of the messages among frames.
 func seqs(frames []*v1.ServerFrame) (list []uint64) {
 	for _, f := range frames {

@@ -29,6 +29,7 @@ type Loop struct {
 	watcher *watcher
 	ring    func()            // has work called again after other sockets: bell.ring
 	arm     func(*conn) error // has writable called when the socket takes bytes: watcher.arm
+	slice   int               // members that a turn serves: sliceWrites, fewer in tests
 	counted *Counters
 
 	// Set by the ticker, cleared by the loop.
@@ -81,8 +82,8 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 	return &Loop{
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
-		rooms: make(map[string]*localRoom),
-		now:   e.moment(),
+		rooms: make(map[string]*localRoom), slice: sliceWrites,
+		now: e.moment(),
 	}
 }
 
@@ -148,7 +149,7 @@ func (l *Loop) work() {
 	clear(l.taken)
 	l.taken = l.taken[:0]
 	l.resumeSome()
-	l.fanOut(sliceWrites)
+	l.fanOut(l.slice)
 	l.flush()
 	l.pump()
 	if l.busy.len() > 0 || l.resuming.len() > 0 {

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 // a command, a page is read, a socket fills up or drains, a client joins with a
 // position, leaves, goes. The model is what a client may see: the numbers of a room go up by
 // one from where it joined, and at the end, when everything has come to rest, it has seen all.
+// Ephemeral messages of a sender only ever go up too, and the newest of each sender and key is
+// there in the end for all that were members when it was passed on.
 func TestSeamAgainstAModel(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	runs := 60
@@ -39,8 +42,10 @@ func TestSeamAgainstAModel(t *testing.T) {
 			t.Fatalf("repeat with ROOKERY_SEED=%d", seed)
 		}
 		if i == 0 {
-			t.Logf("seed %d: %d messages, %d pages, %d times behind, %d sockets full", seed, m.published,
-				m.pages, m.rig.loop.counted.FellBehind.Load(), m.rig.loop.counted.Full.Load())
+			counted := m.rig.loop.counted
+			t.Logf("seed %d: %d messages, %d pages, %d times behind, %d sockets full; %d ephemeral, %d delivered, %d dropped",
+				seed, m.published, m.pages, counted.FellBehind.Load(), counted.Full.Load(),
+				m.passed, counted.EphemeralDelivered.Load(), counted.EphemeralDropped[dropBehind].Load())
 		}
 	}
 }
@@ -62,7 +67,13 @@ type model struct {
 	published int
 	pages     int
 	busy      int // how many steps of a hundred publish
+
+	// Ephemeral messages, numbered in the order of the shard.
+	passed int
+	newest map[ephemeralKey]int
 }
+
+type ephemeralKey struct{ room, from, key string }
 
 type modelClient struct {
 	socket *fakeSocket
@@ -70,6 +81,10 @@ type modelClient struct {
 	asked  map[uint64]string // join under way: id to room
 	seen   map[string]uint64 // joined rooms: last number seen
 	after  map[uint64]uint64 // by id of the join
+
+	since     map[string]int       // by room: ephemeral messages before the shard counted the membership
+	ephemeral map[ephemeralKey]int // number of the last one seen, while joined
+	highest   map[ephemeralKey]int // the same for all keys of a sender
 }
 
 func newModel(t *testing.T, seed uint64) *model {
@@ -78,7 +93,9 @@ func newModel(t *testing.T, seed uint64) *model {
 		rig:   newRig(t, nil),
 		rooms: []string{"a", "b", "c"},
 		log:   map[string]uint64{}, visible: map[string]uint64{}, listens: map[string]bool{},
+		newest: map[ephemeralKey]int{},
 	}
+	m.rig.loop.slice = 1 + m.rng.IntN(6) // sockets fill up and drain between the slices of a batch
 	for range 5 {
 		m.clients = append(m.clients, m.newClient())
 	}
@@ -93,6 +110,7 @@ func (m *model) newClient() *modelClient {
 	return &modelClient{
 		socket: m.rig.open(stream, codec), nextID: 10,
 		asked: map[uint64]string{}, after: map[uint64]uint64{}, seen: map[string]uint64{},
+		since: map[string]int{}, ephemeral: map[ephemeralKey]int{}, highest: map[ephemeralKey]int{},
 	}
 }
 
@@ -100,20 +118,24 @@ func (m *model) step() {
 	c := m.clients[m.rng.IntN(len(m.clients))]
 	room := m.rooms[m.rng.IntN(len(m.rooms))]
 	switch n := m.rng.IntN(100); {
+	case n < m.busy && m.rng.IntN(3) == 0:
+		m.pass(room)
 	case n < m.busy:
 		m.publish(room)
 	case n < 25:
 		m.read()
 	case n < 45:
-		m.shard()
+		for range 1 + m.rng.IntN(5) {
+			m.shard()
+		}
 	case n < 60:
 		m.read()
 	case n < 80:
 		m.rig.loop.work()
-	case n < 82:
+	case n < 84:
 		c.socket.room = m.rng.IntN(400) // about to be full
 	case n < 91:
-		c.socket.room += m.rng.IntN(20000)
+		c.socket.room += m.rng.IntN(1500)
 		m.wake(c)
 	case n < 97:
 		m.toggle(c, room)
@@ -150,6 +172,20 @@ func (m *model) publish(room string) {
 	}
 }
 
+// pass has the shard pass on ephemeral messages of a few senders and keys.
+func (m *model) pass(room string) {
+	for range 1 + m.rng.IntN(6) {
+		k := ephemeralKey{room, fmt.Sprintf("user%d", m.rng.IntN(2)), fmt.Sprintf("key%d", m.rng.IntN(3))}
+		m.mail = append(m.mail, func() {
+			m.passed++
+			m.newest[k] = m.passed
+			if m.listens[room] {
+				m.rig.pass(k.room, k.from, k.key, m.passed)
+			}
+		})
+	}
+}
+
 // collect puts what the loop has sent into the shard's mailbox.
 func (m *model) collect() {
 	for _, c := range m.rig.rooms.commands {
@@ -162,6 +198,11 @@ func (m *model) command(c handoff.Command) {
 	switch c.Kind {
 	case handoff.Join:
 		m.listens[c.Room] = true
+		for _, client := range m.clients {
+			if client.socket.context.(*conn).handle == c.From {
+				client.since[c.Room] = m.passed
+			}
+		}
 		head := m.visible[c.Room]
 		m.rig.put(handoff.Event{
 			Kind: handoff.Joined, To: c.From, ID: c.ID, Room: c.Room, Seq: head,
@@ -245,7 +286,11 @@ func (m *model) toggle(c *modelClient, room string) {
 		c.after[c.nextID] = after
 	}
 	c.asked[c.nextID] = room
+	asked := len(m.rig.rooms.commands)
 	m.rig.request(c.socket, &v1.ClientFrame{Id: c.nextID, Op: &v1.ClientFrame_Join{Join: join}})
+	if len(m.rig.rooms.commands) == asked && m.rig.loop.rooms[room] != nil {
+		c.since[room] = m.passed // the loop has answered by itself
+	}
 }
 
 // leaving: a leave was sent, or the join was refused, and the client has not read it yet.
@@ -274,7 +319,16 @@ func (m *model) check(c *modelClient) {
 			}
 		case *v1.ServerFrame_Left:
 			delete(c.seen, op.Left.Room)
+			for k := range c.ephemeral {
+				if k.room == op.Left.Room {
+					delete(c.ephemeral, k)
+				}
+			}
 		case *v1.ServerFrame_Message:
+			if op.Message.Ephemeral {
+				m.checkEphemeral(c, op.Message)
+				continue
+			}
 			last, joined := c.seen[op.Message.Room]
 			if !joined || op.Message.Seq != last+1 {
 				m.t.Errorf("message %d of %s came after %d, joined %v", op.Message.Seq, op.Message.Room, last, joined)
@@ -287,6 +341,33 @@ func (m *model) check(c *modelClient) {
 			delete(c.asked, f.Id)
 		}
 	}
+}
+
+// checkEphemeral: messages of a sender come in their order, so no key is older than it was before.
+func (m *model) checkEphemeral(c *modelClient, message *v1.Message) {
+	number, err := strconv.Atoi(strings.TrimRight(message.GetText(), "x"))
+	if err != nil || message.Seq != 0 {
+		m.t.Errorf("an ephemeral message came as %v", message)
+	}
+	if _, joined := c.seen[message.Room]; !joined {
+		m.t.Errorf("ephemeral message %d of %s came to who has not joined it", number, message.Room)
+	}
+	sender := ephemeralKey{message.Room, message.From, ""}
+	if number <= c.highest[sender] {
+		m.t.Errorf("ephemeral message %d of %v came after %d", number, sender, c.highest[sender])
+	}
+	c.highest[sender] = number
+	c.ephemeral[ephemeralKey{message.Room, message.From, message.Key}] = number
+}
+
+// missing lists the newest messages that a client should have and has not.
+func (m *model) missing(c *modelClient) (list []string) {
+	for k, number := range m.newest {
+		if _, joined := c.seen[k.room]; joined && number > c.since[k.room] && c.ephemeral[k] != number {
+			list = append(list, fmt.Sprintf("%v is at %d, not %d", k, c.ephemeral[k], number))
+		}
+	}
+	return list
 }
 
 // rest lets everything flow until nothing moves, and asks that everybody has seen all.
@@ -316,9 +397,21 @@ func (m *model) rest() {
 				m.t.Errorf("client %d has seen %d of %s, which has %d", i, seen, room, m.log[room])
 			}
 		}
+		for _, what := range m.missing(c) {
+			m.t.Errorf("client %d: %s", i, what)
+		}
 		if conn := c.socket.context.(*conn); conn.replay != nil {
 			m.t.Errorf("client %d is not live again: %s", i, describe(conn))
 		}
+	}
+	for _, r := range l.rooms {
+		if r.ephemerals != nil {
+			m.t.Errorf("at rest room %s holds %+v", r.name, *r.ephemerals)
+		}
+	}
+	if l.kept != 0 || l.counted.EphemeralKept.Load() != 0 || l.resuming.len() != 0 {
+		t := "at rest %d bytes of ephemeral messages are kept, the metric says %d, %d connections resume"
+		m.t.Errorf(t, l.kept, l.counted.EphemeralKept.Load(), l.resuming.len())
 	}
 	if l.counted.Behind.Load() != 0 || l.reading != 0 || l.inbox.Held() != 0 {
 		m.t.Errorf("at rest %d are behind, %d pages under way, %d bytes held", l.counted.Behind.Load(), l.reading, l.inbox.Held())
@@ -347,6 +440,9 @@ func (m *model) settled() bool {
 			if seen != m.log[room] {
 				return false
 			}
+		}
+		if len(m.missing(c)) > 0 {
+			return false
 		}
 	}
 	return true

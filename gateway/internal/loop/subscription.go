@@ -145,6 +145,7 @@ func (l *Loop) enter(c *conn, i int, position uint64) {
 	r := c.subscriptions[i].room
 	c.subscriptions[i].member = int32(len(r.members))
 	r.members = append(r.members, c.handle.Slot)
+	l.startEphemeral(c, r)
 	if position < r.seq || r.unserved() {
 		l.fallBehind(c, r, position)
 	}
