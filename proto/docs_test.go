@@ -94,7 +94,7 @@ func TestDocumentedLimits(t *testing.T) {
 	text := strings.Join(section(t, "Limits"), "\n")
 	for _, want := range []string{
 		fmt.Sprintf("| name of a room or a user | 1 to %d bytes", MaxName),
-		fmt.Sprintf("| retry key | %d bytes", MaxKey),
+		fmt.Sprintf("| retry key, key of an ephemeral message | %d bytes", MaxKey),
 		fmt.Sprintf("| messages in a history page | %d, and %d when none", MaxHistory, DefaultHistory),
 		fmt.Sprintf("| bytes in a history page | %d KiB", MaxPageBytes>>10),
 		fmt.Sprintf("by default, %d MiB at most", MaxFrameBytes>>20),

@@ -26,7 +26,6 @@ const (
 // one, everybody gets the newest in the end, and a crowd of slow consumers costs a room no more than one.
 type ephemerals struct {
 	number  uint64            // of the last that came
-	pending []*proto.Encoded  // no batch has taken them; the last one has number
 	stopped map[uint32]uint64 // by slot: what comes after this number is owed to the member
 	kept    []keptMessage     // the newest of each sender and key, ascending, while somebody has stopped
 	size    int               // bytes of kept
@@ -48,9 +47,8 @@ func (l *Loop) pass(e *handoff.Event) {
 	if r.ephemerals == nil {
 		r.ephemerals = &ephemerals{}
 	}
-	p := r.ephemerals
-	p.number++
-	p.pending = append(p.pending, e.Message)
+	r.ephemerals.number++
+	r.pending = append(r.pending, e.Message)
 	l.enqueue(r)
 }
 
@@ -119,12 +117,20 @@ func (l *Loop) keepBytes(p *ephemerals, n int) {
 	l.counted.EphemeralKept.Add(int64(n))
 }
 
+// passed is the number of the last ephemeral message that a batch has taken.
+func (r *localRoom) passed() uint64 {
+	if r.ephemerals == nil {
+		return 0
+	}
+	return r.ephemerals.number - uint64(len(r.pending)-int(r.stored))
+}
+
 // shown is the number of the last ephemeral message that the member at that index was shown.
 func (r *localRoom) shown(member int32) uint64 {
 	if b := r.batch; b != nil && !b.ephemeral.empty() && int(member) >= b.next {
 		return b.number - 1
 	}
-	return r.ephemerals.number - uint64(len(r.ephemerals.pending))
+	return r.passed()
 }
 
 func (r *localRoom) hasStopped(c *conn) bool {
@@ -212,7 +218,7 @@ func (l *Loop) tidy(r *localRoom) {
 	}
 	l.keepBytes(p, -p.size)
 	p.kept, p.upTo = nil, 0
-	if len(p.pending) == 0 && (r.batch == nil || r.batch.ephemeral.empty()) {
+	if len(r.pending) == int(r.stored) && (r.batch == nil || r.batch.ephemeral.empty()) {
 		r.ephemerals = nil
 	}
 }
@@ -221,7 +227,6 @@ func (l *Loop) tidy(r *localRoom) {
 func (l *Loop) dropEphemerals(r *localRoom) {
 	if p := r.ephemerals; p != nil {
 		l.keepBytes(p, -p.size)
-		l.release(p.pending)
 		r.ephemerals = nil
 	}
 }

@@ -82,6 +82,39 @@ func TestEphemeralMessagesLeaveWithTheRest(t *testing.T) {
 	}
 }
 
+// TestStoredMessagesDoNotOvertake: more waits than leaves in one piece.
+func TestStoredMessagesDoNotOvertake(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.open(true, proto.Binary)
+	r.join(s, "r", 0)
+	stored := uint64(0)
+	for n := 1; n <= 2000; n++ { // some 150 bytes each
+		r.pass("r", "bob", "key", n)
+		if n%500 == 0 {
+			stored++
+			r.deliver("r", stored)
+		}
+	}
+	r.work()
+	last, number := uint64(0), 0
+	for _, f := range r.sent(s) {
+		switch m := f.GetMessage(); {
+		case m.Ephemeral:
+			number = numbers(t, []*v1.ServerFrame{f})[0]
+		case m.Seq != last+1:
+			t.Errorf("message %d came after %d", m.Seq, last)
+		default:
+			last = m.Seq
+			if number < int(500*m.Seq) {
+				t.Errorf("message %d came before the ephemeral one %d", m.Seq, 500*m.Seq)
+			}
+		}
+	}
+	if last != stored || number != 2000 || r.loop.inbox.Held() != 0 {
+		t.Errorf("sent up to %d and %d, %d bytes of the mailbox are held", last, number, r.loop.inbox.Held())
+	}
+}
+
 func TestWhoIsBehindGetsTheNewestOfEachKey(t *testing.T) {
 	r := newRig(t, nil)
 	slow, other, live := r.open(true, proto.Binary), r.open(false, proto.JSON), r.open(true, proto.Binary)

@@ -81,6 +81,7 @@ func (l *Loop) deliver(e *handoff.Event) {
 	}
 	r.seq = e.Seq
 	r.pending = append(r.pending, e.Message)
+	r.stored++
 	l.enqueue(r)
 }
 
@@ -98,46 +99,49 @@ func (l *Loop) fanOut(budget int) {
 		r := l.busy.pop()
 		r.queued = false
 		if r.batch == nil {
-			if !r.waiting() {
+			if len(r.pending) == 0 {
 				continue // dropped meanwhile
 			}
 			r.batch = r.takeBatch()
 		}
 		budget = l.serve(r, budget)
-		if r.batch != nil || r.waiting() {
+		if r.batch != nil || len(r.pending) > 0 {
 			l.enqueue(r)
 		}
 	}
 }
 
-// waiting reports whether messages of the room are in no batch yet.
-func (r *localRoom) waiting() bool {
-	return len(r.pending) > 0 || r.ephemerals != nil && len(r.ephemerals.pending) > 0
-}
-
 // takeBatch cuts off what leaves in one piece.
 func (r *localRoom) takeBatch() *batch {
-	b := &batch{}
-	b.stored.messages, r.pending = cut(r.pending)
-	if p := r.ephemerals; p != nil {
-		b.number = p.number - uint64(len(p.pending)) + 1
-		b.ephemeral.messages, p.pending = cut(p.pending)
-	}
-	return b
-}
-
-// cut takes batchBytes of messages, or one, off the front.
-func cut(pending []*proto.Encoded) (taken, rest []*proto.Encoded) {
-	n, size := 0, 0
-	for n < len(pending) && (n == 0 || size+len(pending[n].Frame(proto.Binary)) <= batchBytes) {
-		size += len(pending[n].Frame(proto.Binary))
+	n, size, stored := 0, 0, int32(0)
+	for n < len(r.pending) && (n == 0 || size+len(r.pending[n].Frame(proto.Binary)) <= batchBytes) {
+		size += len(r.pending[n].Frame(proto.Binary))
+		if !r.pending[n].Ephemeral {
+			stored++
+		}
 		n++
 	}
-	taken, rest = pending[:n:n], pending[n:]
-	if len(rest) == 0 {
-		rest = nil
+	taken := r.pending[:n:n]
+	b := &batch{number: r.passed() + 1}
+	switch stored {
+	case int32(n):
+		b.stored.messages = taken
+	case 0:
+		b.ephemeral.messages = taken
+	default:
+		for _, m := range taken {
+			if m.Ephemeral {
+				b.ephemeral.messages = append(b.ephemeral.messages, m)
+			} else {
+				b.stored.messages = append(b.stored.messages, m)
+			}
+		}
 	}
-	return taken, rest
+	r.stored -= stored
+	if r.pending = r.pending[n:]; len(r.pending) == 0 {
+		r.pending = nil
+	}
+	return b
 }
 
 // serve gives the batch to members until it or the budget ends.
@@ -152,7 +156,7 @@ func (l *Loop) serve(r *localRoom, budget int) int {
 		budget--
 		c := l.slots[slot].conn
 		// Ephemeral ones first: a stored one that came after them, "hello" after "is typing",
-		// must not overtake them.
+		// must not overtake them. Earlier batches hold only what came earlier.
 		if !b.ephemeral.empty() {
 			l.serveEphemeral(c, r, b)
 		}
@@ -194,7 +198,7 @@ func (l *Loop) drop(r *localRoom) {
 	}
 	l.dropEphemerals(r)
 	l.release(r.pending)
-	r.pending = nil
+	r.pending, r.stored = nil, 0
 	r.members, r.holes = nil, 0
 }
 
@@ -206,7 +210,7 @@ func (l *Loop) release(messages []*proto.Encoded) {
 
 // unserved reports whether messages up to seq are still being handed out.
 func (r *localRoom) unserved() bool {
-	return r.batch != nil && !r.batch.stored.empty() || len(r.pending) > 0
+	return r.batch != nil && !r.batch.stored.empty() || r.stored > 0
 }
 
 // upcoming is the first message that the member at that index has not been shown yet.
@@ -214,8 +218,6 @@ func (r *localRoom) upcoming(member int32) uint64 {
 	switch {
 	case r.batch != nil && !r.batch.stored.empty() && int(member) >= r.batch.next:
 		return r.batch.first()
-	case len(r.pending) > 0:
-		return r.pending[0].Seq
 	}
-	return r.seq + 1
+	return r.seq - uint64(r.stored) + 1
 }

@@ -21,12 +21,14 @@ type localRoom struct {
 	holes   int
 	// seq is the last message that the shard has sent to this loop.
 	seq uint64
-	// pending are messages that no batch has taken yet, ascending up to seq.
+	// pending are messages that no batch has taken yet, in the order in which they came: those of the
+	// log, ascending up to seq, and ephemeral ones among them.
 	pending []*proto.Encoded
 	batch   *batch
-	queued  bool // in loop.busy
 	// ephemerals are nil nearly always: while none waits and nobody is behind with them.
 	ephemerals *ephemerals
+	stored     int32 // how many of pending are of the log
+	queued     bool  // in loop.busy
 	// begin is the oldest message that was there when the shard was last asked, at the moment asked.
 	begin uint64
 	asked moment
