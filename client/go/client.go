@@ -118,7 +118,7 @@ func (c *Client) PublishMessage(ctx context.Context, p Publication) (Published, 
 // in the order of the calls.
 func (c *Client) Enqueue(ctx context.Context, p Publication) (*Pending, error) {
 	pending := newPending(p)
-	if fault := pending.check(); fault != nil {
+	if fault := pending.publication.check(); fault != nil {
 		return nil, pending.failure(fault)
 	}
 	refused := make(chan error, 1)
@@ -133,14 +133,49 @@ func (c *Client) Enqueue(ctx context.Context, p Publication) (*Pending, error) {
 }
 
 // check finds what the server would refuse, some of it by closing the connection.
-func (p *Pending) check() error {
+func (p *Publication) check() error {
 	switch {
-	case !proto.ValidName(p.publication.Room):
+	case !proto.ValidName(p.Room):
 		return fmt.Errorf("the name of the room %w", errName)
-	case len(p.publication.Key) > proto.MaxKey || !utf8.ValidString(p.publication.Key):
+	case len(p.Key) > proto.MaxKey || !utf8.ValidString(p.Key):
 		return fmt.Errorf("the key must be at most %d bytes of UTF-8", proto.MaxKey)
-	case !utf8.ValidString(p.publication.Text):
+	case !utf8.ValidString(p.Text):
 		return fmt.Errorf("the text is no UTF-8: publish it as data")
+	}
+	return nil
+}
+
+// SendEphemeral sends a message to who has joined the room now. It is not stored, and not sent
+// later or again: without a connection the error is ErrNotConnected. It does not wait for the server,
+// which answers nothing, so a refusal is not noticed: use PublishEphemeral once to learn whether you may. For who is
+// behind, this process among them, a newer message with the same room and key takes the place of an older one.
+func (c *Client) SendEphemeral(p Publication) error {
+	return c.ephemeral(context.Background(), p, nil)
+}
+
+// PublishEphemeral is SendEphemeral that waits for the server to say that the message is on its
+// way, or why not.
+func (c *Client) PublishEphemeral(ctx context.Context, p Publication) error {
+	return c.ephemeral(ctx, p, make(chan error, 1))
+}
+
+func (c *Client) ephemeral(ctx context.Context, p Publication, answer chan error) error {
+	err := p.check()
+	if err == nil {
+		taken := make(chan error, 1)
+		if err = c.machine.call(ctx, func() { taken <- c.machine.passOn(p, answer) }); err == nil {
+			err = <-taken
+		}
+	}
+	if err == nil && answer != nil {
+		select {
+		case err = <-answer:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err != nil {
+		return &PublishError{Room: p.Room, Key: p.Key, Err: err}
 	}
 	return nil
 }

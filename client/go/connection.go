@@ -60,6 +60,7 @@ type connection struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	frames  [][]byte // to be written; bounded by the outbox, the reads and the rooms
+	passing passing  // ephemeral publishes, written behind them
 	largest int      // that the server takes in one message
 	pong    []byte   // the newest is enough, RFC 6455 section 5.5.3
 	close   *CloseError
@@ -182,7 +183,7 @@ func (c *connection) writeLoop() {
 // takeWaiting wraps what waits, as many frames into one message as the server takes.
 func (c *connection) takeWaiting(out []byte) []byte {
 	c.mu.Lock()
-	frames, pong, largest := c.frames, c.pong, c.largest
+	frames, pong, largest := append(c.frames, c.passing.take()...), c.pong, c.largest
 	c.frames, c.pong = nil, nil
 	c.mu.Unlock()
 	framing := c.socket.framing

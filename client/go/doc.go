@@ -22,6 +22,7 @@
 //	rooms.go         position, holes, refusals
 //	subscription.go  the queue between the machine and the application
 //	outbox.go        publishes until they are answered
+//	ephemeral.go     publishes that are worth nothing a moment later
 //	reads.go         history requests until they are answered
 //	notices.go       changes of state on their way to OnState
 //
@@ -39,6 +40,9 @@
 // that nobody reads would stop them all. The price is that what was on its way when the
 // room is left travels twice: reading 50,000 old messages of 200 bytes over loopback took 1.2
 // times their bytes with the default buffer, but 10 times with a buffer of 64.
+//
+// Ephemeral messages do not count there. Of those at most 256 of a room wait; then a newer one
+// takes the place of an older one of the same sender and key, or else of the oldest.
 //
 // # Not promised
 //

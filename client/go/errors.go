@@ -14,6 +14,9 @@ var (
 	ErrClosed = errors.New("the client is closed")
 	// ErrQueueFull: too many publishes, or reads, wait for an answer.
 	ErrQueueFull = errors.New("the queue is full: wait until some of what was sent is acknowledged")
+	// ErrNotConnected: an ephemeral message can't be sent now, or its connection ended before the answer.
+	// It is not sent later.
+	ErrNotConnected = errors.New("not connected, and ephemeral messages are not kept")
 	// ErrTooLarge: the publish would be larger than what the server takes.
 	ErrTooLarge = errors.New("the message is larger than the server takes")
 	// ErrOutcomeUnknown: the publish was sent and not answered for so long that the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	client "rookery/client/go"
+	"rookery/gateway"
 	"rookery/gateway/gatewaytest"
 )
 
@@ -79,6 +81,48 @@ func TestGatewayBothTransports(t *testing.T) {
 	page, err := bob.History(ctx, "lobby", client.HistoryQuery{Limit: 2})
 	if err != nil || len(page.Messages) != 2 || page.Messages[0].Seq != 3 || !page.More || page.Epoch != room.Position().Epoch {
 		t.Errorf("history is %+v, %v; want messages 3 and 4", page, err)
+	}
+}
+
+func TestGatewayEphemeral(t *testing.T) {
+	g := gatewaytest.Start(t, func(c *gateway.Config) { c.Rooms.Ephemeral = []string{"game-*"} })
+	ctx := within(t)
+	for name, url := range map[string]string{"WebSocket": g.URL(), "raw TCP": "tcp://" + g.Addr()} {
+		t.Run(name, func(t *testing.T) {
+			c := connect(t, client.Config{URL: url, Name: "alice"})
+			room, err := c.Join(ctx, "game-"+name, client.JoinOptions{})
+			if err != nil || !room.Ephemeral() {
+				t.Fatalf("joined %v, %v", room, err)
+			}
+			for i := range 60 {
+				if err := c.SendEphemeral(client.Publication{Room: room.Room(), Key: "cursor", Text: fmt.Sprint(i)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := c.PublishEphemeral(ctx, client.Publication{Room: room.Room(), Key: "cursor", Text: "last"}); err != nil {
+				t.Fatal(err)
+			}
+			// Newer ones take the place of older ones while they wait for the socket, so not all
+			// need come; the last always does.
+			last := -1
+			for m, err := range room.Messages(ctx) {
+				if err != nil || !m.Ephemeral || m.Key != "cursor" || m.Seq != 0 {
+					t.Fatalf("got %+v, %v", m, err)
+				}
+				if m.Text == "last" {
+					break
+				}
+				n, err := strconv.Atoi(m.Text)
+				if err != nil || n <= last {
+					t.Fatalf("%q came after %d", m.Text, last)
+				}
+				last = n
+			}
+			page, err := c.History(ctx, room.Room(), client.HistoryQuery{})
+			if err != nil || len(page.Messages) != 0 {
+				t.Errorf("history: %+v, %v", page, err)
+			}
+		})
 	}
 }
 

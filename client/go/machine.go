@@ -29,12 +29,13 @@ type machine struct {
 	rooms      map[string]*room
 	outbox     outbox
 	reads      reads
-	attempt    *attempt    // while Connecting, until its socket is open
-	connection *connection // from then on
-	retry      *alarm      // while Waiting
-	deadline   *alarm      // while Connecting
-	stable     *alarm      // while Connected
-	maxMessage int         // of the last connection, 0 before
+	passing    map[chan error]bool // PublishEphemeral calls that wait
+	attempt    *attempt            // while Connecting, until its socket is open
+	connection *connection         // from then on
+	retry      *alarm              // while Waiting
+	deadline   *alarm              // while Connecting
+	stable     *alarm              // while Connected
+	maxMessage int                 // of the last connection, 0 before
 
 	// Written by the loop before done is closed, read after.
 	closed *ClosedError
@@ -50,6 +51,7 @@ func startMachineWith(config Config, random func() float64) *machine {
 		mailbox: make(chan func()), done: make(chan struct{}),
 		notices: newNotices(config.OnState),
 		rooms:   make(map[string]*room),
+		passing: make(map[chan error]bool),
 	}
 	m.outbox = newOutbox(m)
 	m.reads = newReads(m)
@@ -228,6 +230,7 @@ func (m *machine) disconnect() {
 	}
 	m.outbox.disconnected()
 	m.reads.disconnected()
+	m.givePassingUp()
 }
 
 func (m *machine) endConnection(code uint16, reason string) {
@@ -265,11 +268,15 @@ func (m *machine) ready() bool { return m.state == Connected && !m.connection.go
 
 // request sends a frame; answer is run with its reply, unless the connection ends first.
 func (m *machine) request(frame *v1.ClientFrame, answer func(*v1.ServerFrame)) {
+	m.number(frame, answer)
+	m.connection.send(proto.AppendClientFrame(nil, proto.Binary, frame))
+}
+
+func (m *machine) number(frame *v1.ClientFrame, answer func(*v1.ServerFrame)) {
 	c := m.connection
 	c.lastID++
 	frame.Id = c.lastID
 	c.requests[frame.Id] = answer
-	c.send(proto.AppendClientFrame(nil, proto.Binary, frame))
 }
 
 // received looks at what the server sent in one go.

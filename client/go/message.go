@@ -9,16 +9,21 @@ import (
 // Message is a message of a room. Its bytes belong to the receiver.
 type Message struct {
 	Room string
-	Seq  uint64 // 1, 2, 3 and so on in each room
+	Seq  uint64 // 1, 2, 3 and so on in each room; 0 of an ephemeral message
 	At   time.Time
 	From string
 	Text string
 	Data []byte // not nil for a message of bytes; Text is empty then
+
+	// Ephemeral messages have no Seq, are in no history, and carry the Key of their publish.
+	Ephemeral bool
+	Key       string
 }
 
 func newMessage(m *v1.Message) Message {
 	message := Message{
 		Room: m.Room, Seq: m.Seq, At: time.UnixMilli(int64(m.At)), From: m.From, Text: m.GetText(),
+		Ephemeral: m.Ephemeral, Key: m.Key,
 	}
 	if c, ok := m.Content.(*v1.Message_Data); ok {
 		message.Data = append([]byte{}, c.Data...)
@@ -33,11 +38,12 @@ type Position struct {
 	Seq   uint64
 }
 
-// Publication is what PublishMessage and Enqueue take.
+// Publication is what PublishMessage, Enqueue and the calls for ephemeral messages take.
 type Publication struct {
 	Room string
 	// Key makes repetition harmless: the server stores one message per user, room and
-	// key. Empty: the client makes one.
+	// key. Empty: the client makes one. Of an ephemeral message it says which value this is
+	// a newer one of, and stays empty if it is.
 	Key string
 	// Text, or Data when that is not nil.
 	Text string

@@ -72,11 +72,15 @@ func newPending(p Publication) *Pending {
 	if p.Key == "" {
 		p.Key = keyPrefix + fmt.Sprint(keyCounter.Add(1))
 	}
+	return &Pending{publication: p, frame: p.frame(), done: make(chan struct{})}
+}
+
+func (p *Publication) frame() *v1.Publish {
 	frame := &v1.Publish{Room: p.Room, Key: p.Key, Content: &v1.Publish_Text{Text: p.Text}}
 	if p.Data != nil {
 		frame.Content = &v1.Publish_Data{Data: p.Data}
 	}
-	return &Pending{publication: p, frame: frame, done: make(chan struct{})}
+	return frame
 }
 
 // size is what the bound of the outbox counts.
@@ -102,7 +106,7 @@ func (o *outbox) add(p *Pending) error {
 	if o.count >= config.MaxQueued || o.bytes+p.size() > config.MaxQueuedBytes {
 		return ErrQueueFull
 	}
-	if o.tooLarge(p) {
+	if o.machine.tooLarge(p.frame) {
 		return ErrTooLarge
 	}
 	o.orders++
@@ -114,13 +118,13 @@ func (o *outbox) add(p *Pending) error {
 	return nil
 }
 
-// tooLarge reports whether sending p would end the connection for good.
-func (o *outbox) tooLarge(p *Pending) bool {
-	limit := o.machine.maxMessage
+// tooLarge reports whether sending a publish would end the connection for good.
+func (m *machine) tooLarge(publish *v1.Publish) bool {
+	limit := m.maxMessage
 	if limit == 0 {
 		return false // not known yet; looked at again when it is sent
 	}
-	frame := &v1.ClientFrame{Id: proto.MaxInteger, Op: &v1.ClientFrame_Publish{Publish: p.frame}}
+	frame := &v1.ClientFrame{Id: proto.MaxInteger, Op: &v1.ClientFrame_Publish{Publish: publish}}
 	const prefix = 4 // the longest length in front of a frame
 	return frame.SizeVT()+prefix > limit
 }
@@ -151,7 +155,7 @@ func (o *outbox) send(room string) {
 		case p.blocked:
 			return
 		case p.inFlight:
-		case o.tooLarge(p):
+		case o.machine.tooLarge(p.frame):
 			o.remove(p, ErrTooLarge)
 			continue
 		case !p.firstSent.IsZero() && time.Since(p.firstSent) >= keyLife:

@@ -99,6 +99,7 @@ func (m *machine) sendJoin(r *room) {
 func (m *machine) admitted(r *room, reply *v1.Joined) {
 	r.state = joined
 	r.refusals = 0
+	r.subscription.admitted(reply.Ephemeral)
 	head := Position{Epoch: reply.Epoch, Seq: reply.Head}
 	switch {
 	case r.position == nil:
@@ -133,6 +134,12 @@ func (m *machine) refused(r *room, err *RequestError) {
 // message is what the server delivers.
 func (m *machine) message(message *v1.Message) {
 	r := m.rooms[message.Room]
+	if message.Ephemeral {
+		if r != nil && r.state == joined {
+			r.subscription.pass(newMessage(message)) // the position knows nothing of it
+		}
+		return
+	}
 	if r == nil || r.state != joined || message.Seq <= r.position.Seq {
 		return // seen, or on its way when the room was left
 	}

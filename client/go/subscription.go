@@ -3,12 +3,14 @@ package client
 import (
 	"context"
 	"iter"
+	"slices"
 	"sync"
 )
 
 const (
 	defaultBuffer  = 1024
 	maxBufferBytes = 1 << 20
+	maxEphemeral   = 256 // ephemeral messages that wait for the application
 )
 
 // Subscription is a joined room as the application sees it.
@@ -23,9 +25,12 @@ type Subscription struct {
 	// Guarded by mu, which is held for memory work only.
 	mu        sync.Mutex
 	waiting   []item
-	bytes     int // of the messages that wait
+	bytes     int // of the messages that wait, ephemeral ones not among them
+	stored    int // how many those are
+	ephemeral int // how many ephemeral ones wait
 	tellEmpty bool
 	given     Position // of what the application has taken
+	keepsNone bool     // the room is ephemeral
 	left      bool     // by the application
 	ended     bool
 	err       error // why it ended; nil: the application left
@@ -34,8 +39,8 @@ type Subscription struct {
 // item is what stands in the queue: a message, or a break in the history.
 type item struct {
 	message  Message
-	position Position
-	cause    error // of a break: *ResetError or *GapError
+	position Position // not of an ephemeral message
+	cause    error    // of a break: *ResetError or *GapError
 }
 
 func (i *item) size() int {
@@ -67,16 +72,24 @@ func (s *Subscription) Position() Position {
 	return s.given
 }
 
+// Ephemeral reports whether nothing in this room is stored: all its messages are ephemeral.
+func (s *Subscription) Ephemeral() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keepsNone
+}
+
 // Leave ends the subscription. Messages gives nothing more, not even what waits.
 func (s *Subscription) Leave() {
 	s.mu.Lock()
 	s.left = true
-	s.waiting, s.bytes = nil, 0
+	s.waiting, s.bytes, s.stored, s.ephemeral = nil, 0, 0, 0
 	s.mu.Unlock()
 	s.leave()
 }
 
-// Messages gives every message once, in order, and waits for the next. An error comes with
+// Messages gives every message once, in order (and ephemeral ones as they come: of those an
+// application that is slow gets the newest of each sender and key), and waits for the next. An error comes with
 // an empty Message. A *ResetError says that the history breaks here, a *GapError that
 // messages are missing, and messages go on after it; any other error is the last thing: the end of ctx, the server's refusal, or a
 // *ClosedError. After Leave it ends without an error.
@@ -119,12 +132,17 @@ func (s *Subscription) take() (next *item, ended bool, err error) {
 		first := s.waiting[0]
 		s.waiting[0] = item{}
 		s.waiting = s.waiting[1:]
-		s.bytes -= first.size()
-		s.given = first.position
+		if first.message.Ephemeral {
+			s.ephemeral--
+		} else {
+			s.stored--
+			s.bytes -= first.size()
+			s.given = first.position
+		}
 		next = &first
 	}
 	ended, err = s.ended, s.err
-	tell := s.tellEmpty && len(s.waiting) == 0
+	tell := s.tellEmpty && s.stored == 0
 	if tell {
 		s.tellEmpty = false
 	}
@@ -140,9 +158,10 @@ func (s *Subscription) take() (next *item, ended bool, err error) {
 func (s *Subscription) push(message Message, epoch string) bool {
 	next := item{message: message, position: Position{Epoch: epoch, Seq: message.Seq}}
 	s.mu.Lock()
-	full := len(s.waiting) > 0 && (len(s.waiting) >= s.buffer || s.bytes+next.size() > maxBufferBytes)
+	full := s.stored > 0 && (s.stored >= s.buffer || s.bytes+next.size() > maxBufferBytes)
 	if !full && !s.left {
 		s.waiting = append(s.waiting, next)
+		s.stored++
 		s.bytes += next.size()
 	}
 	s.mu.Unlock()
@@ -150,13 +169,48 @@ func (s *Subscription) push(message Message, epoch string) bool {
 	return !full
 }
 
+// pass queues an ephemeral message. Where many wait already, it takes the place of an older one with
+// the same sender and key, or of the oldest: it is no reason to set the room aside.
+func (s *Subscription) pass(message Message) {
+	s.mu.Lock()
+	if !s.left {
+		if s.ephemeral == maxEphemeral {
+			s.waiting = slices.Delete(s.waiting, s.older(message), s.older(message)+1)
+			s.ephemeral--
+		}
+		s.waiting = append(s.waiting, item{message: message})
+		s.ephemeral++
+	}
+	s.mu.Unlock()
+	s.ring()
+}
+
+// older finds the ephemeral message that a newer one takes the place of.
+func (s *Subscription) older(newer Message) (index int) {
+	same := slices.IndexFunc(s.waiting, func(i item) bool {
+		return i.message.Ephemeral && i.message.From == newer.From && i.message.Key == newer.Key
+	})
+	if same >= 0 {
+		return same
+	}
+	return slices.IndexFunc(s.waiting, func(i item) bool { return i.message.Ephemeral })
+}
+
 // interrupt queues a break, after which the application stands at a position. There is always room
 // for it: each takes a join, or is one of few in a catch-up.
 func (s *Subscription) interrupt(at Position, cause error) {
 	s.mu.Lock()
 	s.waiting = append(s.waiting, item{position: at, cause: cause})
+	s.stored++
 	s.mu.Unlock()
 	s.ring()
+}
+
+// admitted is what each joined says.
+func (s *Subscription) admitted(ephemeral bool) {
+	s.mu.Lock()
+	s.keepsNone = ephemeral
+	s.mu.Unlock()
 }
 
 // startAt is the answer to a join without a position.
@@ -180,7 +234,7 @@ func (s *Subscription) renameEpoch(epoch string) {
 func (s *Subscription) wakeWhenEmpty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tellEmpty = len(s.waiting) > 0
+	s.tellEmpty = s.stored > 0
 	return !s.tellEmpty
 }
 

@@ -14,6 +14,9 @@ const replyTo = {
   ping: 'pong',
 };
 
+/** Bytes that the socket has not sent, beyond which ephemeral publishes are left out. */
+const MAX_WAITING = 1 << 16;
+
 /** A check after wake() waits this long: whoever pressed the button is looking. */
 const CHECK_MS = 5_000;
 
@@ -87,6 +90,19 @@ export class Connection {
     }
     this.#pending.set(id, { op, done });
     this.#socket.send(message);
+  }
+
+  /**
+   * Sends a publish that nobody answers. false: it is too large, or the socket has so much waiting
+   * that it would be old when it left.
+   */
+  pass(publish) {
+    if (this.#socket.bufferedAmount > MAX_WAITING) return false;
+    const message = this.#codec.encode({ publish });
+    const size = typeof message === 'string' ? new TextEncoder().encode(message).length : message.length;
+    if (size > this.#maxMessageBytes) return false;
+    this.#socket.send(message);
+    return true;
   }
 
   /** Begins the heartbeat with what the server said in connected. */

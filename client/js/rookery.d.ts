@@ -71,13 +71,17 @@ export interface Connected {
 
 export interface Message {
   room: string;
-  /** 1, 2, 3 and so on in each room, without gaps. */
+  /** 1, 2, 3 and so on in each room, without gaps; 0 of an ephemeral message. */
   seq: number;
   /** The server's clock, Unix milliseconds. */
   at: number;
   from: string;
   text?: string;
   data?: Uint8Array;
+  /** It is not stored, and in no history. */
+  ephemeral?: boolean;
+  /** Of an ephemeral message: the key of its publish, if it had one. */
+  key?: string;
 }
 
 export interface Published {
@@ -113,7 +117,7 @@ export interface JoinOptions {
   after?: number;
   /** The epoch under which after was seen. */
   epoch?: string;
-  /** Each message once, in the order of seq. */
+  /** Each message once, in the order of seq, and ephemeral ones as they come. */
   onMessage?: (message: Message, room: Room) => void;
   /** On every joined reply, so again after every reconnect. */
   onJoined?: (
@@ -141,6 +145,7 @@ export interface Room {
   /** Settled by the first answer of the server. */
   readonly ready: Promise<Room>;
   publish(content: string | Uint8Array, options?: { key?: string }): Promise<Published>;
+  sendEphemeral(content: string | Uint8Array, options?: { key?: string }): boolean;
   history(page?: HistoryPage): Promise<History>;
   leave(): void;
 }
@@ -156,6 +161,8 @@ export class Rookery {
   readonly queued: number;
   on(name: 'state', listener: (event: StateEvent) => void): () => void;
   on(name: 'goaway', listener: (event: GoAwayEvent) => void): () => void;
+  /** The server has refused an ephemeral message. */
+  on(name: 'refused', listener: (error: RookeryError) => void): () => void;
   /** Settled by the first connection, or by an end that forbids one. */
   connect(): Promise<Connected>;
   /** Final; what waits for an answer is rejected with the code closed. */
@@ -164,6 +171,8 @@ export class Rookery {
   wake(): void;
   join(name: string, options?: JoinOptions): Room;
   publish(room: string, content: string | Uint8Array, options?: { key?: string }): Promise<Published>;
+  /** To who has joined the room now; false: it was not sent, and never will be. */
+  sendEphemeral(room: string, content: string | Uint8Array, options?: { key?: string }): boolean;
   nextKey(): string;
   history(room: string, page?: HistoryPage): Promise<History>;
 }

@@ -111,8 +111,8 @@ export class Rookery {
   }
 
   /**
-   * Calls listener on every event of that name: 'state' or 'goaway'. Returns what takes the
-   * listener away again.
+   * Calls listener on every event of that name: 'state', 'goaway' or 'refused'. Returns what takes
+   * the listener away again.
    */
   on(name, listener) {
     if (!this.#listeners.has(name)) this.#listeners.set(name, new Set());
@@ -160,6 +160,20 @@ export class Rookery {
   /** Publishes text or bytes to a room, joined or not. Resolves when it is durable. */
   publish(room, content, { key } = {}) {
     return this.#outbox.publish(room, content, key);
+  }
+
+  /**
+   * Sends text or bytes to who has joined the room now; nothing is stored, queued or sent again. For who
+   * is behind, the newest of a sender and key takes the place of older ones. Returns whether it was
+   * sent: not without a connection, and not while the socket has much waiting. A refusal of the server is the
+   * event refused.
+   */
+  sendEphemeral(room, content, { key = '' } = {}) {
+    const body = { room, key, ephemeral: true };
+    if (typeof content === 'string') body.text = content;
+    else if (content instanceof Uint8Array) body.data = content;
+    else throw new TypeError('sendEphemeral: the content is neither a string nor a Uint8Array');
+    return this.#link.ready && this.#connection.pass(body);
   }
 
   /** A key for a publish, for applications that keep what they publish until it is answered. */
@@ -245,10 +259,11 @@ export class Rookery {
     this.#reads.connected();
   }
 
-  #frame({ message, gap, goaway }) {
+  #frame({ message, gap, goaway, error }) {
     if (message) this.#rooms.get(message.room)?.message(message);
     if (gap) this.#rooms.get(gap.room)?.gap(gap);
     if (goaway) this.#goaway(goaway);
+    if (error) this.#emit('refused', RookeryError.fromReply(error)); // only of what has no id
   }
 
   #goaway(goaway) {
@@ -347,6 +362,7 @@ export class Rookery {
       },
       forget: (room) => client.#rooms.delete(room.name),
       publish: (room, content, options) => client.publish(room, content, options),
+      sendEphemeral: (room, content, options) => client.sendEphemeral(room, content, options),
       history: (room, page) => client.history(room, page),
       randomBytes: this.#settings.randomBytes,
       guard,

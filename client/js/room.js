@@ -58,6 +58,11 @@ export class Room {
     return this.#link.publish(this.name, content, options);
   }
 
+  /** Sends to who is in this room now; see Rookery.sendEphemeral. */
+  sendEphemeral(content, options) {
+    return this.#link.sendEphemeral(this.name, content, options);
+  }
+
   /** Reads a page of this room; see Rookery.history. */
   history(page) {
     return this.#link.history(this.name, page);
@@ -89,6 +94,10 @@ export class Room {
   }
 
   message(message) {
+    if (message.ephemeral) {
+      if (this.#state === 'joined') this.#call('onMessage', message); // the position knows nothing of it
+      return;
+    }
     if (this.#state !== 'joined' || message.seq <= this.#seq) return;
     if (message.seq !== this.#seq + 1) {
       this.#mend(message.seq);

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"rookery/gateway"
 	"rookery/gateway/gatewaytest"
 )
 
@@ -126,6 +127,40 @@ func TestTailFollowsUntilItIsInterrupted(t *testing.T) {
 	if got := <-status; got != exitOK {
 		t.Errorf("exit status %d; want 0", got)
 	}
+}
+
+func TestEphemeralPublishIsSeenAndNotStored(t *testing.T) {
+	g := gatewaytest.Start(t, func(c *gateway.Config) { c.Rooms.Ephemeral = []string{"game-*"} })
+	for _, c := range []struct{ args, first, second string }{
+		{"", `^~cursor \S+Z alice: 12,40$`, `^~ \S+Z alice: a line$`},
+		{"--json", `^{"room":"lobby","seq":0,"at":\d+,"from":"alice","ephemeral":true,"key":"cursor","text":"12,40"}$`,
+			`^{"room":"lobby","seq":0,"at":\d+,"from":"alice","ephemeral":true,"text":"a line"}$`},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		stdout := newOutput(t)
+		status := make(chan int, 1)
+		runCommand(t, g, "", "publish", "lobby", "stored").expect(t, 0, "\\d\n", "")
+		args := strings.Fields("tail lobby --last 1 " + c.args)
+		go func() {
+			status <- run(ctx, args, process{stdin: strings.NewReader(""), stdout: stdout, stderr: io.Discard, environ: []string{"USER=bob", "ROOKERY_URL=" + g.URL()}})
+		}()
+		stdout.expect("stored") // it has joined
+		runCommand(t, g, "", "publish", "--ephemeral", "--key", "cursor", "lobby", "12,40").expect(t, 0, "", "")
+		stdout.expect(c.first)
+		runCommand(t, g, "a line\n", "publish", "lobby", "--ephemeral").expect(t, 0, "", "")
+		stdout.expect(c.second)
+		cancel()
+		if got := <-status; got != exitOK {
+			t.Errorf("exit status %d; want 0", got)
+		}
+	}
+	runCommand(t, g, "", "publish", "lobby", "--ephemeral", "x", "--token", "garbage").expect(t, 1, "", "rookery publish: .*unauthorized.*\n")
+	runCommand(t, g, "", "publish", "lobby", "--ephemeral", strings.Repeat("x", 70000)).
+		expect(t, 1, "", "rookery publish: the message is larger than the server takes\n")
+	runCommand(t, g, "", "publish", "lobby", "--ephemeral", "x", "--url", "tcp://127.0.0.1:1", "--timeout", "50ms").
+		expect(t, 1, "", "rookery publish: not passed on within 50ms: .*refused.*\n")
+	runCommand(t, g, "", "publish", "game-1", "anything").expect(t, 0, "0\n", "") // which is no number
+	runCommand(t, g, "", "chat", "lobby").expect(t, 0, "(.*stored\n){2}", "")
 }
 
 func TestChatOnAPipe(t *testing.T) {

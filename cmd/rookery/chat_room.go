@@ -83,6 +83,11 @@ func (v *visit) follow(ctx context.Context) error {
 			v.progress(reset.New.Seq)
 		case err != nil:
 			return err
+		case message.Ephemeral:
+			// Among stored messages it is a cursor or "is typing", and not what was said.
+			if room.Ephemeral() && !v.isOwn(message) {
+				v.talk.display.message(message)
+			}
 		default:
 			if !v.isOwn(message) {
 				v.talk.display.message(message)

@@ -69,5 +69,9 @@ func chatLine(m client.Message, now time.Time) string {
 
 // tailLine is a message as a log wants it.
 func tailLine(m client.Message) string {
-	return fmt.Sprintf("%d %s %s: %s", m.Seq, m.At.UTC().Format("2006-01-02T15:04:05.000Z"), safe(m.From), body(m))
+	number := fmt.Sprint(m.Seq)
+	if m.Ephemeral {
+		number = "~" + safe(m.Key)
+	}
+	return fmt.Sprintf("%s %s %s: %s", number, m.At.UTC().Format("2006-01-02T15:04:05.000Z"), safe(m.From), body(m))
 }

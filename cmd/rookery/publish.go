@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -16,20 +17,23 @@ import (
 const publishUsage = `Usage: rookery publish ROOM [TEXT] [FLAGS]
 
 Publishes TEXT, or each line of the standard input, and prints the sequence number of each
-message once it is durable. The exit status is 0 only if all of them are. A text that
-begins with - stands behind --.
+message once it is durable, 0 in a room that stores nothing. The exit status is 0 only if all of them are. A text that
+begins with - stands behind --. With --ephemeral nothing is stored or printed: each goes to
+who is in ROOM now, and the exit status is 0 if the server took all of them.
 ` + gatewayUsage
 
 // publish puts messages into a room and waits until each is on disk.
 func publish(ctx context.Context, args []string, p process) int {
 	var (
-		gateway gatewayFlags
-		key     string
-		timeout time.Duration
+		gateway   gatewayFlags
+		key       string
+		timeout   time.Duration
+		ephemeral bool
 	)
 	set := newFlagSet("publish", p)
 	gateway.add(set, p.environ)
-	set.StringVar(&key, "key", "", "retry `key`: published again with the same key, TEXT is stored once")
+	set.StringVar(&key, "key", "", "retry `key`: published again with the same key, TEXT is stored once; with --ephemeral what it is a newer value of")
+	set.BoolVar(&ephemeral, "ephemeral", false, "to who is there now, without storing it")
 	set.DurationVar(&timeout, "timeout", 10*time.Second, "`time` in which each message must be acknowledged")
 	rest, status, done := parse(set, publishUsage, args, p)
 	switch {
@@ -39,7 +43,7 @@ func publish(ctx context.Context, args []string, p process) int {
 		return p.refuse("publish", "ROOM is missing: rookery publish ROOM [TEXT]")
 	case len(rest) > 2:
 		return p.refuse("publish", "argument %q: one TEXT only; put quotes around a text with blanks", rest[2])
-	case key != "" && len(rest) == 1:
+	case key != "" && len(rest) == 1 && !ephemeral:
 		return p.refuse("publish", "--key is for one TEXT, and the standard input may have many lines")
 	case timeout <= 0:
 		return p.refuse("publish", "--timeout %s: must be more than 0", timeout)
@@ -49,7 +53,14 @@ func publish(ctx context.Context, args []string, p process) int {
 		return p.refuse("publish", "%v", err)
 	}
 	var t trouble
-	config.OnState = t.note
+	online := make(chan struct{})
+	var once sync.Once
+	config.OnState = func(change client.StateChange) {
+		t.note(change)
+		if change.State == client.Connected {
+			once.Do(func() { close(online) })
+		}
+	}
 	c, err := client.New(config)
 	if err != nil {
 		return p.refuse("publish", "%v", err)
@@ -61,6 +72,9 @@ func publish(ctx context.Context, args []string, p process) int {
 	one := func(text, key string) error {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
+		if ephemeral {
+			return passOn(ctx, c, online, client.Publication{Room: rest[0], Key: key, Text: text}, &t, timeout)
+		}
 		published, err := c.PublishMessage(ctx, client.Publication{Room: rest[0], Key: key, Text: text})
 		if err != nil {
 			return notAcknowledged(err, &t, timeout)
@@ -77,6 +91,28 @@ func publish(ctx context.Context, args []string, p process) int {
 		return p.fail("publish", err)
 	}
 	return exitOK
+}
+
+// passOn publishes an ephemeral message once there is a connection.
+func passOn(ctx context.Context, c *client.Client, online <-chan struct{}, p client.Publication, t *trouble, timeout time.Duration) error {
+	select {
+	case <-online:
+	case <-c.Done():
+	case <-ctx.Done():
+	}
+	err := c.PublishEphemeral(ctx, p)
+	var failed *client.PublishError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return t.explain(fmt.Sprintf("not passed on within %s", timeout))
+	case errors.Is(err, context.Canceled):
+		return errors.New("interrupted before it was passed on")
+	case errors.As(err, &failed):
+		return plainly(failed.Err)
+	}
+	return err
 }
 
 // notAcknowledged is what there is to say about a failed publish.

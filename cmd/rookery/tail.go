@@ -16,8 +16,9 @@ import (
 const tailUsage = `Usage: rookery tail ROOM [FLAGS]
 
 Prints the messages of a room, one a line, until it is interrupted: number, time, name and
-text. It comes back by itself when the connection is lost and misses nothing. Without
---after and --last it prints what is new.
+text. It comes back by itself when the connection is lost and misses nothing that is
+stored. Ephemeral messages have ~ and their key in place of a number. Without --after and --last
+it prints what is new.
 ` + gatewayUsage
 
 // tailFlags is what tail was asked for.
@@ -136,9 +137,11 @@ func jsonLine(m client.Message) string {
 		Seq  uint64  `json:"seq"`
 		At   int64   `json:"at"`
 		From string  `json:"from"`
+		Mark bool    `json:"ephemeral,omitempty"`
+		Key  string  `json:"key,omitempty"`
 		Text *string `json:"text,omitempty"`
 		Data *[]byte `json:"data,omitempty"`
-	}{Room: m.Room, Seq: m.Seq, At: m.At.UnixMilli(), From: m.From}
+	}{Room: m.Room, Seq: m.Seq, At: m.At.UnixMilli(), From: m.From, Mark: m.Ephemeral, Key: m.Key}
 	if m.Data != nil {
 		fields.Data = &m.Data
 	} else {

@@ -99,6 +99,16 @@ test('an empty room is at its beginning and joined from nothing', async () => {
   assert.deepEqual(span(conversation), [1, 1]);
 });
 
+test('what is ephemeral is not shown, not counted and moves nothing', async () => {
+  const { client, conversation, changes } = await open({ stored: 3 });
+  const before = changes.length;
+  client.deliver({ room: 'lobby', seq: 0, at: 9, from: 'bob', ephemeral: true, key: 'typing', text: '' });
+  client.say();
+  assert.deepEqual(span(conversation), [1, 4]);
+  assert.equal(conversation.newest, 4);
+  assert.equal(changes.length, before + 1);
+});
+
 test('older pages go in front, down to the beginning', async () => {
   const { conversation } = await open({ stored: 120 });
   await conversation.loadOlder();

@@ -245,6 +245,7 @@ export class Conversation {
   }
 
   #receive(message) {
+    if (message.ephemeral) return; // a cursor, "is typing": not what was said
     const allRead = this.lastRead >= this.newest;
     const own = message.from === this.#client.user;
     this.newest = Math.max(this.newest, message.seq);
