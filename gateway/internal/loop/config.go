@@ -75,7 +75,7 @@ const (
 	// those of history too: at most 64 and 128 KiB each, and one longest message; JSON
 	// can take six times that.
 	maxReading = 64
-	// gatherBytes is how much a connection's own requests may gather before it is written.
+	// gatherBytes is how much a connection's own requests, or a burst in its rooms, may gather before it is written.
 	gatherBytes = 256 << 10
 	// maxHistory bounds the history requests that a connection has under way.
 	maxHistory = 8

@@ -108,6 +108,11 @@ func (l *Loop) fanOut(budget int) {
 		if r.batch != nil || len(r.pending) > 0 {
 			l.enqueue(r)
 		}
+		if l.fullest > gatherBytes {
+			// A burst has many batches for a member. Before it is given more it is seen whether its
+			// socket takes what it has: what is written and not taken counts against outbound.
+			l.flush()
+		}
 	}
 }
 

@@ -192,3 +192,39 @@ func BenchmarkFanOut(b *testing.B) {
 		})
 	}
 }
+
+// TestABurstDoesNotOverfillAConnection: a turn may have much more for a member than its socket
+// takes. It is owed that, and must not be closed for it.
+func TestABurstDoesNotOverfillAConnection(t *testing.T) {
+	for name, send := range map[string]func(r *rig, room string, n uint64){
+		"stored": func(r *rig, room string, n uint64) {
+			content := proto.AppendContent(nil, &v1.Publish{Content: &v1.Publish_Data{Data: make([]byte, 60<<10)}})
+			m := proto.Encode(proto.Header{Room: room, Seq: n, At: 1, From: "bob"}, content)
+			r.put(handoff.Event{Kind: handoff.Delivery, Room: room, Seq: n, Message: m, Size: m.Size()})
+		},
+		"ephemeral": func(r *rig, room string, n uint64) {
+			content := proto.AppendContent(nil, &v1.Publish{Content: &v1.Publish_Data{Data: make([]byte, 60<<10)}})
+			m := proto.Encode(proto.Header{Room: room, At: 1, From: "bob", Ephemeral: true}, content)
+			r.put(handoff.Event{Kind: handoff.Ephemeral, Room: room, Message: m, Size: m.Size()})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			s := r.open(true, proto.Binary)
+			rooms := []string{"a", "b", "c"}
+			for _, room := range rooms {
+				r.join(s, room, 0)
+			}
+			s.room = 100 << 10
+			for n := range uint64(40) {
+				for _, room := range rooms {
+					send(r, room, n+1)
+				}
+			}
+			r.work()
+			if s.closed || len(s.buffered) > gatherBytes+2*batchBytes {
+				t.Errorf("closed %v, with %d bytes waiting", s.closed, len(s.buffered))
+			}
+		})
+	}
+}

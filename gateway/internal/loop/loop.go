@@ -68,7 +68,8 @@ type Loop struct {
 	refusing bool          // every request is answered with the error draining
 
 	// Outbound of this turn, see outbound.go.
-	dirty []outbox
+	dirty   []outbox
+	fullest int // bytes of the largest one that holds several pieces
 }
 
 // slot is a place in the table. The generation is the connection's, so that a handle to the one before is known to

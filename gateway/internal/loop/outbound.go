@@ -41,6 +41,7 @@ func (l *Loop) write(c *conn, b []byte) {
 		_, _ = o.joined.Write(o.first)
 	}
 	_, _ = o.joined.Write(b)
+	l.fullest = max(l.fullest, o.joined.Len())
 }
 
 // frames adds frames as they stand in a stream of the connection's codec, with Headroom in
@@ -97,6 +98,7 @@ func (l *Loop) flush() {
 		}
 	}
 	l.dirty = l.dirty[:0]
+	l.fullest = 0
 }
 
 // send writes to the socket. What it does not take gnet copies, and the connection is
