@@ -54,11 +54,15 @@ func (m *Mailbox[T]) Put(item T, size int) bool {
 }
 
 // PutAlways adds an item whether the mailbox is full or not.
-func (m *Mailbox[T]) PutAlways(item T, size int) {
+func (m *Mailbox[T]) PutAlways(item T, size int) { m.PutAllAlways(size, item) }
+
+// PutAllAlways adds items of size bytes together, in their order, with one lock and one ring for all. It keeps none of the
+// slice.
+func (m *Mailbox[T]) PutAllAlways(size int, items ...T) {
 	m.held.Add(int64(size))
 	m.mu.Lock()
 	first := len(m.items) == 0
-	m.items = append(m.items, item)
+	m.items = append(m.items, items...)
 	m.mu.Unlock()
 	if first {
 		if bell := m.bell.Load(); bell != nil {

@@ -187,3 +187,21 @@ func TestCommandSize(t *testing.T) {
 		t.Errorf("an empty command counts %d bytes, one with 10,200 more %d", small, big)
 	}
 }
+
+// TestMailboxTakesManyAtOnce: one ring, their order, and their bytes.
+func TestMailboxTakesManyAtOnce(t *testing.T) {
+	m := NewMailbox[int](100)
+	var r ring
+	m.Listen(r.bell)
+	items := []int{1, 2, 3}
+	m.PutAllAlways(150, items...)
+	items[0] = 7 // the sender's own again
+	m.PutAllAlways(10, 4)
+	r.want(t, 1, "many came into the empty mailbox, and then another")
+	if !m.Full() || m.Held() != 160 {
+		t.Errorf("%d bytes are held, full %v", m.Held(), m.Full())
+	}
+	if got := m.Take(nil); !slices.Equal(got, []int{1, 2, 3, 4}) {
+		t.Errorf("took %v", got)
+	}
+}

@@ -48,12 +48,7 @@ func (s *shard) toMembers(r *room, kind handoff.EventKind, h proto.Header, conte
 		if message == nil {
 			message = proto.Encode(h, content)
 		}
-		size := message.Size()
-		// Always taken: what the log has committed is never withheld. The bound is that
-		// publish refuses while a loop's mailbox is full.
-		s.cfg.Loops[loop].PutAlways(handoff.Event{
-			Kind: kind, Room: r.name, Seq: h.Seq, Message: message, Size: size,
-		}, size)
+		s.post(loop, handoff.Event{Kind: kind, Room: r.name, Seq: h.Seq, Message: message, Size: message.Size()})
 	}
 }
 
