@@ -129,7 +129,7 @@ type Account struct {
 	// Joining: the server was asked for the membership, Leaving: to end it. Both until it answers.
 	Joining, Leaving bool
 
-	senders *[]sender
+	senders *[]sender // by user, ascending; nil where the server numbers the messages
 }
 
 // sender is a series of a sender's own numbers.
@@ -153,18 +153,31 @@ func (a *Account) TakeFrom(user uint32, seq uint64, whole bool) Outcome {
 	if a.senders == nil {
 		a.senders = &[]sender{}
 	}
-	for i := range *a.senders {
-		if s := &(*a.senders)[i]; s.user == user {
-			return a.count(s.track.Take(seq))
+	at, known := a.sender(user)
+	if !known {
+		s := sender{user: user}
+		if !whole {
+			s.track.Start(seq - 1)
+		}
+		*a.senders = slices.Insert(*a.senders, at, s)
+	}
+	return a.count((*a.senders)[at].track.Take(seq))
+}
+
+// sender gives the place of a user's series, or where it would be. A sorted list and not a map: there is one for each member of
+// each room, and a map of a few senders is several times as large. Not slices.BinarySearchFunc, which takes nearly three times as long
+// for a room of ten.
+func (a *Account) sender(user uint32) (at int, known bool) {
+	senders := *a.senders
+	low, high := 0, len(senders)
+	for low < high {
+		if middle := int(uint(low+high) / 2); senders[middle].user < user {
+			low = middle + 1
+		} else {
+			high = middle
 		}
 	}
-	s := sender{user: user}
-	if !whole {
-		s.track.Start(seq - 1)
-	}
-	outcome := a.count(s.track.Take(seq))
-	*a.senders = append(*a.senders, s)
-	return outcome
+	return low, low < len(senders) && senders[low].user == user
 }
 
 // Missing is how many numbers are missing below the last ones that came.

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -156,5 +157,44 @@ func TestAccountBySenders(t *testing.T) {
 	late.Open(1)
 	if got := late.TakeFrom(9, 500, false); got != Next || late.Missing() != 0 {
 		t.Errorf("the first that a late member gets is %v, missing %d", got, late.Missing())
+	}
+}
+
+// BenchmarkTakeFrom is a message of a room in which so many send, one after the other: its cost must not grow with them.
+func BenchmarkTakeFrom(b *testing.B) {
+	for _, senders := range []uint32{10, 1000, 10_000} {
+		b.Run(fmt.Sprintf("%d senders", senders), func(b *testing.B) {
+			var a Account
+			a.Open(0)
+			for user := range senders {
+				a.TakeFrom(user, 1, true)
+			}
+			user, seq := uint32(0), uint64(2)
+			for b.Loop() {
+				if a.TakeFrom(user, seq, true) != Next {
+					b.Fatal("a message was not the next one")
+				}
+				if user++; user == senders {
+					user, seq = 0, seq+1
+				}
+			}
+		})
+	}
+}
+
+// TestSendersInAnyOrder: each is found again, wherever it was first seen among the others.
+func TestSendersInAnyOrder(t *testing.T) {
+	const senders = 500
+	var a Account
+	a.Open(0)
+	for seq := uint64(1); seq <= 3; seq++ {
+		for _, user := range rand.New(rand.NewPCG(seq, 0)).Perm(senders) {
+			if got := a.TakeFrom(uint32(user), seq, true); got != Next {
+				t.Fatalf("number %d of sender %d is %v", seq, user, got)
+			}
+		}
+	}
+	if a.Got != 3*senders || len(*a.senders) != senders {
+		t.Errorf("got %d of %d senders, want %d of %d", a.Got, len(*a.senders), 3*senders, senders)
 	}
 }
