@@ -4,7 +4,9 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 
+	"rookery/bench/internal/dialect"
 	"rookery/bench/internal/worker"
 )
 
@@ -18,3 +20,6 @@ func ServeAgent(ctx context.Context, listener net.Listener, secret string, comma
 	agent := &worker.Agent{Worker: command, Secret: secret, Stderr: stderr, Log: log}
 	return agent.Serve(ctx, listener)
 }
+
+// Dialects lists what a plan's server may speak, for help.
+func Dialects() string { return strings.Join(dialect.Names(), ", ") }

@@ -33,8 +33,8 @@ network as they are: for networks that are trusted, or through a tunnel.
 
 func benchAgent(ctx context.Context, args []string, p process) int {
 	set := newFlagSet("bench agent", p)
-	listen := set.String("listen", "", "`address` to listen at, like 10.0.0.2:9099")
-	secretFile := set.String("secret-file", "", "a `file` with the secret that coordinators must show")
+	listen := set.String("listen", "", "`host:port`: where to listen, like 10.0.0.2:9099")
+	secretFile := set.String("secret-file", "", "`file`: the secret that coordinators must show")
 	rest, status, done := parse(set, benchAgentUsage, args, p)
 	if done {
 		return status
@@ -86,7 +86,7 @@ The exit status is 0, or 1 if something became worse by more than noise.
 
 func benchCompare(args []string, p process) int {
 	set := newFlagSet("bench compare", p)
-	out := set.String("json", "", "write the comparison to a `file`")
+	out := set.String("json", "", "`file`: where the comparison goes")
 	rest, status, done := parse(set, benchCompareUsage, args, p)
 	if done {
 		return status

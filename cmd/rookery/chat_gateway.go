@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os/user"
 	"slices"
 	"strings"
@@ -97,8 +98,7 @@ func parse(set *flag.FlagSet, usage string, args []string, p process) (rest []st
 		switch err := set.Parse(args); {
 		case errors.Is(err, flag.ErrHelp):
 			fmt.Fprint(p.stdout, usage)
-			set.SetOutput(p.stdout)
-			set.PrintDefaults()
+			printFlags(p.stdout, set)
 			return nil, exitOK, true
 		case err != nil: // already said
 			return nil, exitRefused, true
@@ -109,6 +109,20 @@ func parse(set *flag.FlagSet, usage string, args []string, p process) (rest []st
 		rest = append(rest, set.Arg(0))
 		args = set.Args()[1:]
 	}
+}
+
+// printFlags is PrintDefaults, but for usages that begin with what stands behind the flag, "`per-second`: connections": that
+// word would stand in the text once more.
+func printFlags(w io.Writer, set *flag.FlagSet) {
+	var b strings.Builder
+	set.SetOutput(&b)
+	set.PrintDefaults()
+	text := b.String()
+	set.VisitAll(func(f *flag.Flag) {
+		value, _ := flag.UnquoteUsage(f)
+		text = strings.Replace(text, "-"+f.Name+" "+value+"\n    \t"+value+": ", "-"+f.Name+" "+value+"\n    \t", 1)
+	})
+	io.WriteString(w, text)
 }
 
 // given reports whether a flag was on the command line.
