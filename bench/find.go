@@ -1,10 +1,12 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"rookery/bench/plan"
 	"rookery/bench/report"
@@ -21,6 +23,11 @@ const (
 // Find raises the load of a plan by steps, a run each, until a condition breaks, then halves the way between the last
 // that held and the first that did not. The result is that of the knee, with all steps in it; of the first step if
 // none held. A step that was stopped says nothing of its load and is left out, unless it is the first.
+//
+// A step that ends in an error ends the search: the result is then that of the steps before it, if there are any, and
+// the error comes with it.
+//
+// Whatever the plan's conditions are, a step that did not deliver every message once and in order does not hold; see rightDelivery.
 func Find(ctx context.Context, p plan.Plan, o Options) (*result.Result, error) {
 	return find(ctx, p, o, Run)
 }
@@ -30,33 +37,38 @@ func find(ctx context.Context, p plan.Plan, o Options, run func(context.Context,
 	if err := Check(p); err != nil {
 		return nil, err
 	}
+	p.Find.Until = rightDelivery(p)
 	conditions, err := report.ParseAll(p.Find.Until)
 	if err != nil {
 		return nil, err
 	}
 	s := &search{ctx: ctx, run: run, plan: p, options: o, conditions: conditions, broken: math.Inf(1)}
-	for value := p.Find.From; len(s.steps) < maxSteps; value *= p.Find.Factor {
-		holds, err := s.step(value)
-		if err != nil {
-			return nil, err
-		}
-		if !holds || s.stopped() {
-			break
-		}
-	}
-	for range p.Find.Refine {
-		value := s.round((s.held + s.broken) / 2)
-		if s.best == nil || math.IsInf(s.broken, 1) || value <= s.held || value >= s.broken || s.stopped() {
-			break
-		}
-		if _, err := s.step(value); err != nil {
-			return nil, err
-		}
-	}
+	err = s.climb()
 	if s.first == nil {
-		return nil, errors.New("stopped before the first step of the search was done")
+		return nil, cmp.Or(err, errors.New("stopped before the first step of the search was done"))
 	}
-	return s.result(), nil
+	return s.result(err), err
+}
+
+// rightDelivery gives a search's conditions, and with them that nothing is lost, comes twice, in the wrong order or damaged:
+// a load at which a server loses messages is none that it carries. A condition of the plan on the same count stands for
+// it, for servers that lose by design. Where nothing is sent, nothing can be delivered wrong, and a condition would fail for want of
+// a figure.
+func rightDelivery(p plan.Plan) []string {
+	until := slices.Clone(p.Find.Until)
+	if p.Publish.Rate == 0 && p.Rooms.Backlog == 0 && p.Find.What != findRate {
+		return until
+	}
+	for _, count := range []string{"lost", "duplicated", "reordered", "foreign"} {
+		named := slices.ContainsFunc(p.Find.Until, func(text string) bool {
+			condition, err := report.Parse(text) // Check has taken it
+			return err == nil && condition.Figure() == count
+		})
+		if !named {
+			until = append(until, count+"==0")
+		}
+	}
+	return until
 }
 
 // search is the state of Find.
@@ -73,6 +85,29 @@ type search struct {
 	best   *result.Result
 	knee   int // of steps
 	first  *result.Result
+}
+
+// climb goes up, then between.
+func (s *search) climb() error {
+	find := s.plan.Find
+	for value := find.From; len(s.steps) < maxSteps; value *= find.Factor {
+		if holds, err := s.step(value); err != nil || !holds || s.stopped() {
+			if err != nil {
+				return err
+			}
+			break
+		}
+	}
+	for range find.Refine {
+		value := s.round((s.held + s.broken) / 2)
+		if s.best == nil || math.IsInf(s.broken, 1) || value <= s.held || value >= s.broken || s.stopped() {
+			break
+		}
+		if _, err := s.step(value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *search) stopped() bool {
@@ -139,16 +174,22 @@ func stepOf(value float64, r *result.Result) result.Step {
 	if step.Seconds > 0 {
 		step.ServerCPU /= step.Seconds
 	}
-	// What is only known in the end belongs to the step as well.
-	step.Counts.Expected, step.Counts.Lost, step.Counts.Unanswered = r.Counts.Expected, r.Counts.Lost, r.Counts.Unanswered
+	// What is only known in the end belongs to the step as well, and so does what went wrong before and after the counted load.
+	whole := &r.Counts
+	step.Counts.Expected, step.Counts.Lost, step.Counts.Unanswered = whole.Expected, whole.Lost, whole.Unanswered
+	step.Counts.Duplicated, step.Counts.Reordered, step.Counts.Foreign = whole.Duplicated, whole.Reordered, whole.Foreign
 	return step
 }
 
-func (s *search) result() *result.Result {
+// result is that of the knee so far; err ended the search.
+func (s *search) result(err error) *result.Result {
 	r := s.best
 	if r == nil {
 		r, s.knee = s.first, -1
 	}
 	r.Steps, r.Knee = s.steps, s.knee
+	if err != nil {
+		r.Broken = err.Error()
+	}
 	return r
 }

@@ -93,8 +93,8 @@ func TestFind(t *testing.T) {
 			var holds []bool
 			for _, step := range r.Steps {
 				values, holds = append(values, step.Value), append(holds, step.Holds)
-				if step.Seconds != 2 || step.ServerCPU != 0.5 || step.Counts.Delivered != 2*int64(step.Value) || len(step.Checks) != 1 {
-					t.Errorf("the step of %v is %+v, want its two seconds of load and one check", step.Value, step)
+				if step.Seconds != 2 || step.ServerCPU != 0.5 || step.Counts.Delivered != 2*int64(step.Value) || len(step.Checks) != 4 {
+					t.Errorf("the step of %v is %+v, want its two seconds of load and four checks", step.Value, step)
 				}
 			}
 			if !slices.Equal(values, c.values) || !slices.Equal(holds, c.holds) || r.Knee != c.knee {
@@ -121,16 +121,70 @@ func TestFindEndsWhereNothingBreaks(t *testing.T) {
 	}
 }
 
-func TestFindSaysWhichStepHadNoResult(t *testing.T) {
-	server := limited{limit: 1e9, fails: 2}
-	p := smallPlan("ws://127.0.0.1:1/ws")
-	p.Find = plan.Find{What: findConnections, From: 10, Factor: 2, Until: []string{"lost==0"}}
-	r, err := find(t.Context(), p, Options{}, server.run)
-	if r != nil || err == nil || err.Error() != "step of 20 connections: no worker" {
-		t.Errorf("it gave %v and %v", r, err)
+// TestFindKeepsItsSteps: a step without a result ends the search, and what was found before it is not lost.
+func TestFindKeepsItsSteps(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		server limited
+		steps  int // in the result, 0: there is none
+		knee   int
+		err    string
+	}{
+		{"the first", limited{limit: 1e9, fails: 1}, 0, 0, "step of 10 connections: no worker"},
+		{"the second", limited{limit: 1e9, fails: 2}, 1, 0, "step of 20 connections: no worker"},
+		{"a refinement", limited{limit: 30, fails: 4}, 3, 1, "step of 30 connections: no worker"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := smallPlan("ws://127.0.0.1:1/ws")
+			p.Find = plan.Find{What: findConnections, From: 10, Factor: 2, Refine: 2, Until: []string{"lost==0"}}
+			r, err := find(t.Context(), p, Options{}, c.server.run)
+			if err == nil || err.Error() != c.err {
+				t.Errorf("it ended with %v, want %q", err, c.err)
+			}
+			if (r == nil) != (c.steps == 0) || r != nil && (len(r.Steps) != c.steps || r.Knee != c.knee || r.Broken != c.err) {
+				t.Errorf("the result is %+v, want %d steps, knee %d and the error", r, c.steps, c.knee)
+			}
+			if got := c.server.ran[len(c.server.ran)-1]; !strings.Contains(c.err, got) {
+				t.Errorf("the last step is called %q", got)
+			}
+		})
 	}
-	if want := []string{"10 connections", "20 connections"}; !slices.Equal(server.ran, want) {
-		t.Errorf("the steps are called %q, want %q", server.ran, want)
+}
+
+// TestFindWantsRightDelivery: what goes wrong breaks a step, also where the plan asks for something else.
+func TestFindWantsRightDelivery(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		until string
+		wrong result.Counts
+		holds bool
+	}{
+		{"nothing", "sent>=0", result.Counts{}, true},
+		{"lost", "sent>=0", result.Counts{Lost: 1}, false},
+		{"twice", "sent>=0", result.Counts{Duplicated: 1}, false},
+		{"wrong order", "sent>=0", result.Counts{Reordered: 1}, false},
+		{"damaged", "sent>=0", result.Counts{Foreign: 1}, false},
+		{"lost, as the plan allows", "lost<2", result.Counts{Lost: 1}, true},
+		{"twice, where the plan allows a loss", "lost<2", result.Counts{Duplicated: 1}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := smallPlan("ws://127.0.0.1:1/ws")
+			p.Find = plan.Find{What: findRate, From: 10, Factor: 2, Until: []string{c.until}}
+			r, err := find(t.Context(), p, Options{}, func(context.Context, plan.Plan, Options) (*result.Result, error) {
+				r := &result.Result{Latencies: result.NewLatencies(), LoadTo: 1, Verdict: result.Verdict{Valid: true}, Counts: c.wrong}
+				r.Counts.Expected, r.Counts.Delivered = 10, 10
+				r.Seconds = []result.Second{{Counts: result.Counts{Delivered: 10}}, {Counts: c.wrong}} // after the load
+				return r, nil
+			})
+			if err != nil || r.Steps[0].Holds != c.holds {
+				t.Errorf("the step is %+v, %v; want that it holds: %v", r.Steps[0], err, c.holds)
+			}
+		})
+	}
+	idle := smallPlan("ws://127.0.0.1:1/ws")
+	idle.Publish.Rate, idle.Find = 0, plan.Find{What: findConnections, Until: []string{"connected>0"}}
+	if got := rightDelivery(idle); len(got) != 1 {
+		t.Errorf("a search without messages has the conditions %q", got)
 	}
 }
 
@@ -185,7 +239,8 @@ func TestFindOnAServer(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, step := range r.Steps {
-				if want := step.Verdict.Valid && step.Checks[0].Holds; step.Holds != want || step.Value != 60*float64(int(1)<<i) || step.Seconds != 1 {
+				broken := slices.ContainsFunc(step.Checks, func(check result.Check) bool { return !check.Holds })
+				if want := step.Verdict.Valid && !broken; step.Holds != want || step.Value != 60*float64(int(1)<<i) || step.Seconds != 1 {
 					t.Errorf("step %d is %+v", i, step)
 				}
 			}

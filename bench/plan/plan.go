@@ -158,6 +158,7 @@ type Find struct {
 	From   float64 `yaml:"from" json:"from,omitempty"`
 	Factor float64 `yaml:"factor" json:"factor,omitempty"`
 	Refine int     `yaml:"refine" json:"refine,omitempty"`
-	// Until are conditions as in Assert; the first step where one does not hold is beyond the knee.
+	// Until are conditions as in Assert; the first step where one does not hold is beyond the knee. lost==0, duplicated==0, reordered==0
+	// and foreign==0 are added unless a condition on the same count is there.
 	Until []string `yaml:"until" json:"until,omitempty"`
 }

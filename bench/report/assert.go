@@ -50,6 +50,9 @@ func Parse(text string) (Condition, error) {
 // String gives the condition as it was written.
 func (c Condition) String() string { return c.text }
 
+// Figure is what the condition is about.
+func (c Condition) Figure() string { return c.figure.name }
+
 // OfSteps says whether the condition can be about a step of a search, which has fewer figures than a run.
 func (c Condition) OfSteps() bool { return c.figure.ofStep }
 

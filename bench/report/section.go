@@ -263,6 +263,13 @@ func broken(step result.Step) string {
 
 // kneeText is the outcome of a search.
 func kneeText(r *result.Result) string {
+	if r.Broken != "" {
+		text := "The search is not done: " + r.Broken + "."
+		if hasKnee(r) {
+			text += fmt.Sprintf(" Up to then %s %s held.", formatCount(r.Steps[r.Knee].Value), raised(r))
+		}
+		return text
+	}
 	if !hasKnee(r) {
 		return fmt.Sprintf("No step held, from %s %s on: begin lower.", formatCount(r.Steps[0].Value), raised(r))
 	}

@@ -130,6 +130,15 @@ func TestSearchWithoutAKnee(t *testing.T) {
 	}
 }
 
+func TestSearchThatEndedInAnError(t *testing.T) {
+	r := fullRun()
+	r.Plan.Find.What, r.Broken = "publish.rate", "step of 40 messages/s: no worker"
+	r.Steps = []result.Step{{Value: 20, Holds: true, Verdict: result.Verdict{Valid: true}}}
+	if got := tableText(t, r); !strings.Contains(got, "The search is not done: step of 40 messages/s: no worker. Up to then 20 messages/s held.") {
+		t.Errorf("the table does not say what held and why the search ended:\n%s", got)
+	}
+}
+
 func TestSecondsOutsideOfTheRunAreNone(t *testing.T) {
 	for _, window := range [][2]int{{0, 0}, {5, 99}, {-3, 2}, {99, 100}, {8, 4}} {
 		r := fullRun()

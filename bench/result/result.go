@@ -45,6 +45,8 @@ type Result struct {
 	// Steps are those of a search for the limit; Knee is the last that held, -1 for none.
 	Steps []Step `json:"steps,omitempty"`
 	Knee  int    `json:"knee,omitempty"`
+	// Broken is why a search ended before it was done, empty: it was, or the user ended it.
+	Broken string `json:"broken,omitempty"`
 }
 
 // Format of the file. It grows when a field changes its meaning.
