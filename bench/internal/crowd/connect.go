@@ -297,10 +297,10 @@ func (c *Crowd) broken(slot int, err error) {
 }
 
 // write sends to a user's connection. One that can't take it is lost, full or not: whoever did not ask, or did not answer, would
-// wait for ever. Only a publish may be left out, see send.
+// wait for ever. Only a publish may be left out, see send. One that broke is lost when the loop has read what came before.
 func (c *Crowd) write(slot int, b []byte) error {
 	err := c.loop.Write(slot, b)
-	if err != nil {
+	if err != nil && !errors.Is(err, engine.ErrBroken) {
 		c.loop.Close(slot, engine.Orderly)
 		c.broken(slot, err)
 	}

@@ -40,7 +40,8 @@ func newPart(t *testing.T, change func(*plan.Plan)) Part {
 // to the crowd as events.
 type standing struct {
 	*crowdRunner
-	t *testing.T
+	t     *testing.T
+	peers chan *net.TCPConn // the server's ends, as they are accepted
 }
 
 // stand returns when all users are connected, before anything was answered. They wait for the answer to the login.
@@ -52,7 +53,7 @@ func standWith(t *testing.T, change func(*plan.Plan), pipelined bool) *standing 
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan struct{})
+	served, peers := make(chan struct{}), make(chan *net.TCPConn, 100)
 	go func() {
 		defer close(served)
 		for {
@@ -60,6 +61,7 @@ func standWith(t *testing.T, change func(*plan.Plan), pipelined bool) *standing 
 			if err != nil {
 				return
 			}
+			peers <- conn.(*net.TCPConn)
 			go func() {
 				io.Copy(io.Discard, conn)
 				conn.Close()
@@ -73,7 +75,7 @@ func standWith(t *testing.T, change func(*plan.Plan), pipelined bool) *standing 
 		listener.Close()
 		<-served
 	})
-	s := &standing{runCrowd(t, part), t}
+	s := &standing{runCrowd(t, part), t, peers}
 	c, l := s.crowd, s.loop
 	s.ask(func() {
 		c.traits.Pipelines = pipelined

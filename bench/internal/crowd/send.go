@@ -111,7 +111,7 @@ func (c *Crowd) send(slot, room int, due int64) {
 	}
 	if err := c.loop.Write(slot, c.out); err != nil {
 		c.unsent(slot, p.ID)
-		if !errors.Is(err, engine.ErrFull) {
+		if !errors.Is(err, engine.ErrFull) && !errors.Is(err, engine.ErrBroken) {
 			c.loop.Close(slot, engine.Orderly)
 			c.broken(slot, err)
 		}

@@ -12,6 +12,8 @@ import (
 	"rookery/bench/internal/ledger"
 	"rookery/bench/plan"
 	"rookery/bench/result"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
 )
 
 // TestTriesExpireByThemselves: who is tried again does not keep the others from timing out.
@@ -121,6 +123,32 @@ func TestWhatCanNotBeWritten(t *testing.T) {
 		s.tell(3, dialect.Event{Kind: dialect.Ready})
 		if c.users[3].state != away || c.connects.pending != 0 || c.online != 1 {
 			t.Errorf("whose joins can't be written is in state %d; %d online, %d pending", c.users[3].state, c.online, c.connects.pending)
+		}
+	})
+}
+
+// TestWhatArrivedBeforeAWriteFailedCounts: the server sends a message and resets; the user notices when it writes.
+func TestWhatArrivedBeforeAWriteFailedCounts(t *testing.T) {
+	s := stand(t, func(p *plan.Plan) { p.Clients.Connections = 1 })
+	peer := <-s.peers
+	s.ask(func() {
+		s.welcome(0, 10)
+		body := s.crowd.finder.Append(nil, ledger.Stamp{User: 1, Seq: 1}, ledger.StampBytes)
+		content := proto.AppendContent(nil, &v1.Publish{Content: &v1.Publish_Text{Text: string(body)}})
+		message := proto.AppendMessage(nil, proto.Binary, proto.Header{Room: "r-0", Seq: 11, At: 1, From: "x"}, content)
+		if n, err := peer.Write(message); n != len(message) || err != nil {
+			t.Errorf("the peer wrote %d, %v", n, err)
+		}
+		peer.SetLinger(0)
+		peer.Close()
+		for s.crowd.counts.Unsent == 0 { // until the reset is there
+			s.crowd.send(0, 0, s.crowd.now())
+		}
+	})
+	s.until("the user has noticed", func() bool { return s.crowd.counts.Disconnected == 1 })
+	s.ask(func() {
+		if n := s.crowd.counts; n.Delivered != 1 || n.Foreign != 0 || n.Unsent != 1 {
+			t.Errorf("counts are %+v, want the message that arrived: %v", n, s.crowd.Faults())
 		}
 	})
 }

@@ -198,6 +198,67 @@ func TestWhoIsPausedAndIsReset(t *testing.T) {
 	}
 }
 
+// awaitReset returns when the kernel has the RST of a connection's peer.
+func awaitReset(t *testing.T, l *Loop, c int) {
+	t.Helper()
+	poll := []unix.PollFd{{Fd: l.sockets[c].fd}} // of errors and hangups poll tells by itself
+	if n, err := unix.Poll(poll, 20_000); n != 1 || err != nil {
+		t.Errorf("no reset came: %d, %v", n, err)
+	}
+}
+
+// TestWhatCameBeforeAResetIsRead: whoever finds out first that the connection is gone, a write, what was left of one or the
+// loop itself, what the peer sent before is received.
+func TestWhatCameBeforeAResetIsRead(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		prepare func(l *Loop) // before the peer sends and resets
+		find    func(t *testing.T, l *Loop)
+	}{
+		{"a write", func(*Loop) {}, func(t *testing.T, l *Loop) {
+			for range 2 {
+				if err := l.Write(0, []byte("x")); !errors.Is(err, ErrBroken) {
+					t.Errorf("a write to a connection that was reset: %v", err)
+				}
+			}
+		}},
+		{"what was left of a write", func(l *Loop) {
+			for l.Unsent(0) == 0 {
+				l.Write(0, make([]byte, 64<<10))
+			}
+		}, func(t *testing.T, l *Loop) { l.handle(0, unix.EPOLLOUT|unix.EPOLLIN|unix.EPOLLHUP, l.sockets[0].generation) }},
+		{"the loop, of one that is paused", func(l *Loop) { l.Pause(0) }, func(t *testing.T, l *Loop) {}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l, f, listener := start(t, all)
+			peer := connect(t, l, f, listener, 0)
+			want := bytes.Repeat([]byte("before"), 8000) // less than a receive buffer holds
+			on(l, func() bool {
+				l.buffer = make([]byte, 10_000) // more than one read takes
+				c.prepare(l)
+				if n, err := peer.Write(want); n != len(want) || err != nil {
+					t.Errorf("the peer wrote %d, %v", n, err)
+				}
+				peer.SetLinger(0)
+				peer.Close()
+				awaitReset(t, l, 0)
+				c.find(t, l)
+				return true
+			})
+			if err := wait(t, f.closed, "Closed"); err == nil {
+				t.Error("the end is taken for an orderly one")
+			}
+			var got []byte
+			for len(f.received) > 0 {
+				got = append(got, <-f.received...)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%d bytes were received before the end, want %d", len(got), len(want))
+			}
+		})
+	}
+}
+
 func TestHowConnectionsEnd(t *testing.T) {
 	l, f, listener := start(t, all)
 	conn := connect(t, l, f, listener, 0)

@@ -1,5 +1,5 @@
 // Package engine runs the sockets of hundreds of thousands of clients on one thread: an epoll loop that connects, reads, writes and
-// closes, and asks its handler what is due. A connection costs 24 bytes here while nothing is half read or
+// closes, and asks its handler what is due. A connection costs 32 bytes here while nothing is half read or
 // unsent. All but Post is called on the loop.
 //
 //	loop.go    the loop, and what is posted to it
@@ -60,6 +60,7 @@ type Loop struct {
 	sockets []socket
 	buffer  []byte
 	events  []unix.EpollEvent
+	broken  []broken // since the last turn of Run
 
 	bytesIn  atomic.Int64
 	bytesOut atomic.Int64
@@ -143,6 +144,10 @@ func (l *Loop) Run(ctx context.Context) error {
 	defer func() { l.meter.Sleep(time.Now()) }()
 	for ctx.Err() == nil {
 		next := l.handler.Due(Now())
+		if len(l.broken) > 0 {
+			l.endBroken()
+			next = 0 // what followed may have made something due
+		}
 		now := time.Now()
 		l.meter.Sleep(now)
 		n, err := l.wait(time.Duration(next - nanos(now)))

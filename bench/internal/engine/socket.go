@@ -15,6 +15,7 @@ type socket struct {
 	generation int32 // tells the events of a socket from those of the one before it
 	connecting bool
 	paused     bool // nothing is read
+	broken     bool // a write failed: what is there is read, then it is closed
 	writing    bool // out waits for the socket
 	in, out    *[]byte
 }
@@ -32,6 +33,8 @@ var (
 	ErrNotOpen = errors.New("connection is not open")
 	// ErrFull: the peer takes nothing, and MaxUnsent waits.
 	ErrFull = errors.New("connection takes nothing")
+	// ErrBroken: the socket failed. Closed says how.
+	ErrBroken = errors.New("connection is broken")
 )
 
 // Dial begins to connect c, which must not be open. Opened or Closed follows, unless Dial fails at once.
@@ -49,7 +52,7 @@ func (l *Loop) Dial(c int, target netip.AddrPort, source netip.Addr) error {
 		unix.Close(fd)
 		return err
 	}
-	s.fd, s.connecting, s.paused, s.writing = int32(fd), true, false, false
+	s.fd, s.connecting, s.paused, s.broken, s.writing = int32(fd), true, false, false, false
 	s.generation++
 	event := unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(c), Pad: s.generation}
 	if err := unix.EpollCtl(l.poll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
@@ -98,12 +101,17 @@ func (l *Loop) Unsent(c int) int {
 	return 0
 }
 
-// Write hands b to the kernel, as far as it takes it, and keeps a copy of the rest. Where it fails nothing of b was taken. The caller
-// closes a connection that broke; Closed is called for it only if the loop notices first.
+// Write hands b to the kernel, as far as it takes it, and keeps a copy of the rest. Where it fails nothing of b was taken.
+//
+// ErrBroken is a connection that the peer or the network has ended. It is still there: what it received and nobody has read
+// yet comes to Received, then Closed is called.
 func (l *Loop) Write(c int, b []byte) error {
 	s := &l.sockets[c]
 	if s.fd < 0 || s.connecting {
 		return ErrNotOpen
+	}
+	if s.broken {
+		return ErrBroken
 	}
 	if s.out != nil {
 		if len(*s.out)+len(b) > MaxUnsent {
@@ -114,7 +122,8 @@ func (l *Loop) Write(c int, b []byte) error {
 	}
 	n, err := unix.Write(int(s.fd), b)
 	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
-		return fmt.Errorf("write: %w", err)
+		l.breaks(c, fmt.Errorf("write: %w", err))
+		return ErrBroken
 	}
 	if n = max(n, 0); n < len(b) {
 		rest := slices.Clone(b[n:])
@@ -204,8 +213,11 @@ func (l *Loop) handle(c int, events uint32, generation int32) {
 		l.handler.Opened(c)
 		return
 	}
-	if events&unix.EPOLLOUT != 0 && !l.flush(c) {
-		return
+	if events&unix.EPOLLOUT != 0 {
+		l.flush(c)
+	}
+	if s.broken {
+		return // its end is near
 	}
 	if events&unix.EPOLLIN != 0 && !s.paused {
 		l.read(c)
@@ -216,20 +228,20 @@ func (l *Loop) handle(c int, events uint32, generation int32) {
 		if code, _ := unix.GetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_ERROR); code != 0 {
 			err = unix.Errno(code)
 		}
-		l.lost(c, err)
+		l.breaks(c, err)
 	}
 }
 
-// flush writes what waits; false if the connection is gone.
-func (l *Loop) flush(c int) bool {
+// flush writes what waits.
+func (l *Loop) flush(c int) {
 	s := &l.sockets[c]
-	if s.out == nil {
-		return true
+	if s.out == nil || s.broken {
+		return
 	}
 	n, err := unix.Write(int(s.fd), *s.out)
 	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
-		l.lost(c, fmt.Errorf("write: %w", err))
-		return false
+		l.breaks(c, fmt.Errorf("write: %w", err))
+		return
 	}
 	n = max(n, 0)
 	l.bytesOut.Add(int64(n))
@@ -237,11 +249,10 @@ func (l *Loop) flush(c int) bool {
 		s.out, s.writing = nil, false
 		l.watch(c)
 	}
-	return true
 }
 
-// read reads once: the kernel tells again of what is left, and the others get their turn.
-func (l *Loop) read(c int) {
+// read reads once: the kernel tells again of what is left, and the others get their turn. It reports whether there may be more.
+func (l *Loop) read(c int) (more bool) {
 	s := &l.sockets[c]
 	kept := 0
 	if s.in != nil {
@@ -253,19 +264,21 @@ func (l *Loop) read(c int) {
 	n, err := unix.Read(int(s.fd), l.buffer[kept:])
 	switch {
 	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
-		return
+		return errors.Is(err, unix.EINTR)
+	case s.broken && (err != nil || n == 0):
+		return false // why it broke is known
 	case err != nil:
 		l.lost(c, fmt.Errorf("read: %w", err))
-		return
+		return false
 	case n == 0:
 		l.lost(c, nil)
-		return
+		return false
 	}
 	l.bytesIn.Add(int64(n))
 	in, generation := l.buffer[:kept+n], s.generation
 	rest := in[l.handler.Received(c, in):]
 	if s.fd < 0 || s.generation != generation {
-		return // closed within
+		return false // closed within
 	}
 	switch {
 	case len(rest) == 0:
@@ -275,6 +288,40 @@ func (l *Loop) read(c int) {
 	default:
 		left := slices.Clone(rest)
 		s.in = &left
+	}
+	return true
+}
+
+// broken is a connection whose end is near.
+type broken struct {
+	c          int
+	generation int32
+	err        error
+}
+
+// breaks notes that c has failed. It ends in endBroken and not here: a write may fail within Received, whose bytes are in the buffer that
+// would be read into.
+func (l *Loop) breaks(c int, err error) {
+	s := &l.sockets[c]
+	s.broken = true
+	l.broken = append(l.broken, broken{c, s.generation, err})
+}
+
+// endBroken reads what the broken connections had received, the paused ones' too, and closes them: the kernel keeps
+// that past an RST, and it was sent to a member that was there.
+func (l *Loop) endBroken() {
+	for len(l.broken) > 0 { // Received may break others
+		ending := l.broken
+		l.broken = nil
+		for _, b := range ending {
+			s := &l.sockets[b.c]
+			is := func() bool { return s.fd >= 0 && s.generation == b.generation }
+			for is() && l.read(b.c) {
+			}
+			if is() {
+				l.lost(b.c, b.err)
+			}
+		}
 	}
 }
 
