@@ -388,20 +388,30 @@ func (r *run) drain(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := r.seconds.await(ctx, r.seconds.index(engine.Now())); err != nil {
-		return err
-	}
+	return r.settle(ctx)
+}
+
+// settle adds up what everybody got and was owed, and waits for the second with which the seconds add up to the same.
+func (r *run) settle(ctx context.Context) error {
 	heads, err := r.fleet.heads(r.plan.Rooms.Count)
 	if err != nil {
 		return err
 	}
 	var faults []result.Fault
+	last := 0
 	err = r.fleet.all(worker.Order{Settle: true, Known: heads}, func(_ int, answer worker.Report) {
 		r.result.Counts.Add(answer.Final.Counts)
 		r.result.Latencies.Add(answer.Final.Latencies)
 		faults = addFaults(faults, answer.Final.Faults)
+		last = max(last, answer.Final.Second)
 	})
 	if err != nil {
+		return err
+	}
+	if err := r.seconds.await(ctx, last); err != nil {
+		return err
+	}
+	if err := r.fleet.all(worker.Order{Leave: true}, nil); err != nil {
 		return err
 	}
 	r.result.Faults = faults

@@ -26,7 +26,7 @@ type Result struct {
 
 	Counts    Counts    `json:"counts"`
 	Latencies Latencies `json:"latencies"` // of the load without its warm-up
-	// Seconds is the run second by second, from the first connect on.
+	// Seconds is the run second by second, from the first connect on. Their counts add up to Counts.
 	Seconds []Second `json:"seconds"`
 	// ServerBefore is the server before the first connect: what each connection cost is told from it.
 	ServerBefore Process `json:"server_before"`

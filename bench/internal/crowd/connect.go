@@ -272,6 +272,9 @@ func (c *Crowd) cameOnline(slot int) {
 
 // Closed is for a connection that the peer or the network ended.
 func (c *Crowd) Closed(slot int, err error) {
+	if c.settled {
+		return
+	}
 	if err == nil {
 		err = errors.New("the server ended the connection")
 	}

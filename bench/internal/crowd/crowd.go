@@ -125,6 +125,8 @@ type Crowd struct {
 	out     []byte
 	body    []byte
 	caughtN int64 // messages of before the load that came
+	seconds int   // that were taken
+	settled bool  // nothing counts any more
 }
 
 // New makes the crowd of a part; the part's plan is checked. Attach comes before anything else.
@@ -197,6 +199,9 @@ func (c *Crowd) dialect(slot int) dialect.Dialect {
 
 // Due does what is due.
 func (c *Crowd) Due(now int64) int64 {
+	if c.settled {
+		return math.MaxInt64
+	}
 	now += c.part.Clock
 	next := c.dueConnects(now)
 	next = min(next, c.dueTimers(now))
@@ -298,12 +303,19 @@ type Second struct {
 func (c *Crowd) TakeSecond() Second {
 	s := Second{Open: int64(c.online), Counts: c.Counts(), Latencies: c.second}
 	c.second = result.NewLatencies()
+	c.seconds++
 	return s
 }
+
+// Seconds is how often TakeSecond was called.
+func (c *Crowd) Seconds() int { return c.seconds }
 
 // Counts are the totals so far.
 func (c *Crowd) Counts() result.Counts {
 	counts := c.counts
+	if c.settled {
+		return counts
+	}
 	counts.BytesIn, counts.BytesOut = c.loop.BytesIn(), c.loop.BytesOut()
 	return counts
 }

@@ -10,6 +10,9 @@ import (
 
 // Received takes what came on a connection, event by event.
 func (c *Crowd) Received(slot int, in []byte) (n int) {
+	if c.settled {
+		return len(in)
+	}
 	if slot == len(c.users) {
 		return c.fillReceived(in)
 	}

@@ -49,7 +49,8 @@ func (c *Crowd) Complete(heads []uint64) bool {
 	return true
 }
 
-// Settle closes all accounts by the heads of all workers, and adds what is owed and what is lost to the counts.
+// Settle closes all accounts by the heads of all workers, and adds what is owed and what is lost to the counts. Nothing counts from
+// then on: what comes after the final figures must not be in the seconds.
 func (c *Crowd) Settle(heads []uint64) {
 	for i := range c.accounts {
 		account := &c.accounts[i]
@@ -67,9 +68,10 @@ func (c *Crowd) Settle(heads []uint64) {
 		c.users[slot].requests = 0
 	}
 	c.requests, c.free, c.waiting = nil, 0, 0
+	c.counts, c.settled = c.Counts(), true
 }
 
-// Leave has everybody close in good order, and nobody come any more: the latencies don't change from then on.
+// Leave has everybody close in good order, and nobody come any more.
 func (c *Crowd) Leave() {
 	for slot := range c.users {
 		if s := &c.users[slot].state; *s == online || *s == connecting {

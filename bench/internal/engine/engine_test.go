@@ -226,7 +226,9 @@ func TestWhatCameBeforeAResetIsRead(t *testing.T) {
 			for l.Unsent(0) == 0 {
 				l.Write(0, make([]byte, 64<<10))
 			}
-		}, func(t *testing.T, l *Loop) { l.handle(0, unix.EPOLLOUT|unix.EPOLLIN|unix.EPOLLHUP, l.sockets[0].generation) }},
+		}, func(t *testing.T, l *Loop) {
+			l.handle(0, unix.EPOLLOUT|unix.EPOLLIN|unix.EPOLLHUP, l.sockets[0].generation)
+		}},
 		{"the loop, of one that is paused", func(l *Loop) { l.Pause(0) }, func(t *testing.T, l *Loop) {}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

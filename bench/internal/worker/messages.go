@@ -33,8 +33,10 @@ type Order struct {
 	Status bool `json:"status,omitempty"`
 	// Heads asks for the heads of the rooms that the worker knows.
 	Heads bool `json:"heads,omitempty"`
-	// Settle ends the run by these heads; the answer is Final.
+	// Settle ends the run by these heads; the answer is Final. Connections stay, so that the last second is one like the others.
 	Settle bool `json:"settle,omitempty"`
+	// Leave closes the connections.
+	Leave bool `json:"leave,omitempty"`
 	// Known are the heads of all workers, with Status and Settle.
 	Known []uint64 `json:"known,omitempty"`
 }
@@ -94,4 +96,6 @@ type Final struct {
 	Counts    result.Counts    `json:"counts"`
 	Latencies result.Latencies `json:"latencies"` // of the counted load
 	Faults    []result.Fault   `json:"faults"`
+	// Second is the second with which the seconds add up to Counts: the next that is told.
+	Second int `json:"second"`
 }

@@ -152,9 +152,11 @@ func (w *worker) obey(o Order) Report {
 		return Report{Heads: &Heads{Numbered: w.crowd.Numbered(), Rooms: w.crowd.Heads()}}
 	case o.Settle:
 		w.crowd.Settle(o.Known)
-		final := &Final{Counts: w.crowd.Counts(), Latencies: w.crowd.Latencies(), Faults: w.crowd.Faults()}
+		return Report{Final: &Final{
+			Counts: w.crowd.Counts(), Latencies: w.crowd.Latencies(), Faults: w.crowd.Faults(), Second: w.crowd.Seconds(),
+		}}
+	case o.Leave:
 		w.crowd.Leave()
-		return Report{Final: final}
 	}
 	return Report{Done: true}
 }
