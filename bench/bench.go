@@ -1,6 +1,7 @@
 // Package bench is the load tester: it runs a plan with workers, on this host and others, and gives the result.
 //
-//	bench.go    a run from its begin to its result
+//	bench.go    a run from its begin to its load
+//	drain.go    its end: what was owed to whom
 //	fleet.go    the workers
 //	check.go    what is refused before it begins
 //	place.go    targets, sources, how many workers
@@ -212,21 +213,15 @@ func (r *run) perform(ctx context.Context) error {
 // pollEach is between two questions how far the workers are.
 const pollEach = 20 * time.Millisecond
 
-// until asks the workers how far they are until they are done, or the deadline passes.
-func (r *run) until(ctx context.Context, deadline time.Time, known []uint64, done func([]worker.Status) (bool, error)) error {
+// until asks the workers how far they are until they are done.
+func (r *run) until(ctx context.Context, done func([]worker.Status) (bool, error)) error {
 	for {
-		states := make([]worker.Status, len(r.fleet.workers))
-		err := r.fleet.all(worker.Order{Status: true, Known: known}, func(i int, answer worker.Report) {
-			states[i] = *answer.Status
-		})
+		states, err := r.fleet.status(nil)
 		if err != nil {
 			return err
 		}
 		if ok, err := done(states); ok || err != nil {
 			return err
-		}
-		if !deadline.IsZero() && time.Now().After(deadline) {
-			return errLate
 		}
 		select {
 		case <-time.After(pollEach):
@@ -235,9 +230,6 @@ func (r *run) until(ctx context.Context, deadline time.Time, known []uint64, don
 		}
 	}
 }
-
-// errLate ends until.
-var errLate = errors.New("not done in time")
 
 // fill puts the backlog into the rooms.
 func (r *run) fill(ctx context.Context) error {
@@ -248,7 +240,7 @@ func (r *run) fill(ctx context.Context) error {
 	if err := r.fleet.all(worker.Order{Fill: true}, nil); err != nil {
 		return err
 	}
-	return r.until(ctx, time.Time{}, nil, func(states []worker.Status) (bool, error) {
+	return r.until(ctx, func(states []worker.Status) (bool, error) {
 		if r.stopped() {
 			return false, errors.New("stopped while the rooms were filled, before there was any load")
 		}
@@ -275,7 +267,7 @@ func (r *run) connect(ctx context.Context) error {
 	var caught int64
 	connected := int64(0)
 	var moved time.Time
-	err := r.until(ctx, time.Time{}, nil, func(states []worker.Status) (bool, error) {
+	err := r.until(ctx, func(states []worker.Status) (bool, error) {
 		pending, before := 0, caught
 		behind, caught = 0, 0
 		for _, s := range states {
@@ -360,77 +352,4 @@ func (r *run) stopLoad(stopped bool) error {
 	r.result.LoadTo = min(r.result.LoadTo, r.seconds.index(now))
 	r.result.LoadFrom = min(r.result.LoadFrom, r.result.LoadTo)
 	return r.fleet.all(worker.Order{End: true, At: now}, nil)
-}
-
-// drain waits for what is on its way, then adds up.
-func (r *run) drain(ctx context.Context) error {
-	r.seconds.phase(report.Draining, r.plan.Time.Drain)
-	deadline := time.Now().Add(r.plan.Time.Drain)
-	var heads []uint64
-	for complete := false; !complete; {
-		var err error
-		if heads, err = r.fleet.heads(r.plan.Rooms.Count); err != nil {
-			return err
-		}
-		// Once with these heads: they may have grown since.
-		asked := false
-		err = r.until(ctx, deadline, heads, func(states []worker.Status) (bool, error) {
-			complete = !slices.ContainsFunc(states, func(s worker.Status) bool {
-				return !s.Complete || s.Unanswered > 0 || s.Pending > 0 || s.Unsent
-			})
-			defer func() { asked = true }()
-			return complete || asked, nil
-		})
-		if errors.Is(err, errLate) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return r.settle(ctx)
-}
-
-// settle adds up what everybody got and was owed, and waits for the second with which the seconds add up to the same.
-func (r *run) settle(ctx context.Context) error {
-	heads, err := r.fleet.heads(r.plan.Rooms.Count)
-	if err != nil {
-		return err
-	}
-	var faults []result.Fault
-	last := 0
-	err = r.fleet.all(worker.Order{Settle: true, Known: heads}, func(_ int, answer worker.Report) {
-		r.result.Counts.Add(answer.Final.Counts)
-		r.result.Latencies.Add(answer.Final.Latencies)
-		faults = addFaults(faults, answer.Final.Faults)
-		last = max(last, answer.Final.Second)
-	})
-	if err != nil {
-		return err
-	}
-	if err := r.seconds.await(ctx, last); err != nil {
-		return err
-	}
-	if err := r.fleet.all(worker.Order{Leave: true}, nil); err != nil {
-		return err
-	}
-	r.result.Faults = faults
-	r.result.Seconds = r.seconds.list()
-	r.result.LoadTo = min(r.result.LoadTo, len(r.result.Seconds))
-	r.result.LoadFrom = min(r.result.LoadFrom, r.result.LoadTo)
-	return nil
-}
-
-// addFaults adds up faults of the same words, the most frequent first.
-func addFaults(faults, more []result.Fault) []result.Fault {
-	for _, f := range more {
-		at := slices.IndexFunc(faults, func(g result.Fault) bool { return g.What == f.What && g.Message == f.Message })
-		if at < 0 {
-			faults = append(faults, f)
-			continue
-		}
-		faults[at].Count += f.Count
-	}
-	slices.SortFunc(faults, func(a, b result.Fault) int { return int(b.Count - a.Count) })
-	return faults
 }

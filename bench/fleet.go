@@ -30,6 +30,7 @@ type fleet struct {
 	seconds chan workerSecond
 	ending  chan struct{} // closed by end
 	reading sync.WaitGroup
+	known   []uint64 // of each room, see heads
 }
 
 // link is a worker as the coordinator sees it.
@@ -275,21 +276,6 @@ func (f *fleet) parts(p plan.Plan, number uint32, targets []netip.AddrPort) []cr
 		}
 	}
 	return parts
-}
-
-// heads puts together what the workers know of the rooms.
-func (f *fleet) heads(rooms int) ([]uint64, error) {
-	heads := make([]uint64, rooms)
-	err := f.all(worker.Order{Heads: true}, func(_ int, r worker.Report) {
-		for room, n := range r.Heads.Rooms {
-			if r.Heads.Numbered {
-				heads[room] = max(heads[room], n)
-			} else {
-				heads[room] += n
-			}
-		}
-	})
-	return heads, err
 }
 
 // compareClocks finds what has to be added to a worker's clock. Of many questions the one that was answered soonest is the

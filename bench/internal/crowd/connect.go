@@ -217,6 +217,7 @@ func (c *Crowd) appendJoin(slot, k int) {
 // joined opens the account of a user's k-th room, or goes on with it.
 func (c *Crowd) joined(slot, k int, head uint64) {
 	c.counts.Joined++
+	c.complete = 0
 	account := &c.accounts[slot*c.perUser+k]
 	c.seen(c.room(c.number(slot), k), head)
 	switch {

@@ -113,6 +113,9 @@ type Crowd struct {
 	trouble  trouble
 	fill     fill
 	heads    []uint64 // of each room: the largest number that was seen, or what its senders here sent
+	told     []uint64 // heads at the last News, nil: there was none
+	known    []uint64 // of all workers, nil before the first Learn
+	complete int      // accounts before this one are, as far as is known
 
 	// Owned by the loop: what came of it, and scratch.
 	counts  result.Counts

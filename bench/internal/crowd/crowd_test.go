@@ -143,6 +143,9 @@ func (s *standing) want(what string, want result.Counts) {
 	}
 }
 
+// know has the crowd learn the head of the first room from all workers.
+func (s *standing) know(head int64) { s.crowd.Learn(News{Rooms: []int{0}, Heads: []int64{head}}) }
+
 // TestGapIsNotOwed: what the server says is gone is neither owed nor lost, however an account ends.
 func TestGapIsNotOwed(t *testing.T) {
 	s := stand(t, func(*plan.Plan) {})
@@ -153,11 +156,13 @@ func TestGapIsNotOwed(t *testing.T) {
 			s.tell(slot, dialect.Event{Kind: dialect.Gap, Room: 0, Seq: 12, Last: 15, Reason: "retention"})
 			s.deliver(slot, 17, ledger.Stamp{User: 1, Seq: 7})
 		}
-		if s.crowd.Complete([]uint64{18}) {
+		s.know(18)
+		if s.crowd.Complete() {
 			t.Error("complete without the numbers 16 and 18")
 		}
 		s.crowd.settleAccount(&s.crowd.accounts[0]) // as churn does
-		s.crowd.Settle([]uint64{18})
+		s.know(18)
+		s.crowd.Settle()
 		s.want("11 and 17 came, 16 did not, and 18 is owed only to who stayed", result.Counts{
 			Expected: 3 + 4, Delivered: 4, Lost: 1 + 2, Gaps: 2,
 		})
@@ -189,7 +194,8 @@ func TestMoveInARoomWithBacklog(t *testing.T) {
 		if n := s.crowd.Status().Behind; n != 0 {
 			t.Errorf("%d accounts are behind", n)
 		}
-		s.crowd.Settle([]uint64{3})
+		s.know(3)
+		s.crowd.Settle()
 		s.want("three messages twice", result.Counts{Expected: 6, Delivered: 6})
 	})
 }
@@ -199,12 +205,13 @@ func TestWhatIsHandedOutStaysAsItIs(t *testing.T) {
 	s := stand(t, func(p *plan.Plan) {})
 	s.ask(func() {
 		s.welcome(0, 10)
-		heads := s.crowd.Heads()
+		news := s.crowd.News()
 		s.deliver(0, 11, ledger.Stamp{User: 1, Seq: 1})
-		if heads[0] != 10 {
-			t.Errorf("the heads that were handed out changed to %d", heads[0])
+		if len(news.Heads) != 1 || news.Heads[0] != 10 {
+			t.Errorf("the heads that were handed out changed to %v", news)
 		}
-		s.crowd.Settle([]uint64{11})
+		s.know(11)
+		s.crowd.Settle()
 		s.crowd.Leave()
 		for slot := range s.crowd.users {
 			if s.loop.Open(slot) {

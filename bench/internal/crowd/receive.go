@@ -93,6 +93,7 @@ func (c *Crowd) take(slot int, e *dialect.Event, now int64) {
 	case dialect.Gap:
 		if account := c.member(slot, e.Room); account != nil {
 			account.Series.Excuse(e.Seq, e.Last)
+			c.complete = 0
 			c.fault("gap", "the server says that messages are gone: "+e.Reason)
 			c.caughtUp(account)
 		}
@@ -165,6 +166,7 @@ func (c *Crowd) message(slot int, e *dialect.Event, now int64) {
 		c.fault("reordered", "a message came after a later one")
 	case ledger.Ahead:
 		c.counts.Gaps++
+		c.complete = 0
 	}
 	c.counts.Delivered++
 	c.caughtUp(account)

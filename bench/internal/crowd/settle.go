@@ -2,25 +2,61 @@ package crowd
 
 import (
 	"math"
-	"slices"
 
 	"rookery/bench/internal/dialect"
 	"rookery/bench/internal/engine"
 	"rookery/bench/internal/ledger"
 )
 
-// Heads gives, for each room, the largest number that this worker has seen, or how many messages its users sent where the
-// server gives no numbers. The coordinator makes the maximum or the sum of all workers'. The caller owns it.
-func (c *Crowd) Heads() []uint64 { return slices.Clone(c.heads) }
+// News is what is new of rooms: of each that is named the largest number of its messages, or, where the server gives no
+// numbers, how many were sent to it. What is not named is as it was.
+type News struct {
+	Rooms []int   `json:"rooms,omitempty"`
+	Heads []int64 `json:"heads,omitempty"`
+}
+
+// News gives what is new of the rooms since it was last called: the largest numbers that this worker has seen, or how many messages
+// more its users have sent (less, where some were not taken). The coordinator makes the maximum or the sum of all workers'.
+// The caller owns it.
+func (c *Crowd) News() (n News) {
+	if c.told == nil {
+		c.told = make([]uint64, len(c.heads))
+	}
+	for room, head := range c.heads {
+		if head == c.told[room] {
+			continue
+		}
+		news := int64(head)
+		if !c.traits.Numbered {
+			news = int64(head - c.told[room])
+		}
+		n.Rooms, n.Heads = append(n.Rooms, room), append(n.Heads, news)
+		c.told[room] = head
+	}
+	return n
+}
+
+// Learn takes in what is new of the rooms by all workers.
+func (c *Crowd) Learn(n News) {
+	if c.known == nil {
+		c.known = make([]uint64, len(c.heads))
+	}
+	for i, room := range n.Rooms {
+		c.known[room] = uint64(n.Heads[i])
+	}
+	if len(n.Rooms) > 0 {
+		c.complete = 0
+	}
+}
 
 // Numbered says which of the two it is.
 func (c *Crowd) Numbered() bool { return c.traits.Numbered }
 
 // owed is how many messages an account must have got in the end, by the heads of all workers.
-func (c *Crowd) owed(slot, k int, account *ledger.Account, heads []uint64) uint64 {
+func (c *Crowd) owed(slot, k int, account *ledger.Account) uint64 {
 	room := c.room(c.number(slot), k)
 	if last := account.Series.Last(); c.traits.Numbered {
-		return account.Got + account.Missing() + max(heads[room], last) - last // not what the server said is gone
+		return account.Got + account.Missing() + max(c.known[room], last) - last // not what the server said is gone
 	}
 	if account.Base > 0 {
 		return account.Got + account.Missing() // it began somewhere
@@ -33,16 +69,17 @@ func (c *Crowd) owed(slot, k int, account *ledger.Account, heads []uint64) uint6
 	case dialect.Sender:
 		return own
 	case dialect.RoomOthers, dialect.Others:
-		return heads[room] - own
+		return c.known[room] - own
 	}
-	return heads[room]
+	return c.known[room]
 }
 
-// Complete reports whether everybody has got what is owed, by the heads of all workers.
-func (c *Crowd) Complete(heads []uint64) bool {
-	for i := range c.accounts {
-		account := &c.accounts[i]
-		if account.Opened && account.Got < c.owed(i/c.perUser, i%c.perUser, account, heads) {
+// Complete reports whether everybody has got what is owed, by the heads of all workers. It is asked again and again, so it goes
+// on where it ended: whatever makes an account incomplete that was complete begins it anew.
+func (c *Crowd) Complete() bool {
+	for ; c.complete < len(c.accounts); c.complete++ {
+		account := &c.accounts[c.complete]
+		if account.Opened && account.Got < c.owed(c.complete/c.perUser, c.complete%c.perUser, account) {
 			return false
 		}
 	}
@@ -51,13 +88,13 @@ func (c *Crowd) Complete(heads []uint64) bool {
 
 // Settle closes all accounts by the heads of all workers, and adds what is owed and what is lost to the counts. Nothing counts from
 // then on: what comes after the final figures must not be in the seconds.
-func (c *Crowd) Settle(heads []uint64) {
+func (c *Crowd) Settle() {
 	for i := range c.accounts {
 		account := &c.accounts[i]
 		if !account.Opened {
 			continue
 		}
-		owed := int64(c.owed(i/c.perUser, i%c.perUser, account, heads))
+		owed := int64(c.owed(i/c.perUser, i%c.perUser, account))
 		got := int64(account.Got)
 		c.counts.Expected += max(owed, got)
 		c.lose(owed - got)

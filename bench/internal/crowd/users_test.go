@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -173,7 +174,8 @@ func TestCutWhileLeaving(t *testing.T) {
 		if a := s.crowd.accounts[0]; a.Leaving || a.Joining || s.crowd.behind != 0 {
 			t.Errorf("the account is %+v, %d are behind", a, s.crowd.behind)
 		}
-		s.crowd.Settle([]uint64{7})
+		s.know(7)
+		s.crowd.Settle()
 		s.want("both messages", result.Counts{Expected: 2, Delivered: 2})
 	})
 }
@@ -201,10 +203,11 @@ func TestWithoutNumbers(t *testing.T) {
 		c.send(1, 0, c.now())
 		c.loop.Close(1, engine.Reset)
 		c.broken(1, errors.New("lost"))
-		if !c.Complete(c.Heads()) {
+		c.Learn(c.News()) // of one worker
+		if !c.Complete() {
 			t.Error("more is owed than what was acknowledged")
 		}
-		c.Settle(c.Heads())
+		c.Settle()
 		s.want("one of three messages was taken", result.Counts{
 			Sent: 3, Acknowledged: 1, Refused: 1, Unanswered: 1, Expected: 2, Delivered: 2, Disconnected: 1,
 		})
@@ -272,4 +275,59 @@ func TestTurns(t *testing.T) {
 			t.Errorf("%d workers: %d of %d messages were the worker's, want %d of 100000", c.workers, crowd.counts.Unsent, crowd.load.number, want)
 		}
 	}
+}
+
+// TestNews: only what has changed is told, and what another worker tells is as good as if it had been seen here.
+func TestNews(t *testing.T) {
+	s := stand(t, func(p *plan.Plan) { p.Rooms.Count, p.Clients.Connections = 3, 3 })
+	expect := func(what string, rooms []int, heads []int64) {
+		t.Helper()
+		if got := s.crowd.News(); !slices.Equal(got.Rooms, rooms) || !slices.Equal(got.Heads, heads) {
+			t.Errorf("%s: the news are %+v, want %v and %v", what, got, rooms, heads)
+		}
+	}
+	s.ask(func() {
+		c := s.crowd
+		for slot := range 3 {
+			s.welcome(slot, 10)
+		}
+		expect("everybody has joined", []int{0, 1, 2}, []int64{10, 10, 10})
+		expect("nothing has happened", nil, nil)
+		s.deliver(1, 12, ledger.Stamp{User: 1, Room: 1, Seq: 2})
+		expect("a message came", []int{1}, []int64{12})
+
+		c.Learn(News{Rooms: []int{0, 1, 2}, Heads: []int64{10, 12, 10}})
+		if c.Complete() || c.complete != 1 {
+			t.Errorf("it is complete up to account %d, and 11 is missing in the second", c.complete)
+		}
+		s.deliver(1, 11, ledger.Stamp{User: 1, Room: 1, Seq: 1})
+		if !c.Complete() || c.complete != 3 {
+			t.Errorf("it is complete up to account %d of 3, and nothing is missing", c.complete)
+		}
+		c.Learn(News{})
+		if !c.Complete() {
+			t.Error("it is not complete any more, and there was no news")
+		}
+		c.Learn(News{Rooms: []int{0}, Heads: []int64{11}})
+		if c.Complete() {
+			t.Error("it is complete, and another worker has seen one more message")
+		}
+		s.deliver(0, 11, ledger.Stamp{User: 0, Seq: 1})
+		if !c.Complete() {
+			t.Error("it is not complete after that message came")
+		}
+		// What looked complete is so no more: a later message is there, the one before it is not.
+		s.deliver(0, 13, ledger.Stamp{User: 0, Seq: 3})
+		if c.Complete() {
+			t.Error("it is complete, and 12 is missing")
+		}
+
+		c.traits.Numbered = false
+		c.News()
+		c.send(2, 2, c.now())
+		c.send(2, 2, c.now())
+		expect("two messages were sent", []int{2}, []int64{2})
+		c.notOwed(2)
+		expect("one of them was refused", []int{2}, []int64{-1})
+	})
 }

@@ -29,16 +29,16 @@ type Order struct {
 	At      int64 `json:"at,omitempty"`
 	// End ends the load before its time, at At.
 	End bool `json:"end,omitempty"`
-	// Status asks how far it is, with Heads whether everybody got what is owed by them.
+	// Status asks how far it is, with Known whether everybody got what is owed.
 	Status bool `json:"status,omitempty"`
-	// Heads asks for the heads of the rooms that the worker knows.
+	// Heads asks for what is new of the rooms since it was last asked for.
 	Heads bool `json:"heads,omitempty"`
 	// Settle ends the run by these heads; the answer is Final. Connections stay, so that the last second is one like the others.
 	Settle bool `json:"settle,omitempty"`
 	// Leave closes the connections.
 	Leave bool `json:"leave,omitempty"`
-	// Known are the heads of all workers, with Status and Settle.
-	Known []uint64 `json:"known,omitempty"`
+	// Known is what is new of the rooms by all workers, with Status and Settle.
+	Known *crowd.News `json:"known,omitempty"`
 }
 
 // Report is a worker's answer, or its Second.
@@ -68,18 +68,18 @@ type Hello struct {
 // Status is how far the worker is.
 type Status struct {
 	crowd.Status
-	// Complete: everybody has got what is owed by the heads that came with the order.
+	// Complete: everybody has got what is owed, by all that came with this order and those before.
 	Complete bool `json:"complete"`
 	// Unanswered publishes.
 	Unanswered int64  `json:"unanswered"`
 	FillError  string `json:"fill_error,omitempty"`
 }
 
-// Heads are those of the rooms.
+// Heads is what is new of the rooms.
 type Heads struct {
-	// Numbered: the largest number of each room; else how many messages were sent to it from here.
-	Numbered bool     `json:"numbered"`
-	Rooms    []uint64 `json:"rooms"`
+	// Numbered: the largest numbers that were seen; else how many messages more were sent from here.
+	Numbered bool `json:"numbered"`
+	crowd.News
 }
 
 // Second is what happened in one second.

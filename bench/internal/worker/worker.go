@@ -142,16 +142,18 @@ func (w *worker) obey(o Order) Report {
 	case o.Status:
 		s := &Status{Status: w.crowd.Status(), Unanswered: w.crowd.Waiting()}
 		if o.Known != nil {
-			s.Complete = w.crowd.Complete(o.Known)
+			w.crowd.Learn(*o.Known)
+			s.Complete = w.crowd.Complete()
 		}
 		if err := w.crowd.FillError(); err != nil {
 			s.FillError = err.Error()
 		}
 		return Report{Status: s}
 	case o.Heads:
-		return Report{Heads: &Heads{Numbered: w.crowd.Numbered(), Rooms: w.crowd.Heads()}}
+		return Report{Heads: &Heads{Numbered: w.crowd.Numbered(), News: w.crowd.News()}}
 	case o.Settle:
-		w.crowd.Settle(o.Known)
+		w.crowd.Learn(*o.Known)
+		w.crowd.Settle()
 		return Report{Final: &Final{
 			Counts: w.crowd.Counts(), Latencies: w.crowd.Latencies(), Faults: w.crowd.Faults(), Second: w.crowd.Seconds(),
 		}}
