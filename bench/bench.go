@@ -47,8 +47,11 @@ type Options struct {
 	Progress func(report.Progress)
 	// Warn is told what may spoil the run, before it begins; nil: nobody.
 	Warn func(text string)
-	// Stop ends the load early when it is closed; the result is of what was until then. Nil: never.
+	// Stop ends the load early when it is closed, or the wait for what is on its way after it; the result is of what was
+	// until then. Nil: never.
 	Stop <-chan struct{}
+	// Hurry ends that wait also when Stop has ended the load. Nil: never.
+	Hurry <-chan struct{}
 	// Step names the run within a search.
 	Step string
 }
@@ -86,7 +89,7 @@ func Run(ctx context.Context, p plan.Plan, o Options) (*result.Result, error) {
 	}
 	r.result.Plan = r.plan
 	r.result.Verdict = watch.Judge(r.result)
-	for _, text := range r.watcher.Trouble() {
+	for _, text := range append(r.watcher.Trouble(), r.said...) {
 		if !slices.Contains(r.result.Verdict.Reasons, text) {
 			r.result.Verdict.Reasons = append(r.result.Verdict.Reasons, text)
 		}
@@ -105,6 +108,7 @@ type run struct {
 	fleet   *fleet
 	watcher *watch.Watcher
 	seconds *seconds
+	said    []string // for the verdict, beside what the figures say
 }
 
 // prepare starts the workers and gives them their parts.

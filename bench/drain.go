@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,9 +14,14 @@ import (
 
 // drain waits for what is on its way, then adds up. Most of it comes at once; for the rest it asks less and less often.
 func (r *run) drain(ctx context.Context) error {
-	r.seconds.phase(report.Draining, r.plan.Time.Drain)
-	end := time.NewTimer(r.plan.Time.Drain)
+	from, wait := time.Now(), r.plan.Time.Drain
+	r.seconds.phase(report.Draining, wait)
+	end := time.NewTimer(wait)
 	defer end.Stop()
+	stop := r.options.Stop
+	if r.stopped() { // in the load: it has done what it is for
+		stop = nil
+	}
 	for pause := pollEach; ; pause = min(2*pause, pollMost) {
 		complete, err := r.drained()
 		if err != nil {
@@ -28,6 +34,10 @@ func (r *run) drain(ctx context.Context) error {
 		case <-time.After(pause):
 			continue
 		case <-end.C:
+		case <-stop:
+			r.endedEarly(time.Since(from))
+		case <-r.options.Hurry:
+			r.endedEarly(time.Since(from))
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -38,6 +48,12 @@ func (r *run) drain(ctx context.Context) error {
 
 // pollMost is between two looks at a drain that takes long.
 const pollMost = 250 * time.Millisecond
+
+// endedEarly has the verdict say that the user did not wait.
+func (r *run) endedEarly(after time.Duration) {
+	r.said = append(r.said, fmt.Sprintf("the wait for what was on its way was ended after %.1f s of %v: what had not come by then counts as lost",
+		after.Seconds(), r.plan.Time.Drain))
+}
 
 // drained reports whether there is nothing more to wait for. The rooms are looked at only when nothing else is awaited, and only
 // what is new of them is told: there may be millions.

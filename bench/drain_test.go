@@ -3,12 +3,16 @@ package bench
 import (
 	"encoding/json"
 	"io"
+	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"rookery/bench/benchtest"
 	"rookery/bench/internal/crowd"
 	"rookery/bench/internal/worker"
+	"rookery/bench/report"
 	"rookery/bench/result"
 )
 
@@ -108,5 +112,30 @@ func TestHeadsOfSeveralWorkers(t *testing.T) {
 				t.Errorf("numbered %v, round %d: the news are %+v, want %d of room 3", c.numbered, round, news, want)
 			}
 		}
+	}
+}
+
+// TestOneStopEndsTheWait: what is on its way when the user has waited long enough is lost, and the report says so.
+func TestOneStopEndsTheWait(t *testing.T) {
+	t.Parallel()
+	s := benchtest.Start(t, benchtest.Faults{Drop: 5})
+	p := smallPlan(s.URL())
+	p.Time.Drain = time.Hour
+	stop, stopped := make(chan struct{}), false
+	r, err := Run(t.Context(), p, Options{
+		Version: "test", Worker: []string{os.Args[0]}, Stderr: io.Discard, Stop: stop,
+		Progress: func(p report.Progress) {
+			if p.Phase == report.Draining && !stopped {
+				stopped = true
+				close(stop)
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addsUp(t, r)
+	if want := s.Truth().Dropped; r.Counts.Lost != want || want == 0 || !strings.Contains(strings.Join(r.Verdict.Reasons, "\n"), "was ended after") {
+		t.Errorf("%d were lost, want %d; the verdict is %+v", r.Counts.Lost, want, r.Verdict)
 	}
 }

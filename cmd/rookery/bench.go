@@ -31,7 +31,8 @@ that does not wait for the server, and latencies count from the moment at which 
 YAML; --print-plan makes one of a scenario. docs/bench.md says what the figures mean.
 
 The exit status is 0, or 1 if a message was lost, came twice or in the wrong order, if an --assert does not
-hold, or if the load generator could not keep up. The first Ctrl-C ends the load and shows what there is.
+hold, or if the load generator could not keep up. Ctrl-C ends the load and shows what there is; once more, or after the
+load, it ends the wait for what is on its way; the third one ends everything at once.
 
 Scenarios:
 `
@@ -230,13 +231,13 @@ func (f *benchFlags) run(ctx context.Context, args []string, p process) int {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop, ended := stopSignals(cancel)
+	stop, hurry, ended := stopSignals(cancel)
 	defer ended()
 	live := report.NewLive(p.stderr, p.environ)
 	metrics := report.NewMetrics()
 	o := bench.Options{
 		Version: versionText(), Command: append([]string{"rookery", "bench"}, args...), Worker: []string{self, "bench", "worker"},
-		Stderr: p.stderr, Secret: f.secret, Stop: stop,
+		Stderr: p.stderr, Secret: f.secret, Stop: stop, Hurry: hurry,
 		Warn: func(text string) { fmt.Fprintf(p.stderr, "rookery bench: %s\n", text) },
 		Progress: func(progress report.Progress) {
 			metrics.Show(progress)
@@ -270,18 +271,21 @@ func (f *benchFlags) run(ctx context.Context, args []string, p process) int {
 	return benchStatus(r)
 }
 
-// stopSignals gives a channel that the first Ctrl-C or SIGTERM closes; the second cancels.
-func stopSignals(cancel func()) (stop chan struct{}, ended func()) {
-	stop = make(chan struct{})
-	signals, done := make(chan os.Signal, 2), make(chan struct{})
+// stopSignals gives channels that the first Ctrl-C or SIGTERM and the second close; the third cancels.
+func stopSignals(cancel func()) (stop, hurry chan struct{}, ended func()) {
+	stop, hurry = make(chan struct{}), make(chan struct{})
+	signals, done := make(chan os.Signal, 3), make(chan struct{})
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		for first := true; ; first = false {
+		for n := 1; ; n++ {
 			select {
 			case <-signals:
-				if first {
+				switch n {
+				case 1:
 					close(stop)
-				} else {
+				case 2:
+					close(hurry)
+				default:
 					cancel()
 				}
 			case <-done:
@@ -289,7 +293,7 @@ func stopSignals(cancel func()) (stop chan struct{}, ended func()) {
 			}
 		}
 	}()
-	return stop, func() {
+	return stop, hurry, func() {
 		signal.Stop(signals)
 		close(done)
 	}
