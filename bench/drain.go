@@ -94,6 +94,7 @@ func (f *fleet) heads(rooms int) (news crowd.News, err error) {
 			changed[room] = changed[room] || head != f.known[room]
 			f.known[room] = head
 		}
+		news.Untaken = append(news.Untaken, r.Heads.Untaken...)
 	})
 	for room, is := range changed {
 		if is {

@@ -77,6 +77,7 @@ type request struct {
 	user       int32  // -1: free
 	room       int32  // of a publish its number, else which of the user's rooms
 	next, prev uint32 // ids, 0: none
+	seq        uint32 // of a publish, its sender's number
 	kind       requestKind
 }
 
@@ -112,10 +113,13 @@ type Crowd struct {
 	load     load
 	trouble  trouble
 	fill     fill
-	heads    []uint64 // of each room: the largest number that was seen, or what its senders here sent
-	told     []uint64 // heads at the last News, nil: there was none
-	known    []uint64 // of all workers, nil before the first Learn
-	complete int      // accounts before this one are, as far as is known
+	heads    []uint64         // of each room: the largest number that was seen, or what its senders here sent
+	told     []uint64         // heads at the last News, nil: there was none
+	known    []uint64         // of all workers, nil before the first Learn
+	complete int              // accounts before this one are, as far as is known
+	untold   []ledger.Number  // untaken publishes, since the last News
+	untaken  ledger.Untaken   // of all workers
+	closed   []ledger.Account // before the end, with holes that may be refused publishes of others
 
 	// Owned by the loop: what came of it, and scratch.
 	counts  result.Counts
@@ -282,16 +286,17 @@ func (c *Crowd) abandon(slot int) {
 	for id := c.users[slot].requests; id != 0; id = c.users[slot].requests {
 		if r, _ := c.answered(slot, id); r.kind == publishRequest {
 			c.counts.Unanswered++
-			c.notOwed(int(r.room))
+			c.notOwed(slot, r)
 		}
 	}
 }
 
-// notOwed takes back that a message is owed which the server did not take, or perhaps not. Where the server gives the
+// notOwed takes back that a publish is owed which the server did not take, or perhaps not. Where the server gives the
 // numbers nothing was owed before it gave one. If it took the message after all, its deliveries are more than was owed.
-func (c *Crowd) notOwed(room int) {
+func (c *Crowd) notOwed(slot int, r request) {
 	if !c.traits.Numbered {
-		c.heads[room]--
+		c.heads[r.room]--
+		c.untold = append(c.untold, ledger.Number{User: c.users[slot].session.User, Seq: r.seq})
 	}
 }
 

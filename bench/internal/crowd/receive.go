@@ -202,7 +202,7 @@ func (c *Crowd) refused(slot int, e *dialect.Event) {
 		c.fault("refused", e.Reason)
 	case r.kind == publishRequest:
 		c.counts.Refused++
-		c.notOwed(int(r.room))
+		c.notOwed(slot, r)
 		c.fault("publish", e.Reason)
 	case c.users[slot].state == connecting:
 		c.loop.Close(slot, engine.Orderly)

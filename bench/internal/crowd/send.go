@@ -103,6 +103,7 @@ func (c *Crowd) send(slot, room int, due int64) {
 	p.Body = c.body
 	if c.traits.Acknowledges {
 		p.ID = c.request(slot, publishRequest, room, due)
+		c.requests[p.ID-1].seq = p.Key
 	}
 	c.out = c.dialect(slot).AppendPublish(c.out[:0], &u.session, p)
 	if len(c.out) == 0 { // the dialect has no room for one more without an answer

@@ -13,7 +13,12 @@ import (
 type News struct {
 	Rooms []int   `json:"rooms,omitempty"`
 	Heads []int64 `json:"heads,omitempty"`
+	// Untaken are publishes that were refused, or of which nobody knows; only where the server gives no numbers.
+	Untaken []ledger.Number `json:"untaken,omitempty"`
 }
+
+// Empty reports whether nothing is new.
+func (n News) Empty() bool { return len(n.Rooms)+len(n.Untaken) == 0 }
 
 // News gives what is new of the rooms since it was last called: the largest numbers that this worker has seen, or how many messages
 // more its users have sent (less, where some were not taken). The coordinator makes the maximum or the sum of all workers'.
@@ -33,6 +38,7 @@ func (c *Crowd) News() (n News) {
 		n.Rooms, n.Heads = append(n.Rooms, room), append(n.Heads, news)
 		c.told[room] = head
 	}
+	n.Untaken, c.untold = c.untold, nil
 	return n
 }
 
@@ -44,7 +50,10 @@ func (c *Crowd) Learn(n News) {
 	for i, room := range n.Rooms {
 		c.known[room] = uint64(n.Heads[i])
 	}
-	if len(n.Rooms) > 0 {
+	for _, number := range n.Untaken {
+		c.untaken.Add(number)
+	}
+	if !n.Empty() {
 		c.complete = 0
 	}
 }
@@ -56,10 +65,10 @@ func (c *Crowd) Numbered() bool { return c.traits.Numbered }
 func (c *Crowd) owed(slot, k int, account *ledger.Account) uint64 {
 	room := c.room(c.number(slot), k)
 	if last := account.Series.Last(); c.traits.Numbered {
-		return account.Got + account.Missing() + max(c.known[room], last) - last // not what the server said is gone
+		return account.Got + account.Missing(&c.untaken) + max(c.known[room], last) - last // not what the server said is gone
 	}
 	if account.Base > 0 {
-		return account.Got + account.Missing() // it began somewhere
+		return account.Got + account.Missing(&c.untaken) // it began somewhere
 	}
 	own := uint64(0)
 	if k == 0 {
@@ -100,6 +109,10 @@ func (c *Crowd) Settle() {
 		c.lose(owed - got)
 		*account = ledger.Account{}
 	}
+	for i := range c.closed {
+		c.settleClosed(&c.closed[i])
+	}
+	c.closed = nil
 	c.counts.Unanswered += c.waiting
 	for slot := range c.users {
 		c.users[slot].requests = 0

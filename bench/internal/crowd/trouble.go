@@ -201,10 +201,18 @@ func (c *Crowd) settleAccount(account *ledger.Account) {
 	if account.Target > 0 {
 		c.behind--
 	}
-	missing := int64(account.Missing())
+	if !c.traits.Numbered && c.traits.Acknowledges && account.Missing(&c.untaken) > 0 {
+		c.closed = append(c.closed, *account) // which of it was refused is known in the end
+	} else {
+		c.settleClosed(account)
+	}
+	*account = ledger.Account{}
+}
+
+func (c *Crowd) settleClosed(account *ledger.Account) {
+	missing := int64(account.Missing(&c.untaken))
 	c.counts.Expected += int64(account.Got) + missing
 	c.lose(missing)
-	*account = ledger.Account{}
 }
 
 func (c *Crowd) lose(n int64) {

@@ -214,6 +214,54 @@ func TestWithoutNumbers(t *testing.T) {
 	})
 }
 
+// TestARefusedPublishIsNoLoss: its number is a hole for who gets the messages around it, whenever the member came or went.
+func TestARefusedPublishIsNoLoss(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		fate  func(s *standing, id uint32) // of the second of three publishes
+		lost  int64
+		count result.Counts
+	}{
+		{"refused", func(s *standing, id uint32) { s.tell(0, dialect.Event{Kind: dialect.Refused, ID: id}) }, 0, result.Counts{Refused: 1}},
+		{"without an answer, on a lost connection", func(s *standing, _ uint32) { s.crowd.abandon(0) }, 0, result.Counts{Unanswered: 1}},
+		{"acknowledged", func(s *standing, id uint32) { s.tell(0, dialect.Event{Kind: dialect.Acknowledged, ID: id}) }, 3, result.Counts{Acknowledged: 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := stand(t, func(p *plan.Plan) { p.Clients.Connections = 3 })
+			s.ask(func() {
+				crowd := s.crowd
+				crowd.traits = dialect.Traits{Acknowledges: true, Answers: true}
+				s.welcome(0, 0)
+				crowd.Load(crowd.now())
+				s.welcome(1, 0) // they come within the load
+				s.welcome(2, 0)
+				for n := range uint32(3) {
+					crowd.send(0, 0, crowd.now())
+					id := s.requested(0, publishRequest)[0]
+					if n == 1 {
+						c.fate(s, id)
+						continue
+					}
+					for slot := range 3 {
+						s.deliver(slot, 0, ledger.Stamp{User: 0, Seq: n + 1})
+					}
+					s.tell(0, dialect.Event{Kind: dialect.Acknowledged, ID: id})
+				}
+				crowd.settleAccount(&crowd.accounts[2]) // as churn does
+				crowd.Learn(crowd.News())
+				if crowd.Complete() != (c.lost == 0) {
+					t.Errorf("complete: %v", crowd.Complete())
+				}
+				crowd.Settle()
+				want := c.count
+				want.Sent, want.Acknowledged, want.Gaps = 3, want.Acknowledged+2, 3
+				want.Expected, want.Delivered, want.Lost = 6+c.lost, 6, c.lost
+				s.want("three publishes to three members, the second never delivered", want)
+			})
+		})
+	}
+}
+
 // TestMoreRoomsThanUsers: the rate is that of the plan, in the rooms that have somebody.
 func TestMoreRoomsThanUsers(t *testing.T) {
 	c, err := New(newPart(t, func(p *plan.Plan) { p.Rooms.Count, p.Clients.Connections = 10, 3 }))
@@ -327,7 +375,7 @@ func TestNews(t *testing.T) {
 		c.send(2, 2, c.now())
 		c.send(2, 2, c.now())
 		expect("two messages were sent", []int{2}, []int64{2})
-		c.notOwed(2)
+		c.notOwed(2, request{room: 2, seq: 2})
 		expect("one of them was refused", []int{2}, []int64{-1})
 	})
 }

@@ -180,12 +180,18 @@ func (a *Account) sender(user uint32) (at int, known bool) {
 	return low, low < len(senders) && senders[low].user == user
 }
 
-// Missing is how many numbers are missing below the last ones that came.
-func (a *Account) Missing() uint64 {
+// Missing is how many numbers are missing below the last ones that came, without those that the server did not take.
+func (a *Account) Missing(untaken *Untaken) uint64 {
 	n := a.Series.Missing()
 	if a.senders != nil {
 		for i := range *a.senders {
-			n += (*a.senders)[i].track.Missing()
+			s := &(*a.senders)[i]
+			if s.track.missing == nil {
+				continue
+			}
+			for _, span := range *s.track.missing {
+				n += span.to - span.from + 1 - untaken.within(s.user, span)
+			}
 		}
 	}
 	return n

@@ -138,7 +138,43 @@ func TestNumbersBeforeTheBaseAreRepetitions(t *testing.T) {
 	}
 }
 
+// TestUntakenAgainstASet: what is missing and was taken is missing, whatever of it is one hole.
+func TestUntakenAgainstASet(t *testing.T) {
+	for seed := range uint64(100) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		var a Account
+		a.Open(0)
+		var untaken Untaken
+		last, want := [2]uint64{}, [2]map[uint64]bool{{}, {}} // numbers that did not come and were taken
+		refused := [2]map[uint64]bool{{}, {}}
+		for range 300 {
+			user := random.IntN(2)
+			seq := last[user] + 1
+			last[user] = seq
+			switch n := random.IntN(10); {
+			case n < 5:
+				a.TakeFrom(uint32(user), seq, true)
+			case n < 8:
+				refused[user][seq] = true
+				untaken.Add(Number{uint32(user), uint32(seq)})
+				untaken.Add(Number{uint32(user), uint32(seq)})
+			default:
+				want[user][seq] = true
+			}
+		}
+		missing := uint64(0)
+		for user := range want {
+			a.TakeFrom(uint32(user), last[user]+1, true)
+			missing += uint64(len(want[user]))
+		}
+		if got := a.Missing(&untaken); got != missing {
+			t.Fatalf("seed %d: %d are missing, want %d; refused were %v", seed, got, missing, refused)
+		}
+	}
+}
+
 func TestAccountBySenders(t *testing.T) {
+	nobody := &Untaken{}
 	var a Account
 	a.Open(0)
 	for _, c := range []struct {
@@ -150,13 +186,13 @@ func TestAccountBySenders(t *testing.T) {
 			t.Errorf("number %d of sender %d is %v, want %v", c.seq, c.user, got, c.want)
 		}
 	}
-	if a.Got != 6 || a.Missing() != 1 {
-		t.Errorf("got %d, missing %d; want 6 and the first of sender 3", a.Got, a.Missing())
+	if a.Got != 6 || a.Missing(nobody) != 1 {
+		t.Errorf("got %d, missing %d; want 6 and the first of sender 3", a.Got, a.Missing(nobody))
 	}
 	var late Account
 	late.Open(1)
-	if got := late.TakeFrom(9, 500, false); got != Next || late.Missing() != 0 {
-		t.Errorf("the first that a late member gets is %v, missing %d", got, late.Missing())
+	if got := late.TakeFrom(9, 500, false); got != Next || late.Missing(nobody) != 0 {
+		t.Errorf("the first that a late member gets is %v, missing %d", got, late.Missing(nobody))
 	}
 }
 

@@ -4,6 +4,7 @@
 //
 //	stamp.go    what is in a body
 //	account.go  what one member of one room got
+//	untaken.go  what nobody could get
 package ledger
 
 import (
