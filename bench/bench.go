@@ -270,21 +270,27 @@ func (r *run) connect(ctx context.Context) error {
 	var behind int
 	var caught int64
 	connected := int64(0)
-	var moved time.Time
+	var moved, came time.Time
+	var connects int64
 	err := r.until(ctx, func(states []worker.Status) (bool, error) {
-		pending, before := 0, caught
-		behind, caught = 0, 0
+		pending, undue, failed, before, cameBefore := 0, 0, int64(0), caught, connects
+		behind, caught, connects = 0, 0, 0
 		for _, s := range states {
 			pending += s.Pending
+			undue += s.Undue
 			behind += s.Behind
 			caught += s.Caught
+			connects += s.Came
+			failed += s.Failed
 		}
 		stopped := r.stopped() // then load ends at once too
-		if pending > 0 && !stopped {
-			return false, nil
+		if connects > cameBefore || undue > 0 || came.IsZero() {
+			came, connected = time.Now(), engine.Now()
 		}
-		if connected == 0 {
-			connected = engine.Now()
+		// Who has not come by then goes on trying in the load; if nobody has at all there is nothing to wait for.
+		waited := time.Since(came) > r.plan.Clients.Timeout || connects == 0 && failed > 0 && time.Duration(engine.Now()-from) > nobodyTime
+		if pending > 0 && !stopped && !waited {
+			return false, nil
 		}
 		if caught > before || moved.IsZero() {
 			moved = time.Now()
@@ -308,6 +314,9 @@ func (r *run) connect(ctx context.Context) error {
 	}
 	return nil
 }
+
+// nobodyTime is how long the first of all connects may take once one has failed.
+const nobodyTime = 5 * time.Second
 
 // load runs the schedule.
 func (r *run) load(ctx context.Context) error {

@@ -360,13 +360,13 @@ func TestWhatEndsARun(t *testing.T) {
 	}
 }
 
-// TestNobodyListens: a run against nothing is a result, and says so.
+// TestNobodyListens: a run against nothing is a result, and says so, soon: although users would try to its end.
 func TestNobodyListens(t *testing.T) {
 	t.Parallel()
 	p := smallPlan("ws://127.0.0.1:1/ws")
-	p.Clients.Timeout, p.Time.Duration, p.Time.Drain = time.Second, time.Second, 0
+	p.Time.Duration, p.Time.Drain = time.Hour, time.Hour
 	r := runPlan(t, p)
-	if r.Counts.Connected != 0 || r.Counts.ConnectsFailed != 5*12 || r.Counts.Unsent != 0 || r.Counts.Sent != 0 {
+	if r.Counts.Connected != 0 || r.Counts.ConnectsFailed < 12 || r.Counts.Unsent != 0 || r.Counts.Sent != 0 {
 		t.Errorf("counts are %+v", r.Counts)
 	}
 	if len(r.Faults) == 0 || !strings.Contains(r.Faults[0].Message, "connection refused") {

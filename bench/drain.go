@@ -15,6 +15,9 @@ import (
 // drain waits for what is on its way, then adds up. Most of it comes at once; for the rest it asks less and less often.
 func (r *run) drain(ctx context.Context) error {
 	from, wait := time.Now(), r.plan.Time.Drain
+	if r.result.Connect.Count == 0 {
+		wait = 0 // nobody came, so nothing is on its way
+	}
 	r.seconds.phase(report.Draining, wait)
 	end := time.NewTimer(wait)
 	defer end.Stop()

@@ -177,6 +177,7 @@ func stepOf(value float64, r *result.Result) result.Step {
 	// What is only known in the end belongs to the step as well, and so does what went wrong before and after the counted load.
 	whole := &r.Counts
 	step.Counts.Expected, step.Counts.Lost, step.Counts.Unanswered = whole.Expected, whole.Lost, whole.Unanswered
+	step.Counts.StayedAway = whole.StayedAway
 	step.Counts.Duplicated, step.Counts.Reordered, step.Counts.Foreign = whole.Duplicated, whole.Reordered, whole.Foreign
 	return step
 }

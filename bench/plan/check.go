@@ -45,6 +45,10 @@ func (p *Plan) Check() error {
 	rate("clients.rate", c.Rate)
 	refuse(c.Pending < 1, "clients.pending is %d: one connection at least must be under way", c.Pending)
 	duration("clients.timeout", c.Timeout, 100*time.Millisecond)
+	duration("clients.retry.first", c.Retry.First, time.Millisecond)
+	duration("clients.retry.most", c.Retry.Most, time.Millisecond)
+	duration("clients.retry.for", c.Retry.For, 0)
+	refuse(c.Retry.Most < c.Retry.First, "clients.retry.most is %v: use clients.retry.first, %v, at least", c.Retry.Most, c.Retry.First)
 	refuse(c.Workers < 0, "clients.workers is %d", c.Workers)
 
 	r := &p.Rooms

@@ -78,6 +78,8 @@ type Clients struct {
 	Pending int `yaml:"pending" json:"pending"`
 	// Timeout is how long connect, handshake and join together may take.
 	Timeout time.Duration `yaml:"timeout" json:"timeout"`
+	// Retry is how a user comes back.
+	Retry Retry `yaml:"retry" json:"retry"`
 	// Sources are addresses, ranges (127.0.0.0/16) or interfaces (eth0) that connections come from, in turn. Empty: the
 	// kernel's choice, and for loopback targets as many of 127.0.0.0/8 as are needed.
 	Sources []string `yaml:"sources" json:"sources,omitempty"`
@@ -85,6 +87,16 @@ type Clients struct {
 	Workers int `yaml:"workers" json:"workers"`
 	// Hosts are other load hosts, each running "rookery bench agent": host:port.
 	Hosts []string `yaml:"hosts" json:"hosts,omitempty"`
+}
+
+// Retry is how a user connects again that could not, or whose connection was lost. The wait before a try is drawn evenly between
+// nothing and a bound, which is First at first and doubles with each try up to Most: people whose server was away don't come back
+// in step.
+type Retry struct {
+	First time.Duration `yaml:"first" json:"first"`
+	Most  time.Duration `yaml:"most" json:"most"`
+	// For is how long a user tries; then it gives up. 0: until the end of the run.
+	For time.Duration `yaml:"for" json:"for"`
 }
 
 // Rooms are what the connections are members of. Connection i joins the rooms i, i+1, … modulo Count.

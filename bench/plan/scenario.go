@@ -16,8 +16,10 @@ type Scenario struct {
 // base is what every scenario begins with: something that any machine carries.
 func base() Plan {
 	return Plan{
-		Server:  Server{Dialect: "rookery", Targets: []string{"ws://127.0.0.1:8080/ws"}, Codec: "binary"},
-		Clients: Clients{Connections: 1000, Pending: 1000, Timeout: 30 * time.Second},
+		Server: Server{Dialect: "rookery", Targets: []string{"ws://127.0.0.1:8080/ws"}, Codec: "binary"},
+		Clients: Clients{
+			Connections: 1000, Pending: 1000, Timeout: 30 * time.Second, Retry: Retry{First: 200 * time.Millisecond, Most: 10 * time.Second},
+		},
 		Rooms:   Rooms{Count: 100, PerConnection: 1},
 		Publish: Publish{Arrivals: "even", Size: 128},
 		Time:    Time{Warmup: 3 * time.Second, Duration: 20 * time.Second, Drain: 10 * time.Second},

@@ -93,6 +93,8 @@ var csvColumns = func() []column {
 		host("host_retransmits", func(k *result.Kernel) string { return whole(k.Retransmits) }),
 		host("host_listen_overflows", func(k *result.Kernel) string { return whole(k.ListenOverflows) }),
 		host("host_listen_drops", func(k *result.Kernel) string { return whole(k.ListenDrops) }),
+		count("came_back", func(s *result.Second) int64 { return s.Counts.CameBack }),
+		count("stayed_away", func(s *result.Second) int64 { return s.Counts.StayedAway }),
 	)
 }()
 

@@ -101,6 +101,8 @@ func countFigures() []figure {
 		count("connected", "connected", higher, always, "", loud, apart, func(c *result.Counts) int64 { return c.Connected }),
 		count("connects_failed", "connects failed", lower, always, "", quiet, shown, func(c *result.Counts) int64 { return c.ConnectsFailed }),
 		count("disconnected", "disconnected unplanned", lower, always, "", quiet, shown, func(c *result.Counts) int64 { return c.Disconnected }),
+		count("came_back", "came back", neither, always, "", quiet, apart, func(c *result.Counts) int64 { return c.CameBack }),
+		count("stayed_away", "stayed away", lower, always, "", quiet, shown, func(c *result.Counts) int64 { return c.StayedAway }),
 		count("sent", "sent", neither, always, "", loud, apart, func(c *result.Counts) int64 { return c.Sent }),
 		count("unsent", "unsent", lower, always, "", quiet, shown, func(c *result.Counts) int64 { return c.Unsent }),
 		count("acknowledged", "acknowledged", higher, answered, unanswered, loud, apart, func(c *result.Counts) int64 { return c.Acknowledged }),
@@ -137,6 +139,7 @@ var latencies = []struct {
 	{"", "delivery", "nothing was delivered in the counted load", true, true, func(s *subject) result.Summary { return s.delivery }},
 	{"ack.", "acknowledgement", "nothing was acknowledged in the counted load", true, false, func(s *subject) result.Summary { return s.ack }},
 	{"connect.", "connect", "no connect was timed", true, false, func(s *subject) result.Summary { return s.connect }},
+	{"away.", "away, until back", "nobody came back", false, false, func(s *subject) result.Summary { return s.away }},
 	{"send_late.", "send lateness", "nothing was sent in the counted load", false, false, func(s *subject) result.Summary { return s.sendLate }},
 }
 

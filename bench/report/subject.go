@@ -12,6 +12,7 @@ import (
 type subject struct {
 	counts                           result.Counts // of the whole run, warm-up and drain too
 	delivery, ack, connect, sendLate result.Summary
+	away                             result.Summary // of the whole run
 	connectPhase, catchUp            result.Phase
 	load                             result.Counts // of the counted load
 	loadSeconds                      float64
@@ -68,7 +69,7 @@ func subjectOf(r *result.Result) *subject {
 	s := &subject{
 		floor: r.Floor, counts: r.Counts, connectPhase: r.Connect, catchUp: r.CatchUp,
 		delivery: r.Latencies.Delivery.Summary(), ack: r.Latencies.Ack.Summary(),
-		connect: r.Latencies.Connect.Summary(), sendLate: r.Latencies.SendLate.Summary(),
+		connect: r.Latencies.Connect.Summary(), sendLate: r.Latencies.SendLate.Summary(), away: r.Latencies.Away.Summary(),
 		loadSeconds: float64(len(load)),
 	}
 	for _, second := range load {

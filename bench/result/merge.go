@@ -16,7 +16,7 @@ func (c *Counts) combine(other Counts, sign int64) {
 // fields lists every count; a test compares it with the struct.
 func (c *Counts) fields() []*int64 {
 	return []*int64{
-		&c.Connects, &c.Connected, &c.ConnectsFailed, &c.Disconnected, &c.Joined,
+		&c.Connects, &c.Connected, &c.ConnectsFailed, &c.Disconnected, &c.Joined, &c.CameBack, &c.StayedAway,
 		&c.Sent, &c.Unsent, &c.Acknowledged, &c.Refused, &c.Unanswered,
 		&c.Expected, &c.Delivered, &c.Lost, &c.Duplicated, &c.Reordered, &c.Gaps, &c.Foreign,
 		&c.BytesIn, &c.BytesOut,
@@ -33,7 +33,7 @@ func (c *Client) Add(other Client) {
 
 // NewLatencies has every histogram, empty.
 func NewLatencies() Latencies {
-	return Latencies{Delivery: NewHistogram(), Ack: NewHistogram(), Connect: NewHistogram(), SendLate: NewHistogram()}
+	return Latencies{Delivery: NewHistogram(), Ack: NewHistogram(), Connect: NewHistogram(), SendLate: NewHistogram(), Away: NewHistogram()}
 }
 
 // Add adds another part's latencies.
@@ -42,11 +42,12 @@ func (l Latencies) Add(other Latencies) {
 	l.Ack.Add(other.Ack)
 	l.Connect.Add(other.Connect)
 	l.SendLate.Add(other.SendLate)
+	l.Away.Add(other.Away)
 }
 
 // Reset forgets everything.
 func (l Latencies) Reset() {
-	for _, h := range []*Histogram{l.Delivery, l.Ack, l.Connect, l.SendLate} {
+	for _, h := range []*Histogram{l.Delivery, l.Ack, l.Connect, l.SendLate, l.Away} {
 		h.Reset()
 	}
 }

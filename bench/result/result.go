@@ -72,6 +72,8 @@ type Counts struct {
 	ConnectsFailed int64 `json:"connects_failed"`
 	Disconnected   int64 `json:"disconnected"` // that nobody planned
 	Joined         int64 `json:"joined"`
+	CameBack       int64 `json:"came_back"`   // times that a user was there again after its connection was lost or cut
+	StayedAway     int64 `json:"stayed_away"` // users whose connection was lost or cut and that were not back in the end
 
 	Sent         int64 `json:"sent"`         // messages handed to the kernel
 	Unsent       int64 `json:"unsent"`       // due, but their connection was not there or took nothing
@@ -97,6 +99,7 @@ type Latencies struct {
 	Ack      *Histogram `json:"ack"`       // due to acknowledged
 	Connect  *Histogram `json:"connect"`   // due to connected and joined
 	SendLate *Histogram `json:"send_late"` // due to handed to the kernel: the generator's own delay
+	Away     *Histogram `json:"away"`      // connection lost or cut to connected and joined again, in the whole run
 }
 
 // Second is one second of a run, or the sum of one second over workers.

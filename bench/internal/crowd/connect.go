@@ -11,14 +11,8 @@ import (
 	"rookery/bench/internal/engine"
 )
 
-const (
-	// maxTries is how often a user tries to connect before it gives up.
-	maxTries = 5
-	// retryAfter is how long it waits between.
-	retryAfter = time.Second
-	// turn is how many connects or sends are done in one call of Due, before the sockets are looked at again.
-	turn = 256
-)
+// turn is how many connects or sends are done in one call of Due, before the sockets are looked at again.
+const turn = 256
 
 // connects is the first coming of the users.
 type connects struct {
@@ -106,7 +100,7 @@ func (c *Crowd) dial(slot int, due int64) {
 	u.state, u.expires = connecting, c.now()+int64(c.part.Plan.Clients.Timeout)
 	u.waiting = 0
 	u.session = dialect.Session{User: uint32(number + int(u.life)*c.part.Plan.Clients.Connections)}
-	u.tries++
+	u.tries = min(u.tries, math.MaxUint8-1) + 1
 	c.counts.Connects++
 	c.connects.pending++
 	c.connects.queue = append(c.connects.queue, try{slot, u.expires})
@@ -133,12 +127,28 @@ func (c *Crowd) failed(slot int, err error) {
 	}
 	c.fault(what, err)
 	c.abandon(slot)
-	if u.tries >= maxTries {
+	// From when it was cut or lost, or was due for the first time.
+	from := u.due
+	if u.lost > 0 {
+		from = u.lost
+	}
+	now, wait := c.now(), c.backoff(int(u.tries))
+	if limit := c.part.Plan.Clients.Retry.For; limit > 0 && now+wait-from > int64(limit) {
 		u.state = absent
 		c.connects.gone++
 		return
 	}
-	c.comeBack(slot, c.now()+int64(retryAfter))
+	c.comeBack(slot, now+wait)
+}
+
+// backoff draws how long a user waits before its next try, after so many that failed.
+func (c *Crowd) backoff(tries int) int64 {
+	retry := &c.part.Plan.Clients.Retry
+	bound := retry.First
+	for ; tries > 0 && bound < retry.Most; tries-- {
+		bound *= 2
+	}
+	return c.waits.Int64N(int64(min(bound, retry.Most)) + 1)
 }
 
 // comeBack has a user connect again at a moment.
@@ -262,6 +272,11 @@ func (c *Crowd) cameOnline(slot int) {
 	took := since(u.due, c.now())
 	c.second.Connect.Record(took)
 	c.total.Connect.Record(took)
+	if u.lost > 0 {
+		c.counts.CameBack++
+		c.total.Away.Record(since(u.lost, c.now()))
+		u.lost = 0
+	}
 	if fd, ok := c.detached[slot]; ok {
 		engine.CloseDetached(fd)
 		delete(c.detached, slot)
@@ -296,7 +311,8 @@ func (c *Crowd) broken(slot int, err error) {
 		c.counts.Disconnected++
 		c.fault("closed", err)
 		c.abandon(slot)
-		c.comeBack(slot, c.now()+int64(retryAfter))
+		c.users[slot].lost = c.now()
+		c.comeBack(slot, c.now()+c.backoff(0))
 	}
 }
 

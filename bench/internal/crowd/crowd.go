@@ -51,6 +51,7 @@ func (p *Part) users() int {
 type user struct {
 	session  dialect.Session
 	due      int64  // when its connection was due, at the first of its tries
+	lost     int64  // when its connection was lost or cut, 0: it is online, or was never yet
 	expires  int64  // until when this try must be done
 	sent     uint32 // messages in this life
 	requests uint32 // the newest of its requests, 0: none
@@ -107,6 +108,7 @@ type Crowd struct {
 	free     uint32 // id of a free request, 0: none
 	waiting  int64  // publishes among the requests
 	timers   timers
+	waits    *rand.Rand  // of users that come back
 	detached map[int]int // sockets of users that were cut silently, closed when they are back
 
 	connects connects
@@ -162,6 +164,7 @@ func New(part Part) (*Crowd, error) {
 		c.dialects = append(c.dialects, d)
 	}
 	c.traits = c.dialects[0].Traits()
+	c.waits = rand.New(rand.NewPCG(uint64(part.Run), uint64(part.Worker)+2))
 	c.load.random = rand.New(rand.NewPCG(uint64(part.Run), 1))
 	c.load.next, c.trouble.next, c.connects.at = math.MaxInt64, math.MaxInt64, math.MaxInt64
 	return c, nil
@@ -331,7 +334,10 @@ func (c *Crowd) Counts() result.Counts {
 // Status is how far the crowd is.
 type Status struct {
 	Online  int
-	Pending int // users that are still to come, or come back
+	Pending int   // users that are still to come, or come back
+	Undue   int   // of them, those whose first connect was not begun
+	Came    int64 // connects that were made, and those that failed
+	Failed  int64
 	Behind  int // memberships that are not up to date
 	Caught  int64
 	Filled  bool
@@ -341,7 +347,8 @@ type Status struct {
 // Status tells the worker whether a part of the run is over.
 func (c *Crowd) Status() Status {
 	return Status{
-		Online: c.online, Pending: len(c.users) - c.online - c.connects.gone, Behind: c.behind, Caught: c.caughtN, Filled: c.fill.done(),
+		Online: c.online, Pending: len(c.users) - c.online - c.connects.gone, Undue: len(c.users) - c.connects.next,
+		Came: c.counts.Connected, Failed: c.counts.ConnectsFailed, Behind: c.behind, Caught: c.caughtN, Filled: c.fill.done(),
 		Unsent: c.load.next != math.MaxInt64,
 	}
 }

@@ -115,7 +115,11 @@ func (c *Crowd) Settle() {
 	c.closed = nil
 	c.counts.Unanswered += c.waiting
 	for slot := range c.users {
-		c.users[slot].requests = 0
+		u := &c.users[slot]
+		u.requests = 0
+		if u.lost > 0 {
+			c.counts.StayedAway++
+		}
 	}
 	c.requests, c.free, c.waiting = nil, 0, 0
 	c.counts, c.settled = c.Counts(), true

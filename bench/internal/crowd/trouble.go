@@ -135,6 +135,7 @@ func (c *Crowd) cut(at int64) {
 		}
 		c.online--
 		c.abandon(slot)
+		c.users[slot].lost = at
 		c.comeBack(slot, at+int64(scatter(number, forReturn)*float64(cut.Within)))
 	}
 }

@@ -25,7 +25,7 @@ func TestTriesExpireByThemselves(t *testing.T) {
 		due := c.users[0].due
 		c.loop.Close(0, engine.Orderly)
 		c.broken(0, errors.New("lost"))
-		c.dueTimers(c.now() + int64(retryAfter) + 1)
+		c.dueTimers(c.timers[0].at)
 		if c.users[0].state != connecting || c.users[0].due != due {
 			t.Errorf("the second try is in state %d and was due %v after the first", c.users[0].state, time.Duration(c.users[0].due-due))
 		}
@@ -61,6 +61,72 @@ func TestPipelining(t *testing.T) {
 			t.Errorf("state %d when all is answered", u.state)
 		}
 	})
+}
+
+// TestBackoff: waits are anywhere between nothing and a bound that doubles up to a limit.
+func TestBackoff(t *testing.T) {
+	c, err := New(newPart(t, func(p *plan.Plan) { p.Clients.Retry = plan.Retry{First: time.Second, Most: 7 * time.Second} }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tries, bound := range map[int]time.Duration{0: time.Second, 1: 2 * time.Second, 2: 4 * time.Second, 3: 7 * time.Second, 255: 7 * time.Second} {
+		shortest, longest := int64(math.MaxInt64), int64(0)
+		for range 1000 {
+			wait := c.backoff(tries)
+			shortest, longest = min(shortest, wait), max(longest, wait)
+		}
+		if longest > int64(bound) || longest < int64(bound)*9/10 || shortest < 0 || shortest > int64(bound)/10 {
+			t.Errorf("after %d tries the waits are %v to %v, want 0 to %v", tries, time.Duration(shortest), time.Duration(longest), bound)
+		}
+	}
+}
+
+// TestHowLongAUserTries: to the end of the run, or as long as the plan says from when it was lost.
+func TestHowLongAUserTries(t *testing.T) {
+	for _, limit := range []time.Duration{0, time.Hour} {
+		s := stand(t, func(p *plan.Plan) { p.Clients.Connections, p.Clients.Retry.For = 1, limit })
+		s.ask(func() {
+			c := s.crowd
+			s.welcome(0, 0)
+			lost := c.now()
+			c.loop.Close(0, engine.Orderly)
+			c.broken(0, errors.New("lost"))
+			for range 300 {
+				c.timers = nil
+				c.dial(0, c.now())
+				c.loop.Close(0, engine.Orderly)
+				c.broken(0, errors.New("again"))
+			}
+			if u := c.users[0]; u.state != away || c.connects.gone != 0 || u.lost < lost {
+				t.Errorf("limit %v: after 300 tries in a moment the user is in state %d, %d gave up", limit, u.state, c.connects.gone)
+			}
+			c.users[0].lost -= int64(2 * time.Hour)
+			c.timers = nil
+			c.dial(0, c.now())
+			c.loop.Close(0, engine.Orderly)
+			c.broken(0, errors.New("again"))
+			if gone := c.users[0].state == absent; gone != (limit > 0) || gone != (c.connects.gone == 1) || len(c.timers) != 1-c.connects.gone {
+				t.Errorf("limit %v: two hours after the loss the user is in state %d, %d gave up", limit, c.users[0].state, c.connects.gone)
+			}
+			if limit == 0 {
+				c.dial(0, c.now())
+			}
+		})
+		s.until("the connection is back", func() bool { return limit > 0 || s.loop.Open(0) })
+		s.ask(func() {
+			c := s.crowd
+			if limit == 0 {
+				s.welcome(0, 0)
+				if c.counts.CameBack != 1 || c.total.Away.Quantile(1) < 9*time.Minute {
+					t.Errorf("it came back %d times, after %v at most", c.counts.CameBack, c.total.Away.Quantile(1))
+				}
+			}
+			c.Learn(c.News())
+			if c.Settle(); c.counts.StayedAway != int64(c.connects.gone) {
+				t.Errorf("limit %v: %d stayed away", limit, c.counts.StayedAway)
+			}
+		})
+	}
 }
 
 // TestWays: targets and sources are combined in every way.
@@ -176,7 +242,7 @@ func TestCutWhileLeaving(t *testing.T) {
 		}
 		s.know(7)
 		s.crowd.Settle()
-		s.want("both messages", result.Counts{Expected: 2, Delivered: 2})
+		s.want("both messages", result.Counts{Expected: 2, Delivered: 2, CameBack: 1})
 	})
 }
 
@@ -209,7 +275,7 @@ func TestWithoutNumbers(t *testing.T) {
 		}
 		c.Settle()
 		s.want("one of three messages was taken", result.Counts{
-			Sent: 3, Acknowledged: 1, Refused: 1, Unanswered: 1, Expected: 2, Delivered: 2, Disconnected: 1,
+			Sent: 3, Acknowledged: 1, Refused: 1, Unanswered: 1, Expected: 2, Delivered: 2, Disconnected: 1, StayedAway: 1,
 		})
 	})
 }
