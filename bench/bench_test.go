@@ -159,6 +159,7 @@ func TestEveryFaultIsCounted(t *testing.T) {
 			return result.Counts{ConnectsFailed: s.ConnectsReset}
 		}, "connect"},
 		{"close connections", benchtest.Faults{CloseAfter: 25}, func(s benchtest.Truth) result.Counts { return result.Counts{Disconnected: s.Closed} }, "closed"},
+		{"refuse joins", benchtest.Faults{RefuseJoin: 5}, func(s benchtest.Truth) result.Counts { return result.Counts{JoinsRefused: s.JoinsRefused} }, "join"},
 		{"all at once", benchtest.Faults{Drop: 7, Duplicate: 11, Swap: 13, LoseAck: 5}, func(s benchtest.Truth) result.Counts {
 			return result.Counts{Lost: s.Dropped, Duplicated: s.Duplicated, Reordered: s.Swapped, Unanswered: s.AcksLost}
 		}, "lost"},
@@ -168,11 +169,14 @@ func TestEveryFaultIsCounted(t *testing.T) {
 			s := benchtest.Start(t, c.faults)
 			p := smallPlan(s.URL())
 			p.Time.Drain = 2 * time.Second // for what never comes
+			if c.faults.RefuseJoin > 0 {
+				p.Trouble.Moves = 15 // four of each room join, and the first that moves is refused
+			}
 			r := runPlan(t, p)
 			truth, counts := s.Truth(), r.Counts
 			got := result.Counts{
 				ConnectsFailed: counts.ConnectsFailed, Disconnected: counts.Disconnected, Refused: counts.Refused, Unanswered: counts.Unanswered,
-				Lost: counts.Lost, Duplicated: counts.Duplicated, Reordered: counts.Reordered, Foreign: counts.Foreign,
+				JoinsRefused: counts.JoinsRefused, Lost: counts.Lost, Duplicated: counts.Duplicated, Reordered: counts.Reordered, Foreign: counts.Foreign,
 			}
 			if c.faults.CloseAfter > 0 {
 				got.Unanswered = 0 // a reset takes the acknowledgements along that were not read yet

@@ -118,6 +118,10 @@ func (c *conn) join(id uint64, request *v1.Join) {
 		return
 	}
 	r := s.roomLocked(request.Room)
+	if r.joins++; every(s.faults.RefuseJoin, r.joins) {
+		c.reply(proto.ErrRateLimited.Frame(id, "The test asks for a refusal."), 0, &s.tally.joinsRefused)
+		return
+	}
 	joined := &v1.Joined{Room: r.name, Epoch: s.epoch, Head: r.head(), Begin: r.begin}
 	from := r.head() + 1
 	if request.After != nil {

@@ -22,6 +22,7 @@ type room struct {
 	begin     uint64     // the number of the first of them
 	released  uint64     // up to where DropTail lets deliveries go
 	publishes int        // for the faults of publishes
+	joins     int        // for RefuseJoin
 	keys      map[string]*message
 }
 

@@ -16,6 +16,7 @@ type Truth struct {
 	Closed          int64 // CloseAfter
 	Overflowed      int64 // reset because more than Config.Queue bytes waited for them
 	Joined          int64
+	JoinsRefused    int64 // RefuseJoin
 
 	// Publishes. Published = Acknowledged + Refused + AcksLost, where no connection was lost and none was malformed.
 	// With Echo and Broadcast messages are only Published.
@@ -55,7 +56,7 @@ func (s *Server) Truth() Truth {
 	c := s.tally
 	t := Truth{
 		Accepted: c.accepted.Load(), ConnectsReset: c.connectsReset.Load(), ConnectsRefused: c.connectsRefused.Load(),
-		Connected: c.connected.Load(), Closed: c.closed.Load(), Overflowed: c.overflowed.Load(), Joined: c.joined.Load(),
+		Connected: c.connected.Load(), Closed: c.closed.Load(), Overflowed: c.overflowed.Load(), Joined: c.joined.Load(), JoinsRefused: c.joinsRefused.Load(),
 
 		Published: c.published.Load(), Repeated: c.repeated.Load(), Acknowledged: c.acknowledged.Load(),
 		Refused: c.refused.Load(), AcksLost: c.acksLost.Load(), Lied: c.lied.Load(),
@@ -69,8 +70,8 @@ func (s *Server) Truth() Truth {
 
 // tally counts for Truth. Readers and writers of all connections count at once, hence atomics.
 type tally struct {
-	accepted, connectsReset, connectsRefused, connected, closed, overflowed, joined atomic.Int64
-	published, repeated, acknowledged, refused, acksLost, lied                      atomic.Int64
-	delivered, dropped, tailKept, withheld                                          atomic.Int64
-	duplicated, swapped, garbled, wrongRoom                                         atomic.Int64
+	accepted, connectsReset, connectsRefused, connected, closed, overflowed, joined, joinsRefused atomic.Int64
+	published, repeated, acknowledged, refused, acksLost, lied                                    atomic.Int64
+	delivered, dropped, tailKept, withheld                                                        atomic.Int64
+	duplicated, swapped, garbled, wrongRoom                                                       atomic.Int64
 }

@@ -64,7 +64,7 @@ func TestConditionsThatAreRefused(t *testing.T) {
 func TestEveryFigureFailsWhereItWasNotMeasured(t *testing.T) {
 	nothing := &result.Result{Latencies: result.NewLatencies()}
 	counted := map[string]bool{ // 0 is what they are, without any measuring
-		"connected": true, "connects_failed": true, "disconnected": true, "came_back": true, "stayed_away": true, "sent": true, "unsent": true, "delivered": true, "foreign": true,
+		"connected": true, "connects_failed": true, "disconnected": true, "came_back": true, "joins_refused": true, "stayed_away": true, "sent": true, "unsent": true, "delivered": true, "foreign": true,
 	}
 	for _, f := range figures {
 		for _, operator := range []string{">=", "<="} {

@@ -95,6 +95,7 @@ var csvColumns = func() []column {
 		host("host_listen_drops", func(k *result.Kernel) string { return whole(k.ListenDrops) }),
 		count("came_back", func(s *result.Second) int64 { return s.Counts.CameBack }),
 		count("stayed_away", func(s *result.Second) int64 { return s.Counts.StayedAway }),
+		count("joins_refused", func(s *result.Second) int64 { return s.Counts.JoinsRefused }),
 	)
 }()
 

@@ -101,6 +101,7 @@ func countFigures() []figure {
 		count("connected", "connected", higher, always, "", loud, apart, func(c *result.Counts) int64 { return c.Connected }),
 		count("connects_failed", "connects failed", lower, always, "", quiet, shown, func(c *result.Counts) int64 { return c.ConnectsFailed }),
 		count("disconnected", "disconnected unplanned", lower, always, "", quiet, shown, func(c *result.Counts) int64 { return c.Disconnected }),
+		count("joins_refused", "joins refused", lower, always, "", quiet, shown, func(c *result.Counts) int64 { return c.JoinsRefused }),
 		count("came_back", "came back", neither, always, "", quiet, apart, func(c *result.Counts) int64 { return c.CameBack }),
 		count("stayed_away", "stayed away", lower, always, "", quiet, shown, func(c *result.Counts) int64 { return c.StayedAway }),
 		count("sent", "sent", neither, always, "", loud, apart, func(c *result.Counts) int64 { return c.Sent }),

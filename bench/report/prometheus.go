@@ -61,6 +61,7 @@ var counters = []struct {
 	{benchDesc("connects_failed_total", "Connections that could not be made."), func(c *result.Counts) int64 { return c.ConnectsFailed }},
 	{benchDesc("disconnected_total", "Connections lost that nobody planned."), func(c *result.Counts) int64 { return c.Disconnected }},
 	{benchDesc("joined_total", "Rooms joined."), func(c *result.Counts) int64 { return c.Joined }},
+	{benchDesc("joins_refused_total", "Joins answered with an error."), func(c *result.Counts) int64 { return c.JoinsRefused }},
 	{benchDesc("came_back_total", "Times that a user was there again after its connection was lost or cut."), func(c *result.Counts) int64 { return c.CameBack }},
 	{benchDesc("stayed_away_total", "Users whose connection was lost or cut and that were not back in the end."), func(c *result.Counts) int64 { return c.StayedAway }},
 	{benchDesc("messages_sent_total", "Messages handed to the kernel."), func(c *result.Counts) int64 { return c.Sent }},

@@ -16,7 +16,7 @@ func (c *Counts) combine(other Counts, sign int64) {
 // fields lists every count; a test compares it with the struct.
 func (c *Counts) fields() []*int64 {
 	return []*int64{
-		&c.Connects, &c.Connected, &c.ConnectsFailed, &c.Disconnected, &c.Joined, &c.CameBack, &c.StayedAway,
+		&c.Connects, &c.Connected, &c.ConnectsFailed, &c.Disconnected, &c.Joined, &c.JoinsRefused, &c.CameBack, &c.StayedAway,
 		&c.Sent, &c.Unsent, &c.Acknowledged, &c.Refused, &c.Unanswered,
 		&c.Expected, &c.Delivered, &c.Lost, &c.Duplicated, &c.Reordered, &c.Gaps, &c.Foreign,
 		&c.BytesIn, &c.BytesOut,

@@ -72,6 +72,7 @@ type Counts struct {
 	ConnectsFailed int64 `json:"connects_failed"`
 	Disconnected   int64 `json:"disconnected"` // that nobody planned
 	Joined         int64 `json:"joined"`
+	JoinsRefused   int64 `json:"joins_refused"`
 	CameBack       int64 `json:"came_back"`   // times that a user was there again after its connection was lost or cut
 	StayedAway     int64 `json:"stayed_away"` // users whose connection was lost or cut and that were not back in the end
 

@@ -327,10 +327,12 @@ func (c *Crowd) write(slot int, b []byte) error {
 	return err
 }
 
-// timer has a user connect at a moment.
+// timer has a user connect at a moment, or join one of its rooms.
 type timer struct {
 	at   int64
 	slot int
+	room int32 // of a join: which of the user's
+	join bool
 }
 
 // timers is a heap of container/heap.
@@ -352,7 +354,10 @@ func (c *Crowd) dueTimers(now int64) int64 {
 			return now
 		}
 		t := heap.Pop(&c.timers).(timer)
-		if c.users[t.slot].state == away {
+		switch {
+		case t.join:
+			c.rejoin(t.slot, int(t.room))
+		case c.users[t.slot].state == away:
 			c.dial(t.slot, t.at)
 		}
 	}

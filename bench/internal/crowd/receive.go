@@ -204,13 +204,16 @@ func (c *Crowd) refused(slot int, e *dialect.Event) {
 		c.counts.Refused++
 		c.notOwed(slot, r)
 		c.fault("publish", e.Reason)
+	case r.kind == leaveRequest:
+		c.accounts[slot*c.perUser+int(r.room)].Leaving = false // it stays, and may be drawn for a move again
+		c.fault("leave", e.Reason)
 	case c.users[slot].state == connecting:
+		c.counts.JoinsRefused++
 		c.loop.Close(slot, engine.Orderly)
 		c.broken(slot, errors.New("join was refused: "+e.Reason))
-	case r.kind == leaveRequest:
-		c.accounts[slot*c.perUser+int(r.room)].Leaving = false
-		c.fault("leave", e.Reason)
 	default:
+		c.counts.JoinsRefused++
 		c.fault("join", e.Reason)
+		c.outside(slot, int(r.room))
 	}
 }

@@ -1,6 +1,7 @@
 package crowd
 
 import (
+	"container/heap"
 	"math"
 	"time"
 
@@ -192,6 +193,23 @@ func (c *Crowd) left(slot, k int) {
 	c.out = c.out[:0]
 	c.appendJoin(slot, k)
 	c.write(slot, c.out)
+}
+
+// outside is for a user that is online and was not let back into a room: it asks again, by the waits of one that comes back.
+func (c *Crowd) outside(slot, k int) {
+	account := &c.accounts[slot*c.perUser+k]
+	account.Joining = false
+	account.Refusals = min(account.Refusals, math.MaxUint8-1) + 1
+	heap.Push(&c.timers, timer{at: c.now() + c.backoff(int(account.Refusals)), slot: slot, room: int32(k), join: true})
+}
+
+// rejoin asks again. A user that was away meanwhile, or is a new one, has asked for all of its rooms already.
+func (c *Crowd) rejoin(slot, k int) {
+	if account := &c.accounts[slot*c.perUser+k]; c.users[slot].state == online && !account.Opened && !account.Joining {
+		c.out = c.out[:0]
+		c.appendJoin(slot, k)
+		c.write(slot, c.out)
+	}
 }
 
 // settleAccount closes an account before the end: owed is what came and what is missing in between.

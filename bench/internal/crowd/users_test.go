@@ -246,6 +246,67 @@ func TestCutWhileLeaving(t *testing.T) {
 	})
 }
 
+// TestARefusedRejoin: who left a room and is not let in again asks again, and what is sent meanwhile is not owed to it.
+func TestARefusedRejoin(t *testing.T) {
+	s := stand(t, func(p *plan.Plan) { p.Clients.Connections = 1 })
+	s.ask(func() {
+		c := s.crowd
+		refuse := func(kind requestKind) {
+			for _, id := range s.requested(0, kind) {
+				s.tell(0, dialect.Event{Kind: dialect.Refused, ID: id, Reason: "rate_limited"})
+			}
+		}
+		s.welcome(0, 5)
+		s.deliver(0, 6, ledger.Stamp{User: 1, Seq: 1})
+		c.move(0, 0)
+		refuse(leaveRequest)
+		s.deliver(0, 7, ledger.Stamp{User: 1, Seq: 2})
+		c.move(0, 0)
+		for _, id := range s.requested(0, leaveRequest) {
+			s.tell(0, dialect.Event{Kind: dialect.Left, ID: id})
+		}
+		for n := range 3 {
+			refuse(joinRequest)
+			if c.dueTimers(c.timers[0].at - 1); len(s.requested(0, joinRequest)) != 0 {
+				t.Errorf("after refusal %d it asked before its time", n+1)
+			}
+			if c.dueTimers(c.timers[0].at); len(s.requested(0, joinRequest)) != 1 {
+				t.Fatalf("after refusal %d it did not ask again", n+1)
+			}
+		}
+		s.admit(0, 9)
+		s.deliver(0, 10, ledger.Stamp{User: 1, Seq: 5})
+		if a := c.accounts[0]; !a.Opened || a.Joining || a.Refusals != 0 || len(c.timers) != 0 {
+			t.Errorf("the account is %+v, the timers %v", a, c.timers)
+		}
+		s.know(10)
+		c.Settle()
+		s.want("6, 7 and 10, with 8 and 9 while it was outside", result.Counts{Expected: 3, Delivered: 3, JoinsRefused: 3})
+	})
+}
+
+// TestARefusedRejoinAndALostConnection: the new connection joins every room, and the timer of the old one finds it done.
+func TestARefusedRejoinAndALostConnection(t *testing.T) {
+	s := stand(t, func(p *plan.Plan) { p.Clients.Connections = 1 })
+	s.ask(func() {
+		c := s.crowd
+		s.welcome(0, 5)
+		c.settleAccount(&c.accounts[0])
+		c.outside(0, 0)
+		at := c.timers[0].at
+		c.loop.Close(0, engine.Orderly)
+		c.broken(0, errors.New("lost"))
+		c.dueTimers(at + int64(time.Minute))
+	})
+	s.until("the connection is back", func() bool { return s.loop.Open(0) })
+	s.ask(func() {
+		s.welcome(0, 5)
+		if c := s.crowd; !c.accounts[0].Opened || len(c.timers) != 0 || c.counts.Joined != 2 || c.counts.Foreign != 0 {
+			t.Errorf("the account is %+v, counts are %+v", c.accounts[0], c.counts)
+		}
+	})
+}
+
 // TestWithoutNumbers: a server that gives none answers joins late, and refuses publishes.
 func TestWithoutNumbers(t *testing.T) {
 	s := stand(t, func(*plan.Plan) {})

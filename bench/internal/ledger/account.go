@@ -128,6 +128,8 @@ type Account struct {
 	Opened bool
 	// Joining: the server was asked for the membership, Leaving: to end it. Both until it answers.
 	Joining, Leaving bool
+	// Refusals is how often a join was refused since the last one that was not, 255 at most.
+	Refusals uint8
 
 	senders *[]sender // by user, ascending; nil where the server numbers the messages
 }
