@@ -136,6 +136,10 @@ func TestTwoLoadHosts(t *testing.T) {
 				t.Errorf("the clock of host %d is %v s off, to %v s; want 0 s within that", i, h.ClockSeconds, h.ClockErrorSeconds)
 			}
 			want.ClockSeconds, want.ClockErrorSeconds = h.ClockSeconds, h.ClockErrorSeconds
+			if math.Abs(h.ClockDriftSeconds) > h.ClockDriftErrorSeconds+100e-6 {
+				t.Errorf("the clock of host %d drifted by %v ± %v s", i, h.ClockDriftSeconds, h.ClockDriftErrorSeconds)
+			}
+			want.ClockDriftSeconds, want.ClockDriftErrorSeconds = h.ClockDriftSeconds, h.ClockDriftErrorSeconds
 		}
 		if h != want {
 			t.Errorf("host %d is %+v, want %+v", i, h, want)
@@ -173,7 +177,7 @@ func TestClockOfAnotherHost(t *testing.T) {
 			if within <= 0 || within > 1 || math.Abs(found+off.Seconds()) > within+1e-6 {
 				t.Errorf("found %v s to within %v s, want %v s", found, within, -off.Seconds())
 			}
-			if got := time.Duration(l.clock).Seconds(); got != found {
+			if got := time.Duration(f.clock(1).off).Seconds(); got != found {
 				t.Errorf("the worker is told %v s, the result %v s", got, found)
 			}
 		})

@@ -3,6 +3,7 @@
 //	bench.go    a run from its begin to its load
 //	drain.go    its end: what was owed to whom
 //	fleet.go    the workers
+//	clock.go    the clocks of their hosts
 //	check.go    what is refused before it begins
 //	place.go    targets, sources, how many workers
 //	seconds.go  what the workers and the watcher tell each second, put together
@@ -343,17 +344,26 @@ func (r *run) load(ctx context.Context) error {
 	return errors.Join(err, r.stopLoad(stopped))
 }
 
-// sleep reports whether the user stopped it.
+// sleep reports whether the user stopped it. It looks at the clocks of other hosts now and then.
 func (r *run) sleep(ctx context.Context, d time.Duration) (stopped bool, err error) {
-	select {
-	case <-time.After(d):
-		return false, nil
-	case <-r.options.Stop:
-		return true, nil
-	case err := <-r.fleet.failed:
-		return false, err
-	case <-ctx.Done():
-		return false, context.Cause(ctx)
+	end, clocks := time.NewTimer(d), time.NewTicker(clockEach)
+	defer end.Stop()
+	defer clocks.Stop()
+	for {
+		select {
+		case <-end.C:
+			return false, nil
+		case <-clocks.C:
+			if err := r.fleet.recheckClocks(fewQuestions); err != nil {
+				return false, err
+			}
+		case <-r.options.Stop:
+			return true, nil
+		case err := <-r.fleet.failed:
+			return false, err
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
 	}
 }
 

@@ -127,6 +127,9 @@ func (r *run) settle(ctx context.Context) error {
 	if err := r.seconds.await(ctx, last); err != nil {
 		return err
 	}
+	if err := r.fleet.recheckClocks(manyQuestions); err != nil {
+		return err
+	}
 	if err := r.fleet.all(worker.Order{Leave: true}, nil); err != nil {
 		return err
 	}

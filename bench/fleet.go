@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"rookery/bench/internal/crowd"
-	"rookery/bench/internal/engine"
 	"rookery/bench/internal/worker"
 	"rookery/bench/plan"
 	"rookery/bench/result"
@@ -30,7 +29,8 @@ type fleet struct {
 	seconds chan workerSecond
 	ending  chan struct{} // closed by end
 	reading sync.WaitGroup
-	known   []uint64 // of each room, see heads
+	known   []uint64    // of each room, see heads
+	clocks  []clockLook // of each host, the first look at it
 }
 
 // link is a worker as the coordinator sees it.
@@ -42,7 +42,6 @@ type link struct {
 	process *exec.Cmd    // nil: on another host
 	wait    func() error // for the process; all calls give the same
 	answers chan worker.Report
-	clock   int64 // what has to be added to its clock
 	index   int
 }
 
@@ -272,34 +271,10 @@ func (f *fleet) parts(p plan.Plan, number uint32, targets []netip.AddrPort) []cr
 	for i, l := range f.workers {
 		parts[i] = crowd.Part{
 			Plan: p, Run: number, Worker: i, Workers: len(f.workers), Targets: targets,
-			Token: p.Server.Token, Key: p.Server.Key, Clock: l.clock,
+			Token: p.Server.Token, Key: p.Server.Key, Clock: f.clock(l.host).off,
 		}
 	}
 	return parts
-}
-
-// compareClocks finds what has to be added to a worker's clock. Of many questions the one that was answered soonest is the
-// least wrong: the worker looked at its clock somewhere between question and answer (Cristian's algorithm).
-func (f *fleet) compareClocks(l *link) error {
-	const questions = 40
-	soonest := int64(1) << 62
-	for range questions {
-		asked := engine.Now()
-		if err := l.encoder.Encode(worker.Order{Clock: true}); err != nil {
-			return fmt.Errorf("%s can't be asked for its clock: %w", l.name, err)
-		}
-		r, err := f.answer(l)
-		if err != nil {
-			return err
-		}
-		if took := engine.Now() - asked; took < soonest {
-			soonest = took
-			l.clock = asked + took/2 - r.Clock
-		}
-	}
-	h := &f.hosts[l.host]
-	h.ClockSeconds, h.ClockErrorSeconds = time.Duration(l.clock).Seconds(), max(h.ClockErrorSeconds, time.Duration(soonest/2).Seconds())
-	return nil
 }
 
 // end ends the workers and waits for them.

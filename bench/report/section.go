@@ -137,6 +137,9 @@ func hostText(h result.Host, other bool) string {
 	}
 	if other {
 		text += fmt.Sprintf(", clock off by %s ± %s", formatSeconds(h.ClockSeconds), formatSeconds(h.ClockErrorSeconds))
+		if h.ClockDriftSeconds != 0 {
+			text += fmt.Sprintf(", drifted by %s ± %s", formatSeconds(h.ClockDriftSeconds), formatSeconds(h.ClockDriftErrorSeconds))
+		}
 	}
 	return text
 }

@@ -60,9 +60,14 @@ type Host struct {
 	MemoryBytes int64  `json:"memory_bytes"`
 	Kernel      string `json:"kernel"`
 	Workers     int    `json:"workers"`
-	// Clock is what has to be added to this host's clock to get the coordinator's, and how wrong that may be.
+	// Clock is what has to be added to this host's clock to get the coordinator's, as it was before the load, and how wrong
+	// that may be.
 	ClockSeconds      float64 `json:"clock_seconds"`
 	ClockErrorSeconds float64 `json:"clock_error_seconds"`
+	// ClockDrift is how much more had to be added later, the most that was seen within the load and after it, and how wrong that
+	// may be; 0 where it was less than that.
+	ClockDriftSeconds      float64 `json:"clock_drift_seconds"`
+	ClockDriftErrorSeconds float64 `json:"clock_drift_error_seconds"`
 }
 
 // Counts are exact. They add up over workers.

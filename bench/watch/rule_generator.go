@@ -2,6 +2,7 @@ package watch
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 // The generator's rules: what they find makes the run invalid.
 var rulesOfGenerator = []rule{
 	noPorts, noDescriptors, noFiles, noBuffers, workerEnded, nothingSent,
-	busyLoop, waitsForProcessor, fullHost, lateSends, wrongClocks, unsent, stolen,
+	busyLoop, waitsForProcessor, fullHost, lateSends, wrongClocks, drift, unsent, stolen,
 }
 
 const (
@@ -200,6 +201,21 @@ func wrongClocks(e *evidence) finding {
 	return finding{limitClient, "the clocks of the load hosts: set them by PTP or NTP, or use one host",
 		fmt.Sprintf("the clocks of the load hosts may be wrong by %s, over %s of the delivery at p99 of %s",
 			milliseconds(wrong), percent(clockShare), milliseconds(p99)), true}
+}
+
+// drift: latencies between two hosts are wrong by what their clocks have moved since they were compared, half of them up and half of
+// them down. The median hides it, so it is told; it stays true of each host alone.
+func drift(e *evidence) finding {
+	most, p50 := 0.0, e.Latencies.Delivery.Quantile(.5)
+	for _, h := range e.Hosts {
+		most = max(most, math.Abs(h.ClockDriftSeconds))
+	}
+	moved := time.Duration(most * float64(time.Second))
+	if p50 == 0 || float64(moved) <= clockShare*float64(p50) {
+		return finding{}
+	}
+	return finding{reason: fmt.Sprintf("the clocks of the load hosts drifted apart by %s within the run, over %s of the delivery at p50 of %s",
+		milliseconds(moved), percent(clockShare), milliseconds(p50))}
 }
 
 // unsent tells whose doing it is that messages could not be sent. What the plan takes away on purpose is nobody's. A

@@ -196,6 +196,12 @@ func TestJudge(t *testing.T) {
 			r.Latencies.Ack.Record(20 * time.Millisecond)
 		}), false, "client", "sent too late", "of the acknowledgement"},
 		{"wrong clocks", clock(.0021), false, "client", "clocks of the load hosts", "wrong by 2.1 ms, over 10%"},
+		{"a clock that drifts", func(r *result.Result) {
+			r.Hosts = []result.Host{{Name: "a"}, {Name: "b", ClockDriftSeconds: -.0021}}
+		}, true, "none", "", "drifted apart by 2.1 ms within the run, over 10% of the delivery at p50 of 20"},
+		{"a clock that drifts a little", func(r *result.Result) {
+			r.Hosts = []result.Host{{Name: "a"}, {Name: "b", ClockDriftSeconds: .0019}}
+		}, true, "none", "", ""},
 		{"clocks right enough", clock(.0019), true, "none", "", ""},
 		{"clocks wrong within the grain", both(clock(.0009), late(0, 2*time.Millisecond)), true, "none", "", ""},
 		{"unsent without a reason", counts(func(c *result.Counts) { c.Unsent = 3 }), false, "client", "could not send", "3 of 2,003"},
