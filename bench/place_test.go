@@ -19,13 +19,14 @@ func TestSourcesAreSpreadOverLoopback(t *testing.T) {
 		want        []string
 		addresses   int // that connections come from, 0: the kernel's choice
 	}{
-		{"one address does", 20_000, nil, one, nil, 0},
-		{"two are needed", 20_001, nil, one, []string{"127.0.0.0/30"}, 2},
-		{"three are needed", 40_001, nil, one, []string{"127.0.0.0/29"}, 6},
-		{"seven are needed", 120_001, nil, one, []string{"127.0.0.0/28"}, 14},
-		{"a million", 1_000_000, nil, one, []string{"127.0.0.0/26"}, 62},
-		{"two targets have twice the ports", 40_000, nil, []string{"127.0.0.1:1", "127.0.0.2:1"}, nil, 0},
-		{"two targets, more than that", 40_001, nil, []string{"127.0.0.1:1", "127.0.0.1:2"}, []string{"127.0.0.0/30"}, 2},
+		{"one address does", portsEach, nil, one, nil, 0},
+		{"two are needed", portsEach + 1, nil, one, []string{"127.0.0.0/30"}, 2},
+		{"three are needed", 2*portsEach + 1, nil, one, []string{"127.0.0.0/29"}, 6},
+		{"seven are needed", 6*portsEach + 1, nil, one, []string{"127.0.0.0/28"}, 14},
+		{"half a million, of which none has to search for a port", 500_000, nil, one, []string{"127.0.0.0/25"}, 126},
+		{"a million", 1_000_000, nil, one, []string{"127.0.0.0/24"}, 254},
+		{"two targets have twice the ports", 2 * portsEach, nil, []string{"127.0.0.1:1", "127.0.0.2:1"}, nil, 0},
+		{"two targets, more than that", 2*portsEach + 1, nil, []string{"127.0.0.1:1", "127.0.0.1:2"}, []string{"127.0.0.0/30"}, 2},
 		{"the user knows better", 1_000_000, []string{"127.0.0.5"}, one, []string{"127.0.0.5"}, 1},
 		{"another host", 1_000_000, nil, []string{"10.0.0.1:1"}, nil, 0},
 		{"one of them another host", 1_000_000, nil, []string{"127.0.0.1:1", "10.0.0.1:1"}, nil, 0},
