@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rookery/bench/internal/crowd"
 	"rookery/bench/internal/engine"
 	"rookery/bench/internal/worker"
 	"rookery/bench/result"
@@ -93,7 +94,7 @@ func TestALongLoadLooksAtTheClocks(t *testing.T) {
 				if o.Clock {
 					questions++
 				}
-				return worker.Report{Clock: 1, Done: true, Heads: &worker.Heads{}}
+				return worker.Report{Clock: 1, Done: true, Heads: &worker.Heads{}, Status: &worker.Status{Status: crowd.Status{Left: true}}}
 			})
 			f.hosts, f.workers[0].host = append(f.hosts, result.Host{Name: "other"}), c.host
 			r := &run{plan: smallPlan("ws://127.0.0.1:1/ws"), fleet: f, result: &result.Result{Latencies: result.NewLatencies()}}

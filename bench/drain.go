@@ -133,6 +133,12 @@ func (r *run) settle(ctx context.Context) error {
 	if err := r.fleet.all(worker.Order{Leave: true}, nil); err != nil {
 		return err
 	}
+	err = r.until(ctx, func(states []worker.Status) (bool, error) {
+		return !slices.ContainsFunc(states, func(s worker.Status) bool { return !s.Left }), nil
+	})
+	if err != nil {
+		return err
+	}
 	r.result.Faults = faults
 	r.result.Seconds = r.seconds.list()
 	r.result.LoadTo = min(r.result.LoadTo, len(r.result.Seconds))

@@ -65,7 +65,7 @@ func TestADrainThatLastsIsCheap(t *testing.T) {
 						if o.Known != nil {
 							known += len(o.Known.Rooms)
 						}
-						return worker.Report{Status: &worker.Status{Unanswered: c.unanswered}}
+						return worker.Report{Status: &worker.Status{Unanswered: c.unanswered, Status: crowd.Status{Left: true}}}
 					case o.Settle:
 						known += len(o.Known.Rooms)
 						return worker.Report{Final: &worker.Final{Latencies: result.NewLatencies()}}

@@ -136,6 +136,8 @@ type Crowd struct {
 	caughtN int64 // messages of before the load that came
 	seconds int   // that were taken
 	settled bool  // nothing counts any more
+	leaving bool  // after it is settled
+	leaver  int   // users before this one have left
 }
 
 // New makes the crowd of a part; the part's plan is checked. Attach comes before anything else.
@@ -209,6 +211,9 @@ func (c *Crowd) dialect(slot int) dialect.Dialect {
 
 // Due does what is due.
 func (c *Crowd) Due(now int64) int64 {
+	if c.leaving {
+		return c.dueLeaves(now)
+	}
 	if c.settled {
 		return math.MaxInt64
 	}
@@ -342,6 +347,7 @@ type Status struct {
 	Caught  int64
 	Filled  bool
 	Unsent  bool // sends of the schedule are still to come
+	Left    bool // after Leave: everybody has
 }
 
 // Status tells the worker whether a part of the run is over.
@@ -349,7 +355,7 @@ func (c *Crowd) Status() Status {
 	return Status{
 		Online: c.online, Pending: len(c.users) - c.online - c.connects.gone, Undue: len(c.users) - c.connects.next,
 		Came: c.counts.Connected, Failed: c.counts.ConnectsFailed, Behind: c.behind, Caught: c.caughtN, Filled: c.fill.done(),
-		Unsent: c.load.next != math.MaxInt64,
+		Unsent: c.load.next != math.MaxInt64, Left: c.leaving && c.leaver == len(c.users),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"testing"
 	"time"
+	"unsafe"
 
 	"go.uber.org/goleak"
 
@@ -216,6 +217,7 @@ func TestWhatIsHandedOutStaysAsItIs(t *testing.T) {
 		s.know(11)
 		s.crowd.Settle()
 		s.crowd.Leave()
+		s.crowd.Due(engine.Now())
 		for slot := range s.crowd.users {
 			if s.loop.Open(slot) {
 				t.Errorf("user %d has a connection after everybody left: what it gets would change the final figures", slot)
@@ -225,4 +227,38 @@ func TestWhatIsHandedOutStaysAsItIs(t *testing.T) {
 			t.Errorf("something is due in %v after everybody left", time.Duration(next-engine.Now()))
 		}
 	})
+}
+
+// TestLeavingInTurns: the loop answers while a large crowd leaves.
+func TestLeavingInTurns(t *testing.T) {
+	const users = 2*turn + 10
+	s := stand(t, func(p *plan.Plan) { p.Clients.Connections = users })
+	s.ask(func() {
+		for slot := range users {
+			s.welcome(slot, 0)
+		}
+		s.know(0)
+		s.crowd.Settle()
+		s.crowd.Leave()
+		for _, want := range []int{users - turn, users - 2*turn, 0} {
+			s.crowd.Due(engine.Now())
+			open := 0
+			for slot := range users {
+				if s.loop.Open(slot) {
+					open++
+				}
+			}
+			if left := s.crowd.Status().Left; open != want || left != (want == 0) {
+				t.Errorf("%d connections are open, and all have left: %v; want %d", open, left, want)
+			}
+		}
+	})
+}
+
+// TestWhatAUserCosts: what is kept for each of hundreds of thousands of users, with the 32 bytes of the engine for its socket.
+func TestWhatAUserCosts(t *testing.T) {
+	const most = 256
+	if size := unsafe.Sizeof(user{}) + unsafe.Sizeof(ledger.Account{}) + unsafe.Sizeof(try{}) + 32; size > most {
+		t.Errorf("a user in one room takes %d bytes, want %d at most", size, most)
+	}
 }

@@ -125,19 +125,28 @@ func (c *Crowd) Settle() {
 	c.counts, c.settled = c.Counts(), true
 }
 
-// Leave has everybody close in good order, and nobody come any more.
+// Leave has everybody close in good order. It begins it; Status tells when all have left.
 func (c *Crowd) Leave() {
-	for slot := range c.users {
-		if s := &c.users[slot].state; *s == online || *s == connecting {
-			c.goodBye(slot)
+	c.connects.queue, c.timers = nil, nil
+	c.leaving = true
+}
+
+// dueLeaves closes a turn of the connections: all of some hundred thousand at once would keep the loop from answering for longer than
+// anybody waits for it.
+func (c *Crowd) dueLeaves(now int64) int64 {
+	for n := 0; c.leaver < len(c.users); c.leaver++ {
+		if n == turn {
+			return now
+		}
+		if s := &c.users[c.leaver].state; *s == online || *s == connecting {
+			c.goodBye(c.leaver)
 			*s = absent
+			n++
 		}
 	}
 	for slot, fd := range c.detached {
 		engine.CloseDetached(fd)
 		delete(c.detached, slot)
 	}
-	c.online, c.connects.pending = 0, 0
-	c.connects.at, c.connects.queue, c.timers = math.MaxInt64, nil, nil
-	c.load.next, c.trouble.next = math.MaxInt64, math.MaxInt64
+	return math.MaxInt64
 }

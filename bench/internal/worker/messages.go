@@ -35,7 +35,7 @@ type Order struct {
 	Heads bool `json:"heads,omitempty"`
 	// Settle ends the run by these heads; the answer is Final. Connections stay, so that the last second is one like the others.
 	Settle bool `json:"settle,omitempty"`
-	// Leave closes the connections.
+	// Leave begins to close the connections; Status tells when it is done.
 	Leave bool `json:"leave,omitempty"`
 	// Known is what is new of the rooms by all workers, with Status and Settle.
 	Known *crowd.News `json:"known,omitempty"`
