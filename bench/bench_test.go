@@ -299,6 +299,9 @@ func reconnected(t *testing.T, r *result.Result) {
 	if r.Counts.Connected != 24 {
 		t.Errorf("%d connections in all, want 12 and the same again", r.Counts.Connected)
 	}
+	if r.Counts.CameBack != 12 || r.Counts.StayedAway != 0 || r.Latencies.Away.Count() != 12 {
+		t.Errorf("%d came back and %d did not, %d times away are known; want 12, 0 and 12", r.Counts.CameBack, r.Counts.StayedAway, r.Latencies.Away.Count())
+	}
 }
 
 func TestStopEndsTheLoadEarly(t *testing.T) {
