@@ -155,6 +155,9 @@ var mayImport = map[string][]string{
 	"test/ledger":               {"proto/rookery/v1"},
 	"test/powercut/control":     {},
 	"test/powercut/disk":        {},
+	"test/vm":                   {"test/vm/channel"},
+	"test/vm/channel":           {},
+	"test/vm/guest":             {"test/vm/channel"},
 	"web":                       {"client/js"},
 }
 
@@ -178,6 +181,8 @@ var mayBeImportedBy = map[string][]string{
 	// The machine whose power is cut runs the server as it is; nothing else may lean on its rig.
 	"test/powercut/control": {"test/powercut", "test/powercut/guest"},
 	"test/powercut/disk":    {"test/powercut"},
+	"test/vm":               {"test/"},
+	"test/vm/guest":         {"test/"},
 }
 
 func TestImportShapes(t *testing.T) {

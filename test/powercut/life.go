@@ -13,6 +13,7 @@ import (
 	"rookery/test/ledger"
 	"rookery/test/powercut/control"
 	"rookery/test/powercut/disk"
+	"rookery/test/vm"
 )
 
 // filesystem is one that a disk can have. It is made and checked on an image, without mounting it.
@@ -67,7 +68,8 @@ type life struct {
 	filesystem filesystem
 	cramped    bool
 	keep       uint64 // messages that retention keeps of a room; 0: all
-	parts      parts
+	machine    vm.Config
+	flushTakes time.Duration // at most
 	segment    string
 	dir        string
 	disk       *disk.Disk
@@ -93,12 +95,15 @@ func newLife(ctx context.Context, r *run, number int) (l *life, err error) {
 	l.filesystem = pickFilesystem(l.random)
 	l.cramped = l.random.IntN(5) == 0 && r.options.expectLoss == ""
 	l.segment = []string{"2MiB", "2MiB", "4MiB", "16MiB"}[l.random.IntN(4)]
-	l.parts = parts{
-		kernel:     r.equipment.kernel,
-		initramfs:  filepath.Join(l.dir, "initramfs"),
-		processors: []int{1, 1, 2}[l.random.IntN(3)],
-		flushTakes: []time.Duration{0, 5 * time.Millisecond, 40 * time.Millisecond}[l.random.IntN(3)],
+	l.machine = vm.Config{
+		Kernel:     r.equipment.kernel,
+		Initramfs:  filepath.Join(l.dir, "initramfs"),
+		Processors: []int{1, 1, 2}[l.random.IntN(3)],
+		MemoryMiB:  512,
+		Port:       control.Port,
+		Dir:        l.dir,
 	}
+	l.flushTakes = []time.Duration{0, 5 * time.Millisecond, 40 * time.Millisecond}[l.random.IntN(3)]
 	if l.cramped {
 		l.filesystem, l.segment = filesystems[l.random.IntN(2)], "2MiB"
 	} else if l.random.IntN(3) == 0 && r.options.expectLoss == "" && r.equipment.retention {
@@ -109,11 +114,14 @@ func newLife(ctx context.Context, r *run, number int) (l *life, err error) {
 		// A file system on a disk that lies can be past mounting, and then nothing is shown.
 		l.filesystem = filesystems[0]
 	}
-	modules, err := r.equipment.modules.inOrder(append(l.filesystem.modules, machineModules...))
+	modules, err := r.equipment.kernel.Modules(l.filesystem.modules...)
 	if err != nil {
 		return nil, err
 	}
-	if err := writeInitramfs(l.parts.initramfs, r.equipment.guest, r.equipment.server, modules); err != nil {
+	contents := vm.Contents{
+		Init: r.equipment.guest, Files: map[string]string{"rookery": r.equipment.server}, Directories: []string{"disk"}, Modules: modules,
+	}
+	if err := contents.Write(l.machine.Initramfs); err != nil {
 		return nil, err
 	}
 	if err := l.makeDisk(ctx); err != nil {
@@ -161,7 +169,7 @@ func (l *life) makeDisk(ctx context.Context) error {
 	if err := image.Truncate(size); err != nil {
 		return err
 	}
-	if err := command(ctx, "", l.filesystem.make[0], append(l.filesystem.make[1:], l.image())...); err != nil {
+	if err := vm.Command(ctx, "", l.filesystem.make[0], append(l.filesystem.make[1:], l.image())...); err != nil {
 		return err
 	}
 	// No file system outlives a block that is torn between its sectors: ext4 and Btrfs don't mount with such a
@@ -214,7 +222,7 @@ func (l *life) check(ctx context.Context) error {
 		return err
 	}
 	defer os.Remove(l.image())
-	return command(ctx, "", l.filesystem.check[0], append(l.filesystem.check[1:], l.image())...)
+	return vm.Command(ctx, "", l.filesystem.check[0], append(l.filesystem.check[1:], l.image())...)
 }
 
 // save writes the disk to a file.
@@ -241,5 +249,5 @@ func (l *life) String() string {
 		kind += fmt.Sprintf(", %d messages of a room are kept", l.keep)
 	}
 	return fmt.Sprintf("disk %d: %s, segments of %s, %d processors, flushes up to %v, %d publishers, %d rooms",
-		l.number, kind, l.segment, l.parts.processors, l.parts.flushTakes, len(l.publishers), len(l.auditor.rooms))
+		l.number, kind, l.segment, l.machine.Processors, l.flushTakes, len(l.publishers), len(l.auditor.rooms))
 }

@@ -6,10 +6,8 @@
 //	go run ./test/powercut [--rounds N] [--seed N] [--expect-loss lying-disk|sync-never]
 //
 //	main.go        flags, the order of disks and rounds, the end
-//	provision.go   what has to be there: QEMU, a kernel, the programs of file systems
-//	modules.go     the drivers of that kernel
-//	initramfs.go   what a machine boots into
-//	machine.go     one boot, up to the cut; the disk is package disk
+//	equipment.go   what has to be there: programs of file systems, a kernel
+//	machine.go     one boot, up to the cut, by package vm; the disk is package disk
 //	life.go        what one disk goes through
 //	round.go       a boot, what happens in it, and when the power goes
 //	clients.go     publishers, a watcher and an auditor; package ledger judges what they were told
@@ -131,7 +129,7 @@ func (r *run) keptImage() string { return filepath.Join(r.kept, "disk.image") }
 
 // play cuts as often as it was asked to, or until something is wrong.
 func (r *run) play(ctx context.Context) error {
-	fmt.Fprintf(r.out, "SEED=%d ROUNDS=%d, Linux %s\n", r.options.seed, r.options.rounds, r.equipment.release)
+	fmt.Fprintf(r.out, "SEED=%d ROUNDS=%d, Linux %s\n", r.options.seed, r.options.rounds, r.equipment.kernel.Release)
 	for number := 1; r.report.rounds() < r.options.rounds; number++ {
 		l, err := newLife(ctx, r, number)
 		if err != nil {

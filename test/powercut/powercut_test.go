@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,81 +13,6 @@ import (
 
 	"rookery/test/powercut/disk"
 )
-
-// readArchive takes a cpio archive apart again, by the words of the kernel's
-// Documentation/driver-api/early-userspace/buffer-format.rst.
-func readArchive(t *testing.T, b []byte) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	inodes := map[int64]bool{}
-	for at := 0; ; {
-		number := func(field int) int64 {
-			n, err := strconv.ParseInt(string(b[at+6+8*field:at+14+8*field]), 16, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return n
-		}
-		if string(b[at:at+6]) != "070701" {
-			t.Fatalf("header at %d begins with %q", at, b[at:at+6])
-		}
-		inode, mode, size, nameSize := number(0), number(1), int(number(6)), int(number(11))
-		if inodes[inode] {
-			t.Errorf("inode %d is there twice: the kernel would make a link", inode)
-		}
-		inodes[inode] = true
-		name := string(b[at+110 : at+110+nameSize-1])
-		content := (at + 110 + nameSize + 3) &^ 3
-		if name == "TRAILER!!!" {
-			return files
-		}
-		files[name] = strconv.FormatInt(mode, 8) + " " + string(b[content:content+size])
-		at = (content + size + 3) &^ 3
-	}
-}
-
-func TestInitramfs(t *testing.T) {
-	dir := t.TempDir()
-	path := func(name, content string) string {
-		p := filepath.Join(dir, name)
-		if err := os.WriteFile(p, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
-	guest, server := path("g", "guest"), path("s", "the server")
-	modules := []string{path("b.ko", "first"), path("a.ko", "")}
-	to := filepath.Join(dir, "initramfs")
-	if err := writeInitramfs(to, guest, server, modules); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := readArchive(t, b)
-	for name, want := range map[string]string{
-		"init": "100755 guest", "rookery": "100755 the server", "disk": "40755 ",
-		"modules/00-b.ko": "100755 first", "modules/01-a.ko": "100755 ",
-	} {
-		if files[name] != want {
-			t.Errorf("%s is %q, want %q", name, files[name], want)
-		}
-	}
-	if err := writeInitramfs(to, guest, filepath.Join(dir, "missing"), nil); err == nil {
-		t.Error("a server that is not there is packed")
-	}
-}
-
-func TestModuleInfo(t *testing.T) {
-	info := "license=GPL\x00softdep=pre: crypto-crc32c\x00softdep=post: other\x00depends=xor,libcrc32c\x00name=btrfs\x00"
-	if got, want := parseInfo(info), []string{"crc32c_generic", "xor", "libcrc32c"}; !slices.Equal(got, want) {
-		t.Errorf("needed are %v, want %v", got, want)
-	}
-	if got := parseInfo("depends=\x00name=virtio_ring\x00"); got != nil {
-		t.Errorf("needed are %v, want none", got)
-	}
-}
 
 // TestWhatTheServerSays: what a power cut explains is counted, all else is a fault.
 func TestWhatTheServerSays(t *testing.T) {

@@ -128,7 +128,7 @@ func (l *life) play(ctx context.Context, d decision) (outcome, error) {
 	}
 	l.disk.TurnOn()
 	delays := rand.New(rand.NewPCG(d.random.Uint64(), 1))
-	m, hung, err := bootAtLast(ctx, l.dir, l.parts, l.disk, delays)
+	m, hung, err := boot(ctx, l.machine, l.disk, l.flushTakes, delays)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -142,7 +142,7 @@ func (l *life) play(ctx context.Context, d decision) (outcome, error) {
 		defer close(watched)
 		r.watchLoop()
 	}()
-	err = m.host.Send(l.plan())
+	err = m.Guest.Send(l.plan())
 	if err == nil {
 		r.live(ctx)
 	}
@@ -261,7 +261,7 @@ func (r *round) live(ctx context.Context) {
 	r.clients.Go(func() {
 		defer audited.happen()
 		// An error is that of a connection, and comes with the cut or with a fault of the server.
-		r.life.auditor.audit(r.machine.address, d.auditAll, d.auditFirst || d.phase == verifying)
+		r.life.auditor.audit(r.machine.Address, d.auditAll, d.auditFirst || d.phase == verifying)
 	})
 	if d.phase == verifying {
 		r.pause(ctx, d.wait)
@@ -290,13 +290,13 @@ func (r *round) live(ctx context.Context) {
 // open lets the clients in. They stay until the machine is off.
 func (r *round) open() {
 	for _, p := range r.life.publishers {
-		r.clients.Go(func() { p.publish(r.machine.address, r.acknowledged.happen) })
+		r.clients.Go(func() { p.publish(r.machine.Address, r.acknowledged.happen) })
 	}
-	r.clients.Go(func() { r.life.watcher.watch(r.machine.address) })
+	r.clients.Go(func() { r.life.watcher.watch(r.machine.Address) })
 }
 
 func (r *round) leave(ctx context.Context) {
-	if err := r.machine.host.Send(control.Order{Kind: control.Leave}); err != nil {
+	if err := r.machine.Guest.Send(control.Order{Kind: control.Leave}); err != nil {
 		r.fault("the guest takes no orders: %v", err)
 		return
 	}
@@ -321,7 +321,7 @@ func (r *round) cramp(ctx context.Context) {
 		if !r.pause(ctx, d.first) {
 			return
 		}
-		if err := r.machine.host.Send(control.Order{Kind: control.DropBallast}); err != nil {
+		if err := r.machine.Guest.Send(control.Order{Kind: control.DropBallast}); err != nil {
 			r.fault("the guest takes no orders: %v", err)
 			return
 		}
@@ -341,7 +341,7 @@ func (r *round) cramp(ctx context.Context) {
 }
 
 func (r *round) readConsole() {
-	console, err := os.ReadFile(r.machine.console)
+	console, err := os.ReadFile(r.machine.Console)
 	if err != nil {
 		r.fault("console: %v", err)
 		return
@@ -356,7 +356,7 @@ func (r *round) readConsole() {
 // keep leaves what is needed to find the cause: the image of the disk before the round is there.
 func (r *round) keep(o outcome) error {
 	text := strings.Join(r.lines, "\n") + "\n\n" + strings.Join(o.faults, "\n") + "\n"
-	console, err := os.ReadFile(r.machine.console)
+	console, err := os.ReadFile(r.machine.Console)
 	return errors.Join(err,
 		os.WriteFile(filepath.Join(r.life.run.kept, "server.log"), []byte(text), 0o600),
 		os.WriteFile(filepath.Join(r.life.run.kept, "console.log"), console, 0o600))

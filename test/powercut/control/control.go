@@ -1,19 +1,6 @@
-// Package control is what the machine that loses its power and the one that cuts it say to each other:
-// JSON, a line each, over a connection that the guest opens when it has booted. The host speaks first,
-// with a Plan; then each says what it has to.
+// Package control is what the machine that loses its power and the one that cuts it say to each other. The host speaks first,
+// with a Plan; then each says what it has to. Package channel carries it.
 package control
-
-import (
-	"bufio"
-	"encoding/json"
-	"fmt"
-	"io"
-	"sync"
-)
-
-// AddressVariable is the kernel parameter, and so a variable of the first process, that says where
-// the host listens.
-const AddressVariable = "POWERCUT_CONTROL"
 
 // Plan is what the guest does with its disk.
 type Plan struct {
@@ -70,40 +57,4 @@ type Event struct {
 	// Of Starting: bytes of the disk, and how many of the log's files retention has rewritten.
 	Free   int64 `json:"free,omitempty"`
 	Packed int   `json:"packed,omitempty"`
-}
-
-// Connection carries values as lines. Send is safe from any goroutine, Receive belongs to one.
-type Connection struct {
-	in      *bufio.Reader
-	writing sync.Mutex
-	out     io.Writer
-}
-
-// NewConnection speaks over conn, which stays the caller's to close.
-func NewConnection(conn io.ReadWriter) *Connection {
-	return &Connection{in: bufio.NewReader(conn), out: conn}
-}
-
-// Send writes a value.
-func (c *Connection) Send(value any) error {
-	b, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("control message: %w", err)
-	}
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	_, err = c.out.Write(append(b, '\n'))
-	return err
-}
-
-// Receive reads the next value.
-func (c *Connection) Receive(value any) error {
-	line, err := c.in.ReadBytes('\n')
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(line, value); err != nil {
-		return fmt.Errorf("control message %q: %w", line, err)
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package vm
 
 import (
 	"debug/elf"
@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// machineModules are the drivers of what QEMU gives the machine.
+// machineModules are the drivers of what QEMU gives a machine.
 var machineModules = []string{"virtio_pci", "virtio_blk", "virtio_net"}
 
 // moduleFiles are the modules of a kernel, by name.
@@ -32,6 +32,12 @@ func findModules(dir string) (moduleFiles, error) {
 		return nil
 	})
 	return found, err
+}
+
+// Modules gives the files of modules, of all that they need, and of the drivers that every machine needs, in the order in
+// which they are loaded. What is not there is built into the kernel.
+func (k *Kernel) Modules(names ...string) ([]string, error) {
+	return k.modules.inOrder(append(names, machineModules...))
 }
 
 // inOrder gives the files of modules and of all that they need, those first. What is not there is

@@ -1,10 +1,12 @@
-package main
+package vm
 
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -16,18 +18,22 @@ type archive struct {
 
 const (
 	modeDirectory = 0o040755
-	modeProgram   = 0o100755
+	modeFile      = 0o100000
 )
 
 func (a *archive) directory(name string) { a.entry(name, modeDirectory, nil) }
 
-// file puts a copy of a file of the host into the archive.
+// file puts a copy of a file of the host into the archive, with the rights that it has there.
 func (a *archive) file(name, path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	a.entry(name, modeProgram, content)
+	a.entry(name, modeFile|int(info.Mode().Perm()), content)
 	return nil
 }
 
@@ -53,19 +59,33 @@ func (a *archive) pad() { a.WriteString(strings.Repeat("\x00", -a.Len()&3)) }
 
 func (a *archive) end() { a.entry("TRAILER!!!", 0, nil) }
 
-// writeInitramfs packs what a guest runs. modules are paths in the order in which they are loaded.
-func writeInitramfs(path, guest, server string, modules []string) error {
+// Contents are what a machine boots into. Names have no slash before them.
+type Contents struct {
+	// Init is the path of the first process.
+	Init string
+	// Files are paths on the host, by their names in the machine.
+	Files map[string]string
+	// Directories are empty ones. Those that every Linux has are there anyway.
+	Directories []string
+	// Modules are paths in the order in which package guest loads them.
+	Modules []string
+}
+
+// Write makes the initramfs.
+func (c Contents) Write(path string) error {
 	a := &archive{}
-	for _, name := range []string{"dev", "proc", "sys", "disk", "modules", "tmp"} {
+	for _, name := range append([]string{"dev", "proc", "sys", "modules", "tmp"}, c.Directories...) {
 		a.directory(name)
 	}
-	if err := a.file("init", guest); err != nil {
+	if err := a.file("init", c.Init); err != nil {
 		return err
 	}
-	if err := a.file("rookery", server); err != nil {
-		return err
+	for _, name := range slices.Sorted(maps.Keys(c.Files)) {
+		if err := a.file(name, c.Files[name]); err != nil {
+			return err
+		}
 	}
-	for i, module := range modules {
+	for i, module := range c.Modules {
 		if err := a.file(fmt.Sprintf("modules/%02d-%s", i, filepath.Base(module)), module); err != nil {
 			return err
 		}
