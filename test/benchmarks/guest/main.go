@@ -1,0 +1,158 @@
+//go:build linux
+
+// Guest is the first process of the machine that the benchmarks measure in: it makes room for millions of sockets, then does
+// what the host says. It knows nothing of what is measured.
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"rookery/test/benchmarks/control"
+	"rookery/test/vm/channel"
+	"rookery/test/vm/guest"
+)
+
+// descriptors is what a process may open: two million are needed at most, and twice that is a round number for the kernel.
+const descriptors = 1 << 22
+
+// settings are files below /proc/sys.
+var settings = []struct{ name, value string }{
+	{"fs/nr_open", strconv.Itoa(descriptors)},
+	{"fs/file-max", "16777216"},
+	{"fs/epoll/max_user_watches", "67108864"},
+	{"net/core/somaxconn", "65535"},
+	{"net/ipv4/tcp_max_syn_backlog", "65535"},
+	{"net/ipv4/ip_local_port_range", "1024 65535"},
+	// In pages, far over what idle sockets need: a limit that is met would end connections.
+	{"net/ipv4/tcp_mem", "4194304 8388608 16777216"},
+	{"net/ipv4/tcp_max_orphans", "1048576"},
+	{"net/ipv4/tcp_max_tw_buckets", "2000000"},
+	{"vm/overcommit_memory", "1"},
+	// A machine that has lost a process is measured wrong: it must not go on.
+	{"vm/panic_on_oom", "2"},
+}
+
+func main() {
+	guest.Main(os.Stdout, func(host *channel.Connection) error {
+		for _, s := range settings {
+			if err := os.WriteFile(filepath.Join("/proc/sys", s.name), []byte(s.value), 0); err != nil {
+				return fmt.Errorf("kernel setting: %w", err)
+			}
+		}
+		if err := guest.LimitDescriptors(descriptors); err != nil {
+			return err
+		}
+		return obey(host)
+	})
+}
+
+// obey answers orders until the host is gone.
+func obey(host *channel.Connection) error {
+	for {
+		var o control.Order
+		if err := host.Receive(&o); err != nil {
+			return err
+		}
+		answer, err := perform(o, host)
+		answer.Number, answer.Kind = o.Number, control.Done
+		if err != nil {
+			answer.Kind, answer.Text = control.Failed, err.Error()
+		}
+		if err := host.Send(answer); err != nil {
+			return err
+		}
+	}
+}
+
+func perform(o control.Order, host *channel.Connection) (answer control.Event, err error) {
+	switch o.Kind {
+	case control.Start:
+		answer.PID, err = start(o, host)
+	case control.Interrupt:
+		err = syscall.Kill(o.PID, syscall.SIGINT)
+	case control.Read:
+		var b []byte
+		b, err = os.ReadFile(o.Path)
+		answer.Text = string(b)
+	case control.Children:
+		answer.PIDs, err = children("/proc", o.PID)
+	default:
+		err = fmt.Errorf("unknown order %q", o.Kind)
+	}
+	return answer, err
+}
+
+// start runs rookery. What it says is told line by line, and its end once all was told.
+func start(o control.Order, host *channel.Connection) (pid int, err error) {
+	program := exec.Command("/rookery", o.Args...)
+	program.Env = append([]string{"HOME=/"}, o.Environment...)
+	said, out, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	program.Stdout, program.Stderr = out, out
+	err = program.Start()
+	out.Close()
+	if err != nil {
+		said.Close()
+		return 0, err
+	}
+	pid = program.Process.Pid
+	go func() { // ends with the program; the host sees when it can't be told
+		defer said.Close()
+		for lines := bufio.NewReader(said); ; {
+			line, err := lines.ReadString('\n')
+			if line != "" {
+				host.Send(control.Event{Kind: control.Said, PID: pid, Text: strings.TrimSuffix(line, "\n")})
+			}
+			if err != nil {
+				break
+			}
+		}
+		program.Wait() // its status is told
+		host.Send(control.Event{Kind: control.Ended, PID: pid, Text: program.ProcessState.String()})
+	}()
+	return pid, nil
+}
+
+// children looks through all processes. A process that is gone meanwhile was none.
+func children(proc string, parent int) ([]int, error) {
+	paths, err := filepath.Glob(filepath.Join(proc, "[0-9]*", "stat"))
+	if err != nil {
+		return nil, err
+	}
+	var found []int
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		// "7 (name with ) and blanks) S 1 …": the parent is the second field after the name.
+		stat := string(b)
+		fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+		if len(fields) < 2 {
+			return nil, fmt.Errorf("%s: %w", path, io.ErrUnexpectedEOF)
+		}
+		if fields[1] != strconv.Itoa(parent) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, pid)
+	}
+	return found, nil
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// crowd is connections that do nothing but answer heartbeats. Each has a token of its own.
+type crowd struct {
+	name        string // of profiles
+	connections int
+	rooms       int // all of them
+	roomsEach   int // that each connection joins
+	workers     int // processes of the load tester
+}
+
+// roomSize is how many connections share a room, as in test/figures.
+const roomSize = 100
+
+// stallPatience is how long nobody may come while not everybody is there.
+const stallPatience = 3 * time.Minute
+
+// hold has a crowd come, and returns when everybody is there and has joined. They stay until the machine is off or the program, the
+// load tester, is interrupted.
+func (s *server) hold(c crowd) (*program, error) {
+	profiled := make(chan error, 1)
+	if s.equipment.profile != "" {
+		go func() { profiled <- s.takeProfile(c.name) }() // ends with the profile or the machine
+	} else {
+		profiled <- nil
+	}
+	p, err := s.start(nil, nil, benchArguments(c)...)
+	if err != nil {
+		return nil, err
+	}
+	begun := time.Now()
+	moved, told := begun, begun
+	for last := 0.0; ; {
+		if err := s.pause(look); err != nil {
+			return nil, err
+		}
+		now, err := s.state()
+		if err != nil {
+			return nil, err
+		}
+		if int(now.sessions) == c.connections && int(now.subscriptions) == c.connections*c.roomsEach {
+			s.tell("%s joined after %v", grouped(now.sessions), time.Since(begun).Round(time.Second))
+			return p, <-profiled
+		}
+		if now.sessions+now.subscriptions != last {
+			moved = time.Now()
+		}
+		last = now.sessions + now.subscriptions
+		if time.Since(moved) > stallPatience {
+			return nil, fmt.Errorf("for %v nobody came: %s of %d connections, %s rooms joined; the load tester said:\n%s",
+				stallPatience, grouped(now.sessions), c.connections, grouped(now.subscriptions), p.lines())
+		}
+		if time.Since(told) > 30*time.Second {
+			told = time.Now()
+			s.tell("%s of %s after %v", grouped(now.sessions), grouped(float64(c.connections)), time.Since(begun).Round(time.Second))
+		}
+	}
+}
+
+// benchArguments are those of rookery. The load tester does not look at the server's process, which would cost both: what is to be
+// known of it is read here.
+func benchArguments(c crowd) []string {
+	return []string{
+		"bench", "/plan.yaml", "--target", "ws://127.0.0.1:8080/ws", "--source", "127.0.0.0/16", "--key-file", "/secret", "--pid", "-1",
+		"--connections", fmt.Sprint(c.connections), "--rooms", fmt.Sprint(c.rooms), "--rooms-each", fmt.Sprint(c.roomsEach),
+		"--workers", fmt.Sprint(c.workers),
+	}
+}
+
+func (m *machine) tell(format string, args ...any) {
+	fmt.Fprintf(m.equipment.progress, "  "+format+"\n", args...)
+}
+
+// pongBytes is a client's answer to a heartbeat: a WebSocket frame's header of two bytes, a mask of four, and no payload.
+const pongBytes = 6
+
+// answered waits until everybody who is there has answered a heartbeat, and gives the number of answers. The server counts the
+// heartbeats that it asks for, not the answers. But it closes who has not been heard for two heartbeats, and looks
+// at everyone eight times in one: when nobody was closed for so long, each has answered. The bytes say so once more: a
+// crowd that does nothing sends only answers.
+func (s *server) answered(connections int) (answers float64, err error) {
+	before, err := s.state()
+	if err != nil {
+		return 0, err
+	}
+	s.tell("waiting for heartbeats, %v", answerTime(s.heartbeat))
+	if err := s.pause(answerTime(s.heartbeat)); err != nil {
+		return 0, err
+	}
+	after, err := s.state()
+	if err != nil {
+		return 0, err
+	}
+	return judgeAnswers(connections, before, after)
+}
+
+// answerTime is two heartbeats with the looks that may be between.
+func answerTime(heartbeat time.Duration) time.Duration { return heartbeat*9/4 + 10*time.Second }
+
+func judgeAnswers(connections int, before, after state) (answers float64, err error) {
+	answers = (after.received - before.received) / pongBytes
+	switch {
+	case after.closed != before.closed || int(after.sessions) != connections:
+		return 0, fmt.Errorf("of %d connections %s are left, and %s were closed while they did nothing",
+			connections, grouped(after.sessions), grouped(after.closed-before.closed))
+	case after.probes-before.probes < float64(connections):
+		return 0, fmt.Errorf("only %s heartbeats were asked for, of %d connections", grouped(after.probes-before.probes), connections)
+	case answers < float64(connections):
+		return 0, fmt.Errorf("only %s answers to heartbeats came, of %d connections", grouped(answers), connections)
+	}
+	return answers, nil
+}
+
+// settle waits until buffers are given back that a crowd needed to come.
+func (m *machine) settle() error { return m.pause(30 * time.Second) }

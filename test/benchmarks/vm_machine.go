@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"rookery/test/benchmarks/control"
+	"rookery/test/measure"
+	"rookery/test/vm"
+)
+
+const (
+	// machineMiB is what a machine needs without connections, its files among it.
+	machineMiB = 1536
+	// connectionBytes is what one takes of it: 8 kB of the kernel for both ends, and those of server and load
+	// tester with what their collectors let lie about.
+	connectionBytes = 12 << 10
+)
+
+// machine is a virtual machine with programs in it. When one of them ends, or the machine does, everything that is
+// being done fails with the reason.
+type machine struct {
+	*vm.Machine
+	equipment *equipment
+	ctx       context.Context // of all that is done with the machine
+	fail      context.CancelCauseFunc
+
+	mu       sync.Mutex                 // held for memory work only
+	orders   int                        // guarded by mu
+	waiting  map[int]chan control.Event // for answers; guarded by mu
+	programs map[int]*program           // by PID; guarded by mu
+}
+
+// program is a rookery in the machine.
+type program struct {
+	name  string
+	pid   int
+	ended chan struct{}
+
+	mu    sync.Mutex   // held for memory work only, and the last to be taken
+	said  []string     // the newest lines; guarded by mu
+	hear  func(string) // is given each line, under mu; nil: nobody
+	asked bool         // to end; guarded by mu
+}
+
+// boot gives a machine with room for so many connections.
+func (e *equipment) boot(ctx context.Context, connections int) (*machine, error) {
+	mebibytes := machineMiB + connections*connectionBytes>>20
+	free, err := measure.Kibibytes("/proc/meminfo", "MemAvailable")
+	if err != nil {
+		return nil, err
+	}
+	if free>>20 < int64(mebibytes) {
+		return nil, fmt.Errorf("the machine needs %d MiB of memory, and this host has %d: end something, or use --scale", mebibytes, free>>20)
+	}
+	ctx, fail := context.WithCancelCause(ctx)
+	booted, _, err := vm.Boot(ctx, vm.Config{
+		Kernel: e.kernel, Initramfs: e.initramfs, Processors: processors, MemoryMiB: mebibytes, Port: control.AdminPort, Dir: e.work,
+		Parameters: []string{
+			"transparent_hugepage=madvise", // as servers have it: Go asks for huge pages where it wants them
+			"thash_entries=1048576",
+			"slab_nomerge", // each cache counts its own objects
+			"selinux=0",
+		},
+	})
+	if err != nil {
+		fail(err)
+		return nil, err
+	}
+	m := &machine{
+		Machine: booted, equipment: e, ctx: ctx, fail: fail, waiting: map[int]chan control.Event{}, programs: map[int]*program{},
+	}
+	go m.hearLoop() // ends when the machine is off
+	return m, nil
+}
+
+// off ends the machine, and whatever is in it.
+func (m *machine) off() {
+	m.fail(errors.New("the machine was turned off"))
+	m.Off()
+}
+
+// hearLoop takes what the guest says.
+func (m *machine) hearLoop() {
+	for {
+		var event control.Event
+		if err := m.Guest.Receive(&event); err != nil {
+			m.fail(m.lost(err))
+			return
+		}
+		switch event.Kind {
+		case control.Said:
+			m.program(event.PID).say(event.Text)
+		case control.Ended:
+			m.ended(m.program(event.PID), event.Text)
+		default:
+			m.mu.Lock()
+			answer := m.waiting[event.Number]
+			delete(m.waiting, event.Number)
+			m.mu.Unlock()
+			if answer != nil {
+				answer <- event
+			}
+		}
+	}
+}
+
+// lost says why a machine is gone.
+func (m *machine) lost(err error) error {
+	console, readErr := os.ReadFile(m.Console)
+	if readErr != nil {
+		return errors.Join(err, readErr)
+	}
+	if strings.Contains(string(console), "out of memory") || strings.Contains(string(console), "Out of memory") {
+		return fmt.Errorf("the machine ran out of memory; its console said:\n%s", vm.LastWords(m.Console))
+	}
+	return fmt.Errorf("the machine is gone: %w; its console said:\n%s", err, vm.LastWords(m.Console))
+}
+
+// program gives the one of a number, which may speak before start has its number.
+func (m *machine) program(pid int) *program {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.programs[pid]
+	if p == nil {
+		p = &program{pid: pid, ended: make(chan struct{})}
+		m.programs[pid] = p
+	}
+	return p
+}
+
+// ended ends everything if nobody asked the program to.
+func (m *machine) ended(p *program, status string) {
+	p.mu.Lock()
+	asked, name, said := p.asked, p.name, strings.Join(p.said, "\n")
+	p.mu.Unlock()
+	close(p.ended)
+	if !asked {
+		m.fail(fmt.Errorf("rookery %s ended in the machine, %s; it said:\n%s", name, status, said))
+	}
+}
+
+// newestLines of a program are kept for an error.
+const newestLines = 20
+
+func (p *program) say(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.said = append(p.said[max(0, len(p.said)-newestLines+1):], line)
+	if p.hear != nil {
+		p.hear(line)
+	}
+}
+
+// lines are the newest.
+func (p *program) lines() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.said, "\n")
+}
+
+// answerPatience is far over what an answer takes on a host that is busy.
+const answerPatience = 3 * time.Minute
+
+// ask gives an order and waits for its answer.
+func (m *machine) ask(o control.Order) (control.Event, error) {
+	answer := make(chan control.Event, 1)
+	m.mu.Lock()
+	m.orders++
+	o.Number = m.orders
+	m.waiting[o.Number] = answer
+	m.mu.Unlock()
+	if err := m.Guest.Send(o); err != nil {
+		return control.Event{}, errors.Join(context.Cause(m.ctx), err)
+	}
+	timer := time.NewTimer(answerPatience)
+	defer timer.Stop()
+	select {
+	case event := <-answer:
+		if event.Kind == control.Failed {
+			return event, fmt.Errorf("the guest could not %s %s: %s", o.Kind, o.Path, event.Text)
+		}
+		return event, nil
+	case <-timer.C:
+		return control.Event{}, fmt.Errorf("the guest has not answered for %v", answerPatience)
+	case <-m.ctx.Done():
+		return control.Event{}, context.Cause(m.ctx)
+	}
+}
+
+// start runs rookery with arguments; hear is given each line that it says, if it is not nil.
+func (m *machine) start(environment []string, hear func(string), args ...string) (*program, error) {
+	event, err := m.ask(control.Order{Kind: control.Start, Args: args, Environment: environment})
+	if err != nil {
+		return nil, err
+	}
+	p := m.program(event.PID)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.name, p.hear = args[0], hear
+	return p, nil
+}
+
+// interrupt ends a program, and waits for it.
+func (m *machine) interrupt(p *program) error {
+	p.mu.Lock()
+	p.asked = true
+	p.mu.Unlock()
+	if _, err := m.ask(control.Order{Kind: control.Interrupt, PID: p.pid}); err != nil {
+		return err
+	}
+	select {
+	case <-p.ended:
+		return nil
+	case <-m.ctx.Done():
+		return context.Cause(m.ctx)
+	}
+}
+
+// read gives a file of the machine.
+func (m *machine) read(path string) (string, error) {
+	event, err := m.ask(control.Order{Kind: control.Read, Path: path})
+	return event.Text, err
+}
+
+// pause waits.
+func (m *machine) pause(d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-m.ctx.Done():
+		return context.Cause(m.ctx)
+	}
+}
