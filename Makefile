@@ -5,7 +5,7 @@
 export PATH := $(CURDIR)/bin/tools/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fuzz bench cover crash crash-vm figures figures-log golden generate setup
+.PHONY: help run build test check lint race fuzz bench bench-vm cover crash crash-vm figures figures-log golden generate setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ fuzz: ## every fuzz target for a minute
 
 bench: ## the Go benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench-vm: ## measure what needs up to a million connections, in a virtual machine: hours, 14 GB of memory (as root, Debian)
+	go run ./test/benchmarks --vm --write
 
 cover: ## coverage of the Go tests, by function, in bin/cover.out
 	@mkdir -p bin

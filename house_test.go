@@ -152,6 +152,7 @@ var mayImport = map[string][]string{
 	"client/js":                 {},
 	"bench/internal/dialect":    {"bench/plan", "proto", "proto/rookery/v1"},
 	"bench/otherservers":        {"bench/plan"},
+	"test/benchmarks/control":   {},
 	"test/ledger":               {"proto/rookery/v1"},
 	"test/powercut/control":     {},
 	"test/powercut/disk":        {},
@@ -179,10 +180,11 @@ var mayBeImportedBy = map[string][]string{
 	// Servers of others are for tests alone.
 	"bench/otherservers": {},
 	// The machine whose power is cut runs the server as it is; nothing else may lean on its rig.
-	"test/powercut/control": {"test/powercut", "test/powercut/guest"},
-	"test/powercut/disk":    {"test/powercut"},
-	"test/vm":               {"test/"},
-	"test/vm/guest":         {"test/"},
+	"test/benchmarks/control": {"test/benchmarks", "test/benchmarks/guest"},
+	"test/powercut/control":   {"test/powercut", "test/powercut/guest"},
+	"test/powercut/disk":      {"test/powercut"},
+	"test/vm":                 {"test/"},
+	"test/vm/guest":           {"test/"},
 }
 
 func TestImportShapes(t *testing.T) {

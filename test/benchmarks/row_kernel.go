@@ -19,7 +19,7 @@ func (e *equipment) kernelRow() row {
 			for _, listener := range []struct {
 				address string
 				both    bool
-			}{{"[::]:8080", true}, {"0.0.0.0:8080", false}} {
+			}{{":8080", true}, {"0.0.0.0:8080", false}} {
 				g, err := e.measureKernel(ctx, n, listener.address, listener.both)
 				if err != nil {
 					return nil, fmt.Errorf("listening at %s: %w", listener.address, err)

@@ -141,8 +141,9 @@ func children(proc string, parent int) ([]int, error) {
 		}
 		// "7 (name with ) and blanks) S 1 …": the parent is the second field after the name.
 		stat := string(b)
-		fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-		if len(fields) < 2 {
+		name := strings.LastIndexByte(stat, ')')
+		fields := strings.Fields(stat[name+1:])
+		if name < 0 || len(fields) < 2 {
 			return nil, fmt.Errorf("%s: %w", path, io.ErrUnexpectedEOF)
 		}
 		if fields[1] != strconv.Itoa(parent) {
