@@ -82,8 +82,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	err = r.measure(ctx, rows, progress)
+	if len(r.results) == 0 {
+		return err
+	}
 	err = errors.Join(err, r.write(out))
-	if o.write && len(r.results) > 0 {
+	if o.write {
 		err = errors.Join(err, writeSection(page, r.section, names(all), r.blocks()))
 	}
 	return err

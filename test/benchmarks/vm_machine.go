@@ -27,6 +27,7 @@ const (
 type machine struct {
 	*vm.Machine
 	equipment *equipment
+	mebibytes int             // of memory
 	ctx       context.Context // of all that is done with the machine
 	fail      context.CancelCauseFunc
 
@@ -73,7 +74,7 @@ func (e *equipment) boot(ctx context.Context, connections int) (*machine, error)
 		return nil, err
 	}
 	m := &machine{
-		Machine: booted, equipment: e, ctx: ctx, fail: fail, waiting: map[int]chan control.Event{}, programs: map[int]*program{},
+		Machine: booted, equipment: e, mebibytes: mebibytes, ctx: ctx, fail: fail, waiting: map[int]chan control.Event{}, programs: map[int]*program{},
 	}
 	go m.hearLoop() // ends when the machine is off
 	return m, nil
@@ -116,8 +117,8 @@ func (m *machine) lost(err error) error {
 	if readErr != nil {
 		return errors.Join(err, readErr)
 	}
-	if strings.Contains(string(console), "out of memory") || strings.Contains(string(console), "Out of memory") {
-		return fmt.Errorf("the machine ran out of memory; its console said:\n%s", vm.LastWords(m.Console))
+	if strings.Contains(string(console), "Out of memory") {
+		return fmt.Errorf("the machine ran out of its %d MiB of memory", m.mebibytes)
 	}
 	return fmt.Errorf("the machine is gone: %w; its console said:\n%s", err, vm.LastWords(m.Console))
 }
