@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 )
 
-// kernelRow is what the kernel holds for a connection, on both kinds of listeners. Both ends are in the machine: what it has less of
-// is halved between them but for the sockets themselves, whose caches tell them apart.
+// kernelRow is what the kernel holds for a connection, on both kinds of listeners. Both ends are in the machine.
 func (e *equipment) kernelRow() row {
 	n := e.scaled(densityConnections)
 	return row{
@@ -29,7 +29,7 @@ func (e *equipment) kernelRow() row {
 					figures = append(figures, figure{what: fmt.Sprintf("%s, `%s`", what, listener.address), value: float64(bytes) / float64(n), unit: byteSize})
 				}
 				each("both ends, caches of the kernel", g.slab)
-				each("both ends, all that the machine has less of but for the programs", g.unfree)
+				each("both ends, all but what is free or of programs and files", g.own)
 				each("the server's end, of the caches", accepting)
 				each("the client's end, of the caches", connecting)
 				each("the socket of the server's end", socketBytes(g))
@@ -54,56 +54,35 @@ func (e *equipment) measureKernel(ctx context.Context, connections int, listen s
 		return g, err
 	}
 	defer s.off()
-	// One comes first, so that the programs and the kernel have what they need whatever the number.
+	// A few come first, so that the programs and the kernel have what they need whatever the number.
 	load, err := s.hold(crowd{name: "kernel-1", connections: roomSize, rooms: 1, roomsEach: 1, workers: 2})
 	if err != nil {
 		return g, err
 	}
-	if err := s.interrupt(load); err != nil {
+	if err := errors.Join(s.interrupt(load), s.settle()); err != nil {
 		return g, err
 	}
-	before, serverBefore, err := s.look()
+	before, err := s.kernelMemory()
 	if err != nil {
 		return g, err
 	}
-	load, err = s.hold(crowd{name: "kernel", connections: connections, rooms: max(1, connections/roomSize), roomsEach: 1, workers: 2})
+	_, err = s.hold(crowd{name: "kernel", connections: connections, rooms: max(1, connections/roomSize), roomsEach: 1, workers: 2})
 	if err != nil {
 		return g, err
 	}
 	if err := s.settle(); err != nil {
 		return g, err
 	}
-	after, serverAfter, err := s.look()
+	after, err := s.kernelMemory()
 	if err != nil {
 		return g, err
 	}
 	if has := after.tcp6 >= int64(connections); has != both {
 		return g, fmt.Errorf("%d sockets are of IPv6, with %d connections: the listener is not what it should be", after.tcp6, connections)
 	}
-	programs := serverAfter.anonymous - serverBefore.anonymous
-	pids, err := s.processes(load)
-	if err != nil {
-		return g, err
-	}
-	for _, pid := range pids {
-		m, err := s.resident(pid)
-		if err != nil {
-			return g, err
-		}
-		programs += m.anonymous
-	}
-	g = grown{slab: after.slab - before.slab, unfree: before.free - after.free - programs, caches: maps.Clone(after.caches), bothKind: both}
+	g = grown{slab: after.slab - before.slab, own: after.own - before.own, caches: maps.Clone(after.caches), bothKind: both}
 	for name, bytes := range before.caches {
 		g.caches[name] -= bytes
 	}
 	return g, nil
-}
-
-// look is at the kernel's memory and the server's.
-func (s *server) look() (k kernelMemory, m memory, err error) {
-	if k, err = s.kernelMemory(); err != nil {
-		return k, m, err
-	}
-	m, err = s.resident(s.program.pid)
-	return k, m, err
 }

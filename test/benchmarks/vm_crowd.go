@@ -116,5 +116,5 @@ func judgeAnswers(connections int, before, after state) (answers float64, err er
 	return answers, nil
 }
 
-// settle waits until buffers are given back that a crowd needed to come.
+// settle waits until the kernel has taken back what a crowd needed to come, or to go.
 func (m *machine) settle() error { return m.pause(30 * time.Second) }

@@ -42,7 +42,7 @@ func kibibytes(text, name string) (int64, error) {
 // kernelMemory is what the kernel holds.
 type kernelMemory struct {
 	slab   int64            // all caches of objects
-	free   int64            // of the machine
+	own    int64            // all that is neither free nor of programs or files
 	caches map[string]int64 // of /proc/slabinfo, in bytes
 	tcp6   int64            // sockets in use that speak IPv6, or IPv4 on a listener for both
 }
@@ -54,10 +54,7 @@ func (m *machine) kernelMemory() (k kernelMemory, err error) {
 			return k, err
 		}
 	}
-	if k.slab, err = kibibytes(texts["/proc/meminfo"], "Slab"); err != nil {
-		return k, err
-	}
-	if k.free, err = kibibytes(texts["/proc/meminfo"], "MemFree"); err != nil {
+	if err := k.parseMeminfo(texts["/proc/meminfo"]); err != nil {
 		return k, err
 	}
 	if k.caches, err = parseSlabs(texts["/proc/slabinfo"]); err != nil {
@@ -65,6 +62,20 @@ func (m *machine) kernelMemory() (k kernelMemory, err error) {
 	}
 	k.tcp6, err = parseSockstat(texts["/proc/net/sockstat6"], "TCP6", "inuse")
 	return k, err
+}
+
+func (k *kernelMemory) parseMeminfo(text string) error {
+	fields := map[string]int64{}
+	for _, name := range []string{"Slab", "MemTotal", "MemFree", "AnonPages", "Cached"} {
+		n, err := kibibytes(text, name)
+		if err != nil {
+			return err
+		}
+		fields[name] = n
+	}
+	k.slab = fields["Slab"]
+	k.own = fields["MemTotal"] - fields["MemFree"] - fields["AnonPages"] - fields["Cached"]
+	return nil
 }
 
 // parseSlabs gives the memory of each cache: "name active total size perslab pagesperslab : tunables … : slabdata activeslabs slabs shared".
@@ -113,9 +124,9 @@ func parseSockstat(text, protocol, key string) (int64, error) {
 // grown is what the kernel needs for connections, both ends of which are in the machine.
 type grown struct {
 	slab     int64
+	own      int64
 	caches   map[string]int64
-	unfree   int64 // what the machine has less of, programs' memory not counted
-	bothKind bool  // the listener was one for IPv4 and IPv6
+	bothKind bool // the listener was one for IPv4 and IPv6
 }
 
 // split tells the ends apart. An accepted socket of a listener for both is of another cache than a connecting one; all else, files and

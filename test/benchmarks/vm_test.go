@@ -25,6 +25,17 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+func TestMeminfo(t *testing.T) {
+	const text = "MemTotal: 1000 kB\nMemFree: 600 kB\nCached: 50 kB\nSwapCached: 9 kB\nAnonPages: 100 kB\nSlab: 70 kB\n"
+	var k kernelMemory
+	if err := k.parseMeminfo(text); err != nil || k.slab != 70<<10 || k.own != 250<<10 {
+		t.Errorf("it is %+v, %v; want 70 kB of caches and 250 kB in all", k, err)
+	}
+	if err := k.parseMeminfo(strings.Replace(text, "AnonPages", "Anon", 1)); err == nil {
+		t.Error("without a field it is taken")
+	}
+}
+
 const slabs = `slabinfo - version: 2.1
 # name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>
 TCPv6                 13     26   2432   13    8 : tunables    0    0    0 : slabdata      2      3      0
