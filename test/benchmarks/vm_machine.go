@@ -31,22 +31,28 @@ type machine struct {
 	ctx       context.Context // of all that is done with the machine
 	fail      context.CancelCauseFunc
 
-	mu       sync.Mutex                 // held for memory work only
-	orders   int                        // guarded by mu
-	waiting  map[int]chan control.Event // for answers; guarded by mu
-	programs map[int]*program           // by PID; guarded by mu
+	mu       sync.Mutex       // held for memory work only
+	orders   int              // guarded by mu
+	waiting  map[int]waiter   // for answers, by the orders' numbers; guarded by mu
+	programs map[int]*program // by PID; guarded by mu
+}
+
+// waiter is for the answer to an order.
+type waiter struct {
+	answer  chan control.Event
+	program *program // that the order starts, nil: none
 }
 
 // program is a rookery in the machine.
 type program struct {
 	name  string
-	pid   int
+	hear  func(string) // is given each line; nil: nobody is
+	pid   int          // set by hearLoop, before the answer to start
 	ended chan struct{}
 
-	mu    sync.Mutex   // held for memory work only, and the last to be taken
-	said  []string     // the newest lines; guarded by mu
-	hear  func(string) // is given each line, under mu; nil: nobody
-	asked bool         // to end; guarded by mu
+	mu    sync.Mutex // held for memory work only
+	said  []string   // the newest lines; guarded by mu
+	asked bool       // to end; guarded by mu
 }
 
 // boot gives a machine with room for so many connections.
@@ -74,7 +80,7 @@ func (e *equipment) boot(ctx context.Context, connections int) (*machine, error)
 		return nil, err
 	}
 	m := &machine{
-		Machine: booted, equipment: e, mebibytes: mebibytes, ctx: ctx, fail: fail, waiting: map[int]chan control.Event{}, programs: map[int]*program{},
+		Machine: booted, equipment: e, mebibytes: mebibytes, ctx: ctx, fail: fail, waiting: map[int]waiter{}, programs: map[int]*program{},
 	}
 	go m.hearLoop() // ends when the machine is off
 	return m, nil
@@ -100,13 +106,7 @@ func (m *machine) hearLoop() {
 		case control.Ended:
 			m.ended(m.program(event.PID), event.Text)
 		default:
-			m.mu.Lock()
-			answer := m.waiting[event.Number]
-			delete(m.waiting, event.Number)
-			m.mu.Unlock()
-			if answer != nil {
-				answer <- event
-			}
+			m.deliver(event)
 		}
 	}
 }
@@ -123,26 +123,36 @@ func (m *machine) lost(err error) error {
 	return fmt.Errorf("the machine is gone: %w; its console said:\n%s", err, vm.LastWords(m.Console))
 }
 
-// program gives the one of a number, which may speak before start has its number.
+// deliver gives an answer to who waits for it. What a program says comes after the answer that has its number.
+func (m *machine) deliver(event control.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	w, found := m.waiting[event.Number]
+	if !found {
+		return // nobody waits any more
+	}
+	delete(m.waiting, event.Number)
+	if w.program != nil && event.Kind == control.Done {
+		w.program.pid = event.PID
+		m.programs[event.PID] = w.program
+	}
+	w.answer <- event
+}
+
 func (m *machine) program(pid int) *program {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p := m.programs[pid]
-	if p == nil {
-		p = &program{pid: pid, ended: make(chan struct{})}
-		m.programs[pid] = p
-	}
-	return p
+	return m.programs[pid]
 }
 
 // ended ends everything if nobody asked the program to.
 func (m *machine) ended(p *program, status string) {
 	p.mu.Lock()
-	asked, name, said := p.asked, p.name, strings.Join(p.said, "\n")
+	asked, said := p.asked, strings.Join(p.said, "\n")
 	p.mu.Unlock()
 	close(p.ended)
 	if !asked {
-		m.fail(fmt.Errorf("rookery %s ended in the machine, %s; it said:\n%s", name, status, said))
+		m.fail(fmt.Errorf("rookery %s ended in the machine, %s; it said:\n%s", p.name, status, said))
 	}
 }
 
@@ -151,8 +161,8 @@ const newestLines = 20
 
 func (p *program) say(line string) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.said = append(p.said[max(0, len(p.said)-newestLines+1):], line)
+	p.mu.Unlock()
 	if p.hear != nil {
 		p.hear(line)
 	}
@@ -169,12 +179,14 @@ func (p *program) lines() string {
 const answerPatience = 3 * time.Minute
 
 // ask gives an order and waits for its answer.
-func (m *machine) ask(o control.Order) (control.Event, error) {
+func (m *machine) ask(o control.Order) (control.Event, error) { return m.askFor(o, nil) }
+
+func (m *machine) askFor(o control.Order, p *program) (control.Event, error) {
 	answer := make(chan control.Event, 1)
 	m.mu.Lock()
 	m.orders++
 	o.Number = m.orders
-	m.waiting[o.Number] = answer
+	m.waiting[o.Number] = waiter{answer, p}
 	m.mu.Unlock()
 	if err := m.Guest.Send(o); err != nil {
 		return control.Event{}, errors.Join(context.Cause(m.ctx), err)
@@ -196,15 +208,9 @@ func (m *machine) ask(o control.Order) (control.Event, error) {
 
 // start runs rookery with arguments; hear is given each line that it says, if it is not nil.
 func (m *machine) start(environment []string, hear func(string), args ...string) (*program, error) {
-	event, err := m.ask(control.Order{Kind: control.Start, Args: args, Environment: environment})
-	if err != nil {
-		return nil, err
-	}
-	p := m.program(event.PID)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.name, p.hear = args[0], hear
-	return p, nil
+	p := &program{name: args[0], hear: hear, ended: make(chan struct{})}
+	_, err := m.askFor(control.Order{Kind: control.Start, Args: args, Environment: environment}, p)
+	return p, err
 }
 
 // interrupt ends a program, and waits for it.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"rookery/test/benchmarks/control"
 	"rookery/test/vm"
 )
 
@@ -179,7 +180,7 @@ func TestBenchArguments(t *testing.T) {
 func machineOfNothing(t *testing.T) (m *machine, causes func() error) {
 	ctx, fail := context.WithCancelCause(t.Context())
 	t.Cleanup(func() { fail(nil) })
-	return &machine{ctx: ctx, fail: fail, programs: map[int]*program{}}, func() error { return context.Cause(ctx) }
+	return &machine{ctx: ctx, fail: fail, waiting: map[int]waiter{}, programs: map[int]*program{}}, func() error { return context.Cause(ctx) }
 }
 
 // TestLost: of a machine that is gone the console says why.
@@ -202,14 +203,12 @@ func TestLost(t *testing.T) {
 // TestProgramsThatEnd: one that nobody asked to is the end of all, with its last words.
 func TestProgramsThatEnd(t *testing.T) {
 	m, causes := machineOfNothing(t)
-	p := m.program(7)
-	p.name, p.asked = "bench", true
+	p := &program{name: "bench", asked: true, ended: make(chan struct{})}
 	m.ended(p, "exit status 0")
 	if err := causes(); err != nil {
 		t.Errorf("a program that was asked to end gave %v", err)
 	}
-	p = m.program(8)
-	p.name = "serve"
+	p = &program{name: "serve", ended: make(chan struct{})}
 	for i := range 2 * newestLines {
 		p.say(strings.Repeat("x", i))
 	}
@@ -220,5 +219,22 @@ func TestProgramsThatEnd(t *testing.T) {
 	}
 	if got := len(p.said); got != newestLines {
 		t.Errorf("%d lines are kept, want %d", got, newestLines)
+	}
+}
+
+// TestAnswersFindWhoWaits: a program is known as soon as its number is, and a late answer is nobody's.
+func TestAnswersFindWhoWaits(t *testing.T) {
+	m, _ := machineOfNothing(t)
+	p, refused := &program{name: "serve"}, &program{name: "bench"}
+	first, second := make(chan control.Event, 1), make(chan control.Event, 1)
+	m.waiting[1], m.waiting[2] = waiter{first, p}, waiter{second, refused}
+	m.deliver(control.Event{Number: 2, Kind: control.Failed, Text: "no such file"})
+	m.deliver(control.Event{Number: 1, Kind: control.Done, PID: 70})
+	m.deliver(control.Event{Number: 1, Kind: control.Done, PID: 71})
+	if got := m.program(70); got != p || p.pid != 70 || m.program(71) != nil {
+		t.Errorf("process 70 is %+v, want the program that was started", got)
+	}
+	if a, b := <-first, <-second; a.PID != 70 || b.Text != "no such file" || len(m.programs) != 1 {
+		t.Errorf("answers are %+v and %+v, with %d programs", a, b, len(m.programs))
 	}
 }

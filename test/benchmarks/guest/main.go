@@ -62,7 +62,7 @@ func obey(host *channel.Connection) error {
 		if err := host.Receive(&o); err != nil {
 			return err
 		}
-		answer, err := perform(o, host)
+		answer, begun, err := perform(o)
 		answer.Number, answer.Kind = o.Number, control.Done
 		if err != nil {
 			answer.Kind, answer.Text = control.Failed, err.Error()
@@ -70,13 +70,19 @@ func obey(host *channel.Connection) error {
 		if err := host.Send(answer); err != nil {
 			return err
 		}
+		if begun != nil {
+			go begun.tellLoop(host) // not before the host knows its number
+		}
 	}
 }
 
-func perform(o control.Order, host *channel.Connection) (answer control.Event, err error) {
+// perform does what an order says. A program that it begins says nothing before tellLoop.
+func perform(o control.Order) (answer control.Event, begun *program, err error) {
 	switch o.Kind {
 	case control.Start:
-		answer.PID, err = start(o, host)
+		if begun, err = start(o); err == nil {
+			answer.PID = begun.Process.Pid
+		}
 	case control.Interrupt:
 		err = syscall.Kill(o.PID, syscall.SIGINT)
 	case control.Read:
@@ -88,40 +94,48 @@ func perform(o control.Order, host *channel.Connection) (answer control.Event, e
 	default:
 		err = fmt.Errorf("unknown order %q", o.Kind)
 	}
-	return answer, err
+	return answer, begun, err
 }
 
-// start runs rookery. What it says is told line by line, and its end once all was told.
-func start(o control.Order, host *channel.Connection) (pid int, err error) {
-	program := exec.Command("/rookery", o.Args...)
-	program.Env = append([]string{"HOME=/"}, o.Environment...)
+// program is one that runs.
+type program struct {
+	*exec.Cmd
+	said *os.File
+}
+
+// start runs rookery.
+func start(o control.Order) (*program, error) {
+	p := &program{Cmd: exec.Command("/rookery", o.Args...)}
+	p.Env = append([]string{"HOME=/"}, o.Environment...)
 	said, out, err := os.Pipe()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	program.Stdout, program.Stderr = out, out
-	err = program.Start()
+	p.said, p.Stdout, p.Stderr = said, out, out
+	err = p.Start()
 	out.Close()
 	if err != nil {
 		said.Close()
-		return 0, err
+		return nil, err
 	}
-	pid = program.Process.Pid
-	go func() { // ends with the program; the host sees when it can't be told
-		defer said.Close()
-		for lines := bufio.NewReader(said); ; {
-			line, err := lines.ReadString('\n')
-			if line != "" {
-				host.Send(control.Event{Kind: control.Said, PID: pid, Text: strings.TrimSuffix(line, "\n")})
-			}
-			if err != nil {
-				break
-			}
+	return p, nil
+}
+
+// tellLoop tells what a program says line by line, and its end once all was told. It ends with the program; that the host can't be
+// told is seen by whoever sends it answers.
+func (p *program) tellLoop(host *channel.Connection) {
+	defer p.said.Close()
+	for lines := bufio.NewReader(p.said); ; {
+		line, err := lines.ReadString('\n')
+		if line != "" {
+			host.Send(control.Event{Kind: control.Said, PID: p.Process.Pid, Text: strings.TrimSuffix(line, "\n")})
 		}
-		program.Wait() // its status is told
-		host.Send(control.Event{Kind: control.Ended, PID: pid, Text: program.ProcessState.String()})
-	}()
-	return pid, nil
+		if err != nil {
+			break
+		}
+	}
+	p.Wait() // its status is told
+	host.Send(control.Event{Kind: control.Ended, PID: p.Process.Pid, Text: p.ProcessState.String()})
 }
 
 // children looks through all processes. A process that is gone meanwhile was none.
