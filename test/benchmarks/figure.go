@@ -26,6 +26,8 @@ type figure struct {
 	target target
 	// emulated: a time of an emulated processor, which is told and not judged.
 	emulated bool
+	// doubt is what must be known of the run that it is from, empty if nothing.
+	doubt string
 }
 
 // unit is what a figure's value is of.
@@ -36,6 +38,8 @@ const (
 	byteSize          // in bytes
 	milliseconds      // in milliseconds
 	percent           // in hundredths
+	microseconds      // in microseconds
+	times             // a multiple
 )
 
 func (u unit) format(v float64) string {
@@ -55,6 +59,10 @@ func (u unit) format(v float64) string {
 		return fmt.Sprintf("%.1f B", v)
 	case milliseconds:
 		return fmt.Sprintf("%.1f ms", v)
+	case microseconds:
+		return fmt.Sprintf("%.1f µs", v)
+	case times:
+		return fmt.Sprintf("%.2f times", v)
 	case percent:
 		return fmt.Sprintf("%.1f%%", v)
 	}
@@ -112,9 +120,14 @@ func (f figure) verdict() string {
 	case f.emulated:
 		return "emulated"
 	case f.target.kind == noTarget:
-		return ""
-	case met:
-		return "met"
+		return f.doubt
 	}
-	return "MISSED"
+	verdict := "MISSED"
+	if met {
+		verdict = "met"
+	}
+	if f.doubt != "" {
+		verdict += " (" + f.doubt + ")"
+	}
+	return verdict
 }

@@ -51,7 +51,7 @@ func someReport() report {
 	return report{
 		when: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC), section: "vm", command: "go run x", version: "rookery 1", machine: "a machine",
 		notes: []string{"A note."},
-		results: []result{{row{name: "one", what: "What one is"}, []figure{
+		results: []measured{{row{name: "one", what: "What one is"}, []figure{
 			{what: "memory", value: 2000, unit: byteSize, target: most(1024)}, {what: "connections", value: 7},
 		}, 61 * time.Second}},
 	}

@@ -1,9 +1,10 @@
 // Benchmarks measures what docs/benchmarks.md says of rookery and prints each figure beside its target.
 //
+//	make bench
 //	make bench-vm
-//	go run ./test/benchmarks --vm [--row NAME]... [--scale 0.02] [--write] [--profile DIR]
+//	go run ./test/benchmarks [--vm] [--row NAME]... [--write] [--scale 0.02] [--profile DIR]
 //
-// With --vm the rows are those that need more descriptors, or kernel settings, than a host may grant: server and load
+// Without --vm server and load tester are two programs of this machine and share its processors. With --vm the rows are those that need more descriptors, or kernel settings, than a host may grant: server and load
 // tester run in a virtual machine without a network, as root of it. What memory costs there is what it costs elsewhere.
 // Times are not, since the processor is emulated: they are told and marked.
 //
@@ -11,6 +12,11 @@
 //	figure.go          a row, a figure, a target
 //	report.go          tables
 //	section.go         the page
+//	host.go            the rows of this machine, and how a load is put on
+//	host_server.go     the server under it
+//	host_connect.go    who comes and goes
+//	host_delivery.go   messages
+//	host_crowd.go      who is slow, who comes back, who is too many
 //	vm.go              the rows that need the machine, and what it is made of
 //	vm_machine.go      programs in it
 //	vm_server.go       the server
@@ -60,6 +66,13 @@ func main() {
 	}
 }
 
+// place is where rows are measured.
+type place interface {
+	describe(ctx context.Context, r *report) error
+	rows() []row
+	close()
+}
+
 // run measures the rows and writes the table to out; what it is doing goes to progress. An error says which rows
 // have no figures. That a target is missed is no error.
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
@@ -67,16 +80,22 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r := report{when: time.Now().UTC(), section: "vm", command: strings.Join(append([]string{"go run ./test/benchmarks"}, args...), " ")}
-	e, err := provide(ctx, o, progress)
+	r := report{when: time.Now().UTC(), section: "host", command: strings.Join(append([]string{"go run ./test/benchmarks"}, args...), " ")}
+	var p place
+	if o.vm {
+		r.section = "vm"
+		p, err = provide(ctx, o, progress)
+	} else {
+		p, err = newHost(ctx, o, progress)
+	}
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(e.work)
-	if err := e.describe(ctx, &r); err != nil {
+	defer p.close()
+	if err := p.describe(ctx, &r); err != nil {
 		return err
 	}
-	all := e.rows()
+	all := p.rows()
 	rows, err := choose(all, o.rows)
 	if err != nil {
 		return err
@@ -111,8 +130,8 @@ func parse(args []string, usage io.Writer) (options, error) {
 	switch {
 	case flags.NArg() > 0:
 		return o, fmt.Errorf("unknown argument %q; --help lists the flags", flags.Arg(0))
-	case !o.vm:
-		return o, errors.New("nothing to measure: use --vm")
+	case !o.vm && (o.scale != 1 || o.profile != ""):
+		return o, errors.New("--scale and --profile are for --vm")
 	case !(o.scale > 0 && o.scale <= 1):
 		return o, fmt.Errorf("--scale is %v: use more than 0 and at most 1", o.scale)
 	case o.write && o.scale < 1:
@@ -160,7 +179,7 @@ func (r *report) measure(ctx context.Context, rows []row, progress io.Writer) er
 			fmt.Fprintln(progress, err)
 			failed = errors.Join(failed, err)
 		} else {
-			r.results = append(r.results, result{row, figures, time.Since(begun)})
+			r.results = append(r.results, measured{row, figures, time.Since(begun)})
 		}
 		if ctx.Err() != nil {
 			break

@@ -16,11 +16,11 @@ type report struct {
 	version string // of the program that was measured
 	machine string
 	notes   []string // what a reader of the figures must know
-	results []result
+	results []measured
 }
 
-// result is a row with its figures.
-type result struct {
+// measured is a row with its figures.
+type measured struct {
 	row     row
 	figures []figure
 	took    time.Duration

@@ -89,6 +89,8 @@ func (e *equipment) pack(first string) error {
 	return vm.Contents{Init: first, Files: files, Modules: modules}.Write(e.initramfs)
 }
 
+func (e *equipment) close() { os.RemoveAll(e.work) }
+
 // describe says what the figures are of.
 func (e *equipment) describe(ctx context.Context, r *report) (err error) {
 	if r.version, err = measure.Version(ctx, e.server); err != nil {

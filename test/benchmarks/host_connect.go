@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// connectRow is what it costs the server to let somebody in.
+func (h *host) connectRow() row {
+	const rounds = 5
+	return row{
+		name:  "connect",
+		what:  fmt.Sprintf("%s clients connect, upgrade, authenticate by HS256 and join a room of ten, as fast as they come; median of %d rounds", grouped(hostConnections), rounds),
+		limit: 3 * time.Minute,
+		measure: func(ctx context.Context) (figures []figure, err error) {
+			s, err := h.serve(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer s.stop()
+			var used, rate []float64
+			failed := int64(0)
+			for range rounds {
+				r, err := h.load(ctx, s, "storm", "--connections", fmt.Sprint(hostConnections), "--duration", seconds(1), "--warmup", seconds(0))
+				if err != nil {
+					return nil, err
+				}
+				used = append(used, 1e6*r.Connect.ServerCPUSeconds/float64(r.Connect.Count))
+				rate = append(rate, float64(r.Connect.Count)/r.Connect.Seconds)
+				failed += r.Counts.ConnectsFailed
+			}
+			return []figure{
+				{what: "CPU of the server for each", value: median(used), unit: microseconds, target: most(90)},
+				{what: "connects that failed, of all rounds", value: float64(failed), target: most(0)},
+				{what: "connects a second", value: median(rate)},
+			}, nil
+		},
+	}
+}
+
+// waveRow is what is left of the memory of a wave of connections when it has gone.
+func (h *host) waveRow() row {
+	const stay, after = 2000, time.Minute
+	return row{
+		name:  "wave",
+		what:  fmt.Sprintf("Resident memory of the server with %s connections, before %s more came and a minute after they left", grouped(stay), grouped(hostConnections-stay)),
+		limit: 4 * time.Minute,
+		measure: func(ctx context.Context) ([]figure, error) {
+			s, err := h.serve(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer s.stop()
+			staying, leave := context.WithCancel(ctx)
+			defer leave()
+			stayed := make(chan error, 1)
+			go func() {
+				_, err := h.beside("stay").load(staying, s, "idle", "--connections", fmt.Sprint(stay), "--warmup", seconds(0), "--duration", seconds(600))
+				stayed <- err
+			}()
+			memory := func(wait time.Duration) (float64, error) {
+				if err := pause(ctx, wait); err != nil {
+					return 0, err
+				}
+				select {
+				case err := <-stayed:
+					return 0, fmt.Errorf("those that were to stay left: %w", err)
+				default:
+				}
+				resident, err := s.resident()
+				return float64(resident), err
+			}
+			before, err := memory(10 * time.Second)
+			if err != nil {
+				return nil, err
+			}
+			came, err := h.load(ctx, s, "idle", "--connections", fmt.Sprint(hostConnections-stay), "--warmup", seconds(0), "--duration", seconds(5))
+			if err != nil {
+				return nil, err
+			}
+			highest := int64(0)
+			for _, second := range came.Seconds {
+				highest = max(highest, second.Server.MemoryBytes)
+			}
+			left, err := memory(after)
+			leave()
+			<-stayed
+			return []figure{
+				{what: "before", value: before, unit: byteSize},
+				{what: "with all", value: float64(highest), unit: byteSize},
+				{what: "a minute after they left, more than before", value: 100 * (left - before) / before, unit: percent, target: most(20), doubt: doubt(came)},
+			}, err
+		},
+	}
+}
+
+// pause waits, or gives the reason for the end of ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}

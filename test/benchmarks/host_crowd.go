@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"rookery/bench/result"
+)
+
+// beside is the same host with a file of its own for the result of a load that runs at the same time.
+func (h *host) beside(name string) *host {
+	other := *h
+	other.name = name
+	return &other
+}
+
+// asideRow is what a message to a very large room does to two people who talk.
+func (h *host) asideRow() row {
+	talk := []string{"--connections", "2", "--rooms", "1", "--rate", "20", "--warmup", seconds(2), "--duration", seconds(20)}
+	return row{
+		name:  "aside",
+		what:  fmt.Sprintf("Two people talk, 20 messages/s, while a room of %s gets a message a second", grouped(hostConnections)),
+		limit: 3 * time.Minute,
+		measure: func(ctx context.Context) ([]figure, error) {
+			s, err := h.serve(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer s.stop()
+			alone, err := h.load(ctx, s, "rooms", talk...)
+			if err != nil {
+				return nil, err
+			}
+			type outcome struct {
+				r   result.Result
+				err error
+			}
+			crowded := make(chan outcome, 1)
+			go func() {
+				r, err := h.beside("crowd").load(ctx, s, "fanout", "--connections", fmt.Sprint(hostConnections), "--rate", "1", "--warmup", seconds(5), "--duration", seconds(30))
+				crowded <- outcome{r, err}
+			}()
+			err = pause(ctx, 8*time.Second)
+			var beside result.Result
+			if err == nil {
+				beside, err = h.load(ctx, s, "rooms", talk...)
+			}
+			crowd := <-crowded
+			if err == nil {
+				err = crowd.err
+			}
+			if err != nil {
+				return nil, err
+			}
+			p99 := func(r result.Result) float64 { return 1e3 * r.Latencies.Delivery.Quantile(0.99).Seconds() }
+			return []figure{
+				{what: "p99 of the pair alone", value: p99(alone), unit: milliseconds},
+				{what: "p99 of the pair beside the room", value: p99(beside), unit: milliseconds},
+				{what: "the difference", value: p99(beside) - p99(alone), unit: milliseconds, target: most(10), doubt: doubt(beside)},
+				{what: "p99 of the room", value: p99(crowd.r), unit: milliseconds, doubt: doubt(crowd.r)},
+			}, nil
+		},
+	}
+}
+
+// slowRow is what consumers that stop reading cost, and the others.
+func (h *host) slowRow() row {
+	const stalled = 1000
+	plan := h.plan("slow.yaml", `scenario: slow
+clients: {connections: 10000, pending: 1000, timeout: 30s}
+rooms: {count: 100, per_connection: 1}
+publish: {rate: 200, size: 128, arrivals: even}
+trouble:
+  stall: {share: 0.1, at: 15s, for: 60s}
+time: {warmup: 3s, duration: 110s, drain: 60s}
+`)
+	return row{
+		name:  "slow",
+		what:  fmt.Sprintf("%s of 10,000 consumers stop reading for a minute; 100 rooms, 200 messages/s", grouped(stalled)),
+		limit: 5 * time.Minute,
+		measure: func(ctx context.Context) ([]figure, error) {
+			// Who takes nothing is closed after a minute otherwise.
+			s, err := h.serve(ctx, "--limits.stall-timeout", "3m")
+			if err != nil {
+				return nil, err
+			}
+			defer s.stop()
+			file, err := plan()
+			if err != nil {
+				return nil, err
+			}
+			r, err := h.load(ctx, s, file)
+			if err != nil {
+				return nil, err
+			}
+			begin := r.LoadFrom - 3 // the stall is counted from the begin of the warm-up
+			mean := func(from, to int, of func(result.Second) float64) float64 {
+				sum, n := 0.0, 0
+				for i := begin + from; i < min(begin+to, len(r.Seconds)); i++ {
+					sum, n = sum+of(r.Seconds[i]), n+1
+				}
+				return sum / max(1, float64(n))
+			}
+			p99 := func(s result.Second) float64 { return s.Delivery.P99 }
+			memory := func(s result.Second) float64 { return float64(s.Server.MemoryBytes) }
+			before, during := mean(5, 14, p99), mean(20, 70, p99)
+			held := mean(65, 74, memory) - mean(5, 14, memory)
+			back := mean(100, 110, memory) - mean(5, 14, memory)
+			return []figure{
+				{what: "memory of the server for each that is stalled", value: held / stalled, unit: byteSize, target: most(64 << 10)},
+				{what: "of that still held half a minute after", value: max(0, back) / stalled, unit: byteSize, target: most(8 << 10)},
+				{what: "messages lost", value: float64(r.Counts.Lost), target: most(0)},
+				{what: "p99 of the others before, mean of the seconds", value: before, unit: milliseconds},
+				{what: "p99 of the others meanwhile, more than before", value: 100 * (during - before) / before, unit: percent, target: most(20), doubt: doubt(r)},
+			}, nil
+		},
+	}
+}
+
+// catchUpRow is a crowd that comes back at once and has missed much.
+func (h *host) catchUpRow() row {
+	return row{
+		name:  "catch-up",
+		what:  fmt.Sprintf("%s clients come at once, each 100 messages behind, while 200 messages/s go on", grouped(hostConnections)),
+		limit: 3 * time.Minute,
+		measure: func(ctx context.Context) ([]figure, error) {
+			s, err := h.serve(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer s.stop()
+			r, err := h.load(ctx, s, "catchup", "--connections", fmt.Sprint(hostConnections), "--rooms", "150", "--backlog", "100",
+				"--rate", "200", "--duration", seconds(15), "--drain", seconds(30))
+			if err != nil {
+				return nil, err
+			}
+			highest, first := int64(0), r.ServerBefore.MemoryBytes
+			for _, second := range r.Seconds {
+				highest = max(highest, second.Server.MemoryBytes)
+			}
+			return []figure{
+				{what: "messages lost", value: float64(r.Counts.Lost), target: most(0), doubt: doubt(r)},
+				{what: "until all were at the live edge, from the first connect", value: 1e3 * r.CatchUp.Seconds, unit: milliseconds},
+				{what: "messages a second meanwhile", value: float64(r.CatchUp.Count) / r.CatchUp.Seconds},
+				{what: "memory of the server, most, for each", value: float64(highest-first) / hostConnections, unit: byteSize, target: most(16 << 10)},
+				{what: "p99 of an acknowledgement meanwhile and after", value: 1e3 * r.Latencies.Ack.Quantile(0.99).Seconds(), unit: milliseconds},
+			}, nil
+		},
+	}
+}
+
+// overloadRow asks for twice of what is carried.
+func (h *host) overloadRow() row {
+	return row{
+		name:  "overload",
+		what:  "Twice the messages a second that the server carries, " + pairs.String(),
+		limit: 6 * time.Minute,
+		measure: func(ctx context.Context) ([]figure, error) {
+			s, err := h.serve(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer s.stop()
+			best, err := h.climb(ctx, s, pairs, 4000)
+			if err != nil {
+				return nil, err
+			}
+			rate := best.Plan.Publish.Rate
+			twice, err := h.load(ctx, s, "rooms", append(pairs.flags(), "--rate", fmt.Sprint(2*rate), "--warmup", seconds(3), "--duration", seconds(15), "--drain", seconds(30))...)
+			if err != nil {
+				return nil, err
+			}
+			normal, over := best.Latencies.Ack.Quantile(0.99).Seconds(), twice.Latencies.Ack.Quantile(0.99).Seconds()
+			return []figure{
+				{what: "messages a second that are carried", value: rate},
+				{what: "p99 of an acknowledgement at that", value: 1e3 * normal, unit: milliseconds},
+				{what: "messages a second that are taken of twice as many", value: float64(twice.Counts.Acknowledged) / float64(max(1, twice.LoadTo-twice.LoadFrom+3))},
+				{what: "refused with a code that says to come again", value: 100 * float64(twice.Counts.Refused) / float64(max(1, twice.Counts.Sent)), unit: percent},
+				{what: "p99 of an acknowledgement then, by that before", value: over / normal, unit: times, target: most(3), doubt: doubt(twice)},
+				{what: "messages lost", value: float64(twice.Counts.Lost), target: most(0)},
+			}, nil
+		},
+	}
+}
+
+// durableRow is how much is acknowledged as synced when nobody listens but the publishers.
+func (h *host) durableRow() row {
+	alone := crowdShape{100, 100}
+	return row{
+		name:  "durable",
+		what:  "Messages of 128 bytes from 100 publishers that are acknowledged as synced, with a p99 under 500 ms; rates grow by a quarter",
+		limit: 4 * time.Minute,
+		measure: func(ctx context.Context) ([]figure, error) {
+			s, err := h.serve(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer s.stop()
+			best, err := h.climb(ctx, s, alone, 20_000)
+			if err != nil {
+				return nil, err
+			}
+			return []figure{
+				{what: "messages a second", value: float64(best.Counts.Acknowledged) / float64(max(1, best.LoadTo-best.LoadFrom+3))},
+				{what: "p50 of an acknowledgement at that", value: 1e3 * best.Latencies.Ack.Quantile(0.5).Seconds(), unit: milliseconds},
+				{what: "p99 of an acknowledgement at that", value: 1e3 * best.Latencies.Ack.Quantile(0.99).Seconds(), unit: milliseconds},
+			}, nil
+		},
+	}
+}
