@@ -5,7 +5,7 @@
 export PATH := $(CURDIR)/bin/tools/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fuzz bench bench-vm cover crash crash-vm figures figures-log golden generate setup
+.PHONY: help run build test check lint race fuzz bench bench-go bench-vm cover crash crash-vm figures-log golden generate setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +36,10 @@ race: ## the Go tests with the race detector
 fuzz: ## every fuzz target for a minute
 	test/fuzz 60s
 
-bench: ## the Go benchmarks
+bench: ## measure what docs/benchmarks.md says of one machine, into that page: 25 minutes, nothing else may run
+	go run ./test/benchmarks --write
+
+bench-go: ## the Go benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
 bench-vm: ## measure what needs up to a million connections, in a virtual machine: hours, 14 GB of memory (as root, Debian)
@@ -57,9 +60,6 @@ crash-vm: ## cut a virtual machine's power ROUNDS times, after a look whether a 
 	go run ./test/powercut --rounds 5 --expect-loss lying-disk
 	go run ./test/powercut --rounds 5 --expect-loss sync-never
 	go run ./test/powercut --rounds $(ROUNDS) --seed $(SEED)
-
-figures: build ## measure what README says under Figures, in under two minutes
-	go run ./test/figures --binary bin/rookery
 
 figures-log: build ## measure a log of 50 million messages: 13 GB of disk for ten minutes
 	go run ./test/biglog --binary bin/rookery

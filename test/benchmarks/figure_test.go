@@ -145,14 +145,16 @@ func TestPageHasItsSection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := replaceSection(string(b), "vm", nil, nil); err != nil {
-		t.Error(err)
+	for _, section := range []string{"host", "vm"} {
+		if _, err := replaceSection(string(b), section, nil, nil); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
 func TestFlags(t *testing.T) {
 	for args, want := range map[string]string{
-		"": "use --vm", "--vm stray": "stray", "--vm --scale 0": "--scale is 0", "--vm --scale 1.5": "--scale is 1.5", "--vm --scale NaN": "--scale is NaN",
+		"--scale 0.5": "are for --vm", "--profile x": "are for --vm", "stray": "stray", "--vm stray": "stray", "--vm --scale 0": "--scale is 0", "--vm --scale 1.5": "--scale is 1.5", "--vm --scale NaN": "--scale is NaN",
 		"--vm --write --scale 0.5": "leave --scale out",
 	} {
 		if _, err := parse(strings.Fields(args), io.Discard); err == nil || !strings.Contains(err.Error(), want) {
