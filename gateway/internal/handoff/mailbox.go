@@ -16,7 +16,10 @@ import (
 // the order. It rings the bell only.
 type Mailbox[T any] struct {
 	// Set at construction.
-	limit int64
+	most int64
+
+	// Set by the receiver, read by senders.
+	limit atomic.Int64
 
 	// Set once, by Listen; read by senders.
 	bell atomic.Pointer[func()]
@@ -29,8 +32,13 @@ type Mailbox[T any] struct {
 
 // NewMailbox makes a mailbox that refuses when it holds limit bytes.
 func NewMailbox[T any](limit int) *Mailbox[T] {
-	return &Mailbox[T]{limit: int64(limit)}
+	m := &Mailbox[T]{most: int64(limit)}
+	m.limit.Store(m.most)
+	return m
 }
+
+// Bound has the mailbox refuse when it holds that many bytes, or those that it was made for if these are fewer.
+func (m *Mailbox[T]) Bound(bytes int64) { m.limit.Store(min(bytes, m.most)) }
 
 // Listen sets what is called, on the sender's goroutine, when an item comes into an empty
 // mailbox. The bell must not block. If items wait already it rings at once.
@@ -86,7 +94,7 @@ func (m *Mailbox[T]) Take(spare []T) []T {
 func (m *Mailbox[T]) Release(size int) { m.held.Add(-int64(size)) }
 
 // Full reports whether Put would refuse.
-func (m *Mailbox[T]) Full() bool { return m.held.Load() >= m.limit }
+func (m *Mailbox[T]) Full() bool { return m.held.Load() >= m.limit.Load() }
 
 // Held returns the bytes that are taken now.
 func (m *Mailbox[T]) Held() int64 { return m.held.Load() }

@@ -57,6 +57,7 @@ func (l *Loop) tick() {
 	}
 	l.urgent = kept
 	l.relieve()
+	l.bound()
 	l.walk()
 }
 

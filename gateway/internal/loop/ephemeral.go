@@ -41,7 +41,7 @@ type keptMessage struct {
 func (l *Loop) pass(e *handoff.Event) {
 	r := l.rooms[e.Room]
 	if r == nil || len(r.members) == r.holes {
-		l.inbox.Release(e.Size)
+		l.done(e.Size)
 		return
 	}
 	if r.ephemerals == nil {

@@ -73,7 +73,7 @@ func (l *Loop) deliver(e *handoff.Event) {
 	if r == nil || len(r.members) == r.holes {
 		// The last member went while this was on its way, or the next is still joining and
 		// will be told a later head.
-		l.inbox.Release(e.Size)
+		l.done(e.Size)
 		return
 	}
 	if e.Seq != r.seq+1 {
@@ -209,7 +209,7 @@ func (l *Loop) drop(r *localRoom) {
 
 func (l *Loop) release(messages []*proto.Encoded) {
 	for _, m := range messages {
-		l.inbox.Release(m.Size())
+		l.done(m.Size())
 	}
 }
 

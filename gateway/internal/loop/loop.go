@@ -42,6 +42,7 @@ type Loop struct {
 
 	now   moment // advanced by ticks
 	taken []handoff.Event
+	load  load
 	whole bool // the traffic being worked off held a whole message
 
 	// Ephemeral messages for who is behind, see ephemeral.go.
@@ -197,7 +198,7 @@ func (l *Loop) take(e *handoff.Event) {
 	case handoff.Shrink:
 		l.shrink()
 	}
-	l.inbox.Release(e.Size)
+	l.done(e.Size)
 }
 
 // drain asks every client to go, each at a moment of its own so that they don't all

@@ -1,0 +1,48 @@
+package loop
+
+const (
+	// behindAfter is how many ticks in a row more than leastWaiting has to wait for the loop before it is behind: a burst is no overload.
+	behindAfter = 3
+	// leastWaiting is what may always wait, in bytes.
+	leastWaiting = 32 << 10
+	// waitTicks is how long what waits may take to be worked off: a quarter of a second.
+	waitTicks = 2.5
+)
+
+// load is how fast a loop works off what waits for it. Bytes alone bound the memory of a mailbox and not the time in it: with
+// small messages 32 MiB are ten seconds. So a loop that is behind bounds its mailbox to what it works off in waitTicks; the shards
+// refuse publishes beyond that, with a code that says to come again, and what was accepted is not late.
+type load struct {
+	done   int64   // bytes since the last tick
+	rate   float64 // bytes a tick, smoothed
+	behind int     // ticks in a row
+	at     moment  // of the last tick
+}
+
+// done gives back the bytes of something that was worked off.
+func (l *Loop) done(size int) {
+	l.inbox.Release(size)
+	l.load.done += int64(size)
+}
+
+// bound is called on each tick.
+func (l *Loop) bound() {
+	o := &l.load
+	passed := float64(max(1, l.now-o.at))
+	rate := float64(o.done) / passed
+	o.done, o.at = 0, l.now
+	if l.inbox.Held() < leastWaiting {
+		if o.behind >= behindAfter {
+			l.inbox.Bound(1 << 62)
+		}
+		o.behind = 0
+		return
+	}
+	if o.behind++; o.behind == 1 {
+		o.rate = rate
+	}
+	o.rate += (rate - o.rate) / 4
+	if o.behind >= behindAfter {
+		l.inbox.Bound(max(leastWaiting, int64(o.rate*waitTicks)))
+	}
+}

@@ -1,0 +1,48 @@
+package loop
+
+import (
+	"testing"
+
+	"rookery/gateway/internal/handoff"
+)
+
+// TestALoopThatIsBehindBoundsWhatWaits: to a quarter of a second of what it works off, and only once it has been behind for a while.
+func TestALoopThatIsBehindBoundsWhatWaits(t *testing.T) {
+	r := newRig(t, func(c *Config) {
+		c.Inboxes = []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](32 << 20)}
+	})
+	l := r.loop
+	// pass is a tick in which so much comes and so much is worked off.
+	pass := func(come, done int) {
+		l.inbox.PutAlways(handoff.Event{}, come)
+		l.done(done)
+		l.engine.started = l.engine.started.Add(-tick)
+		l.tick()
+	}
+	pass(4<<20, 1<<20)
+	pass(2<<20, 1<<20)
+	if l.inbox.Full() {
+		t.Fatal("a burst is refused")
+	}
+	for range 10 {
+		pass(1<<20, 1<<20)
+	}
+	// It works off 1 MiB a tick, and 4 MiB wait.
+	if !l.inbox.Full() {
+		t.Errorf("%d bytes wait for a loop that works off 1 MiB a tick, and more is taken", l.inbox.Held())
+	}
+	for l.inbox.Held() > 2<<20 {
+		pass(0, 1<<20)
+	}
+	if l.inbox.Full() {
+		t.Errorf("%d bytes are refused that take two ticks", l.inbox.Held())
+	}
+	for l.inbox.Held() >= leastWaiting {
+		pass(0, min(1<<20, int(l.inbox.Held())))
+	}
+	pass(0, 0)
+	pass(31<<20, 0)
+	if l.inbox.Full() {
+		t.Error("a loop that has caught up refuses a burst")
+	}
+}
