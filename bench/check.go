@@ -57,7 +57,7 @@ func traitsOf(p plan.Plan) (traits dialect.Traits, err error) {
 		if !known {
 			continue
 		}
-		d, err := dialect.New(dialect.Config{Server: p.Server, Prefix: p.Rooms.Prefix}, target)
+		d, err := dialect.New(dialect.Config{Server: p.Server, Prefix: p.Rooms.Prefix, Ephemeral: p.Publish.Ephemeral}, target)
 		if err != nil {
 			faults = append(faults, err)
 			continue

@@ -179,6 +179,7 @@ func stepOf(value float64, r *result.Result) result.Step {
 	step.Counts.Expected, step.Counts.Lost, step.Counts.Unanswered = whole.Expected, whole.Lost, whole.Unanswered
 	step.Counts.StayedAway = whole.StayedAway
 	step.Counts.Duplicated, step.Counts.Reordered, step.Counts.Foreign = whole.Duplicated, whole.Reordered, whole.Foreign
+	step.Counts.Dropped = whole.Dropped
 	return step
 }
 

@@ -23,7 +23,7 @@ func (c *conn) request(frame []byte) error {
 	if err := proto.DecodeClientFrame(&f, c.codec, frame); err != nil {
 		return &closing{proto.CloseBadFrame, err.Error()}
 	}
-	if f.Id == 0 || f.Id > proto.MaxInteger {
+	if f.Id == 0 && !f.GetPublish().GetEphemeral() || f.Id > proto.MaxInteger {
 		c.refuse(0, proto.ErrBadRequest, "A request needs an id, 1 to 2^53-1.")
 		return nil
 	}
@@ -159,6 +159,10 @@ func (c *conn) publish(id uint64, request *v1.Publish) {
 	}
 	s := c.server
 	s.gate.publish()
+	if request.Ephemeral {
+		c.pass(id, request)
+		return
+	}
 	s.tally.published.Add(1)
 	key := ""
 	if request.Key != "" {
@@ -193,6 +197,29 @@ func (c *conn) publish(id uint64, request *v1.Publish) {
 	case lie:
 		c.acknowledge(id, m, &s.tally.lied)
 	default:
+		c.acknowledge(id, m, nil)
+	}
+}
+
+// pass delivers an ephemeral message to who is there.
+func (c *conn) pass(id uint64, request *v1.Publish) {
+	s := c.server
+	s.tally.ephemeral.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.roomLocked(request.Room)
+	r.publishes++
+	if every(s.faults.Refuse, r.publishes) {
+		c.reply(proto.ErrOverloaded.Frame(id, "The test asks for a refusal."), 0, &s.tally.refused)
+		return
+	}
+	h := proto.Header{Room: r.name, At: time.Now().UnixMilli(), From: c.user, Ephemeral: true, Key: request.Key}
+	content := proto.AppendContent(nil, request)
+	m := &message{header: h, content: content, encoded: proto.Encode(h, content)}
+	for member := range r.members {
+		member.deliverLocked(m)
+	}
+	if id != 0 {
 		c.acknowledge(id, m, nil)
 	}
 }

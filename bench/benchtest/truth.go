@@ -20,7 +20,8 @@ type Truth struct {
 
 	// Publishes. Published = Acknowledged + Refused + AcksLost, where no connection was lost and none was malformed.
 	// With Echo and Broadcast messages are only Published.
-	Published    int64 // that came
+	Published    int64 // that came and were not ephemeral
+	Ephemeral    int64 // that came and were
 	Repeated     int64 // of those, with a key that was there already
 	Acknowledged int64 // the repeated and the lied too
 	Refused      int64
@@ -58,7 +59,7 @@ func (s *Server) Truth() Truth {
 		Accepted: c.accepted.Load(), ConnectsReset: c.connectsReset.Load(), ConnectsRefused: c.connectsRefused.Load(),
 		Connected: c.connected.Load(), Closed: c.closed.Load(), Overflowed: c.overflowed.Load(), Joined: c.joined.Load(), JoinsRefused: c.joinsRefused.Load(),
 
-		Published: c.published.Load(), Repeated: c.repeated.Load(), Acknowledged: c.acknowledged.Load(),
+		Published: c.published.Load(), Ephemeral: c.ephemeral.Load(), Repeated: c.repeated.Load(), Acknowledged: c.acknowledged.Load(),
 		Refused: c.refused.Load(), AcksLost: c.acksLost.Load(), Lied: c.lied.Load(),
 
 		Delivered: c.delivered.Load(), Dropped: c.dropped.Load(), TailKept: c.tailKept.Load(), Withheld: c.withheld.Load(),
@@ -71,7 +72,7 @@ func (s *Server) Truth() Truth {
 // tally counts for Truth. Readers and writers of all connections count at once, hence atomics.
 type tally struct {
 	accepted, connectsReset, connectsRefused, connected, closed, overflowed, joined, joinsRefused atomic.Int64
-	published, repeated, acknowledged, refused, acksLost, lied                                    atomic.Int64
+	published, ephemeral, repeated, acknowledged, refused, acksLost, lied                         atomic.Int64
 	delivered, dropped, tailKept, withheld                                                        atomic.Int64
 	duplicated, swapped, garbled, wrongRoom                                                       atomic.Int64
 }

@@ -62,6 +62,9 @@ func (p *Plan) Check() error {
 	refuse(!slices.Contains([]string{"even", "poisson"}, p.Publish.Arrivals), "publish.arrivals is %q: use even or poisson", p.Publish.Arrivals)
 	refuse(p.Publish.Size < MinBody || p.Publish.Size > maxBody, "publish.size is %d: use %d to %d bytes", p.Publish.Size, MinBody, maxBody)
 	refuse(p.Publish.Senders < 0, "publish.senders is %d", p.Publish.Senders)
+	share("publish.typing", p.Publish.Typing)
+	refuse(p.Publish.Ephemeral && p.Publish.Typing > 0, "publish.ephemeral and publish.typing are both set: typing is told before stored messages")
+	refuse(p.Publish.Ephemeral && r.Backlog > 0, "publish.ephemeral is set, but rooms.backlog is %d: an ephemeral message is in no backlog", r.Backlog)
 	refuse(p.Publish.Rate > 0 && r.PerConnection == 0, "publish.rate is set, but rooms.per_connection is 0: nobody would get a message")
 
 	t := &p.Trouble

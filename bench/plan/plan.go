@@ -120,7 +120,15 @@ type Publish struct {
 	Size int `yaml:"size" json:"size"`
 	// Senders is how many members of each room send, in turn; 0: all.
 	Senders int `yaml:"senders" json:"senders"`
+	// Ephemeral messages are not stored; who is behind gets the newest of each sender only. Dialect rookery.
+	Ephemeral bool `yaml:"ephemeral" json:"ephemeral,omitempty"`
+	// Typing is the share of messages before which their sender says that it is typing, TypingAhead before, by an
+	// ephemeral message. Servers without such messages are not told.
+	Typing float64 `yaml:"typing" json:"typing,omitempty"`
 }
+
+// TypingAhead is how long somebody types.
+const TypingAhead = time.Second
 
 // Trouble is what goes wrong on purpose, counted from the begin of the load.
 type Trouble struct {

@@ -45,9 +45,9 @@ func Scenarios() []Scenario {
 			p.Clients.Connections, p.Rooms.Count = 5000, 2500
 			p.Publish.Rate = 1000
 		}},
-		{"chat", "rooms of twenty; people write when they like, leave rooms, join rooms, come and go", func(p *Plan) {
+		{"chat", "rooms of twenty; people type, write when they like, leave rooms, join rooms, come and go", func(p *Plan) {
 			p.Clients.Connections = 2000
-			p.Publish.Rate, p.Publish.Arrivals = 500, "poisson"
+			p.Publish.Rate, p.Publish.Arrivals, p.Publish.Typing = 500, "poisson", 0.2
 			p.Trouble.Moves, p.Trouble.Churn = 50, 10
 		}},
 		{"slow", "a tenth of the consumers stops reading for a while", func(p *Plan) {
@@ -73,9 +73,13 @@ func Scenarios() []Scenario {
 			p.Publish.Rate = 200
 			p.Trouble.Churn = 200
 		}},
+		{"ephemeral", "sixty messages a second to a room of 1,000, none of them stored", func(p *Plan) {
+			p.Clients.Connections, p.Rooms.Count = 1000, 1
+			p.Publish.Rate, p.Publish.Senders, p.Publish.Ephemeral, p.Publish.Size = 60, 1, true, 64
+		}},
 		{"soak", "chat for an hour", func(p *Plan) {
 			p.Clients.Connections = 2000
-			p.Publish.Rate, p.Publish.Arrivals = 200, "poisson"
+			p.Publish.Rate, p.Publish.Arrivals, p.Publish.Typing = 200, "poisson", 0.2
 			p.Trouble.Moves, p.Trouble.Churn = 10, 5
 			p.Time.Duration = time.Hour
 		}},

@@ -56,6 +56,9 @@ var csvColumns = func() []column {
 		count("reordered", func(s *result.Second) int64 { return s.Counts.Reordered }),
 		count("gaps", func(s *result.Second) int64 { return s.Counts.Gaps }),
 		count("foreign", func(s *result.Second) int64 { return s.Counts.Foreign }),
+		count("dropped", func(s *result.Second) int64 { return s.Counts.Dropped }),
+		count("typing", func(s *result.Second) int64 { return s.Counts.Typing }),
+		count("typing_delivered", func(s *result.Second) int64 { return s.Counts.TypingDelivered }),
 		count("in_bytes", func(s *result.Second) int64 { return s.Counts.BytesIn }),
 		count("out_bytes", func(s *result.Second) int64 { return s.Counts.BytesOut }),
 	}

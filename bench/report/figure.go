@@ -82,10 +82,12 @@ func always(*subject) bool { return true }
 func countFigures() []figure {
 	answered := func(s *subject) bool { return s.counts.Acknowledged+s.counts.Refused+s.counts.Unanswered > 0 }
 	owed := func(s *subject) bool { return s.counts.Expected > 0 }
+	typed := func(s *subject) bool { return s.counts.Typing > 0 }
 	came := func(s *subject) bool { return s.counts.Delivered > 0 }
 	const (
 		unanswered   = "the server answers no publishes"
 		nothingOwed  = "no delivery was owed to anybody"
+		nobodyTyped  = "nobody was said to type"
 		nothingCame  = "nothing was delivered"
 		loud, quiet  = false, true
 		shown, apart = true, false
@@ -116,6 +118,9 @@ func countFigures() []figure {
 		count("reordered", "reordered", lower, came, nothingCame, loud, shown, func(c *result.Counts) int64 { return c.Reordered }),
 		count("gaps", "gaps", lower, came, nothingCame, loud, shown, func(c *result.Counts) int64 { return c.Gaps }),
 		count("foreign", "foreign", lower, always, "", quiet, shown, func(c *result.Counts) int64 { return c.Foreign }),
+		count("dropped", "dropped for newer", lower, came, nothingCame, quiet, shown, func(c *result.Counts) int64 { return c.Dropped }),
+		count("typing", "typing sent", neither, typed, nobodyTyped, quiet, apart, func(c *result.Counts) int64 { return c.Typing }),
+		count("typing_delivered", "typing delivered", higher, typed, nobodyTyped, quiet, apart, func(c *result.Counts) int64 { return c.TypingDelivered }),
 	}
 }
 

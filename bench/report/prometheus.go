@@ -76,6 +76,9 @@ var counters = []struct {
 	{benchDesc("deliveries_reordered_total", "Deliveries that came after a later one."), func(c *result.Counts) int64 { return c.Reordered }},
 	{benchDesc("delivery_gaps_total", "Times that a message was not the next one."), func(c *result.Counts) int64 { return c.Gaps }},
 	{benchDesc("deliveries_foreign_total", "Messages that are not of this run."), func(c *result.Counts) int64 { return c.Foreign }},
+	{benchDesc("deliveries_dropped_total", "Ephemeral deliveries left out for newer ones."), func(c *result.Counts) int64 { return c.Dropped }},
+	{benchDesc("typing_sent_total", "Typing messages handed to the kernel."), func(c *result.Counts) int64 { return c.Typing }},
+	{benchDesc("typing_delivered_total", "Typing messages that came."), func(c *result.Counts) int64 { return c.TypingDelivered }},
 	{benchDesc("received_bytes_total", "Bytes received."), func(c *result.Counts) int64 { return c.BytesIn }},
 	{benchDesc("sent_bytes_total", "Bytes sent."), func(c *result.Counts) int64 { return c.BytesOut }},
 }

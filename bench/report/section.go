@@ -57,7 +57,14 @@ func runSection(r *result.Result) section {
 		add("rooms", rooms)
 	}
 	if p.Publish.Rate > 0 {
-		add("load", fmt.Sprintf("%s messages/s of %s, %s arrivals", formatCount(p.Publish.Rate), unitBytes.format(float64(p.Publish.Size)), p.Publish.Arrivals))
+		load := fmt.Sprintf("%s messages/s of %s, %s arrivals", formatCount(p.Publish.Rate), unitBytes.format(float64(p.Publish.Size)), p.Publish.Arrivals)
+		if p.Publish.Ephemeral {
+			load += ", ephemeral"
+		}
+		if p.Publish.Typing > 0 {
+			load += fmt.Sprintf(", typing before %s", unitShare.format(p.Publish.Typing))
+		}
+		add("load", load)
 	}
 	add("trouble", troubleText(r))
 	add("counted", countedText(r))

@@ -88,7 +88,7 @@ func serverOf(r *result.Result, load []result.Second) serverUse {
 		if second.Server.Seen {
 			seconds++
 			cpu += second.Server.CPUSeconds
-			delivered += second.Counts.Delivered
+			delivered += second.Counts.Delivered + second.Counts.TypingDelivered
 		}
 	}
 	for _, second := range r.Seconds {
@@ -158,7 +158,7 @@ func subjectOfStep(step result.Step) *subject {
 	if step.ServerCPU > 0 {
 		s.server = serverUse{seen: true, cores: step.ServerCPU}
 		if step.Counts.Delivered > 0 {
-			s.server.perDelivery = step.ServerCPU * step.Seconds / float64(step.Counts.Delivered)
+			s.server.perDelivery = step.ServerCPU * step.Seconds / float64(step.Counts.Delivered+step.Counts.TypingDelivered)
 		}
 	}
 	return s

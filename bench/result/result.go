@@ -94,6 +94,10 @@ type Counts struct {
 	Reordered  int64 `json:"reordered"`  // came after a later one
 	Gaps       int64 `json:"gaps"`       // times that the next message was not the next number
 	Foreign    int64 `json:"foreign"`    // not of this run, not of this room, or not readable
+	Dropped    int64 `json:"dropped"`    // ephemeral: a newer one came in its place, to a member that had stopped reading as planned
+
+	Typing          int64 `json:"typing"`           // typing messages handed to the kernel, not among Sent
+	TypingDelivered int64 `json:"typing_delivered"` // those that came, not among Delivered: nobody is owed one
 
 	BytesIn  int64 `json:"bytes_in"`
 	BytesOut int64 `json:"bytes_out"`

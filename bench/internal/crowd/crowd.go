@@ -159,7 +159,9 @@ func New(part Part) (*Crowd, error) {
 		if err != nil {
 			return nil, err
 		}
-		d, err := dialect.New(dialect.Config{Server: server, Prefix: part.Plan.Rooms.Prefix}, target)
+		d, err := dialect.New(dialect.Config{
+			Server: server, Prefix: part.Plan.Rooms.Prefix, Ephemeral: part.Plan.Publish.Ephemeral,
+		}, target)
 		if err != nil {
 			return nil, err
 		}
@@ -167,8 +169,9 @@ func New(part Part) (*Crowd, error) {
 	}
 	c.traits = c.dialects[0].Traits()
 	c.waits = rand.New(rand.NewPCG(uint64(part.Run), uint64(part.Worker)+2))
-	c.load.random = rand.New(rand.NewPCG(uint64(part.Run), 1))
-	c.load.next, c.trouble.next, c.connects.at = math.MaxInt64, math.MaxInt64, math.MaxInt64
+	c.load.begin(part.Run)
+	c.load.typing.begin(part.Run) // the same moments, ahead
+	c.trouble.next, c.connects.at = math.MaxInt64, math.MaxInt64
 	return c, nil
 }
 
@@ -222,6 +225,7 @@ func (c *Crowd) Due(now int64) int64 {
 	next = min(next, c.dueTimers(now))
 	next = min(next, c.dueFill(now))
 	next = min(next, c.dueTrouble(now))
+	next = min(next, c.dueTyping(now))
 	next = min(next, c.dueSends(now))
 	return next - c.part.Clock
 }

@@ -145,6 +145,14 @@ func (c *Crowd) message(slot int, e *dialect.Event, now int64) {
 		c.foreign("a message of a room that was not joined, or in the wrong one")
 		return
 	}
+	switch {
+	case e.Ephemeral && !c.part.Plan.Publish.Ephemeral && c.part.Plan.Publish.Typing > 0:
+		c.counts.TypingDelivered++
+		return
+	case e.Ephemeral != c.part.Plan.Publish.Ephemeral:
+		c.foreign("a stored message for an ephemeral one, or the other way round")
+		return
+	}
 	if c.traits.Reaches == dialect.Sender && stamp.User != c.users[slot].session.User {
 		c.foreign("a message that somebody else sent")
 		return
@@ -198,6 +206,10 @@ func (c *Crowd) foreign(what string) {
 func (c *Crowd) refused(slot int, e *dialect.Event) {
 	r, ok := c.answered(slot, e.ID)
 	switch {
+	case !ok && e.ID == 0 && c.part.Plan.Publish.Ephemeral:
+		c.counts.Refused++
+		c.heads[c.room(c.number(slot), 0)]-- // where a user sends; which of its messages it was is not said
+		c.fault("publish", e.Reason)
 	case !ok:
 		c.fault("refused", e.Reason)
 	case r.kind == publishRequest:

@@ -9,6 +9,7 @@ import (
 	"rookery/bench/internal/dialect"
 	"rookery/bench/internal/engine"
 	"rookery/bench/internal/ledger"
+	"rookery/bench/plan"
 )
 
 // load is the schedule of sends. Message number m of the run goes to room m modulo their number, by the next of its
@@ -17,10 +18,21 @@ type load struct {
 	begun         bool
 	from          int64 // when the first is due
 	countFrom, to int64 // what counts: [countFrom, to)
-	random        *rand.Rand
-	number        int   // of the next message
-	next          int64 // when it is due, math.MaxInt64: there is none
-	elapsed       float64
+	schedule
+	typing schedule // the same, plan.TypingAhead before
+}
+
+// schedule is when the next message is due.
+type schedule struct {
+	random  *rand.Rand
+	number  int   // of the next message
+	next    int64 // when it is due, math.MaxInt64: there is none
+	elapsed float64
+}
+
+// begin makes a schedule that draws the same numbers in every worker.
+func (s *schedule) begin(run uint32) {
+	s.random, s.next = rand.New(rand.NewPCG(uint64(run), 1)), math.MaxInt64
 }
 
 // Load begins the load at a moment.
@@ -29,8 +41,11 @@ func (c *Crowd) Load(from int64) {
 	l := &c.load
 	l.begun, l.from, l.countFrom = true, from, from+int64(t.Warmup)
 	l.to = l.countFrom + int64(t.Duration)
-	if c.part.Plan.Publish.Rate > 0 {
-		c.schedule()
+	if publish := c.part.Plan.Publish; publish.Rate > 0 {
+		c.schedule(&l.schedule, 0)
+		if publish.Typing > 0 && c.traits.Ephemeral {
+			c.schedule(&l.typing, plan.TypingAhead)
+		}
 	}
 	c.beginTrouble(from)
 }
@@ -38,24 +53,26 @@ func (c *Crowd) Load(from int64) {
 // End makes the load end now, before its time.
 func (c *Crowd) End(now int64) {
 	c.load.to = min(c.load.to, now)
-	c.load.next = math.MaxInt64
+	c.load.next, c.load.typing.next = math.MaxInt64, math.MaxInt64
 	c.trouble.churns.at, c.trouble.moves.at, c.trouble.cutAt = math.MaxInt64, math.MaxInt64, math.MaxInt64
 	c.trouble.stallFrom = math.MaxInt64
 	c.trouble.stallTo = min(c.trouble.stallTo, now)
 	c.trouble.next = now
 }
 
-// schedule sets when the next message is due. Every worker draws the same numbers.
-func (c *Crowd) schedule() {
+// schedule sets when the next message is due, or what comes so long ahead of it.
+func (c *Crowd) schedule(s *schedule, ahead time.Duration) {
 	l, publish := &c.load, &c.part.Plan.Publish
 	if publish.Arrivals == "poisson" {
-		l.elapsed += l.random.ExpFloat64() / publish.Rate
+		s.elapsed += s.random.ExpFloat64() / publish.Rate
 	} else {
-		l.elapsed = float64(l.number) / publish.Rate
+		s.elapsed = float64(s.number) / publish.Rate
 	}
-	if l.next = l.from + int64(l.elapsed*float64(time.Second)); l.next >= l.to {
-		l.next = math.MaxInt64
+	if s.next = l.from + int64(s.elapsed*float64(time.Second)); s.next >= l.to {
+		s.next = math.MaxInt64
+		return
 	}
+	s.next = max(l.from, s.next-int64(ahead))
 }
 
 // sender gives the user that sends a message. Where there are more rooms than users, nobody is the first member of the last rooms, and
@@ -82,7 +99,7 @@ func (c *Crowd) dueSends(now int64) int64 {
 		due := l.next
 		number, room := c.sender(l.number)
 		l.number++
-		c.schedule()
+		c.schedule(&l.schedule, 0)
 		if slot := c.slot(number); slot >= 0 {
 			c.send(slot, room, due)
 			n++
@@ -99,6 +116,9 @@ func (c *Crowd) send(slot, room int, due int64) {
 		return
 	}
 	p := dialect.Publish{Room: room, Key: u.sent + 1}
+	if c.part.Plan.Publish.Ephemeral {
+		p.Ephemeral = ephemeralKey
+	}
 	c.body = c.finder.Append(c.body[:0], ledger.Stamp{User: u.session.User, Room: uint32(room), Seq: p.Key, Due: due}, c.part.Plan.Publish.Size)
 	p.Body = c.body
 	if c.traits.Acknowledges {
@@ -127,6 +147,48 @@ func (c *Crowd) send(slot, room int, due int64) {
 	c.second.SendLate.Record(late)
 	if c.counted(due) {
 		c.total.SendLate.Record(late)
+	}
+}
+
+// Keys of ephemeral messages. Every sender has one value, of which the newest counts.
+const (
+	ephemeralKey = "value"
+	typingKey    = "typing"
+)
+
+// dueTyping has the senders of some of the next messages say that they type.
+func (c *Crowd) dueTyping(now int64) int64 {
+	s := &c.load.typing
+	for n, looked := 0, 0; s.next <= now; looked++ {
+		if n == turn || looked == 64*turn {
+			return now
+		}
+		number, room := c.sender(s.number)
+		types := scatter(s.number, forTyping) < c.part.Plan.Publish.Typing
+		s.number++
+		c.schedule(s, plan.TypingAhead)
+		if slot := c.slot(number); types && slot >= 0 {
+			c.typing(slot, room)
+			n++
+		}
+	}
+	return s.next
+}
+
+// typing tells a room that somebody types. Where that is not possible now nobody misses it.
+func (c *Crowd) typing(slot, room int) {
+	u := &c.users[slot]
+	if u.state != online || !c.accounts[slot*c.perUser].Opened {
+		return
+	}
+	c.body = c.finder.Append(c.body[:0], ledger.Stamp{User: u.session.User, Room: uint32(room), Seq: u.sent + 1}, ledger.StampBytes)
+	c.out = c.dialect(slot).AppendPublish(c.out[:0], &u.session, dialect.Publish{Room: room, Ephemeral: typingKey, Body: c.body})
+	switch err := c.loop.Write(slot, c.out); {
+	case err == nil:
+		c.counts.Typing++
+	case !errors.Is(err, engine.ErrFull):
+		c.loop.Close(slot, engine.Orderly)
+		c.broken(slot, err)
 	}
 }
 

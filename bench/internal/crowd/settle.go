@@ -67,6 +67,13 @@ func (c *Crowd) owed(slot, k int, account *ledger.Account) uint64 {
 	if last := account.Series.Last(); c.traits.Numbered {
 		return account.Got + account.Missing(&c.untaken) + max(c.known[room], last) - last // not what the server said is gone
 	}
+	if c.mayMiss(slot) {
+		newest := account.Newest()
+		if account.Base > 0 {
+			return account.Got
+		}
+		return account.Got + max(c.known[room], newest) - newest
+	}
 	if account.Base > 0 {
 		return account.Got + account.Missing(&c.untaken) // it began somewhere
 	}
@@ -81,6 +88,20 @@ func (c *Crowd) owed(slot, k int, account *ledger.Account) uint64 {
 		return c.known[room] - own
 	}
 	return c.known[room]
+}
+
+// mayMiss reports whether newer messages may come in place of older ones to a user: ephemeral ones to who stops reading as
+// the plan says. The newest of each sender is owed all the same, and to everybody else all are.
+func (c *Crowd) mayMiss(slot int) bool {
+	return c.part.Plan.Publish.Ephemeral && scatter(c.number(slot), forStall) < c.part.Plan.Trouble.Stall.Share
+}
+
+// dropped is how many messages a user may have missed, and has.
+func (c *Crowd) dropped(slot int, account *ledger.Account) int64 {
+	if c.mayMiss(slot) {
+		return int64(account.Missing(&c.untaken))
+	}
+	return 0
 }
 
 // Complete reports whether everybody has got what is owed, by the heads of all workers. It is asked again and again, so it goes
@@ -105,12 +126,14 @@ func (c *Crowd) Settle() {
 		}
 		owed := int64(c.owed(i/c.perUser, i%c.perUser, account))
 		got := int64(account.Got)
-		c.counts.Expected += max(owed, got)
+		dropped := c.dropped(i/c.perUser, account)
+		c.counts.Dropped += dropped
+		c.counts.Expected += max(owed, got) + dropped
 		c.lose(owed - got)
 		*account = ledger.Account{}
 	}
 	for i := range c.closed {
-		c.settleClosed(&c.closed[i])
+		c.settleClosed(&c.closed[i], 0) // what is acknowledged is never dropped
 	}
 	c.closed = nil
 	c.counts.Unanswered += c.waiting

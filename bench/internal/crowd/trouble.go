@@ -99,6 +99,7 @@ const (
 	forReturn
 	forChurn
 	forMove
+	forTyping
 )
 
 // stalled reports whether a user does not read now.
@@ -163,7 +164,7 @@ func (c *Crowd) churn(n int, at int64) {
 	u.life++
 	u.sent = 0
 	for k := range c.perUser {
-		c.settleAccount(&c.accounts[slot*c.perUser+k])
+		c.settleAccount(slot, k)
 	}
 	c.comeBack(slot, at)
 }
@@ -188,8 +189,7 @@ func (c *Crowd) move(n int, at int64) {
 
 // left is the answer to a leave.
 func (c *Crowd) left(slot, k int) {
-	account := &c.accounts[slot*c.perUser+k]
-	c.settleAccount(account)
+	c.settleAccount(slot, k)
 	c.out = c.out[:0]
 	c.appendJoin(slot, k)
 	c.write(slot, c.out)
@@ -213,7 +213,8 @@ func (c *Crowd) rejoin(slot, k int) {
 }
 
 // settleAccount closes an account before the end: owed is what came and what is missing in between.
-func (c *Crowd) settleAccount(account *ledger.Account) {
+func (c *Crowd) settleAccount(slot, k int) {
+	account := &c.accounts[slot*c.perUser+k]
 	if !account.Opened {
 		return
 	}
@@ -223,15 +224,16 @@ func (c *Crowd) settleAccount(account *ledger.Account) {
 	if !c.traits.Numbered && c.traits.Acknowledges && account.Missing(&c.untaken) > 0 {
 		c.closed = append(c.closed, *account) // which of it was refused is known in the end
 	} else {
-		c.settleClosed(account)
+		c.settleClosed(account, c.dropped(slot, account))
 	}
 	*account = ledger.Account{}
 }
 
-func (c *Crowd) settleClosed(account *ledger.Account) {
+func (c *Crowd) settleClosed(account *ledger.Account, dropped int64) {
 	missing := int64(account.Missing(&c.untaken))
 	c.counts.Expected += int64(account.Got) + missing
-	c.lose(missing)
+	c.counts.Dropped += dropped
+	c.lose(missing - dropped)
 }
 
 func (c *Crowd) lose(n int64) {

@@ -291,7 +291,7 @@ func TestARefusedRejoinAndALostConnection(t *testing.T) {
 	s.ask(func() {
 		c := s.crowd
 		s.welcome(0, 5)
-		c.settleAccount(&c.accounts[0])
+		c.settleAccount(0, 0)
 		c.outside(0, 0)
 		at := c.timers[0].at
 		c.loop.Close(0, engine.Orderly)
@@ -374,7 +374,7 @@ func TestARefusedPublishIsNoLoss(t *testing.T) {
 					}
 					s.tell(0, dialect.Event{Kind: dialect.Acknowledged, ID: id})
 				}
-				crowd.settleAccount(&crowd.accounts[2]) // as churn does
+				crowd.settleAccount(2, 0) // as churn does
 				crowd.Learn(crowd.News())
 				if crowd.Complete() != (c.lost == 0) {
 					t.Errorf("complete: %v", crowd.Complete())

@@ -60,6 +60,8 @@ type Traits struct {
 	Resumes bool
 	// Reaches says who gets a message.
 	Reaches Reach
+	// Ephemeral: it takes publishes with Publish.Ephemeral.
+	Ephemeral bool
 }
 
 // Reach says who gets a message.
@@ -92,6 +94,8 @@ type Publish struct {
 	Room int
 	// Key is a number that no other publish of this user has.
 	Key uint32
+	// Ephemeral is the key of a message that is not to be stored, and is not answered: without ID. Empty: it is to be stored.
+	Ephemeral string
 	// Body begins with Stamp and is printable ASCII without quotes and backslashes, so that it can be put into any text.
 	Body []byte
 }
@@ -148,8 +152,10 @@ type Event struct {
 	Seq  uint64
 	Last uint64
 	// Body may have text around the message that was sent.
-	Body   []byte
-	Reason string
+	Body []byte
+	// Ephemeral: of a Message that is not stored. It has no Seq.
+	Ephemeral bool
+	Reason    string
 	// Out is to be sent now, with or without another event.
 	Out []byte
 
@@ -164,6 +170,8 @@ type Config struct {
 	Server plan.Server
 	// Prefix is in front of the number of a room in its name, and of a user in its.
 	Prefix string
+	// Ephemeral: all messages will be, which changes what can be relied on.
+	Ephemeral bool
 }
 
 // New gives the dialect of a plan's server for one target of it, a checked address.
@@ -175,6 +183,9 @@ func New(c Config, target Target) (Dialect, error) {
 	d, err := make(c, target)
 	if err != nil {
 		return nil, err
+	}
+	if c.Ephemeral && !d.Traits().Ephemeral {
+		return nil, fmt.Errorf("publish.ephemeral is set, but servers of the dialect %s have no such messages", c.Server.Dialect)
 	}
 	return d, nil
 }

@@ -23,6 +23,7 @@ type heard struct {
 	Seq, Last    uint64
 	Body, Reason string
 	Out          string
+	Ephemeral    bool
 }
 
 // feed gives a new session what a server sends, a piece at a time, and what the dialect makes of it; what fails is the
@@ -35,7 +36,7 @@ func feed(d Dialect, s *Session, pieces ...[]byte) (all []heard, failure string)
 		for {
 			n, err := d.Read(s, in, &e)
 			if e.Kind != None || len(e.Out) > 0 {
-				all = append(all, heard{e.Kind, e.ID, e.Room, e.Seq, e.Last, string(e.Body), e.Reason, string(e.Out)})
+				all = append(all, heard{e.Kind, e.ID, e.Room, e.Seq, e.Last, string(e.Body), e.Reason, string(e.Out), e.Ephemeral})
 			}
 			if err != nil {
 				return all, err.Error()

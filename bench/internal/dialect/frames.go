@@ -34,9 +34,10 @@ const (
 	fieldMessage   = 9
 	fieldPublish   = 5 // of the client's
 
-	fieldPublishRoom = 1
-	fieldPublishKey  = 2
-	fieldPublishText = 3
+	fieldPublishRoom      = 1
+	fieldPublishKey       = 2
+	fieldPublishText      = 3
+	fieldPublishEphemeral = 5
 
 	fieldPublishedRoom = 1
 	fieldPublishedSeq  = 2
@@ -48,6 +49,9 @@ const (
 	fieldMessageFrom = 4
 	fieldMessageText = 5
 	fieldMessageData = 6
+
+	fieldMessageEphemeral = 7
+	fieldMessageKey       = 8
 )
 
 // appendPublishBinary appends the request to publish a text, as proto.AppendClientFrame would, without an allocation.
@@ -55,26 +59,44 @@ func (r *rookery) appendPublishBinary(dst []byte, p Publish) []byte {
 	r.publish = protowire.AppendTag(r.publish[:0], fieldPublishRoom, protowire.BytesType)
 	r.publish = r.append(protowire.AppendVarint(r.publish, uint64(len(r.prefix)+digits(p.Room))), p.Room)
 	r.publish = protowire.AppendTag(r.publish, fieldPublishKey, protowire.BytesType)
-	key := appendInteger(dst, uint64(p.Key))[len(dst):] // in room that is written over
-	r.publish = protowire.AppendBytes(r.publish, key)
+	if p.Ephemeral != "" {
+		r.publish = protowire.AppendString(r.publish, p.Ephemeral)
+		r.publish = protowire.AppendTag(r.publish, fieldPublishEphemeral, protowire.VarintType)
+		r.publish = append(r.publish, 1)
+	} else {
+		key := appendInteger(dst, uint64(p.Key))[len(dst):] // in room that is written over
+		r.publish = protowire.AppendBytes(r.publish, key)
+	}
 	r.publish = protowire.AppendTag(r.publish, fieldPublishText, protowire.BytesType)
 	r.publish = protowire.AppendBytes(r.publish, p.Body)
 
-	size := protowire.SizeTag(fieldID) + protowire.SizeVarint(uint64(p.ID)) +
-		protowire.SizeTag(fieldPublish) + protowire.SizeBytes(len(r.publish))
+	size := protowire.SizeTag(fieldPublish) + protowire.SizeBytes(len(r.publish))
+	if p.ID != 0 {
+		size += protowire.SizeTag(fieldID) + protowire.SizeVarint(uint64(p.ID))
+	}
 	dst = protowire.AppendVarint(dst, uint64(size))
-	dst = protowire.AppendTag(dst, fieldID, protowire.VarintType)
-	dst = protowire.AppendVarint(dst, uint64(p.ID))
+	if p.ID != 0 {
+		dst = protowire.AppendTag(dst, fieldID, protowire.VarintType)
+		dst = protowire.AppendVarint(dst, uint64(p.ID))
+	}
 	dst = protowire.AppendTag(dst, fieldPublish, protowire.BytesType)
 	return protowire.AppendBytes(dst, r.publish)
 }
 
 // appendPublishJSON is the same in JSON. Nothing in it needs an escape: see Publish.Body and checkPlain.
 func (r *rookery) appendPublishJSON(dst []byte, p Publish) []byte {
-	dst = appendInteger(append(dst, `{"id":`...), uint64(p.ID))
-	dst = r.append(append(dst, `,"publish":{"room":"`...), p.Room)
-	dst = appendInteger(append(dst, `","key":"`...), uint64(p.Key))
-	dst = append(append(dst, `","text":"`...), p.Body...)
+	dst = append(dst, '{')
+	if p.ID != 0 {
+		dst = append(appendInteger(append(dst, `"id":`...), uint64(p.ID)), ',')
+	}
+	dst = r.append(append(dst, `"publish":{"room":"`...), p.Room)
+	dst = append(dst, `","key":"`...)
+	if p.Ephemeral != "" {
+		dst = append(append(dst, p.Ephemeral...), `","ephemeral":true`...)
+	} else {
+		dst = append(appendInteger(dst, uint64(p.Key)), '"')
+	}
+	dst = append(append(dst, `,"text":"`...), p.Body...)
 	return append(dst, "\"}}\n"...)
 }
 
@@ -130,6 +152,9 @@ func (r *rookery) readMessageFields(in []byte, e *Event) bool {
 		case field == fieldMessageRoom && value != nil:
 			e.Room = r.number(value)
 		case field == fieldMessageFrom && value != nil:
+		case field == fieldMessageEphemeral && value == nil:
+			e.Ephemeral = number != 0
+		case field == fieldMessageKey && value != nil:
 		case (field == fieldMessageText || field == fieldMessageData) && value != nil:
 			e.Body = value
 		default:
@@ -195,12 +220,16 @@ func (r *rookery) readJSONMessage(line []byte, e *Event) bool {
 		in.number()
 		in.want(`,"from":"`)
 		in.until('"')
+		ephemeral := in.next(`,"ephemeral":true`)
+		if ephemeral && in.next(`,"key":"`) {
+			in.until('"')
+		}
 		in.want(`,"text":"`)
 		body := in.until('"')
 		if in.want(`}}`); !in.done() {
 			return false
 		}
-		e.Kind, e.Room, e.Seq, e.Body = Message, r.number(room), seq, body
+		e.Kind, e.Room, e.Seq, e.Body, e.Ephemeral = Message, r.number(room), seq, body, ephemeral
 		return true
 	}
 	in.want(`{"id":`)

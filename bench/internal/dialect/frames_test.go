@@ -28,12 +28,12 @@ func TestFieldNumbers(t *testing.T) {
 			"id": fieldID, "published": fieldPublished, "message": fieldMessage}},
 		{(&v1.ClientFrame{}).ProtoReflect(), map[string]protoreflect.FieldNumber{"id": fieldID, "publish": fieldPublish}},
 		{(&v1.Publish{}).ProtoReflect(), map[string]protoreflect.FieldNumber{
-			"room": fieldPublishRoom, "key": fieldPublishKey, "text": fieldPublishText}},
+			"room": fieldPublishRoom, "key": fieldPublishKey, "text": fieldPublishText, "ephemeral": fieldPublishEphemeral}},
 		{(&v1.Published{}).ProtoReflect(), map[string]protoreflect.FieldNumber{
 			"room": fieldPublishedRoom, "seq": fieldPublishedSeq, "at": fieldPublishedAt}},
 		{(&v1.Message{}).ProtoReflect(), map[string]protoreflect.FieldNumber{
 			"room": fieldMessageRoom, "seq": fieldMessageSeq, "at": fieldMessageAt, "from": fieldMessageFrom,
-			"text": fieldMessageText, "data": fieldMessageData}},
+			"text": fieldMessageText, "data": fieldMessageData, "ephemeral": fieldMessageEphemeral, "key": fieldMessageKey}},
 	} {
 		fields := c.message.Descriptor().Fields()
 		for name, number := range c.fields {
@@ -62,6 +62,7 @@ func readSlow(r *rookery, frame []byte) (heard, error) {
 	}
 	if m := f.GetMessage(); m != nil {
 		h.Kind, h.Seq, h.Room, h.Body = Message, m.Seq, r.number([]byte(m.Room)), m.GetText()+string(m.GetData())
+		h.Ephemeral = m.Ephemeral
 	}
 	return h, nil
 }
@@ -78,7 +79,7 @@ func compareFast(t *testing.T, r *rookery, frame []byte) (fast bool) {
 	if !fast {
 		return false
 	}
-	got := heard{e.Kind, e.ID, e.Room, e.Seq, e.Last, string(e.Body), e.Reason, string(e.Out)}
+	got := heard{e.Kind, e.ID, e.Room, e.Seq, e.Last, string(e.Body), e.Reason, string(e.Out), e.Ephemeral}
 	want, err := readSlow(r, frame)
 	if err != nil && r.codec == proto.JSON {
 		// The fast path does not ask whether strings are UTF-8, or have control characters.
@@ -135,6 +136,9 @@ func TestFastPathsAgree(t *testing.T) {
 				room = randomText(random)
 			}
 			m := &v1.Message{Room: room, Seq: number(), At: number(), From: randomText(random)}
+			if random.IntN(3) == 0 {
+				m.Seq, m.Ephemeral, m.Key = 0, true, randomText(random)
+			}
 			switch random.IntN(4) {
 			case 0:
 				f.Op = &v1.ServerFrame_Published{Published: &v1.Published{Room: room, Seq: number(), At: number()}}
@@ -270,9 +274,13 @@ func TestPublishIsWrittenAsByTheCodec(t *testing.T) {
 	for range 1000 {
 		p := Publish{ID: random.Uint32() >> random.IntN(32), Room: int(random.Uint32()>>2) >> random.IntN(30),
 			Key: random.Uint32() >> random.IntN(32), Body: []byte(message(10 + random.IntN(20_000)>>random.IntN(15)))}
+		publish := &v1.Publish{Room: r.room(p.Room), Key: strconv.Itoa(int(p.Key)), Content: &v1.Publish_Text{Text: string(p.Body)}}
 		p.ID = max(p.ID, 1)
-		want := &v1.ClientFrame{Id: uint64(p.ID), Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{
-			Room: r.room(p.Room), Key: strconv.Itoa(int(p.Key)), Content: &v1.Publish_Text{Text: string(p.Body)}}}}
+		if random.IntN(3) == 0 {
+			p.ID, p.Ephemeral = 0, "typing"
+			publish.Key, publish.Ephemeral = "typing", true
+		}
+		want := &v1.ClientFrame{Id: uint64(p.ID), Op: &v1.ClientFrame_Publish{Publish: publish}}
 		if got, want := r.appendPublishBinary(nil, p), proto.AppendClientFrame(nil, proto.Binary, want); !bytes.Equal(got, want) {
 			t.Fatalf("%+v\n got %q\nwant %q", p, got, want)
 		}

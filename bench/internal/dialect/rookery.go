@@ -18,9 +18,10 @@ const loginID = 1 << 32
 // come, so that a large message needs no large buffer.
 type rookery struct {
 	names
-	codec proto.Codec
-	web   *webSocket // nil: raw TCP
-	cut   cutter
+	ephemeral bool // all messages
+	codec     proto.Codec
+	web       *webSocket // nil: raw TCP
+	cut       cutter
 
 	// Scratch of the Append methods and of Read.
 	payload []byte
@@ -29,7 +30,7 @@ type rookery struct {
 }
 
 func newRookery(c Config, target Target) (Dialect, error) {
-	r := &rookery{names: newNames(c), codec: proto.Binary, cut: cutBinary}
+	r := &rookery{names: newNames(c), ephemeral: c.Ephemeral, codec: proto.Binary, cut: cutBinary}
 	if target.Scheme == "tcp" {
 		if c.Server.Codec == "json" {
 			return nil, errors.New("raw TCP has binary frames only: leave codec out, or use a ws:// target")
@@ -44,7 +45,10 @@ func newRookery(c Config, target Target) (Dialect, error) {
 }
 
 func (r *rookery) Traits() Traits {
-	return Traits{Numbered: true, Acknowledges: true, Answers: true, Pipelines: true, Resumes: true, Reaches: Room}
+	if r.ephemeral {
+		return Traits{Answers: true, Pipelines: true, Reaches: Room, Ephemeral: true}
+	}
+	return Traits{Numbered: true, Acknowledges: true, Answers: true, Pipelines: true, Resumes: true, Reaches: Room, Ephemeral: true}
 }
 
 func (r *rookery) AppendOpen(dst []byte, s *Session) []byte {
@@ -173,6 +177,7 @@ func (r *rookery) readFrame(s *Session, frame []byte, e *Event) error {
 		e.Kind, e.Seq = Acknowledged, op.Published.Seq
 	case *v1.ServerFrame_Message:
 		e.Kind, e.Seq, e.Room = Message, op.Message.Seq, r.number([]byte(op.Message.Room))
+		e.Ephemeral = op.Message.Ephemeral
 		if e.Body = op.Message.GetData(); e.Body == nil {
 			e.Body = []byte(op.Message.GetText())
 		}

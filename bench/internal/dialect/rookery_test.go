@@ -44,6 +44,10 @@ var serverFrames = []struct {
 		Content: &v1.Message_Text{Text: `a\"b`}}}}, heard{Kind: Message, Room: -1, Seq: 1, Body: `a\"b`}},
 	{&v1.ServerFrame{Op: &v1.ServerFrame_Message{Message: &v1.Message{Room: "p3", Seq: 59, At: 9, From: "p7",
 		Content: &v1.Message_Data{Data: []byte("\x00data")}}}}, heard{Kind: Message, Room: 3, Seq: 59, Body: "\x00data"}},
+	{&v1.ServerFrame{Op: &v1.ServerFrame_Message{Message: &v1.Message{Room: "p3", At: 9, From: "p7", Ephemeral: true, Key: "typing",
+		Content: &v1.Message_Text{Text: "rb1.y"}}}}, heard{Kind: Message, Room: 3, Body: "rb1.y", Ephemeral: true}},
+	{&v1.ServerFrame{Op: &v1.ServerFrame_Error{Error: &v1.Error{Code: 503, Name: "overloaded", Message: "No."}}},
+		heard{Kind: Refused, Room: -1, Reason: "overloaded"}},
 	{&v1.ServerFrame{Op: &v1.ServerFrame_Gap{Gap: &v1.Gap{Room: "p3", First: 2, Last: 5, Reason: "expired"}}},
 		heard{Kind: Gap, Room: 3, Seq: 2, Last: 5, Reason: "expired"}},
 	{&v1.ServerFrame{Id: 4, Op: &v1.ServerFrame_Error{Error: &v1.Error{Code: 429, Name: "rate_limited", Message: "No."}}},
@@ -188,6 +192,23 @@ func TestRookeryRequests(t *testing.T) {
 				t.Errorf("got %v", all[3])
 			}
 		})
+	}
+}
+
+// TestRookeryEphemeral: a plan of ephemeral messages can rely on less, and others have none.
+func TestRookeryEphemeral(t *testing.T) {
+	c := rookeryConfig("")
+	if d, _ := open(t, c, "tcp://h:1"); !d.Traits().Numbered || !d.Traits().Acknowledges || !d.Traits().Resumes || !d.Traits().Ephemeral {
+		t.Errorf("traits are %+v", d.Traits())
+	}
+	c.Ephemeral = true
+	if d, _ := open(t, c, "tcp://h:1"); d.Traits() != (Traits{Answers: true, Pipelines: true, Reaches: Room, Ephemeral: true}) {
+		t.Errorf("traits are %+v", d.Traits())
+	}
+	c = config("socket.io")
+	c.Ephemeral = true
+	if _, err := New(c, Target{Scheme: "ws", Host: "h:1"}); err == nil || !strings.Contains(err.Error(), "publish.ephemeral") {
+		t.Errorf("Socket.IO with ephemeral messages gives %v", err)
 	}
 }
 

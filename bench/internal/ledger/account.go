@@ -182,6 +182,16 @@ func (a *Account) sender(user uint32) (at int, known bool) {
 	return low, low < len(senders) && senders[low].user == user
 }
 
+// Newest is the sum of the senders' last numbers that came: as many messages were sent to who got the newest of all.
+func (a *Account) Newest() (n uint64) {
+	if a.senders != nil {
+		for i := range *a.senders {
+			n += (*a.senders)[i].track.Last()
+		}
+	}
+	return n
+}
+
 // Missing is how many numbers are missing below the last ones that came, without those that the server did not take.
 func (a *Account) Missing(untaken *Untaken) uint64 {
 	n := a.Series.Missing()
