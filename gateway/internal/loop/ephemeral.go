@@ -10,8 +10,8 @@ import (
 // Bounds of what is kept for who is behind. Where one is reached the oldest goes.
 const (
 	keptMessages = 256      // of a room
-	keptBytes    = 64 << 10 // of a room; one message may be longer
-	keptTotal    = 16 << 20 // of all rooms of a loop
+	keptBytes    = 64 << 10 // of a room, as they go over the wire; one message may be longer
+	keptTotal    = 16 << 20 // of all rooms of a loop, memory
 	// maxResuming bounds the connections that are given what was kept for them in one turn.
 	maxResuming = 64
 )
@@ -28,7 +28,7 @@ type ephemerals struct {
 	number  uint64            // of the last that came
 	stopped map[uint32]uint64 // by slot: what comes after this number is owed to the member
 	kept    []keptMessage     // the newest of each sender and key, ascending, while somebody has stopped
-	size    int               // bytes of kept
+	size    int               // bytes of kept, over the wire
 	upTo    uint64            // kept was shown all up to this number
 }
 
@@ -98,7 +98,7 @@ func (l *Loop) keep(p *ephemerals, b *batch) {
 		}
 		p.kept = append(p.kept, keptMessage{number, m})
 		p.upTo = number
-		l.keepBytes(p, m.Size())
+		l.keepBytes(p, m, 1)
 		for len(p.kept) > keptMessages || p.size > keptBytes && len(p.kept) > 1 || l.kept > keptTotal && len(p.kept) > 0 {
 			l.counted.EphemeralEvicted.Add(1)
 			l.unkeep(p, 0)
@@ -107,14 +107,22 @@ func (l *Loop) keep(p *ephemerals, b *batch) {
 }
 
 func (l *Loop) unkeep(p *ephemerals, i int) {
-	l.keepBytes(p, -p.kept[i].message.Size())
+	l.keepBytes(p, p.kept[i].message, -1)
 	p.kept = slices.Delete(p.kept, i, i+1)
 }
 
-func (l *Loop) keepBytes(p *ephemerals, n int) {
-	p.size += n
-	l.kept += n
-	l.counted.EphemeralKept.Add(int64(n))
+// keepBytes accounts for a message that is kept from now on (sign 1), or no more (-1).
+func (l *Loop) keepBytes(p *ephemerals, m *proto.Encoded, sign int) {
+	p.size += sign * len(m.Frame(proto.Binary))
+	l.kept += sign * m.Size()
+	l.counted.EphemeralKept.Add(int64(sign * m.Size()))
+}
+
+func (l *Loop) keepNone(p *ephemerals) {
+	for _, k := range p.kept {
+		l.keepBytes(p, k.message, -1)
+	}
+	p.kept, p.upTo = nil, 0
 }
 
 // passed is the number of the last ephemeral message that a batch has taken.
@@ -187,7 +195,7 @@ func (l *Loop) resume(c *conn) {
 		for _, k := range r.ephemerals.kept {
 			if k.number > after && k.number <= shown {
 				messages = append(messages, k.message)
-				given += k.message.Size()
+				given += len(k.message.Frame(proto.Binary))
 			}
 		}
 		l.counted.EphemeralDelivered.Add(int64(len(messages)))
@@ -216,8 +224,7 @@ func (l *Loop) tidy(r *localRoom) {
 	if p == nil || len(p.stopped) > 0 {
 		return
 	}
-	l.keepBytes(p, -p.size)
-	p.kept, p.upTo = nil, 0
+	l.keepNone(p)
 	if len(r.pending) == int(r.stored) && (r.batch == nil || r.batch.ephemeral.empty()) {
 		r.ephemerals = nil
 	}
@@ -226,7 +233,7 @@ func (l *Loop) tidy(r *localRoom) {
 // dropEphemerals is for a room without members.
 func (l *Loop) dropEphemerals(r *localRoom) {
 	if p := r.ephemerals; p != nil {
-		l.keepBytes(p, -p.size)
+		l.keepNone(p)
 		r.ephemerals = nil
 	}
 }
