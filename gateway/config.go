@@ -1,11 +1,14 @@
 package gateway
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"rookery/gateway/internal/identity"
+	"rookery/gateway/internal/loop"
 	"rookery/storage/vfs"
 )
 
@@ -128,6 +131,47 @@ type RoomsConfig struct {
 	// Ephemeral are patterns of the rooms in which nothing is stored: each publish goes to who is there
 	// now, and there is no history. Default none. What the log has of such a room stays there, unseen.
 	Ephemeral []string
+	// Gather are rules for rooms whose messages are to gather before they leave, "PATTERN 50ms": the first that matches
+	// counts. What gathers costs a write for each member together instead of one for each message. Default none: nothing waits.
+	Gather []string
+}
+
+// gatherRule is a rule of RoomsConfig.Gather.
+type gatherRule struct {
+	pattern string
+	window  time.Duration
+}
+
+func (c RoomsConfig) gatherRules() (rules []gatherRule, err error) {
+	for _, text := range c.Gather {
+		space := strings.LastIndexByte(text, ' ')
+		if space < 0 {
+			return nil, fmt.Errorf("has the rule %q, which names no time; write a pattern and then a time, like 'ticker-* 50ms'", text)
+		}
+		rule := gatherRule{pattern: strings.TrimSpace(text[:space])}
+		if err := identity.CheckPattern(rule.pattern); err != nil {
+			return nil, fmt.Errorf("has the rule %q, whose %w", text, err)
+		}
+		v := durationValue{&rule.window, time.Millisecond, loop.MaxWindow}
+		if err := v.Set(text[space+1:]); err != nil {
+			return nil, fmt.Errorf("has the rule %q, whose time %w", text, err)
+		}
+		if reason := v.fault(); reason != "" {
+			return nil, fmt.Errorf("has the rule %q, whose time %s", text, reason)
+		}
+		rules = append(rules, rule)
+	}
+	return rules, nil
+}
+
+// window is how long messages of a room gather.
+func window(rules []gatherRule, room string) time.Duration {
+	for _, rule := range rules {
+		if identity.Matches(rule.pattern, room) {
+			return rule.window
+		}
+	}
+	return 0
 }
 
 func (c RoomsConfig) ephemeral(room string) bool {

@@ -115,7 +115,9 @@ func (c Config) validate(faults *faultList) {
 			refuse(true, fmt.Sprintf("is no list of room patterns: %v; write a name, or a beginning of names with a * behind it", err), "rooms.ephemeral")
 		}
 	}
-	_, err := parseRetention(c.Retention)
+	_, err := c.Rooms.gatherRules()
+	refuse(err != nil, fmt.Sprint(err), "rooms.gather")
+	_, err = parseRetention(c.Retention)
 	refuse(err != nil, fmt.Sprint(err), "retention.rooms")
 	shipFault := c.shipFault()
 	refuse(shipFault != "", shipFault, "ship.to", "data")

@@ -13,12 +13,15 @@ import (
 
 // How much memory the process holds beyond what it needs is the garbage collector's choice. Its default lets the heap
 // double between collections: at a million idle connections most of a gigabyte of nothing. So it is told to let it grow
-// by a quarter, which costs little where little is allocated. A small heap may grow by as much as a
-// collection is worth. GOGC and GOMEMLIMIT, where set, hold instead.
+// by a quarter, which costs little where little is allocated, and a small heap by as much as a collection is worth. Where much is
+// allocated, in a storm of connections, that would be a collection for every few thousand of them: so it may grow more while
+// collections take a notable share of the processors. GOGC and GOMEMLIMIT, where set, hold instead.
 const (
 	heapGrowth  = 25      // percent, at least
 	heapSpare   = 8 << 20 // bytes, at least
 	fastGrowth  = 400     // percent, at most
+	muchShare   = 0.05    // of the processors' time for collections: the heap may grow more
+	littleShare = 0.01    // and below this less again
 	limitShare  = 0.9     // of the cgroup's memory: the rest is for what is no heap
 	memoryEvery = time.Second
 )
@@ -42,8 +45,10 @@ func (s *Server) ManageMemory(ctx context.Context) {
 	if _, set := os.LookupEnv("GOGC"); !set {
 		defer debug.SetGCPercent(debug.SetGCPercent(fastGrowth))
 	}
-	tide, growth, shrunk := tide{}, fastGrowth, false
-	live := []runtimemetrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	var tide tide
+	var growth growth
+	shrunk, storm := false, 0
+	samples := []runtimemetrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/total:cpu-seconds"}}
 	turn := time.NewTicker(memoryEvery)
 	defer turn.Stop()
 	for {
@@ -52,15 +57,18 @@ func (s *Server) ManageMemory(ctx context.Context) {
 			return
 		case <-turn.C:
 		}
-		runtimemetrics.Read(live)
-		if _, set := os.LookupEnv("GOGC"); !set {
-			// Each change stops the world for a moment: small ones are not worth it.
-			if wanted := growthFor(live[0].Value.Uint64()); wanted < growth*4/5 || wanted > growth*5/4 {
-				growth = wanted
-				debug.SetGCPercent(growth)
-			}
+		runtimemetrics.Read(samples)
+		live := samples[0].Value.Uint64()
+		before := growth.percent
+		wanted := growth.turn(live, samples[1].Value.Float64(), samples[2].Value.Float64())
+		if _, set := os.LookupEnv("GOGC"); !set && wanted != before {
+			debug.SetGCPercent(wanted)
 		}
-		if shrunk {
+		// What a storm has left is given back once it is over.
+		if storm++; wanted > 2*growthFor(live) {
+			storm = -stormOver
+		}
+		if shrunk || storm == 0 {
 			debug.FreeOSMemory()
 			s.log.Debug("gave back the memory of connections that have left", "open", s.engine.Open())
 		}
@@ -70,7 +78,36 @@ func (s *Server) ManageMemory(ctx context.Context) {
 	}
 }
 
-// growthFor is by how many percent a heap of that many live bytes may grow before it is collected.
+// stormOver is how many turns after the last in which the heap might grow more than usual its memory is given back.
+const stormOver = 5
+
+// growth is by how many percent the heap may grow now.
+type growth struct {
+	percent            int
+	collecting, passed float64 // the processors' seconds so far, of collections and in all
+}
+
+// turn is told the live bytes and the processors' seconds. Each change stops the world for a moment: small ones are not made.
+func (g *growth) turn(live uint64, collecting, passed float64) int {
+	share := (collecting - g.collecting) / max(1e-9, passed-g.passed)
+	if passed == g.passed {
+		share = 0 // nothing was collected: the runtime counts when it does
+	}
+	g.collecting, g.passed = collecting, passed
+	least, wanted := growthFor(live), g.percent
+	switch {
+	case share > muchShare:
+		wanted *= 2
+	case share < littleShare:
+		wanted /= 2
+	}
+	if wanted = min(fastGrowth, max(least, wanted)); wanted < g.percent*4/5 || wanted > g.percent*5/4 {
+		g.percent = wanted
+	}
+	return g.percent
+}
+
+// growthFor is by how many percent a heap of that many live bytes may grow before it is collected, where nothing else is known.
 func growthFor(live uint64) int {
 	return int(min(fastGrowth, max(heapGrowth, heapSpare*100/max(1, live))))
 }

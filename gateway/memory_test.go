@@ -15,6 +15,35 @@ func TestGrowthOfTheHeap(t *testing.T) {
 	}
 }
 
+// TestGrowthInAStorm: while collections take much of the processors the heap may grow more, and afterwards no more than it must.
+func TestGrowthInAStorm(t *testing.T) {
+	var g growth
+	collecting, passed := 0.0, 0.0
+	turn := func(live uint64, share float64) int {
+		passed += 2
+		collecting += 2 * share
+		return g.turn(live, collecting, passed)
+	}
+	if got := turn(1<<30, 0); got != heapGrowth {
+		t.Errorf("a large heap at rest may grow by %d%%", got)
+	}
+	for range 3 {
+		turn(1<<30, 0.3)
+	}
+	if got := turn(1<<30, 0.3); got != fastGrowth {
+		t.Errorf("in a storm it may grow by %d%%", got)
+	}
+	if got := turn(1<<30, 0.03); got != fastGrowth {
+		t.Errorf("when that helps it may grow by %d%%", got)
+	}
+	for range 4 {
+		g.turn(1<<30, collecting, passed) // nothing is collected any more
+	}
+	if got := g.turn(1<<30, collecting, passed); got != heapGrowth {
+		t.Errorf("after the storm it may grow by %d%%", got)
+	}
+}
+
 // TestTide: memory is given back once for a wave, when it has left, and not for those who come and go.
 func TestTide(t *testing.T) {
 	for _, c := range []struct {

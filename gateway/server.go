@@ -134,12 +134,17 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	}); err != nil {
 		return nil, fmt.Errorf("read the newest messages of the log: %w", err)
 	}
+	gather, err := cfg.Rooms.gatherRules()
+	if err != nil {
+		return nil, err
+	}
 	s.engine = loop.New(loop.Config{
 		Rooms:              s.rooms,
 		Rules:              rules(cfg, auth),
 		Inboxes:            inboxes,
 		Epoch:              room.EpochName(s.store.Epoch()),
 		Ephemeral:          cfg.Rooms.ephemeral,
+		Window:             func(room string) time.Duration { return window(gather, room) },
 		Log:                logger,
 		Page:               web.Lookup,
 		Policy:             web.ContentSecurityPolicy,

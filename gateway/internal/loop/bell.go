@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
@@ -20,6 +21,8 @@ type bell struct {
 	loop *Loop
 	file *os.File // the end we write to
 	rung atomic.Bool
+	// alarm rings later, see Loop.ringIn.
+	alarm *time.Timer
 }
 
 // hang makes the pair and gives the other end to gnet. Rings before gnet has it wait in
@@ -32,6 +35,8 @@ func hang(l *Loop, events gnet.EventLoop) (*bell, error) {
 	// A file, not a number: who rings after the close must not write into whatever has the
 	// number then.
 	b := &bell{loop: l, file: os.NewFile(uintptr(pair[0]), "bell")}
+	b.alarm = time.AfterFunc(time.Hour, b.ring)
+	b.alarm.Stop()
 	file := os.NewFile(uintptr(pair[1]), "bell")
 	far, err := net.FileConn(file) // a duplicate; gnet makes another and closes this one
 	file.Close()
@@ -53,6 +58,12 @@ func (b *bell) ring() {
 	}
 	// The socket can't be full: one byte at most is in it. It can be closed, at the end.
 	_, _ = b.file.Write([]byte{1})
+}
+
+// close is for when nobody rings any more.
+func (b *bell) close() {
+	b.alarm.Stop()
+	b.file.Close()
 }
 
 // answered is called when the turn begins: a ring from here on causes another.

@@ -30,7 +30,9 @@ type Config struct {
 	// Ephemeral says of which rooms nothing is stored. It is asked by every loop, and its answers
 	// never change.
 	Ephemeral func(room string) bool
-	Log       *slog.Logger
+	// Window is how long messages of a room gather before they are fanned out, up to MaxWindow; 0: they do not. Asked like Ephemeral.
+	Window func(room string) time.Duration
+	Log    *slog.Logger
 
 	// Page gives the files of the chat page; Policy is their Content-Security-Policy.
 	Page   func(path string) (body []byte, contentType string, ok bool)
@@ -60,6 +62,9 @@ type Rules struct {
 	MessagesPerSecond  float64 // publishes of a user; 0: no limit
 	MessageBurst       int
 }
+
+// MaxWindow is the longest gather window of a room.
+const MaxWindow = 10 * time.Second
 
 // RefusalReserve is how many connections over the limit are let in to be told so; more are
 // closed at once. They need descriptors beside the capacity.

@@ -16,6 +16,7 @@
 //	session.go       frames to commands: rights, limits, replies
 //	admission.go     caps per address and user, rates (shared by the loops)
 //	subscription.go  who is a member of what on this loop
+//	gather.go        rooms whose messages are to wait for each other first
 //	fanout.go        committed messages to members, in slices
 //	ephemeral.go     messages that are not in the log, and who is behind with them
 //	replay.go        who is behind is served from the log until it is live

@@ -126,7 +126,7 @@ func (e *Engine) Run(addr string) error {
 	ticker.Wait()
 	for _, l := range *e.loops.Load() {
 		l.watcher.close()
-		l.bell.file.Close()
+		l.bell.close()
 	}
 	e.watching.Wait()
 	switch {
@@ -233,6 +233,7 @@ func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
 		return nil, err
 	}
 	l.bell, l.ring, l.arm = b, b.ring, w.arm
+	l.ringIn = func(d time.Duration) { b.alarm.Reset(d) }
 	l.inbox.Listen(b.ring)
 	loops = append(slices.Clone(loops), l)
 	e.loops.Store(&loops)

@@ -40,7 +40,7 @@ type keptMessage struct {
 // pass takes an ephemeral message for a room's members here.
 func (l *Loop) pass(e *handoff.Event) {
 	r := l.rooms[e.Room]
-	if r == nil || len(r.members) == r.holes {
+	if r == nil || len(r.members) == int(r.holes) {
 		l.done(e.Size)
 		return
 	}

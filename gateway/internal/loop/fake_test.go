@@ -139,12 +139,13 @@ func (anyone) Authenticate(_, name string) (identity.Identity, error) {
 
 // rig is a loop without sockets.
 type rig struct {
-	t      testing.TB
-	loop   *Loop
-	rooms  *fakeRooms
-	events *fakeEvents
-	rung   bool
-	armed  map[*conn]bool
+	t       testing.TB
+	loop    *Loop
+	rooms   *fakeRooms
+	events  *fakeEvents
+	rung    bool
+	ringsIn time.Duration
+	armed   map[*conn]bool
 }
 
 func newRig(t testing.TB, change func(*Config)) *rig {
@@ -154,6 +155,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 		Inboxes:   []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](1 << 20)},
 		Log:       slog.New(slog.DiscardHandler),
 		Ephemeral: func(room string) bool { return room == "ephemeral" },
+		Window:    func(string) time.Duration { return 0 },
 		Page:      func(string) ([]byte, string, bool) { return nil, "", false },
 
 		MessageBytes: 64 << 10, HeaderBytes: 8 << 10, RoomsPerConnection: 100,
@@ -168,6 +170,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 	r.loop = newLoop(e, 0, r.events)
 	r.events.loop = r.loop
 	r.loop.ring = func() { r.rung = true }
+	r.loop.ringIn = func(d time.Duration) { r.ringsIn = d }
 	r.loop.arm = func(c *conn) error {
 		r.armed[c] = true
 		return nil

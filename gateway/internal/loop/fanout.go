@@ -70,7 +70,7 @@ func appendFrames(dst []byte, messages []*proto.Encoded, codec proto.Codec) []by
 // deliver takes a committed message for a room's members here.
 func (l *Loop) deliver(e *handoff.Event) {
 	r := l.rooms[e.Room]
-	if r == nil || len(r.members) == r.holes {
+	if r == nil || len(r.members) == int(r.holes) {
 		// The last member went while this was on its way, or the next is still joining and
 		// will be told a later head.
 		l.done(e.Size)
@@ -86,10 +86,15 @@ func (l *Loop) deliver(e *handoff.Event) {
 }
 
 func (l *Loop) enqueue(r *localRoom) {
-	if !r.queued {
-		r.queued = true
-		l.busy.push(r)
+	if r.queued {
+		return
 	}
+	r.queued = true
+	if r.window > 0 && r.batch == nil {
+		l.gather(r)
+		return
+	}
+	l.busy.push(r)
 }
 
 // fanOut serves up to budget members, the busy rooms in turn: a room of 100,000 gets a slice

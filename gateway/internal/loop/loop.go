@@ -27,9 +27,10 @@ type Loop struct {
 	inbox   *handoff.Mailbox[handoff.Event]
 	bell    *bell
 	watcher *watcher
-	ring    func()            // has work called again after other sockets: bell.ring
-	arm     func(*conn) error // has writable called when the socket takes bytes: watcher.arm
-	slice   int               // members that a turn serves: sliceWrites, fewer in tests
+	ring    func()              // has work called again after other sockets: bell.ring
+	ringIn  func(time.Duration) // rings then; what was said before is forgotten
+	arm     func(*conn) error   // has writable called when the socket takes bytes: watcher.arm
+	slice   int                 // members that a turn serves: sliceWrites, fewer in tests
 	counted *Counters
 
 	// Set by the ticker, cleared by the loop.
@@ -50,13 +51,14 @@ type Loop struct {
 	resuming queue[*conn] // connections that drained and are owed some
 
 	// Fan-out and catch-up.
-	rooms   map[string]*localRoom
-	leaves  []leave             // of joins that are not answered yet
-	busy    queue[*localRoom]   // rooms with messages to fan out
-	lagging queue[*conn]        // connections that may need a page of the log
-	reading int                 // pages of catch-up ordered and not yet here
-	asking  queue[handoff.Read] // history requests that wait their turn
-	asked   int                 // pages of history ordered and not yet here
+	rooms     map[string]*localRoom
+	leaves    []leave             // of joins that are not answered yet
+	busy      queue[*localRoom]   // rooms with messages to fan out
+	gathering gathering           // those that wait for their windows first
+	lagging   queue[*conn]        // connections that may need a page of the log
+	reading   int                 // pages of catch-up ordered and not yet here
+	asking    queue[handoff.Read] // history requests that wait their turn
+	asked     int                 // pages of history ordered and not yet here
 
 	// Deadlines, see clock.go.
 	urgent []handoff.Handle // connections that have one
@@ -151,6 +153,7 @@ func (l *Loop) work() {
 	clear(l.taken)
 	l.taken = l.taken[:0]
 	l.resumeSome()
+	l.gathered()
 	l.fanOut(l.slice)
 	l.flush()
 	l.pump()

@@ -14,11 +14,11 @@ import (
 type localRoom struct {
 	name string
 	// refs counts the subscriptions that point here, joining ones among them.
-	refs int
+	refs int32
 	// members are slots of the table. While a batch is being handed out a member that
 	// leaves becomes a hole, so that nobody is skipped or served twice.
 	members []uint32
-	holes   int
+	holes   int32
 	// seq is the last message that the shard has sent to this loop.
 	seq uint64
 	// pending are messages that no batch has taken yet, in the order in which they came: those of the
@@ -27,8 +27,9 @@ type localRoom struct {
 	batch   *batch
 	// ephemerals are nil nearly always: while none waits and nobody is behind with them.
 	ephemerals *ephemerals
-	stored     int32 // how many of pending are of the log
-	queued     bool  // in loop.busy
+	stored     int32  // how many of pending are of the log
+	window     uint16 // milliseconds that messages gather before they are fanned out
+	queued     bool   // in loop.busy or loop.gathering
 	// begin is the oldest message that was there when the shard was last asked, at the moment asked.
 	begin uint64
 	asked moment
@@ -58,7 +59,7 @@ func (c *conn) find(room string) int {
 // an earlier join of the connection is not answered yet.
 func (l *Loop) standsAt(c *conn, j *v1.Join) bool {
 	r := l.rooms[j.Room]
-	return r != nil && len(r.members) > r.holes && l.now < r.asked.add(knownFor) &&
+	return r != nil && len(r.members) > int(r.holes) && l.now < r.asked.add(knownFor) &&
 		j.GetAfter() <= r.seq && c.answered(j.Room) < 0
 }
 
@@ -85,7 +86,7 @@ func (c *conn) answered(room string) int {
 func (l *Loop) subscribe(c *conn, name string) {
 	r := l.rooms[name]
 	if r == nil {
-		r = &localRoom{name: name}
+		r = &localRoom{name: name, window: uint16(l.cfg.Window(name).Milliseconds())}
 		l.rooms[name] = r
 		l.counted.Rooms.Add(1)
 	}
@@ -118,7 +119,7 @@ func (l *Loop) joined(e *handoff.Event) {
 		return
 	}
 
-	if len(r.members) == r.holes {
+	if len(r.members) == int(r.holes) {
 		// Nobody was here to be sent what came before, and it was not kept.
 		l.drop(r)
 		r.seq = e.Seq

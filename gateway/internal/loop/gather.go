@@ -1,0 +1,50 @@
+package loop
+
+import (
+	"container/heap"
+	"time"
+)
+
+// gathering are the rooms with a gather window that have something for their members, by the moment at which the window closes.
+// The others are fanned out at once: nothing waits there.
+type gathering []window
+
+type window struct {
+	room   *localRoom
+	closes time.Time
+}
+
+func (g gathering) Len() int           { return len(g) }
+func (g gathering) Less(i, j int) bool { return g[i].closes.Before(g[j].closes) }
+func (g gathering) Swap(i, j int)      { g[i], g[j] = g[j], g[i] }
+func (g *gathering) Push(w any)        { *g = append(*g, w.(window)) }
+func (g *gathering) Pop() any {
+	last := len(*g) - 1
+	w := (*g)[last]
+	(*g)[last] = window{}
+	*g = (*g)[:last]
+	return w
+}
+
+// gather has a room wait for its window, from its first message on.
+func (l *Loop) gather(r *localRoom) {
+	w := window{r, time.Now().Add(time.Duration(r.window) * time.Millisecond)}
+	heap.Push(&l.gathering, w)
+	if l.gathering[0] == w {
+		l.ringIn(time.Until(w.closes))
+	}
+}
+
+// gathered makes the rooms busy whose windows have closed.
+func (l *Loop) gathered() {
+	if len(l.gathering) == 0 {
+		return
+	}
+	for now := time.Now(); len(l.gathering) > 0; {
+		if first := l.gathering[0]; first.closes.After(now) {
+			l.ringIn(first.closes.Sub(now))
+			return
+		}
+		l.busy.push(heap.Pop(&l.gathering).(window).room)
+	}
+}
