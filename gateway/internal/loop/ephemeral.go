@@ -22,8 +22,9 @@ const (
 // A member whose socket is full is not queued for. All that is remembered of it is the
 // number at which it stopped, and as long as there is such a member the room keeps the
 // newest message of each sender and key, for all of them together. Who drains is given what
-// is kept behind its number, in order, and is live again. So nobody ever sees an older value after a newer
-// one, everybody gets the newest in the end, and a crowd of slow consumers costs a room no more than one.
+// is kept behind its number, in order, and is live again. So nobody ever sees an older value
+// after a newer one, everybody gets the newest in the end, and a crowd of slow consumers costs
+// a room no more than one does.
 type ephemerals struct {
 	number  uint64            // of the last that came
 	stopped map[uint32]uint64 // by slot: what comes after this number is owed to the member
@@ -74,8 +75,8 @@ func (p *ephemerals) stop(c *conn, after uint64) {
 	p.stopped[c.handle.Slot] = after
 }
 
-// startEphemeral is for a new member: what is still being handed out came before it joined. If it was a
-// member a moment ago, it has seen some of that already.
+// startEphemeral is for a new member: what is still being handed out came before it joined. If
+// it was a member a moment ago, it has seen some of that already.
 func (l *Loop) startEphemeral(c *conn, r *localRoom) {
 	if r.ephemerals != nil {
 		r.ephemerals.stop(c, r.ephemerals.number)
