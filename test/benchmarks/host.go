@@ -75,7 +75,7 @@ func (h *host) rows() []row {
 	return []row{
 		h.connectRow(), h.waveRow(),
 		h.deliveryRow(), h.busyRow(), h.mostRow(), h.latencyRow(), h.asideRow(),
-		h.slowRow(), h.catchUpRow(), h.overloadRow(), h.durableRow(),
+		h.slowRow(), h.catchUpRow(), h.overloadRow(), h.ephemeralRow(), h.durableRow(),
 	}
 }
 

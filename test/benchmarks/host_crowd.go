@@ -184,6 +184,32 @@ func (h *host) overloadRow() row {
 	}
 }
 
+// ephemeralRow is a room of cursors.
+func (h *host) ephemeralRow() row {
+	return row{
+		name:  "ephemeral",
+		what:  "60 ephemeral messages a second to a room of 1,000",
+		limit: 2 * time.Minute,
+		measure: func(ctx context.Context) ([]figure, error) {
+			s, err := h.serve(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer s.stop()
+			r, err := h.load(ctx, s, "ephemeral")
+			if err != nil {
+				return nil, err
+			}
+			return []figure{
+				{what: "deliveries a second", value: deliveriesPerSecond(r)},
+				{what: "messages lost, or left out for newer ones", value: float64(r.Counts.Lost + r.Counts.Dropped), target: most(0)},
+				{what: "p99 of a delivery", value: 1e3 * r.Latencies.Delivery.Quantile(0.99).Seconds(), unit: milliseconds, doubt: doubt(r)},
+				{what: "CPU of the server for each delivery", value: 1e6 * perDelivery(r), unit: microseconds},
+			}, nil
+		},
+	}
+}
+
 // durableRow is how much is acknowledged as synced when nobody listens but the publishers.
 func (h *host) durableRow() row {
 	alone := crowdShape{100, 100}
