@@ -48,7 +48,7 @@ func (h *host) deliveryRow() row {
 				shape crowdShape
 				rate  float64
 				most  float64
-			}{{hundreds, 500, 1.15}, {large, 10, 1.15}, {pairs, 10_000, 1.45}} {
+			}{{hundreds, 700, 1.15}, {large, 14, 1.15}, {pairs, 15_000, 1.45}} {
 				s, err := h.serve(ctx)
 				if err != nil {
 					return nil, err
@@ -70,6 +70,7 @@ func (h *host) deliveryRow() row {
 				}
 				what := fmt.Sprintf("%v, %s messages/s", c.shape, grouped(c.rate))
 				figures = append(figures,
+					figure{what: what + ": deliveries for each write", value: perWrite(last), unit: times},
 					figure{what: what + ": CPU for a delivery", value: median(used), unit: microseconds},
 					figure{what: what + ": the same, by the floor's write", value: median(multiple), unit: times, target: most(c.most), doubt: doubt(last)})
 			}
@@ -109,6 +110,16 @@ func (h *host) busyRow() row {
 			return figures, nil
 		},
 	}
+}
+
+// perWrite is how many deliveries leave in a write, replies to publishers and all: 1 where nothing is gathered and nobody is answered.
+func perWrite(r result.Result) float64 {
+	delivered, writes := 0.0, 0.0
+	for _, s := range loaded(r) {
+		delivered += float64(s.Counts.Delivered)
+		writes += s.Server.Metrics["rookery_writes_total"]
+	}
+	return delivered / max(1, writes)
 }
 
 func deliveriesPerSecond(r result.Result) float64 {
