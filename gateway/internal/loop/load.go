@@ -1,10 +1,11 @@
 package loop
 
 const (
-	// behindAfter is how many ticks in a row more than leastWaiting has to wait for the loop before it is behind: a burst is no overload.
-	behindAfter = 3
+	// behindAfter is how many ticks in a row more than leastWaiting has to wait for the loop before it is behind: neither a burst
+	// nor a moment without a processor is an overload.
+	behindAfter = 10
 	// leastWaiting is what may always wait, in bytes.
-	leastWaiting = 32 << 10
+	leastWaiting = 128 << 10
 	// waitTicks is how long what waits may take to be worked off: a quarter of a second.
 	waitTicks = 2.5
 )

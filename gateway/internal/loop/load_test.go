@@ -24,7 +24,7 @@ func TestALoopThatIsBehindBoundsWhatWaits(t *testing.T) {
 	if l.inbox.Full() {
 		t.Fatal("a burst is refused")
 	}
-	for range 10 {
+	for range 20 {
 		pass(1<<20, 1<<20)
 	}
 	// It works off 1 MiB a tick, and 4 MiB wait.
