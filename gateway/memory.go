@@ -19,7 +19,7 @@ import (
 const (
 	heapGrowth  = 25      // percent, at least
 	heapSpare   = 8 << 20 // bytes, at least
-	fastGrowth  = 400     // percent, at most
+	fastGrowth  = 200     // percent, at most
 	muchShare   = 0.05    // of the processors' time for collections: the heap may grow more
 	littleShare = 0.01    // and below this less again
 	limitShare  = 0.9     // of the cgroup's memory: the rest is for what is no heap
