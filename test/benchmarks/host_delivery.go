@@ -141,7 +141,7 @@ func (h *host) mostRow() row {
 				shape crowdShape
 				from  float64
 				least float64
-			}{{large, 300, 2_500_000}, {hundreds, 5000, 1_500_000}} {
+			}{{large, 300, 2_500_000}, {hundreds, 9000, 1_500_000}} {
 				s, err := h.serve(ctx)
 				if err != nil {
 					return nil, err
@@ -162,10 +162,10 @@ func (h *host) mostRow() row {
 	}
 }
 
-// climb raises the rate, from two load testers' processes so that neither is a limit of its own, until it is not carried, and gives the last that was; the first must be.
+// climb raises the rate until it is not carried, and gives the last that was; the first must be.
 func (h *host) climb(ctx context.Context, s *hostServer, c crowdShape, from float64) (best result.Result, err error) {
 	for rate := from; ; rate *= 1.25 {
-		r, err := h.load(ctx, s, "rooms", append(c.flags(), "--workers", "2", "--rate", fmt.Sprint(rate), "--warmup", seconds(3), "--duration", seconds(8))...)
+		r, err := h.load(ctx, s, "rooms", append(c.flags(), "--rate", fmt.Sprint(rate), "--warmup", seconds(3), "--duration", seconds(8))...)
 		if err != nil {
 			return best, err
 		}
