@@ -167,7 +167,7 @@ func (h *host) overloadRow() row {
 				return nil, err
 			}
 			rate := best.Plan.Publish.Rate
-			twice, err := h.load(ctx, s, "rooms", append(pairs.flags(), "--rate", fmt.Sprint(2*rate), "--warmup", seconds(3), "--duration", seconds(15), "--drain", seconds(30))...)
+			twice, err := h.load(ctx, s, "rooms", append(pairs.flags(), "--workers", "2", "--rate", fmt.Sprint(2*rate), "--warmup", seconds(3), "--duration", seconds(15), "--drain", seconds(30))...)
 			if err != nil {
 				return nil, err
 			}

@@ -141,7 +141,7 @@ func (h *host) mostRow() row {
 				shape crowdShape
 				from  float64
 				least float64
-			}{{large, 300, 2_500_000}, {hundreds, 9000, 1_500_000}} {
+			}{{large, 300, 2_500_000}, {hundreds, 3000, 1_500_000}} {
 				s, err := h.serve(ctx)
 				if err != nil {
 					return nil, err
