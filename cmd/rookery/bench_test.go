@@ -239,7 +239,8 @@ func TestBenchCtrlC(t *testing.T) {
 		waitFor(t, b.lines, "drain")
 		b.signal(t, syscall.SIGINT)
 		status, stderr := b.wait()
-		if status != exitFailed || !strings.Contains(b.stdout.String(), "the wait for what was on its way was ended after") {
+		// A server that goes in good order may have delivered all that it took: then nothing is lost.
+		if status != exitFailed && status != exitOK || !strings.Contains(b.stdout.String(), "the wait for what was on its way was ended after") {
 			t.Errorf("status %d, stdout\n%s\nstderr\n%s\nwant a report that says so", status, b.stdout.String(), stderr)
 		}
 	}
