@@ -49,8 +49,7 @@ func (l *Loop) pass(e *handoff.Event) {
 		r.ephemerals = &ephemerals{}
 	}
 	r.ephemerals.number++
-	r.pending = append(r.pending, e.Message)
-	l.enqueue(r)
+	l.pend(r, e.Message)
 }
 
 // serveEphemeral gives a batch's ephemeral messages to a member, or notes that it stopped before them.

@@ -80,8 +80,16 @@ func (l *Loop) deliver(e *handoff.Event) {
 		panic("BUG: the shard of room " + r.name + " skipped or repeated a delivery")
 	}
 	r.seq = e.Seq
-	r.pending = append(r.pending, e.Message)
 	r.stored++
+	l.pend(r, e.Message)
+}
+
+// pend has a message wait for its room's turn.
+func (l *Loop) pend(r *localRoom, m *proto.Encoded) {
+	r.pending = append(r.pending, m)
+	if r.window > 0 {
+		l.load.gathering += int64(m.Size())
+	}
 	l.enqueue(r)
 }
 
@@ -108,6 +116,8 @@ func (l *Loop) fanOut(budget int) {
 				continue // dropped meanwhile
 			}
 			r.batch = r.takeBatch()
+			l.gatherLess(r, r.batch.stored.messages)
+			l.gatherLess(r, r.batch.ephemeral.messages)
 		}
 		budget = l.serve(r, budget)
 		if r.batch != nil || len(r.pending) > 0 {
@@ -207,6 +217,7 @@ func (l *Loop) drop(r *localRoom) {
 		r.batch = nil
 	}
 	l.dropEphemerals(r)
+	l.gatherLess(r, r.pending)
 	l.release(r.pending)
 	r.pending, r.stored = nil, 0
 	r.members, r.holes = nil, 0

@@ -3,6 +3,8 @@ package loop
 import (
 	"container/heap"
 	"time"
+
+	"rookery/proto"
 )
 
 // gathering are the rooms with a gather window that have something for their members, by the moment at which the window closes.
@@ -32,6 +34,16 @@ func (l *Loop) gather(r *localRoom) {
 	heap.Push(&l.gathering, w)
 	if l.gathering[0] == w {
 		l.ringIn(time.Until(w.closes))
+	}
+}
+
+// gatherLess is for messages of a room that pend did count and that do not gather any more.
+func (l *Loop) gatherLess(r *localRoom, messages []*proto.Encoded) {
+	if r.window == 0 {
+		return
+	}
+	for _, m := range messages {
+		l.load.gathering -= int64(m.Size())
 	}
 }
 

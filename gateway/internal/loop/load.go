@@ -18,6 +18,8 @@ type load struct {
 	rate   float64 // bytes a tick, smoothed
 	behind int     // ticks in a row
 	at     moment  // of the last tick
+	// gathering is what waits in rooms that have a window, in bytes: on purpose, however long that is.
+	gathering int64
 }
 
 // done gives back the bytes of something that was worked off.
@@ -32,7 +34,7 @@ func (l *Loop) bound() {
 	passed := float64(max(1, l.now-o.at))
 	rate := float64(o.done) / passed
 	o.done, o.at = 0, l.now
-	if l.inbox.Held() < leastWaiting {
+	if l.inbox.Held()-o.gathering < leastWaiting {
 		if o.behind >= behindAfter {
 			l.inbox.Bound(1 << 62)
 		}
@@ -44,6 +46,6 @@ func (l *Loop) bound() {
 	}
 	o.rate += (rate - o.rate) / 4
 	if o.behind >= behindAfter {
-		l.inbox.Bound(max(leastWaiting, int64(o.rate*waitTicks)))
+		l.inbox.Bound(o.gathering + max(leastWaiting, int64(o.rate*waitTicks)))
 	}
 }

@@ -2,9 +2,47 @@ package loop
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"rookery/gateway/internal/handoff"
+	"rookery/proto"
 )
+
+// TestWhatGathersIsNoOverload: a room with a window holds its messages on purpose, for longer than a loop that is behind may.
+func TestWhatGathersIsNoOverload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) {
+			c.Inboxes = []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](32 << 20)}
+			c.Window = func(string) time.Duration { return 2 * time.Second }
+		})
+		s := r.open(true, proto.Binary)
+		r.join(s, "r", 0)
+		l := r.loop
+		most := int64(0)
+		for seq := uint64(1); seq <= 60*100; seq++ {
+			r.deliver("r", seq)
+			if seq%100 == 0 {
+				r.work()
+				time.Sleep(tick)
+				l.tick()
+				most = max(most, l.inbox.Held())
+			}
+			if l.inbox.Full() {
+				t.Fatalf("%d bytes are refused that gather for two seconds", l.inbox.Held())
+			}
+		}
+		if most < 2*leastWaiting {
+			t.Fatalf("only %d bytes gathered, which shows nothing", most)
+		}
+		r.deliver("r", 60*100+1)
+		r.work()
+		r.events.Close(s)
+		if l.load.gathering != 0 || l.inbox.Held() != 0 {
+			t.Errorf("%d bytes gather and %d are held for nobody", l.load.gathering, l.inbox.Held())
+		}
+	})
+}
 
 // TestALoopThatIsBehindBoundsWhatWaits: to a quarter of a second of what it works off, and only once it has been behind for a while.
 func TestALoopThatIsBehindBoundsWhatWaits(t *testing.T) {
