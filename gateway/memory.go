@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"math"
 	"os"
 	"runtime/debug"
 	runtimemetrics "runtime/metrics"
@@ -42,12 +43,14 @@ func (s *Server) ManageMemory(ctx context.Context) {
 	); err == nil && limit > 0 {
 		s.log.Info("memory is limited", "heap", limit)
 	}
-	if _, set := os.LookupEnv("GOGC"); !set {
+	_, kept := os.LookupEnv("GOGC") // then the collector is its owner's
+	if !kept {
 		defer debug.SetGCPercent(debug.SetGCPercent(fastGrowth))
 	}
 	var tide tide
 	var growth growth
-	shrunk, storm := false, 0
+	shrunk := false           // a turn ago
+	sinceStorm := math.MaxInt // turns
 	samples := []runtimemetrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/total:cpu-seconds"}}
 	turn := time.NewTicker(memoryEvery)
 	defer turn.Stop()
@@ -57,20 +60,22 @@ func (s *Server) ManageMemory(ctx context.Context) {
 			return
 		case <-turn.C:
 		}
-		runtimemetrics.Read(samples)
-		live := samples[0].Value.Uint64()
-		before := growth.percent
-		wanted := growth.turn(live, samples[1].Value.Float64(), samples[2].Value.Float64())
-		if _, set := os.LookupEnv("GOGC"); !set && wanted != before {
-			debug.SetGCPercent(wanted)
+		if !kept {
+			runtimemetrics.Read(samples)
+			live, before := samples[0].Value.Uint64(), growth.percent
+			if growth.turn(live, samples[1].Value.Float64(), samples[2].Value.Float64()); growth.percent != before {
+				debug.SetGCPercent(growth.percent)
+			}
+			if sinceStorm < math.MaxInt {
+				sinceStorm++
+			}
+			if growth.percent > 2*growthFor(live) {
+				sinceStorm = 0
+			}
 		}
-		// What a storm has left is given back once it is over.
-		if storm++; wanted > 2*growthFor(live) {
-			storm = -stormOver
-		}
-		if shrunk || storm == 0 {
+		if shrunk || sinceStorm == stormOver {
 			debug.FreeOSMemory()
-			s.log.Debug("gave back the memory of connections that have left", "open", s.engine.Open())
+			s.log.Debug("gave back memory that is not needed any more", "open", s.engine.Open())
 		}
 		if shrunk = tide.ebbed(s.engine.Open()); shrunk {
 			s.engine.Shrink() // the loops have done it a turn later
@@ -78,7 +83,7 @@ func (s *Server) ManageMemory(ctx context.Context) {
 	}
 }
 
-// stormOver is how many turns after the last in which the heap might grow more than usual its memory is given back.
+// stormOver is how many turns after a storm, the last in which the heap might grow more than usual, what it has left is given back.
 const stormOver = 5
 
 // growth is by how many percent the heap may grow now.
@@ -88,7 +93,7 @@ type growth struct {
 }
 
 // turn is told the live bytes and the processors' seconds. Each change stops the world for a moment: small ones are not made.
-func (g *growth) turn(live uint64, collecting, passed float64) int {
+func (g *growth) turn(live uint64, collecting, passed float64) {
 	share := (collecting - g.collecting) / max(1e-9, passed-g.passed)
 	if passed == g.passed {
 		share = 0 // nothing was collected: the runtime counts when it does
@@ -104,7 +109,6 @@ func (g *growth) turn(live uint64, collecting, passed float64) int {
 	if wanted = min(fastGrowth, max(least, wanted)); wanted < g.percent*4/5 || wanted > g.percent*5/4 {
 		g.percent = wanted
 	}
-	return g.percent
 }
 
 // growthFor is by how many percent a heap of that many live bytes may grow before it is collected, where nothing else is known.

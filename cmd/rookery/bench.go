@@ -204,7 +204,6 @@ func (f *benchFlags) complete(tokenFile, keyFile, secretFile string) (err error)
 		}
 		if len(find.Until) == 0 {
 			find.Until = []string{"p99<500ms"} // and what every search wants
-
 		}
 	}
 	faults := bench.Check(f.plan)

@@ -69,11 +69,6 @@ func readOpening(head []byte, known func(subprotocol string) bool) (opening, *re
 		}
 	}
 
-	var decoded [18]byte
-	n, keyErr := 0, error(base64.CorruptInputError(0))
-	if len(key) == base64.StdEncoding.EncodedLen(16) {
-		n, keyErr = base64.StdEncoding.Decode(decoded[:], key)
-	}
 	switch {
 	// RFC 6455 4.2.1, 1: "An HTTP/1.1 or higher GET request".
 	case !bytes.HasPrefix(line, []byte("GET ")) || !bytes.HasSuffix(line, []byte(" HTTP/1.1")):
@@ -91,11 +86,21 @@ func readOpening(head []byte, known func(subprotocol string) bool) (opening, *re
 	case versions != 1 || string(version) != "13":
 		return opening{}, &refusalOfOpening{http.StatusUpgradeRequired, "Sec-WebSocket-Version: 13\r\n", "send Sec-WebSocket-Version: 13, once"}
 	// 5: "a base64-encoded value that, when decoded, is 16 bytes in length". 11.3.1: once.
-	case keys != 1 || keyErr != nil || n != 16:
+	case keys != 1 || !isKey(key):
 		return opening{}, badOpening("send one Sec-WebSocket-Key: 16 bytes in base64")
 	}
 	o.accept = acceptKey(key)
 	return o, nil
+}
+
+// isKey reports whether a key decodes to 16 bytes.
+func isKey(key []byte) bool {
+	if len(key) != base64.StdEncoding.EncodedLen(16) {
+		return false
+	}
+	var decoded [18]byte // what so many characters may be at most
+	n, err := base64.StdEncoding.Decode(decoded[:], key)
+	return err == nil && n == 16
 }
 
 // isField compares the names of fields, which are ASCII in any case.
