@@ -73,7 +73,7 @@ func (h *host) describe(ctx context.Context, r *report) (err error) {
 // rows are all of them, in the order of the page.
 func (h *host) rows() []row {
 	return []row{
-		h.connectRow(), h.waveRow(),
+		h.connectRow(), h.idleRow(), h.waveRow(),
 		h.deliveryRow(), h.busyRow(), h.mostRow(), h.latencyRow(), h.asideRow(),
 		h.slowRow(), h.catchUpRow(), h.overloadRow(), h.ephemeralRow(), h.durableRow(),
 	}

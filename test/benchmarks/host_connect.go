@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -13,12 +14,7 @@ func (h *host) connectRow() row {
 		name:  "connect",
 		what:  fmt.Sprintf("%s clients connect, upgrade, authenticate by HS256 and join a room of ten, as fast as they come; median of %d rounds", grouped(hostConnections), rounds),
 		limit: 3 * time.Minute,
-		measure: func(ctx context.Context) (figures []figure, err error) {
-			s, err := h.serve(ctx)
-			if err != nil {
-				return nil, err
-			}
-			defer s.stop()
+		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
 			var used, rate []float64
 			failed := int64(0)
 			for range rounds {
@@ -35,7 +31,31 @@ func (h *host) connectRow() row {
 				{what: "connects that failed, of all rounds", value: float64(failed), target: most(0)},
 				{what: "connects a second", value: median(rate)},
 			}, nil
-		},
+		}),
+	}
+}
+
+// idleRow is what a connection costs that does nothing.
+func (h *host) idleRow() row {
+	return row{
+		name:  "idle",
+		what:  fmt.Sprintf("Memory of the server for an idle WebSocket, authenticated by HS256, in a room of ten, with heartbeats; %s of them, without the kernel's sockets", grouped(hostConnections)),
+		limit: 2 * time.Minute,
+		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
+			r, err := h.load(ctx, s, "idle", "--connections", fmt.Sprint(hostConnections), "--rooms", fmt.Sprint(hostConnections/10), "--warmup", seconds(0), "--duration", seconds(40))
+			if err != nil {
+				return nil, err
+			}
+			load := loaded(r)
+			if len(load) == 0 {
+				return nil, errors.New("the load had no seconds")
+			}
+			before, after := r.ServerBefore.MemoryBytes, load[len(load)-1].Server.MemoryBytes
+			return []figure{
+				{what: "resident before the first", value: float64(before), unit: byteSize},
+				{what: "resident for each, 40 s after the last has come", value: float64(after-before) / hostConnections, unit: byteSize, doubt: doubt(r)},
+			}, nil
+		}),
 	}
 }
 
@@ -46,12 +66,7 @@ func (h *host) waveRow() row {
 		name:  "wave",
 		what:  fmt.Sprintf("Resident memory of the server with %s connections, before %s more came and a minute after they left", grouped(stay), grouped(hostConnections-stay)),
 		limit: 4 * time.Minute,
-		measure: func(ctx context.Context) ([]figure, error) {
-			s, err := h.serve(ctx)
-			if err != nil {
-				return nil, err
-			}
-			defer s.stop()
+		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
 			staying, leave := context.WithCancel(ctx)
 			defer leave()
 			stayed := make(chan error, 1)
@@ -91,7 +106,7 @@ func (h *host) waveRow() row {
 				{what: "with all", value: float64(highest), unit: byteSize},
 				{what: "a minute after they left, more than before", value: 100 * (left - before) / before, unit: percent, target: most(20), doubt: doubt(came)},
 			}, err
-		},
+		}),
 	}
 }
 

@@ -22,12 +22,7 @@ func (h *host) asideRow() row {
 		name:  "aside",
 		what:  fmt.Sprintf("Two people talk, 20 messages/s, while a room of %s gets a message a second", grouped(hostConnections)),
 		limit: 3 * time.Minute,
-		measure: func(ctx context.Context) ([]figure, error) {
-			s, err := h.serve(ctx)
-			if err != nil {
-				return nil, err
-			}
-			defer s.stop()
+		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
 			alone, err := h.load(ctx, s, "rooms", talk...)
 			if err != nil {
 				return nil, err
@@ -60,7 +55,7 @@ func (h *host) asideRow() row {
 				{what: "the difference", value: p99(beside) - p99(alone), unit: milliseconds, target: most(10), doubt: doubt(beside)},
 				{what: "p99 of the room", value: p99(crowd.r), unit: milliseconds, doubt: doubt(crowd.r)},
 			}, nil
-		},
+		}),
 	}
 }
 
@@ -79,13 +74,8 @@ time: {warmup: 3s, duration: 110s, drain: 60s}
 		name:  "slow",
 		what:  fmt.Sprintf("%s of 10,000 consumers stop reading for a minute; 100 rooms, 200 messages/s", grouped(stalled)),
 		limit: 5 * time.Minute,
-		measure: func(ctx context.Context) ([]figure, error) {
-			// Who takes nothing is closed after a minute otherwise.
-			s, err := h.serve(ctx, "--limits.stall-timeout", "3m")
-			if err != nil {
-				return nil, err
-			}
-			defer s.stop()
+		// Who takes nothing is closed after a minute otherwise.
+		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
 			file, err := plan()
 			if err != nil {
 				return nil, err
@@ -114,7 +104,7 @@ time: {warmup: 3s, duration: 110s, drain: 60s}
 				{what: "p99 of the others before, mean of the seconds", value: before, unit: milliseconds},
 				{what: "p99 of the others meanwhile, more than before", value: 100 * (during - before) / before, unit: percent, target: most(20), doubt: doubt(r)},
 			}, nil
-		},
+		}, "--limits.stall-timeout", "3m"),
 	}
 }
 
@@ -124,12 +114,7 @@ func (h *host) catchUpRow() row {
 		name:  "catch-up",
 		what:  fmt.Sprintf("%s clients come at once, each 100 messages behind, while 200 messages/s go on", grouped(hostConnections)),
 		limit: 3 * time.Minute,
-		measure: func(ctx context.Context) ([]figure, error) {
-			s, err := h.serve(ctx)
-			if err != nil {
-				return nil, err
-			}
-			defer s.stop()
+		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
 			r, err := h.load(ctx, s, "catchup", "--connections", fmt.Sprint(hostConnections), "--rooms", "150", "--backlog", "100",
 				"--rate", "200", "--duration", seconds(15), "--drain", seconds(30))
 			if err != nil {
@@ -146,7 +131,7 @@ func (h *host) catchUpRow() row {
 				{what: "memory of the server, most, for each", value: float64(highest-first) / hostConnections, unit: byteSize, target: most(16 << 10)},
 				{what: "p99 of an acknowledgement meanwhile and after", value: 1e3 * r.Latencies.Ack.Quantile(0.99).Seconds(), unit: milliseconds},
 			}, nil
-		},
+		}),
 	}
 }
 
@@ -156,12 +141,7 @@ func (h *host) overloadRow() row {
 		name:  "overload",
 		what:  "Twice the messages a second that the server carries, " + pairs.String(),
 		limit: 6 * time.Minute,
-		measure: func(ctx context.Context) ([]figure, error) {
-			s, err := h.serve(ctx)
-			if err != nil {
-				return nil, err
-			}
-			defer s.stop()
+		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
 			best, err := h.climb(ctx, s, pairs, 4000)
 			if err != nil {
 				return nil, err
@@ -180,7 +160,7 @@ func (h *host) overloadRow() row {
 				{what: "p99 of an acknowledgement then, by that before", value: over / normal, unit: times, target: most(3), doubt: doubt(twice)},
 				{what: "messages lost", value: float64(twice.Counts.Lost), target: most(0)},
 			}, nil
-		},
+		}),
 	}
 }
 
@@ -190,12 +170,7 @@ func (h *host) ephemeralRow() row {
 		name:  "ephemeral",
 		what:  "60 ephemeral messages a second to a room of 1,000",
 		limit: 2 * time.Minute,
-		measure: func(ctx context.Context) ([]figure, error) {
-			s, err := h.serve(ctx)
-			if err != nil {
-				return nil, err
-			}
-			defer s.stop()
+		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
 			r, err := h.load(ctx, s, "ephemeral")
 			if err != nil {
 				return nil, err
@@ -206,7 +181,7 @@ func (h *host) ephemeralRow() row {
 				{what: "p99 of a delivery", value: 1e3 * r.Latencies.Delivery.Quantile(0.99).Seconds(), unit: milliseconds, doubt: doubt(r)},
 				{what: "CPU of the server for each delivery", value: 1e6 * perDelivery(r), unit: microseconds},
 			}, nil
-		},
+		}),
 	}
 }
 
@@ -217,12 +192,7 @@ func (h *host) durableRow() row {
 		name:  "durable",
 		what:  "Messages of 128 bytes from 100 publishers that are acknowledged as synced, with a p99 under 500 ms; rates grow by a quarter",
 		limit: 4 * time.Minute,
-		measure: func(ctx context.Context) ([]figure, error) {
-			s, err := h.serve(ctx)
-			if err != nil {
-				return nil, err
-			}
-			defer s.stop()
+		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
 			best, err := h.climb(ctx, s, alone, 20_000)
 			if err != nil {
 				return nil, err
@@ -232,6 +202,6 @@ func (h *host) durableRow() row {
 				{what: "p50 of an acknowledgement at that", value: 1e3 * best.Latencies.Ack.Quantile(0.5).Seconds(), unit: milliseconds},
 				{what: "p99 of an acknowledgement at that", value: 1e3 * best.Latencies.Ack.Quantile(0.99).Seconds(), unit: milliseconds},
 			}, nil
-		},
+		}),
 	}
 }

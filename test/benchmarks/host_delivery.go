@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -36,46 +37,55 @@ func (h *host) publishing(ctx context.Context, s *hostServer, c crowdShape, rate
 	return h.load(ctx, s, "rooms", append(flags, more...)...)
 }
 
+// publishes is a crowd, so many messages a second, and what a figure of it should be.
+type publishes struct {
+	shape crowdShape
+	rate  float64
+	bound float64
+}
+
+func (p publishes) String() string { return fmt.Sprintf("%v, %s messages/s", p.shape, grouped(p.rate)) }
+
+// each measures several loads, with a server of its own for each.
+func (h *host) each(loads []publishes, measure func(context.Context, *hostServer, publishes) ([]figure, error)) func(context.Context) ([]figure, error) {
+	return func(ctx context.Context) (figures []figure, err error) {
+		for _, p := range loads {
+			more, err := h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) { return measure(ctx, s, p) })(ctx)
+			if err != nil {
+				return nil, err
+			}
+			figures = append(figures, more...)
+		}
+		return figures, nil
+	}
+}
+
 // deliveryRow is what a delivery costs where each is a write of its own.
 func (h *host) deliveryRow() row {
 	return row{
-		name: "delivery",
-		what: "CPU of the server for each delivery of 128 bytes, all messages synced, at rates at which little is gathered, as a multiple of the floor's write to one of as many sockets (`docs/bench.md`)",
-		// Each has rounds of its own, because the floor and the load are not measured at one moment.
+		name:  "delivery",
+		what:  "CPU of the server for each delivery of 128 bytes, all messages synced, at rates at which little is gathered, as a multiple of the floor's write to one of as many sockets (`docs/bench.md`); median of 3 rounds",
 		limit: 6 * time.Minute,
-		measure: func(ctx context.Context) (figures []figure, err error) {
-			for _, c := range []struct {
-				shape crowdShape
-				rate  float64
-				most  float64
-			}{{hundreds, 700, 1.15}, {large, 14, 1.15}, {pairs, 15_000, 1.45}} {
-				s, err := h.serve(ctx)
-				if err != nil {
-					return nil, err
-				}
-				var used, multiple []float64
-				var last result.Result
+		measure: h.each([]publishes{{hundreds, 700, 1.15}, {large, 14, 1.15}, {pairs, 15_000, 1.45}},
+			func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
+				var used, multiple, gathered []float64
+				doubted := ""
 				for range 3 {
-					if last, err = h.publishing(ctx, s, c.shape, c.rate, 8); err != nil {
-						break
+					r, err := h.publishing(ctx, s, p.shape, p.rate, 8)
+					if err != nil {
+						return nil, err
 					}
-					used = append(used, 1e6*perDelivery(last))
-					multiple = append(multiple, perDelivery(last)/last.Floor.WriteSeconds)
+					// The floor is that of the same run: it is measured before and after the load.
+					used, multiple = append(used, 1e6*perDelivery(r)), append(multiple, perDelivery(r)/r.Floor.WriteSeconds)
+					gathered = append(gathered, perWrite(r))
+					doubted = cmp.Or(doubted, doubt(r))
 				}
-				if stopped := s.stop(); err == nil {
-					err = stopped
-				}
-				if err != nil {
-					return nil, err
-				}
-				what := fmt.Sprintf("%v, %s messages/s", c.shape, grouped(c.rate))
-				figures = append(figures,
-					figure{what: what + ": deliveries for each write", value: perWrite(last), unit: times},
-					figure{what: what + ": CPU for a delivery", value: median(used), unit: microseconds},
-					figure{what: what + ": the same, by the floor's write", value: median(multiple), unit: times, target: most(c.most), doubt: doubt(last)})
-			}
-			return figures, nil
-		},
+				return []figure{
+					{what: p.String() + ": deliveries for each write", value: median(gathered), unit: times},
+					{what: p.String() + ": CPU for a delivery", value: median(used), unit: microseconds},
+					{what: p.String() + ": the same, by the floor's write", value: median(multiple), unit: times, target: most(p.bound), doubt: doubted},
+				}, nil
+			}),
 	}
 }
 
@@ -85,30 +95,17 @@ func (h *host) busyRow() row {
 		name:  "busy",
 		what:  "Deliveries for each second of the server's CPU when it is busy, as a multiple of the writes that the floor does in it",
 		limit: 3 * time.Minute,
-		measure: func(ctx context.Context) (figures []figure, err error) {
-			for _, c := range []struct {
-				shape crowdShape
-				rate  float64
-				least float64
-			}{{large, 500, 12}, {hundreds, 15_000, 7}} {
-				s, err := h.serve(ctx)
+		measure: h.each([]publishes{{large, 500, 12}, {hundreds, 15_000, 7}},
+			func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
+				r, err := h.publishing(ctx, s, p.shape, p.rate, 10)
 				if err != nil {
 					return nil, err
 				}
-				r, err := h.publishing(ctx, s, c.shape, c.rate, 10)
-				if stopped := s.stop(); err == nil {
-					err = stopped
-				}
-				if err != nil {
-					return nil, err
-				}
-				what := fmt.Sprintf("%v, %s messages/s", c.shape, grouped(c.rate))
-				figures = append(figures,
-					figure{what: what + ": deliveries a second", value: deliveriesPerSecond(r), doubt: doubt(r)},
-					figure{what: what + ": deliveries for each write of the floor", value: r.Floor.WriteSeconds / perDelivery(r), unit: times, target: least(c.least)})
-			}
-			return figures, nil
-		},
+				return []figure{
+					{what: p.String() + ": deliveries a second", value: deliveriesPerSecond(r), doubt: doubt(r)},
+					{what: p.String() + ": deliveries for each write of the floor", value: r.Floor.WriteSeconds / perDelivery(r), unit: times, target: least(p.bound), doubt: doubt(r)},
+				}, nil
+			}),
 	}
 }
 
@@ -136,29 +133,17 @@ func (h *host) mostRow() row {
 		name:  "most",
 		what:  "The most that is carried without loss, without a refusal and with a p99 under 500 ms; rates grow by a quarter",
 		limit: 8 * time.Minute,
-		measure: func(ctx context.Context) (figures []figure, err error) {
-			for _, c := range []struct {
-				shape crowdShape
-				from  float64
-				least float64
-			}{{large, 300, 2_500_000}, {hundreds, 3000, 1_500_000}} {
-				s, err := h.serve(ctx)
+		measure: h.each([]publishes{{large, 300, 2_500_000}, {hundreds, 3000, 1_500_000}},
+			func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
+				best, err := h.climb(ctx, s, p.shape, p.rate)
 				if err != nil {
 					return nil, err
 				}
-				best, err := h.climb(ctx, s, c.shape, c.from)
-				if stopped := s.stop(); err == nil {
-					err = stopped
-				}
-				if err != nil {
-					return nil, err
-				}
-				figures = append(figures,
-					figure{what: c.shape.String() + ": deliveries a second", value: deliveriesPerSecond(best), target: least(c.least)},
-					figure{what: c.shape.String() + ": p99 at that", value: 1e3 * best.Latencies.Delivery.Quantile(0.99).Seconds(), unit: milliseconds})
-			}
-			return figures, nil
-		},
+				return []figure{
+					{what: p.shape.String() + ": deliveries a second", value: deliveriesPerSecond(best), target: least(p.bound), doubt: doubt(best)},
+					{what: p.shape.String() + ": p99 at that", value: 1e3 * best.Latencies.Delivery.Quantile(0.99).Seconds(), unit: milliseconds},
+				}, nil
+			}),
 	}
 }
 
@@ -187,12 +172,7 @@ func (h *host) latencyRow() row {
 		name:  "latency",
 		what:  fmt.Sprintf("From the moment a message is due to its delivery, %v, 200 messages/s, all synced; above the syncs of the same run, whose quantiles are of a histogram with bounds that double", hundreds),
 		limit: 2 * time.Minute,
-		measure: func(ctx context.Context) ([]figure, error) {
-			s, err := h.serve(ctx)
-			if err != nil {
-				return nil, err
-			}
-			defer s.stop()
+		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
 			const syncs = "rookery_log_sync_seconds"
 			before, err := s.histogram(ctx, syncs)
 			if err != nil {
@@ -219,6 +199,6 @@ func (h *host) latencyRow() row {
 					figure{what: q.name + " of a delivery above that", value: delivery - sync, unit: milliseconds, target: most(q.most), doubt: doubt(r)})
 			}
 			return figures, nil
-		},
+		}),
 	}
 }

@@ -74,6 +74,18 @@ func (h *host) serve(ctx context.Context, settings ...string) (*hostServer, erro
 	}
 }
 
+// serving gives a measurement that has a server of its own. It fails if the server ends badly.
+func (h *host) serving(measure func(context.Context, *hostServer) ([]figure, error), settings ...string) func(context.Context) ([]figure, error) {
+	return func(ctx context.Context) ([]figure, error) {
+		s, err := h.serve(ctx, settings...)
+		if err != nil {
+			return nil, err
+		}
+		figures, err := measure(ctx, s)
+		return figures, errors.Join(err, s.stop())
+	}
+}
+
 // stop ends the server in good order and removes its log.
 func (s *hostServer) stop() error {
 	s.process.Process.Signal(syscall.SIGTERM)
