@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"log/slog"
-	"math"
 	"os"
 	"runtime/debug"
 	runtimemetrics "runtime/metrics"
@@ -27,15 +26,15 @@ const (
 	memoryEvery = time.Second
 )
 
-// A wave of connections that has left is noticed when this share of the most there were is gone and no more leave.
+// A wave of connections has come or left when this share of the most there were is new or gone, and the number is steady.
 const (
-	ebbShare  = 0.1
-	ebbLeast  = 1000
-	ebbSteady = 10 // turns of memoryEvery
+	waveShare  = 0.1
+	waveLeast  = 1000
+	waveSteady = 10 // turns of memoryEvery
 )
 
 // ManageMemory sets how the process uses memory until ctx is done: the limit of its cgroup, when the heap is collected, and
-// that what a wave of connections needed goes back to the system when it has left. It is of the whole process:
+// that what a wave of connections needed goes back to the system when it has come or left. It is of the whole process:
 // for one that is nothing but this server.
 func (s *Server) ManageMemory(ctx context.Context) {
 	if limit, err := memlimit.SetGoMemLimitWithOpts(
@@ -49,8 +48,7 @@ func (s *Server) ManageMemory(ctx context.Context) {
 	}
 	var tide tide
 	var growth growth
-	shrunk := false           // a turn ago
-	sinceStorm := math.MaxInt // turns
+	shrunk := false // a turn ago
 	samples := []runtimemetrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/total:cpu-seconds"}}
 	turn := time.NewTicker(memoryEvery)
 	defer turn.Stop()
@@ -66,25 +64,16 @@ func (s *Server) ManageMemory(ctx context.Context) {
 			if growth.turn(live, samples[1].Value.Float64(), samples[2].Value.Float64()); growth.percent != before {
 				debug.SetGCPercent(growth.percent)
 			}
-			if sinceStorm < math.MaxInt {
-				sinceStorm++
-			}
-			if growth.percent > 2*growthFor(live) {
-				sinceStorm = 0
-			}
 		}
-		if shrunk || sinceStorm == stormOver {
+		if shrunk {
 			debug.FreeOSMemory()
 			s.log.Debug("gave back memory that is not needed any more", "open", s.engine.Open())
 		}
-		if shrunk = tide.ebbed(s.engine.Open()); shrunk {
+		if shrunk = tide.turned(s.engine.Open()); shrunk {
 			s.engine.Shrink() // the loops have done it a turn later
 		}
 	}
 }
-
-// stormOver is how many turns after a storm, the last in which the heap might grow more than usual, what it has left is given back.
-const stormOver = 5
 
 // growth is by how many percent the heap may grow now.
 type growth struct {
@@ -118,21 +107,22 @@ func growthFor(live uint64) int {
 
 // tide watches the number of connections.
 type tide struct {
-	most   int // since memory was last given back
-	last   int
-	steady int // turns for which it did not fall
+	most, least int // since memory was last given back
+	last        int
+	steady      int // turns for which it did not change
 }
 
-// ebbed is told the number once a turn and reports that a wave has left.
-func (t *tide) ebbed(open int) bool {
-	t.most = max(t.most, open)
-	if t.steady++; open < t.last-t.most/100 {
+// turned is told the number once a turn and reports that a wave has come or left.
+func (t *tide) turned(open int) bool {
+	t.most, t.least = max(t.most, open), min(t.least, open)
+	if t.steady++; max(open-t.last, t.last-open) > t.most/100 {
 		t.steady = 0
 	}
 	t.last = open
-	if gone := t.most - open; gone < ebbLeast || float64(gone) < ebbShare*float64(t.most) || t.steady < ebbSteady {
+	moved := max(t.most-open, open-t.least)
+	if moved < waveLeast || float64(moved) < waveShare*float64(t.most) || t.steady < waveSteady {
 		return false
 	}
-	t.most, t.steady = open, 0
+	t.most, t.least, t.steady = open, open, 0
 	return true
 }

@@ -1,6 +1,9 @@
 package gateway
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestGrowthOfTheHeap(t *testing.T) {
 	for _, c := range []struct {
@@ -45,7 +48,7 @@ func TestGrowthInAStorm(t *testing.T) {
 	}
 }
 
-// TestTide: memory is given back once for a wave, when it has left, and not for those who come and go.
+// TestTide: memory is given back once for a wave that has come and once when it has left, and not for those who come and go.
 func TestTide(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -57,26 +60,26 @@ func TestTide(t *testing.T) {
 				return 15000
 			}
 			return 2000
-		}, []int{30}},
-		{"a wave that leaves by and by", func(turn int) int { return max(1000, 50000-1000*turn) }, []int{59}},
+		}, []int{10, 30}},
+		{"a wave that comes and leaves by and by", func(turn int) int { return max(1000, 50000-1000*max(turn-30, 30-turn)) }, []int{89}},
 		{"a few", func(turn int) int { return 900 - turn }, nil},
-		{"less than a tenth", func(turn int) int { return 100000 - 90*turn }, nil},
+		{"less than a tenth", func(turn int) int { return 100000 - 90*turn }, []int{10}},
 		{"back and forth", func(turn int) int { return 10000 + 400*(turn%3) }, nil},
 		{"a storm that comes back at once", func(turn int) int {
 			if turn >= 20 && turn < 25 {
 				return 0
 			}
 			return 15000
-		}, nil},
+		}, []int{10, 35}}, // everybody has come anew
 	} {
 		var tide tide
 		var at []int
 		for turn := range 100 {
-			if tide.ebbed(c.open(turn)) {
+			if tide.turned(c.open(turn)) {
 				at = append(at, turn)
 			}
 		}
-		if len(at) != len(c.want) || len(at) > 0 && at[0] != c.want[0] {
+		if !slices.Equal(at, c.want) {
 			t.Errorf("%s: given back in turns %v, want %v", c.name, at, c.want)
 		}
 	}
