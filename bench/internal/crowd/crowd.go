@@ -55,7 +55,7 @@ type user struct {
 	expires  int64  // until when this try must be done
 	sent     uint32 // messages in this life
 	requests uint32 // the newest of its requests, 0: none
-	waiting  int16  // joins that are not answered yet, while it is connecting
+	waiting  int16  // joins, and the login sent with them, that are not answered yet, while it is connecting
 	life     uint16 // how often it was replaced by a new user
 	tries    uint8  // to connect, since it was last online
 	state    state
