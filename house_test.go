@@ -130,6 +130,7 @@ var mayImport = map[string][]string{
 	"gateway/internal/handoff":  {"proto"},
 	"gateway/internal/identity": {"proto"},
 	"gateway/internal/loop":     {"gateway/internal/framing", "gateway/internal/handoff", "gateway/internal/identity", "proto", "proto/rookery/v1"},
+	"gateway/internal/receipts": {"gateway/internal/handoff", "proto", "proto/rookery/v1"},
 	"gateway/internal/room":     {"gateway/internal/handoff", "proto", "storage"},
 	"storage":                   {},
 	"storage/vfs":               {},
@@ -164,10 +165,11 @@ var mayImport = map[string][]string{
 
 // mayBeImportedBy is who may know of a package; a name that ends in / stands for all below.
 var mayBeImportedBy = map[string][]string{
-	"gateway/internal/framing": {"gateway/internal/loop"},
-	"gateway/internal/handoff": {"gateway", "gateway/internal/loop", "gateway/internal/room"},
-	"gateway/internal/loop":    {"gateway"},
-	"gateway/internal/room":    {"gateway"},
+	"gateway/internal/framing":  {"gateway/internal/loop"},
+	"gateway/internal/handoff":  {"gateway", "gateway/internal/loop", "gateway/internal/receipts", "gateway/internal/room"},
+	"gateway/internal/loop":     {"gateway"},
+	"gateway/internal/receipts": {"gateway"},
+	"gateway/internal/room":     {"gateway"},
 	// That the log is a file is nobody's business outside storage but the wiring's.
 	"storage":        {"gateway", "gateway/internal/room", "cmd/", "storage/", "test/biglog"},
 	"storage/vfs":    {"gateway", "cmd/", "storage/"},

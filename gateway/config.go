@@ -131,6 +131,8 @@ type RoomsConfig struct {
 	// Ephemeral are patterns of the rooms in which nothing is stored: each publish goes to who is there
 	// now, and there is no history. Default none. What the log has of such a room stays there, unseen.
 	Ephemeral []string
+	// Receipts are patterns of the rooms that keep how far each user has come; ephemeral ones never do. Default all.
+	Receipts []string
 	// Gather are rules for rooms whose messages are to gather before they leave, "PATTERN 50ms": the first that matches
 	// counts. What gathers costs a write for each member together instead of one for each message. Default none: nothing waits.
 	Gather []string
@@ -174,8 +176,15 @@ func window(rules []gatherRule, room string) time.Duration {
 	return 0
 }
 
-func (c RoomsConfig) ephemeral(room string) bool {
-	return slices.ContainsFunc(c.Ephemeral, func(pattern string) bool { return identity.Matches(pattern, room) })
+func (c RoomsConfig) ephemeral(room string) bool { return anyMatches(c.Ephemeral, room) }
+
+// receipts says which rooms keep receipts.
+func (c RoomsConfig) receipts(room string) bool {
+	return anyMatches(c.Receipts, room) && !c.ephemeral(room)
+}
+
+func anyMatches(patterns []string, room string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool { return identity.Matches(pattern, room) })
 }
 
 // LogConfig is the durable log's.
@@ -261,6 +270,7 @@ func DefaultConfig() Config {
 		Heartbeat:   25 * time.Second,
 		RetryWindow: 10 * time.Minute,
 		Auth:        AuthConfig{Leeway: 30 * time.Second},
+		Rooms:       RoomsConfig{Receipts: []string{"*"}},
 		Limits: LimitsConfig{
 			ConnectionsPerIP:   1000,
 			ConnectionsPerUser: 20,

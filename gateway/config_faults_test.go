@@ -60,6 +60,7 @@ func TestRefusals(t *testing.T) {
 		{"gather for too long", dev("--rooms.gather", "ticker-* 1h"), nil, []string{"rooms.gather", "ticker-* 1h", "10s"}},
 		{"gather by no pattern", dev("--rooms.gather", "a*b 50ms"), nil, []string{"rooms.gather", `"a*b"`}},
 		{"star inside a pattern", dev("--rooms.ephemeral", "game-*,a*b"), nil, []string{`rooms.ephemeral = "game-*,a*b"`, `"a*b"`, "not its last"}},
+		{"receipts by no pattern", dev("--rooms.receipts", "a*b"), nil, []string{`rooms.receipts = "a*b"`, "not its last"}},
 		{"negative connections", dev("--limits.connections", "-1"), nil, []string{`limits.connections = "-1"`, "under the least, 0"}},
 		{"no burst", dev("--limits.message-burst=0"), nil, []string{"limits.message_burst", "under the least, 1"}},
 		{"too many loops", dev("--loops=257"), nil, []string{"loops", "over the most, 256"}},

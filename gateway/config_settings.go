@@ -109,6 +109,8 @@ func settings() []setting {
 
 		{name: "rooms.ephemeral", usage: "patterns of the rooms in which nothing is stored, like 'game-*'",
 			value: func(c *Config) value { return listValue{&c.Rooms.Ephemeral} }},
+		{name: "rooms.receipts", usage: "patterns of the rooms that keep who has which message and has read it, like 'team-*'",
+			value: func(c *Config) value { return listValue{&c.Rooms.Receipts} }},
 		{name: "rooms.gather", usage: "rooms whose messages gather before they leave, like 'ticker-* 50ms'; the first that matches counts",
 			value: func(c *Config) value { return listValue{&c.Rooms.Gather} }},
 

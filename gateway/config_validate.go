@@ -110,11 +110,15 @@ func (c Config) validate(faults *faultList) {
 		reason := originFault(origin)
 		refuse(reason != "", reason, "limits.origins")
 	}
-	for _, pattern := range c.Rooms.Ephemeral {
-		if err := identity.CheckPattern(pattern); err != nil {
-			refuse(true, fmt.Sprintf("is no list of room patterns: %v; write a name, or a beginning of names with a * behind it", err), "rooms.ephemeral")
+	patterns := func(list []string, setting string) {
+		for _, pattern := range list {
+			if err := identity.CheckPattern(pattern); err != nil {
+				refuse(true, fmt.Sprintf("is no list of room patterns: %v; write a name, or a beginning of names with a * behind it", err), setting)
+			}
 		}
 	}
+	patterns(c.Rooms.Ephemeral, "rooms.ephemeral")
+	patterns(c.Rooms.Receipts, "rooms.receipts")
 	_, err := c.Rooms.gatherRules()
 	refuse(err != nil, fmt.Sprint(err), "rooms.gather")
 	_, err = parseRetention(c.Retention)

@@ -13,6 +13,7 @@ import (
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/loop"
+	"rookery/gateway/internal/receipts"
 	"rookery/gateway/internal/room"
 	"rookery/storage/catalog"
 	"rookery/storage/commitlog"
@@ -37,6 +38,7 @@ type Server struct {
 	catalog     *catalog.Catalog
 	shipper     *ship.Shipper // nil: off
 	rooms       *room.Rooms
+	receipts    *receipts.Keeper
 	engine      *loop.Engine
 	serving     chan struct{}
 
@@ -138,12 +140,20 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.receipts = receipts.Start(receipts.Config{
+		Store: standings{s.catalog, room.EpochName(s.store.Epoch())},
+		Head:  s.store.Head,
+		Loops: inboxes,
+		Log:   logger,
+	})
 	s.engine = loop.New(loop.Config{
 		Rooms:              s.rooms,
+		Receipts:           s.receipts,
 		Rules:              rules(cfg, auth),
 		Inboxes:            inboxes,
 		Epoch:              room.EpochName(s.store.Epoch()),
 		Ephemeral:          cfg.Rooms.ephemeral,
+		KeepsReceipts:      cfg.Rooms.receipts,
 		Window:             func(room string) time.Duration { return window(gather, room) },
 		Log:                logger,
 		Page:               web.Lookup,
@@ -263,6 +273,7 @@ func (s *Server) drain() error {
 	landed := make(chan struct{})
 	go func() {
 		s.rooms.Close()
+		s.receipts.Close()
 		s.catalog.Close()
 		close(landed)
 	}()
@@ -288,6 +299,7 @@ func (s *Server) await(until time.Time, done func() bool) {
 
 func (s *Server) closeStorage() error {
 	s.rooms.Close()
+	s.receipts.Close()
 	s.catalog.Close()
 	s.stopShipping()
 	return s.store.Close()

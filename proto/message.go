@@ -189,6 +189,7 @@ type Encoded struct {
 	Header
 	binary  []byte
 	content []byte
+	frame   *v1.ServerFrame // of EncodeFrame
 
 	jsonOnce sync.Once
 	json     []byte
@@ -201,13 +202,28 @@ func Encode(h Header, content []byte) *Encoded {
 	return &Encoded{Header: h, content: content, binary: AppendMessage(b, Binary, h, content)}
 }
 
+// EncodeFrame makes another frame for the members of a room. Like an ephemeral message it has no place in the room's order;
+// from and key say which earlier one it takes the place of, for who is behind. f must not change afterwards.
+func EncodeFrame(room, from, key string, f *v1.ServerFrame) *Encoded {
+	return &Encoded{
+		Header: Header{Room: room, From: from, Ephemeral: true, Key: key},
+		binary: AppendServerFrame(nil, Binary, f), frame: f,
+	}
+}
+
 // Frame returns the frame as it stands in a stream of the codec. It must not be changed.
 // JSON is made when the first connection needs it: most rooms never do.
 func (e *Encoded) Frame(c Codec) []byte {
 	if c != JSON {
 		return e.binary
 	}
-	e.jsonOnce.Do(func() { e.json = AppendMessage(nil, JSON, e.Header, e.content) })
+	e.jsonOnce.Do(func() {
+		if e.frame != nil {
+			e.json = AppendServerFrame(nil, JSON, e.frame)
+			return
+		}
+		e.json = AppendMessage(nil, JSON, e.Header, e.content)
+	})
 	return e.json
 }
 

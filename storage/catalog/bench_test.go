@@ -37,7 +37,7 @@ func BenchmarkUpdate(b *testing.B) {
 	seq := uint64(0)
 	for b.Loop() {
 		seq++
-		mustUpdate(b, c, Advance("lobby", "alice", Position{"7f3a", seq}))
+		mustUpdate(b, c, Advance("lobby", "alice", Position{"7f3a", seq, seq}))
 	}
 }
 
@@ -50,7 +50,7 @@ func large(b *testing.B) (*commitlog.Log, *Catalog) {
 		changes := make([]Change, each)
 		for j := range changes {
 			user := fmt.Sprintf("user-%07d", i+j)
-			changes[j] = Advance(fmt.Sprintf("room-%d", j%100), user, Position{"7f3a9c21", uint64(j)})
+			changes[j] = Advance(fmt.Sprintf("room-%d", j%100), user, Position{"7f3a9c21", uint64(j), uint64(j)})
 		}
 		mustUpdate(b, c, changes...)
 	}

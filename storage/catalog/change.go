@@ -101,7 +101,7 @@ func SetMember(room, user string, m Member) Change { return patch(key(familyMemb
 // RemoveMember ends a membership.
 func RemoveMember(room, user string) Change { return Remove(key(familyMember, room, user)) }
 
-// Advance moves the position up to which a user has read a room, never back. A position of another epoch is
+// Advance moves the position of a user in a room, in neither respect back. A position of another epoch is
 // replaced: the caller has seen to it that the new one is the log's.
 func Advance(room, user string, p Position) Change {
 	c := patch(key(familyPosition, room, user), p)
@@ -111,11 +111,19 @@ func Advance(room, user string, p Position) Change {
 			if err := json.Unmarshal([]byte(old), &is); err != nil {
 				return "", err
 			}
-			if is.Epoch == p.Epoch && is.Seq >= p.Seq {
-				return old, nil
-			}
 		}
-		return mergeFields(old, wish)
+		if is.Epoch != p.Epoch {
+			return mergeFields(old, wish)
+		}
+		further := Position{p.Epoch, max(is.Delivered, p.Delivered), max(is.Read, p.Read)}
+		if further == is {
+			return old, nil
+		}
+		encoded, err := json.Marshal(further)
+		if err != nil {
+			return "", err
+		}
+		return mergeFields(old, string(encoded))
 	}
 	return c
 }

@@ -30,7 +30,7 @@
 //
 //	room     room         settings: {"retention":{"age_ms":…,"messages":…,"bytes":…}}
 //	member   room  user   {"role":"…"}
-//	position room  user   what the user has read: {"epoch":"…","seq":…}
+//	position room  user   how far the user has come: {"epoch":"…","delivered":…,"read":…}
 //	device   user  id     {"name":"…"}
 //	ban      scope user   {"until":…,"reason":"…"}; until in Unix milliseconds, absent is for ever;
 //	                      the scope is a room, or empty for the whole server

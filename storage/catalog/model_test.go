@@ -157,15 +157,15 @@ func (m *model) update() {
 			changes = append(changes, RemoveMember(room, user))
 			delete(state, "member\t"+room+"\t"+user)
 		case 4:
-			key, seq := "position\t"+room+"\t"+user, uint64(m.rng.IntN(1000))
-			changes = append(changes, Advance(room, user, Position{"e", seq}))
+			key, to := "position\t"+room+"\t"+user, Position{"e", uint64(m.rng.IntN(1000)), uint64(m.rng.IntN(1000))}
+			changes = append(changes, Advance(room, user, to))
 			var is Position
 			if state[key] != "" {
 				if err := json.Unmarshal([]byte(state[key]), &is); err != nil {
 					m.t.Fatal(err)
 				}
 			}
-			set(key, fmt.Sprintf(`{"epoch":"e","seq":%d}`, max(is.Seq, seq)))
+			set(key, fmt.Sprintf(`{"delivered":%d,"epoch":"e","read":%d}`, max(is.Delivered, to.Delivered), max(is.Read, to.Read)))
 		case 5:
 			changes = append(changes, SetRetention(room, &storage.Retention{Records: uint64(len(m.states))}))
 			set("room\t"+room, `{"retention":{"messages":`+n+`}}`)

@@ -14,10 +14,11 @@ type Member struct {
 	Role string `json:"role"`
 }
 
-// Position is up to where a user has read a room.
+// Position is how far a user has come in a room.
 type Position struct {
-	Epoch string `json:"epoch"` // as clients see it
-	Seq   uint64 `json:"seq"`
+	Epoch     string `json:"epoch"` // as clients see it
+	Delivered uint64 `json:"delivered"`
+	Read      uint64 `json:"read"`
 }
 
 // Device is one of a user's.
@@ -68,17 +69,17 @@ func (c *Catalog) RoomsOf(user string, fn func(room string, m Member) bool) erro
 	return eachOf(c, familyMember, user, fn)
 }
 
-// Position gives up to where a user has read a room.
+// Position gives how far a user has come in a room.
 func (c *Catalog) Position(room, user string) (p Position, ok bool, err error) {
 	return find[Position](c, key(familyPosition, room, user))
 }
 
-// Positions calls fn for each user who has read a room, by name.
+// Positions calls fn for each user who has a position in a room, by name.
 func (c *Catalog) Positions(room string, fn func(user string, p Position) bool) error {
 	return each(c, key(familyPosition, room, ""), fn)
 }
 
-// PositionsOf calls fn for each room that a user has read, by name.
+// PositionsOf calls fn for each room that a user has a position in, by name.
 func (c *Catalog) PositionsOf(user string, fn func(room string, p Position) bool) error {
 	return eachOf(c, familyPosition, user, fn)
 }

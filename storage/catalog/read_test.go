@@ -36,7 +36,7 @@ func TestFamilies(t *testing.T) {
 		// Names that begin with one another, and one that is all that a name may hold.
 		SetMember("ab", "alice", Member{"guest"}), SetMember("a b", "alice", Member{"guest"}), SetMember("a\"<~\u2028é", "alice", Member{"x"}),
 		SetMember("a", "ali", Member{"guest"}),
-		Advance("a", "alice", Position{"7f3a", 41}), Advance("b", "alice", Position{"7f3a", 1}), Advance("a", "ali", Position{"7f3a", 2}),
+		Advance("a", "alice", Position{"7f3a", 41, 41}), Advance("b", "alice", Position{"7f3a", 1, 1}), Advance("a", "ali", Position{"7f3a", 2, 2}),
 		SetDevice("alice", "phone", Device{"Alice's phone"}), SetDevice("alice", "desk", Device{"desk"}), SetDevice("ali", "x", Device{}),
 		SetBan("", "mallory", Ban{Reason: "spam"}), SetBan("a", "trent", Ban{Until: 5}),
 	)
@@ -48,8 +48,8 @@ func TestFamilies(t *testing.T) {
 	}
 	check("members", collect(t, c.Members, "a"), "ali {guest}", "alice {owner}", "bob {guest}")
 	check("rooms of alice", collect(t, c.RoomsOf, "alice"), "a {owner}", "a b {guest}", "a\"<~\u2028é {x}", "ab {guest}")
-	check("positions", collect(t, c.Positions, "a"), "ali {7f3a 2}", "alice {7f3a 41}")
-	check("positions of alice", collect(t, c.PositionsOf, "alice"), "a {7f3a 41}", "b {7f3a 1}")
+	check("positions", collect(t, c.Positions, "a"), "ali {7f3a 2 2}", "alice {7f3a 41 41}")
+	check("positions of alice", collect(t, c.PositionsOf, "alice"), "a {7f3a 41 41}", "b {7f3a 1 1}")
 	check("devices", collect(t, c.DevicesOf, "alice"), "desk {desk}", "phone {Alice's phone}")
 	check("bans of all rooms", collect(t, c.Bans, ""), "mallory {0 spam}")
 	check("bans", collect(t, c.Bans, "a"), "trent {5 }")
@@ -70,10 +70,11 @@ func TestFamilies(t *testing.T) {
 func TestPositionsGoForward(t *testing.T) {
 	c := openSmall(t)
 	for _, step := range []struct{ set, want Position }{
-		{Position{"e1", 5}, Position{"e1", 5}},
-		{Position{"e1", 4}, Position{"e1", 5}},
-		{Position{"e1", 6}, Position{"e1", 6}},
-		{Position{"e2", 1}, Position{"e2", 1}},
+		{Position{"e1", 5, 5}, Position{"e1", 5, 5}},
+		{Position{"e1", 4, 4}, Position{"e1", 5, 5}},
+		{Position{"e1", 6, 4}, Position{"e1", 6, 5}},
+		{Position{"e1", 5, 6}, Position{"e1", 6, 6}},
+		{Position{"e2", 1, 1}, Position{"e2", 1, 1}},
 	} {
 		mustUpdate(t, c, Advance("r", "u", step.set))
 		if p, ok, err := c.Position("r", "u"); p != step.want || !ok || err != nil {
@@ -141,7 +142,7 @@ func TestWrongChanges(t *testing.T) {
 		{"no JSON", Set("later", []byte("{")), "is no JSON"},
 		{"null", Set("later", []byte(" null ")), "is null"},
 		{"JSON that is not UTF-8", Set("later", []byte("\"\xff\"")), "is not UTF-8"},
-		{"value of another type", Set("position\tr\tu", []byte(`{"seq":-1}`)), "cannot unmarshal"},
+		{"value of another type", Set("position\tr\tu", []byte(`{"read":-1}`)), "cannot unmarshal"},
 		{"value that is no object", Set("room\tr", []byte(`[]`)), "cannot unmarshal"},
 		{"large value", Set("later", []byte(`"`+strings.Repeat("x", maxValue)+`"`)), "at most 65536 fit"},
 		{"negative age", SetRetention("r", &storage.Retention{Age: -time.Hour}), "at least a millisecond"},

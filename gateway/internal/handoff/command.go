@@ -57,3 +57,19 @@ type Read struct {
 	Limit    int    // messages, for history
 	JSON     bool   // the connection's codec
 }
+
+// Mark says that a user has come further in a room, or asks how far everybody has. It is answered by Reply or Refused, a mark
+// without ID by nothing but Refused. Its strings are its own copies.
+type Mark struct {
+	From Handle
+	ID   uint64 // of the request, 0: it has none
+	JSON bool   // the connection's codec
+	Room string
+	User string
+
+	Ask             bool // it is a question; then the positions are not there
+	Delivered, Read uint64
+}
+
+// Size is about what the mark holds of memory.
+func (m *Mark) Size() int { return 96 + len(m.Room) + len(m.User) }

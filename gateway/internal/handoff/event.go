@@ -20,8 +20,10 @@ const (
 	Ephemeral
 	// Page answers a Replay read.
 	Page
-	// Answer carries a finished reply.
+	// Answer carries a finished reply to a request for history.
 	Answer
+	// Reply carries a finished reply to a Mark.
+	Reply
 	// Writable: a socket that was full takes bytes again.
 	Writable
 	// Tick: a tenth of a second has passed.
@@ -57,7 +59,7 @@ type Event struct {
 	Begin     uint64 // oldest message that is still there
 
 	Message *proto.Encoded // Delivery, Ephemeral
-	Frames  []byte         // Page, Answer: Headroom, then frames as they stand in a stream of the codec
+	Frames  []byte         // Page, Answer, Reply: Headroom, then frames as they stand in a stream of the codec
 
 	Code proto.ErrorCode // Refused; Page and Answer when the log could not be read
 	Text string          // the sentence for Code

@@ -15,6 +15,11 @@ type Rooms interface {
 	Read(handoff.Read) bool
 }
 
+// Receipts is the keeper of receipts. It reports false when its queue is full; then nothing was taken.
+type Receipts interface {
+	Mark(handoff.Mark) bool
+}
+
 // Authenticator checks who a client is. Its errors are shown to the client.
 type Authenticator interface {
 	Authenticate(token, name string) (identity.Identity, error)
@@ -23,13 +28,16 @@ type Authenticator interface {
 // Config is what the loops are run with. Everything must be set; a limit of 0 is none where
 // it says so.
 type Config struct {
-	Rooms   Rooms
-	Rules   Rules
-	Inboxes []*handoff.Mailbox[handoff.Event] // one for each loop
-	Epoch   string
+	Rooms    Rooms
+	Receipts Receipts
+	Rules    Rules
+	Inboxes  []*handoff.Mailbox[handoff.Event] // one for each loop
+	Epoch    string
 	// Ephemeral says of which rooms nothing is stored. It is asked by every loop, and its answers
 	// never change.
 	Ephemeral func(room string) bool
+	// KeepsReceipts says which rooms keep receipts. Asked like Ephemeral.
+	KeepsReceipts func(room string) bool
 	// Window is how long messages of a room gather before they are fanned out, up to MaxWindow; 0: they do not. Asked like Ephemeral.
 	Window func(room string) time.Duration
 	Log    *slog.Logger

@@ -148,12 +148,27 @@ type rig struct {
 	armed   map[*conn]bool
 }
 
+// fakeKeeper takes every mark, or none if it is full.
+type fakeKeeper struct {
+	marks []handoff.Mark
+	full  bool
+}
+
+func (k *fakeKeeper) Mark(m handoff.Mark) bool {
+	if k.full {
+		return false
+	}
+	k.marks = append(k.marks, m)
+	return true
+}
+
 func newRig(t testing.TB, change func(*Config)) *rig {
 	r := &rig{t: t, rooms: &fakeRooms{}, events: &fakeEvents{}, armed: map[*conn]bool{}}
 	cfg := Config{
 		Rooms: r.rooms, Rules: Rules{Auth: anyone{}}, Epoch: "7f3a",
-		Inboxes:   []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](1 << 20)},
-		Log:       slog.New(slog.DiscardHandler),
+		Inboxes:  []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](1 << 20)},
+		Log:      slog.New(slog.DiscardHandler),
+		Receipts: &fakeKeeper{}, KeepsReceipts: func(string) bool { return true },
 		Ephemeral: func(room string) bool { return room == "ephemeral" },
 		Window:    func(string) time.Duration { return 0 },
 		Page:      func(string) ([]byte, string, bool) { return nil, "", false },

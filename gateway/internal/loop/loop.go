@@ -186,6 +186,10 @@ func (l *Loop) take(e *handoff.Event) {
 		}
 	case handoff.Answer:
 		l.answer(e)
+	case handoff.Reply:
+		if c := l.conn(e.To); c != nil {
+			l.frames(c, e.Frames)
+		}
 	case handoff.Writable:
 		l.writable(l.conn(e.To))
 	case handoff.Tick:

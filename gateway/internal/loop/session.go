@@ -23,7 +23,7 @@ func (l *Loop) frame(c *conn, b []byte) {
 		return
 	}
 	if f.Id == 0 && !l.needsNoReply(&f) || f.Id > proto.MaxInteger {
-		l.fail(c, f.Id, proto.ErrBadRequest, "Every request needs an id from 1 to 2^53-1; only an ephemeral publish may have none.")
+		l.fail(c, f.Id, proto.ErrBadRequest, "Every request needs an id from 1 to 2^53-1; only an ephemeral publish and a mark may have none.")
 		return
 	}
 	if connect := f.GetConnect(); connect != nil {
@@ -48,6 +48,10 @@ func (l *Loop) frame(c *conn, b []byte) {
 		l.publish(c, f.Id, op.Publish)
 	case *v1.ClientFrame_History:
 		l.history(c, f.Id, op.History)
+	case *v1.ClientFrame_Mark:
+		l.mark(c, f.Id, op.Mark)
+	case *v1.ClientFrame_Receipts:
+		l.receipts(c, f.Id, op.Receipts)
 	case *v1.ClientFrame_Ping:
 		l.reply(c, &v1.ServerFrame{Id: f.Id, Op: &v1.ServerFrame_Pong{Pong: &v1.Pong{}}})
 	default:
@@ -55,10 +59,16 @@ func (l *Loop) frame(c *conn, b []byte) {
 	}
 }
 
-// needsNoReply: sixty messages a second are not acknowledged one by one. An error still comes, without an id.
+// needsNoReply: sixty messages a second are not acknowledged one by one, and of marks only the last counts. An error still
+// comes, without an id.
 func (l *Loop) needsNoReply(f *v1.ClientFrame) bool {
-	p := f.GetPublish()
-	return p != nil && (p.Ephemeral || l.cfg.Ephemeral(p.Room))
+	switch op := f.Op.(type) {
+	case *v1.ClientFrame_Publish:
+		return op.Publish.Ephemeral || l.cfg.Ephemeral(op.Publish.Room)
+	case *v1.ClientFrame_Mark:
+		return true
+	}
+	return false
 }
 
 // connect authenticates. On a connection that is authenticated it renews the token.
@@ -231,6 +241,46 @@ func (l *Loop) history(c *conn, id uint64, r *v1.HistoryRequest) {
 	read.Room = strings.Clone(r.Room)
 	c.readings++
 	l.asking.push(read)
+}
+
+// mark tells the keeper of receipts how far the user has come.
+func (l *Loop) mark(c *conn, id uint64, r *v1.Mark) {
+	switch {
+	case !l.hasReceipts(c, id, r.Room):
+		return
+	case r.Delivered == 0 && r.Read == 0 || r.Delivered > proto.MaxInteger || r.Read > proto.MaxInteger:
+		l.fail(c, id, proto.ErrBadRequest, "A mark has delivered or read, 1 to 2^53-1.")
+		return
+	}
+	l.toKeeper(c, handoff.Mark{From: c.handle, ID: id, Delivered: r.Delivered, Read: r.Read}, r.Room)
+}
+
+// receipts asks the keeper how far everybody has come.
+func (l *Loop) receipts(c *conn, id uint64, r *v1.ReceiptsRequest) {
+	if l.hasReceipts(c, id, r.Room) {
+		l.toKeeper(c, handoff.Mark{From: c.handle, ID: id, Ask: true}, r.Room)
+	}
+}
+
+func (l *Loop) toKeeper(c *conn, m handoff.Mark, room string) {
+	m.JSON, m.Room, m.User = c.codec == proto.JSON, strings.Clone(room), c.identity.User
+	if !l.cfg.Receipts.Mark(m) {
+		l.overloaded(c, m.ID)
+	}
+}
+
+// hasReceipts reports whether the user may have a part in the receipts of a room, and answers if not.
+func (l *Loop) hasReceipts(c *conn, id uint64, room string) bool {
+	switch {
+	case !l.validRoom(c, id, room):
+	case !c.identity.CanJoin(room):
+		l.fail(c, id, proto.ErrRoomForbidden, fmt.Sprintf("Your token does not allow the room %q.", room))
+	case !l.cfg.KeepsReceipts(room):
+		l.fail(c, id, proto.ErrBadRequest, fmt.Sprintf("The room %q keeps no receipts.", room))
+	default:
+		return true
+	}
+	return false
 }
 
 // answer is a finished reply to a history request.

@@ -1,7 +1,9 @@
 package loop
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/panjf2000/gnet/v2"
 
@@ -133,5 +135,87 @@ func TestQueueKeepsItsOrderAndLittleMemory(t *testing.T) {
 	}
 	if q.len() != pushed-next || cap(q.items) > 8*q.len() {
 		t.Errorf("%d of %d wait, in an array of %d", q.len(), pushed-next, cap(q.items))
+	}
+}
+
+// TestMarks: what goes to the keeper of receipts, and what does not.
+func TestMarks(t *testing.T) {
+	keeper := &fakeKeeper{}
+	r := newRig(t, func(c *Config) {
+		c.Receipts = keeper
+		c.Rules.Auth = someRooms{}
+		c.KeepsReceipts = func(room string) bool { return room != "none" }
+	})
+	s := r.open(true, proto.Binary)
+	send := func(f *v1.ClientFrame) {
+		s.in = proto.AppendClientFrame(nil, proto.Binary, f)
+		r.loop.traffic(s.context.(*conn))
+		r.loop.flush()
+	}
+	mark := func(id uint64, room string, delivered, read uint64) {
+		send(&v1.ClientFrame{Id: id, Op: &v1.ClientFrame_Mark{Mark: &v1.Mark{Room: room, Delivered: delivered, Read: read}}})
+	}
+	mark(0, "r", 7, 5)
+	mark(3, "r", 0, 6)
+	send(&v1.ClientFrame{Id: 4, Op: &v1.ClientFrame_Receipts{Receipts: &v1.ReceiptsRequest{Room: "r"}}})
+	user := s.context.(*conn).identity.User
+	from := s.context.(*conn).handle
+	want := []handoff.Mark{
+		{From: from, Room: "r", User: user, Delivered: 7, Read: 5},
+		{From: from, ID: 3, Room: "r", User: user, Read: 6},
+		{From: from, ID: 4, Room: "r", User: user, Ask: true},
+	}
+	if !slices.Equal(keeper.marks, want) {
+		t.Errorf("the keeper was sent %+v, want %+v", keeper.marks, want)
+	}
+	if frames := r.sent(s); len(frames) != 0 {
+		t.Errorf("sent %v", frames)
+	}
+	for id, c := range []struct {
+		room            string
+		delivered, read uint64
+		want            proto.ErrorCode
+	}{
+		{"none", 1, 1, proto.ErrBadRequest},
+		{"secret", 1, 1, proto.ErrRoomForbidden},
+		{"", 1, 1, proto.ErrBadRequest},
+		{"r", 0, 0, proto.ErrBadRequest},
+		{"r", 0, proto.MaxInteger + 1, proto.ErrBadRequest},
+	} {
+		mark(uint64(id), c.room, c.delivered, c.read) // the first has no id, and is refused all the same
+		r.mustFail(s, uint64(id), c.want)
+	}
+	keeper.full = true
+	mark(9, "r", 1, 0)
+	r.mustFail(s, 9, proto.ErrOverloaded)
+	// A finished reply is passed on; one for a connection that is gone is dropped.
+	reply := proto.AppendServerFrame(make([]byte, handoff.Headroom), proto.Binary, &v1.ServerFrame{Id: 4, Op: &v1.ServerFrame_Receipts{Receipts: &v1.Receipts{Room: "r"}}})
+	r.loop.take(&handoff.Event{Kind: handoff.Reply, To: from, Frames: slices.Clone(reply)})
+	r.loop.flush()
+	if frames := r.sent(s); len(frames) != 1 || frames[0].Id != 4 || frames[0].GetReceipts().GetRoom() != "r" {
+		t.Errorf("sent %v", frames)
+	}
+	r.events.Close(s)
+	r.loop.take(&handoff.Event{Kind: handoff.Reply, To: from, Frames: reply})
+}
+
+// someRooms lets everybody into all rooms but secret ones.
+type someRooms struct{}
+
+func (someRooms) Authenticate(_, name string) (identity.Identity, error) {
+	return identity.Identity{User: name, Rights: &identity.Rights{Join: []string{"r", "none"}}}, nil
+}
+
+// TestKeepAlive: the kernel does not ask whom a heartbeat asks anyway.
+func TestKeepAlive(t *testing.T) {
+	for heartbeat, want := range map[time.Duration]time.Duration{
+		time.Second:      2 * time.Minute,
+		25 * time.Second: 2 * time.Minute,
+		time.Minute:      3 * time.Minute,
+		24 * time.Hour:   9 * time.Hour,
+	} {
+		if got := keepAlive(heartbeat); got != want {
+			t.Errorf("heartbeat %v: the kernel asks after %v, want %v", heartbeat, got, want)
+		}
 	}
 }

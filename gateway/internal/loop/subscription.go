@@ -136,7 +136,7 @@ func (l *Loop) joined(e *handoff.Event) {
 
 // welcome answers a join.
 func (l *Loop) welcome(c *conn, id uint64, r *localRoom, head uint64, hasAfter, recovered bool) {
-	reply := &v1.Joined{Room: r.name, Epoch: l.cfg.Epoch, Head: head, Begin: r.begin, Ephemeral: l.cfg.Ephemeral(r.name)}
+	reply := &v1.Joined{Room: r.name, Epoch: l.cfg.Epoch, Head: head, Begin: r.begin, Ephemeral: l.cfg.Ephemeral(r.name), Receipts: l.cfg.KeepsReceipts(r.name)}
 	if hasAfter {
 		reply.Recovered = &recovered
 	}

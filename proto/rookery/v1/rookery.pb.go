@@ -33,7 +33,7 @@ const (
 type ClientFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the client, 1 to 2^53-1, unique among the requests in flight. Only an
-	// ephemeral publish may come without: then it gets no reply, but for an error.
+	// ephemeral publish and a mark may come without: then they get no reply, but for an error.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Types that are valid to be assigned to Op:
 	//
@@ -43,6 +43,8 @@ type ClientFrame struct {
 	//	*ClientFrame_Publish
 	//	*ClientFrame_History
 	//	*ClientFrame_Ping
+	//	*ClientFrame_Mark
+	//	*ClientFrame_Receipts
 	Op            isClientFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -146,6 +148,24 @@ func (x *ClientFrame) GetPing() *Ping {
 	return nil
 }
 
+func (x *ClientFrame) GetMark() *Mark {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Mark); ok {
+			return x.Mark
+		}
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetReceipts() *ReceiptsRequest {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Receipts); ok {
+			return x.Receipts
+		}
+	}
+	return nil
+}
+
 type isClientFrame_Op interface {
 	isClientFrame_Op()
 }
@@ -174,6 +194,14 @@ type ClientFrame_Ping struct {
 	Ping *Ping `protobuf:"bytes,7,opt,name=ping,proto3,oneof"`
 }
 
+type ClientFrame_Mark struct {
+	Mark *Mark `protobuf:"bytes,8,opt,name=mark,proto3,oneof"`
+}
+
+type ClientFrame_Receipts struct {
+	Receipts *ReceiptsRequest `protobuf:"bytes,9,opt,name=receipts,proto3,oneof"`
+}
+
 func (*ClientFrame_Connect) isClientFrame_Op() {}
 
 func (*ClientFrame_Join) isClientFrame_Op() {}
@@ -186,8 +214,12 @@ func (*ClientFrame_History) isClientFrame_Op() {}
 
 func (*ClientFrame_Ping) isClientFrame_Op() {}
 
+func (*ClientFrame_Mark) isClientFrame_Op() {}
+
+func (*ClientFrame_Receipts) isClientFrame_Op() {}
+
 // ServerFrame is a reply (id is the request's) or something the server says by itself
-// (id is 0 or absent): message, gap, goaway, ping, close.
+// (id is 0 or absent): message, gap, receipt, receipts, goaway, ping, close.
 type ServerFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -205,6 +237,9 @@ type ServerFrame struct {
 	//	*ServerFrame_Ping
 	//	*ServerFrame_Close
 	//	*ServerFrame_Gap
+	//	*ServerFrame_Marked
+	//	*ServerFrame_Receipts
+	//	*ServerFrame_Receipt
 	Op            isServerFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -362,6 +397,33 @@ func (x *ServerFrame) GetGap() *Gap {
 	return nil
 }
 
+func (x *ServerFrame) GetMarked() *Marked {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Marked); ok {
+			return x.Marked
+		}
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetReceipts() *Receipts {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Receipts); ok {
+			return x.Receipts
+		}
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetReceipt() *Receipt {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Receipt); ok {
+			return x.Receipt
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Op interface {
 	isServerFrame_Op()
 }
@@ -414,6 +476,18 @@ type ServerFrame_Gap struct {
 	Gap *Gap `protobuf:"bytes,13,opt,name=gap,proto3,oneof"`
 }
 
+type ServerFrame_Marked struct {
+	Marked *Marked `protobuf:"bytes,14,opt,name=marked,proto3,oneof"`
+}
+
+type ServerFrame_Receipts struct {
+	Receipts *Receipts `protobuf:"bytes,15,opt,name=receipts,proto3,oneof"`
+}
+
+type ServerFrame_Receipt struct {
+	Receipt *Receipt `protobuf:"bytes,16,opt,name=receipt,proto3,oneof"`
+}
+
 func (*ServerFrame_Connected) isServerFrame_Op() {}
 
 func (*ServerFrame_Joined) isServerFrame_Op() {}
@@ -437,6 +511,12 @@ func (*ServerFrame_Ping) isServerFrame_Op() {}
 func (*ServerFrame_Close) isServerFrame_Op() {}
 
 func (*ServerFrame_Gap) isServerFrame_Op() {}
+
+func (*ServerFrame_Marked) isServerFrame_Op() {}
+
+func (*ServerFrame_Receipts) isServerFrame_Op() {}
+
+func (*ServerFrame_Receipt) isServerFrame_Op() {}
 
 // Connect says who the client is. A second connect on a live connection replaces the
 // token, for the same user only.
@@ -645,7 +725,9 @@ type Joined struct {
 	// Oldest sequence number that is still there, head + 1 if none is.
 	Begin uint64 `protobuf:"varint,5,opt,name=begin,proto3" json:"begin,omitempty"`
 	// Everything in this room is ephemeral: nothing is stored, and head stays 0.
-	Ephemeral     bool `protobuf:"varint,6,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	Ephemeral bool `protobuf:"varint,6,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	// The room keeps receipts: clients are asked to mark how far they have come.
+	Receipts      bool `protobuf:"varint,7,opt,name=receipts,proto3" json:"receipts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -718,6 +800,13 @@ func (x *Joined) GetBegin() uint64 {
 func (x *Joined) GetEphemeral() bool {
 	if x != nil {
 		return x.Ephemeral
+	}
+	return false
+}
+
+func (x *Joined) GetReceipts() bool {
+	if x != nil {
+		return x.Receipts
 	}
 	return false
 }
@@ -1511,6 +1600,396 @@ func (x *Error) GetRetryAfterMs() uint32 {
 	return 0
 }
 
+// Mark says how far the user has come in a room. Marks of all the user's connections count, and
+// only ever move forward.
+type Mark struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Everything up to this sequence number has arrived.
+	Delivered uint64 `protobuf:"varint,2,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	// Everything up to this sequence number has been read, and so has arrived.
+	Read          uint64 `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mark) Reset() {
+	*x = Mark{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mark) ProtoMessage() {}
+
+func (x *Mark) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mark.ProtoReflect.Descriptor instead.
+func (*Mark) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Mark) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Mark) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *Mark) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+// Marked: where the user stands, as it is stored.
+type Marked struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Delivered     uint64                 `protobuf:"varint,2,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Read          uint64                 `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Marked) Reset() {
+	*x = Marked{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Marked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Marked) ProtoMessage() {}
+
+func (x *Marked) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Marked.ProtoReflect.Descriptor instead.
+func (*Marked) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Marked) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Marked) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *Marked) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+// ReceiptsRequest asks how far everybody has come in a room.
+type ReceiptsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReceiptsRequest) Reset() {
+	*x = ReceiptsRequest{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReceiptsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReceiptsRequest) ProtoMessage() {}
+
+func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReceiptsRequest.ProtoReflect.Descriptor instead.
+func (*ReceiptsRequest) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ReceiptsRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+// Receipts answers it. Without an id it tells the members of a large room what has changed; then
+// own is not there.
+type Receipts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Head  uint64                 `protobuf:"varint,2,opt,name=head,proto3" json:"head,omitempty"`
+	// How far the user who asks has come.
+	Own *Receipt `protobuf:"bytes,3,opt,name=own,proto3" json:"own,omitempty"`
+	// How many users have marked anything.
+	Users uint32 `protobuf:"varint,4,opt,name=users,proto3" json:"users,omitempty"`
+	// Each of them, by name, unless the room is a large one.
+	Receipts []*Receipt `protobuf:"bytes,5,rep,name=receipts,proto3" json:"receipts,omitempty"`
+	// Of a large room: the newest messages that anybody has marked, ascending.
+	Counts        []*ReceiptCount `protobuf:"bytes,6,rep,name=counts,proto3" json:"counts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Receipts) Reset() {
+	*x = Receipts{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Receipts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Receipts) ProtoMessage() {}
+
+func (x *Receipts) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Receipts.ProtoReflect.Descriptor instead.
+func (*Receipts) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Receipts) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Receipts) GetHead() uint64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+func (x *Receipts) GetOwn() *Receipt {
+	if x != nil {
+		return x.Own
+	}
+	return nil
+}
+
+func (x *Receipts) GetUsers() uint32 {
+	if x != nil {
+		return x.Users
+	}
+	return 0
+}
+
+func (x *Receipts) GetReceipts() []*Receipt {
+	if x != nil {
+		return x.Receipts
+	}
+	return nil
+}
+
+func (x *Receipts) GetCounts() []*ReceiptCount {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+// Receipt: how far a user has come in a room. By itself it tells the members that the user has come further.
+type Receipt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	Delivered     uint64                 `protobuf:"varint,3,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Read          uint64                 `protobuf:"varint,4,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Receipt) Reset() {
+	*x = Receipt{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Receipt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Receipt) ProtoMessage() {}
+
+func (x *Receipt) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
+func (*Receipt) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Receipt) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Receipt) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Receipt) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *Receipt) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+// ReceiptCount: how many users have a message, and how many have read it.
+type ReceiptCount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Delivered     uint32                 `protobuf:"varint,2,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Read          uint32                 `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReceiptCount) Reset() {
+	*x = ReceiptCount{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReceiptCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReceiptCount) ProtoMessage() {}
+
+func (x *ReceiptCount) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReceiptCount.ProtoReflect.Descriptor instead.
+func (*ReceiptCount) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ReceiptCount) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *ReceiptCount) GetDelivered() uint32 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *ReceiptCount) GetRead() uint32 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
 // GoAway: the server will close this connection soon. Wait after_ms, close, then connect
 // again at a random moment of the window_ms that follow.
 type GoAway struct {
@@ -1524,7 +2003,7 @@ type GoAway struct {
 
 func (x *GoAway) Reset() {
 	*x = GoAway{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +2015,7 @@ func (x *GoAway) String() string {
 func (*GoAway) ProtoMessage() {}
 
 func (x *GoAway) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +2028,7 @@ func (x *GoAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoAway.ProtoReflect.Descriptor instead.
 func (*GoAway) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{17}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GoAway) GetReason() string {
@@ -1585,7 +2064,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +2076,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +2089,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{18}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Close) GetCode() uint32 {
@@ -1632,7 +2111,7 @@ var File_rookery_v1_rookery_proto protoreflect.FileDescriptor
 const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\n" +
 	"\x18rookery/v1/rookery.proto\x12\n" +
-	"rookery.v1\"\xb8\x02\n" +
+	"rookery.v1\"\x9b\x03\n" +
 	"\vClientFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\aconnect\x18\x02 \x01(\v2\x13.rookery.v1.ConnectH\x00R\aconnect\x12&\n" +
@@ -1640,8 +2119,10 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x05leave\x18\x04 \x01(\v2\x11.rookery.v1.LeaveH\x00R\x05leave\x12/\n" +
 	"\apublish\x18\x05 \x01(\v2\x13.rookery.v1.PublishH\x00R\apublish\x126\n" +
 	"\ahistory\x18\x06 \x01(\v2\x1a.rookery.v1.HistoryRequestH\x00R\ahistory\x12&\n" +
-	"\x04ping\x18\a \x01(\v2\x10.rookery.v1.PingH\x00R\x04pingB\x04\n" +
-	"\x02op\"\xc2\x04\n" +
+	"\x04ping\x18\a \x01(\v2\x10.rookery.v1.PingH\x00R\x04ping\x12&\n" +
+	"\x04mark\x18\b \x01(\v2\x10.rookery.v1.MarkH\x00R\x04mark\x129\n" +
+	"\breceipts\x18\t \x01(\v2\x1b.rookery.v1.ReceiptsRequestH\x00R\breceiptsB\x04\n" +
+	"\x02op\"\xd5\x05\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x125\n" +
 	"\tconnected\x18\x02 \x01(\v2\x15.rookery.v1.ConnectedH\x00R\tconnected\x12,\n" +
@@ -1656,7 +2137,10 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	" \x01(\v2\x12.rookery.v1.GoAwayH\x00R\x06goaway\x12&\n" +
 	"\x04ping\x18\v \x01(\v2\x10.rookery.v1.PingH\x00R\x04ping\x12)\n" +
 	"\x05close\x18\f \x01(\v2\x11.rookery.v1.CloseH\x00R\x05close\x12#\n" +
-	"\x03gap\x18\r \x01(\v2\x0f.rookery.v1.GapH\x00R\x03gapB\x04\n" +
+	"\x03gap\x18\r \x01(\v2\x0f.rookery.v1.GapH\x00R\x03gap\x12,\n" +
+	"\x06marked\x18\x0e \x01(\v2\x12.rookery.v1.MarkedH\x00R\x06marked\x122\n" +
+	"\breceipts\x18\x0f \x01(\v2\x14.rookery.v1.ReceiptsH\x00R\breceipts\x12/\n" +
+	"\areceipt\x18\x10 \x01(\v2\x13.rookery.v1.ReceiptH\x00R\areceiptB\x04\n" +
 	"\x02op\"3\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
@@ -1670,14 +2154,15 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x19\n" +
 	"\x05after\x18\x03 \x01(\x04H\x00R\x05after\x88\x01\x01B\b\n" +
-	"\x06_after\"\xab\x01\n" +
+	"\x06_after\"\xc7\x01\n" +
 	"\x06Joined\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x12\n" +
 	"\x04head\x18\x03 \x01(\x04R\x04head\x12!\n" +
 	"\trecovered\x18\x04 \x01(\bH\x00R\trecovered\x88\x01\x01\x12\x14\n" +
 	"\x05begin\x18\x05 \x01(\x04R\x05begin\x12\x1c\n" +
-	"\tephemeral\x18\x06 \x01(\bR\tephemeralB\f\n" +
+	"\tephemeral\x18\x06 \x01(\bR\tephemeral\x12\x1a\n" +
+	"\breceipts\x18\a \x01(\bR\breceiptsB\f\n" +
 	"\n" +
 	"_recovered\"\x1b\n" +
 	"\x05Leave\x12\x12\n" +
@@ -1733,7 +2218,33 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x14\n" +
 	"\x05retry\x18\x04 \x01(\bR\x05retry\x12)\n" +
 	"\x0eretry_after_ms\x18\x05 \x01(\rH\x00R\fretryAfterMs\x88\x01\x01B\x11\n" +
-	"\x0f_retry_after_ms\"X\n" +
+	"\x0f_retry_after_ms\"L\n" +
+	"\x04Mark\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x1c\n" +
+	"\tdelivered\x18\x02 \x01(\x04R\tdelivered\x12\x12\n" +
+	"\x04read\x18\x03 \x01(\x04R\x04read\"N\n" +
+	"\x06Marked\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x1c\n" +
+	"\tdelivered\x18\x02 \x01(\x04R\tdelivered\x12\x12\n" +
+	"\x04read\x18\x03 \x01(\x04R\x04read\"%\n" +
+	"\x0fReceiptsRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\"\xd2\x01\n" +
+	"\bReceipts\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x12\n" +
+	"\x04head\x18\x02 \x01(\x04R\x04head\x12%\n" +
+	"\x03own\x18\x03 \x01(\v2\x13.rookery.v1.ReceiptR\x03own\x12\x14\n" +
+	"\x05users\x18\x04 \x01(\rR\x05users\x12/\n" +
+	"\breceipts\x18\x05 \x03(\v2\x13.rookery.v1.ReceiptR\breceipts\x120\n" +
+	"\x06counts\x18\x06 \x03(\v2\x18.rookery.v1.ReceiptCountR\x06counts\"c\n" +
+	"\aReceipt\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x1c\n" +
+	"\tdelivered\x18\x03 \x01(\x04R\tdelivered\x12\x12\n" +
+	"\x04read\x18\x04 \x01(\x04R\x04read\"R\n" +
+	"\fReceiptCount\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
+	"\tdelivered\x18\x02 \x01(\rR\tdelivered\x12\x12\n" +
+	"\x04read\x18\x03 \x01(\rR\x04read\"X\n" +
 	"\x06GoAway\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x19\n" +
 	"\bafter_ms\x18\x02 \x01(\rR\aafterMs\x12\x1b\n" +
@@ -1754,27 +2265,33 @@ func file_rookery_v1_rookery_proto_rawDescGZIP() []byte {
 	return file_rookery_v1_rookery_proto_rawDescData
 }
 
-var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_rookery_v1_rookery_proto_goTypes = []any{
-	(*ClientFrame)(nil),    // 0: rookery.v1.ClientFrame
-	(*ServerFrame)(nil),    // 1: rookery.v1.ServerFrame
-	(*Connect)(nil),        // 2: rookery.v1.Connect
-	(*Connected)(nil),      // 3: rookery.v1.Connected
-	(*Join)(nil),           // 4: rookery.v1.Join
-	(*Joined)(nil),         // 5: rookery.v1.Joined
-	(*Leave)(nil),          // 6: rookery.v1.Leave
-	(*Left)(nil),           // 7: rookery.v1.Left
-	(*Publish)(nil),        // 8: rookery.v1.Publish
-	(*Published)(nil),      // 9: rookery.v1.Published
-	(*HistoryRequest)(nil), // 10: rookery.v1.HistoryRequest
-	(*History)(nil),        // 11: rookery.v1.History
-	(*Message)(nil),        // 12: rookery.v1.Message
-	(*Gap)(nil),            // 13: rookery.v1.Gap
-	(*Ping)(nil),           // 14: rookery.v1.Ping
-	(*Pong)(nil),           // 15: rookery.v1.Pong
-	(*Error)(nil),          // 16: rookery.v1.Error
-	(*GoAway)(nil),         // 17: rookery.v1.GoAway
-	(*Close)(nil),          // 18: rookery.v1.Close
+	(*ClientFrame)(nil),     // 0: rookery.v1.ClientFrame
+	(*ServerFrame)(nil),     // 1: rookery.v1.ServerFrame
+	(*Connect)(nil),         // 2: rookery.v1.Connect
+	(*Connected)(nil),       // 3: rookery.v1.Connected
+	(*Join)(nil),            // 4: rookery.v1.Join
+	(*Joined)(nil),          // 5: rookery.v1.Joined
+	(*Leave)(nil),           // 6: rookery.v1.Leave
+	(*Left)(nil),            // 7: rookery.v1.Left
+	(*Publish)(nil),         // 8: rookery.v1.Publish
+	(*Published)(nil),       // 9: rookery.v1.Published
+	(*HistoryRequest)(nil),  // 10: rookery.v1.HistoryRequest
+	(*History)(nil),         // 11: rookery.v1.History
+	(*Message)(nil),         // 12: rookery.v1.Message
+	(*Gap)(nil),             // 13: rookery.v1.Gap
+	(*Ping)(nil),            // 14: rookery.v1.Ping
+	(*Pong)(nil),            // 15: rookery.v1.Pong
+	(*Error)(nil),           // 16: rookery.v1.Error
+	(*Mark)(nil),            // 17: rookery.v1.Mark
+	(*Marked)(nil),          // 18: rookery.v1.Marked
+	(*ReceiptsRequest)(nil), // 19: rookery.v1.ReceiptsRequest
+	(*Receipts)(nil),        // 20: rookery.v1.Receipts
+	(*Receipt)(nil),         // 21: rookery.v1.Receipt
+	(*ReceiptCount)(nil),    // 22: rookery.v1.ReceiptCount
+	(*GoAway)(nil),          // 23: rookery.v1.GoAway
+	(*Close)(nil),           // 24: rookery.v1.Close
 }
 var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	2,  // 0: rookery.v1.ClientFrame.connect:type_name -> rookery.v1.Connect
@@ -1783,25 +2300,33 @@ var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	8,  // 3: rookery.v1.ClientFrame.publish:type_name -> rookery.v1.Publish
 	10, // 4: rookery.v1.ClientFrame.history:type_name -> rookery.v1.HistoryRequest
 	14, // 5: rookery.v1.ClientFrame.ping:type_name -> rookery.v1.Ping
-	3,  // 6: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
-	5,  // 7: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
-	7,  // 8: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
-	9,  // 9: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
-	11, // 10: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
-	15, // 11: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
-	16, // 12: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
-	12, // 13: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
-	17, // 14: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
-	14, // 15: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
-	18, // 16: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
-	13, // 17: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
-	12, // 18: rookery.v1.History.messages:type_name -> rookery.v1.Message
-	13, // 19: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	17, // 6: rookery.v1.ClientFrame.mark:type_name -> rookery.v1.Mark
+	19, // 7: rookery.v1.ClientFrame.receipts:type_name -> rookery.v1.ReceiptsRequest
+	3,  // 8: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
+	5,  // 9: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
+	7,  // 10: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
+	9,  // 11: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
+	11, // 12: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
+	15, // 13: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
+	16, // 14: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
+	12, // 15: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
+	23, // 16: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
+	14, // 17: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
+	24, // 18: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
+	13, // 19: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
+	18, // 20: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
+	20, // 21: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
+	21, // 22: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
+	12, // 23: rookery.v1.History.messages:type_name -> rookery.v1.Message
+	13, // 24: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
+	21, // 25: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
+	21, // 26: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
+	22, // 27: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_rookery_v1_rookery_proto_init() }
@@ -1816,6 +2341,8 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ClientFrame_Publish)(nil),
 		(*ClientFrame_History)(nil),
 		(*ClientFrame_Ping)(nil),
+		(*ClientFrame_Mark)(nil),
+		(*ClientFrame_Receipts)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[1].OneofWrappers = []any{
 		(*ServerFrame_Connected)(nil),
@@ -1830,6 +2357,9 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ServerFrame_Ping)(nil),
 		(*ServerFrame_Close)(nil),
 		(*ServerFrame_Gap)(nil),
+		(*ServerFrame_Marked)(nil),
+		(*ServerFrame_Receipts)(nil),
+		(*ServerFrame_Receipt)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[4].OneofWrappers = []any{}
 	file_rookery_v1_rookery_proto_msgTypes[5].OneofWrappers = []any{}
@@ -1849,7 +2379,7 @@ func file_rookery_v1_rookery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rookery_v1_rookery_proto_rawDesc), len(file_rookery_v1_rookery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,130 @@
+package receipts
+
+import (
+	"rookery/gateway/internal/handoff"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+// key of the frames that take each other's place for who is behind: one of each user, and one of a room's counts. No client's
+// key has a control character of ours in front; one that did would only take the place of the user's own receipts.
+const key = "\x01receipt"
+
+// outgoing is what the keeper has for a loop and has not put into its mailbox yet.
+type outgoing struct {
+	events []handoff.Event
+	size   int
+}
+
+const (
+	// replySize is what a small event holds of a loop's mailbox.
+	replySize = 192
+	// outgoingEvents is how many events leave together.
+	outgoingEvents = 256
+)
+
+func (k *Keeper) post(loop int, e handoff.Event) {
+	o := &k.out[loop]
+	o.events = append(o.events, e)
+	o.size += e.Size
+	if len(o.events) >= outgoingEvents {
+		k.send(loop)
+	}
+}
+
+func (k *Keeper) send(loop int) {
+	o := &k.out[loop]
+	if len(o.events) == 0 {
+		return
+	}
+	k.cfg.Loops[loop].PutAllAlways(o.size, o.events...)
+	clear(o.events)
+	o.events, o.size = o.events[:0], 0
+}
+
+func (k *Keeper) sendAll() {
+	for loop := range k.out {
+		k.send(loop)
+	}
+}
+
+// members gives a frame to all loops: one that has no members of the room drops it.
+func (k *Keeper) members(room string, e *proto.Encoded) {
+	for loop, mailbox := range k.cfg.Loops {
+		if mailbox.Full() {
+			k.untold.Add(1)
+			continue
+		}
+		k.post(loop, handoff.Event{Kind: handoff.Ephemeral, Room: room, Message: e, Size: e.Size()})
+	}
+}
+
+// tell has the members of a room learn where a user stands.
+func (k *Keeper) tell(at place, s Standing) {
+	k.members(at.room, proto.EncodeFrame(at.room, at.user, key, &v1.ServerFrame{Op: &v1.ServerFrame_Receipt{
+		Receipt: &v1.Receipt{Room: at.room, User: at.user, Delivered: s.Delivered, Read: s.Read},
+	}}))
+}
+
+// tellCounts has the members of a large room learn how many have its newest messages.
+func (k *Keeper) tellCounts(room string, c *census) {
+	if c.delivered == nil {
+		var err error
+		if c, err = k.census(room); err != nil {
+			return // it became a large one just now; the next mark tells it
+		}
+	}
+	head := k.cfg.Head(room)
+	k.members(room, proto.EncodeFrame(room, "", key, &v1.ServerFrame{Op: &v1.ServerFrame_Receipts{
+		Receipts: &v1.Receipts{Room: room, Head: head, Users: uint32(c.users), Counts: c.counts(head)},
+	}}))
+}
+
+// ask answers how far everybody has come.
+func (k *Keeper) ask(m *handoff.Mark) {
+	from := answer{m.From, m.ID, m.JSON}
+	r := &v1.Receipts{Room: m.Room, Head: k.cfg.Head(m.Room)}
+	own, err := k.cfg.Store.Standing(m.Room, m.User)
+	var c *census
+	if err == nil {
+		c, err = k.census(m.Room)
+	}
+	if err == nil && c.users <= k.cfg.Named {
+		err = k.cfg.Store.Standings(m.Room, func(user string, s Standing) bool {
+			r.Receipts = append(r.Receipts, &v1.Receipt{User: user, Delivered: s.Delivered, Read: s.Read})
+			return true
+		})
+	} else if err == nil {
+		r.Counts = c.counts(r.Head)
+	}
+	if err != nil {
+		k.refused.Add(1)
+		k.refuse(from, proto.ErrInternal, "The receipts can't be read; ask again later.")
+		return
+	}
+	r.Own = &v1.Receipt{User: m.User, Delivered: own.Delivered, Read: own.Read}
+	r.Users = uint32(c.users)
+	k.reply(from, &v1.ServerFrame{Id: from.id, Op: &v1.ServerFrame_Receipts{Receipts: r}})
+}
+
+// marked answers everybody who waits for a wish: it is stored.
+func (k *Keeper) marked(at place, w *wish) {
+	for _, a := range w.answers {
+		k.reply(a, &v1.ServerFrame{Id: a.id, Op: &v1.ServerFrame_Marked{
+			Marked: &v1.Marked{Room: at.room, Delivered: w.to.Delivered, Read: w.to.Read},
+		}})
+	}
+}
+
+func (k *Keeper) reply(to answer, f *v1.ServerFrame) {
+	codec := proto.Binary
+	if to.json {
+		codec = proto.JSON
+	}
+	frames := proto.AppendServerFrame(make([]byte, handoff.Headroom, 256), codec, f)
+	k.post(int(to.to.Loop), handoff.Event{Kind: handoff.Reply, To: to.to, Frames: frames, Size: replySize + len(frames)})
+}
+
+func (k *Keeper) refuse(to answer, code proto.ErrorCode, text string) {
+	k.post(int(to.to.Loop), handoff.Event{Kind: handoff.Refused, To: to.to, ID: to.id, Code: code, Text: text, Size: replySize})
+}
