@@ -50,7 +50,7 @@ func smallPlan(target string) plan.Plan {
 	}
 	p.Server.Targets, p.Server.PID = []string{target}, -1
 	p.Clients.Connections, p.Rooms.Count = 12, 3
-	p.Publish.Rate, p.Publish.Arrivals, p.Publish.Typing = 60, "even", 0
+	p.Publish.Rate, p.Publish.Arrivals, p.Publish.Typing, p.Publish.Receipts = 60, "even", 0, 0
 	p.Trouble = plan.Trouble{}
 	p.Time = plan.Time{Duration: 2 * time.Second, Drain: 20 * time.Second}
 	return p

@@ -14,7 +14,7 @@ import (
 //     whose turn it is.
 //   - Publishes are counted for each room, repetitions of a key left out. One publish has one fault at
 //     most, the first of Refuse, LoseAck, AckLie.
-//   - Joins are counted for each room.
+//   - Joins and marks are counted for each room. One mark has one fault at most, the first of LoseMark, MarkLie.
 //   - Connections are counted as they are accepted. One has one fault at most, the first of ResetConnect, RefuseConnect.
 //
 // In the modes Echo and Broadcast every message is a delivery, and there are no publishes to answer: the faults of
@@ -47,6 +47,11 @@ type Faults struct {
 	LoseAck int
 	// AckLie: a publish is acknowledged, takes a number, and is delivered to nobody, in no catch-up and no history.
 	AckLie int
+
+	// LoseMark: a mark is told to the members and never answered.
+	LoseMark int
+	// MarkLie: a mark is answered as if less had been marked.
+	MarkLie int
 
 	// RefuseJoin: a join is answered with the error rate_limited, to be tried again.
 	RefuseJoin int
@@ -81,7 +86,8 @@ func (f Faults) check(mode Mode) error {
 	}{
 		{"Drop", f.Drop, false}, {"DropTail", f.DropTail, false}, {"Duplicate", f.Duplicate, false},
 		{"Swap", f.Swap, false}, {"Garble", f.Garble, false}, {"WrongRoom", f.WrongRoom, true},
-		{"Refuse", f.Refuse, true}, {"LoseAck", f.LoseAck, true}, {"AckLie", f.AckLie, true}, {"RefuseJoin", f.RefuseJoin, true}, {"AckDelay", int(f.AckDelay), true},
+		{"Refuse", f.Refuse, true}, {"LoseAck", f.LoseAck, true}, {"AckLie", f.AckLie, true}, {"RefuseJoin", f.RefuseJoin, true},
+		{"LoseMark", f.LoseMark, true}, {"MarkLie", f.MarkLie, true}, {"AckDelay", int(f.AckDelay), true},
 		{"ResetConnect", f.ResetConnect, false}, {"RefuseConnect", f.RefuseConnect, false}, {"CloseAfter", f.CloseAfter, false},
 		{"Delay", int(f.Delay), false}, {"SwapWait", int(f.SwapWait), false},
 	} {

@@ -23,7 +23,7 @@ func (c *conn) request(frame []byte) error {
 	if err := proto.DecodeClientFrame(&f, c.codec, frame); err != nil {
 		return &closing{proto.CloseBadFrame, err.Error()}
 	}
-	if f.Id == 0 && !f.GetPublish().GetEphemeral() || f.Id > proto.MaxInteger {
+	if f.Id == 0 && !f.GetPublish().GetEphemeral() && f.GetMark() == nil || f.Id > proto.MaxInteger {
 		c.refuse(0, proto.ErrBadRequest, "A request needs an id, 1 to 2^53-1.")
 		return nil
 	}
@@ -43,6 +43,8 @@ func (c *conn) request(frame []byte) error {
 		c.publish(f.Id, op.Publish)
 	case *v1.ClientFrame_History:
 		c.history(f.Id, op.History)
+	case *v1.ClientFrame_Mark:
+		c.mark(f.Id, op.Mark)
 	case *v1.ClientFrame_Ping:
 		c.reply(&v1.ServerFrame{Id: f.Id, Op: &v1.ServerFrame_Pong{Pong: &v1.Pong{}}}, 0)
 	default:
@@ -222,6 +224,43 @@ func (c *conn) pass(id uint64, request *v1.Publish) {
 	if id != 0 {
 		c.acknowledge(id, m, nil)
 	}
+}
+
+// mark tells the members at once. Where the user stands is not kept: what is marked is what is answered.
+func (c *conn) mark(id uint64, request *v1.Mark) {
+	if !c.named(id, request.Room) {
+		return
+	}
+	s := c.server
+	s.tally.marks.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.roomLocked(request.Room)
+	read := request.Read
+	delivered := max(read, request.Delivered)
+	if delivered == 0 || delivered > r.head() {
+		c.refuse(id, proto.ErrBadRequest, "A mark is 1 to the number of the room's newest message.")
+		return
+	}
+	r.marks++
+	for m := range r.members {
+		m.conn.reply(&v1.ServerFrame{Op: &v1.ServerFrame_Receipt{Receipt: &v1.Receipt{
+			Room: r.name, User: c.user, Delivered: delivered, Read: read,
+		}}}, 0, &s.tally.receipts)
+	}
+	switch {
+	case id == 0:
+		return
+	case every(s.faults.LoseMark, r.marks):
+		s.tally.marksLost.Add(1)
+		return
+	case every(s.faults.MarkLie, r.marks):
+		s.tally.marksLied.Add(1)
+		read--
+	}
+	c.reply(&v1.ServerFrame{Id: id, Op: &v1.ServerFrame_Marked{Marked: &v1.Marked{
+		Room: r.name, Delivered: delivered, Read: read,
+	}}}, 0, &s.tally.marked)
 }
 
 func (c *conn) acknowledge(id uint64, m *message, fault *atomic.Int64) {

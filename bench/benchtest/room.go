@@ -23,6 +23,7 @@ type room struct {
 	released  uint64     // up to where DropTail lets deliveries go
 	publishes int        // for the faults of publishes
 	joins     int        // for RefuseJoin
+	marks     int        // for the faults of marks
 	keys      map[string]*message
 }
 

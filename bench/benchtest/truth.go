@@ -28,6 +28,13 @@ type Truth struct {
 	AcksLost     int64
 	Lied         int64 // acknowledged, and never delivered
 
+	// Marks and what the members were told of them.
+	Marks     int64 // that came
+	Marked    int64 // answered, the lied too
+	MarksLost int64 // LoseMark
+	MarksLied int64 // MarkLie
+	Receipts  int64
+
 	// Deliveries, each counted for its receiver.
 	Delivered  int64 // sent: the copies, garbled and wrong ones too
 	Dropped    int64
@@ -62,6 +69,8 @@ func (s *Server) Truth() Truth {
 		Published: c.published.Load(), Ephemeral: c.ephemeral.Load(), Repeated: c.repeated.Load(), Acknowledged: c.acknowledged.Load(),
 		Refused: c.refused.Load(), AcksLost: c.acksLost.Load(), Lied: c.lied.Load(),
 
+		Marks: c.marks.Load(), Marked: c.marked.Load(), MarksLost: c.marksLost.Load(), MarksLied: c.marksLied.Load(), Receipts: c.receipts.Load(),
+
 		Delivered: c.delivered.Load(), Dropped: c.dropped.Load(), TailKept: c.tailKept.Load(), Withheld: c.withheld.Load(),
 		Duplicated: c.duplicated.Load(), Swapped: c.swapped.Load(), Garbled: c.garbled.Load(), WrongRoom: c.wrongRoom.Load(),
 	}
@@ -73,6 +82,7 @@ func (s *Server) Truth() Truth {
 type tally struct {
 	accepted, connectsReset, connectsRefused, connected, closed, overflowed, joined, joinsRefused atomic.Int64
 	published, ephemeral, repeated, acknowledged, refused, acksLost, lied                         atomic.Int64
+	marks, marked, marksLost, marksLied, receipts                                                 atomic.Int64
 	delivered, dropped, tailKept, withheld                                                        atomic.Int64
 	duplicated, swapped, garbled, wrongRoom                                                       atomic.Int64
 }

@@ -64,6 +64,8 @@ func (p *Plan) Check() error {
 	refuse(p.Publish.Senders < 0, "publish.senders is %d", p.Publish.Senders)
 	share("publish.typing", p.Publish.Typing)
 	refuse(p.Publish.Ephemeral && p.Publish.Typing > 0, "publish.ephemeral and publish.typing are both set: typing is told before stored messages")
+	duration("publish.receipts", p.Publish.Receipts, 0)
+	refuse(p.Publish.Ephemeral && p.Publish.Receipts > 0, "publish.ephemeral and publish.receipts are both set: nobody can say how far they have come among messages without numbers")
 	refuse(p.Publish.Ephemeral && r.Backlog > 0, "publish.ephemeral is set, but rooms.backlog is %d: an ephemeral message is in no backlog", r.Backlog)
 	refuse(p.Publish.Rate > 0 && r.PerConnection == 0, "publish.rate is set, but rooms.per_connection is 0: nobody would get a message")
 

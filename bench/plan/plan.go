@@ -125,6 +125,9 @@ type Publish struct {
 	// Typing is the share of messages before which their sender says that it is typing, TypingAhead before, by an
 	// ephemeral message. Servers without such messages are not told.
 	Typing float64 `yaml:"typing" json:"typing,omitempty"`
+	// Receipts is the longest that a member takes to mark what it got as read, half of it the shortest; what came meanwhile is marked
+	// together. 0: nobody marks. Servers without receipts are not told.
+	Receipts time.Duration `yaml:"receipts" json:"receipts,omitempty"`
 }
 
 // TypingAhead is how long somebody types.

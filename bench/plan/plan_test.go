@@ -97,6 +97,8 @@ func TestCheckNamesEveryFault(t *testing.T) {
 		{"publish.senders", func(p *Plan) { p.Publish.Senders = -1 }},
 		{"publish.typing", func(p *Plan) { p.Publish.Typing = 2 }},
 		{"both set: typing", func(p *Plan) { p.Publish.Ephemeral, p.Publish.Typing = true, 0.5 }},
+		{"publish.receipts", func(p *Plan) { p.Publish.Receipts = -1 }},
+		{"both set: nobody can say", func(p *Plan) { p.Publish.Ephemeral, p.Publish.Typing, p.Publish.Receipts = true, 0, time.Second }},
 		{"in no backlog", func(p *Plan) { p.Publish.Ephemeral, p.Rooms.Backlog = true, 5 }},
 		{"nobody would get", func(p *Plan) { p.Publish.Rate, p.Rooms.PerConnection = 1, 0 }},
 		{"trouble.stall.share", func(p *Plan) { p.Trouble.Stall.Share = 1.1 }},

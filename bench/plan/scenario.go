@@ -45,9 +45,9 @@ func Scenarios() []Scenario {
 			p.Clients.Connections, p.Rooms.Count = 5000, 2500
 			p.Publish.Rate = 1000
 		}},
-		{"chat", "rooms of twenty; people type, write when they like, leave rooms, join rooms, come and go", func(p *Plan) {
+		{"chat", "rooms of twenty; people type, write when they like, read, leave rooms, join rooms, come and go", func(p *Plan) {
 			p.Clients.Connections = 2000
-			p.Publish.Rate, p.Publish.Arrivals, p.Publish.Typing = 500, "poisson", 0.2
+			p.Publish.Rate, p.Publish.Arrivals, p.Publish.Typing, p.Publish.Receipts = 500, "poisson", 0.2, 4*time.Second
 			p.Trouble.Moves, p.Trouble.Churn = 50, 10
 		}},
 		{"slow", "a tenth of the consumers stops reading for a while", func(p *Plan) {
@@ -79,7 +79,7 @@ func Scenarios() []Scenario {
 		}},
 		{"soak", "chat for an hour", func(p *Plan) {
 			p.Clients.Connections = 2000
-			p.Publish.Rate, p.Publish.Arrivals, p.Publish.Typing = 200, "poisson", 0.2
+			p.Publish.Rate, p.Publish.Arrivals, p.Publish.Typing, p.Publish.Receipts = 200, "poisson", 0.2, 4*time.Second
 			p.Trouble.Moves, p.Trouble.Churn = 10, 5
 			p.Time.Duration = time.Hour
 		}},

@@ -59,6 +59,9 @@ var csvColumns = func() []column {
 		count("dropped", func(s *result.Second) int64 { return s.Counts.Dropped }),
 		count("typing", func(s *result.Second) int64 { return s.Counts.Typing }),
 		count("typing_delivered", func(s *result.Second) int64 { return s.Counts.TypingDelivered }),
+		count("marks", func(s *result.Second) int64 { return s.Counts.Marks }),
+		count("marked", func(s *result.Second) int64 { return s.Counts.Marked }),
+		count("receipts", func(s *result.Second) int64 { return s.Counts.Receipts }),
 		count("in_bytes", func(s *result.Second) int64 { return s.Counts.BytesIn }),
 		count("out_bytes", func(s *result.Second) int64 { return s.Counts.BytesOut }),
 	}

@@ -83,11 +83,13 @@ func countFigures() []figure {
 	answered := func(s *subject) bool { return s.counts.Acknowledged+s.counts.Refused+s.counts.Unanswered > 0 }
 	owed := func(s *subject) bool { return s.counts.Expected > 0 }
 	typed := func(s *subject) bool { return s.counts.Typing > 0 }
+	marked := func(s *subject) bool { return s.counts.Marks > 0 }
 	came := func(s *subject) bool { return s.counts.Delivered > 0 }
 	const (
 		unanswered   = "the server answers no publishes"
 		nothingOwed  = "no delivery was owed to anybody"
 		nobodyTyped  = "nobody was said to type"
+		nobodyMarked = "nobody marked what was read"
 		nothingCame  = "nothing was delivered"
 		loud, quiet  = false, true
 		shown, apart = true, false
@@ -121,6 +123,9 @@ func countFigures() []figure {
 		count("dropped", "dropped for newer", lower, came, nothingCame, quiet, shown, func(c *result.Counts) int64 { return c.Dropped }),
 		count("typing", "typing sent", neither, typed, nobodyTyped, quiet, apart, func(c *result.Counts) int64 { return c.Typing }),
 		count("typing_delivered", "typing delivered", higher, typed, nobodyTyped, quiet, apart, func(c *result.Counts) int64 { return c.TypingDelivered }),
+		count("marks", "marks sent", neither, marked, nobodyMarked, quiet, apart, func(c *result.Counts) int64 { return c.Marks }),
+		count("marked", "marks stored", higher, marked, nobodyMarked, quiet, apart, func(c *result.Counts) int64 { return c.Marked }),
+		count("receipts", "receipts", neither, marked, nobodyMarked, quiet, apart, func(c *result.Counts) int64 { return c.Receipts }),
 	}
 }
 

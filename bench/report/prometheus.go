@@ -79,6 +79,9 @@ var counters = []struct {
 	{benchDesc("deliveries_dropped_total", "Ephemeral deliveries left out for newer ones."), func(c *result.Counts) int64 { return c.Dropped }},
 	{benchDesc("typing_sent_total", "Typing messages handed to the kernel."), func(c *result.Counts) int64 { return c.Typing }},
 	{benchDesc("typing_delivered_total", "Typing messages that came."), func(c *result.Counts) int64 { return c.TypingDelivered }},
+	{benchDesc("marks_sent_total", "Marks of what was read, handed to the kernel."), func(c *result.Counts) int64 { return c.Marks }},
+	{benchDesc("marks_stored_total", "Marks that the server has stored."), func(c *result.Counts) int64 { return c.Marked }},
+	{benchDesc("receipts_total", "Receipts that came."), func(c *result.Counts) int64 { return c.Receipts }},
 	{benchDesc("received_bytes_total", "Bytes received."), func(c *result.Counts) int64 { return c.BytesIn }},
 	{benchDesc("sent_bytes_total", "Bytes sent."), func(c *result.Counts) int64 { return c.BytesOut }},
 }

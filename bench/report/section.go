@@ -64,6 +64,9 @@ func runSection(r *result.Result) section {
 		if p.Publish.Typing > 0 {
 			load += fmt.Sprintf(", typing before %s", unitShare.format(p.Publish.Typing))
 		}
+		if p.Publish.Receipts > 0 {
+			load += fmt.Sprintf(", marked as read within %v", p.Publish.Receipts)
+		}
 		add("load", load)
 	}
 	add("trouble", troubleText(r))
@@ -187,7 +190,7 @@ func latencySection(s *subject) section {
 
 // faultWords are the kinds of result.Fault for a reader.
 var faultWords = map[string]string{
-	"connect": "connect failed", "handshake": "handshake failed", "join": "join failed", "publish": "publish refused",
+	"connect": "connect failed", "handshake": "handshake failed", "join": "join failed", "publish": "publish refused", "mark": "mark refused or not answered",
 	"closed": "connection closed", "lost": "message lost", "duplicated": "message duplicated", "reordered": "message out of order",
 	"foreign": "foreign message", "worker": "worker failed",
 }

@@ -99,6 +99,10 @@ type Counts struct {
 	Typing          int64 `json:"typing"`           // typing messages handed to the kernel, not among Sent
 	TypingDelivered int64 `json:"typing_delivered"` // those that came, not among Delivered: nobody is owed one
 
+	Marks    int64 `json:"marks"`    // marks of what was read, handed to the kernel
+	Marked   int64 `json:"marked"`   // those that the server has stored
+	Receipts int64 `json:"receipts"` // receipts of others and their own that members were told, not among Delivered
+
 	BytesIn  int64 `json:"bytes_in"`
 	BytesOut int64 `json:"bytes_out"`
 }

@@ -7,6 +7,7 @@
 //	send.go     the schedule
 //	receive.go  what arrives
 //	trouble.go  stalls, cuts, churn, moves
+//	marks.go    members mark what they have read
 //	settle.go   the end: what was owed to whom
 //
 // Users are numbered over all workers: slot i of worker w of n is user i*n+w, a member of the rooms i*n+w, i*n+w+1 and so on modulo
@@ -78,7 +79,7 @@ type request struct {
 	user       int32  // -1: free
 	room       int32  // of a publish its number, else which of the user's rooms
 	next, prev uint32 // ids, 0: none
-	seq        uint32 // of a publish, its sender's number
+	seq        uint32 // of a publish, its sender's number; of a mark, what was marked
 	kind       requestKind
 }
 
@@ -88,6 +89,7 @@ const (
 	joinRequest requestKind = iota
 	leaveRequest
 	publishRequest
+	markRequest
 )
 
 // Crowd is the users of one worker.
@@ -107,6 +109,8 @@ type Crowd struct {
 	requests []request
 	free     uint32 // id of a free request, 0: none
 	waiting  int64  // publishes among the requests
+	marking  int64  // marks among them
+	marks    timers // members that will have read
 	timers   timers
 	waits    *rand.Rand  // of users that come back
 	detached map[int]int // sockets of users that were cut silently, closed when they are back
@@ -227,6 +231,7 @@ func (c *Crowd) Due(now int64) int64 {
 	next = min(next, c.dueTrouble(now))
 	next = min(next, c.dueTyping(now))
 	next = min(next, c.dueSends(now))
+	next = min(next, c.dueMarks(now))
 	return next - c.part.Clock
 }
 
@@ -265,10 +270,18 @@ func (c *Crowd) request(slot int, kind requestKind, room int, due int64) uint32 
 		c.requests[u.requests-1].prev = id
 	}
 	u.requests = id
-	if kind == publishRequest {
-		c.waiting++
-	}
+	c.count(kind, 1)
 	return id
+}
+
+// count keeps how many requests wait that the end of the run waits for too.
+func (c *Crowd) count(kind requestKind, n int64) {
+	switch kind {
+	case publishRequest:
+		c.waiting += n
+	case markRequest:
+		c.marking += n
+	}
 }
 
 // answered gives the request that an answer is for and forgets it; ok is false for an answer to nothing.
@@ -285,9 +298,7 @@ func (c *Crowd) answered(slot int, id uint32) (r request, ok bool) {
 	} else {
 		c.users[slot].requests = r.next
 	}
-	if r.kind == publishRequest {
-		c.waiting--
-	}
+	c.count(r.kind, -1)
 	c.requests[id-1] = request{user: -1, next: c.free}
 	c.free = id
 	return r, true
@@ -363,8 +374,8 @@ func (c *Crowd) Status() Status {
 	}
 }
 
-// Waiting is how many publishes wait for their answer.
-func (c *Crowd) Waiting() int64 { return c.waiting }
+// Waiting is how many publishes and marks wait for their answer.
+func (c *Crowd) Waiting() int64 { return c.waiting + c.marking }
 
 // Latencies are those of the counted load.
 func (c *Crowd) Latencies() result.Latencies { return c.total }

@@ -28,7 +28,7 @@ func TestOnlyWhoStopsReadingMayMiss(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := stand(t, func(p *plan.Plan) {
-				p.Publish.Ephemeral, p.Publish.Typing = true, 0
+				p.Publish.Ephemeral, p.Publish.Typing, p.Publish.Receipts = true, 0, 0
 				p.Trouble.Stall = plan.Stall{Share: c.share, At: 0, For: time.Second}
 			})
 			s.ask(func() {
@@ -60,7 +60,7 @@ func TestOnlyWhoStopsReadingMayMiss(t *testing.T) {
 // TestDroppedWhenAUserGoes: an account that ends early tells the same.
 func TestDroppedWhenAUserGoes(t *testing.T) {
 	s := stand(t, func(p *plan.Plan) {
-		p.Publish.Ephemeral, p.Publish.Typing = true, 0
+		p.Publish.Ephemeral, p.Publish.Typing, p.Publish.Receipts = true, 0, 0
 		p.Trouble.Stall = plan.Stall{Share: 1, For: time.Second}
 	})
 	s.ask(func() {
@@ -81,7 +81,7 @@ func TestKindsAreNotMixed(t *testing.T) {
 		s.deliver(0, 11, ledger.Stamp{User: 1, Seq: 1})
 		s.want("typing, then a message", result.Counts{Delivered: 1, TypingDelivered: 1})
 	})
-	s = stand(t, func(p *plan.Plan) { p.Publish.Ephemeral, p.Publish.Typing = true, 0 })
+	s = stand(t, func(p *plan.Plan) { p.Publish.Ephemeral, p.Publish.Typing, p.Publish.Receipts = true, 0, 0 })
 	s.ask(func() {
 		s.welcome(0, 0)
 		s.deliver(0, 11, ledger.Stamp{User: 1, Seq: 1})

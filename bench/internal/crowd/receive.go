@@ -71,6 +71,10 @@ func (c *Crowd) take(slot int, e *dialect.Event, now int64) {
 		}
 	case dialect.Refused:
 		c.refused(slot, e)
+	case dialect.Marked:
+		c.marked(slot, e)
+	case dialect.Receipt:
+		c.counts.Receipts++
 	case dialect.Ready:
 		if c.traits.Pipelines {
 			c.answeredOne(slot)
@@ -178,6 +182,7 @@ func (c *Crowd) message(slot int, e *dialect.Event, now int64) {
 	}
 	c.counts.Delivered++
 	c.caughtUp(account)
+	c.read(slot, room, account, now)
 	if stamp.Due < c.load.from || !c.load.begun {
 		c.caughtN++
 		return
@@ -216,6 +221,8 @@ func (c *Crowd) refused(slot int, e *dialect.Event) {
 		c.counts.Refused++
 		c.notOwed(slot, r)
 		c.fault("publish", e.Reason)
+	case r.kind == markRequest:
+		c.fault("mark", e.Reason)
 	case r.kind == leaveRequest:
 		c.accounts[slot*c.perUser+int(r.room)].Leaving = false // it stays, and may be drawn for a move again
 		c.fault("leave", e.Reason)

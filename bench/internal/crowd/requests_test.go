@@ -26,7 +26,7 @@ func TestRequestsAgainstAMap(t *testing.T) {
 			slot := random.IntN(5)
 			switch n := random.IntN(20); {
 			case n < 10:
-				a := asked{slot, random.IntN(9), requestKind(random.IntN(3)), int64(step)}
+				a := asked{slot, random.IntN(9), requestKind(random.IntN(4)), int64(step)}
 				id := c.request(slot, a.kind, a.room, a.due)
 				if was, ok := open[id]; ok || id == 0 {
 					t.Fatalf("seed %d: the id %d of %+v was given again", seed, id, was)
@@ -59,7 +59,7 @@ func TestRequestsAgainstAMap(t *testing.T) {
 			}
 			waiting := int64(0)
 			for _, a := range open {
-				if a.kind == publishRequest {
+				if a.kind == publishRequest || a.kind == markRequest {
 					waiting++
 				}
 			}

@@ -137,6 +137,9 @@ func (c *Crowd) Settle() {
 	}
 	c.closed = nil
 	c.counts.Unanswered += c.waiting
+	if c.marking > 0 {
+		c.fault("mark", "marks were not answered until the end")
+	}
 	for slot := range c.users {
 		u := &c.users[slot]
 		u.requests = 0
@@ -144,7 +147,7 @@ func (c *Crowd) Settle() {
 			c.counts.StayedAway++
 		}
 	}
-	c.requests, c.free, c.waiting = nil, 0, 0
+	c.requests, c.free, c.waiting, c.marking = nil, 0, 0, 0
 	c.counts, c.settled = c.Counts(), true
 }
 

@@ -78,6 +78,9 @@ func (d *centrifugo) AppendLeave(dst []byte, s *Session, id uint32, room int) []
 	return d.end(dst, s, `"}}`)
 }
 
+// AppendMark: it has no receipts.
+func (*centrifugo) AppendMark(dst []byte, _ *Session, _ uint32, _ int, _ uint64) []byte { return dst }
+
 func (d *centrifugo) AppendPublish(dst []byte, s *Session, p Publish) []byte {
 	d.begin(p.ID, "publish", p.Room)
 	d.scratch = append(d.scratch, `","data":"`...)

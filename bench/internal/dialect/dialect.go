@@ -35,6 +35,8 @@ type Dialect interface {
 	AppendJoin(dst []byte, s *Session, j Join) []byte
 	AppendLeave(dst []byte, s *Session, id uint32, room int) []byte
 	AppendPublish(dst []byte, s *Session, p Publish) []byte
+	// AppendMark says that everything of a room up to a message has been read. It is answered by Marked or Refused.
+	AppendMark(dst []byte, s *Session, id uint32, room int, seq uint64) []byte
 	// AppendClose is what is sent before the socket is closed in good order.
 	AppendClose(dst []byte, s *Session) []byte
 	// Read takes at most one event out of in, which begins where the last Read ended, and gives the number
@@ -62,6 +64,8 @@ type Traits struct {
 	Reaches Reach
 	// Ephemeral: it takes publishes with Publish.Ephemeral.
 	Ephemeral bool
+	// Receipts: it takes marks.
+	Receipts bool
 }
 
 // Reach says who gets a message.
@@ -139,7 +143,9 @@ const (
 	Left              // ID
 	Message           // Room, Seq where messages are numbered, Body
 	Acknowledged      // ID, Seq where messages are numbered
-	Refused           // ID, Reason: of a join, a leave or a publish
+	Refused           // ID, Reason: of a join, a leave, a publish or a mark
+	Marked            // ID, Seq up to which the user has read the room
+	Receipt           // somebody has come further in a room, or some have
 	Gap               // Room, Seq to Last: these are not there any more
 	GoAway            // the server asks to leave soon
 )

@@ -32,6 +32,7 @@ const (
 	fieldID        = 1
 	fieldPublished = 5
 	fieldMessage   = 9
+	fieldReceipt   = 16
 	fieldPublish   = 5 // of the client's
 
 	fieldPublishRoom      = 1
@@ -49,6 +50,11 @@ const (
 	fieldMessageFrom = 4
 	fieldMessageText = 5
 	fieldMessageData = 6
+
+	fieldReceiptRoom      = 1
+	fieldReceiptUser      = 2
+	fieldReceiptDelivered = 3
+	fieldReceiptRead      = 4
 
 	fieldMessageEphemeral = 7
 	fieldMessageKey       = 8
@@ -100,7 +106,7 @@ func (r *rookery) appendPublishJSON(dst []byte, p Publish) []byte {
 	return append(dst, "\"}}\n"...)
 }
 
-// readBinaryMessage reads a message or an acknowledgement without an allocation; false for any other frame, and for one
+// readBinaryMessage reads a message, an acknowledgement or a receipt without an allocation; false for any other frame, and for one
 // that is not as simple as every encoder writes it.
 func (r *rookery) readBinaryMessage(frame []byte, e *Event) bool {
 	var id uint64
@@ -128,6 +134,8 @@ func (r *rookery) readBinaryMessage(frame []byte, e *Event) bool {
 			read = r.readMessageFields(value, e)
 		case fieldPublished:
 			read = readPublishedFields(value, e)
+		case fieldReceipt:
+			read = readReceiptFields(value, e)
 		}
 		if !read {
 			return false
@@ -177,6 +185,25 @@ func readPublishedFields(in []byte, e *Event) bool {
 			e.Seq = number
 		case field == fieldPublishedAt && value == nil:
 		case field == fieldPublishedRoom && value != nil:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// readReceiptFields keeps nothing: that it came is all that is counted.
+func readReceiptFields(in []byte, e *Event) bool {
+	e.Kind = Receipt
+	for len(in) > 0 {
+		field, _, value, n := consumeField(in)
+		if n < 0 {
+			return false
+		}
+		in = in[n:]
+		switch {
+		case (field == fieldReceiptRoom || field == fieldReceiptUser) && value != nil:
+		case (field == fieldReceiptDelivered || field == fieldReceiptRead) && value == nil:
 		default:
 			return false
 		}

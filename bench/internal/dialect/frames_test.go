@@ -25,12 +25,14 @@ func TestFieldNumbers(t *testing.T) {
 		fields  map[string]protoreflect.FieldNumber
 	}{
 		{(&v1.ServerFrame{}).ProtoReflect(), map[string]protoreflect.FieldNumber{
-			"id": fieldID, "published": fieldPublished, "message": fieldMessage}},
+			"id": fieldID, "published": fieldPublished, "message": fieldMessage, "receipt": fieldReceipt}},
 		{(&v1.ClientFrame{}).ProtoReflect(), map[string]protoreflect.FieldNumber{"id": fieldID, "publish": fieldPublish}},
 		{(&v1.Publish{}).ProtoReflect(), map[string]protoreflect.FieldNumber{
 			"room": fieldPublishRoom, "key": fieldPublishKey, "text": fieldPublishText, "ephemeral": fieldPublishEphemeral}},
 		{(&v1.Published{}).ProtoReflect(), map[string]protoreflect.FieldNumber{
 			"room": fieldPublishedRoom, "seq": fieldPublishedSeq, "at": fieldPublishedAt}},
+		{(&v1.Receipt{}).ProtoReflect(), map[string]protoreflect.FieldNumber{
+			"room": fieldReceiptRoom, "user": fieldReceiptUser, "delivered": fieldReceiptDelivered, "read": fieldReceiptRead}},
 		{(&v1.Message{}).ProtoReflect(), map[string]protoreflect.FieldNumber{
 			"room": fieldMessageRoom, "seq": fieldMessageSeq, "at": fieldMessageAt, "from": fieldMessageFrom,
 			"text": fieldMessageText, "data": fieldMessageData, "ephemeral": fieldMessageEphemeral, "key": fieldMessageKey}},
@@ -41,7 +43,7 @@ func TestFieldNumbers(t *testing.T) {
 				t.Errorf("%s.%s is %v, want %d", c.message.Descriptor().Name(), name, fd, number)
 			}
 		}
-		if name := c.message.Descriptor().Name(); (name == "Published" || name == "Message") && fields.Len() != len(c.fields) {
+		if name := c.message.Descriptor().Name(); (name == "Published" || name == "Message" || name == "Receipt") && fields.Len() != len(c.fields) {
 			t.Errorf("%s has %d fields, %d are known here", c.message.Descriptor().Name(), fields.Len(), len(c.fields))
 		}
 	}
@@ -59,6 +61,9 @@ func readSlow(r *rookery, frame []byte) (heard, error) {
 	}
 	if p := f.GetPublished(); p != nil {
 		h.Kind, h.Seq = Acknowledged, p.Seq
+	}
+	if f.GetReceipt() != nil {
+		h.Kind = Receipt
 	}
 	if m := f.GetMessage(); m != nil {
 		h.Kind, h.Seq, h.Room, h.Body = Message, m.Seq, r.number([]byte(m.Room)), m.GetText()+string(m.GetData())

@@ -66,6 +66,9 @@ func (g *generic) AppendLeave(dst []byte, s *Session, id uint32, room int) []byt
 	return dst
 }
 
+// AppendMark: it has no receipts.
+func (*generic) AppendMark(dst []byte, _ *Session, _ uint32, _ int, _ uint64) []byte { return dst }
+
 func (g *generic) AppendPublish(dst []byte, s *Session, p Publish) []byte {
 	return g.appendText(dst, s, g.template.publish, values{room: p.Room, user: s.User, id: p.ID, body: p.Body})
 }

@@ -48,7 +48,7 @@ func (r *rookery) Traits() Traits {
 	if r.ephemeral {
 		return Traits{Answers: true, Pipelines: true, Reaches: Room, Ephemeral: true}
 	}
-	return Traits{Numbered: true, Acknowledges: true, Answers: true, Pipelines: true, Resumes: true, Reaches: Room, Ephemeral: true}
+	return Traits{Numbered: true, Acknowledges: true, Answers: true, Pipelines: true, Resumes: true, Reaches: Room, Ephemeral: true, Receipts: true}
 }
 
 func (r *rookery) AppendOpen(dst []byte, s *Session) []byte {
@@ -107,6 +107,10 @@ func (r *rookery) AppendPublish(dst []byte, s *Session, p Publish) []byte {
 		return append(dst, r.payload...)
 	}
 	return appendFrame(dst, s, r.opcode(), r.payload)
+}
+
+func (r *rookery) AppendMark(dst []byte, s *Session, id uint32, room int, seq uint64) []byte {
+	return r.appendRequest(dst, s, &v1.ClientFrame{Id: uint64(id), Op: &v1.ClientFrame_Mark{Mark: &v1.Mark{Room: r.room(room), Read: seq}}})
 }
 
 func (r *rookery) AppendClose(dst []byte, s *Session) []byte {
@@ -181,6 +185,10 @@ func (r *rookery) readFrame(s *Session, frame []byte, e *Event) error {
 		if e.Body = op.Message.GetData(); e.Body == nil {
 			e.Body = []byte(op.Message.GetText())
 		}
+	case *v1.ServerFrame_Marked:
+		e.Kind, e.Seq = Marked, op.Marked.Read
+	case *v1.ServerFrame_Receipt, *v1.ServerFrame_Receipts:
+		e.Kind = Receipt
 	case *v1.ServerFrame_Gap:
 		e.Kind, e.Room, e.Seq, e.Last, e.Reason = Gap, r.number([]byte(op.Gap.Room)), op.Gap.First, op.Gap.Last, op.Gap.Reason
 	case *v1.ServerFrame_Error:

@@ -99,6 +99,9 @@ func (d *socketIO) appendRoomEvent(dst []byte, s *Session, event string, kind in
 	return d.end(dst, s, `"]`)
 }
 
+// AppendMark: it has no receipts.
+func (*socketIO) AppendMark(dst []byte, _ *Session, _ uint32, _ int, _ uint64) []byte { return dst }
+
 func (d *socketIO) AppendPublish(dst []byte, s *Session, p Publish) []byte {
 	d.begin("publish", ackPublish, p.ID)
 	d.scratch = append(d.scratch, `{"room":"`...)

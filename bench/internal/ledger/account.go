@@ -128,6 +128,8 @@ type Account struct {
 	Opened bool
 	// Joining: the server was asked for the membership, Leaving: to end it. Both until it answers.
 	Joining, Leaving bool
+	// Marking: the member is going to mark what it has read.
+	Marking bool
 	// Refusals is how often a join was refused since the last one that was not, 255 at most.
 	Refusals uint8
 

@@ -1,0 +1,62 @@
+package crowd
+
+import (
+	"container/heap"
+	"math"
+
+	"rookery/bench/internal/dialect"
+	"rookery/bench/internal/ledger"
+)
+
+// read has a member mark what it has got after a while, if it is not about to.
+func (c *Crowd) read(slot, room int, account *ledger.Account, now int64) {
+	within := int64(c.part.Plan.Publish.Receipts)
+	if within == 0 || account.Marking || !c.traits.Receipts {
+		return
+	}
+	account.Marking = true
+	heap.Push(&c.marks, timer{at: now + within/2 + c.waits.Int64N(within/2+1), slot: slot, room: int32(room)})
+}
+
+func (c *Crowd) dueMarks(now int64) int64 {
+	for n := 0; len(c.marks) > 0 && c.marks[0].at <= now; n++ {
+		if n == turn {
+			return now
+		}
+		t := heap.Pop(&c.marks).(timer)
+		c.mark(t.slot, int(t.room), t.at)
+	}
+	if len(c.marks) == 0 {
+		return math.MaxInt64
+	}
+	return c.marks[0].at
+}
+
+// mark says what a member has read. One that is away does it when the next message has come.
+func (c *Crowd) mark(slot, room int, due int64) {
+	account := c.account(slot, room)
+	account.Marking = false
+	if !account.Opened || account.Leaving || c.users[slot].state != online {
+		return
+	}
+	seq := account.Series.Last()
+	id := c.request(slot, markRequest, room, due)
+	c.requests[id-1].seq = uint32(seq)
+	c.out = c.dialect(slot).AppendMark(c.out[:0], &c.users[slot].session, id, room, seq)
+	if c.write(slot, c.out) == nil {
+		c.counts.Marks++
+	}
+}
+
+// marked is the server's answer: it has stored that the user has read so far, or further, by a connection that was lost.
+func (c *Crowd) marked(slot int, e *dialect.Event) {
+	r, ok := c.answered(slot, e.ID)
+	switch {
+	case !ok || r.kind != markRequest:
+		c.foreign("an answer to nothing that was asked")
+	case uint32(e.Seq) < r.seq:
+		c.foreign("the server has stored less than was marked")
+	default:
+		c.counts.Marked++
+	}
+}
