@@ -107,6 +107,7 @@ func newMetrics(s *Server) *metrics {
 	inLoop(counter, "ephemeral_evicted_total", "Newest ephemeral messages of a key that were not kept for who is behind, for want of room.", func(c *loop.Counters) int64 { return c.EphemeralEvicted.Load() })
 	inLoop(gauge, "ephemeral_kept_bytes", "Ephemeral messages kept for who is behind.", func(c *loop.Counters) int64 { return c.EphemeralKept.Load() })
 	inLoop(counter, "probes_total", "Silent connections asked for a sign of life.", func(c *loop.Counters) int64 { return c.Probes.Load() })
+	inLoop(counter, "probes_answered_total", "Silent connections that gave a sign of life when they were asked.", func(c *loop.Counters) int64 { return c.Answers.Load() })
 	inLoop(counter, "panics_total", "Panics that closed one connection.", func(c *loop.Counters) int64 { return c.Panics.Load() })
 
 	inRooms := func(kind prometheus.ValueType, name, help string, read func(*Server) int64) {

@@ -76,13 +76,9 @@ func (m *machine) tell(format string, args ...any) {
 	fmt.Fprintf(m.equipment.progress, "  "+format+"\n", args...)
 }
 
-// pongBytes is a client's answer to a heartbeat: a WebSocket frame's header of two bytes, a mask of four, and no payload.
-const pongBytes = 6
-
-// answered waits until everybody who is there has answered a heartbeat, and gives the number of answers. The server counts the
-// heartbeats that it asks for, not the answers. But it closes who has not been heard for two heartbeats, and looks
-// at everyone eight times in one: when nobody was closed for so long, each has answered. The bytes say so once more: a
-// crowd that does nothing sends only answers.
+// answered waits until everybody who is there has answered a heartbeat, and gives the number of answers. That there are as many
+// as connections is not enough, since one may have answered twice. But the server closes who has not been heard for two heartbeats,
+// and looks at everyone eight times in one: when nobody was closed for so long, each has answered.
 func (s *server) answered(connections int) (answers float64, err error) {
 	before, err := s.state()
 	if err != nil {
@@ -103,7 +99,7 @@ func (s *server) answered(connections int) (answers float64, err error) {
 func answerTime(heartbeat time.Duration) time.Duration { return heartbeat*9/4 + 10*time.Second }
 
 func judgeAnswers(connections int, before, after state) (answers float64, err error) {
-	answers = (after.received - before.received) / pongBytes
+	answers = after.answers - before.answers
 	switch {
 	case after.closed != before.closed || int(after.sessions) != connections:
 		return 0, fmt.Errorf("of %d connections %s are left, and %s were closed while they did nothing",

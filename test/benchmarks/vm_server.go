@@ -105,7 +105,7 @@ type state struct {
 	sessions, subscriptions float64
 	closed                  float64 // connections, ever, whoever closed them
 	probes                  float64 // heartbeats that the server asked for, ever
-	received                float64 // bytes, ever
+	answers                 float64 // of them, those that were answered
 }
 
 func (s *server) state() (state, error) {
@@ -124,7 +124,7 @@ func parseState(text string) (st state, err error) {
 	}
 	for name, to := range map[string]*float64{
 		"rookery_sessions": &st.sessions, "rookery_subscriptions": &st.subscriptions, "rookery_connections_closed_total": &st.closed,
-		"rookery_probes_total": &st.probes, "rookery_received_bytes_total": &st.received,
+		"rookery_probes_total": &st.probes, "rookery_probes_answered_total": &st.answers,
 	} {
 		if families[name] == nil {
 			return st, fmt.Errorf("the server has no metric %s", name)

@@ -18,6 +18,12 @@ const slack = 3 * time.Second
 func TestHeartbeat(t *testing.T) {
 	const heartbeat = time.Second // a busy machine may hold up the answer for some of it
 	s := start(t, launch{data: t.TempDir(), flags: []string{"--heartbeat", heartbeat.String()}})
+	t.Cleanup(func() { // behind all of them
+		asked, answered := s.metric(t, "rookery_probes_total", ""), s.metric(t, "rookery_probes_answered_total", "")
+		if silent := float64(len(transports)); answered < 3*silent || asked < answered+silent {
+			t.Errorf("%v were asked and %v answered; of each kind one never does, and one at least three times", asked, answered)
+		}
+	})
 	for _, by := range transports {
 		t.Run("silent over "+string(by), func(t *testing.T) {
 			t.Parallel()

@@ -128,6 +128,15 @@ func (l *Loop) walk() {
 	}
 }
 
+// hear notes a sign of life.
+func (l *Loop) hear(c *conn) {
+	if c.probed {
+		c.probed = false
+		l.counted.Answers.Add(1)
+	}
+	c.heard = l.now
+}
+
 // inspect asks a silent connection for a sign of life, and closes dead ones and those whose
 // token has expired.
 func (l *Loop) inspect(c *conn) {

@@ -27,6 +27,7 @@ type Counters struct {
 	FellBehind atomic.Int64 // times that a subscription left the live edge
 	Full       atomic.Int64 // times that a socket did not take everything
 	Probes     atomic.Int64 // heartbeats that we asked for
+	Answers    atomic.Int64 // of them, those that were followed by a sign of life
 	Panics     atomic.Int64
 
 	EphemeralDelivered atomic.Int64                 // ephemeral messages handed to connections

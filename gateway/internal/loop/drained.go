@@ -102,7 +102,7 @@ func (l *Loop) drained(c *conn) {
 		return
 	}
 	c.backed = false
-	c.heard, c.probed = l.now, false // taking bytes is a sign of life
+	l.hear(c) // taking bytes is a sign of life
 	if c.phase == closing {
 		shutWrite(c.sock)
 	}

@@ -25,7 +25,7 @@ func (l *Loop) traffic(c *conn) (action gnet.Action) {
 			action = gnet.Close
 		}
 	}()
-	c.heard, c.probed = l.now, false
+	l.hear(c)
 	l.whole = false
 	for c.sock != nil && c.sock.InboundBuffered() > 0 {
 		// Valid until Discard.
