@@ -11,10 +11,11 @@ const replyTo = {
   leave: 'left',
   publish: 'published',
   history: 'history',
+  receipts: 'receipts',
   ping: 'pong',
 };
 
-/** Bytes that the socket has not sent, beyond which ephemeral publishes are left out. */
+/** Bytes that the socket has not sent, beyond which ephemeral publishes and marks are left out. */
 const MAX_WAITING = 1 << 16;
 
 /** A check after wake() waits this long: whoever pressed the button is looking. */
@@ -93,12 +94,12 @@ export class Connection {
   }
 
   /**
-   * Sends a publish that nobody answers. false: it is too large, or the socket has so much waiting
-   * that it would be old when it left.
+   * Sends what nobody answers: an ephemeral publish, a mark. false: it is too large, or the socket
+   * has so much waiting that it would be old when it left.
    */
-  pass(publish) {
+  tell(op, body) {
     if (this.#socket.bufferedAmount > MAX_WAITING) return false;
-    const message = this.#codec.encode({ publish });
+    const message = this.#codec.encode({ [op]: body });
     const size = typeof message === 'string' ? new TextEncoder().encode(message).length : message.length;
     if (size > this.#maxMessageBytes) return false;
     this.#socket.send(message);

@@ -1,4 +1,4 @@
-// History requests that the server has not yet answered. A read can be repeated without
+// What is read and not yet answered: pages of history, and receipts. A read can be repeated without
 // harm, so it is, until it is answered. docs/client.md, "History".
 
 import { RookeryError } from './errors.js';
@@ -14,14 +14,18 @@ export class Reads {
     this.#link = link;
   }
 
-  /** @returns {Promise<{room: string, epoch: string, messages: object[], more: boolean}>} */
-  history(room, { before, after, limit } = {}) {
+  /**
+   * @param {'history'|'receipts'} op
+   * @param {object} body
+   * @returns {Promise<object>} the reply
+   */
+  read(op, body) {
     if (this.#ended) return Promise.reject(this.#ended);
     if (this.#waiting.size >= MAX_WAITING) {
-      return Promise.reject(new RookeryError('queue_full', `${MAX_WAITING} history requests are waiting already: wait for some of them.`));
+      return Promise.reject(new RookeryError('queue_full', `${MAX_WAITING} reads are waiting already: wait for some of them.`));
     }
     return new Promise((resolve, reject) => {
-      const read = { body: { room, before, after, limit }, refusals: 0, timer: undefined, resolve, reject };
+      const read = { op, body, refusals: 0, timer: undefined, resolve, reject };
       this.#waiting.add(read);
       this.#send(read);
     });
@@ -45,7 +49,7 @@ export class Reads {
 
   #send(read) {
     if (!this.#link.ready) return;
-    this.#link.request('history', read.body, (error, reply) => {
+    this.#link.request(read.op, read.body, (error, reply) => {
       if (error?.retry) {
         const delay = this.#link.delay(read.refusals++, error.retryAfterMs);
         read.timer = this.#link.clock.setTimeout(() => this.#send(read), delay);

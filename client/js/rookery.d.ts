@@ -110,6 +110,41 @@ export interface History {
   begin: number;
   /** Messages of this page that can't be read, ascending. */
   gaps: { room: string; first: number; last: number; reason: string }[];
+  /** The room has no history and never will: everything in it is ephemeral. */
+  ephemeral?: boolean;
+}
+
+/** How far a user has come in a room, in sequence numbers. */
+export interface Standing {
+  /** Everything up to here has arrived at one of the user's devices. */
+  delivered: number;
+  /** Everything up to here has been read, and so has arrived. */
+  read: number;
+}
+
+export interface Receipt extends Standing {
+  user: string;
+}
+
+/** How many users have a message, and how many have read it. */
+export interface ReceiptCount {
+  seq: number;
+  delivered: number;
+  read: number;
+}
+
+export interface Receipts {
+  room: string;
+  /** Newest sequence number: what is unread are the messages after own.read up to it. */
+  head: number;
+  /** Of the user who asks. */
+  own: Receipt;
+  /** How many users have marked anything. */
+  users: number;
+  /** Each of them, by name; empty in a large room (more than 100 users). */
+  receipts: Receipt[];
+  /** Of a large room: its newest messages (at most 32) that anybody has marked, ascending. */
+  counts: ReceiptCount[];
 }
 
 export interface JoinOptions {
@@ -121,7 +156,7 @@ export interface JoinOptions {
   onMessage?: (message: Message, room: Room) => void;
   /** On every joined reply, so again after every reconnect. */
   onJoined?: (
-    event: { epoch: string; head: number; begin: number; recovered?: boolean },
+    event: { epoch: string; head: number; begin: number; recovered?: boolean; ephemeral: boolean; receipts: boolean },
     room: Room,
   ) => void;
   /** The history is not the one that the position belonged to: read it anew. */
@@ -131,6 +166,10 @@ export interface JoinOptions {
   ) => void;
   /** Messages first to last will not come: the server does not have them any more. */
   onGap?: (event: { first: number; last: number; reason: 'expired' | 'damaged' }, room: Room) => void;
+  /** A user, perhaps this one on another device, has come further. Never goes back. */
+  onReceipt?: (receipt: Receipt, room: Room) => void;
+  /** Of a large room, instead: how many have its newest messages. */
+  onReceiptCounts?: (event: { head: number; users: number; counts: ReceiptCount[] }, room: Room) => void;
   onState?: (event: { state: RoomState; error?: RookeryError }, room: Room) => void;
 }
 
@@ -147,6 +186,17 @@ export interface Room {
   publish(content: string | Uint8Array, options?: { key?: string }): Promise<Published>;
   sendEphemeral(content: string | Uint8Array, options?: { key?: string }): boolean;
   history(page?: HistoryPage): Promise<History>;
+  /** Nothing here is stored. undefined before the first answer of the server. */
+  readonly ephemeral: boolean | undefined;
+  /** The room keeps receipts. undefined before the first answer of the server. */
+  readonly keepsReceipts: boolean | undefined;
+  /**
+   * Says how far the user has come. Only ever moves forward; sent at most once a second, and when there is a
+   * connection. Nothing is sent in a room that keeps no receipts.
+   */
+  mark(standing: Partial<Standing>): void;
+  /** How far everybody has come; rejected in a room that keeps no receipts. */
+  receipts(): Promise<Receipts>;
   leave(): void;
 }
 

@@ -11,7 +11,8 @@
 // It comes back by itself, resumes every room where it was, and delivers each message once, in
 // order. docs/client.md is the specification: states, timers, and what is not promised.
 //
-// Each file is one owner: connection.js one socket's life, room.js a room's position,
+// Each file is one owner: connection.js one socket's life, room.js a room's position, receipts.js how
+// far users have come in it,
 // outbox.js and reads.js what waits for an answer; this one the state machine that starts and
 // ends connections. Everything runs on the one event loop; nothing here waits.
 
@@ -173,7 +174,7 @@ export class Rookery {
     if (typeof content === 'string') body.text = content;
     else if (content instanceof Uint8Array) body.data = content;
     else throw new TypeError('sendEphemeral: the content is neither a string nor a Uint8Array');
-    return this.#link.ready && this.#connection.pass(body);
+    return this.#link.ready && this.#connection.tell('publish', body);
   }
 
   /** A key for a publish, for applications that keep what they publish until it is answered. */
@@ -182,8 +183,8 @@ export class Rookery {
   }
 
   /** Reads a page of a room's history, ascending: the newest, or those before or after a seq. */
-  history(room, page) {
-    return this.#reads.history(room, page);
+  history(room, { before, after, limit } = {}) {
+    return this.#reads.read('history', { room, before, after, limit });
   }
 
   // The state machine, in the order in which a connection meets it.
@@ -259,9 +260,11 @@ export class Rookery {
     this.#reads.connected();
   }
 
-  #frame({ message, gap, goaway, error }) {
+  #frame({ message, gap, receipt, receipts, goaway, error }) {
     if (message) this.#rooms.get(message.room)?.message(message);
     if (gap) this.#rooms.get(gap.room)?.gap(gap);
+    if (receipt) this.#rooms.get(receipt.room)?.receipt(receipt);
+    if (receipts) this.#rooms.get(receipts.room)?.counted(receipts);
     if (goaway) this.#goaway(goaway);
     if (error) this.#emit('refused', RookeryError.fromReply(error)); // only of what has no id
   }
@@ -349,7 +352,13 @@ export class Rookery {
       get maxMessageBytes() {
         return client.#maxMessageBytes;
       },
+      /** As the server knows this client. */
+      get user() {
+        return client.#user;
+      },
       request: (op, body, done) => client.#connection.request(op, body, done),
+      tell: (op, body) => client.#connection.tell(op, body),
+      read: (op, body) => client.#reads.read(op, body),
       delay: (failures, hintMs) => retryDelay(this.#random, failures, {
         hintMs,
         baseMs: this.#settings.backoffBase,

@@ -2,6 +2,7 @@
 // "Rooms".
 
 import { RookeryError } from './errors.js';
+import { Receipts } from './receipts.js';
 
 /** States after which nothing comes any more. */
 const final = new Set(['refused', 'left']);
@@ -11,11 +12,14 @@ export class Room {
   #link;
   #callbacks;
   #settled;
+  #receipts;
 
   #state = 'joining';
   #epoch;
   /** Last sequence number given to the application; undefined: none known, live only. */
   #seq;
+  /** What the last joined said; undefined before. */
+  #ephemeral;
   /** Counts joins sent, so that a late reply to an older one is known as such. */
   #joins = 0;
   #refusals = 0;
@@ -28,12 +32,14 @@ export class Room {
    *
    * @param {object} link  see rookery.js
    * @param {string} name
-   * @param {{after?: number, epoch?: string, onMessage?: Function, onJoined?: Function, onReset?: Function, onGap?: Function, onState?: Function}} options
+   * @param {{after?: number, epoch?: string, onMessage?: Function, onJoined?: Function, onReset?: Function, onGap?: Function,
+   *   onReceipt?: Function, onReceiptCounts?: Function, onState?: Function}} options
    */
   constructor(link, name, { after, epoch, ...callbacks } = {}) {
     this.#link = link;
     this.name = name;
     this.#callbacks = callbacks;
+    this.#receipts = new Receipts(link, name);
     this.#seq = after;
     this.#epoch = epoch;
     /** Settled by the first answer: joined, or the reason why not. */
@@ -53,6 +59,16 @@ export class Room {
     return this.#seq;
   }
 
+  /** Nothing in this room is stored; undefined before the first joined. */
+  get ephemeral() {
+    return this.#ephemeral;
+  }
+
+  /** The room keeps receipts; undefined before the first joined. */
+  get keepsReceipts() {
+    return this.#receipts.kept;
+  }
+
   /** Publishes to this room; see Rookery.publish. */
   publish(content, options) {
     return this.#link.publish(this.name, content, options);
@@ -66,6 +82,22 @@ export class Room {
   /** Reads a page of this room; see Rookery.history. */
   history(page) {
     return this.#link.history(this.name, page);
+  }
+
+  /**
+   * The user has received everything up to delivered, and read everything up to read. It is sent when it moves
+   * the user forward, at most once a second, and waits for a connection. A room that keeps no receipts is not told.
+   */
+  mark(standing) {
+    if (!final.has(this.#state)) this.#receipts.mark(standing);
+  }
+
+  /** Asks how far everybody has come. */
+  async receipts() {
+    const answer = await this.#link.read('receipts', { room: this.name });
+    for (const standing of answer.receipts) this.#receipts.heard(standing);
+    if (answer.own) this.#receipts.heard(answer.own);
+    return answer;
   }
 
   /** Ends the subscription. Nothing is delivered from now on. */
@@ -86,6 +118,7 @@ export class Room {
     this.#link.clock.clearTimeout(this.#retryTimer);
     this.#joins = 0;
     this.#mending = false;
+    this.#receipts.disconnected();
     this.#setState('joining');
   }
 
@@ -121,6 +154,18 @@ export class Room {
     this.#call('onGap', missing);
   }
 
+  /** A user has come further. */
+  receipt(receipt) {
+    if (this.#state !== 'joined') return;
+    const further = this.#receipts.heard(receipt);
+    if (further) this.#call('onReceipt', further);
+  }
+
+  /** What a large room gets instead: how many have its newest messages. */
+  counted({ head, users, counts }) {
+    if (this.#state === 'joined') this.#call('onReceiptCounts', { head, users, counts });
+  }
+
   // Joining.
 
   #sendJoin() {
@@ -144,10 +189,20 @@ export class Room {
     this.#refusals = 0;
     this.#epoch = joined.epoch;
     if (joined.recovered !== true) this.#seq = joined.head;
+    this.#ephemeral = joined.ephemeral === true;
     this.#setState('joined');
+    if (reset) this.#receipts.reset();
+    this.#receipts.joined(joined.receipts);
     // Before the promise, whose callbacks run later than the messages that follow the reply.
     if (reset) this.#call('onReset', { epoch: joined.epoch, head: joined.head, previous });
-    if (this.#state === 'joined') this.#call('onJoined', { epoch: joined.epoch, head: joined.head, begin: joined.begin, recovered: joined.recovered });
+    if (this.#state === 'joined') this.#call('onJoined', {
+      epoch: joined.epoch,
+      head: joined.head,
+      begin: joined.begin,
+      recovered: joined.recovered,
+      ephemeral: this.#ephemeral,
+      receipts: joined.receipts,
+    });
     this.#settled.resolve(this);
   }
 
@@ -181,6 +236,7 @@ export class Room {
 
   #end(state, error) {
     this.#link.clock.clearTimeout(this.#retryTimer);
+    this.#receipts.disconnected();
     this.#settled.reject(error);
     this.#setState(state, error);
   }

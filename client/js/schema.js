@@ -38,6 +38,10 @@ const chatMessage = [
   bytes(6, 'data', present),
 ];
 
+const standing = [string(2, 'user'), uint(3, 'delivered'), uint(4, 'read')];
+
+const receiptCount = [uint(1, 'seq'), uint(2, 'delivered'), uint(3, 'read')];
+
 const gap = [string(1, 'room'), uint(2, 'first'), uint(3, 'last'), string(4, 'reason')];
 
 /** @type {Field[]} */
@@ -60,6 +64,8 @@ export const clientFrame = [
     uint(4, 'limit'),
   ]),
   operation(7, 'ping', []),
+  operation(8, 'mark', [string(1, 'room'), uint(2, 'delivered'), uint(3, 'read')]),
+  operation(9, 'receipts', [string(1, 'room')]),
 ];
 
 /** @type {Field[]} */
@@ -78,6 +84,7 @@ export const serverFrame = [
     bool(4, 'recovered', present),
     uint(5, 'begin'),
     bool(6, 'ephemeral', present),
+    bool(7, 'receipts'),
   ]),
   operation(4, 'left', [string(1, 'room')]),
   operation(5, 'published', [string(1, 'room'), uint(2, 'seq'), uint(3, 'at')]),
@@ -103,6 +110,16 @@ export const serverFrame = [
   operation(11, 'ping', []),
   operation(12, 'close', [uint(1, 'code'), string(2, 'reason')]),
   operation(13, 'gap', gap),
+  operation(14, 'marked', [string(1, 'room'), uint(2, 'delivered'), uint(3, 'read')]),
+  operation(15, 'receipts', [
+    string(1, 'room'),
+    uint(2, 'head'),
+    message(3, 'own', standing, present),
+    uint(4, 'users'),
+    message(5, 'receipts', standing, { repeated: true }),
+    message(6, 'counts', receiptCount, { repeated: true }),
+  ]),
+  operation(16, 'receipt', [string(1, 'room'), ...standing]),
 ];
 
 const zero = { uint: 0, bool: false, string: '' };
