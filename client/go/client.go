@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
 )
 
 // Client holds one connection to a gateway, opening it again whenever it is lost. Safe for
@@ -185,25 +186,22 @@ func (c *Client) History(ctx context.Context, room string, query HistoryQuery) (
 	if err := checkQuery(room, query); err != nil {
 		return Page{}, fmt.Errorf("read history of room %q: %w", room, err)
 	}
-	r := newRead(room, query)
-	refused := make(chan error, 1)
-	err := c.machine.call(ctx, func() { refused <- c.machine.reads.add(r) })
-	if err == nil {
-		err = <-refused
+	request := &v1.HistoryRequest{Room: room, Limit: uint32(query.Limit), After: query.After}
+	if query.Before != 0 {
+		request.Before = &query.Before
 	}
-	if err == nil {
-		select {
-		case <-r.done:
-			err = r.err
-		case <-ctx.Done():
-			err = ctx.Err()
-			c.machine.post(func() { c.machine.reads.forget(r) })
+	var page Page
+	err := c.machine.read(ctx, newRead(&v1.ClientFrame{Op: &v1.ClientFrame_History{History: request}}, func(reply *v1.ServerFrame) bool {
+		history := reply.GetHistory()
+		if history != nil {
+			page = newPage(history)
 		}
-	}
+		return history != nil
+	}))
 	if err != nil {
 		return Page{}, fmt.Errorf("read history of room %q: %w", room, err)
 	}
-	return r.page, nil
+	return page, nil
 }
 
 func checkQuery(room string, query HistoryQuery) error {

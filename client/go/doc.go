@@ -23,7 +23,8 @@
 //	subscription.go  the queue between the machine and the application
 //	outbox.go        publishes until they are answered
 //	ephemeral.go     publishes that are worth nothing a moment later
-//	reads.go         history requests until they are answered
+//	reads.go         history and receipts until they are answered
+//	receipts.go      how far users have come in a room
 //	notices.go       changes of state on their way to OnState
 //
 // # A slow application

@@ -64,6 +64,35 @@ func ExampleSubscription_Position() {
 	}
 }
 
+// Marking what was read, and hearing how far others have come.
+func ExampleSubscription_Mark() {
+	c, err := client.New(client.Config{URL: "wss://chat.example/ws", Name: "alice"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	ctx := context.Background()
+	room, err := c.Join(ctx, "lobby", client.JoinOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		for changed := range room.ReceiptUpdates(ctx) {
+			for _, receipt := range changed.Named {
+				fmt.Println(receipt.User, "has read up to", receipt.Read)
+			}
+		}
+	}()
+	for message, err := range room.Messages(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(message.From, message.Text)
+		room.Mark(client.Standing{Read: message.Seq})
+	}
+}
+
 // A publish that is repeated after any error, also by another process, and stored once.
 func ExampleClient_PublishMessage() {
 	c, err := client.New(client.Config{URL: "ws://127.0.0.1:8080/ws", Name: "till"})

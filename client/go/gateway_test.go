@@ -126,6 +126,63 @@ func TestGatewayEphemeral(t *testing.T) {
 	}
 }
 
+func TestGatewayReceipts(t *testing.T) {
+	g := gatewaytest.Start(t, func(c *gateway.Config) { c.Rooms.Receipts = []string{"kept-*"} })
+	ctx := within(t)
+	for name, url := range map[string]string{"WebSocket": g.URL(), "raw TCP": "tcp://" + g.Addr()} {
+		t.Run(name, func(t *testing.T) {
+			alice := connect(t, client.Config{URL: url, Name: "alice"})
+			room, err := alice.Join(ctx, "kept-"+name, client.JoinOptions{})
+			if err != nil || !room.KeepsReceipts() {
+				t.Fatalf("joined %v, %v", room, err)
+			}
+			for range 3 {
+				if _, err := alice.Publish(ctx, room.Room(), "hello"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			bob := connect(t, client.Config{URL: url, Name: "bob"})
+			atBob, err := bob.Join(ctx, room.Room(), client.JoinOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			atBob.Mark(client.Standing{Delivered: 3, Read: 2})
+			atBob.Mark(client.Standing{Read: 3})
+			var told client.Receipt
+			for changed, err := range room.ReceiptUpdates(ctx) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, receipt := range changed.Named {
+					if receipt.Delivered < told.Delivered || receipt.Read < told.Read {
+						t.Errorf("%+v came after %+v", receipt, told)
+					}
+					told = receipt
+				}
+				if told.Read == 3 {
+					break
+				}
+			}
+			if want := (client.Receipt{User: "bob", Standing: client.Standing{Delivered: 3, Read: 3}}); told != want {
+				t.Errorf("told %+v; want %+v", told, want)
+			}
+			answer, err := room.Receipts(ctx)
+			if err != nil || answer.Head != 3 || answer.Own.User != "alice" || answer.Own.Read != 0 || len(answer.Named) != 1 || answer.Named[0] != told {
+				t.Errorf("receipts are %+v, %v", answer, err)
+			}
+		})
+	}
+	c := connect(t, client.Config{URL: g.URL(), Name: "alice"})
+	room, err := c.Join(ctx, "lobby", client.JoinOptions{})
+	if err != nil || room.KeepsReceipts() {
+		t.Fatalf("joined %v, %v", room, err)
+	}
+	var refused *client.RequestError
+	if _, err := room.Receipts(ctx); !errors.As(err, &refused) || refused.Name != "bad_request" {
+		t.Errorf("asked where none are kept: %v", err)
+	}
+}
+
 // cuts is a dialer whose connections die after some bytes.
 type cuts struct {
 	mu    sync.Mutex

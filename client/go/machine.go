@@ -36,6 +36,7 @@ type machine struct {
 	deadline   *alarm              // while Connecting
 	stable     *alarm              // while Connected
 	maxMessage int                 // of the last connection, 0 before
+	user       string              // the server's name for this client, of the last connection
 
 	// Written by the loop before done is closed, read after.
 	closed *ClosedError
@@ -159,6 +160,7 @@ func (m *machine) welcomed(reply *v1.Connected) {
 	m.deadline.stop()
 	m.state = Connected
 	m.maxMessage = int(reply.MaxMessageBytes)
+	m.user = reply.User
 	m.connection.limit(m.maxMessage)
 	m.notices.add(StateChange{State: Connected, User: reply.User, Session: reply.Session})
 	m.stable = m.after(m.config.StableAfter, func() { m.failures = 0 })
@@ -305,6 +307,10 @@ func (m *machine) frame(c *connection, frame *v1.ServerFrame) {
 		m.message(op.Message)
 	case *v1.ServerFrame_Gap:
 		m.gap(op.Gap)
+	case *v1.ServerFrame_Receipt:
+		m.receipt(op.Receipt)
+	case *v1.ServerFrame_Receipts:
+		m.counted(op.Receipts)
 	case *v1.ServerFrame_Goaway:
 		m.goAway(op.Goaway)
 	case *v1.ServerFrame_Ping:

@@ -1,27 +1,31 @@
 package client
 
 import (
+	"context"
 	"slices"
 
 	v1 "rookery/proto/rookery/v1"
 )
 
-// maxReads is how many history requests may wait.
+// maxReads is how many reads may wait.
 const maxReads = 100
 
-// reads holds the history requests until they are answered. A read can be repeated without
+// reads holds what is asked, pages of history and receipts, until it is answered. A read can be repeated without
 // harm, so a lost connection costs it nothing but time. Owned by the loop.
 type reads struct {
 	machine *machine
 	waiting []*read
 }
 
-// read is one request. What is below done is written before done is closed.
+// read is one request.
 type read struct {
-	request *v1.HistoryRequest
+	// Set at construction.
+	request *v1.ClientFrame
+	take    func(reply *v1.ServerFrame) bool // the loop calls it, before done is closed; false: the reply is of another kind
 	done    chan struct{}
-	page    Page
-	err     error
+
+	// Written before done is closed.
+	err error
 
 	// Owned by the loop.
 	inFlight bool
@@ -30,15 +34,30 @@ type read struct {
 	blocked  bool   // until retry
 }
 
-func newRead(room string, query HistoryQuery) *read {
-	request := &v1.HistoryRequest{Room: room, Limit: uint32(query.Limit), After: query.After}
-	if query.Before != 0 {
-		request.Before = &query.Before
-	}
-	return &read{request: request, done: make(chan struct{})}
+func newRead(request *v1.ClientFrame, take func(*v1.ServerFrame) bool) *read {
+	return &read{request: request, take: take, done: make(chan struct{})}
 }
 
 func newReads(m *machine) reads { return reads{machine: m} }
+
+// read asks and waits for the answer, which r.take is given.
+func (m *machine) read(ctx context.Context, r *read) error {
+	refused := make(chan error, 1)
+	err := m.call(ctx, func() { refused <- m.reads.add(r) })
+	if err == nil {
+		err = <-refused
+	}
+	if err != nil {
+		return err
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		m.post(func() { m.reads.forget(r) })
+		return ctx.Err()
+	}
+}
 
 func (q *reads) add(r *read) error {
 	if len(q.waiting) >= maxReads {
@@ -60,19 +79,18 @@ func (q *reads) send(r *read) {
 		return
 	}
 	r.inFlight = true
-	q.machine.request(&v1.ClientFrame{Op: &v1.ClientFrame_History{History: r.request}}, func(reply *v1.ServerFrame) {
+	q.machine.request(r.request, func(reply *v1.ServerFrame) {
 		if !slices.Contains(q.waiting, r) {
 			return // the application has stopped waiting
 		}
 		r.inFlight = false
-		switch op := reply.Op.(type) {
-		case *v1.ServerFrame_History:
-			r.page = newPage(op.History)
+		switch {
+		case reply.GetError() != nil:
+			q.refused(r, newRequestError(reply.GetError()))
+		case r.take(reply):
 			q.settle(r, nil)
-		case *v1.ServerFrame_Error:
-			q.refused(r, newRequestError(op.Error))
 		default:
-			q.machine.faulty("the reply to history is none")
+			q.machine.faulty("the reply to a read is none")
 		}
 	})
 }
@@ -108,7 +126,7 @@ func (q *reads) settle(r *read, err error) {
 	close(r.done)
 }
 
-// forget is for a request that nobody waits for any more.
+// forget is for one that nobody waits for any more.
 func (q *reads) forget(r *read) {
 	r.retry.stop()
 	q.waiting = slices.DeleteFunc(q.waiting, func(other *read) bool { return other == r })

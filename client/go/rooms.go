@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,6 +22,9 @@ type room struct {
 	position *Position  // of the last message put into the subscription; nil: not known
 	refusals int        // of the join, in a row
 	first    chan error // tells Join; nil once it is told
+	marks    marks
+
+	keepsReceipts bool // as the last joined said
 
 	// What does not.
 	attempt  int    // counts the joins sent, so that the reply to an old one is known
@@ -47,6 +51,8 @@ func newRoom(m *machine, name string, options JoinOptions) *room {
 	r.subscription = newSubscription(name, options,
 		func() { m.post(func() { m.resume(r) }) },
 		func() { m.post(func() { m.leave(r) }) })
+	r.subscription.mark = func(to Standing) { m.post(func() { m.mark(r, to) }) }
+	r.subscription.ask = func(ctx context.Context) (Receipts, error) { return m.askReceipts(ctx, r) }
 	return r
 }
 
@@ -99,7 +105,8 @@ func (m *machine) sendJoin(r *room) {
 func (m *machine) admitted(r *room, reply *v1.Joined) {
 	r.state = joined
 	r.refusals = 0
-	r.subscription.admitted(reply.Ephemeral)
+	r.keepsReceipts = reply.Receipts
+	r.subscription.admitted(reply.Ephemeral, reply.Receipts)
 	head := Position{Epoch: reply.Epoch, Seq: reply.Head}
 	switch {
 	case r.position == nil:
@@ -111,9 +118,12 @@ func (m *machine) admitted(r *room, reply *v1.Joined) {
 	default:
 		old := *r.position
 		r.position = &head
+		r.marks.reset()
+		r.subscription.updates.forget(false)
 		r.subscription.interrupt(head, &ResetError{Room: r.name, Old: old, New: head})
 	}
 	r.answer(nil)
+	m.sendMark(r)
 }
 
 func (m *machine) refused(r *room, err *RequestError) {
@@ -244,6 +254,7 @@ func (m *machine) requestLeave(name string, refusals int) {
 func (r *room) disconnected() {
 	r.retry.stop()
 	r.onServer, r.suspect = false, false
+	r.marks.disconnected()
 	if r.state == joined {
 		r.state = joining
 	}
@@ -253,6 +264,7 @@ func (r *room) disconnected() {
 func (r *room) finish(err error) {
 	r.state = finished
 	r.retry.stop()
+	r.marks.disconnected()
 	r.answer(err)
 	r.subscription.end(err)
 }

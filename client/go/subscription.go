@@ -22,6 +22,11 @@ type Subscription struct {
 	leave  func()        // tells the machine that the application has gone
 	ready  chan struct{} // there is something to take, or the end
 
+	// Set by the room's construction; receipts.go.
+	mark    func(Standing)
+	ask     func(context.Context) (Receipts, error)
+	updates *updates
+
 	// Guarded by mu, which is held for memory work only.
 	mu        sync.Mutex
 	waiting   []item
@@ -30,10 +35,13 @@ type Subscription struct {
 	ephemeral int // how many ephemeral ones wait
 	tellEmpty bool
 	given     Position // of what the application has taken
-	keepsNone bool     // the room is ephemeral
 	left      bool     // by the application
 	ended     bool
 	err       error // why it ended; nil: the application left
+
+	// As the last joined said. Guarded by mu.
+	keepsNone     bool // the room is ephemeral
+	keepsReceipts bool
 }
 
 // item is what stands in the queue: a message, or a break in the history.
@@ -50,7 +58,8 @@ func (i *item) size() int {
 func newSubscription(room string, options JoinOptions, empty, leave func()) *Subscription {
 	s := &Subscription{
 		room: room, buffer: options.Buffer, empty: empty, leave: leave,
-		ready: make(chan struct{}, 1),
+		ready:   make(chan struct{}, 1),
+		updates: &updates{ready: make(chan struct{}, 1)},
 	}
 	if s.buffer == 0 {
 		s.buffer = defaultBuffer
@@ -85,6 +94,7 @@ func (s *Subscription) Leave() {
 	s.left = true
 	s.waiting, s.bytes, s.stored, s.ephemeral = nil, 0, 0, 0
 	s.mu.Unlock()
+	s.updates.forget(true)
 	s.leave()
 }
 
@@ -207,9 +217,9 @@ func (s *Subscription) interrupt(at Position, cause error) {
 }
 
 // admitted is what each joined says.
-func (s *Subscription) admitted(ephemeral bool) {
+func (s *Subscription) admitted(ephemeral, receipts bool) {
 	s.mu.Lock()
-	s.keepsNone = ephemeral
+	s.keepsNone, s.keepsReceipts = ephemeral, receipts
 	s.mu.Unlock()
 }
 
@@ -242,6 +252,7 @@ func (s *Subscription) end(err error) {
 	s.mu.Lock()
 	s.ended, s.err = true, err
 	s.mu.Unlock()
+	s.updates.end(err)
 	s.ring()
 }
 

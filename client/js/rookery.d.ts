@@ -211,7 +211,7 @@ export class Rookery {
   readonly queued: number;
   on(name: 'state', listener: (event: StateEvent) => void): () => void;
   on(name: 'goaway', listener: (event: GoAwayEvent) => void): () => void;
-  /** The server has refused an ephemeral message. */
+  /** The server has refused an ephemeral message, or a mark. */
   on(name: 'refused', listener: (error: RookeryError) => void): () => void;
   /** Settled by the first connection, or by an end that forbids one. */
   connect(): Promise<Connected>;
