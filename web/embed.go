@@ -21,13 +21,14 @@
 //	signin.js             the first view
 //	chat.js               owner of the client, the conversations and which one is seen
 //	conversation.js       one room: a window of messages, what is unsent, what is unread
+//	receipts.js           how far everybody has come in it
 //	timeline.js           shows a conversation and keeps the reader's place
 //	message-view.js       one line of it
 //	rooms-view.js, composer.js, connection-view.js, announcer.js, shortcuts.js
 //	settings.js           what is remembered over a reload
 //	names.js, times.js, elements.js
 //
-// conversation.js, settings.js, names.js and times.js know nothing of the document and are
+// conversation.js, receipts.js, settings.js, names.js and times.js know nothing of the document and are
 // tested in Node (test/); the whole is tested in a browser (test/e2e).
 package web
 

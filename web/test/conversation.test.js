@@ -3,78 +3,8 @@ import assert from 'node:assert/strict';
 
 import { Conversation, MAX_KEPT } from '../page/app/conversation.js';
 import { Settings } from '../page/app/settings.js';
+import { FakeClient, open, settle } from './fake-client.js';
 import { FakeStorage } from './fake-storage.js';
-
-const settle = () => new Promise((resolve) => setImmediate(resolve));
-
-/** A server with one room and the client that speaks to it, at the level of promises. */
-class FakeClient {
-  user = 'alice';
-  epoch = 'e1';
-  stored = [];
-  joins = [];
-  publishes = [];
-  histories = [];
-  held = null;
-  #keys = 0;
-
-  store(count, from = 'bob') {
-    for (let i = 0; i < count; i++) {
-      const seq = this.stored.length + 1;
-      this.stored.push({ room: 'lobby', seq, at: seq, from, text: `m${seq}` });
-    }
-  }
-
-  nextKey() {
-    return `k${++this.#keys}`;
-  }
-
-  async history(room, range) {
-    const { before, after, limit } = range;
-    this.histories.push(range);
-    if (this.failure) throw this.failure;
-    let found = this.stored;
-    if (before !== undefined) found = found.filter((m) => m.seq < before);
-    if (after !== undefined) found = found.filter((m) => m.seq > after);
-    const messages = after !== undefined ? found.slice(0, limit) : found.slice(-limit);
-    const page = { room, epoch: this.epoch, messages: [...messages], more: messages.length < found.length };
-    if (this.held) await this.held;
-    return page;
-  }
-
-  join(name, options) {
-    const room = { options, state: 'joined', leave: () => (room.state = 'left') };
-    this.joins.push(room);
-    return room;
-  }
-
-  publish(room, text, { key }) {
-    return new Promise((resolve, reject) => this.publishes.push({ text, key, resolve, reject }));
-  }
-
-  /** Something is said and delivered. */
-  say(from = 'bob', text) {
-    const seq = this.stored.length + 1;
-    const message = { room: 'lobby', seq, at: seq, from, text: text ?? `m${seq}` };
-    this.stored.push(message);
-    this.deliver(message);
-  }
-
-  deliver(message) {
-    const room = this.joins.at(-1);
-    if (room.state === 'joined') room.options.onMessage(message);
-  }
-}
-
-async function open({ stored = 0, limit, storages = [new FakeStorage(), new FakeStorage()] } = {}) {
-  const client = new FakeClient();
-  client.store(stored);
-  const changes = [];
-  const settings = new Settings(...storages);
-  const conversation = new Conversation(client, 'lobby', settings, (change) => changes.push(change));
-  await conversation.begin(limit);
-  return { client, conversation, changes, settings, storages };
-}
 
 const span = ({ messages }) => (messages.length ? [messages[0].seq, messages.at(-1).seq] : []);
 

@@ -60,6 +60,7 @@ export class Chat {
       } else {
         client.wake(); // the browser may have stopped our timers while nobody looked
         this.#timeline.seen();
+        for (const conversation of this.#conversations.values()) conversation.refresh();
       }
     }, { signal });
     byId('sign-out').addEventListener('click', () => this.#close(null), { signal });

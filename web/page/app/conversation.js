@@ -7,9 +7,16 @@
 //
 // Messages of this page that the server has not yet given a place stand behind the window,
 // in `outgoing`.
+//
+// In a room that keeps receipts, how far the person has read is what the server says, for all their
+// devices; this page marks what has arrived here, and what was looked at. In an ephemeral room nothing has a
+// place: what is said stands in `passing` until newer words push it out.
+
+import { Receipts } from './receipts.js';
 
 const PAGE = 50;
 export const MAX_KEPT = 300;
+export const MAX_PASSING = 100;
 
 /** The server remembers a retry key for 10 minutes; see docs/client.md. */
 const KEY_WINDOW_MS = 9 * 60_000;
@@ -36,6 +43,9 @@ export class Conversation {
   #beginnings = 0;
   /** The page of history on its way: {direction}. */
   #move = null;
+  /** Nobody knows how far the room was read: it is taken as read. */
+  #assumedRead = false;
+  #passed = 0;
 
   /**
    * @param {object} client    a Rookery, or a stand-in for it
@@ -60,6 +70,11 @@ export class Conversation {
     this.lastRead = 0;
     /** The view shows the end of the room, so that old messages may go rather than new ones. */
     this.following = true;
+    /** @type {Receipts|null} null: the room keeps none, or has not been joined yet */
+    this.receipts = null;
+    this.ephemeral = false;
+    /** Of an ephemeral room: messages with an id of this page's own. */
+    this.passing = [];
     /** @type {Outgoing[]} */
     this.outgoing = settings.loadOutgoing(name).map(restored);
   }
@@ -87,6 +102,7 @@ export class Conversation {
     const beginning = ++this.#beginnings;
     this.#room?.leave();
     this.#move = null;
+    this.receipts = null;
     this.newest = 0;
     this.status = 'loading';
     this.error = null;
@@ -119,9 +135,18 @@ export class Conversation {
 
   /** The person has seen all there is. */
   markRead() {
-    if (this.status !== 'ready' || this.lastRead >= this.newest) return;
+    if (this.status !== 'ready' || !this.attached) return;
+    if (this.lastRead >= this.newest && !this.#assumedRead) {
+      this.#room.mark({ read: this.newest }); // the server may not know it yet
+      return;
+    }
     this.#setRead(this.newest);
     this.#changed({ conversation: this });
+  }
+
+  /** The page is looked at again: a large room does not tell what other devices of this person have read. */
+  refresh() {
+    if (this.receipts?.large) this.#ask(this.#room);
   }
 
   // Sending.
@@ -212,6 +237,7 @@ export class Conversation {
 
   #replace(page) {
     this.epoch = page.epoch;
+    this.ephemeral = page.ephemeral === true;
     this.messages = page.messages;
     this.atBeginning = !page.more;
     this.#measure();
@@ -234,6 +260,12 @@ export class Conversation {
       epoch: page.epoch,
       after: page.messages.at(-1)?.seq ?? 0,
       onMessage: (message) => this.#receive(message),
+      onJoined: (event, room) => this.#joined(event, room),
+      onReceipt: (receipt) => this.#heard(receipt),
+      onReceiptCounts: (event) => {
+        this.receipts?.count(event);
+        this.#changed({ conversation: this });
+      },
       onReset: () => this.begin(),
       // Where the window would have a hole, it starts anew at the newest messages.
       onGap: () => this.begin(),
@@ -245,10 +277,15 @@ export class Conversation {
   }
 
   #receive(message) {
-    if (message.ephemeral) return; // a cursor, "is typing": not what was said
-    const allRead = this.lastRead >= this.newest;
+    if (message.ephemeral) {
+      // Elsewhere it is a cursor, "is typing": not what was said.
+      if (this.ephemeral) this.#pass(message);
+      return;
+    }
+    const allRead = this.lastRead >= this.newest && !this.#assumedRead;
     const own = message.from === this.#client.user;
     this.newest = Math.max(this.newest, message.seq);
+    this.#room.mark({ delivered: this.newest });
     if (own) {
       this.#recognise(message);
       if (allRead) this.#setRead(this.newest); // nobody has to read what they wrote
@@ -263,6 +300,58 @@ export class Conversation {
       }
     }
     this.#changed({ conversation: this, arrived: message });
+  }
+
+  /** A value that its sender has renewed takes the place of the one before; anything else is said. */
+  #pass(message) {
+    if (message.from === this.#client.user) this.#removeOutgoing(message.key);
+    const renewed = message.key ? this.passing.find((m) => m.from === message.from && m.key === message.key) : undefined;
+    if (renewed) {
+      Object.assign(renewed, message);
+      this.#changed({ conversation: this });
+      return;
+    }
+    this.passing.push({ id: ++this.#passed, ...message });
+    if (this.passing.length > MAX_PASSING) this.passing.shift();
+    this.#changed({ conversation: this, arrived: message });
+  }
+
+  // Receipts.
+
+  #joined({ receipts, ephemeral }, room) {
+    this.ephemeral = ephemeral;
+    if (receipts) {
+      this.receipts ??= new Receipts(this.#client.user);
+      room.mark({ delivered: this.newest });
+      this.#ask(room); // what changed while there was no connection is not told
+    } else {
+      this.receipts = null;
+      if (this.#assumedRead) this.#setRead(this.lastRead);
+    }
+    this.#changed({ conversation: this });
+  }
+
+  async #ask(room) {
+    let answer;
+    try {
+      answer = await room.receipts();
+    } catch {
+      return; // the ticks stay as they are; the next joined asks again
+    }
+    if (room !== this.#room || this.receipts === null) return;
+    this.receipts.take(answer);
+    const { delivered, read } = answer.own;
+    // Whom the server does not know here has no past that they missed.
+    if (this.#assumedRead) this.#setRead(delivered > 0 ? read : this.lastRead, { told: true });
+    else if (read > this.lastRead) this.#setRead(read, { told: true });
+    this.#changed({ conversation: this });
+  }
+
+  #heard(receipt) {
+    this.receipts?.hear(receipt);
+    // Another device of this person. Before the answer to #ask it says nothing that the answer does not.
+    if (receipt.user === this.#client.user && !this.#assumedRead && receipt.read > this.lastRead) this.#setRead(receipt.read, { told: true });
+    this.#changed({ conversation: this });
   }
 
   /**
@@ -317,13 +406,17 @@ export class Conversation {
 
   #takeReadPosition({ epoch }) {
     const read = this.#settings.loadRead(this.name);
-    // A room seen for the first time has no past that anybody missed.
-    this.#setRead(read?.epoch === epoch ? Math.min(read.seq, this.newest) : this.newest);
+    // A room seen for the first time has no past that anybody missed, unless the server says otherwise.
+    this.#assumedRead = read?.epoch !== epoch;
+    this.lastRead = this.#assumedRead ? this.newest : Math.min(read.seq, this.newest);
   }
 
-  #setRead(seq) {
+  /** told: it is not what was looked at here, so nobody else is told. */
+  #setRead(seq, { told = false } = {}) {
     this.lastRead = seq;
+    this.#assumedRead = false;
     this.#settings.saveRead(this.name, { epoch: this.epoch, seq });
+    if (!told) this.#room.mark({ read: seq });
   }
 
   #fail(error) {

@@ -6,14 +6,32 @@ import { dayOf, fullTimeOf, timeOf } from './times.js';
 
 /** A message that the server has given its place. grouped: it follows one of the same author. */
 export function messageView(message, { grouped, own }) {
-  const { seq, at, from, text, data } = message;
-  const content = text === undefined
-    ? element('p', { class: 'message-data' }, `${data?.length ?? 0} bytes of data`)
-    : textView(text);
-  return element('li', {
+  const { seq, at, from } = message;
+  const line = element('li', {
     class: lineClass(grouped, own),
     data: { testid: 'message', seq, from },
-  }, authorView(from, at, grouped), element('div', { class: 'message-body' }, content), timeView(at, 'message-side-time'));
+  }, authorView(from, at, grouped), bodyView(message), timeView(at, 'message-side-time'));
+  if (own) line.append(element('span', { class: 'ticks', hidden: true, data: { testid: 'ticks' } }));
+  return line;
+}
+
+/** Shows what has become of an own message; of the room that keeps no receipts nothing is known. */
+export function showTicks(line, standing) {
+  const ticks = line.querySelector('.ticks');
+  ticks.hidden = standing === undefined;
+  if (standing === undefined || ticks.title === standing.words) return;
+  ticks.dataset.state = standing.state;
+  ticks.title = standing.words;
+  ticks.replaceChildren(visuallyHidden(standing.words));
+}
+
+/** A message of an ephemeral room: it has no place, and is gone with the page. */
+export function passingView(message, { grouped, own }) {
+  const { at, from } = message;
+  return element('li', {
+    class: `${lineClass(grouped, own)} message-passing`,
+    data: { testid: 'message', passing: message.id, from },
+  }, authorView(from, at, grouped), bodyView(message), timeView(at, 'message-side-time'));
 }
 
 /**
@@ -47,6 +65,13 @@ export function dayView(at) {
 
 export function newMessagesView() {
   return element('li', { class: 'day day-new', data: { testid: 'new-divider' } }, element('span', {}, 'New'));
+}
+
+function bodyView({ text, data }) {
+  const content = text === undefined
+    ? element('p', { class: 'message-data' }, `${data?.length ?? 0} bytes of data`)
+    : textView(text);
+  return element('div', { class: 'message-body' }, content);
 }
 
 function lineClass(grouped, own) {

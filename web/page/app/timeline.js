@@ -3,7 +3,7 @@
 // whatever is put in above or cut off below.
 
 import { byId } from './elements.js';
-import { dayView, messageView, newMessagesView, outgoingView } from './message-view.js';
+import { dayView, messageView, newMessagesView, outgoingView, passingView, showTicks } from './message-view.js';
 import { dayNumber } from './times.js';
 
 /** Nearer to the end than this is at the end. Pixels. */
@@ -109,7 +109,10 @@ export class Timeline {
     this.#fill();
   }
 
-  /** The lines that should be there, in order: {key, signature, make}. */
+  /**
+   * The lines that should be there, in order: {key, signature, make, update}. What changes often is left to update, since a
+   * line that is made again loses what is selected or focused in it.
+   */
   #wantedLines() {
     const conversation = this.#conversation;
     const lines = [];
@@ -130,7 +133,21 @@ export class Timeline {
       }
       previousSeq = message.seq;
       const own = message.from === this.#client.user;
-      lines.push({ key: `seq ${message.seq}`, signature: `${grouped}`, make: () => messageView(message, { grouped, own }) });
+      lines.push({
+        key: `seq ${message.seq}`,
+        signature: `${grouped}`,
+        make: () => messageView(message, { grouped, own }),
+        update: own ? (line) => showTicks(line, conversation.receipts?.of(message.seq)) : undefined,
+      });
+    }
+    for (const message of conversation.passing) {
+      const grouped = step(message.from, message.at);
+      const own = message.from === this.#client.user;
+      lines.push({
+        key: `passing ${message.id}`,
+        signature: `${grouped} ${message.at} ${message.text}`,
+        make: () => passingView(message, { grouped, own }),
+      });
     }
     if (conversation.attached) {
       const from = this.#client.user ?? 'You';
@@ -154,7 +171,7 @@ export class Timeline {
       this.#lines.delete(key);
     }
     let next = this.#list.firstChild;
-    for (const { key, signature, make } of wanted) {
+    for (const { key, signature, make, update } of wanted) {
       let line = this.#lines.get(key);
       if (line?.signature !== signature) {
         const node = make();
@@ -165,16 +182,18 @@ export class Timeline {
         line = { node, signature };
         this.#lines.set(key, line);
       }
+      update?.(line.node);
       if (line.node === next) next = next.nextSibling;
       else this.#list.insertBefore(line.node, next);
     }
   }
 
   #renderTop() {
-    const { status, error, name, atBeginning, messages, moving } = this.#conversation;
+    const { status, error, name, atBeginning, ephemeral, messages, moving } = this.#conversation;
     let text = '';
     if (status === 'failed') text = `This room can't be shown: ${error.message}`;
     else if (status === 'loading' && messages.length === 0) text = 'Loading…';
+    else if (ephemeral) text = `Nothing is kept in ${name}: what is said here is seen by who is here now.`;
     else if (atBeginning) text = messages.length === 0 ? `Nothing in ${name} yet. Say something.` : `The beginning of ${name}`;
     else if (moving === 'older') text = 'Loading older messages…';
     else if (error !== null) text = `Older messages can't be shown: ${error.message}`;
