@@ -198,6 +198,72 @@ test('rooms: unread counts, switching by list, keys and address', { timeout: 60_
   assert.deepEqual(alice.faults, []);
 });
 
+test('receipts: ticks go from one to two to read, and unread is the same on all devices', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const ticks = (person, seq, state) => person.page.locator(`[data-seq="${seq}"] [data-testid=ticks][data-state=${state}]`);
+  const lobby = (person) => person.page.locator('[data-room=lobby]');
+
+  const alice = await Person.arrive(t, server, 'alice');
+  await alice.say('is anybody here?');
+  await ticks(alice, 1, 'stored').waitFor();
+  const bob = await Person.arrive(t, server, 'bob', { room: 'attic' }); // the lobby is in his list
+  await ticks(alice, 1, 'delivered').waitFor();
+  await alice.photograph('ticks-delivered');
+  await lobby(bob).click();
+  await ticks(alice, 1, 'read').waitFor();
+  assert.equal(await ticks(alice, 1, 'read').textContent(), 'Read by everybody');
+  assert.equal(await bob.find('ticks').count(), 0, 'only own messages have ticks');
+
+  // The server knows what is unread: this device may forget it, and another has never known.
+  await bob.page.locator('[data-room=attic]').click();
+  await alice.say('one more');
+  await lobby(bob).getByText('1 unread').waitFor();
+  await ticks(alice, 2, 'delivered').waitFor();
+  await bob.page.evaluate(() => localStorage.removeItem('rookery.read'));
+  await bob.page.reload();
+  await lobby(bob).getByText('1 unread').waitFor();
+  const phone = await Person.arrive(t, server, 'bob', { room: 'attic', viewport: PHONE });
+  await phone.page.getByRole('button', { name: 'Rooms' }).click();
+  await lobby(phone).getByText('1 unread').waitFor();
+  await lobby(phone).click();
+  await lobby(bob).getByTestId('unread').waitFor({ state: 'hidden' });
+  await ticks(alice, 2, 'read').waitFor();
+  await alice.photograph('ticks-read');
+
+  // Who does not look has not read.
+  await phone.page.getByRole('button', { name: 'Rooms' }).click();
+  await alice.say('and another');
+  await ticks(alice, 3, 'delivered').waitFor();
+  await lobby(bob).getByText('1 unread').waitFor();
+  assert.deepEqual([...alice.faults, ...bob.faults, ...phone.faults], []);
+});
+
+test('an ephemeral room shows what passes, and a room without receipts has no ticks', { timeout: 60_000 }, async (t) => {
+  const server = await Server.start(t, '--rooms.ephemeral=game', '--rooms.receipts=');
+  const alice = await Person.arrive(t, server, 'alice', { room: 'game' });
+  const bob = await Person.arrive(t, server, 'bob', { room: 'game' });
+  await alice.find('timeline-top').getByText('Nothing is kept in game').waitFor();
+  await alice.say('hello');
+  await bob.say('hello yourself');
+  for (const person of [alice, bob]) {
+    const shown = person.page.locator('[data-testid=message][data-passing]');
+    await shown.nth(1).waitFor();
+    assert.deepEqual(await shown.evaluateAll((lines) => lines.map((line) => line.dataset.from)), ['alice', 'bob']);
+    await person.page.locator('[data-testid=message][data-state]').waitFor({ state: 'detached' });
+  }
+  await bob.page.getByRole('log').getByText('alice: hello').waitFor({ state: 'attached' });
+  await alice.photograph('passing');
+  await bob.page.reload();
+  await bob.find('timeline-top').getByText('Nothing is kept in game').waitFor();
+  assert.equal(await bob.find('message').count(), 0);
+
+  await alice.page.locator('[data-room=lobby]').click();
+  await alice.say('kept');
+  await alice.sees(1);
+  assert.equal(await alice.find('ticks').isVisible(), false);
+  assert.deepEqual([...alice.faults, ...bob.faults], []);
+});
+
 test('history by scrolling: the place is kept, the window is bounded, the way back is whole', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t);
   const total = 420;
