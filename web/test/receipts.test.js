@@ -9,7 +9,8 @@ const receipt = (user, delivered, read) => ({ user, delivered, read });
 const answer = (own, ...others) => ({
   own: receipt('alice', ...own), users: others.length + 1, receipts: [receipt('alice', ...own), ...others], counts: [],
 });
-const last = (marks) => marks.reduce((all, mark) => ({ ...all, ...mark }), {});
+/** Where the marks of a room have led. */
+const last = (marks) => marks.reduce((at, mark) => ({ delivered: Math.max(at.delivered, mark.delivered), read: Math.max(at.read, mark.read) }));
 
 // What the ticks say.
 
@@ -38,7 +39,7 @@ test('nobody goes back, and the reader does not count', () => {
 
 test('a large room is counted; older messages have at least what the oldest counted one has', () => {
   const receipts = new Receipts('alice');
-  receipts.take({ users: 312, receipts: [], counts: [{ seq: 57, delivered: 312, read: 208 }, { seq: 58, delivered: 299, read: 0 }] });
+  receipts.take({ own: receipt('alice', 0, 0), users: 312, receipts: [], counts: [{ seq: 57, delivered: 312, read: 208 }, { seq: 58, delivered: 299, read: 0 }] });
   assert.equal(receipts.large, true);
   assert.deepEqual(receipts.of(57), { state: 'delivered', words: 'Read by 208 of 312' });
   assert.deepEqual(receipts.of(58), { state: 'stored', words: 'Delivered to 299 of 312' });
@@ -46,6 +47,16 @@ test('a large room is counted; older messages have at least what the oldest coun
   assert.deepEqual(receipts.of(59), { state: 'stored', words: 'Sent' });
   receipts.count({ users: 312, counts: [{ seq: 58, delivered: 312, read: 312 }] });
   assert.deepEqual(receipts.of(57), { state: 'read', words: 'Read by everybody' });
+});
+
+test('in a large room the author is one of those that are counted', () => {
+  const receipts = new Receipts('alice');
+  const counts = [{ seq: 8, delivered: 102, read: 2 }, { seq: 9, delivered: 101, read: 1 }];
+  receipts.take({ own: receipt('alice', 9, 8), users: 102, receipts: [], counts });
+  assert.deepEqual(receipts.of(8), { state: 'delivered', words: 'Read by 1 of 101' });
+  assert.deepEqual(receipts.of(9), { state: 'stored', words: 'Read by 1 of 101' });
+  receipts.hear(receipt('alice', 9, 9)); // read here
+  assert.deepEqual(receipts.of(9), { state: 'stored', words: 'Delivered to 100 of 101' });
 });
 
 test('a small room becomes a large one', () => {
@@ -60,9 +71,9 @@ test('a small room becomes a large one', () => {
 test('what has come is marked as delivered, what was looked at as read', async () => {
   const { client, conversation } = await open({ stored: 5, keepsReceipts: true });
   const [{ marks }] = client.joins;
-  assert.deepEqual(last(marks), { delivered: 5 });
+  assert.deepEqual(last(marks), { delivered: 5, read: 0 });
   client.say();
-  assert.deepEqual(last(marks), { delivered: 6 });
+  assert.deepEqual(last(marks), { delivered: 6, read: 0 });
   conversation.markRead();
   assert.deepEqual(last(marks), { delivered: 6, read: 6 });
 });
@@ -73,7 +84,7 @@ test('the end of the room that is not in the window was not looked at', async ()
   for (let i = 0; i < 9; i++) await conversation.loadOlder();
   assert.equal(conversation.attached, false);
   conversation.markRead();
-  assert.equal(last(client.joins[0].marks).read, undefined);
+  assert.equal(last(client.joins[0].marks).read, 0);
 });
 
 test('unread is what the server says, on a device that knows nothing', async () => {
@@ -82,7 +93,7 @@ test('unread is what the server says, on a device that knows nothing', async () 
   client.joins[0].answer.resolve(answer([9, 4]));
   await settle();
   assert.equal(conversation.unread, 5);
-  assert.equal(last(client.joins[0].marks).read, undefined, 'nothing was looked at here');
+  assert.equal(last(client.joins[0].marks).read, 0, 'nothing was looked at here');
 });
 
 test('the further of what the server and this device know counts', async () => {
@@ -144,7 +155,7 @@ test('every joined asks again; a large room also when the page is looked at agai
   conversation.refresh();
   room.answer.resolve({ own: receipt('alice', 9, 9), users: 312, receipts: [], counts: [{ seq: 9, delivered: 9, read: 7 }] });
   await settle();
-  assert.equal(conversation.receipts.of(9).words, 'Read by 7 of 312');
+  assert.equal(conversation.receipts.of(9).words, 'Read by 6 of 311');
 });
 
 test('a room without receipts has no ticks, and asks nothing', async () => {

@@ -137,7 +137,7 @@ export class Conversation {
   markRead() {
     if (this.status !== 'ready' || !this.attached) return;
     if (this.lastRead >= this.newest && !this.#assumedRead) {
-      this.#room.mark({ read: this.newest }); // the server may not know it yet
+      this.#mark({ read: this.newest }); // the server may not know it yet
       return;
     }
     this.#setRead(this.newest);
@@ -285,7 +285,7 @@ export class Conversation {
     const allRead = this.lastRead >= this.newest && !this.#assumedRead;
     const own = message.from === this.#client.user;
     this.newest = Math.max(this.newest, message.seq);
-    this.#room.mark({ delivered: this.newest });
+    this.#mark({ delivered: this.newest });
     if (own) {
       this.#recognise(message);
       if (allRead) this.#setRead(this.newest); // nobody has to read what they wrote
@@ -322,7 +322,7 @@ export class Conversation {
     this.ephemeral = ephemeral;
     if (receipts) {
       this.receipts ??= new Receipts(this.#client.user);
-      room.mark({ delivered: this.newest });
+      this.#mark({ delivered: this.newest });
       this.#ask(room); // what changed while there was no connection is not told
     } else {
       this.receipts = null;
@@ -416,7 +416,12 @@ export class Conversation {
     this.lastRead = seq;
     this.#assumedRead = false;
     this.#settings.saveRead(this.name, { epoch: this.epoch, seq });
-    if (!told) this.#room.mark({ read: seq });
+    if (!told) this.#mark({ read: seq });
+  }
+
+  #mark({ delivered = 0, read = 0 }) {
+    this.#room.mark({ delivered, read });
+    this.receipts?.hear({ user: this.#client.user, delivered: Math.max(delivered, read), read });
   }
 
   #fail(error) {

@@ -5,8 +5,10 @@ export class Receipts {
   // Set at construction.
   #self;
 
-  /** User to {delivered, read}; the person who looks at this is not among them. */
+  /** User to {delivered, read}. */
   #others = new Map();
+  /** The person who looks at this: one of those that are counted, but not one of whom the ticks speak. */
+  #own = { delivered: 0, read: 0 };
   /** Of a large room: how many users there are, and {seq, delivered, read} ascending. null: all are named. */
   #counted = null;
 
@@ -21,16 +23,17 @@ export class Receipts {
   }
 
   /** The answer to a question. */
-  take({ users, receipts, counts }) {
-    for (const receipt of receipts) this.hear(receipt);
+  take({ own, users, receipts, counts }) {
+    for (const receipt of [own, ...receipts]) this.hear(receipt);
     if (users > receipts.length) this.count({ users, counts });
   }
 
   /** A user has come further. What goes back is an answer that was overtaken. */
   hear({ user, delivered, read }) {
-    if (user === this.#self) return;
-    const before = this.#others.get(user) ?? { delivered: 0, read: 0 };
-    this.#others.set(user, { delivered: Math.max(before.delivered, delivered), read: Math.max(before.read, read) });
+    const before = user === this.#self ? this.#own : this.#others.get(user);
+    const now = { delivered: Math.max(before?.delivered ?? 0, delivered), read: Math.max(before?.read ?? 0, read) };
+    if (user === this.#self) this.#own = now;
+    else this.#others.set(user, now);
   }
 
   count({ users, counts }) {
@@ -66,6 +69,12 @@ export class Receipts {
   #ofLarge(seq) {
     const { users, counts } = this.#counted;
     const nearest = counts.find((count) => count.seq >= seq);
-    return { users, delivered: nearest?.delivered ?? 0, read: nearest?.read ?? 0, atLeast: nearest?.seq > seq };
+    const others = (count = 0, own) => Math.max(0, count - (own ? 1 : 0));
+    return {
+      users: others(users, this.#own.delivered > 0),
+      delivered: others(nearest?.delivered, this.#own.delivered >= nearest?.seq),
+      read: others(nearest?.read, this.#own.read >= nearest?.seq),
+      atLeast: nearest?.seq > seq,
+    };
   }
 }

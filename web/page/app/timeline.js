@@ -45,8 +45,7 @@ export class Timeline {
     this.#list.replaceChildren();
     this.#scroller.addEventListener('scroll', () => this.#scrolled(), { signal, passive: true });
     this.#jump.addEventListener('click', () => this.jump(), { signal });
-    // A keyboard that opens, a composer that grows: the end stays in sight.
-    const resized = new ResizeObserver(() => this.#keepEnd());
+    const resized = new ResizeObserver(() => this.#resized());
     resized.observe(this.#scroller);
     signal.addEventListener('abort', () => {
       resized.disconnect();
@@ -234,8 +233,12 @@ export class Timeline {
     if (line) this.#scroller.scrollTop = bottomOf(line.node) - place.below;
   }
 
-  #keepEnd() {
-    if (this.#conversation?.following) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+  /** A keyboard opens, the composer grows: the end stays in sight. On a phone the room itself may come into sight. */
+  #resized() {
+    if (this.#conversation === null) return;
+    if (this.#conversation.following) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#markRead();
+    this.#fill();
   }
 
   #scrolled() {
