@@ -191,7 +191,8 @@ func (c *Client) History(ctx context.Context, room string, query HistoryQuery) (
 		request.Before = &query.Before
 	}
 	var page Page
-	err := c.machine.read(ctx, newRead(&v1.ClientFrame{Op: &v1.ClientFrame_History{History: request}}, func(reply *v1.ServerFrame) bool {
+	frame := &v1.ClientFrame{Op: &v1.ClientFrame_History{History: request}}
+	err := c.machine.read(ctx, newRead(frame, func(reply *v1.ServerFrame) bool {
 		history := reply.GetHistory()
 		if history != nil {
 			page = newPage(history)

@@ -21,7 +21,7 @@ type reads struct {
 type read struct {
 	// Set at construction.
 	request *v1.ClientFrame
-	take    func(reply *v1.ServerFrame) bool // the loop calls it, before done is closed; false: the reply is of another kind
+	take    func(reply *v1.ServerFrame) bool // before done is closed; false: the reply is of another kind
 	done    chan struct{}
 
 	// Written before done is closed.

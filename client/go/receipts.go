@@ -71,8 +71,8 @@ func (s *Subscription) KeepsReceipts() bool {
 	return s.keepsReceipts
 }
 
-// Mark says how far the user has come, and does not wait. Only what moves the user forward is sent, at most once a second, and when
-// there is a connection. A refusal is not noticed; the mark is sent again with the next connection.
+// Mark says how far the user has come, and does not wait. Only what moves the user forward is sent, at most once a
+// second, and when there is a connection. A refusal is not noticed; the mark is sent again with the next connection.
 func (s *Subscription) Mark(to Standing) { s.mark(Standing{}.beyond(to)) }
 
 // Receipts asks how far everybody has come.
@@ -80,9 +80,9 @@ func (s *Subscription) Receipts(ctx context.Context) (Receipts, error) {
 	return s.ask(ctx)
 }
 
-// ReceiptUpdates gives what changes from the join on: the users who have come further, or in a large room the counts of its newest
-// messages. An application that takes them slowly gets the newest of each. Nobody goes back. What changed while there was no
-// connection has to be asked for. It ends as Messages does.
+// ReceiptUpdates gives what changes from the join on: the users who have come further, or in a large room the counts
+// of its newest messages. An application that takes them slowly gets the newest of each. Nobody goes back. What changed
+// while there was no connection has to be asked for. It ends as Messages does.
 //
 // Ranging over it again goes on where the last range stopped. One range at a time.
 func (s *Subscription) ReceiptUpdates(ctx context.Context) iter.Seq2[Receipts, error] {
@@ -111,7 +111,8 @@ func (s *Subscription) ReceiptUpdates(ctx context.Context) iter.Seq2[Receipts, e
 	}
 }
 
-// updates are receipts that the application has not taken: the newest of each user, who are at most 100, and the newest counts.
+// updates are receipts that the application has not taken: the newest of each user, who are at most 100, and the
+// newest counts.
 type updates struct {
 	// Set at construction.
 	ready chan struct{} // there is something to take, or the end
@@ -182,8 +183,8 @@ func (m *machine) mark(r *room, to Standing) {
 	}
 }
 
-// sendMark sends where the user stands unless that is stored or on its way. Before joined the history that the numbers
-// belong to is not known.
+// sendMark sends where the user stands unless that is stored or on its way. Before joined the history that the
+// numbers belong to is not known.
 func (m *machine) sendMark(r *room) {
 	if r.state != joined || !r.keepsReceipts || !m.ready() || r.marks.soon != nil {
 		return

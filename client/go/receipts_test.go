@@ -103,6 +103,7 @@ func TestMarksAfterALostConnection(t *testing.T) {
 		p.drop()
 		room.Mark(Standing{Read: 8})
 		p = s.welcome()
+		room.Mark(Standing{Read: 8}) // which history this is is not known yet
 		p.quietUntilJoin(func() { p.rejoin("lobby", "e1", 9, 9, &yes) })
 		p.expectMark("lobby", 9, 8)
 
@@ -252,7 +253,8 @@ func TestReceiptUpdates(t *testing.T) {
 		want(Receipts{Head: 9, Users: 312, Counts: []ReceiptCount{{9, 299, 7}}})
 
 		// What waits of a history that is not this one is of no use.
-		p.send(receiptFrame("lobby", "bob", 1000, 1000))
+		p.send(receiptFrame("lobby", "carol", 1000, 1000))
+		synctest.Wait()
 		p.drop()
 		p = s.welcome()
 		p.rejoin("lobby", "e2", 9, 0, &no)

@@ -22,7 +22,8 @@ export class Reads {
   read(op, body) {
     if (this.#ended) return Promise.reject(this.#ended);
     if (this.#waiting.size >= MAX_WAITING) {
-      return Promise.reject(new RookeryError('queue_full', `${MAX_WAITING} reads are waiting already: wait for some of them.`));
+      const words = `${MAX_WAITING} reads are waiting already: wait for some of them.`;
+      return Promise.reject(new RookeryError('queue_full', words));
     }
     return new Promise((resolve, reject) => {
       const read = { op, body, refusals: 0, timer: undefined, resolve, reject };

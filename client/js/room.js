@@ -32,8 +32,8 @@ export class Room {
    *
    * @param {object} link  see rookery.js
    * @param {string} name
-   * @param {{after?: number, epoch?: string, onMessage?: Function, onJoined?: Function, onReset?: Function, onGap?: Function,
-   *   onReceipt?: Function, onReceiptCounts?: Function, onState?: Function}} options
+   * @param {{after?: number, epoch?: string, onMessage?: Function, onJoined?: Function, onReset?: Function,
+   *   onGap?: Function, onReceipt?: Function, onReceiptCounts?: Function, onState?: Function}} options
    */
   constructor(link, name, { after, epoch, ...callbacks } = {}) {
     this.#link = link;

@@ -175,7 +175,10 @@ test('an ephemeral room shows what passes, the newest value of a sender and key'
   client.deliver(passing('bob', 'hi'));
   client.deliver(passing('bob', '1,1', 'cursor'));
   client.deliver(passing('carol', '2,2', 'cursor'));
+  const before = conversation.passing[2];
   client.deliver(passing('bob', '3,3', 'cursor'));
+  const after = conversation.passing[2];
+  assert.deepEqual([after.id === before.id, after.version === before.version], [true, false], 'the same line with other words');
   assert.deepEqual(words(), ['hi', 'hi', '3,3', '2,2']);
   assert.equal(changes.filter((change) => change.arrived).length, 4, 'a renewed value is not said again');
   assert.equal(conversation.unread, 0);

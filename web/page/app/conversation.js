@@ -73,7 +73,7 @@ export class Conversation {
     /** @type {Receipts|null} null: the room keeps none, or has not been joined yet */
     this.receipts = null;
     this.ephemeral = false;
-    /** Of an ephemeral room: messages with an id of this page's own. */
+    /** Of an ephemeral room: messages with an id of this page's own, and a version that a newer value changes. */
     this.passing = [];
     /** @type {Outgoing[]} */
     this.outgoing = settings.loadOutgoing(name).map(restored);
@@ -305,13 +305,14 @@ export class Conversation {
   /** A value that its sender has renewed takes the place of the one before; anything else is said. */
   #pass(message) {
     if (message.from === this.#client.user) this.#removeOutgoing(message.key);
-    const renewed = message.key ? this.passing.find((m) => m.from === message.from && m.key === message.key) : undefined;
-    if (renewed) {
-      Object.assign(renewed, message);
+    const version = ++this.#passed;
+    const renewed = this.passing.findIndex(({ from, key }) => key && key === message.key && from === message.from);
+    if (renewed >= 0) {
+      this.passing[renewed] = { ...message, id: this.passing[renewed].id, version };
       this.#changed({ conversation: this });
       return;
     }
-    this.passing.push({ id: ++this.#passed, ...message });
+    this.passing.push({ ...message, id: version, version });
     if (this.passing.length > MAX_PASSING) this.passing.shift();
     this.#changed({ conversation: this, arrived: message });
   }
@@ -350,7 +351,8 @@ export class Conversation {
   #heard(receipt) {
     this.receipts?.hear(receipt);
     // Another device of this person. Before the answer to #ask it says nothing that the answer does not.
-    if (receipt.user === this.#client.user && !this.#assumedRead && receipt.read > this.lastRead) this.#setRead(receipt.read, { told: true });
+    const own = receipt.user === this.#client.user && !this.#assumedRead;
+    if (own && receipt.read > this.lastRead) this.#setRead(receipt.read, { told: true });
     this.#changed({ conversation: this });
   }
 

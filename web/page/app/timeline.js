@@ -109,8 +109,8 @@ export class Timeline {
   }
 
   /**
-   * The lines that should be there, in order: {key, signature, make, update}. What changes often is left to update, since a
-   * line that is made again loses what is selected or focused in it.
+   * The lines that should be there, in order: {key, signature, make, update}. What changes often is left to update,
+   * since a line that is made again loses what is selected or focused in it.
    */
   #wantedLines() {
     const conversation = this.#conversation;
@@ -144,7 +144,7 @@ export class Timeline {
       const own = message.from === this.#client.user;
       lines.push({
         key: `passing ${message.id}`,
-        signature: `${grouped} ${message.at} ${message.text}`,
+        signature: `${grouped} ${message.version}`,
         make: () => passingView(message, { grouped, own }),
       });
     }
