@@ -44,8 +44,8 @@ func TestReceipts(t *testing.T) {
 			}
 			r := runPlan(t, p)
 			truth, got := s.Truth(), r.Counts
-			// A member marks every 200 to 400 ms, 12 members for 2 s: between 60 and 120 marks, and some begin late.
-			if got.Marks != truth.Marks || got.Marks < 50 || got.Marks > 140 {
+			// Each of 12 members marks at least once, and then every 200 to 400 ms while messages come.
+			if got.Marks != truth.Marks || got.Marks < 12 {
 				t.Errorf("%d marks were sent, %d came", got.Marks, truth.Marks)
 			}
 			if got.Marked != truth.Marked-truth.MarksLied {
@@ -54,11 +54,11 @@ func TestReceipts(t *testing.T) {
 			if got.Foreign != truth.MarksLied || faultNamed(r, "less than was marked") != truth.MarksLied {
 				t.Errorf("%d lies were seen as %d: %v", truth.MarksLied, got.Foreign, r.Faults)
 			}
-			if (faultNamed(r, "not answered") > 0) != (truth.MarksLost > 0) {
+			if faultNamed(r, "not answered") != truth.MarksLost {
 				t.Errorf("%d marks were not answered: %v", truth.MarksLost, r.Faults)
 			}
-			// The last ones may be on their way when everything that is owed has come.
-			if got.Receipts > truth.Receipts || got.Receipts < truth.Receipts-10 || truth.Receipts != 4*truth.Marks {
+			// The receipts of the last marks may be on their way when everything that is owed has come.
+			if got.Receipts > truth.Receipts || got.Receipts < truth.Receipts/2 || truth.Receipts != 4*truth.Marks {
 				t.Errorf("%d receipts of %d came, for %d marks in rooms of 4", got.Receipts, truth.Receipts, truth.Marks)
 			}
 			if got.Lost+got.Duplicated+got.Reordered+got.Unanswered != 0 {
@@ -77,6 +77,7 @@ func TestReceiptsWithTheRealServer(t *testing.T) {
 		"raw TCP": func(p *plan.Plan) { p.Server.Targets = []string{"tcp://" + g.Addr()} },
 		"JSON":    func(p *plan.Plan) { p.Server.Codec = "json" },
 		"chat":    func(p *plan.Plan) { p.Publish.Typing, p.Trouble.Moves, p.Trouble.Churn = 1, 20, 5 },
+		"backlog": func(p *plan.Plan) { p.Rooms.Backlog, p.Trouble.Moves, p.Trouble.Churn = 20, 20, 5 },
 		"cut": func(p *plan.Plan) {
 			p.Trouble.Cut = plan.Cut{Share: 0.5, At: time.Second, How: "reset"}
 		},
@@ -91,7 +92,7 @@ func TestReceiptsWithTheRealServer(t *testing.T) {
 			if c.Lost+c.Reordered+c.Duplicated+c.Foreign+c.Refused != 0 || faultNamed(r, "mark") != 0 {
 				t.Errorf("counts are %+v\nfaults %v", c, r.Faults)
 			}
-			if c.Marks < 50 || c.Receipts == 0 || c.Marked > c.Marks || p.Trouble.Cut.Share == 0 && p.Trouble.Churn == 0 && c.Marked != c.Marks {
+			if c.Marks < 12 || c.Receipts == 0 || c.Marked > c.Marks || p.Trouble.Cut.Share == 0 && p.Trouble.Churn == 0 && c.Marked != c.Marks {
 				t.Errorf("%d marks, %d stored, %d receipts", c.Marks, c.Marked, c.Receipts)
 			}
 		})

@@ -9,6 +9,8 @@ import (
 	"rookery/gateway/gatewaytest"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
+	"rookery/storage/catalog"
+	"rookery/storage/commitlog"
 )
 
 // mark sends a mark and returns its id.
@@ -81,6 +83,10 @@ func TestReceipts(t *testing.T) {
 		alice.mustFail(proto.ErrBadRequest)
 		alice.mark("", 1, 0)
 		alice.mustFail(proto.ErrBadRequest)
+		alice.mark("elsewhere", 1, 0)
+		alice.mustFail(proto.ErrNotJoined)
+		alice.request(&v1.ClientFrame{Op: &v1.ClientFrame_Mark{Mark: &v1.Mark{Room: room, Read: 1, Epoch: "another"}}})
+		alice.mustFail(proto.ErrBadRequest)
 		if err := alice.send(&v1.ClientFrame{Op: &v1.ClientFrame_Mark{Mark: &v1.Mark{Room: room, Read: 4}}}); err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +105,9 @@ func TestReceiptsSurviveARestart(t *testing.T) {
 	srv := gatewaytest.Start(t, in)
 	w := wires[0]
 	alice := login(t, srv.Addr(), w, "alice")
+	alice.enter("lobby")
 	alice.publish("lobby", "", "hi")
+	alice.must() // published, and its own
 	alice.must()
 	alice.mark("lobby", 1, 0)
 	if f := alice.must(); f.GetMarked().GetDelivered() != 1 {
@@ -122,7 +130,8 @@ func TestReceiptsSurviveARestart(t *testing.T) {
 	srv = gatewaytest.Start(t, in)
 	bob := login(t, srv.Addr(), w, "bob")
 	r := bob.receipts("lobby")
-	if r.GetHead() != 1 || len(r.GetReceipts()) != 1 || r.GetReceipts()[0].GetUser() != "alice" || r.GetReceipts()[0].GetDelivered() != 1 || r.GetReceipts()[0].GetRead() != 1 {
+	named := r.GetReceipts()
+	if r.GetHead() != 1 || len(named) != 1 || named[0].GetUser() != "alice" || named[0].GetDelivered() != 1 || named[0].GetRead() != 1 {
 		t.Fatalf("after the restart: %v", r)
 	}
 }
@@ -158,7 +167,9 @@ func TestLargeRoomsAreCounted(t *testing.T) {
 	watcher.must()
 	watcher.must()
 	for i := range 101 {
-		login(t, srv.Addr(), w, fmt.Sprint("user", i)).mark("plaza", 1, uint64(i%2))
+		p := login(t, srv.Addr(), w, fmt.Sprint("user", i))
+		p.enter("plaza")
+		p.mark("plaza", 1, uint64(i%2))
 	}
 	for deadline := time.Now().Add(waitLimit); ; {
 		if r := watcher.must().GetReceipts(); r.GetUsers() == 101 {
@@ -171,5 +182,42 @@ func TestLargeRoomsAreCounted(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("never told counts")
 		}
+	}
+}
+
+// TestPositionsOfAnotherEpoch count for nothing: their numbers are those of another history.
+func TestPositionsOfAnotherEpoch(t *testing.T) {
+	data := t.TempDir()
+	log, err := commitlog.Open(commitlog.Config{Dir: data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	c, err := catalog.Open(catalog.Config{Log: log, Synced: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	err = c.Update(t.Context(), catalog.Advance("lobby", "alice", catalog.Position{Epoch: "another", Delivered: 9, Read: 9}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Data = data })
+	alice := login(t, srv.Addr(), wires[0], "alice")
+	alice.enter("lobby")
+	alice.publish("lobby", "", "hi")
+	alice.must() // published, and its own
+	alice.must()
+	if r := alice.receipts("lobby"); r.GetUsers() != 0 || r.GetOwn().GetRead() != 0 || len(r.GetReceipts()) != 0 {
+		t.Errorf("receipts are %v", r)
+	}
+	alice.mark("lobby", 0, 1)
+	if f := alice.must(); f.GetMarked().GetRead() != 1 {
+		t.Errorf("marked is %v", f)
 	}
 }

@@ -190,6 +190,7 @@ type Encoded struct {
 	binary  []byte
 	content []byte
 	frame   *v1.ServerFrame // of EncodeFrame
+	size    int             // of frame, about
 
 	jsonOnce sync.Once
 	json     []byte
@@ -205,9 +206,10 @@ func Encode(h Header, content []byte) *Encoded {
 // EncodeFrame makes another frame for the members of a room. Like an ephemeral message it has no place in the room's order;
 // from and key say which earlier one it takes the place of, for who is behind. f must not change afterwards.
 func EncodeFrame(room, from, key string, f *v1.ServerFrame) *Encoded {
+	binary := AppendServerFrame(nil, Binary, f)
 	return &Encoded{
 		Header: Header{Room: room, From: from, Ephemeral: true, Key: key},
-		binary: AppendServerFrame(nil, Binary, f), frame: f,
+		binary: binary, frame: f, size: 8 * len(binary),
 	}
 }
 
@@ -228,7 +230,7 @@ func (e *Encoded) Frame(c Codec) []byte {
 }
 
 // Size is about what the message holds of memory, for the bounds of queues.
-func (e *Encoded) Size() int { return len(e.binary) + len(e.content) + 128 }
+func (e *Encoded) Size() int { return len(e.binary) + len(e.content) + e.size + 128 }
 
 func messageSize(h Header, content []byte) int {
 	size := protowire.SizeTag(fieldMessageRoom) + protowire.SizeBytes(len(h.Room)) +

@@ -195,7 +195,7 @@ func (m *machine) sendMark(r *room) {
 	}
 	r.marks.sent = r.marks.own
 	m.connection.send(proto.AppendClientFrame(nil, proto.Binary, &v1.ClientFrame{Op: &v1.ClientFrame_Mark{
-		Mark: &v1.Mark{Room: r.name, Delivered: r.marks.own.Delivered, Read: r.marks.own.Read},
+		Mark: &v1.Mark{Room: r.name, Delivered: r.marks.own.Delivered, Read: r.marks.own.Read, Epoch: r.position.Epoch},
 	}}))
 	r.marks.soon = m.after(markInterval, func() {
 		r.marks.soon = nil

@@ -33,7 +33,7 @@ func (p *peer) expectMark(room string, delivered, read uint64) {
 	p.t.Helper()
 	synctest.Wait()
 	f := p.next()
-	if m := f.GetMark(); f.Id != 0 || m.GetRoom() != room || m.GetDelivered() != delivered || m.GetRead() != read {
+	if m := f.GetMark(); f.Id != 0 || m.GetEpoch() == "" || m.GetRoom() != room || m.GetDelivered() != delivered || m.GetRead() != read {
 		p.t.Fatalf("got %v; want a mark of %s at %d and %d", f, room, delivered, read)
 	}
 }

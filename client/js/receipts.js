@@ -13,6 +13,7 @@ export class Receipts {
 
   /** What the last joined said; undefined before. */
   #kept;
+  #epoch;
   /** The room is joined on this connection, so what it said is of the history that numbers belong to. */
   #live = false;
   /** Where the application says that the user stands. */
@@ -55,8 +56,9 @@ export class Receipts {
     return { user, ...now };
   }
 
-  joined(kept) {
-    this.#kept = kept;
+  joined({ receipts, epoch }) {
+    this.#kept = receipts;
+    this.#epoch = epoch;
     this.#live = true;
     this.#send();
   }
@@ -80,7 +82,7 @@ export class Receipts {
     const known = beyond(this.#sent, this.#told.get(this.#link.user) ?? start);
     if (!isBeyond(this.#own, known)) return;
     // Refused by a socket that has much waiting, it is tried again like one that came too soon.
-    if (this.#link.tell('mark', { room: this.#room, ...this.#own })) this.#sent = this.#own;
+    if (this.#link.tell('mark', { room: this.#room, ...this.#own, epoch: this.#epoch })) this.#sent = this.#own;
     this.#timer = this.#link.clock.setTimeout(() => {
       this.#timer = undefined;
       this.#send();

@@ -192,7 +192,7 @@ export class Room {
     this.#ephemeral = joined.ephemeral === true;
     this.#setState('joined');
     if (reset) this.#receipts.reset();
-    this.#receipts.joined(joined.receipts);
+    this.#receipts.joined(joined);
     // Before the promise, whose callbacks run later than the messages that follow the reply.
     if (reset) this.#call('onReset', { epoch: joined.epoch, head: joined.head, previous });
     if (this.#state === 'joined') this.#call('onJoined', {

@@ -64,7 +64,7 @@ export const clientFrame = [
     uint(4, 'limit'),
   ]),
   operation(7, 'ping', []),
-  operation(8, 'mark', [string(1, 'room'), uint(2, 'delivered'), uint(3, 'read')]),
+  operation(8, 'mark', [string(1, 'room'), uint(2, 'delivered'), uint(3, 'read'), string(4, 'epoch')]),
   operation(9, 'receipts', [string(1, 'room')]),
 ];
 

@@ -327,11 +327,11 @@ func (c *Crowd) write(slot int, b []byte) error {
 	return err
 }
 
-// timer has a user connect at a moment, or join one of its rooms.
+// timer has a user connect at a moment, join one of its rooms, or mark what it has read.
 type timer struct {
 	at   int64
 	slot int
-	room int32 // of a join: which of the user's
+	room int32 // of a join: which of the user's; of a mark its number
 	join bool
 }
 

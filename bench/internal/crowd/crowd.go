@@ -77,7 +77,7 @@ const (
 type request struct {
 	due        int64
 	user       int32  // -1: free
-	room       int32  // of a publish its number, else which of the user's rooms
+	room       int32  // of a publish and a mark its number, else which of the user's rooms
 	next, prev uint32 // ids, 0: none
 	seq        uint32 // of a publish, its sender's number; of a mark, what was marked
 	kind       requestKind
@@ -112,7 +112,7 @@ type Crowd struct {
 	marking  int64  // marks among them
 	marks    timers // members that will have read
 	timers   timers
-	waits    *rand.Rand  // of users that come back
+	waits    *rand.Rand  // of users that come back, or read
 	detached map[int]int // sockets of users that were cut silently, closed when they are back
 
 	connects connects
@@ -236,7 +236,9 @@ func (c *Crowd) Due(now int64) int64 {
 }
 
 // fault counts something that went wrong, in words; which are kept for the first hundred different ones.
-func (c *Crowd) fault(what string, err any) {
+func (c *Crowd) fault(what string, err any) { c.faultTimes(what, err, 1) }
+
+func (c *Crowd) faultTimes(what string, err any, times int64) {
 	message := fmt.Sprint(err)
 	key := what + " " + message
 	f := c.faults[key]
@@ -247,13 +249,13 @@ func (c *Crowd) fault(what string, err any) {
 				f = &result.Fault{What: what, Message: message}
 				c.faults[key] = f
 			}
-			f.Count++
+			f.Count += times
 			return
 		}
 		f = &result.Fault{What: what, Message: message}
 		c.faults[key] = f
 	}
-	f.Count++
+	f.Count += times
 }
 
 // request takes a number for a request.
@@ -307,9 +309,12 @@ func (c *Crowd) answered(slot int, id uint32) (r request, ok bool) {
 // abandon forgets the requests of a lost connection. Of a publish nobody knows whether it was taken.
 func (c *Crowd) abandon(slot int) {
 	for id := c.users[slot].requests; id != 0; id = c.users[slot].requests {
-		if r, _ := c.answered(slot, id); r.kind == publishRequest {
+		switch r, _ := c.answered(slot, id); r.kind {
+		case publishRequest:
 			c.counts.Unanswered++
 			c.notOwed(slot, r)
+		case markRequest:
+			c.account(slot, int(r.room)).Marking = ledger.MarkNone
 		}
 	}
 }

@@ -72,7 +72,7 @@ func (c *Crowd) take(slot int, e *dialect.Event, now int64) {
 	case dialect.Refused:
 		c.refused(slot, e)
 	case dialect.Marked:
-		c.marked(slot, e)
+		c.marked(slot, e, now)
 	case dialect.Receipt:
 		c.counts.Receipts++
 	case dialect.Ready:
@@ -222,6 +222,7 @@ func (c *Crowd) refused(slot int, e *dialect.Event) {
 		c.notOwed(slot, r)
 		c.fault("publish", e.Reason)
 	case r.kind == markRequest:
+		c.account(slot, int(r.room)).Marking = ledger.MarkNone
 		c.fault("mark", e.Reason)
 	case r.kind == leaveRequest:
 		c.accounts[slot*c.perUser+int(r.room)].Leaving = false // it stays, and may be drawn for a move again

@@ -138,7 +138,7 @@ func (c *Crowd) Settle() {
 	c.closed = nil
 	c.counts.Unanswered += c.waiting
 	if c.marking > 0 {
-		c.fault("mark", "marks were not answered until the end")
+		c.faultTimes("mark", "marks were not answered until the end", c.marking)
 	}
 	for slot := range c.users {
 		u := &c.users[slot]

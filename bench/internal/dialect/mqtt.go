@@ -93,11 +93,11 @@ func (d *mqtt) appendTopicRequest(dst []byte, s *Session, kind byte, id uint32, 
 	return d.appendPacket(dst, s, d.scratch)
 }
 
-// AppendPublish appends nothing when 65,535 requests are not answered: then no identifier is free, and the
-// message counts as lost, which it would be anyway with a server that is so far behind.
 // AppendMark: it has no receipts.
 func (*mqtt) AppendMark(dst []byte, _ *Session, _ uint32, _ int, _ uint64) []byte { return dst }
 
+// AppendPublish appends nothing when 65,535 requests are not answered: then no identifier is free, and the
+// message counts as lost, which it would be anyway with a server that is so far behind.
 func (d *mqtt) AppendPublish(dst []byte, s *Session, p Publish) []byte {
 	size := 2 + len(d.prefix) + digits(p.Room) + len(p.Body)
 	if d.qos == 0 {

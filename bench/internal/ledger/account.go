@@ -115,6 +115,15 @@ func (t *Track) forgive(seq uint64) bool {
 	return true
 }
 
+// Marking of what was read goes round: nothing new, a mark is planned, it waits for its answer.
+type Marking uint8
+
+const (
+	MarkNone Marking = iota
+	MarkPlanned
+	MarkAsked
+)
+
 // Account is what one member of one room got. Where the server numbers the messages of a room there is one
 // series; else one for each sender, by the sender's own numbers.
 type Account struct {
@@ -128,8 +137,8 @@ type Account struct {
 	Opened bool
 	// Joining: the server was asked for the membership, Leaving: to end it. Both until it answers.
 	Joining, Leaving bool
-	// Marking: the member is going to mark what it has read.
-	Marking bool
+	// Marking is how far the member is with marking what it has read.
+	Marking Marking
 	// Refusals is how often a join was refused since the last one that was not, 255 at most.
 	Refusals uint8
 

@@ -70,7 +70,7 @@ type Status struct {
 	crowd.Status
 	// Complete: everybody has got what is owed, by all that came with this order and those before.
 	Complete bool `json:"complete"`
-	// Unanswered publishes.
+	// Unanswered publishes and marks.
 	Unanswered int64  `json:"unanswered"`
 	FillError  string `json:"fill_error,omitempty"`
 }

@@ -86,7 +86,7 @@ test('marks wait for the connection, and for joined', async () => {
   assert.deepEqual(made.socket().requests('mark'), []);
   made.socket().joined('lobby', 9, { recovered: true, receipts: true });
   room.mark({ delivered: 8 });
-  assert.deepEqual(made.socket().requests('mark').map((f) => f.mark), [{ room: 'lobby', delivered: 7, read: 0 }]);
+  assert.deepEqual(made.socket().requests('mark').map((f) => f.mark), [{ room: 'lobby', delivered: 7, read: 0, epoch: room.epoch }]);
 });
 
 test('after a loss it marks again where it stands, unless that is known to be stored', async () => {

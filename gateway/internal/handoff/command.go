@@ -58,8 +58,8 @@ type Read struct {
 	JSON     bool   // the connection's codec
 }
 
-// Mark says that a user has come further in a room, or asks how far everybody has. It is answered by Reply or Refused, a mark
-// without ID by nothing but Refused. Its strings are its own copies.
+// Mark says that a user has come further in a room, or asks how far everybody has. A question is answered by Told, a mark by Marked or Refused, and
+// one without ID by nothing but Refused. Its strings are its own copies.
 type Mark struct {
 	From Handle
 	ID   uint64 // of the request, 0: it has none

@@ -22,8 +22,9 @@ const (
 	Page
 	// Answer carries a finished reply to a request for history.
 	Answer
-	// Reply carries a finished reply to a Mark.
-	Reply
+	// Marked carries the finished reply to a Mark, Told that to one that asks.
+	Marked
+	Told
 	// Writable: a socket that was full takes bytes again.
 	Writable
 	// Tick: a tenth of a second has passed.
@@ -59,9 +60,9 @@ type Event struct {
 	Begin     uint64 // oldest message that is still there
 
 	Message *proto.Encoded // Delivery, Ephemeral
-	Frames  []byte         // Page, Answer, Reply: Headroom, then frames as they stand in a stream of the codec
+	Frames  []byte         // Page, Answer, Marked, Told: Headroom, then frames as they stand in a stream of the codec
 
-	Code proto.ErrorCode // Refused; Page and Answer when the log could not be read
+	Code proto.ErrorCode // Refused; Page, Answer and Told when there are no Frames
 	Text string          // the sentence for Code
 
 	Size int // bytes to Release when worked off

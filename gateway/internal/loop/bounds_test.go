@@ -27,7 +27,7 @@ func TestHistoryIsOrderedInTurn(t *testing.T) {
 	var sockets []*fakeSocket
 	for range 2 * maxReading {
 		s := r.open(true, proto.Binary)
-		for id := range uint64(maxHistory) {
+		for id := range uint64(maxReadings) {
 			r.request(s, &v1.ClientFrame{Id: 10 + id, Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: "r"}}})
 		}
 		sockets = append(sockets, s)
@@ -48,12 +48,12 @@ func TestHistoryIsOrderedInTurn(t *testing.T) {
 		}
 		answered++
 	}
-	if want := (2*maxReading - 1) * maxHistory; answered != want {
+	if want := (2*maxReading - 1) * maxReadings; answered != want {
 		t.Errorf("%d pages were ordered, want %d", answered, want)
 	}
 	for _, s := range sockets[:len(sockets)-1] {
-		if frames := r.sent(s); len(frames) != maxHistory {
-			t.Fatalf("a peer got %d answers, want %d", len(frames), maxHistory)
+		if frames := r.sent(s); len(frames) != maxReadings {
+			t.Fatalf("a peer got %d answers, want %d", len(frames), maxReadings)
 		}
 	}
 }

@@ -90,8 +90,8 @@ const (
 	maxReading = 64
 	// gatherBytes is how much a connection's own requests, or a burst in its rooms, may gather before it is written.
 	gatherBytes = 256 << 10
-	// maxHistory bounds the history requests that a connection has under way.
-	maxHistory = 8
+	// maxReadings bounds the requests for history and receipts that a connection has under way.
+	maxReadings = 8
 	// closeTimeout is how long a peer may take to answer our Close.
 	closeTimeout = time.Second
 	// tick is the resolution of all deadlines.

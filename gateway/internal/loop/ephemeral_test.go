@@ -375,3 +375,38 @@ func TestEphemeralFanOutAllocatesPerMessageNotPerMember(t *testing.T) {
 		t.Errorf("%v allocations for a message to 100 members", allocs)
 	}
 }
+
+// TestReceiptsForWhoIsBehind: the newest of each user comes, between ephemeral messages of the same user.
+func TestReceiptsForWhoIsBehind(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.open(true, proto.Binary)
+	r.join(s, "r", 0)
+	r.join(s, "block", 0)
+	r.block(s, 1)
+	receipt := func(user string, read uint64) {
+		m := proto.EncodeFrame("r", user, "\x01receipt", &v1.ServerFrame{Op: &v1.ServerFrame_Receipt{Receipt: &v1.Receipt{Room: "r", User: user, Read: read}}})
+		if m.Size() < len(m.Frame(proto.Binary)) {
+			t.Errorf("a frame of %d bytes counts %d", len(m.Frame(proto.Binary)), m.Size())
+		}
+		r.put(handoff.Event{Kind: handoff.Ephemeral, Room: "r", Message: m, Size: m.Size()})
+	}
+	for read := range uint64(3) {
+		receipt("ann", 1+read)
+		receipt("bob", 10+read)
+		r.pass("r", "ann", "cursor", int(read))
+	}
+	r.work()
+	s.room = 1 << 20
+	r.drain(s, 1)
+	var got []string
+	for _, f := range r.sent(s)[1:] {
+		if m := f.GetMessage(); m != nil {
+			got = append(got, "message "+strings.TrimRight(m.GetText(), "x"))
+			continue
+		}
+		got = append(got, fmt.Sprint(f.GetReceipt().GetUser(), " ", f.GetReceipt().GetRead()))
+	}
+	if want := []string{"ann 3", "bob 12", "message 2"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

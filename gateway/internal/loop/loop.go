@@ -186,10 +186,12 @@ func (l *Loop) take(e *handoff.Event) {
 		}
 	case handoff.Answer:
 		l.answer(e)
-	case handoff.Reply:
+	case handoff.Marked:
 		if c := l.conn(e.To); c != nil {
 			l.frames(c, e.Frames)
 		}
+	case handoff.Told:
+		l.told(e)
 	case handoff.Writable:
 		l.writable(l.conn(e.To))
 	case handoff.Tick:

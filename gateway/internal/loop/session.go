@@ -228,8 +228,8 @@ func (l *Loop) history(c *conn, id uint64, r *v1.HistoryRequest) {
 	case read.Limit > proto.MaxHistory:
 		l.fail(c, id, proto.ErrBadRequest, fmt.Sprintf("limit is at most %d.", proto.MaxHistory))
 		return
-	case c.readings >= maxHistory:
-		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier history requests.")
+	case c.readings >= maxReadings:
+		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier requests for history and receipts.")
 		return
 	}
 	if l.cfg.Ephemeral(r.Room) {
@@ -248,6 +248,12 @@ func (l *Loop) mark(c *conn, id uint64, r *v1.Mark) {
 	switch {
 	case !l.hasReceipts(c, id, r.Room):
 		return
+	case c.find(r.Room) < 0:
+		l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("This connection has not joined %q.", r.Room))
+		return
+	case r.Epoch != "" && r.Epoch != l.cfg.Epoch:
+		l.fail(c, id, proto.ErrBadRequest, "The mark is of another epoch than the room's.")
+		return
 	case r.Delivered == 0 && r.Read == 0 || r.Delivered > proto.MaxInteger || r.Read > proto.MaxInteger:
 		l.fail(c, id, proto.ErrBadRequest, "A mark has delivered or read, 1 to 2^53-1.")
 		return
@@ -257,16 +263,35 @@ func (l *Loop) mark(c *conn, id uint64, r *v1.Mark) {
 
 // receipts asks the keeper how far everybody has come.
 func (l *Loop) receipts(c *conn, id uint64, r *v1.ReceiptsRequest) {
-	if l.hasReceipts(c, id, r.Room) {
-		l.toKeeper(c, handoff.Mark{From: c.handle, ID: id, Ask: true}, r.Room)
+	switch {
+	case !l.hasReceipts(c, id, r.Room):
+	case c.readings >= maxReadings:
+		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier requests for history and receipts.")
+	case l.toKeeper(c, handoff.Mark{From: c.handle, ID: id, Ask: true}, r.Room):
+		c.readings++
 	}
 }
 
-func (l *Loop) toKeeper(c *conn, m handoff.Mark, room string) {
+// told is the answer to receipts.
+func (l *Loop) told(e *handoff.Event) {
+	c := l.conn(e.To)
+	if c == nil {
+		return
+	}
+	c.readings--
+	if e.Frames == nil {
+		l.fail(c, e.ID, e.Code, e.Text)
+		return
+	}
+	l.frames(c, e.Frames)
+}
+
+func (l *Loop) toKeeper(c *conn, m handoff.Mark, room string) (taken bool) {
 	m.JSON, m.Room, m.User = c.codec == proto.JSON, strings.Clone(room), c.identity.User
-	if !l.cfg.Receipts.Mark(m) {
+	if taken = l.cfg.Receipts.Mark(m); !taken {
 		l.overloaded(c, m.ID)
 	}
+	return taken
 }
 
 // hasReceipts reports whether the user may have a part in the receipts of a room, and answers if not.

@@ -103,7 +103,7 @@ func TestFailuresOfTheRoomsAreTold(t *testing.T) {
 func TestHistoryUnderWayIsBounded(t *testing.T) {
 	r := newRig(t, nil)
 	s := r.open(true, proto.Binary)
-	for id := range uint64(maxHistory) {
+	for id := range uint64(maxReadings) {
 		r.request(s, historyFrame(10+id))
 	}
 	r.request(s, historyFrame(50))
@@ -147,6 +147,7 @@ func TestMarks(t *testing.T) {
 		c.KeepsReceipts = func(room string) bool { return room != "none" }
 	})
 	s := r.open(true, proto.Binary)
+	r.join(s, "r", 0)
 	send := func(f *v1.ClientFrame) {
 		s.in = proto.AppendClientFrame(nil, proto.Binary, f)
 		r.loop.traffic(s.context.(*conn))
@@ -181,29 +182,50 @@ func TestMarks(t *testing.T) {
 		{"", 1, 1, proto.ErrBadRequest},
 		{"r", 0, 0, proto.ErrBadRequest},
 		{"r", 0, proto.MaxInteger + 1, proto.ErrBadRequest},
+		{"other", 1, 1, proto.ErrNotJoined},
 	} {
 		mark(uint64(id), c.room, c.delivered, c.read) // the first has no id, and is refused all the same
 		r.mustFail(s, uint64(id), c.want)
 	}
+	send(&v1.ClientFrame{Id: 8, Op: &v1.ClientFrame_Mark{Mark: &v1.Mark{Room: "r", Read: 1, Epoch: "another"}}})
+	r.mustFail(s, 8, proto.ErrBadRequest)
+	mark(0, "r", 7, 7)
 	keeper.full = true
 	mark(9, "r", 1, 0)
 	r.mustFail(s, 9, proto.ErrOverloaded)
 	// A finished reply is passed on; one for a connection that is gone is dropped.
 	reply := proto.AppendServerFrame(make([]byte, handoff.Headroom), proto.Binary, &v1.ServerFrame{Id: 4, Op: &v1.ServerFrame_Receipts{Receipts: &v1.Receipts{Room: "r"}}})
-	r.loop.take(&handoff.Event{Kind: handoff.Reply, To: from, Frames: slices.Clone(reply)})
+	for _, kind := range []handoff.EventKind{handoff.Told, handoff.Marked} {
+		r.loop.take(&handoff.Event{Kind: kind, To: from, Frames: slices.Clone(reply)})
+		r.loop.flush()
+		if frames := r.sent(s); len(frames) != 1 || frames[0].Id != 4 || frames[0].GetReceipts().GetRoom() != "r" {
+			t.Errorf("sent %v", frames)
+		}
+	}
+	// No more questions than so many wait for their answers, of which one is that there is none.
+	keeper.full = false
+	for id := range uint64(maxReadings) {
+		send(&v1.ClientFrame{Id: 10 + id, Op: &v1.ClientFrame_Receipts{Receipts: &v1.ReceiptsRequest{Room: "r"}}})
+	}
+	send(&v1.ClientFrame{Id: 20, Op: &v1.ClientFrame_Receipts{Receipts: &v1.ReceiptsRequest{Room: "r"}}})
+	r.mustFail(s, 20, proto.ErrRateLimited)
+	r.loop.take(&handoff.Event{Kind: handoff.Told, To: from, ID: 10, Code: proto.ErrInternal, Text: "They can't be read."})
 	r.loop.flush()
-	if frames := r.sent(s); len(frames) != 1 || frames[0].Id != 4 || frames[0].GetReceipts().GetRoom() != "r" {
-		t.Errorf("sent %v", frames)
+	r.mustFail(s, 10, proto.ErrInternal)
+	send(&v1.ClientFrame{Id: 21, Op: &v1.ClientFrame_Receipts{Receipts: &v1.ReceiptsRequest{Room: "r"}}})
+	if frames := r.sent(s); len(frames) != 0 {
+		t.Errorf("sent %v when one was answered", frames)
 	}
 	r.events.Close(s)
-	r.loop.take(&handoff.Event{Kind: handoff.Reply, To: from, Frames: reply})
+	r.loop.take(&handoff.Event{Kind: handoff.Marked, To: from, Frames: reply})
+	r.loop.take(&handoff.Event{Kind: handoff.Told, To: from, Frames: reply})
 }
 
 // someRooms lets everybody into all rooms but secret ones.
 type someRooms struct{}
 
 func (someRooms) Authenticate(_, name string) (identity.Identity, error) {
-	return identity.Identity{User: name, Rights: &identity.Rights{Join: []string{"r", "none"}}}, nil
+	return identity.Identity{User: name, Rights: &identity.Rights{Join: []string{"r", "none", "other"}}}, nil
 }
 
 // TestKeepAlive: the kernel does not ask whom a heartbeat asks anyway.

@@ -5,8 +5,10 @@ import v1 "rookery/proto/rookery/v1"
 const (
 	// counted is how many of a room's newest messages are told with counts.
 	counted = 32
-	// maxCensuses bounds the rooms that are counted; when there are more, all begin anew.
+	// maxCensuses bounds the rooms whose census is kept.
 	maxCensuses = 10_000
+	// looked is how many are looked at for one that is counted quickly again, when there are too many.
+	looked = 16
 )
 
 // census is how many users of a room have marks and, if it is a large one, how many of them stand at each of the
@@ -15,9 +17,10 @@ type census struct {
 	users           int
 	floor           uint64 // of the messages below nothing is counted
 	delivered, read map[uint64]int
+	told            *v1.Receipts // what the members know, nil: nothing yet
 }
 
-// census gives that of a room. It is counted once, from the store, and then kept by move.
+// census gives that of a room. It is counted once, from the store, and then up to date by move as long as it is kept.
 func (k *Keeper) census(room string) (*census, error) {
 	if c := k.censuses[room]; c != nil && (c.delivered != nil || c.users <= k.cfg.Named) {
 		return c, nil
@@ -33,11 +36,22 @@ func (k *Keeper) census(room string) (*census, error) {
 	if c.users <= k.cfg.Named {
 		c.delivered, c.read = nil, nil // everybody is named
 	}
-	if len(k.censuses) >= maxCensuses {
-		clear(k.censuses)
+	return c, nil
+}
+
+// keep remembers a census. When there are too many, one that is quickly counted again makes room, if there is one among a few.
+func (k *Keeper) keep(room string, c *census) {
+	if k.censuses[room] == nil && len(k.censuses) >= maxCensuses {
+		drop, n := "", 0
+		for other, o := range k.censuses {
+			drop = other
+			if n++; n == looked || o.users <= k.cfg.Named {
+				break
+			}
+		}
+		delete(k.censuses, drop)
 	}
 	k.censuses[room] = c
-	return c, nil
 }
 
 func floor(head uint64) uint64 { return max(head, counted) - counted + 1 }

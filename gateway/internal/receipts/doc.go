@@ -13,11 +13,12 @@
 //   - Nobody moves back: a mark counts as far as it is beyond what is stored.
 //   - Nobody is beyond a room's head, so only rooms that have messages have marks.
 //   - What is told or answered is stored.
-//   - The standings themselves are in the store and nowhere else; here is what waits for it, and a census of some rooms.
+//   - The standings themselves are in the store and nowhere else; here is what waits for it, and censuses of some rooms.
 //
 // # Bounds
 //
-// The mailbox is bounded in bytes, and at most 1,000,000 users of rooms wait for the store; beyond both marks are refused. Members are told
-// as with ephemeral messages: who is behind is given the newest of each user. A loop with too much waiting is not told at
-// all, which is counted; its clients learn it from the next mark, or when they ask.
+// The mailbox is bounded in bytes, and at most 1,000,000 users of rooms wait for the store; beyond both marks are refused. The
+// censuses of 10,000 rooms are kept. Members are told as with ephemeral messages: who is behind is given the newest of each user. A loop
+// with too much waiting is not told at all, which is counted; its clients learn it from the next mark, or when they ask.
+// The standings in the store have no bound but users times rooms.
 package receipts

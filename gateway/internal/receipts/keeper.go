@@ -71,8 +71,10 @@ type Keeper struct {
 	out      []outgoing // by loop
 	failing  bool       // the store fails, which has been logged
 
+	refused atomic.Int64 // counted by anyone
+
 	// Counted by keepLoop, read by anyone.
-	marks, stored, refused, untold atomic.Int64
+	marks, stored, untold atomic.Int64
 }
 
 type letter struct {
@@ -132,7 +134,11 @@ func Start(cfg Config) *Keeper {
 // Mark hands a mark to the keeper and reports false when too much waits.
 func (k *Keeper) Mark(m handoff.Mark) bool {
 	size := m.Size()
-	return k.mailbox.Put(letter{mark: m, size: size}, size)
+	taken := k.mailbox.Put(letter{mark: m, size: size}, size)
+	if !taken {
+		k.refused.Add(1)
+	}
+	return taken
 }
 
 // Close stores what waits, answers it, and ends the keeper. The caller sends nothing any more.
@@ -175,6 +181,7 @@ func (k *Keeper) keepLoop() {
 					k.mark(&l.mark)
 				}
 				k.mailbox.Release(l.size)
+				k.look()
 			}
 			clear(letters)
 		}
@@ -184,6 +191,15 @@ func (k *Keeper) keepLoop() {
 		k.sendAll()
 	}
 	k.due.Stop()
+}
+
+// look stores when that is due, in the middle of much that waits: whoever asks a lot holds up the answers to questions only.
+func (k *Keeper) look() {
+	select {
+	case <-k.due.C:
+		k.store()
+	default:
+	}
 }
 
 // mark notes where a user is to stand.
@@ -243,32 +259,38 @@ func (k *Keeper) store() {
 		}
 		moves = append(moves, move{at, w, was})
 	}
-	large := map[string]*census{}
+	large := map[string]bool{}
 	for some := range slices.Chunk(moves, storedAtOnce) {
 		k.advance(some, large)
 	}
-	for room, c := range large {
-		k.tellCounts(room, c)
+	for room := range large {
+		k.tellCounts(room)
 	}
 	if len(k.waiting) > 0 {
 		k.due.Reset(k.cfg.Interval) // what could not be stored is tried again
 	}
 }
 
-func (k *Keeper) advance(moves []move, large map[string]*census) {
+// advance stores some moves together, and tells of them, but for the large rooms, which it names.
+func (k *Keeper) advance(moves []move, large map[string]bool) {
+	// Of the time before. One whose census can't be taken waits, and holds up nobody else.
+	censuses := map[string]*census{}
+	moves = slices.DeleteFunc(moves, func(m move) bool {
+		if censuses[m.room] == nil {
+			c, err := k.census(m.room)
+			if err != nil {
+				k.fail(m, err)
+				return true
+			}
+			censuses[m.room] = c
+		}
+		return false
+	})
 	changes := make([]Change, len(moves))
-	censuses := make([]*census, len(moves))
-	var err error
 	for i, m := range moves {
 		changes[i] = Change{m.room, m.user, m.to}
-		if err == nil {
-			censuses[i], err = k.census(m.room) // of the time before
-		}
 	}
-	if err == nil {
-		err = k.cfg.Store.Advance(changes)
-	}
-	if err != nil {
+	if err := k.cfg.Store.Advance(changes); err != nil {
 		for _, m := range moves {
 			k.fail(m, err)
 		}
@@ -276,15 +298,18 @@ func (k *Keeper) advance(moves []move, large map[string]*census) {
 	}
 	k.failing = false
 	k.stored.Add(int64(len(moves)))
-	for i, m := range moves {
+	for _, m := range moves {
 		k.marked(m.place, m.wish)
-		c := censuses[i]
+		c := censuses[m.room]
 		c.move(m.was, m.to)
 		if c.users > k.cfg.Named {
-			large[m.room] = c
+			large[m.room] = true
 		} else {
 			k.tell(m.place, m.to)
 		}
+	}
+	for room, c := range censuses {
+		k.keep(room, c)
 	}
 }
 

@@ -1,6 +1,8 @@
 package receipts
 
 import (
+	"slices"
+
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
@@ -66,18 +68,25 @@ func (k *Keeper) tell(at place, s Standing) {
 	}}))
 }
 
-// tellCounts has the members of a large room learn how many have its newest messages.
-func (k *Keeper) tellCounts(room string, c *census) {
-	if c.delivered == nil {
-		var err error
-		if c, err = k.census(room); err != nil {
-			return // it became a large one just now; the next mark tells it
-		}
+// tellCounts has the members of a large room learn how many have its newest messages, if that has changed.
+func (k *Keeper) tellCounts(room string) {
+	c, err := k.census(room) // another one, if it became a large room just now
+	if err != nil {
+		k.cfg.Log.Error("receipts can't be counted; the members are told with the next mark", "room", room, "err", err)
+		return
 	}
+	k.keep(room, c)
 	head := k.cfg.Head(room)
-	k.members(room, proto.EncodeFrame(room, "", key, &v1.ServerFrame{Op: &v1.ServerFrame_Receipts{
-		Receipts: &v1.Receipts{Room: room, Head: head, Users: uint32(c.users), Counts: c.counts(head)},
-	}}))
+	told := &v1.Receipts{Room: room, Head: head, Users: uint32(c.users), Counts: c.counts(head)}
+	if c.told != nil && c.told.Users == told.Users && slices.EqualFunc(c.told.Counts, told.Counts, sameCount) {
+		return
+	}
+	c.told = told
+	k.members(room, proto.EncodeFrame(room, "", key, &v1.ServerFrame{Op: &v1.ServerFrame_Receipts{Receipts: told}}))
+}
+
+func sameCount(a, b *v1.ReceiptCount) bool {
+	return a.Seq == b.Seq && a.Delivered == b.Delivered && a.Read == b.Read
 }
 
 // ask answers how far everybody has come.
@@ -85,44 +94,52 @@ func (k *Keeper) ask(m *handoff.Mark) {
 	from := answer{m.From, m.ID, m.JSON}
 	r := &v1.Receipts{Room: m.Room, Head: k.cfg.Head(m.Room)}
 	own, err := k.cfg.Store.Standing(m.Room, m.User)
-	var c *census
-	if err == nil {
-		c, err = k.census(m.Room)
+	c := &census{}
+	if err == nil && r.Head > 0 { // else nobody can have marked anything, and the room need not even be one
+		if c, err = k.census(m.Room); err == nil {
+			k.keep(m.Room, c)
+		}
 	}
-	if err == nil && c.users <= k.cfg.Named {
+	switch {
+	case err != nil || c.users == 0:
+	case c.users <= k.cfg.Named:
 		err = k.cfg.Store.Standings(m.Room, func(user string, s Standing) bool {
 			r.Receipts = append(r.Receipts, &v1.Receipt{User: user, Delivered: s.Delivered, Read: s.Read})
 			return true
 		})
-	} else if err == nil {
+	default:
 		r.Counts = c.counts(r.Head)
 	}
 	if err != nil {
 		k.refused.Add(1)
-		k.refuse(from, proto.ErrInternal, "The receipts can't be read; ask again later.")
+		k.cfg.Log.Error("receipts can't be read", "room", m.Room, "err", err)
+		k.post(int(from.to.Loop), handoff.Event{
+			Kind: handoff.Told, To: from.to, ID: from.id, Size: replySize,
+			Code: proto.ErrInternal, Text: "The receipts can't be read; ask again later.",
+		})
 		return
 	}
 	r.Own = &v1.Receipt{User: m.User, Delivered: own.Delivered, Read: own.Read}
 	r.Users = uint32(c.users)
-	k.reply(from, &v1.ServerFrame{Id: from.id, Op: &v1.ServerFrame_Receipts{Receipts: r}})
+	k.reply(handoff.Told, from, &v1.ServerFrame{Id: from.id, Op: &v1.ServerFrame_Receipts{Receipts: r}})
 }
 
 // marked answers everybody who waits for a wish: it is stored.
 func (k *Keeper) marked(at place, w *wish) {
 	for _, a := range w.answers {
-		k.reply(a, &v1.ServerFrame{Id: a.id, Op: &v1.ServerFrame_Marked{
+		k.reply(handoff.Marked, a, &v1.ServerFrame{Id: a.id, Op: &v1.ServerFrame_Marked{
 			Marked: &v1.Marked{Room: at.room, Delivered: w.to.Delivered, Read: w.to.Read},
 		}})
 	}
 }
 
-func (k *Keeper) reply(to answer, f *v1.ServerFrame) {
+func (k *Keeper) reply(kind handoff.EventKind, to answer, f *v1.ServerFrame) {
 	codec := proto.Binary
 	if to.json {
 		codec = proto.JSON
 	}
 	frames := proto.AppendServerFrame(make([]byte, handoff.Headroom, 256), codec, f)
-	k.post(int(to.to.Loop), handoff.Event{Kind: handoff.Reply, To: to.to, Frames: frames, Size: replySize + len(frames)})
+	k.post(int(to.to.Loop), handoff.Event{Kind: kind, To: to.to, Frames: frames, Size: replySize + len(frames)})
 }
 
 func (k *Keeper) refuse(to answer, code proto.ErrorCode, text string) {

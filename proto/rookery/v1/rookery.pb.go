@@ -1608,7 +1608,9 @@ type Mark struct {
 	// Everything up to this sequence number has arrived.
 	Delivered uint64 `protobuf:"varint,2,opt,name=delivered,proto3" json:"delivered,omitempty"`
 	// Everything up to this sequence number has been read, and so has arrived.
-	Read          uint64 `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
+	Read uint64 `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
+	// The epoch of these numbers, as joined said it; empty: whichever is current.
+	Epoch         string `protobuf:"bytes,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1662,6 +1664,13 @@ func (x *Mark) GetRead() uint64 {
 		return x.Read
 	}
 	return 0
+}
+
+func (x *Mark) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
 }
 
 // Marked: where the user stands, as it is stored.
@@ -2218,11 +2227,12 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x14\n" +
 	"\x05retry\x18\x04 \x01(\bR\x05retry\x12)\n" +
 	"\x0eretry_after_ms\x18\x05 \x01(\rH\x00R\fretryAfterMs\x88\x01\x01B\x11\n" +
-	"\x0f_retry_after_ms\"L\n" +
+	"\x0f_retry_after_ms\"b\n" +
 	"\x04Mark\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x1c\n" +
 	"\tdelivered\x18\x02 \x01(\x04R\tdelivered\x12\x12\n" +
-	"\x04read\x18\x03 \x01(\x04R\x04read\"N\n" +
+	"\x04read\x18\x03 \x01(\x04R\x04read\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\tR\x05epoch\"N\n" +
 	"\x06Marked\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x1c\n" +
 	"\tdelivered\x18\x02 \x01(\x04R\tdelivered\x12\x12\n" +
