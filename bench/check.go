@@ -22,6 +22,9 @@ func Check(p plan.Plan) error {
 	case everyone && p.Publish.Rate > 0 && p.Rooms.PerConnection < p.Rooms.Count:
 		faults = append(faults, fmt.Errorf("rooms.count is %d and rooms.per_connection %d, but a message reaches everyone: use one room",
 			p.Rooms.Count, p.Rooms.PerConnection))
+	case p.Publish.Closed > 0 && (traits.Reaches == dialect.RoomOthers || traits.Reaches == dialect.Others):
+		faults = append(faults, fmt.Errorf("publish.closed is %d, but nobody gets a message of their own back from servers of the dialect %s",
+			p.Publish.Closed, p.Server.Dialect))
 	case p.Rooms.Backlog > 0 && !traits.Resumes:
 		faults = append(faults, fmt.Errorf("rooms.backlog is %d, but servers of the dialect %s give nothing that was sent before a join",
 			p.Rooms.Backlog, p.Server.Dialect))

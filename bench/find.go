@@ -56,7 +56,7 @@ func find(ctx context.Context, p plan.Plan, o Options, run func(context.Context,
 // a figure.
 func rightDelivery(p plan.Plan) []string {
 	until := slices.Clone(p.Find.Until)
-	if p.Publish.Rate == 0 && p.Rooms.Backlog == 0 && p.Find.What != findRate {
+	if !p.Publish.Sends() && p.Rooms.Backlog == 0 && p.Find.What != findRate {
 		return until
 	}
 	for _, count := range []string{"lost", "duplicated", "reordered", "foreign"} {

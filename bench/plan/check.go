@@ -51,7 +51,7 @@ func (p *Plan) Check() error {
 	refuse(c.Retry.Most < c.Retry.First, "clients.retry.most is %v: use clients.retry.first, %v, at least", c.Retry.Most, c.Retry.First)
 	refuse(c.Workers < 0, "clients.workers is %d", c.Workers)
 
-	r := &p.Rooms
+	r, f := &p.Rooms, &p.Find
 	refuse(r.Count < 1 || r.Count > maxRooms, "rooms.count is %d: use 1 to %d", r.Count, maxRooms)
 	refuse(r.PerConnection < 0 || r.PerConnection > r.Count, "rooms.per_connection is %d: use 0 to rooms.count, %d", r.PerConnection, r.Count)
 	refuse(r.PerConnection > math.MaxInt16, "rooms.per_connection is %d: use %d at most", r.PerConnection, math.MaxInt16)
@@ -67,7 +67,9 @@ func (p *Plan) Check() error {
 	duration("publish.receipts", p.Publish.Receipts, 0)
 	refuse(p.Publish.Ephemeral && p.Publish.Receipts > 0, "publish.ephemeral and publish.receipts are both set: nobody can say how far they have come among messages without numbers")
 	refuse(p.Publish.Ephemeral && r.Backlog > 0, "publish.ephemeral is set, but rooms.backlog is %d: an ephemeral message is in no backlog", r.Backlog)
-	refuse(p.Publish.Rate > 0 && r.PerConnection == 0, "publish.rate is set, but rooms.per_connection is 0: nobody would get a message")
+	refuse(p.Publish.Closed < 0 || p.Publish.Closed > 1000, "publish.closed is %d: use 0 to 1000 messages", p.Publish.Closed)
+	refuse(p.Publish.Closed > 0 && f.What == "publish.rate", "publish.closed and find.what publish.rate are both set: a closed load has no rate")
+	refuse(p.Publish.Sends() && r.PerConnection == 0, "publish.rate or publish.closed is set, but rooms.per_connection is 0: nobody would get a message")
 
 	t := &p.Trouble
 	share("trouble.stall.share", t.Stall.Share)
@@ -85,7 +87,6 @@ func (p *Plan) Check() error {
 	duration("time.duration", p.Time.Duration, time.Second)
 	duration("time.drain", p.Time.Drain, 0)
 
-	f := &p.Find
 	refuse(f.What != "" && f.What != "publish.rate" && f.What != "clients.connections", "find.what is %q: use publish.rate or clients.connections", f.What)
 	if f.What != "" {
 		refuse(!(f.From > 0), "find.from is %v: say with which value to begin", f.From)

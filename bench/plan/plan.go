@@ -114,6 +114,10 @@ type Rooms struct {
 type Publish struct {
 	// Rate is messages a second in all rooms together.
 	Rate float64 `yaml:"rate" json:"rate"`
+	// Closed, if it is not 0, is how many messages each room has under way, and stands in place of Rate: the next is sent when the sender
+	// has its own back. Nobody writes like that, and latencies hide what waiting there is: it is for what a message
+	// costs a server that is as busy as it can be.
+	Closed int `yaml:"closed" json:"closed,omitempty"`
 	// Arrivals spaces the sends: even, or poisson as independent people do.
 	Arrivals string `yaml:"arrivals" json:"arrivals"`
 	// Size is the length of a body in bytes, MinBody at least.
@@ -129,6 +133,9 @@ type Publish struct {
 	// together. 0: nobody marks. Servers without receipts are not told.
 	Receipts time.Duration `yaml:"receipts" json:"receipts,omitempty"`
 }
+
+// Sends says whether there is a load of messages.
+func (p *Publish) Sends() bool { return p.Rate > 0 || p.Closed > 0 }
 
 // TypingAhead is how long somebody types.
 const TypingAhead = time.Second

@@ -135,6 +135,8 @@ func pageTitle(r *result.Result) string {
 		title = "how many connections"
 	case r.Plan.Find.What != "":
 		title += ", how many " + raised(r)
+	case r.Plan.Publish.Closed > 0:
+		title += fmt.Sprintf(", %s messages under way in each room", commas(int64(r.Plan.Publish.Closed)))
 	case r.Plan.Publish.Rate > 0:
 		title += fmt.Sprintf(", %s messages/s", formatCount(r.Plan.Publish.Rate))
 	}

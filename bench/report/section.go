@@ -56,8 +56,11 @@ func runSection(r *result.Result) section {
 		}
 		add("rooms", rooms)
 	}
-	if p.Publish.Rate > 0 {
+	if p.Publish.Sends() {
 		load := fmt.Sprintf("%s messages/s of %s, %s arrivals", formatCount(p.Publish.Rate), unitBytes.format(float64(p.Publish.Size)), p.Publish.Arrivals)
+		if p.Publish.Closed > 0 {
+			load = fmt.Sprintf("%s messages of %s under way in each room, a closed loop: latencies hide waiting", commas(int64(p.Publish.Closed)), unitBytes.format(float64(p.Publish.Size)))
+		}
 		if p.Publish.Ephemeral {
 			load += ", ephemeral"
 		}

@@ -136,7 +136,7 @@ type need struct {
 }
 
 func needOf(p plan.Plan, at Placement, l Limits) need {
-	n := need{Placement: at, ends: int64(at.Connections), busy: p.Publish.Rate > 0}
+	n := need{Placement: at, ends: int64(at.Connections), busy: p.Publish.Sends()}
 	n.Workers, n.Sources = max(1, at.Workers), max(1, at.Sources)
 	n.perWorker = divideUp(int64(at.Connections), int64(n.Workers)) + workerDescriptors
 	if at.ServerHere {

@@ -99,7 +99,7 @@ func workerEnded(e *evidence) finding {
 
 // nothingSent leaves the limit to the rules that know why.
 func nothingSent(e *evidence) finding {
-	if e.Plan.Publish.Rate > 0 && e.Counts.Sent == 0 {
+	if e.Plan.Publish.Sends() && e.Counts.Sent == 0 {
 		return finding{reason: "nothing was sent", invalid: true}
 	}
 	return finding{}

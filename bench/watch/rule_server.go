@@ -177,7 +177,7 @@ func symptom(n, all int64, what, cause string) finding {
 // grows them by itself.
 func growing(e *evidence) finding {
 	quarter := len(e.work) / 4
-	if quarter == 0 || e.Plan.Publish.Rate <= 0 || e.Plan.Trouble.Stall.Share > 0 || e.Plan.Trouble.Cut.Share > 0 {
+	if quarter == 0 || !e.Plan.Publish.Sends() || e.Plan.Trouble.Stall.Share > 0 || e.Plan.Trouble.Cut.Share > 0 {
 		return finding{}
 	}
 	first, last := meanMedian(e.work[:quarter]), meanMedian(e.work[len(e.work)-quarter:])

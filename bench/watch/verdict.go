@@ -102,7 +102,7 @@ func gather(r *result.Result) *evidence {
 // came, so that the minutes of waiting after it don't make it look calm.
 func atWork(r *result.Result) []result.Second {
 	from, to := max(0, r.LoadFrom), min(r.LoadTo, len(r.Seconds))
-	if r.Plan.Publish.Rate > 0 && from < to {
+	if r.Plan.Publish.Sends() && from < to {
 		return r.Seconds[from:to]
 	}
 	var work []result.Second

@@ -105,6 +105,7 @@ func (f *benchFlags) declare(set *flag.FlagSet) (tokenFile, keyFile, secretFile 
 	set.IntVar(&p.Rooms.PerConnection, "rooms-each", p.Rooms.PerConnection, "`number`: rooms that each connection joins")
 	set.IntVar(&p.Rooms.Backlog, "backlog", p.Rooms.Backlog, "`messages`: what is in each room before anybody joins")
 	set.Float64Var(&p.Publish.Rate, "rate", p.Publish.Rate, "`per-second`: how many messages are sent, in all rooms together")
+	set.IntVar(&p.Publish.Closed, "closed", p.Publish.Closed, "`messages`: instead of --rate so many are under way in each room at all times, to see what a busy server spends; 0: off")
 	set.StringVar(&p.Publish.Arrivals, "arrivals", p.Publish.Arrivals, "`even|poisson`: spacing of the sends")
 	set.IntVar(&p.Publish.Size, "size", p.Publish.Size, "`bytes`: length of a message")
 	set.IntVar(&p.Publish.Senders, "senders", p.Publish.Senders, "`number`: members of each room that send; 0: all, in turn")

@@ -31,20 +31,29 @@ var (
 	pairs    = crowdShape{10_000, 5000}
 )
 
-// publishing runs a crowd whose members publish so many messages a second, all together.
+// publishing runs a crowd whose members publish so many messages a second, all together; 0: one in each room when the last is back.
 func (h *host) publishing(ctx context.Context, s *hostServer, c crowdShape, rate float64, period int, more ...string) (result.Result, error) {
-	flags := append(c.flags(), "--rate", fmt.Sprint(rate), "--warmup", seconds(3), "--duration", seconds(period), "--floor")
+	flags := append(c.flags(), "--rate", fmt.Sprint(rate))
+	if rate == 0 {
+		flags = append(c.flags(), "--closed", "1")
+	}
+	flags = append(flags, "--warmup", seconds(3), "--duration", seconds(period), "--floor")
 	return h.load(ctx, s, "rooms", append(flags, more...)...)
 }
 
-// publishes is a crowd, so many messages a second, and what a figure of it should be.
+// publishes is a crowd, so many messages a second, or one under way in each room, and what a figure of it should be.
 type publishes struct {
 	shape crowdShape
-	rate  float64
+	rate  float64 // 0: a closed loop
 	bound float64
 }
 
-func (p publishes) String() string { return fmt.Sprintf("%v, %s messages/s", p.shape, grouped(p.rate)) }
+func (p publishes) String() string {
+	if p.rate == 0 {
+		return p.shape.String()
+	}
+	return fmt.Sprintf("%v, %s messages/s", p.shape, grouped(p.rate))
+}
 
 // each measures several loads, with a server of its own for each.
 func (h *host) each(loads []publishes, measure func(context.Context, *hostServer, publishes) ([]figure, error)) func(context.Context) ([]figure, error) {
@@ -60,15 +69,15 @@ func (h *host) each(loads []publishes, measure func(context.Context, *hostServer
 	}
 }
 
-// deliveryRow is what a delivery costs where each is a write of its own.
+// deliveryRow is what a delivery costs in a closed loop, which is as busy as it can be.
 func (h *host) deliveryRow() row {
 	return row{
 		name:  "delivery",
-		what:  "CPU of the server for each delivery of 128 bytes, all messages synced, at rates at which little is gathered, as a multiple of the floor's write to one of as many sockets (`docs/bench.md`); median of 3 rounds",
+		what:  "CPU of the server for each delivery of 128 bytes, all messages synced, in a closed loop: in each room the next message is sent when its sender has the last one back; as a multiple of the floor's write to one of as many sockets (`docs/bench.md`); median of 3 rounds",
 		limit: 6 * time.Minute,
-		measure: h.each([]publishes{{hundreds, 700, 1.15}, {large, 14, 1.15}, {pairs, 15_000, 1.45}},
+		measure: h.each([]publishes{{hundreds, 0, 1.15}, {large, 0, 1.15}, {pairs, 0, 1.45}},
 			func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
-				var used, multiple, gathered []float64
+				var used, multiple, gathered, rates []float64
 				doubted := ""
 				for range 3 {
 					r, err := h.publishing(ctx, s, p.shape, p.rate, 8)
@@ -77,10 +86,11 @@ func (h *host) deliveryRow() row {
 					}
 					// The floor is that of the same run: it is measured before and after the load.
 					used, multiple = append(used, 1e6*perDelivery(r)), append(multiple, perDelivery(r)/r.Floor.WriteSeconds)
-					gathered = append(gathered, perWrite(r))
+					gathered, rates = append(gathered, perWrite(r)), append(rates, deliveriesPerSecond(r))
 					doubted = cmp.Or(doubted, doubt(r))
 				}
 				return []figure{
+					{what: p.String() + ": deliveries a second", value: median(rates)},
 					{what: p.String() + ": deliveries for each write", value: median(gathered), unit: times},
 					{what: p.String() + ": CPU for a delivery", value: median(used), unit: microseconds},
 					{what: p.String() + ": the same, by the floor's write", value: median(multiple), unit: times, target: most(p.bound), doubt: doubted},

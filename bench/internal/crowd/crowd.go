@@ -5,6 +5,7 @@
 //	connect.go  connecting, joining, coming back
 //	fill.go     what is in the rooms before the users come
 //	send.go     the schedule
+//	closed.go   the load that has none
 //	receive.go  what arrives
 //	trouble.go  stalls, cuts, churn, moves
 //	marks.go    members mark what they have read
@@ -117,6 +118,7 @@ type Crowd struct {
 
 	connects connects
 	load     load
+	underWay closed
 	trouble  trouble
 	fill     fill
 	heads    []uint64         // of each room: the largest number that was seen, or what its senders here sent
@@ -175,7 +177,7 @@ func New(part Part) (*Crowd, error) {
 	c.waits = rand.New(rand.NewPCG(uint64(part.Run), uint64(part.Worker)+2))
 	c.load.begin(part.Run)
 	c.load.typing.begin(part.Run) // the same moments, ahead
-	c.trouble.next, c.connects.at = math.MaxInt64, math.MaxInt64
+	c.trouble.next, c.connects.at, c.underWay.at = math.MaxInt64, math.MaxInt64, math.MaxInt64
 	return c, nil
 }
 
@@ -232,6 +234,7 @@ func (c *Crowd) Due(now int64) int64 {
 	next = min(next, c.dueTyping(now))
 	next = min(next, c.dueSends(now))
 	next = min(next, c.dueMarks(now))
+	next = min(next, c.dueClosed(now))
 	return next - c.part.Clock
 }
 

@@ -183,6 +183,7 @@ func (c *Crowd) message(slot int, e *dialect.Event, now int64) {
 	c.counts.Delivered++
 	c.caughtUp(account)
 	c.read(slot, room, account, now)
+	c.sendNext(slot, room, stamp, now)
 	if stamp.Due < c.load.from || !c.load.begun {
 		c.caughtN++
 		return

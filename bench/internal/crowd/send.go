@@ -41,7 +41,10 @@ func (c *Crowd) Load(from int64) {
 	l := &c.load
 	l.begun, l.from, l.countFrom = true, from, from+int64(t.Warmup)
 	l.to = l.countFrom + int64(t.Duration)
-	if publish := c.part.Plan.Publish; publish.Rate > 0 {
+	c.underWay.at = math.MaxInt64
+	if publish := c.part.Plan.Publish; publish.Closed > 0 {
+		c.underWay.at = from
+	} else if publish.Rate > 0 {
 		c.schedule(&l.schedule, 0)
 		if publish.Typing > 0 && c.traits.Ephemeral {
 			c.schedule(&l.typing, plan.TypingAhead)
