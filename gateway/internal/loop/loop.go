@@ -27,10 +27,11 @@ type Loop struct {
 	inbox   *handoff.Mailbox[handoff.Event]
 	bell    *bell
 	watcher *watcher
-	ring    func()              // has work called again after other sockets: bell.ring
-	ringIn  func(time.Duration) // rings then; what was said before is forgotten
-	arm     func(*conn) error   // has writable called when the socket takes bytes: watcher.arm
-	slice   int                 // members that a turn serves: sliceWrites, fewer in tests
+	ring    func()                     // has work called again after other sockets: bell.ring
+	ringIn  func(time.Duration)        // rings then; what was said before is forgotten
+	put     func(fd int, b []byte) int // writes what a socket takes: put, nothing in tests
+	arm     func(*conn) error          // has writable called when the socket takes bytes: watcher.arm
+	slice   int                        // members that a turn serves: sliceWrites, fewer in tests
 	counted *Counters
 
 	// Set by the ticker, cleared by the loop.
@@ -86,7 +87,7 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 	return &Loop{
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
-		rooms: make(map[string]*localRoom), slice: sliceWrites,
+		rooms: make(map[string]*localRoom), slice: sliceWrites, put: put,
 		now: e.moment(),
 	}
 }
