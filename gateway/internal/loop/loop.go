@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -160,6 +161,9 @@ func (l *Loop) work() {
 	l.pump()
 	if l.busy.len() > 0 || l.resuming.len() > 0 {
 		l.ring()
+		// The shards and the committer have their turn too: a loop that writes all the time never blocks, and the runtime would
+		// take its processor away only after ten milliseconds, at each step of a message's way once.
+		runtime.Gosched()
 	}
 }
 
