@@ -79,6 +79,7 @@ func commands() []command {
 		{"export", "write the log as lines of JSON", export},
 		{"import", "make a log of an export", importLog},
 		{"bench", "put a server under load", benchCommand},
+		{"tune", "find what limits this machine, and set it", tune},
 		{"version", "print the version of this binary", version},
 	}
 }

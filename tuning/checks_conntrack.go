@@ -1,0 +1,87 @@
+package tuning
+
+import "fmt"
+
+const (
+	establishedKey     = "net.netfilter.nf_conntrack_tcp_timeout_established"
+	establishedSeconds = 86400
+	// trackedBytes is an entry of the table and its share of the buckets.
+	trackedBytes = 400
+)
+
+// tracked is how many connections the tracker has beside those of the gateway, and whether it is at work at all.
+func (v *view) tracked() (others int64, works bool) {
+	count := v.host.Sysctl("net.netfilter.nf_conntrack_count").Number(0)
+	if g := v.host.Gateway; g != nil {
+		return max(256, count-int64(max(0, g.Open))), count > 0
+	}
+	return max(256, count), count > 0
+}
+
+// trackedWanted is the size of the table: half of the connections more for those that left a moment ago.
+func (v *view) trackedWanted() int64 {
+	others, works := v.tracked()
+	if !works {
+		return 0
+	}
+	return powerOfTwo(int64(v.target.Connections)*3/2) + (others+4095)/4096*4096
+}
+
+func conntrackChecks() []Check {
+	const avoid = "nothing needs tracking: take the gateway's port out of it instead, with rules that say notrack for it in both directions (nft: type filter hook prerouting priority raw; tcp dport 8080 notrack, and hook output with tcp sport), which also saves the time. Then rules that ask for the state of a connection must let its port through"
+	return []Check{
+		{
+			Key:    "net.netfilter.nf_conntrack_max",
+			Reason: "where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full",
+			Cost:   fmt.Sprintf("about %d bytes of kernel memory for each entry that is used", trackedBytes),
+			Avoid:  avoid,
+			Source: docConntrack + ", nf_conntrack_max",
+
+			severity: Stops,
+			want:     func(v *view, now current) string { return atLeast(now, v.trackedWanted()) },
+			at: func(v *view, now current) int {
+				others, _ := v.tracked()
+				return int(now.Number(0) - others)
+			},
+			judge: func(v *view, now current) verdict {
+				if _, works := v.tracked(); !works {
+					return verdict{says: "the table is empty: connections are not tracked here"}
+				}
+				if v.trackedWanted() > now.Number(0) {
+					others, _ := v.tracked()
+					n := int64(v.target.Connections) + others
+					if n <= now.Number(0) {
+						return verdict{severity: Hurts, says: fmt.Sprintf("%s of %s entries would be used, without room for connections that have just closed", number(n), number(now.Number(0)))}
+					}
+				}
+				return verdict{}
+			},
+		}, {
+			Key:    "net.netfilter.nf_conntrack_buckets",
+			Reason: "the table is searched for every packet, and with many entries in a bucket each search takes longer",
+			Cost:   "8 bytes for each bucket",
+			Avoid:  avoid,
+			Source: docConntrack + ", nf_conntrack_buckets",
+
+			severity: Advice,
+			want: func(v *view, now current) string {
+				// Four entries in a bucket; a bucket for each would be memory for little.
+				return atLeast(now, powerOfTwo(v.trackedWanted()/4))
+			},
+		}, {
+			Key:    establishedKey,
+			Reason: "a connection whose end was not seen stays in the table for this long, five days by default; heartbeats keep those that live",
+			Cost:   "a connection of another program that is silent for longer is forgotten, and a firewall may then drop its packets",
+			Avoid:  "other programs of the machine hold connections that are silent for a day",
+			Source: docConntrack + ", nf_conntrack_tcp_timeout_established",
+
+			severity: Advice,
+			want: func(v *view, now current) string {
+				if _, works := v.tracked(); !works || now.Number(0) <= establishedSeconds {
+					return ""
+				}
+				return fmt.Sprint(establishedSeconds)
+			},
+		},
+	}
+}

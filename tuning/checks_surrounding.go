@@ -1,0 +1,221 @@
+package tuning
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+)
+
+func surroundingChecks() []Check {
+	return []Check{
+		{
+			Key:    "tls module",
+			Reason: "the gateway speaks no TLS: a proxy does, and nginx or HAProxy use the kernel's TLS only where this module is there",
+			Source: "Linux Documentation/networking/tls.rst",
+			roles:  []Role{Gateway, BehindProxy},
+			read: func(v *view) current {
+				if v.host.Module("tls") {
+					return known("/proc/modules", "loaded")
+				}
+				return known("/proc/modules", "not loaded")
+			},
+			judge: func(v *view, now current) verdict { return verdict{} },
+		}, {
+			Key:    "firewall",
+			Reason: "a filter that does not let the gateway's port through keeps every client out",
+			Source: "nft(8); ufw(8); what the kernel has loaded is not read, only the files that are loaded at boot",
+			roles:  []Role{Gateway},
+			read:   readFirewall,
+			judge: func(v *view, now current) verdict {
+				name, _, named := firewallFile(v)
+				if name == "" || named {
+					return verdict{}
+				}
+				return verdict{severity: Advice, says: fmt.Sprintf("/%s does not name port %d", name, v.target.Port),
+					do: "see whether a client from outside gets in; --port names another port"}
+			},
+		}, {
+			Key:    "time synchronisation",
+			Reason: "tokens have an end and messages a time: a clock that is off refuses the one and misdates the other",
+			Source: "adjtimex(2); docs/configuration.md, auth.leeway",
+			read: func(v *view) current {
+				synchronised, err := v.host.ClockSynchronized()
+				switch {
+				case err == nil && synchronised:
+					return known("adjtimex(2)", "the kernel's clock is synchronised")
+				case err == nil:
+					return known("adjtimex(2)", "the kernel's clock is not synchronised")
+				}
+				for _, file := range []string{"run/systemd/timesync/synchronized", "run/chrony/chronyd.pid", "run/chrony", "run/ntpd.pid"} {
+					if _, err := fs.Stat(v.host.FS(), file); err == nil {
+						return known("/"+file, "a program for it runs")
+					}
+				}
+				return known("adjtimex(2)", "not known")
+			},
+			judge: func(v *view, now current) verdict {
+				if !strings.Contains(now.Text, "is not") {
+					return verdict{}
+				}
+				// A virtual machine whose clock is the host's looks like this, too.
+				return verdict{severity: Advice, says: "no program keeps the clock right, or it has not found its servers yet", do: "run chrony or systemd-timesyncd; timedatectl shows how it stands"}
+			},
+		}, {
+			Key:    "file system of the log",
+			Reason: "the log appends and syncs: what can't sync, or asks a network for it, loses the promise or the speed",
+			Source: "docs/storage.md; fsync(2)",
+			roles:  []Role{Gateway, BehindProxy},
+			read: func(v *view) current {
+				dir := v.dataDirectory()
+				if dir == "" {
+					return known("--data names the directory", "not known")
+				}
+				return known(dir, "%s", orUnknown(v.host.FileSystem(dir)))
+			},
+			judge: func(v *view, now current) verdict {
+				switch {
+				case now.Text == "tmpfs" || now.Text == "ramfs":
+					return verdict{severity: Hurts, says: "it is memory: all messages are gone with the next boot", do: "move the directory to a disk"}
+				case slices.Contains([]string{"nfs", "nfs4", "cifs", "9p", "fuse.sshfs", "overlay"}, now.Text):
+					return verdict{severity: Advice, says: "it is " + now.Text + ": measure it with --data, and mount a volume in a container", do: "move the directory to a disk of this machine"}
+				}
+				return verdict{}
+			},
+		}, {
+			Key:    "fsync of the log",
+			Reason: "a message is acknowledged when it is synced, so this is the least that a publisher waits; the syncs of many messages are one",
+			Source: "docs/storage.md; docs/configuration.md, log.sync",
+			roles:  []Role{Gateway, BehindProxy},
+			read:   readSync,
+			judge: func(v *view, now current) verdict {
+				times, err := v.syncTimes()
+				const slow, verySlow = 5 * time.Millisecond, 25 * time.Millisecond
+				if err != nil || len(times) == 0 {
+					return verdict{}
+				}
+				switch median := times[len(times)/2]; {
+				case median >= verySlow:
+					return verdict{severity: Hurts, says: "half of the messages wait longer than that for the disk alone", do: "use another disk, or log.sync: interval where the last moments may be lost"}
+				case median >= slow:
+					return verdict{severity: Advice, says: "a disk with a cache that survives power loss takes a tenth of it", do: "use another disk where the latency matters"}
+				}
+				return verdict{}
+			},
+		}, {
+			Key:    "free disk",
+			Reason: "a gateway whose disk is full takes no messages until there is space",
+			Source: "docs/storage.md; docs/configuration.md, retention.bytes",
+			roles:  []Role{Gateway, BehindProxy},
+			read: func(v *view) current {
+				dir := v.dataDirectory()
+				if dir == "" {
+					return known("--data names the directory", "not known")
+				}
+				free, total, err := v.host.Free(dir)
+				if err != nil {
+					return known(dir, "not known")
+				}
+				return known(dir, "%s of %s", size(free), size(total))
+			},
+			judge: func(v *view, _ current) verdict {
+				dir := v.dataDirectory()
+				if dir == "" {
+					return verdict{}
+				}
+				free, total, err := v.host.Free(dir)
+				const few = 1 << 30
+				switch {
+				case err != nil || free >= total/10 && free >= few:
+					return verdict{}
+				case free < few/4:
+					return verdict{severity: Hurts, says: size(free) + " are left", do: "make space, or set retention.age or retention.bytes"}
+				}
+				return verdict{severity: Advice, says: size(free) + " are left", do: "watch it, and set retention.age or retention.bytes"}
+			},
+		},
+	}
+}
+
+// dataDirectory is the one that was asked for, or the running gateway's.
+func (v *view) dataDirectory() string {
+	if v.target.Data != "" || v.host.Gateway == nil {
+		return v.target.Data
+	}
+	return v.host.Gateway.Data()
+}
+
+func orUnknown(text string) string {
+	if text == "" {
+		return "not known"
+	}
+	return text
+}
+
+// syncTimes measures, once, and only in a directory that was named: it writes there.
+func (v *view) syncTimes() ([]time.Duration, error) {
+	const syncs = 50
+	if v.syncs == nil && v.syncErr == nil && v.target.Data != "" {
+		v.syncs, v.syncErr = v.host.SyncTimes(v.target.Data, syncs)
+	}
+	return v.syncs, v.syncErr
+}
+
+func readSync(v *view) current {
+	times, err := v.syncTimes()
+	switch {
+	case err != nil:
+		return missing(err)
+	case len(times) == 0:
+		return known("--data DIR measures it", "not measured")
+	}
+	return known(fmt.Sprintf("%d syncs of 4 KiB in %s", len(times), v.target.Data), "%s at the median, %s at most",
+		times[len(times)/2].Round(10*time.Microsecond), times[len(times)-1].Round(10*time.Microsecond))
+}
+
+// firewallFiles are those from which rules are loaded at boot.
+var firewallFiles = []string{"etc/ufw/user.rules", "etc/nftables.conf", "etc/iptables/rules.v4", "etc/sysconfig/iptables"}
+
+// firewallFile gives the file of the rules that are loaded at boot, its text, and whether it names the gateway's port. Where there is
+// a filter at all.
+func firewallFile(v *view) (name, text string, named bool) {
+	if !v.host.Module("nf_tables") && !v.host.Module("ip_tables") {
+		return "", "", false
+	}
+	for _, name := range firewallFiles {
+		text, err := v.host.Text(name)
+		if err != nil || !strings.Contains(text, "dport") && !strings.Contains(text, "policy drop") && !strings.Contains(text, "DROP") {
+			continue // a file without filters, as Debian's package brings it
+		}
+		if strings.HasPrefix(name, "etc/ufw") {
+			if conf, _ := v.host.Text("etc/ufw/ufw.conf"); !strings.Contains(conf, "ENABLED=yes") {
+				continue
+			}
+		}
+		return name, text, namesPort(text, v.target.Port)
+	}
+	return "", "", false
+}
+
+func namesPort(text string, port int) bool {
+	for _, field := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\n{},;:", r) }) {
+		if field == fmt.Sprint(port) {
+			return true
+		}
+	}
+	return false
+}
+
+func readFirewall(v *view) current {
+	name, _, named := firewallFile(v)
+	switch {
+	case name != "" && named:
+		return known("/"+name, "it names port %d", v.target.Port)
+	case name != "":
+		return known("/"+name, "it does not name port %d", v.target.Port)
+	case v.host.Module("nf_tables") || v.host.Module("ip_tables"):
+		return known("/proc/modules", "filters can be loaded, and no file of rules is seen")
+	}
+	return known("/proc/modules", "no filter is loaded")
+}

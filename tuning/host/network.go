@@ -1,0 +1,133 @@
+package host
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"math/bits"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Card is a network interface that is up and is not loopback.
+type Card struct {
+	Name   string
+	Driver string // "" for one without a device: a pair of a container, a bridge
+	Dir    string // in /sys, without the first slash
+	// Receive and Transmit are its queues.
+	Receive, Transmit int
+	// Steered says whether receive queues are spread over processors by software (RPS).
+	Steered bool
+}
+
+// RPSFile is the file of the mask of a receive queue.
+func (c Card) RPSFile(queue int) string { return fmt.Sprintf("%s/queues/rx-%d/rps_cpus", c.Dir, queue) }
+
+// FlowFile is the file of the number of flows of a receive queue.
+func (c Card) FlowFile(queue int) string {
+	return fmt.Sprintf("%s/queues/rx-%d/rps_flow_cnt", c.Dir, queue)
+}
+
+func readCards(h *Host) []Card {
+	entries, err := fs.ReadDir(h.root, "sys/class/net")
+	if err != nil {
+		return nil
+	}
+	var cards []Card
+	for _, entry := range entries {
+		c := Card{Name: entry.Name(), Dir: "sys/class/net/" + entry.Name()}
+		if state := h.text(c.Dir + "/operstate"); c.Name == "lo" || state == "down" || state == "" {
+			continue
+		}
+		if driver, err := fs.ReadLink(h.root, c.Dir+"/device/driver"); err == nil {
+			c.Driver = path.Base(driver)
+		}
+		queues, _ := fs.ReadDir(h.root, c.Dir+"/queues")
+		for _, q := range queues {
+			switch {
+			case strings.HasPrefix(q.Name(), "rx-"):
+				c.Receive++
+				mask := h.text(c.Dir + "/queues/" + q.Name() + "/rps_cpus")
+				c.Steered = c.Steered || strings.Trim(mask, "0,") != ""
+			case strings.HasPrefix(q.Name(), "tx-"):
+				c.Transmit++
+			}
+		}
+		cards = append(cards, c)
+	}
+	slices.SortFunc(cards, func(a, b Card) int { return cmp.Compare(a.Name, b.Name) })
+	return cards
+}
+
+// Mask is the mask of the first processors as files of the kernel have it, in groups of 32.
+func Mask(processors int) string {
+	var groups []string
+	for ; processors > 32; processors -= 32 {
+		groups = append(groups, "ffffffff")
+	}
+	groups = append(groups, strconv.FormatUint(1<<processors-1, 16))
+	slices.Reverse(groups)
+	return strings.Join(groups, ",")
+}
+
+// MaskCount is how many processors are in a mask.
+func MaskCount(mask string) (n int) {
+	for group := range strings.SplitSeq(mask, ",") {
+		word, _ := strconv.ParseUint(group, 16, 64)
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
+
+// Interrupts is how many interrupts of a card each processor has taken; nil where its lines are not found. Those of virtio bear the
+// name of the device, not of the card.
+func (h *Host) Interrupts(c Card) []int64 {
+	var taken []int64
+	for line := range strings.Lines(h.text("proc/interrupts")) {
+		f := strings.Fields(line)
+		if len(f) < 3 {
+			continue
+		}
+		name := f[len(f)-1]
+		ours := strings.Contains(name, c.Name) ||
+			c.Driver == "virtio_net" && strings.HasPrefix(name, "virtio") && strings.Contains(name, "-input")
+		if !ours {
+			continue
+		}
+		for i, field := range f[1:] {
+			n, err := strconv.ParseInt(field, 10, 64)
+			if err != nil {
+				break
+			}
+			if i == len(taken) {
+				taken = append(taken, 0)
+			}
+			taken[i] += n
+		}
+	}
+	return taken
+}
+
+// Ring is how many packets the rings of a card hold and could hold.
+type Ring struct{ Receive, ReceiveMost, Transmit, TransmitMost int64 }
+
+// Offloads is work that the card, or the kernel in large pieces, does for each packet.
+type Offloads struct{ ReceiveMerging, SegmentationByCard, Segmentation bool }
+
+// Ring asks for the rings of a card.
+func (h *Host) Ring(card string) (Ring, error) {
+	if h.probes.Ring == nil {
+		return Ring{}, errNotAsked
+	}
+	return h.probes.Ring(card)
+}
+
+// Offloads asks what a card does by itself.
+func (h *Host) Offloads(card string) (Offloads, error) {
+	if h.probes.Offloads == nil {
+		return Offloads{}, errNotAsked
+	}
+	return h.probes.Offloads(card)
+}
