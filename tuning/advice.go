@@ -33,7 +33,7 @@ func allFolklore() []folklore {
 		}, {
 			key: "net.ipv4.tcp_mem", severity: Hurts,
 			bad: func(v *view, n []int64) bool {
-				return len(n) == 3 && n[2]*v.host.PageSize() > v.host.Memory.Total*6/10
+				return len(n) == 3 && tooMuchTCPMemory(v.host, n[2])
 			},
 			reason: "it is in pages and was made for a larger machine: the kernel gives out memory for buffers that is not there, and kills programs before it saves",
 			source: docIP + ", TCP variables, tcp_mem", do: "remove the line: the default follows the memory, and rookery tune plan computes the rest",
@@ -117,7 +117,7 @@ func badAdvice(v *view) (found []Finding) {
 				severity = Advice // it does nothing, until somebody moves a file
 			}
 			found = append(found, Finding{Key: "advice: " + a.Key, Severity: severity, Current: a.Value, From: fmt.Sprintf("%s:%d", a.File, a.Line),
-				Says: fmt.Sprintf("the line sets %s = %s", a.Key, a.Value), Reason: f.reason, Source: f.source, Do: f.do})
+				Reason: f.reason, Source: f.source, Do: f.do})
 		}
 	}
 	return append(found, append(unreadFiles(v), badLimits(v)...)...)
@@ -131,7 +131,7 @@ func unreadFiles(v *view) (found []Finding) {
 			continue
 		}
 		last = a.File
-		found = append(found, Finding{Key: "advice: " + a.File, Severity: Advice, Current: "is not read at boot", From: a.File, Says: a.Ignored,
+		found = append(found, Finding{Key: "advice: " + a.File, Severity: Advice, Current: "not read at boot", From: a.File, Says: a.Ignored,
 			Reason: "whoever wrote the file believes that its lines are in force", Source: "sysctl.d(5), Configuration Directories and Precedence; Debian 13 release notes, /etc/sysctl.conf is no longer honored",
 			Do: "move the lines into a file in /etc/sysctl.d"})
 	}
@@ -152,8 +152,8 @@ func badLimits(v *view) (found []Finding) {
 			continue
 		}
 		found = append(found, Finding{Key: "advice: " + s.Name, Severity: Advice, Current: s.Value,
-			From: fmt.Sprintf("%s:%d", s.File, s.Line), Says: "the line allows " + strconv.FormatInt(s.Limit(), 10) + " open files",
-			Wanted: strconv.FormatInt(v.descriptors(), 10), Reason: "65536 stands in many units that were copied, and was meant for hundreds of connections",
+			From:   fmt.Sprintf("%s:%d", s.File, s.Line),
+			Wanted: strconv.FormatInt(v.descriptors(), 10), Reason: "a limit like 65536 stands in many units that were copied, and was meant for fewer connections",
 			Source: "systemd.exec(5), Process Properties, LimitNOFILE=", Do: "rookery tune apply puts a drop-in behind it"})
 	}
 	return found

@@ -29,18 +29,21 @@ const (
 
 // Load is how much goes on on a connection, and how many connections a machine then holds.
 type Load struct {
-	Name        string `json:"load"`
-	Means       string `json:"means"`
-	Process     int64  `json:"process_bytes"` // for each connection
-	Kernel      int64  `json:"kernel_bytes"`
-	Connections int    `json:"connections"`
+	Name         string  `json:"load"`
+	Means        string  `json:"means"`
+	Rate         float64 `json:"messages_per_second"` // of each connection, in and out
+	Process      int64   `json:"process_bytes"`       // for each connection
+	Kernel       int64   `json:"kernel_bytes"`
+	ByMemory     int     `json:"by_memory"`
+	ByProcessors int     `json:"by_processors"`
+	Connections  int     `json:"connections"` // the lesser of the two
 }
 
 func loads() []Load {
 	return []Load{
 		{Name: "idle", Means: "heartbeats, and now and then a message", Process: processBytes, Kernel: kernelBytes},
-		{Name: "chatty", Means: "a message every ten seconds or so: one in four has data on its way", Process: processBytes + 1024, Kernel: kernelBytes + 1024},
-		{Name: "busy", Means: "a message a second or more: data on its way both ways at all times", Process: processBytes + 5*1024, Kernel: kernelBytes + 2*4096},
+		{Name: "chatty", Rate: 0.1, Means: "a message every ten seconds: one in four has data on its way", Process: processBytes + 1024, Kernel: kernelBytes + 1024},
+		{Name: "busy", Rate: 1, Means: "a message a second: data on its way both ways at all times", Process: processBytes + 5*1024, Kernel: kernelBytes + 2*4096},
 	}
 }
 
@@ -85,12 +88,19 @@ func (r Room) fill() Room {
 		if r.Role == BehindProxy {
 			l.Process += proxyBytes
 		}
-		l.Connections = int(max(0, r.Memory-r.System-r.Base) / (l.Process + l.Kernel))
-		if l.Connections >= 10000 {
-			l.Connections -= l.Connections % 1000 // the rest is below what can be known
-		}
+		l.ByMemory = roundDown(float64(max(0, r.Memory-r.System-r.Base)) / float64(l.Process+l.Kernel))
+		l.ByProcessors = roundDown(r.Processors * busyShare / (heartbeatCPU/heartbeat + l.Rate*messageCPU))
+		l.Connections = min(l.ByMemory, l.ByProcessors)
 	}
 	return r
+}
+
+// roundDown takes away what is below what can be known.
+func roundDown(n float64) int {
+	if n >= 10000 {
+		return int(n/1000) * 1000
+	}
+	return int(n)
 }
 
 // of gives the load that a target is.
@@ -121,11 +131,10 @@ func processorsFor(t Target) float64 {
 func (r Room) Write(w io.Writer) error {
 	fmt.Fprintf(w, "%s (%s), %.3g processors, as %s\n\n", size(r.Memory), r.Bound, r.Processors, r.Role)
 	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprint(table, "load\tconnections\tprocess, each\tkernel, each\tmessages/s\t\n")
+	fmt.Fprint(table, "load\tconnections\tby memory\tby processors\tprocess, each\tkernel, each\tmessages/s\t\n")
 	for _, l := range r.Loads {
-		beats := float64(l.Connections) / heartbeat * heartbeatCPU
-		rate := int64(max(0, r.Processors*busyShare-beats) / messageCPU)
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t\n", l.Name, number(l.Connections), size(l.Process), size(l.Kernel), number(rate/100*100))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", l.Name, number(l.Connections), number(l.ByMemory), number(l.ByProcessors),
+			size(l.Process), size(l.Kernel), number(int64(l.Rate*float64(l.Connections))))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -135,12 +144,12 @@ func (r Room) Write(w io.Writer) error {
 		fmt.Fprintf(w, "%s: %s\n", l.Name, l.Means)
 	}
 	_, err := fmt.Fprintf(w, `
-connections = (memory − system − gateway) / (process + kernel)
-  system   %s: 15%% of the memory and at least 192 MiB, for the kernel, other programs and the cache of the log
-  gateway  %s without a connection
+by memory      (memory − system − gateway) / (process + kernel)
+  system       %s: 15%% of the memory and at least 192 MiB, for the kernel, other programs and the cache of the log
+  gateway      %s without a connection
   process and kernel of an idle connection are measured (docs/benchmarks.md, rows density and kernel); what
   chatty and busy add to them, and a proxy, are estimates
-messages/s = (processors × 0.7 − connections / 25 s × 20 µs) / 15 µs, those that come in and those that go out together: an estimate
+by processors  processors × 0.7 / (20 µs / 25 s for the heartbeat + 15 µs × messages a second of a connection), an estimate
 Not in it: what waits for slow consumers, limits.outbound_total_bytes of the gateway (256 MiB) at most.
 `, size(r.System), size(r.Base))
 	return err

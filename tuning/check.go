@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"rookery/tuning/host"
@@ -46,6 +47,8 @@ type Check struct {
 	judge func(*view, current) verdict
 	// roles that it is for; nil is all.
 	roles []Role
+	// module that has the setting; where it is not loaded there is nothing to limit.
+	module string
 }
 
 // Sets says whether apply sets it.
@@ -155,6 +158,10 @@ func (c Check) examine(v *view) Finding {
 	if c.read == nil && now.Err == nil {
 		f.From = origin(v.host, c.Key, now.Text)
 	}
+	if c.module != "" && errors.Is(now.Err, fs.ErrNotExist) && !v.host.Module(c.module) {
+		f.Current, f.From = "not there: module "+c.module+" is not loaded", "/proc/modules"
+		return f
+	}
 	if now.Err != nil {
 		f.Severity, f.Says = Unknown, whyUnread(v.host, now.Err)
 		return f
@@ -162,14 +169,18 @@ func (c Check) examine(v *view) Finding {
 	if c.want != nil {
 		if f.Wanted = c.want(v, now); f.Wanted != "" {
 			f.Severity, f.Do = c.severity, "rookery tune apply sets it"
+			if c.Key == descriptorKey && v.host.Place.Thrown() {
+				f.Do = elsewhere(v.host.Place, c.Key, f.Wanted)
+			}
 			if c.read == nil {
 				if why := v.host.WhyFixed(host.SysctlPath(c.Key)); why != "" {
 					f.Do = why + ": " + elsewhere(v.host.Place, c.Key, f.Wanted)
 				}
 			}
 			if c.at != nil {
-				f.At = max(0, c.at(v, now))
-				f.Says = "it holds " + number(f.At) + " connections"
+				if f.At = max(0, c.at(v, now)); f.At > 0 || c.severity == Stops {
+					f.Says = "it holds " + number(f.At) + " connections"
+				}
 			}
 		}
 	}
@@ -200,8 +211,12 @@ func whyUnread(h *host.Host, err error) string {
 
 // elsewhere says how a setting is made where the kernel is not ours.
 func elsewhere(p host.Place, key, value string) string {
-	ofNamespace := len(key) > 4 && key[:4] == "net."
+	ofNamespace := strings.HasPrefix(key, "net.")
 	switch {
+	case key == descriptorKey && (p.Kind == host.Docker || p.Kind == host.Podman):
+		return fmt.Sprintf("start the container with --ulimit nofile=%s:%[1]s", value)
+	case key == descriptorKey && p.Kind == host.Kubernetes:
+		return "raise LimitNOFILE of the unit of the container runtime on the node"
 	case ofNamespace && (p.Kind == host.Docker || p.Kind == host.Podman):
 		return fmt.Sprintf("start the container with --sysctl '%s=%s'; what the namespace does not have is set on its host", key, value)
 	case ofNamespace && p.Kind == host.Kubernetes:
@@ -223,7 +238,11 @@ func origin(h *host.Host, key, now string) string {
 }
 
 func describe(h *host.Host) string {
-	return fmt.Sprintf("%s, Linux %s, %d processors, %s", h.Place, cmp.Or(h.Kernel.Release, "of an unknown version"), h.Processors, size(h.Memory.Total))
+	processors := "1 processor"
+	if h.Processors != 1 {
+		processors = fmt.Sprintf("%d processors", h.Processors)
+	}
+	return fmt.Sprintf("%s, Linux %s, %s, %s", h.Place, cmp.Or(h.Kernel.Release, "of an unknown version"), processors, size(h.Memory.Total))
 }
 
 func describeGateway(h *host.Host) string {

@@ -68,7 +68,7 @@ func bufferChecks() []Check {
 				if now.Text == "cubic" || strings.HasPrefix(now.Text, "bbr") {
 					return verdict{says: "there are " + there}
 				}
-				return verdict{severity: Advice, wanted: "cubic", says: "it is " + now.Text + ", which is for other networks than the Internet", do: "set net.ipv4.tcp_congestion_control=cubic"}
+				return verdict{severity: Advice, wanted: "cubic", says: "it is for other networks than the Internet", do: "set net.ipv4.tcp_congestion_control=cubic"}
 			},
 		}, {
 			Key:    "net.core.default_qdisc",
@@ -78,7 +78,7 @@ func bufferChecks() []Check {
 				if slices.Contains([]string{"fq_codel", "fq", "cake", "fq_pie"}, now.Text) {
 					return verdict{}
 				}
-				return verdict{severity: Advice, wanted: "fq_codel", says: "it is " + now.Text, do: "set net.core.default_qdisc=fq_codel; it counts for cards that come up later"}
+				return verdict{severity: Advice, wanted: "fq_codel", do: "set net.core.default_qdisc=fq_codel; it counts for cards that come up later"}
 			},
 		},
 	}

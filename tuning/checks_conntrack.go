@@ -12,19 +12,21 @@ const (
 // tracked is how many connections the tracker has beside those of the gateway, and whether it is at work at all.
 func (v *view) tracked() (others int64, works bool) {
 	count := v.host.Sysctl("net.netfilter.nf_conntrack_count").Number(0)
+	others = count
 	if g := v.host.Gateway; g != nil {
-		return max(256, count-int64(max(0, g.Open))), count > 0
+		others -= int64(max(0, g.Open))
 	}
-	return max(256, count), count > 0
+	return max(0, others), count > 0
 }
 
-// trackedWanted is the size of the table: half of the connections more for those that left a moment ago.
+// trackedWanted is the size of the table: half of the connections more for those that left a moment ago, and room for others, rounded so
+// that it is the same tomorrow.
 func (v *view) trackedWanted() int64 {
 	others, works := v.tracked()
 	if !works {
 		return 0
 	}
-	return powerOfTwo(int64(v.target.Connections)*3/2) + (others+4095)/4096*4096
+	return (int64(v.target.Connections)*3/2 + max(1, (others+4095)/4096)*4096 + 4095) / 4096 * 4096
 }
 
 func conntrackChecks() []Check {
@@ -37,6 +39,7 @@ func conntrackChecks() []Check {
 			Avoid:  avoid,
 			Source: docConntrack + ", nf_conntrack_max",
 
+			module:   "nf_conntrack",
 			severity: Stops,
 			want:     func(v *view, now current) string { return atLeast(now, v.trackedWanted()) },
 			at: func(v *view, now current) int {
@@ -63,6 +66,7 @@ func conntrackChecks() []Check {
 			Avoid:  avoid,
 			Source: docConntrack + ", nf_conntrack_buckets",
 
+			module:   "nf_conntrack",
 			severity: Advice,
 			want: func(v *view, now current) string {
 				// Four entries in a bucket; a bucket for each would be memory for little.
@@ -75,6 +79,7 @@ func conntrackChecks() []Check {
 			Avoid:  "other programs of the machine hold connections that are silent for a day",
 			Source: docConntrack + ", nf_conntrack_tcp_timeout_established",
 
+			module:   "nf_conntrack",
 			severity: Advice,
 			want: func(v *view, now current) string {
 				if _, works := v.tracked(); !works || now.Number(0) <= establishedSeconds {

@@ -51,7 +51,8 @@ func descriptorChecks() []Check {
 
 			severity: Stops,
 			want: func(v *view, now current) string {
-				return atLeast(now, (v.otherFiles()+v.descriptors()*v.target.Role.sockets())*5/4)
+				needed := (v.otherFiles() + v.descriptors()*v.target.Role.sockets()) * 5 / 4
+				return atLeast(now, (needed+999)/1000*1000)
 			},
 			at: func(v *view, now current) int {
 				return int(min(1<<40, (now.Number(0)-v.otherFiles())/v.target.Role.sockets()))
@@ -89,7 +90,7 @@ func (v *view) otherFiles() int64 {
 	if g := v.host.Gateway; g != nil {
 		used -= int64(max(0, g.Open))
 	}
-	return max(4096, used)
+	return max(8192, (used+8191)/8192*8192) // rounded, so that the wanted value is the same tomorrow
 }
 
 // readDescriptors is what the gateway may open: the running one, or what its unit would give it. The Go runtime raises the

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"rookery/tuning/host"
 )
 
 func memoryChecks() []Check {
@@ -46,7 +48,16 @@ func memoryChecks() []Check {
 			severity: Hurts,
 			want:     wantTCPMemory,
 			at: func(v *view, now current) int {
+				if tooMuchTCPMemory(v.host, now.Number(2)) {
+					return 0
+				}
 				return int(float64(now.Number(1)) / v.onTheirWay())
+			},
+			judge: func(v *view, now current) verdict {
+				if most := now.Number(2); tooMuchTCPMemory(v.host, most) {
+					return verdict{severity: Hurts, says: fmt.Sprintf("it promises %s, and the machine has %s", size(most*v.host.PageSize()), size(v.host.Memory.Total))}
+				}
+				return verdict{}
 			},
 		}, {
 			Key:    "net.ipv4.tcp_max_orphans",
@@ -56,9 +67,10 @@ func memoryChecks() []Check {
 			Source: docIP + ", TCP variables, tcp_max_orphans",
 
 			severity: Hurts,
-			// A restart closes all, over some seconds; one in four has not answered when it is closed.
+			// A restart closes all, over some seconds; one in four has not answered when it is closed. But never more than would take
+			// twice the memory if each held all it may.
 			want: func(v *view, now current) string {
-				return atLeast(now, powerOfTwo(int64(v.target.Connections)/4))
+				return atLeast(now, powerOfTwo(min(int64(v.target.Connections)/4, v.room.Memory>>15)))
 			},
 			judge: func(v *view, _ current) verdict {
 				if lost := v.counts["TcpExt.TCPAbortOnMemory"]; lost > 0 {
@@ -121,12 +133,12 @@ func memoryChecks() []Check {
 func (v *view) judgeMemory(memory int64) verdict {
 	room := CapacityOf(memory, v.host.Processors, v.target.Role)
 	load := room.of(v.target)
-	if load.Connections >= v.target.Connections {
-		return verdict{says: fmt.Sprintf("it holds %s connections with this load", number(load.Connections))}
+	if load.ByMemory >= v.target.Connections {
+		return verdict{says: fmt.Sprintf("it holds %s connections with this load", number(load.ByMemory))}
 	}
 	needed := room.memoryFor(v.target)
-	return verdict{severity: Stops, at: load.Connections, wanted: size(needed),
-		says: fmt.Sprintf("it holds %s connections that are %s, at %s of the process and %s of the kernel each", number(load.Connections), load.Name, size(load.Process), size(load.Kernel)),
+	return verdict{severity: Stops, at: load.ByMemory, wanted: size(needed),
+		says: fmt.Sprintf("it holds %s connections that are %s, at %s of the process and %s of the kernel each", number(load.ByMemory), load.Name, size(load.Process), size(load.Kernel)),
 		do:   fmt.Sprintf("use a machine with %s, or fewer connections on this one", size(needed))}
 }
 
@@ -136,7 +148,8 @@ func (v *view) onTheirWay() float64 {
 	return share * float64(v.target.Role.sockets())
 }
 
-// wantTCPMemory raises the three numbers together, and never over a quarter of the memory.
+// wantTCPMemory raises the three numbers together, never over a quarter of the memory, and takes them back where they promise more
+// than the machine has.
 func wantTCPMemory(v *view, now current) string {
 	numbers := now.Numbers()
 	if len(numbers) != 3 {
@@ -144,9 +157,18 @@ func wantTCPMemory(v *view, now current) string {
 	}
 	most := v.room.Memory / 4 / v.host.PageSize()
 	pressure := min(int64(float64(v.target.Connections)*v.onTheirWay()), most*2/3)
+	if tooMuchTCPMemory(v.host, numbers[2]) {
+		numbers = []int64{0, 0, 0}
+		pressure = max(pressure, v.host.Memory.Total/v.host.PageSize()/16) // what the kernel would have computed
+	}
 	pressure = (pressure + 1023) / 1024 * 1024
 	if numbers[1] >= pressure {
 		return ""
 	}
 	return words(max(numbers[0], pressure*3/4), pressure, max(numbers[2], pressure*3/2))
+}
+
+// tooMuchTCPMemory says whether a number of pages was made for a larger machine.
+func tooMuchTCPMemory(h *host.Host, pages int64) bool {
+	return pages*h.PageSize() > h.Memory.Total*6/10
 }

@@ -61,7 +61,7 @@ func processorChecks() []Check {
 				if now.Text != "powersave" || driver == "intel_pstate" || driver == "amd-pstate-epp" { // there it means balanced
 					return verdict{}
 				}
-				return verdict{severity: Advice, wanted: "schedutil", says: "it is powersave", do: "cpupower frequency-set -g schedutil, or performance"}
+				return verdict{severity: Advice, wanted: "schedutil", do: "cpupower frequency-set -g schedutil, or performance"}
 			},
 		}, {
 			Key:    "steal",
@@ -101,7 +101,7 @@ func processorChecks() []Check {
 					return verdict{}
 				}
 				there, _ := v.host.Text("sys/devices/system/clocksource/clocksource0/available_clocksource")
-				return verdict{severity: Hurts, wanted: "tsc", says: "it is " + now.Text + "; there are " + there, do: "clocksource=tsc on the kernel's command line, if the kernel log does not call the tsc unstable"}
+				return verdict{severity: Hurts, wanted: "tsc", says: "there are " + there, do: "clocksource=tsc on the kernel's command line, if the kernel log does not call the tsc unstable"}
 			},
 		},
 	}

@@ -79,7 +79,7 @@ func surroundingChecks() []Check {
 				case now.Text == "tmpfs" || now.Text == "ramfs":
 					return verdict{severity: Hurts, says: "it is memory: all messages are gone with the next boot", do: "move the directory to a disk"}
 				case slices.Contains([]string{"nfs", "nfs4", "cifs", "9p", "fuse.sshfs", "overlay"}, now.Text):
-					return verdict{severity: Advice, says: "it is " + now.Text + ": measure it with --data, and mount a volume in a container", do: "move the directory to a disk of this machine"}
+					return verdict{severity: Advice, says: "measure it with --data, and mount a volume in a container", do: "move the directory to a disk of this machine"}
 				}
 				return verdict{}
 			},

@@ -33,7 +33,7 @@ type File struct {
 func (f File) Changed() bool { return f.Now != f.After || f.There != (f.After != "") }
 
 // files gives those that a plan needs, and those that an earlier one has left.
-func files(v *view, p Plan) []File {
+func files(v *view, p Plan, applied bool) []File {
 	content := map[string]string{
 		SysctlFile: sysctlText(p), ModulesFile: modulesText(p), UdevFile: udevText(v, p), LimitsFile: "", DropIn(v.host.Unit.Name): "",
 	}
@@ -50,7 +50,7 @@ func files(v *view, p Plan) []File {
 	for _, name := range []string{SysctlFile, ModulesFile, LimitsFile, DropIn(v.host.Unit.Name), UdevFile} {
 		now, err := fs.ReadFile(v.host.FS(), name)
 		there := !errors.Is(err, fs.ErrNotExist)
-		if content[name] != "" || there {
+		if content[name] != "" || there && applied { // one that was copied here by hand is its owner's
 			all = append(all, File{Path: "/" + name, Now: string(now), There: there, After: content[name]})
 		}
 	}

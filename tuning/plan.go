@@ -33,8 +33,8 @@ type Plan struct {
 	Unit    string // that has to be started again for its limit
 }
 
-// Make computes the plan of a target. Before are the original values of what was applied earlier, by their paths: what is wanted
-// follows from the machine as it was, so that the plan of a machine to which it was applied is the same plan.
+// Make computes the plan of a target. Before are the original values of what was applied earlier, by their paths, nil if nothing
+// is: what is wanted follows from the machine as it was, so that the plan of a machine to which it was applied is the same plan.
 func Make(h *host.Host, t Target, before map[string]string) Plan {
 	v := newView(h, t)
 	p := Plan{Target: v.target, Machine: describe(h)}
@@ -60,7 +60,7 @@ func Make(h *host.Host, t Target, before map[string]string) Plan {
 		p.Values = nil
 		return p
 	}
-	p.Files = files(v, p)
+	p.Files = files(v, p, before != nil)
 	p.noteOthers(v)
 	return p
 }

@@ -39,6 +39,10 @@ func tune(ctx context.Context, args []string, p process) int {
 		return tuneCheck(args[1:], p)
 	case "plan":
 		return tunePlan(args[1:], p)
+	case "apply":
+		return tuneApply(args[1:], p)
+	case "rollback":
+		return tuneRollback(args[1:], p)
 	case "explain":
 		return tuneExplain(args[1:], p)
 	case "capacity":
@@ -53,6 +57,7 @@ func tune(ctx context.Context, args []string, p process) int {
 // tuneFlags say which machine is looked at, and what it should carry.
 type tuneFlags struct {
 	root   string
+	state  string
 	pid    int
 	unit   string
 	memory bytesFlag

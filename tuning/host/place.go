@@ -67,7 +67,7 @@ func readPlace(h *Host) Place {
 		p.Kind = Kubernetes
 	case h.exists("run/.containerenv") || named == "podman":
 		p.Kind = Podman
-	case h.exists(".dockerenv") || named == "docker":
+	case h.exists(".dockerenv") && !h.onDisk() || named == "docker":
 		p.Kind = Docker
 	case h.exists("proc/vz") && !h.exists("proc/bc"):
 		p.Kind = OpenVZ
@@ -93,6 +93,13 @@ func readPlace(h *Host) Place {
 		p.Kind, p.Hypervisor = Virtual, hypervisor
 	}
 	return p
+}
+
+// onDisk says whether / is a file system of a disk: an image of a container that was made into one of a machine has
+// the file of Docker still.
+func (h *Host) onDisk() bool {
+	kind := h.mountOf("/").kind
+	return kind == "ext4" || kind == "xfs"
 }
 
 // mount is a line of /proc/self/mounts.

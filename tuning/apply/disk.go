@@ -1,0 +1,107 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+)
+
+var errNotEmpty error = syscall.ENOTEMPTY
+
+// Disk is a machine whose files are below a directory: / for this one. Programs are told only on this one.
+type Disk struct{ Root string }
+
+func (d Disk) at(name string) string { return filepath.Join(d.Root, name) }
+
+func (d Disk) ReadFile(name string) ([]byte, fs.FileMode, error) {
+	b, err := os.ReadFile(d.at(name))
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := os.Stat(d.at(name))
+	if err != nil {
+		return nil, 0, err
+	}
+	return b, info.Mode().Perm(), nil
+}
+
+func (d Disk) Replace(name string, content []byte, mode fs.FileMode) (err error) {
+	dir := filepath.Dir(d.at(name))
+	file, err := os.CreateTemp(dir, ".rookery-tune-*") // no name that anybody reads, should it be left
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ignoreMissing(os.Remove(file.Name())))
+		}
+	}()
+	_, err = file.Write(content)
+	if err = errors.Join(err, file.Chmod(mode), file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(file.Name(), d.at(name)); err != nil {
+		return err
+	}
+	return syncDirectory(dir)
+}
+
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (d Disk) Remove(name string) error {
+	if err := os.Remove(d.at(name)); err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(d.at(name)))
+}
+
+func (d Disk) MakeDirectory(name string) (bool, error) {
+	err := os.Mkdir(d.at(name), 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, syncDirectory(filepath.Dir(d.at(name)))
+}
+
+// Set writes in one piece: the kernel takes each write for a value of its own.
+func (d Disk) Set(name, value string) error {
+	file, err := os.OpenFile(d.at(name), os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(value + "\n")
+	return errors.Join(err, file.Close())
+}
+
+// commands by which programs are told, and a file that is there where they run.
+var commands = map[string]struct {
+	runs string
+	args []string
+}{
+	"systemd": {"/run/systemd/system", []string{"systemctl", "daemon-reload"}},
+	"udev":    {"/run/udev/control", []string{"udevadm", "control", "--reload"}},
+}
+
+func (d Disk) Reload(program string) error {
+	c := commands[program]
+	if _, err := os.Stat(c.runs); d.Root != "/" || err != nil {
+		return nil
+	}
+	if out, err := exec.Command(c.args[0], c.args[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w: %s", c.args, err, out)
+	}
+	return nil
+}
