@@ -169,7 +169,7 @@ func (c Check) examine(v *view) Finding {
 	if c.want != nil {
 		if f.Wanted = c.want(v, now); f.Wanted != "" {
 			f.Severity, f.Do = c.severity, "rookery tune apply sets it"
-			if c.Key == descriptorKey && v.host.Place.Thrown() {
+			if c.Key == descriptorKey && (v.host.Place.Thrown() || v.bounded(f.Wanted)) {
 				f.Do = elsewhere(v.host.Place, c.Key, f.Wanted)
 			}
 			if c.read == nil {
@@ -213,6 +213,8 @@ func whyUnread(h *host.Host, err error) string {
 func elsewhere(p host.Place, key, value string) string {
 	ofNamespace := strings.HasPrefix(key, "net.")
 	switch {
+	case key == descriptorKey && p.Kind == host.LXC:
+		return "set lxc.prlimit.nofile = " + value + " in the container's configuration on its host; LimitNOFILE of the unit then, too"
 	case key == descriptorKey && (p.Kind == host.Docker || p.Kind == host.Podman):
 		return fmt.Sprintf("start the container with --ulimit nofile=%s:%[1]s", value)
 	case key == descriptorKey && p.Kind == host.Kubernetes:

@@ -154,10 +154,20 @@ func judgeDescriptors(v *view, now current) verdict {
 	if g == nil || g.Unit == "" || g.Hard >= needed || unitLimit(v.host) < needed {
 		return verdict{}
 	}
+	_, others := otherLimit(v)
+	if _, own := ownLimit(v); !own && !others {
+		return verdict{} // an older systemd has a lower default
+	}
 	at := int(now.Number(0)) - Reserve(v.host.Processors)
 	return verdict{severity: Stops, at: max(0, at), wanted: fmt.Sprint(v.descriptors()),
 		says: fmt.Sprintf("it holds %s connections; the unit allows %s already, and the process is older than that", number(max(0, at)), number(unitLimit(v.host))),
 		do:   "systemctl restart " + cmp.Or(g.Unit, v.host.Unit.Name)}
+}
+
+// bounded says whether the first process of a container may not open as many files itself, so that a unit can't be given them.
+func (v *view) bounded(wanted string) bool {
+	_, hard, err := v.host.Limits("1")
+	return v.host.Place.Mapped && err == nil && hard < (host.Reading{Text: wanted}).Number(0)
 }
 
 // atLeast is a wanted number where the current one is lower.

@@ -18,7 +18,7 @@ func memoryChecks() []Check {
 			read: func(v *view) current {
 				return known("/proc/meminfo", "%s, %s of them available", size(v.host.Memory.Total), size(v.host.Memory.Available))
 			},
-			judge: func(v *view, _ current) verdict { return v.judgeMemory(v.host.Memory.Total) },
+			judge: func(v *view, _ current) verdict { return v.judgeMemory(v.host.Memory.Total, "use a machine with %s") },
 		}, {
 			Key:    "memory.max",
 			Reason: "a limit of the cgroup binds the process and the memory of its sockets together, and a runtime that comes near it collects all the time",
@@ -36,7 +36,7 @@ func memoryChecks() []Check {
 				if !found {
 					return verdict{}
 				}
-				return v.judgeMemory(int64(b.Amount))
+				return v.judgeMemory(int64(b.Amount), "raise the limit of the cgroup to %s")
 			},
 		}, {
 			Key:    "net.ipv4.tcp_mem",
@@ -123,14 +123,14 @@ func memoryChecks() []Check {
 				if now.Text != "always" || none == "0" {
 					return verdict{}
 				}
-				return verdict{severity: Advice, wanted: "madvise", says: "it is always, and khugepaged may fill pages that are mostly empty",
+				return verdict{severity: Advice, wanted: "madvise", says: "khugepaged may fill pages that are mostly empty",
 					do: "echo 0 > /sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none, or madvise in enabled, if the process holds more than docs/benchmarks.md says"}
 			},
 		},
 	}
 }
 
-func (v *view) judgeMemory(memory int64) verdict {
+func (v *view) judgeMemory(memory int64, do string) verdict {
 	room := CapacityOf(memory, v.host.Processors, v.target.Role)
 	load := room.of(v.target)
 	if load.ByMemory >= v.target.Connections {
@@ -139,7 +139,7 @@ func (v *view) judgeMemory(memory int64) verdict {
 	needed := room.memoryFor(v.target)
 	return verdict{severity: Stops, at: load.ByMemory, wanted: size(needed),
 		says: fmt.Sprintf("it holds %s connections that are %s, at %s of the process and %s of the kernel each", number(load.ByMemory), load.Name, size(load.Process), size(load.Kernel)),
-		do:   fmt.Sprintf("use a machine with %s, or fewer connections on this one", size(needed))}
+		do:   fmt.Sprintf(do, size(needed)) + ", or let fewer connections come"}
 }
 
 // onTheirWay is how many pages of buffers a connection takes on average: a page for each of its ends that has data.

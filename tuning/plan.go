@@ -103,6 +103,10 @@ func (p *Plan) addDescriptors(v *view, c Check) {
 	if g := v.host.Gateway; g != nil && g.Hard < needed {
 		p.Unit = g.Unit
 	}
+	if wanted := fmt.Sprint(v.descriptors()); short && v.bounded(wanted) {
+		p.Left = append(p.Left, fmt.Sprintf("%s = %s: the container's own limit is lower; %s", c.Key, wanted, elsewhere(v.host.Place, c.Key, wanted)))
+		return
+	}
 	if short {
 		p.Values = append(p.Values, Value{Key: c.Key, Now: cmp.Or(now.Text, "not known"), Wanted: fmt.Sprint(v.descriptors()), Reason: c.Reason})
 	}
