@@ -143,20 +143,20 @@ func (t *transaction) carryOut(dir string, old, next State) (done Done, err erro
 	if len(changes.files)+len(changes.values) == 0 {
 		return done, nil
 	}
-	during := between(old, next)
-	if err := t.saveState(dir, during); err != nil {
+	// Directories have to be known before they are made, or a power cut would leave them.
+	for _, f := range changes.files {
+		for _, dir := range t.missing(path.Dir(f.path)) {
+			if !f.gone && !slices.Contains(next.Directories, dir) {
+				next.Directories = append(next.Directories, dir)
+			}
+		}
+	}
+	if err := t.saveState(dir, between(old, next)); err != nil {
 		return done, err
 	}
 	for _, f := range changes.files {
-		made, err := t.putFile(f)
-		if err != nil {
+		if err := t.putFile(f); err != nil {
 			return done, err
-		}
-		// A directory that was made has to be known before a power cut, or it would stay.
-		if during.Directories, next.Directories = append(during.Directories, made...), append(next.Directories, made...); len(made) > 0 {
-			if err := during.save(t.machine, dir); err != nil {
-				return done, err
-			}
 		}
 		done.Files = append(done.Files, f.path)
 	}

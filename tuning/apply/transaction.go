@@ -56,49 +56,56 @@ func (t *transaction) putBack(name string, there bool, content []byte, mode fs.F
 	return t.machine.Replace(name, content, mode)
 }
 
-// putFile writes or removes a file, and gives the directories that had to be made for it.
-func (t *transaction) putFile(c change) (made []string, err error) {
+// putFile writes or removes a file.
+func (t *transaction) putFile(c change) error {
 	content, mode, err := t.machine.ReadFile(c.path)
 	there := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return err
 	}
 	if c.gone {
 		if !there {
-			return nil, nil
+			return nil
 		}
 		t.undo = append(t.undo, func() error { return t.putBack(c.path, true, content, mode) })
-		return nil, t.machine.Remove(c.path)
+		return t.machine.Remove(c.path)
 	}
-	if made, err = t.makeDirectories(path.Dir(c.path)); err != nil {
-		return made, err
+	if err := t.makeDirectories(path.Dir(c.path)); err != nil {
+		return err
 	}
 	t.undo = append(t.undo, func() error { return t.putBack(c.path, there, content, mode) })
-	return made, t.machine.Replace(c.path, c.content, c.mode)
+	return t.machine.Replace(c.path, c.content, c.mode)
 }
 
-// makeDirectories makes those that are missing, and gives them, outermost first.
-func (t *transaction) makeDirectories(dir string) (made []string, err error) {
-	if dir == "/" {
-		return nil, nil
+// makeDirectories makes those that are missing.
+func (t *transaction) makeDirectories(dir string) error {
+	for _, dir := range t.missing(dir) {
+		isNew, err := t.machine.MakeDirectory(dir)
+		if isNew {
+			t.undo = append(t.undo, func() error { return ignoreMissing(t.machine.Remove(dir)) })
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if made, err = t.makeDirectories(path.Dir(dir)); err != nil {
-		return made, err
+	return nil
+}
+
+// missing gives the directories on the way to one, and that one, that are not there, outermost first.
+func (t *transaction) missing(dir string) (all []string) {
+	for ; dir != "/"; dir = path.Dir(dir) {
+		if _, _, err := t.machine.ReadFile(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		all = append(all, dir)
 	}
-	isNew, err := t.machine.MakeDirectory(dir)
-	if err != nil {
-		return made, err
-	}
-	if isNew {
-		t.undo = append(t.undo, func() error { return t.machine.Remove(dir) })
-		made = append(made, dir)
-	}
-	return made, nil
+	slices.Reverse(all)
+	return all
 }
 
 // saveState writes the state under which changes are made, and the directory for it.
 func (t *transaction) saveState(dir string, during State) error {
-	if _, err := t.makeDirectories(dir); err != nil {
+	if err := t.makeDirectories(dir); err != nil {
 		return fmt.Errorf("make a place for what is saved: %w", err)
 	}
 	before, mode, err := t.machine.ReadFile(stateFile(dir))
