@@ -5,7 +5,7 @@
 export PATH := $(CURDIR)/bin/tools/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fuzz bench bench-go bench-vm cover crash crash-vm figures-log golden generate setup
+.PHONY: help run build test check lint race fuzz bench bench-go bench-vm cover crash crash-vm figures-log golden profiles generate setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ figures-log: build ## measure a log of 50 million messages: 13 GB of disk for te
 
 golden: ## write the golden vectors anew from their readings; read the difference before you commit it
 	go test ./proto -run TestGolden -count=1 -update
+
+profiles: ## write the ready profiles of tuning/profiles anew; read the difference before you commit it
+	go test ./tuning/script -run TestProfiles -count=1 -update
 
 generate: ## the Go code of proto/rookery/v1/rookery.proto
 	proto/generate

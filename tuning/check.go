@@ -47,9 +47,23 @@ type Check struct {
 	judge func(*view, current) verdict
 	// roles that it is for; nil is all.
 	roles []Role
+	// rule says for a machine that is not read which values are good enough; the zero is that only the wanted one is.
+	rule Rule
 	// module that has the setting; where it is not loaded there is nothing to limit.
 	module string
 }
+
+// Rule compares one number of a value with the same number of the wanted one.
+type Rule struct {
+	Kind  string // Least, Most, or "": it has to be the same
+	Place int    // of the number, from 0
+}
+
+// Kinds of rules.
+const (
+	Least = "least"
+	Most  = "most"
+)
 
 // Sets says whether apply sets it.
 func (c Check) Sets() bool { return c.want != nil }

@@ -20,6 +20,7 @@ func acceptChecks() []Check {
 			Source: docIP + ", TCP variables, somaxconn; listen(2), Notes",
 
 			severity: Hurts,
+			rule:     Rule{Kind: Least},
 			want:     func(v *view, now current) string { return atLeast(now, v.arrivals()) },
 			judge: func(v *view, now current) verdict {
 				over, drops := v.counts["TcpExt.ListenOverflows"], v.counts["TcpExt.ListenDrops"]
@@ -56,6 +57,7 @@ func acceptChecks() []Check {
 			Source: docIP + ", TCP variables, tcp_max_syn_backlog",
 
 			severity: Hurts,
+			rule:     Rule{Kind: Least},
 			want: func(v *view, now current) string {
 				if v.host.Sysctl("net.ipv4.tcp_syncookies").Err == nil {
 					return "" // on, or apply turns them on
@@ -81,6 +83,7 @@ func acceptChecks() []Check {
 			Source: docNet + ", netdev_max_backlog",
 
 			severity: Advice,
+			rule:     Rule{Kind: Least},
 			want: func(v *view, now current) string {
 				// What comes in 20 ms, in which a virtual machine's processor may be away.
 				wanted := powerOfTwo(max(1000, int64(v.target.MessageRate)/50))

@@ -25,6 +25,7 @@ func bufferChecks() []Check {
 			Source: docIP + ", TCP variables, tcp_wmem",
 
 			severity: Advice,
+			rule:     Rule{Most, 2},
 			want: func(v *view, now current) string {
 				n := now.Numbers()
 				if len(n) != 3 || v.target.Connections < manyConnections || v.target.Role == LoadGenerator || n[2] <= sendMost {
@@ -53,6 +54,7 @@ func bufferChecks() []Check {
 			Source: docIP + ", TCP variables, tcp_notsent_lowat",
 
 			severity: Advice,
+			rule:     Rule{Kind: Most},
 			want: func(v *view, now current) string {
 				if v.target.Role == LoadGenerator || now.Number(0) <= lowWater && now.Number(0) > 0 {
 					return ""

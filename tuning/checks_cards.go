@@ -65,6 +65,7 @@ func cardChecks() []Check {
 			Source: docScaling + ", RFS: Receive Flow Steering",
 
 			severity: Advice,
+			rule:     Rule{Kind: Least},
 			want: func(v *view, now current) string {
 				if !v.steers() {
 					return ""

@@ -41,6 +41,7 @@ func conntrackChecks() []Check {
 
 			module:   "nf_conntrack",
 			severity: Stops,
+			rule:     Rule{Kind: Least},
 			want:     func(v *view, now current) string { return atLeast(now, v.trackedWanted()) },
 			at: func(v *view, now current) int {
 				others, _ := v.tracked()
@@ -68,6 +69,7 @@ func conntrackChecks() []Check {
 
 			module:   "nf_conntrack",
 			severity: Advice,
+			rule:     Rule{Kind: Least},
 			want: func(v *view, now current) string {
 				// Four entries in a bucket; a bucket for each would be memory for little.
 				return atLeast(now, powerOfTwo(v.trackedWanted()/4))
@@ -81,6 +83,7 @@ func conntrackChecks() []Check {
 
 			module:   "nf_conntrack",
 			severity: Advice,
+			rule:     Rule{Kind: Most},
 			want: func(v *view, now current) string {
 				if _, works := v.tracked(); !works || now.Number(0) <= establishedSeconds {
 					return ""

@@ -38,6 +38,7 @@ func descriptorChecks() []Check {
 			Source: docFS + ", nr_open",
 
 			severity: Stops,
+			rule:     Rule{Kind: Least},
 			want: func(v *view, now current) string {
 				return atLeast(now, v.descriptors())
 			},
@@ -50,6 +51,7 @@ func descriptorChecks() []Check {
 			Source: docFS + ", file-max & file-nr",
 
 			severity: Stops,
+			rule:     Rule{Kind: Least},
 			want: func(v *view, now current) string {
 				needed := (v.otherFiles() + v.descriptors()*v.target.Role.sockets()) * 5 / 4
 				return atLeast(now, (needed+999)/1000*1000)

@@ -46,6 +46,7 @@ func memoryChecks() []Check {
 			Source: docIP + ", TCP variables, tcp_mem",
 
 			severity: Hurts,
+			rule:     Rule{Least, 1},
 			want:     wantTCPMemory,
 			at: func(v *view, now current) int {
 				if tooMuchTCPMemory(v.host, now.Number(2)) {
@@ -69,6 +70,7 @@ func memoryChecks() []Check {
 			severity: Hurts,
 			// A restart closes all, over some seconds; one in four has not answered when it is closed. But never more than would take
 			// twice the memory if each held all it may.
+			rule: Rule{Kind: Least},
 			want: func(v *view, now current) string {
 				return atLeast(now, powerOfTwo(min(int64(v.target.Connections)/4, v.room.Memory>>15)))
 			},

@@ -18,6 +18,7 @@ type Value struct {
 	Path   string // file of the kernel, with the first slash; "" for what only files set
 	Now    string // as it is
 	Wanted string
+	Rule   Rule
 	Reason string
 }
 
@@ -83,7 +84,7 @@ func (p *Plan) addSysctl(v *view, c Check, before map[string]string) {
 		p.Left = append(p.Left, fmt.Sprintf("%s = %s: %s; %s", c.Key, wanted, why, elsewhere(v.host.Place, c.Key, wanted)))
 		return
 	}
-	p.Values = append(p.Values, Value{Key: c.Key, Path: "/" + name, Now: live.Text, Wanted: wanted, Reason: c.Reason})
+	p.Values = append(p.Values, Value{Key: c.Key, Path: "/" + name, Now: live.Text, Wanted: wanted, Rule: c.rule, Reason: c.Reason})
 }
 
 // addDescriptors sets the limit where it would fall short without a file of ours.

@@ -43,6 +43,7 @@ type Host struct {
 	Gateway    *Process // nil: none was found
 	Unit       Unit     // of the gateway, or the one that was asked for
 
+	systemd     bool
 	assignments []Assignment // of sysctl files
 	mounts      []mount
 }
@@ -74,6 +75,7 @@ func Open(root fs.FS, o Options) (*Host, error) {
 	if _, err := h.Text("proc/meminfo"); err != nil {
 		return nil, fmt.Errorf("this is no tree of a Linux machine, or /proc is not mounted: %w", err)
 	}
+	h.systemd = h.exists("run/systemd/system")
 	h.mounts = readMounts(h)
 	h.Place = readPlace(h)
 	h.Kernel = readKernel(h)

@@ -77,7 +77,7 @@ func (h *Host) AtBoot(key string) (Assignment, bool) {
 }
 
 // Systemd says whether it is the machine's init.
-func (h *Host) Systemd() bool { return h.exists("run/systemd/system") }
+func (h *Host) Systemd() bool { return h.systemd }
 
 func readAssignments(h *Host) []Assignment {
 	type file struct{ name, ignored string }

@@ -9,7 +9,12 @@ import (
 // Typical is a machine as providers rent them, a virtual one with a current kernel and its defaults, for profiles that are
 // computed before there is a machine.
 func Typical(memory int64, processors int) (*Host, error) {
-	return Open(typicalFiles(memory, processors), Options{})
+	h, err := Open(typicalFiles(memory, processors), Options{})
+	if err != nil {
+		return nil, err
+	}
+	h.systemd = true
+	return h, nil
 }
 
 func typicalFiles(memory int64, processors int) texts {
