@@ -160,6 +160,10 @@ var mayImport = map[string][]string{
 	"test/vm":                   {"test/vm/channel"},
 	"test/vm/channel":           {},
 	"test/vm/guest":             {"test/vm/channel"},
+	"tuning":                    {"tuning/host"},
+	"tuning/apply":              {"tuning"},
+	"tuning/host":               {},
+	"tuning/script":             {"tuning"},
 	"web":                       {"client/js"},
 }
 
@@ -187,6 +191,8 @@ var mayBeImportedBy = map[string][]string{
 	"test/powercut/disk":      {"test/powercut"},
 	"test/vm":                 {"test/"},
 	"test/vm/guest":           {"test/"},
+	// Trees of machines are for tests alone.
+	"tuning/hosttest": {},
 }
 
 func TestImportShapes(t *testing.T) {

@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"makelog": makeLog, "flip": flipByte, "cut": cutFile, "replace": replaceInFile,
+			"makelog": makeLog, "flip": flipByte, "cut": cutFile, "replace": replaceInFile, "zero": zeroBytes,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv(quickExit())

@@ -47,6 +47,8 @@ func tune(ctx context.Context, args []string, p process) int {
 		return tuneExplain(args[1:], p)
 	case "capacity":
 		return tuneCapacity(args[1:], p)
+	case "script":
+		return tuneScript(args[1:], p)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(p.stdout, tuneUsage)
 		return exitOK
@@ -121,6 +123,8 @@ func (f *tuneFlags) open() (*host.Host, error) {
 		return nil, fmt.Errorf("--message-rate %g: 0 or more", f.target.MessageRate)
 	case f.target.Sources < 0 || f.target.Sources > 65536:
 		return nil, fmt.Errorf("--sources %d: 1 to 65,536", f.target.Sources)
+	case f.cores < 0 || f.cores > 4096:
+		return nil, fmt.Errorf("--cores %d: 1 to 4096", f.cores)
 	case f.target.Port < 0 || f.target.Port > 65535:
 		return nil, fmt.Errorf("--port %d: 1 to 65535", f.target.Port)
 	}

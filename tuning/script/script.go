@@ -1,5 +1,5 @@
 // Package script writes a plan of package tuning as one POSIX shell script with check, apply and rollback, for those who do not
-// run a binary as root. It needs a shell, and of programs cat, cp, mv, mkdir, rm, rmdir, sed, tr, cut, cmp, sync, id and
+// run a binary as root. It needs a shell, and of programs cat, cp, mv, mkdir, rm, rmdir, sed, cmp, sync, id and
 // dirname, as every system has them, busybox too.
 //
 // The script follows the rules of package apply: it writes the same files, saves what was there first, undoes all when something
@@ -27,15 +27,11 @@ func Make(p tuning.Plan) string {
 		if v.Path == "" {
 			continue
 		}
-		key := v.Key
-		if !strings.HasPrefix(v.Path, "/proc/sys/") {
-			key = v.Path
-		}
 		kind := v.Rule.Kind
 		if kind == "" {
 			kind = "same"
 		}
-		fmt.Fprintf(&values, "%s|%d|%s|%s|%s\n", kind, v.Rule.Place+1, key, v.Wanted, v.Reason)
+		fmt.Fprintf(&values, "%s|%d|%s|%s|%s|%s\n", kind, v.Rule.Place+1, v.Path, v.Key, v.Wanted, v.Reason)
 	}
 	n := 0
 	for _, f := range p.Files {

@@ -15,20 +15,20 @@ STATE=$ROOT/var/lib/rookery-tune-script
 SYSCTL=/etc/sysctl.d/zz-rookery-tune.conf
 FILES=2
 
-# A line for each value: rule|number of the value that is compared|key|wanted|reason. "least" is good from there on, "most" up to
+# A line for each value: rule|which number of it is compared|file|key|wanted|reason. "least" is good from there on, "most" up to
 # there, "same" only if it is the same.
 values() {
 	cat <<'END'
-least|1|fs.nr_open|1780000|no limit of open files of a process can be set higher than this
-least|1|net.core.somaxconn|65535|connections that the gateway has not accepted yet wait in a queue that is never longer than this; what comes when it is full is dropped and sent again by the client seconds later
-least|1|net.core.netdev_max_backlog|4096|packets that one processor hands to another (loopback, RPS, drivers without NAPI) wait in a queue of this length, and are dropped when it is full
-least|1|net.netfilter.nf_conntrack_max|2674688|where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full
-least|1|net.netfilter.nf_conntrack_buckets|1048576|the table is searched for every packet, and with many entries in a bucket each search takes longer
-most|1|net.netfilter.nf_conntrack_tcp_timeout_established|86400|a connection whose end was not seen stays in the table for this long, five days by default; heartbeats keep those that live
-least|2|net.ipv4.tcp_mem|524544 699392 1049088|the buffers of all sockets together, in pages and not bytes: over the second number the kernel shrinks windows, over the third it drops. The default is a tenth of the memory, for few connections with full buffers
-least|1|net.ipv4.tcp_max_orphans|524288|connections that the gateway has closed while data was on its way are the kernel's to finish; beyond this many it resets them, and their last messages are lost
-most|3|net.ipv4.tcp_wmem|4096 16384 524288|a consumer that is slow holds up to the third number of bytes in the kernel; the second is only where autotuning begins, and takes no memory before there is data
-most|1|net.ipv4.tcp_notsent_lowat|131072|a socket counts as full when this much is unsent, so that what waits for a slow consumer stays in the gateway, which gathers it or reads it from the log later, and not in the kernel
+least|1|/proc/sys/fs/nr_open|fs.nr_open|1780000|no limit of open files of a process can be set higher than this
+least|1|/proc/sys/net/core/somaxconn|net.core.somaxconn|65535|connections that the gateway has not accepted yet wait in a queue that is never longer than this; what comes when it is full is dropped and sent again by the client seconds later
+least|1|/proc/sys/net/core/netdev_max_backlog|net.core.netdev_max_backlog|4096|packets that one processor hands to another (loopback, RPS, drivers without NAPI) wait in a queue of this length, and are dropped when it is full
+least|1|/proc/sys/net/netfilter/nf_conntrack_max|net.netfilter.nf_conntrack_max|2674688|where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full
+least|1|/proc/sys/net/netfilter/nf_conntrack_buckets|net.netfilter.nf_conntrack_buckets|1048576|the table is searched for every packet, and with many entries in a bucket each search takes longer
+most|1|/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established|net.netfilter.nf_conntrack_tcp_timeout_established|86400|a connection whose end was not seen stays in the table for this long, five days by default; heartbeats keep those that live
+least|2|/proc/sys/net/ipv4/tcp_mem|net.ipv4.tcp_mem|524544 699392 1049088|the buffers of all sockets together, in pages and not bytes: over the second number the kernel shrinks windows, over the third it drops. The default is a tenth of the memory, for few connections with full buffers
+least|1|/proc/sys/net/ipv4/tcp_max_orphans|net.ipv4.tcp_max_orphans|524288|connections that the gateway has closed while data was on its way are the kernel's to finish; beyond this many it resets them, and their last messages are lost
+most|3|/proc/sys/net/ipv4/tcp_wmem|net.ipv4.tcp_wmem|4096 16384 524288|a consumer that is slow holds up to the third number of bytes in the kernel; the second is only where autotuning begins, and takes no memory before there is data
+most|1|/proc/sys/net/ipv4/tcp_notsent_lowat|net.ipv4.tcp_notsent_lowat|131072|a socket counts as full when this much is unsent, so that what waits for a slow consumer stays in the gateway, which gathers it or reads it from the log later, and not in the kernel
 END
 }
 
@@ -75,27 +75,33 @@ die() {
 	exit 1
 }
 
-# place KEY: the file of the kernel.
-place() {
-	case $1 in
-	/*) echo "$ROOT$1" ;;
-	*) echo "$ROOT/proc/sys/$(echo "$1" | tr . /)" ;;
-	esac
+# look FILE: puts the words of its only line into $reads, with one blank between them.
+look() {
+	read -r reads <"$1" || [ -e "$1" ] # a line without an end is one
+	set -f
+	# shellcheck disable=SC2086  # it is to be split into words
+	set -- $reads
+	set +f
+	reads=$*
 }
 
-# value FILE: its words with one blank between them.
-value() {
-	tr -s '[:space:]' ' ' <"$1" | sed 's/ $//'
+# nth NUMBER WORDS: puts one of the words into $word.
+nth() {
+	shift "$1"
+	word=${1:-0}
 }
 
 # good RULE NUMBER NOW WANTED
 good() {
 	[ "$3" != "$4" ] || return 0
-	is=$(echo "$3" | cut -d' ' -f"$2")
-	should=$(echo "$4" | cut -d' ' -f"$2")
+	# shellcheck disable=SC2086  # they are to be split into words
+	nth "$2" $3
+	is=$word
+	# shellcheck disable=SC2086
+	nth "$2" $4
 	case $1 in
-	least) [ "$is" -ge "$should" ] ;;
-	most) [ "$is" -le "$should" ] ;;
+	least) [ "$is" -ge "$word" ] ;;
+	most) [ "$is" -le "$word" ] ;;
 	*) return 1 ;;
 	esac
 }
@@ -112,15 +118,17 @@ numbers() {
 check() {
 	if values | {
 		short=0
-		while IFS='|' read -r rule number key wanted reason; do
-			file=$(place "$key")
-			if ! [ -e "$file" ]; then
+		while IFS='|' read -r rule number file key wanted reason; do
+			if ! [ -e "$ROOT$file" ]; then
 				echo "absent  $key: this machine does not have it"
-			elif good "$rule" "$number" "$(value "$file")" "$wanted"; then
-				echo "good    $key = $(value "$file")"
+				continue
+			fi
+			look "$ROOT$file"
+			if good "$rule" "$number" "$reads" "$wanted"; then
+				echo "good    $key = $reads"
 			else
 				short=1
-				echo "short   $key = $(value "$file"), wanted $wanted: $reason"
+				echo "short   $key = $reads, wanted $wanted: $reason"
 			fi
 		done
 		exit "$short"
@@ -176,10 +184,9 @@ put_back() {
 	done
 	# The last that was set is put back first.
 	sed '1!G;h;$!d' "$STATE/changed" >"$STATE/backwards"
-	while IFS='|' read -r key old _; do
-		file=$(place "$key")
-		[ -e "$file" ] || continue
-		echo "$old" >"$file" || failed="$failed $key"
+	while IFS='|' read -r file key old _; do
+		[ -e "$ROOT$file" ] || continue
+		echo "$old" >"$ROOT$file" || failed="$failed $key"
 	done <"$STATE/backwards"
 	sed '1!G;h;$!d' "$STATE/directories" >"$STATE/backwards"
 	while read -r directory; do
@@ -220,17 +227,15 @@ rollback says more"
 		file=$ROOT$(path_of "$n")
 		if [ -e "$file" ]; then cp -p "$file" "$STATE/original.$n"; else : >"$STATE/none.$n"; fi
 	done
-	values | while IFS='|' read -r rule number key wanted reason; do
-		file=$(place "$key")
-		[ -e "$file" ] || continue
-		now=$(value "$file")
-		! good "$rule" "$number" "$now" "$wanted" || continue
-		echo "$key|$now|$wanted" >>"$STATE/changed"
-		optional=
-		case $key in
-		/*) continue ;;
-		net.netfilter.*) optional=- ;; # no fault where the module is not loaded
-		*) ;;
+	values | while IFS='|' read -r rule number file key wanted reason; do
+		[ -e "$ROOT$file" ] || continue
+		look "$ROOT$file"
+		! good "$rule" "$number" "$reads" "$wanted" || continue
+		echo "$file|$key|$reads|$wanted" >>"$STATE/changed"
+		case $file in
+		/proc/sys/net/netfilter/*) optional=- ;; # no fault where the module is not loaded
+		/proc/sys/*) optional= ;;
+		*) continue ;; # of a network card: no setting of sysctl.d
 		esac
 		printf '# %s\n%s%s = %s\n\n' "$reason" "$optional" "$key" "$wanted" >>"$STATE/sysctl"
 	done
@@ -241,17 +246,16 @@ rollback says more"
 		put "$n"
 		echo "file    $(path_of "$n")"
 	done
-	while IFS='|' read -r key old wanted; do
-		file=$(place "$key")
-		echo "$wanted" >"$file"
+	while IFS='|' read -r file key old wanted; do
+		echo "$wanted" >"$ROOT$file"
 		echo "value   $key: $old -> $wanted"
 	done <"$STATE/changed"
 	reload
 	# What the kernel made of the values, for rollback.
-	while IFS='|' read -r key old wanted; do
-		now=$(value "$(place "$key")")
-		echo "$key|$now" >>"$STATE/done.new"
-		[ "$now" = "$wanted" ] || echo "tune.sh: did not take: $key reads $now, $wanted was written" >&2
+	while IFS='|' read -r file key _ wanted; do
+		look "$ROOT$file"
+		echo "$file|$key|$reads" >>"$STATE/done.new"
+		[ "$reads" = "$wanted" ] || echo "tune.sh: did not take: $key reads $reads, $wanted was written" >&2
 	done <"$STATE/changed"
 	[ -e "$STATE/done.new" ] || : >"$STATE/done.new"
 	flush
@@ -266,10 +270,10 @@ changes() {
 		[ -e "$STATE/written.$n" ] || continue
 		cmp -s "$STATE/written.$n" "$ROOT$(path_of "$n")" || echo "  $(path_of "$n") has another content, or is gone"
 	done
-	while IFS='|' read -r key left; do
-		file=$(place "$key")
-		[ -e "$file" ] || continue
-		[ "$(value "$file")" = "$left" ] || echo "  $key is $(value "$file"), and was left as $left"
+	while IFS='|' read -r file key left; do
+		[ -e "$ROOT$file" ] || continue # its module is not loaded any more
+		look "$ROOT$file"
+		[ "$reads" = "$left" ] || echo "  $key is $reads, and was left as $left"
 	done <"$STATE/done"
 }
 
