@@ -33,7 +33,9 @@ type Check struct {
 	Reason string // why it matters, in a sentence
 	Cost   string // of the wanted value
 	Avoid  string // when to leave it as it is
-	Source string // document and section
+	// Computed says how the wanted value is computed, of a check that apply sets.
+	Computed string
+	Source   string // document and section
 
 	// severity is that of a value that falls short.
 	severity Severity

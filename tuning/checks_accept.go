@@ -13,11 +13,12 @@ func (v *view) arrivals() int64 {
 func acceptChecks() []Check {
 	return []Check{
 		{
-			Key:    "net.core.somaxconn",
-			Reason: "connections that the gateway has not accepted yet wait in a queue that is never longer than this; what comes when it is full is dropped and sent again by the client seconds later",
-			Cost:   "memory for connections that wait, and only for those; the gateway reads it when it starts, so restart it",
-			Avoid:  "never on a machine for connections: a longer queue does nothing while it is empty",
-			Source: docIP + ", TCP variables, somaxconn; listen(2), Notes",
+			Key:      "net.core.somaxconn",
+			Reason:   "connections that the gateway has not accepted yet wait in a queue that is never longer than this; what comes when it is full is dropped and sent again by the client seconds later",
+			Cost:     "memory for connections that wait, and only for those; the gateway reads it when it starts, so restart it",
+			Avoid:    "never on a machine for connections: a longer queue does nothing while it is empty",
+			Computed: "a tenth of the connections, as many as come back in a second after a restart, rounded up to a power of two; 4096 to 65535",
+			Source:   docIP + ", TCP variables, somaxconn; listen(2), Notes",
 
 			severity: Hurts,
 			rule:     Rule{Kind: Least},
@@ -36,11 +37,12 @@ func acceptChecks() []Check {
 				return said
 			},
 		}, {
-			Key:    "net.ipv4.tcp_syncookies",
-			Reason: "with cookies a full queue of half-open connections loses nothing: the kernel answers without keeping state",
-			Cost:   "connections made by a cookie lose some options of TCP where the client sends no timestamps",
-			Avoid:  "never on a public address",
-			Source: docIP + ", TCP variables, tcp_syncookies",
+			Key:      "net.ipv4.tcp_syncookies",
+			Reason:   "with cookies a full queue of half-open connections loses nothing: the kernel answers without keeping state",
+			Cost:     "connections made by a cookie lose some options of TCP where the client sends no timestamps",
+			Avoid:    "never on a public address",
+			Computed: "1 if it is 0",
+			Source:   docIP + ", TCP variables, tcp_syncookies",
 
 			severity: Hurts,
 			want: func(_ *view, now current) string {
@@ -50,11 +52,12 @@ func acceptChecks() []Check {
 				return ""
 			},
 		}, {
-			Key:    "net.ipv4.tcp_max_syn_backlog",
-			Reason: "without cookies no more half-open connections are kept than this; with cookies it hardly matters",
-			Cost:   "300 bytes for each connection that is half open",
-			Avoid:  "cookies are on: then it is left as it is",
-			Source: docIP + ", TCP variables, tcp_max_syn_backlog",
+			Key:      "net.ipv4.tcp_max_syn_backlog",
+			Reason:   "without cookies no more half-open connections are kept than this; with cookies it hardly matters",
+			Cost:     "300 bytes for each connection that is half open",
+			Avoid:    "cookies are on: then it is left as it is",
+			Computed: "as net.core.somaxconn, only where the kernel has no cookies",
+			Source:   docIP + ", TCP variables, tcp_max_syn_backlog",
 
 			severity: Hurts,
 			rule:     Rule{Kind: Least},
@@ -76,11 +79,12 @@ func acceptChecks() []Check {
 				return verdict{}
 			},
 		}, {
-			Key:    "net.core.netdev_max_backlog",
-			Reason: "packets that one processor hands to another (loopback, RPS, drivers without NAPI) wait in a queue of this length, and are dropped when it is full",
-			Cost:   "up to this many packets in memory for each processor, and the time that they wait",
-			Avoid:  "nothing was dropped and few messages go through: the default is enough",
-			Source: docNet + ", netdev_max_backlog",
+			Key:      "net.core.netdev_max_backlog",
+			Reason:   "packets that one processor hands to another (loopback, RPS, drivers without NAPI) wait in a queue of this length, and are dropped when it is full",
+			Cost:     "up to this many packets in memory for each processor, and the time that they wait",
+			Avoid:    "nothing was dropped and few messages go through: the default is enough",
+			Computed: "the packets of 20 ms at the message rate, rounded up to a power of two, 16384 at most; 4096 at least where packets were dropped",
+			Source:   docNet + ", netdev_max_backlog",
 
 			severity: Advice,
 			rule:     Rule{Kind: Least},

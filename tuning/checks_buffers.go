@@ -18,11 +18,12 @@ const (
 func bufferChecks() []Check {
 	return []Check{
 		{
-			Key:    "net.ipv4.tcp_wmem",
-			Reason: "a consumer that is slow holds up to the third number of bytes in the kernel; the second is only where autotuning begins, and takes no memory before there is data",
-			Cost:   "catching up over a long way is slower: at 512 KiB and 100 ms 5 MB/s for each connection",
-			Avoid:  "the machine also sends large files to few far clients",
-			Source: docIP + ", TCP variables, tcp_wmem",
+			Key:      "net.ipv4.tcp_wmem",
+			Reason:   "a consumer that is slow holds up to the third number of bytes in the kernel; the second is only where autotuning begins, and takes no memory before there is data",
+			Cost:     "catching up over a long way is slower: at 512 KiB and 100 ms 5 MB/s for each connection",
+			Avoid:    "the machine also sends large files to few far clients",
+			Computed: "the third number becomes 524288 where it is more, from 10,000 connections on",
+			Source:   docIP + ", TCP variables, tcp_wmem",
 
 			severity: Advice,
 			rule:     Rule{Most, 2},
@@ -47,11 +48,12 @@ func bufferChecks() []Check {
 					do: "set the kernel's default, 4096 131072 6291456: autotuning does the rest"}
 			},
 		}, {
-			Key:    "net.ipv4.tcp_notsent_lowat",
-			Reason: "a socket counts as full when this much is unsent, so that what waits for a slow consumer stays in the gateway, which gathers it or reads it from the log later, and not in the kernel",
-			Cost:   "a few more wake-ups for consumers that are slow",
-			Avoid:  "the machine also sends large files to far clients",
-			Source: docIP + ", TCP variables, tcp_notsent_lowat",
+			Key:      "net.ipv4.tcp_notsent_lowat",
+			Reason:   "a socket counts as full when this much is unsent, so that what waits for a slow consumer stays in the gateway, which gathers it or reads it from the log later, and not in the kernel",
+			Cost:     "a few more wake-ups for consumers that are slow",
+			Avoid:    "the machine also sends large files to far clients",
+			Computed: "131072, if it is more",
+			Source:   docIP + ", TCP variables, tcp_notsent_lowat",
 
 			severity: Advice,
 			rule:     Rule{Kind: Most},

@@ -32,11 +32,12 @@ func (v *view) steers() bool {
 func cardChecks() []Check {
 	return []Check{
 		{
-			Key:    steerKey,
-			Reason: "a network card with one queue interrupts one processor, which then handles all packets of all connections; RPS spreads them",
-			Cost:   "an interrupt between processors for each batch of packets",
-			Avoid:  "the card has a queue for each processor, or one processor is enough for the packets: look at %soft in mpstat",
-			Source: docScaling + ", RPS: Receive Packet Steering",
+			Key:      steerKey,
+			Reason:   "a network card with one queue interrupts one processor, which then handles all packets of all connections; RPS spreads them",
+			Cost:     "an interrupt between processors for each batch of packets",
+			Avoid:    "the card has a queue for each processor, or one processor is enough for the packets: look at %soft in mpstat",
+			Computed: "all processors, for each card with one queue, if nobody has set it",
+			Source:   docScaling + ", RPS: Receive Packet Steering",
 
 			severity: Advice,
 			read: func(v *view) current {
@@ -55,14 +56,15 @@ func cardChecks() []Check {
 				if !v.steers() || strings.Trim(now.Text, "0,") != "" {
 					return "" // who has set it has thought about it
 				}
-				return host.Mask(v.host.Processors)
+				return host.Mask(v.host.Processors, now.Text)
 			},
 		}, {
-			Key:    flowKey,
-			Reason: "with RPS a packet should go to the processor whose event loop reads it, which RFS looks up in a table of this size",
-			Cost:   "8 bytes for each entry",
-			Avoid:  "RPS is not used",
-			Source: docScaling + ", RFS: Receive Flow Steering",
+			Key:      flowKey,
+			Reason:   "with RPS a packet should go to the processor whose event loop reads it, which RFS looks up in a table of this size",
+			Cost:     "8 bytes for each entry",
+			Avoid:    "RPS is not used",
+			Computed: "a sixteenth of the connections, rounded up to a power of two, 4096 to 65536; the same for rps_flow_cnt of the card",
+			Source:   docScaling + ", RFS: Receive Flow Steering",
 
 			severity: Advice,
 			rule:     Rule{Kind: Least},

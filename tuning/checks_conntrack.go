@@ -33,11 +33,12 @@ func conntrackChecks() []Check {
 	const avoid = "nothing needs tracking: take the gateway's port out of it instead, with rules that say notrack for it in both directions (nft: type filter hook prerouting priority raw; tcp dport 8080 notrack, and hook output with tcp sport), which also saves the time. Then rules that ask for the state of a connection must let its port through"
 	return []Check{
 		{
-			Key:    "net.netfilter.nf_conntrack_max",
-			Reason: "where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full",
-			Cost:   fmt.Sprintf("about %d bytes of kernel memory for each entry that is used", trackedBytes),
-			Avoid:  avoid,
-			Source: docConntrack + ", nf_conntrack_max",
+			Key:      "net.netfilter.nf_conntrack_max",
+			Reason:   "where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full",
+			Cost:     fmt.Sprintf("about %d bytes of kernel memory for each entry that is used", trackedBytes),
+			Avoid:    avoid,
+			Computed: "one and a half times the connections, and room for those of others; only where the table is in use",
+			Source:   docConntrack + ", nf_conntrack_max",
 
 			module:   "nf_conntrack",
 			severity: Stops,
@@ -61,11 +62,12 @@ func conntrackChecks() []Check {
 				return verdict{}
 			},
 		}, {
-			Key:    "net.netfilter.nf_conntrack_buckets",
-			Reason: "the table is searched for every packet, and with many entries in a bucket each search takes longer",
-			Cost:   "8 bytes for each bucket",
-			Avoid:  avoid,
-			Source: docConntrack + ", nf_conntrack_buckets",
+			Key:      "net.netfilter.nf_conntrack_buckets",
+			Reason:   "the table is searched for every packet, and with many entries in a bucket each search takes longer",
+			Cost:     "8 bytes for each bucket",
+			Avoid:    avoid,
+			Computed: "a quarter of the table, rounded up to a power of two",
+			Source:   docConntrack + ", nf_conntrack_buckets",
 
 			module:   "nf_conntrack",
 			severity: Advice,
@@ -75,11 +77,12 @@ func conntrackChecks() []Check {
 				return atLeast(now, powerOfTwo(v.trackedWanted()/4))
 			},
 		}, {
-			Key:    establishedKey,
-			Reason: "a connection whose end was not seen stays in the table for this long, five days by default; heartbeats keep those that live",
-			Cost:   "a connection of another program that is silent for longer is forgotten, and a firewall may then drop its packets",
-			Avoid:  "other programs of the machine hold connections that are silent for a day",
-			Source: docConntrack + ", nf_conntrack_tcp_timeout_established",
+			Key:      establishedKey,
+			Reason:   "a connection whose end was not seen stays in the table for this long, five days by default; heartbeats keep those that live",
+			Cost:     "a connection of another program that is silent for longer is forgotten, and a firewall may then drop its packets",
+			Avoid:    "other programs of the machine hold connections that are silent for a day",
+			Computed: "a day, if it is more",
+			Source:   docConntrack + ", nf_conntrack_tcp_timeout_established",
 
 			module:   "nf_conntrack",
 			severity: Advice,

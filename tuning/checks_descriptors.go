@@ -12,11 +12,12 @@ const descriptorKey = "RLIMIT_NOFILE"
 func descriptorChecks() []Check {
 	return []Check{
 		{
-			Key:    descriptorKey,
-			Reason: "each connection is an open file, and the gateway refuses those over its limit less a reserve of 160 and 8 for each event loop",
-			Cost:   "none: only files that are open cost memory",
-			Avoid:  "never; a limit that keeps connections out belongs into limits.connections",
-			Source: "systemd.exec(5), Process Properties, LimitNOFILE=; getrlimit(2)",
+			Key:      descriptorKey,
+			Reason:   "each connection is an open file, and the gateway refuses those over its limit less a reserve of 160 and 8 for each event loop",
+			Cost:     "none: only files that are open cost memory",
+			Avoid:    "never; a limit that keeps connections out belongs into limits.connections",
+			Computed: "the connections and the reserve, rounded up to a thousand",
+			Source:   "systemd.exec(5), Process Properties, LimitNOFILE=; getrlimit(2)",
 
 			severity: Stops,
 			read:     readDescriptors,
@@ -31,11 +32,12 @@ func descriptorChecks() []Check {
 			},
 			judge: judgeDescriptors,
 		}, {
-			Key:    "fs.nr_open",
-			Reason: "no limit of open files of a process can be set higher than this",
-			Cost:   "none",
-			Avoid:  "the target is under a million connections: the default is enough",
-			Source: docFS + ", nr_open",
+			Key:      "fs.nr_open",
+			Reason:   "no limit of open files of a process can be set higher than this",
+			Cost:     "none",
+			Avoid:    "the target is under a million connections: the default is enough",
+			Computed: "as much as RLIMIT_NOFILE needs, if it is less",
+			Source:   docFS + ", nr_open",
 
 			severity: Stops,
 			rule:     Rule{Kind: Least},
@@ -44,11 +46,12 @@ func descriptorChecks() []Check {
 			},
 			at: func(v *view, now current) int { return int(now.Number(0)) - Reserve(v.host.Processors) },
 		}, {
-			Key:    "fs.file-max",
-			Reason: "all programs of the machine together may not have more files open; the kernel's own default follows the memory, systemd lifts it",
-			Cost:   "none",
-			Avoid:  "systemd or a file has set it to a number with 19 digits: that is no limit",
-			Source: docFS + ", file-max & file-nr",
+			Key:      "fs.file-max",
+			Reason:   "all programs of the machine together may not have more files open; the kernel's own default follows the memory, systemd lifts it",
+			Cost:     "none",
+			Avoid:    "systemd or a file has set it to a number with 19 digits: that is no limit",
+			Computed: "that for the gateway and what other programs have open now, and a quarter more, if it is less",
+			Source:   docFS + ", file-max & file-nr",
 
 			severity: Stops,
 			rule:     Rule{Kind: Least},

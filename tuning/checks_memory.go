@@ -39,11 +39,12 @@ func memoryChecks() []Check {
 				return v.judgeMemory(int64(b.Amount), "raise the limit of the cgroup to %s")
 			},
 		}, {
-			Key:    "net.ipv4.tcp_mem",
-			Reason: "the buffers of all sockets together, in pages and not bytes: over the second number the kernel shrinks windows, over the third it drops. The default is a tenth of the memory, for few connections with full buffers",
-			Cost:   "as much memory as is on its way, and only while it is; never more than a quarter of the machine's",
-			Avoid:  "connections are idle: empty buffers take nothing",
-			Source: docIP + ", TCP variables, tcp_mem",
+			Key:      "net.ipv4.tcp_mem",
+			Reason:   "the buffers of all sockets together, in pages and not bytes: over the second number the kernel shrinks windows, over the third it drops. The default is a tenth of the memory, for few connections with full buffers",
+			Cost:     "as much memory as is on its way, and only while it is; never more than a quarter of the machine's",
+			Avoid:    "connections are idle: empty buffers take nothing",
+			Computed: "the second number is a quarter of a page for each connection that is idle, half a one if chatty, one if busy, three times that with a proxy on the machine; the first is three quarters of it and the third one and a half; never more than a quarter of the memory. Taken back where the third promises more than 60% of the memory",
+			Source:   docIP + ", TCP variables, tcp_mem",
 
 			severity: Hurts,
 			rule:     Rule{Least, 1},
@@ -61,11 +62,12 @@ func memoryChecks() []Check {
 				return verdict{}
 			},
 		}, {
-			Key:    "net.ipv4.tcp_max_orphans",
-			Reason: "connections that the gateway has closed while data was on its way are the kernel's to finish; beyond this many it resets them, and their last messages are lost",
-			Cost:   "up to 64 KiB for each connection that is closed with unsent data, while there are such",
-			Avoid:  "memory is short and clients may lose the last messages before a restart",
-			Source: docIP + ", TCP variables, tcp_max_orphans",
+			Key:      "net.ipv4.tcp_max_orphans",
+			Reason:   "connections that the gateway has closed while data was on its way are the kernel's to finish; beyond this many it resets them, and their last messages are lost",
+			Cost:     "up to 64 KiB for each connection that is closed with unsent data, while there are such",
+			Avoid:    "memory is short and clients may lose the last messages before a restart",
+			Computed: "a quarter of the connections, rounded up to a power of two, but not more than one for each 32 KiB of memory",
+			Source:   docIP + ", TCP variables, tcp_max_orphans",
 
 			severity: Hurts,
 			// A restart closes all, over some seconds; one in four has not answered when it is closed. But never more than would take

@@ -6,12 +6,13 @@ func portChecks() []Check {
 	out := []Role{BehindProxy, LoadGenerator}
 	return []Check{
 		{
-			Key:    "net.ipv4.ip_local_port_range",
-			Reason: "who opens connections (a proxy to the gateway, a load generator) takes one of these ports for each, from each of its addresses to each address and port",
-			Cost:   "programs that listen on a port in the range may find it taken; net.ipv4.ip_local_reserved_ports keeps those out",
-			Avoid:  "the machine only accepts connections: those need no port of their own",
-			Source: docIP + ", IP Variables, ip_local_port_range",
-			roles:  out,
+			Key:      "net.ipv4.ip_local_port_range",
+			Reason:   "who opens connections (a proxy to the gateway, a load generator) takes one of these ports for each, from each of its addresses to each address and port",
+			Cost:     "programs that listen on a port in the range may find it taken; net.ipv4.ip_local_reserved_ports keeps those out",
+			Avoid:    "the machine only accepts connections: those need no port of their own",
+			Computed: "1024 to 65535, if the range is too small for the connections of one pair of addresses",
+			Source:   docIP + ", IP Variables, ip_local_port_range",
+			roles:    out,
 
 			severity: Stops,
 			want: func(v *view, now current) string {
@@ -36,12 +37,13 @@ func portChecks() []Check {
 					do:   do + ", and say so with --sources"}
 			},
 		}, {
-			Key:    "net.ipv4.ip_local_reserved_ports",
-			Reason: "a wider range of ports must not take one on which a program wants to listen",
-			Cost:   "none",
-			Avoid:  "the range is left as it is",
-			Source: docIP + ", IP Variables, ip_local_reserved_ports",
-			roles:  out,
+			Key:      "net.ipv4.ip_local_reserved_ports",
+			Reason:   "a wider range of ports must not take one on which a program wants to listen",
+			Cost:     "none",
+			Avoid:    "the range is left as it is",
+			Computed: "the gateway's port and 9090, if the range is made wider and none is reserved",
+			Source:   docIP + ", IP Variables, ip_local_reserved_ports",
+			roles:    out,
 
 			severity: Advice,
 			want: func(v *view, now current) string {
@@ -52,12 +54,13 @@ func portChecks() []Check {
 				return fmt.Sprintf("%d,9090", v.target.Port)
 			},
 		}, {
-			Key:    "net.ipv4.tcp_tw_reuse",
-			Reason: "a port of a connection that this machine closed is not free for a minute; 1 lets a new connection take it after a second where timestamps allow that",
-			Cost:   "none on machines whose peers send timestamps",
-			Avoid:  "the machine only accepts connections: it does nothing there",
-			Source: docIP + ", TCP variables, tcp_tw_reuse",
-			roles:  out,
+			Key:      "net.ipv4.tcp_tw_reuse",
+			Reason:   "a port of a connection that this machine closed is not free for a minute; 1 lets a new connection take it after a second where timestamps allow that",
+			Cost:     "none on machines whose peers send timestamps",
+			Avoid:    "the machine only accepts connections: it does nothing there",
+			Computed: "1; with a proxy on the same machine 2, the default, is enough",
+			Source:   docIP + ", TCP variables, tcp_tw_reuse",
+			roles:    out,
 
 			severity: Hurts,
 			want: func(v *view, now current) string {

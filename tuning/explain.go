@@ -25,6 +25,7 @@ func Explain(w io.Writer, h *host.Host, t Target, key string) bool {
 	part("why", c.Reason)
 	part("cost", c.Cost)
 	part("when not", c.Avoid)
+	part("computed", c.Computed)
 	part("now", f.Current)
 	part("from", f.From)
 	part("wanted", f.Wanted)

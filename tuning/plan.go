@@ -122,8 +122,12 @@ func (p *Plan) addSteering(v *view, c Check, before map[string]string) {
 		if card.Receive != 1 || card.Driver == "" {
 			continue
 		}
-		for _, file := range []struct{ name, wanted string }{
-			{card.RPSFile(0), host.Mask(v.host.Processors)}, {card.FlowFile(0), fmt.Sprint(v.flowEntries())},
+		for _, file := range []struct {
+			name   string
+			wanted func(now string) string
+		}{
+			{card.RPSFile(0), func(now string) string { return host.Mask(v.host.Processors, now) }},
+			{card.FlowFile(0), func(string) string { return fmt.Sprint(v.flowEntries()) }},
 		} {
 			live, err := v.host.Text(file.name)
 			was := live
@@ -133,7 +137,7 @@ func (p *Plan) addSteering(v *view, c Check, before map[string]string) {
 			if err != nil || strings.Trim(was, "0,") != "" || v.host.WhyFixed(file.name) != "" {
 				continue // somebody has set it, or it can't be
 			}
-			p.Values = append(p.Values, Value{Key: path.Base(file.name) + " of " + card.Name, Path: "/" + file.name, Now: live, Wanted: file.wanted, Reason: c.Reason})
+			p.Values = append(p.Values, Value{Key: path.Base(file.name) + " of " + card.Name, Path: "/" + file.name, Now: live, Wanted: file.wanted(was), Reason: c.Reason})
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
-	"math/bits"
 	"path"
 	"slices"
 	"strconv"
@@ -61,24 +60,19 @@ func readCards(h *Host) []Card {
 	return cards
 }
 
-// Mask is the mask of the first processors as files of the kernel have it, in groups of 32.
-func Mask(processors int) string {
-	var groups []string
-	for ; processors > 32; processors -= 32 {
-		groups = append(groups, "ffffffff")
+// Mask is the mask of the first processors, in the form in which the kernel shows masks on this machine: as many digits, and commas
+// at the same places, so that it reads again as it was written.
+func Mask(processors int, like string) string {
+	mask := []byte(like)
+	for i := len(mask) - 1; i >= 0; i-- {
+		if mask[i] == ',' {
+			continue
+		}
+		bits := min(4, max(0, processors))
+		mask[i] = "0137f"[bits]
+		processors -= 4
 	}
-	groups = append(groups, strconv.FormatUint(1<<processors-1, 16))
-	slices.Reverse(groups)
-	return strings.Join(groups, ",")
-}
-
-// MaskCount is how many processors are in a mask.
-func MaskCount(mask string) (n int) {
-	for group := range strings.SplitSeq(mask, ",") {
-		word, _ := strconv.ParseUint(group, 16, 64)
-		n += bits.OnesCount64(word)
-	}
-	return n
+	return string(mask)
 }
 
 // Interrupts is how many interrupts of a card each processor has taken; nil where its lines are not found. Those of virtio bear the

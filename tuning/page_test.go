@@ -1,0 +1,96 @@
+package tuning
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+const page = "../docs/tuning.md"
+
+// keysText are the tables of docs/tuning.md that the code gives.
+func keysText() string {
+	var b strings.Builder
+	cell := func(text string) string {
+		if text == "" {
+			return ""
+		}
+		return strings.ReplaceAll(text, "|", "\\|")
+	}
+	fmt.Fprint(&b, "| key | why | computed | cost | when not |\n|---|---|---|---|---|\n")
+	for _, c := range Checks() {
+		if c.Sets() {
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", c.Key, cell(c.Reason), cell(c.Computed), cell(c.Cost), cell(c.Avoid))
+		}
+	}
+	fmt.Fprint(&b, "\n## What it only looks at\n\n| key | why |\n|---|---|\n")
+	for _, c := range Checks() {
+		if !c.Sets() {
+			fmt.Fprintf(&b, "| `%s` | %s |\n", c.Key, cell(c.Reason))
+		}
+	}
+	fmt.Fprint(&b, "\n## Bad advice\n\nThese are named where a file of the system has them, with the line.\n\n| key | why not | do | source |\n|---|---|---|---|\n")
+	for _, f := range allFolklore() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.key, cell(f.reason), cell(f.do), cell(f.source))
+	}
+	fmt.Fprint(&b, "\n## Sources\n\n| key | document, section |\n|---|---|\n")
+	for _, c := range Checks() {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", c.Key, cell(c.Source))
+	}
+	return b.String()
+}
+
+// TestPage: docs/tuning.md has what the code says of every key.
+func TestPage(t *testing.T) {
+	const begin, end = "<!-- keys: begin -->\n", "<!-- keys: end -->\n"
+	b, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(b), begin)
+	keys, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no part between %q and %q", page, begin, end)
+	}
+	want := "\n" + keysText() + "\n"
+	if *update {
+		if err := os.WriteFile(page, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		keys = want
+	}
+	if keys != want {
+		t.Errorf("%s does not say what the code says of the keys; go test ./tuning -update writes that part anew", page)
+	}
+	for _, name := range []string{SysctlFile, ModulesFile, LimitsFile, UdevFile} {
+		if !strings.Contains(before, "`/"+name+"`") {
+			t.Errorf("%s does not name the file %s", page, name)
+		}
+	}
+}
+
+// TestChecksSayEverything: what is set without a reason, a cost or a source is not believed.
+func TestChecksSayEverything(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range Checks() {
+		if seen[c.Key] {
+			t.Errorf("%s is there twice", c.Key)
+		}
+		seen[c.Key] = true
+		if c.Reason == "" || c.Source == "" {
+			t.Errorf("%s has no reason or no source: %+v", c.Key, c)
+		}
+		if c.Sets() && (c.Cost == "" || c.Avoid == "" || c.Computed == "" || c.severity == "") {
+			t.Errorf("%s is set, and does not say what it costs, when not to, how it is computed, or how bad it is", c.Key)
+		}
+		if !c.Sets() && (c.judge == nil || c.Computed != "") {
+			t.Errorf("%s is not set, and judges nothing", c.Key)
+		}
+	}
+	for _, f := range allFolklore() {
+		if f.reason == "" || f.source == "" || f.do == "" || f.severity == "" {
+			t.Errorf("the advice about %s says too little", f.key)
+		}
+	}
+}
