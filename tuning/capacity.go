@@ -55,6 +55,7 @@ type Room struct {
 	Base       int64   `json:"base_bytes"`   // of the gateway
 	Processors float64 `json:"processors"`
 	Role       Role    `json:"role"`
+	Tracked    bool    `json:"tracked"` // each connection is an entry of the connection tracker, too
 	Loads      []Load  `json:"loads"`
 }
 
@@ -67,12 +68,8 @@ func Capacity(h *host.Host, role Role) Room {
 	if b, found := h.ProcessorBound(); found {
 		r.Processors = min(r.Processors, b.Amount)
 	}
+	r.Tracked = h.Sysctl("net.netfilter.nf_conntrack_count").Number(0) > 0
 	return r.fill()
-}
-
-// CapacityOf computes it for a machine that is not there.
-func CapacityOf(memory int64, processors int, role Role) Room {
-	return Room{Memory: memory, Bound: "memory as asked for", Processors: float64(processors), Role: role}.fill()
 }
 
 func (r Room) fill() Room {
@@ -85,6 +82,9 @@ func (r Room) fill() Room {
 	for i := range r.Loads {
 		l := &r.Loads[i]
 		l.Kernel *= r.Role.sockets()
+		if r.Tracked {
+			l.Kernel += trackedBytes
+		}
 		if r.Role == BehindProxy {
 			l.Process += proxyBytes
 		}
@@ -148,9 +148,9 @@ by memory      (memory − system − gateway) / (process + kernel)
   system       %s: 15%% of the memory and at least 192 MiB, for the kernel, other programs and the cache of the log
   gateway      %s without a connection
   process and kernel of an idle connection are measured (docs/benchmarks.md, rows density and kernel); what
-  chatty and busy add to them, and a proxy, are estimates
+  chatty and busy add to them, a proxy, and %d bytes where connections are tracked, are estimates
 by processors  processors × 0.7 / (20 µs / 25 s for the heartbeat + 15 µs × messages a second of a connection), an estimate
 Not in it: what waits for slow consumers, limits.outbound_total_bytes of the gateway (256 MiB) at most.
-`, size(r.System), size(r.Base))
+`, size(r.System), size(r.Base), trackedBytes)
 	return err
 }

@@ -135,7 +135,9 @@ func memoryChecks() []Check {
 }
 
 func (v *view) judgeMemory(memory int64, do string) verdict {
-	room := CapacityOf(memory, v.host.Processors, v.target.Role)
+	room := v.room
+	room.Memory = memory
+	room = room.fill()
 	load := room.of(v.target)
 	if load.ByMemory >= v.target.Connections {
 		return verdict{says: fmt.Sprintf("it holds %s connections with this load", number(load.ByMemory))}

@@ -166,7 +166,7 @@ func readSync(v *view) current {
 	times, err := v.syncTimes()
 	switch {
 	case err != nil:
-		return missing(err)
+		return known(v.target.Data, "not measured: %v", err)
 	case len(times) == 0:
 		return known("--data DIR measures it", "not measured")
 	}

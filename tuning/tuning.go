@@ -58,12 +58,12 @@ func (r Role) sockets() int64 {
 
 // Target is what a machine should carry.
 type Target struct {
-	Role        Role    // "" is Gateway
-	Connections int     // 0: as many as its memory holds
-	MessageRate float64 // messages a second, those that come in and those that go out together
-	Sources     int     // pairs of a source and a target address, of a load generator or a proxy; 0 is 1
-	Port        int     // of the gateway; 0 is 8080
-	Data        string  // directory of the log, whose disk is measured; "" does not write anything
+	Role        Role    `json:"role"`           // "" is Gateway
+	Connections int     `json:"connections"`    // 0: as many as the machine holds when they are idle
+	MessageRate float64 `json:"message_rate"`   // messages a second, those that come in and those that go out together
+	Sources     int     `json:"sources"`        // pairs of a source and a target address, of a load generator or a proxy; 0 is 1
+	Port        int     `json:"port"`           // of the gateway; 0 is 8080
+	Data        string  `json:"data,omitempty"` // directory of the log, whose disk is measured; "" does not write anything
 }
 
 // complete gives a target without zeros.

@@ -94,7 +94,10 @@ func readProcess(h *Host, pid int) *Process {
 	}
 	p.Cgroup = readCgroupOf(h, dir+"/cgroup")
 	for part := range strings.SplitSeq(p.Cgroup, "/") {
-		if strings.HasSuffix(part, ".service") && !strings.HasPrefix(part, "user@") {
+		if strings.HasPrefix(part, "user@") {
+			break // a user's own units are not the system's
+		}
+		if strings.HasSuffix(part, ".service") {
 			p.Unit = part
 		}
 	}

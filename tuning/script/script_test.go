@@ -246,6 +246,23 @@ func TestScriptOnAnotherMachine(t *testing.T) {
 	}
 }
 
+// TestScriptReadsTheKernel: files of the kernel are not like others. Check reads those of this machine, and changes nothing.
+func TestScriptReadsTheKernel(t *testing.T) {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_wmem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hosttest.Open(t, "vps-1gb", host.Options{})
+	plan := tuning.Make(h, tuning.Target{Connections: 100000}, nil)
+	for name, shell := range shells {
+		c := newTry(t, shell, Make(plan), "vps-1gb")
+		out, _ := exec.Command(c.shell[0], append(slices.Clone(c.shell[1:]), c.file, "check")...).Output() // the status is this machine's
+		if want := "net.ipv4.tcp_wmem = " + strings.Join(strings.Fields(string(b)), " "); !bytes.Contains(out, []byte(want)) {
+			t.Errorf("%s: check does not say %q:\n%s", name, want, out)
+		}
+	}
+}
+
 func TestScriptRefusesChanges(t *testing.T) {
 	h := hosttest.Open(t, "vps-1gb", host.Options{})
 	plan := tuning.Make(h, tuning.Target{Connections: 100000}, nil)

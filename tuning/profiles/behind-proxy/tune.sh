@@ -64,9 +64,10 @@ die() {
 	exit 1
 }
 
-# look FILE: puts the words of its only line into $reads, with one blank between them.
+# look FILE: puts its words into $reads, with one blank between them. By cat: the shell's read takes a byte at a time, and the
+# kernel gives a setting to the first read only.
 look() {
-	read -r reads <"$1" || [ -e "$1" ] # a line without an end is one
+	reads=$(cat "$1")
 	set -f
 	# shellcheck disable=SC2086  # it is to be split into words
 	set -- $reads
@@ -76,8 +77,10 @@ look() {
 
 # nth NUMBER WORDS: puts one of the words into $word.
 nth() {
+	word=0
+	[ "$#" -gt "$1" ] || return 0
 	shift "$1"
-	word=${1:-0}
+	word=$1
 }
 
 # good RULE NUMBER NOW WANTED
