@@ -197,6 +197,9 @@ func (c Check) examine(v *view) Finding {
 				if f.At = max(0, c.at(v, now)); f.At > 0 || c.severity == Stops {
 					f.Says = "it holds " + number(f.At) + " connections"
 				}
+				if c.severity == Stops && f.At >= v.target.Connections {
+					f.Severity = Hurts // the target is reached, and nothing is left
+				}
 			}
 		}
 	}

@@ -63,6 +63,12 @@ func TestPage(t *testing.T) {
 	if keys != want {
 		t.Errorf("%s does not say what the code says of the keys; go test ./tuning -update writes that part anew", page)
 	}
+	// What it shows of a check is what check says.
+	_, shown, _ := strings.Cut(before, "```\nmachine ")
+	shown, _, _ = strings.Cut("machine "+shown, "```")
+	if said, err := os.ReadFile("testdata/vps-1gb.check"); err != nil || len(shown) < 300 || !strings.HasPrefix(string(said), shown) {
+		t.Errorf("%s shows a check that testdata/vps-1gb.check (%v) does not begin with:\n%s", page, err, shown)
+	}
 	for _, name := range []string{SysctlFile, ModulesFile, LimitsFile, UdevFile} {
 		if !strings.Contains(before, "`/"+name+"`") {
 			t.Errorf("%s does not name the file %s", page, name)

@@ -1,0 +1,242 @@
+package tuning
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"rookery/tuning/host"
+	"rookery/tuning/hosttest"
+)
+
+// find gives the finding of a key.
+func find(t *testing.T, r Report, key string) Finding {
+	t.Helper()
+	for _, f := range r.Findings {
+		if f.Key == key {
+			return f
+		}
+	}
+	t.Fatalf("nothing is said of %s", key)
+	return Finding{}
+}
+
+// TestFindings changes one thing of a machine on which little is wrong, and looks at what is said.
+func TestFindings(t *testing.T) {
+	const netstat = "TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPTimeWaitOverflow TCPAbortOnMemory TCPReqQFullDoCookies TCPReqQFullDrop\nTcpExt: "
+	small := Target{Connections: 20000}
+	for name, c := range map[string]struct {
+		machine string
+		file    string
+		text    string // "": the file is taken away
+		target  Target
+		key     string
+		want    Severity
+		says    string // part of what is said, wanted or done
+	}{
+		"nothing changed":         {"vps-4gb", "x", "y", small, "net.core.somaxconn", Fine, ""},
+		"few descriptors":         {"vps-1gb", "proc/812/limits", "Max open files  1024  1024  files\n", small, "RLIMIT_NOFILE", Stops, "it holds 856 connections"},
+		"unlimited descriptors":   {"vps-1gb", "proc/812/limits", "Max open files  1024  unlimited  files\n", small, "RLIMIT_NOFILE", Fine, ""},
+		"no limits to be seen":    {"vps-1gb", "proc/812/limits", "", small, "RLIMIT_NOFILE", Unknown, "does not have it"},
+		"an older process":        {"vps-1gb", "etc/systemd/system/rookery.service", "[Service]\nLimitNOFILE=900000\n", Target{Connections: 600000}, "RLIMIT_NOFILE", Stops, "systemctl restart rookery.service"},
+		"soft and hard":           {"vps-4gb", "etc/systemd/system/rookery.service", "[Service]\nLimitNOFILE=1024:10000\n", small, "RLIMIT_NOFILE", Stops, "it holds 9,824"},
+		"the manager's default":   {"vps-4gb", "etc/systemd/system.conf", "[Manager]\nDefaultLimitNOFILE=4096\n", small, "RLIMIT_NOFILE", Stops, "it holds 3,920"},
+		"a short queue":           {"vps-4gb", "proc/sys/net/core/somaxconn", "128\n", small, "net.core.somaxconn", Hurts, "4096"},
+		"a queue that was full":   {"vps-4gb", "proc/net/netstat", netstat + "0 7 9 0 0 0 0\n", small, "net.core.somaxconn", Advice, "full 7 times"},
+		"no cookies":              {"vps-4gb", "proc/sys/net/ipv4/tcp_syncookies", "0\n", small, "net.ipv4.tcp_syncookies", Hurts, "1"},
+		"a kernel without them":   {"vps-4gb", "proc/sys/net/ipv4/tcp_syncookies", "", small, "net.ipv4.tcp_max_syn_backlog", Hurts, "4096"},
+		"half-open ones dropped":  {"vps-4gb", "proc/net/netstat", netstat + "0 0 0 0 0 0 4\n", small, "net.ipv4.tcp_max_syn_backlog", Hurts, "4 connections were dropped"},
+		"packets dropped":         {"vps-4gb", "proc/net/softnet_stat", "00000010 0000000a 00000000\n", small, "net.core.netdev_max_backlog", Hurts, "4096"},
+		"tracked by nobody":       {"vps-1gb", "proc/sys/net/netfilter/nf_conntrack_count", "0\n", small, "net.netfilter.nf_conntrack_max", Fine, "not tracked here"},
+		"a table just enough":     {"vps-1gb", "proc/sys/net/netfilter/nf_conntrack_max", "21000\n", small, "net.netfilter.nf_conntrack_max", Hurts, "without room"},
+		"the module is not there": {"vps-4gb", "x", "y", small, "net.netfilter.nf_conntrack_max", Fine, "is not loaded"},
+		"orphans reset":           {"vps-4gb", "proc/net/netstat", netstat + "0 0 0 0 3 0 0\n", small, "net.ipv4.tcp_max_orphans", Hurts, "3 connections were ended"},
+		"time waits forgotten":    {"vps-4gb", "proc/net/netstat", netstat + "0 0 0 5 0 0 0\n", small, "net.ipv4.tcp_max_tw_buckets", Advice, "5 were forgotten"},
+		"strict overcommit":       {"vps-4gb", "proc/sys/vm/overcommit_memory", "2\n", Target{Connections: 500000, MessageRate: 5e5}, "vm.overcommit_memory", Hurts, "may still be committed"},
+		"swapped out":             {"vps-4gb", "proc/meminfo", "MemTotal: 4000000 kB\nMemAvailable: 9 kB\nSwapTotal: 2000000 kB\nSwapFree: 1000000 kB\n", small, "swap", Hurts, "are swapped out"},
+		"large pages":             {"vps-4gb", "sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n", small, "transparent_hugepage", Advice, "madvise"},
+		"large first buffers":     {"vps-4gb", "proc/sys/net/ipv4/tcp_rmem", "4096 8388608 16777216\n", small, "net.ipv4.tcp_rmem", Hurts, "each connection begins with 8 MiB"},
+		"another network":         {"vps-4gb", "proc/sys/net/ipv4/tcp_congestion_control", "htcp\n", small, "net.ipv4.tcp_congestion_control", Advice, "cubic"},
+		"no fair queue":           {"vps-4gb", "proc/sys/net/core/default_qdisc", "pfifo_fast\n", small, "net.core.default_qdisc", Advice, "fq_codel"},
+		"one interrupted":         {"vps-16gb", "proc/interrupts", " CPU0 CPU1\n 25: 900000 3 PCI-MSI virtio0-input.0\n 27: 800000 1 PCI-MSI virtio0-input.1\n", small, "interrupts of the network card", Hurts, "irqbalance"},
+		"few queues":              {"vps-16gb", "x", "y", small, "queues of the network card", Advice, "ethtool -L eth0 combined 8"},
+		"packets spread":          {"vps-4gb", "sys/class/net/eth0/queues/rx-0/rps_cpus", "2\n", small, "rps_cpus", Fine, ""},
+		"many messages":           {"vps-4gb", "x", "y", Target{Connections: 20000, MessageRate: 400000}, "processors", Hurts, "400,000 messages a second"},
+		"less than a processor":   {"lxc", "sys/fs/cgroup/cpu.max", "50000 100000\n", small, "cpu.max", Hurts, "less than one processor"},
+		"a low clock":             {"vps-4gb", "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n", small, "cpu governor", Advice, "schedutil"},
+		"time taken":              {"vps-4gb", "proc/stat", "cpu 100 0 100 1000 0 0 0 50 0 0\ncpu0 1 1 1 1\n", small, "steal", Hurts, "dedicated"},
+		"some time taken":         {"vps-4gb", "proc/stat", "cpu 1000 0 1000 1000 0 0 0 90 0 0\ncpu0 1 1 1 1\n", small, "steal", Advice, "vmstat"},
+		"a slow clock":            {"vps-4gb", "sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet\n", small, "clock source", Hurts, "tsc"},
+		"the port is named":       {"vps-16gb", "x", "y", Target{Connections: 20000, Port: 443}, "firewall", Fine, ""},
+		"the port is not named":   {"vps-16gb", "x", "y", small, "firewall", Advice, "does not name port 8080"},
+		"a filter is off":         {"vps-16gb", "etc/nftables.conf", "flush ruleset\n", small, "firewall", Fine, ""},
+		"a log in memory":         {"vps-1gb", "proc/self/mounts", "/dev/vda / ext4 rw 0 0\ntmpfs /var/lib tmpfs rw 0 0\n", small, "file system of the log", Hurts, "it is memory"},
+		"a limit of the cgroup":   {"vps-1gb", "sys/fs/cgroup/system.slice/memory.max", "134217728\n", small, "memory.max", Stops, "raise the limit of the cgroup to"},
+		"a proxy's ports":         {"vps-4gb", "x", "y", Target{Connections: 40000, Role: BehindProxy}, "net.ipv4.ip_local_port_range", Stops, "it holds 28,232 connections"},
+		"more than all ports":     {"vps-4gb", "x", "y", Target{Connections: 90000, Role: BehindProxy}, "net.ipv4.ip_local_port_range", Stops, "under 2 addresses"},
+		"two sources":             {"vps-4gb", "x", "y", Target{Connections: 40000, Role: LoadGenerator, Sources: 2}, "net.ipv4.ip_local_port_range", Fine, ""},
+		"ports wait":              {"vps-4gb", "x", "y", Target{Connections: 20000, Role: LoadGenerator}, "net.ipv4.tcp_tw_reuse", Hurts, "1"},
+		"on loopback they do not": {"vps-4gb", "x", "y", Target{Connections: 20000, Role: BehindProxy}, "net.ipv4.tcp_tw_reuse", Fine, ""},
+		"pages of a larger one":   {"vps-4gb", "proc/sys/net/ipv4/tcp_mem", "1000000 2000000 3000000\n", small, "net.ipv4.tcp_mem", Hurts, "it promises 11.4 GiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tree := hosttest.Tree(t, c.machine)
+			if c.text == "" {
+				delete(tree, c.file)
+			} else {
+				tree[c.file] = &fstest.MapFile{Data: []byte(c.text)}
+			}
+			h, err := host.Open(tree, host.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := find(t, Examine(h, c.target), c.key)
+			if all := strings.Join([]string{f.Current, f.Says, f.Wanted, f.Do}, "\n"); f.Severity != c.want || !strings.Contains(all, c.says) {
+				t.Errorf("%s is %s: %+v\nwant %s that says %q", c.key, f.Severity, f, c.want, c.says)
+			}
+		})
+	}
+}
+
+// TestProbes: what is asked of the kernel, and not of files.
+func TestProbes(t *testing.T) {
+	probes := host.Probes{
+		Free: func(string) (int64, int64, error) { return 100 << 20, 100 << 30, nil },
+		SyncTimes: func(dir string, n int) ([]time.Duration, error) {
+			if dir != "/data" || n < 10 {
+				return nil, errors.New("elsewhere")
+			}
+			return []time.Duration{time.Millisecond, 30 * time.Millisecond, 40 * time.Millisecond}, nil
+		},
+		ClockSynchronized: func() (bool, error) { return false, nil },
+		Ring:              func(string) (host.Ring, error) { return host.Ring{Receive: 256, ReceiveMost: 4096}, nil },
+		Offloads:          func(string) (host.Offloads, error) { return host.Offloads{Segmentation: true}, nil },
+	}
+	tree := hosttest.Tree(t, "vps-4gb")
+	tree["sys/class/net/eth0/statistics/rx_missed_errors"] = &fstest.MapFile{Data: []byte("12\n")}
+	h, err := host.Open(tree, host.Options{Probes: probes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Examine(h, Target{Connections: 1000, Data: "/data"})
+	for key, want := range map[string]struct {
+		severity Severity
+		says     string
+	}{
+		"free disk": {Hurts, "100 MiB are left"}, "fsync of the log": {Hurts, "half of the messages"}, "time synchronisation": {Advice, "timedatectl"},
+		"rings of the network card": {Hurts, "missed 12 packets"}, "offloads of the network card": {Advice, "ethtool -K eth0"},
+	} {
+		f := find(t, r, key)
+		if f.Severity != want.severity || !strings.Contains(f.Says+f.Do, want.says) {
+			t.Errorf("%s is %+v, want %s that says %q", key, f, want.severity, want.says)
+		}
+	}
+	// Without --data nothing is written.
+	if f := find(t, Examine(h, Target{Connections: 1000}), "fsync of the log"); f.Current != "not measured" {
+		t.Errorf("the disk was measured, though nobody asked: %+v", f)
+	}
+}
+
+// TestOrder: what stops the target is told in the order in which it is met.
+func TestOrder(t *testing.T) {
+	for _, name := range hosttest.Names(t) {
+		r := Examine(hosttest.Open(t, name, host.Options{}), Target{Connections: 2000000})
+		last := -1
+		for _, f := range r.Findings {
+			if f.Severity != Stops {
+				break
+			}
+			if f.At < last || f.At >= 2000000 {
+				t.Errorf("%s: %s limits at %d, behind %d", name, f.Key, f.At, last)
+			}
+			last = f.At
+		}
+		if last < 0 {
+			t.Errorf("%s: nothing stops two million connections", name)
+		}
+	}
+}
+
+// TestNamesOfTheLoadTester: rookery bench names limits of the kernel in its verdicts, and whoever looks one up here must find it.
+func TestNamesOfTheLoadTester(t *testing.T) {
+	found := 0
+	for _, file := range []string{"../bench/watch/limits.go", "../bench/watch/rule_kernel.go"} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`"(?:net|fs|vm)\.[a-z0-9_.-]+[a-z0-9]|"RLIMIT_NOFILE|Problem\{"memory`).FindAllString(string(b), -1) {
+			name = name[strings.Index(name, `"`)+1:]
+			found++
+			if _, there := Find(name); !there {
+				t.Errorf("%s names %s, which is no key here", file, name)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d names were found: the pattern finds nothing any more", found)
+	}
+}
+
+func TestCapacity(t *testing.T) {
+	h := hosttest.Open(t, "vps-4gb", host.Options{})
+	r := Capacity(h, Gateway)
+	idle := r.Loads[0]
+	if room := r.Memory - r.System - r.Base; int64(idle.ByMemory) > room/(idle.Process+idle.Kernel) || int64(idle.ByMemory) < room/(idle.Process+idle.Kernel)-1000 {
+		t.Errorf("%d idle connections by memory do not follow from %+v", idle.ByMemory, r)
+	}
+	for i := 1; i < len(r.Loads); i++ {
+		if r.Loads[i].Connections >= r.Loads[i-1].Connections {
+			t.Errorf("%s holds no fewer connections than %s", r.Loads[i].Name, r.Loads[i-1].Name)
+		}
+	}
+	if p := Capacity(h, BehindProxy); p.Loads[0].ByMemory >= idle.ByMemory/3 {
+		t.Errorf("behind a proxy on the same machine it holds %d, and without %d", p.Loads[0].ByMemory, idle.ByMemory)
+	}
+	// What a target needs is what a machine of that size holds.
+	for _, n := range []int{1000, 100000, 1000000} {
+		target := Target{Connections: n}
+		needed := r.memoryFor(target)
+		larger := r
+		larger.Memory = needed
+		if got := larger.fill().Loads[0].ByMemory; got < n-1000 || got > n+n/10+1000 {
+			t.Errorf("%d connections need %s, and a machine of that holds %d", n, size(needed), got)
+		}
+	}
+	tree := hosttest.Tree(t, "vps-4gb")
+	tree["proc/meminfo"] = &fstest.MapFile{Data: []byte("MemTotal: 100000 kB\n"), Mode: fs.FileMode(0o644)}
+	tiny, err := host.Open(tree, host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := Capacity(tiny, Gateway).Loads[0].Connections; got != 0 {
+		t.Errorf("100 MB hold %d connections", got)
+	}
+	var b strings.Builder
+	if err := r.Write(&b); err != nil || !strings.Contains(b.String(), "by memory      (memory − system − gateway)") {
+		t.Errorf("the capacity is told as %s, %v", b.String(), err)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	for name, c := range map[string]struct {
+		file File
+		want string
+	}{
+		"new":       {File{"/a", "", false, "1\n2\n"}, "--- /dev/null\n+++ /a\n@@ -0,0 +1,2 @@\n+1\n+2\n"},
+		"gone":      {File{"/a", "1\n", true, ""}, "--- /a\n+++ /dev/null\n@@ -1 +0,0 @@\n-1\n"},
+		"same":      {File{"/a", "1\n", true, "1\n"}, ""},
+		"changed":   {File{"/a", "1\n2\n3\n", true, "1\nb\n3\n4\n"}, "--- /a\n+++ /a\n@@ -1,3 +1,4 @@\n 1\n-2\n+b\n 3\n+4\n"},
+		"no end":    {File{"/a", "1", true, "1\n"}, "--- /a\n+++ /a\n@@ -1 +1 @@\n-1\n\\ No newline at end of file\n+1\n"},
+		"all other": {File{"/a", "1\n", true, "2\n"}, "--- /a\n+++ /a\n@@ -1 +1 @@\n-1\n+2\n"},
+	} {
+		if got := c.file.Diff(); got != c.want {
+			t.Errorf("%s: the difference is\n%s\nwant\n%s", name, got, c.want)
+		}
+	}
+}
