@@ -5,7 +5,7 @@
 export PATH := $(CURDIR)/bin/tools/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fuzz bench bench-go bench-vm cover crash crash-vm figures-log golden profiles generate setup
+.PHONY: help run build test check lint race fuzz bench bench-go bench-vm cover crash crash-vm figures-log golden profiles tune-kernel generate setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ golden: ## write the golden vectors anew from their readings; read the differenc
 
 profiles: ## write the ready profiles of tuning/profiles anew; read the difference before you commit it
 	go test ./tuning/script -run TestProfiles -count=1 -update
+
+tune-kernel: ## show on this machine's kernel, in namespaces, that tuning does what it says (as root)
+	go run ./test/tuning --write
 
 generate: ## the Go code of proto/rookery/v1/rookery.proto
 	proto/generate

@@ -3,6 +3,8 @@ package tuning
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 
 	"rookery/tuning/host"
 )
@@ -111,6 +113,16 @@ func readDescriptors(v *view) current {
 	}
 	if h.Unit.File != "" || h.Systemd() {
 		return limitText(unitLimit(h), unitOrigin(h), nil)
+	}
+	return loginLimit(h)
+}
+
+// loginLimit is what a program that is started from a login of root may open: what the files of PAM say, or else this login's.
+func loginLimit(h *host.Host) current {
+	for _, s := range slices.Backward(h.LoginLimits()) {
+		if f := strings.Fields(s.Name); (f[0] == "*" || f[0] == "root") && f[1] != "soft" {
+			return limitText(s.Limit(), fmt.Sprintf("%s:%d, for logins", s.File, s.Line), nil)
+		}
 	}
 	_, hard, err := h.Limits("self")
 	return limitText(hard, "the limit of this login", err)

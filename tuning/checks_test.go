@@ -46,6 +46,7 @@ func TestFindings(t *testing.T) {
 		"an older process":        {"vps-1gb", "etc/systemd/system/rookery.service", "[Service]\nLimitNOFILE=900000\n", Target{Connections: 600000}, "RLIMIT_NOFILE", Stops, "systemctl restart rookery.service"},
 		"soft and hard":           {"vps-4gb", "etc/systemd/system/rookery.service", "[Service]\nLimitNOFILE=1024:10000\n", small, "RLIMIT_NOFILE", Stops, "it holds 9,824"},
 		"the manager's default":   {"vps-4gb", "etc/systemd/system.conf", "[Manager]\nDefaultLimitNOFILE=4096\n", small, "RLIMIT_NOFILE", Stops, "it holds 3,920"},
+		"a login's file":          {"docker", "etc/security/limits.d/a.conf", "root hard nofile 2000\n", small, "RLIMIT_NOFILE", Fine, ""}, // a process runs, and counts
 		"a short queue":           {"vps-4gb", "proc/sys/net/core/somaxconn", "128\n", small, "net.core.somaxconn", Hurts, "4096"},
 		"a queue that was full":   {"vps-4gb", "proc/net/netstat", netstat + "0 7 9 0 0 0 0\n", small, "net.core.somaxconn", Advice, "full 7 times"},
 		"no cookies":              {"vps-4gb", "proc/sys/net/ipv4/tcp_syncookies", "0\n", small, "net.ipv4.tcp_syncookies", Hurts, "1"},
@@ -237,6 +238,28 @@ func TestDiff(t *testing.T) {
 	} {
 		if got := c.file.Diff(); got != c.want {
 			t.Errorf("%s: the difference is\n%s\nwant\n%s", name, got, c.want)
+		}
+	}
+}
+
+// TestLimitOfALogin: where there is neither a process nor systemd, the files of PAM say what a gateway will get.
+func TestLimitOfALogin(t *testing.T) {
+	tree := hosttest.Tree(t, "vps-4gb")
+	delete(tree, "run/systemd/system/.there")
+	for text, want := range map[string]string{
+		"":                                   "524288", // this login's
+		"postgres - nofile 10\n":             "524288",
+		"* soft nofile 10\n":                 "524288",
+		"* hard nofile 3000\n* - nproc 50\n": "3000",
+		"* - nofile 3000\nroot - nofile unlimited\n": "1099511627776",
+	} {
+		tree["etc/security/limits.d/20.conf"] = &fstest.MapFile{Data: []byte(text)}
+		h, err := host.Open(tree, host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := find(t, Examine(h, Target{Connections: 1000}), "RLIMIT_NOFILE"); f.Current != want {
+			t.Errorf("with %q the limit is %s, want %s", text, f.Current, want)
 		}
 	}
 }

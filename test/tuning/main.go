@@ -1,0 +1,107 @@
+// Tuning shows on the kernel of this machine that what rookery tune says and does is so: an untuned gateway stops at the number of
+// connections that check had named first; after apply it holds the target; the files give the same values when they are loaded
+// as at boot; rollback leaves not one byte or value changed, over /proc/sys and /etc. The same for the script, in dash and busybox.
+//
+//	make tune-kernel
+//	go run ./test/tuning [--connections N] [--write]
+//
+//	main.go      flags, and the namespaces in which all of it happens
+//	machine.go   what is made of the namespaces, and what is compared
+//	play.go      the play, from the untuned machine to the rolled-back one
+//	gateway.go   the gateway and the load
+//	report.go    before and after, for docs/tuning.md
+//
+// It runs as root in namespaces of its own for the network, the mounts and the processes: /etc and /var/lib are copies, settings of
+// the network are those of a new network, and a plan that would set anything else is refused. So it changes nothing of the machine
+// it runs on. Settings that all networks of a kernel share, tcp_mem for example, are not shown there, and so not set.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// inside is the word by which this program knows that it is in the namespaces.
+const inside = "inside"
+
+type options struct {
+	connections int
+	write       bool
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := start(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "tuning:", err)
+		os.Exit(1)
+	}
+}
+
+func start(ctx context.Context, args []string, out, progress io.Writer) error {
+	if len(args) == 4 && args[0] == inside {
+		connections, err := strconv.Atoi(args[3])
+		if err != nil {
+			return err
+		}
+		p := &play{binary: args[1], work: args[2], connections: connections, out: progress}
+		return p.run(ctx)
+	}
+	o := options{}
+	set := flag.NewFlagSet("tuning", flag.ContinueOnError)
+	set.SetOutput(progress)
+	set.IntVar(&o.connections, "connections", 15000, "how many the tuned gateway has to hold; a thousand more files than that must be allowed here")
+	set.BoolVar(&o.write, "write", false, "put the figures into docs/tuning.md")
+	switch err := set.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
+		return err
+	case os.Geteuid() != 0:
+		return errors.New("namespaces need root")
+	case o.connections < 2000:
+		return errors.New("--connections: at least 2,000, or the untuned gateway holds them too")
+	}
+	work, err := os.MkdirTemp("", "rookery-tuning-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	binary := filepath.Join(work, "rookery")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "./cmd/rookery")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if said, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build rookery: %w\n%s", err, said)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	command := exec.CommandContext(ctx, self, inside, binary, work, strconv.Itoa(o.connections))
+	command.Stdout, command.Stderr = out, progress
+	command.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,
+		Pdeathsig:  syscall.SIGKILL, // and with it everything in the namespaces
+	}
+	if err := command.Run(); err != nil {
+		return fmt.Errorf("in the namespaces: %w", err)
+	}
+	figures, err := readFigures(work)
+	if err != nil {
+		return err
+	}
+	text := figures.text(o.connections)
+	if _, err := io.WriteString(out, text); err != nil || !o.write {
+		return err
+	}
+	return writePage("docs/tuning.md", text)
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestDifferences(t *testing.T) {
+	before := map[string]string{"/etc/a": "1", "/etc/b": "1", "/proc/sys/c": "1"}
+	after := map[string]string{"/etc/a": "1", "/etc/d": "1", "/proc/sys/c": "2"}
+	if got, want := differences(before, after), []string{"/etc/b", "/etc/d", "/proc/sys/c"}; !slices.Equal(got, want) {
+		t.Errorf("these differ: %v, want %v", got, want)
+	}
+	if got := differences(before, before); got != nil {
+		t.Errorf("of the same these differ: %v", got)
+	}
+	if got := values(before); len(got) != 1 || got["/proc/sys/c"] != "1" {
+		t.Errorf("the values are %v", got)
+	}
+}
+
+// TestSnapshot: what this machine has is seen, and what counts by itself is not.
+func TestSnapshot(t *testing.T) {
+	all, err := snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(all["/proc/sys/net/core/somaxconn"], " ") || !strings.HasPrefix(all["/etc/passwd"], "-rw-r--r-- root:") {
+		t.Errorf("a value is %q, a file %.30q", all["/proc/sys/net/core/somaxconn"], all["/etc/passwd"])
+	}
+	if _, there := all["/proc/sys/fs/file-nr"]; there {
+		t.Error("the number of open files is compared")
+	}
+}
+
+func TestReport(t *testing.T) {
+	f := figures{First: "RLIMIT_NOFILE", At: 848, Before: load{Held: 848, Failed: 26548, Files: 1024}, After: load{Held: 15000, Files: 16000, Process: 34e6}, Compared: 2100, Kernel: "6.1"}
+	page := filepath.Join(t.TempDir(), "page.md")
+	if err := os.WriteFile(page, []byte("a\n<!-- measured: begin -->\nstale\n<!-- measured: end -->\nb\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := writePage(page, f.text(15000)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(page)
+	text := string(b)
+	if err != nil || strings.Contains(text, "stale") || !strings.HasPrefix(text, "a\n") || !strings.HasSuffix(text, "-->\nb\n") ||
+		!strings.Contains(text, "| connections held | 848 | 15,000 |") || !strings.Contains(text, "named RLIMIT_NOFILE first and said that it holds 848") {
+		t.Errorf("the page is\n%s%v", text, err)
+	}
+	if err := writePage(filepath.Join(t.TempDir(), "none"), ""); err == nil {
+		t.Error("a page that is not there is written")
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for _, args := range [][]string{{"--connections", "5"}, {"--no-such"}, {inside, "a", "b", "many"}} {
+		if err := start(t.Context(), args, io.Discard, io.Discard); err == nil {
+			t.Errorf("%v is not refused", args)
+		}
+	}
+}
