@@ -70,7 +70,7 @@ func allFolklore() []folklore {
 		}, {
 			key: "net.ipv4.tcp_fin_timeout", severity: Advice,
 			bad:    func(_ *view, n []int64) bool { return first(n) < 10 },
-			reason: "it is not the time of TIME_WAIT, which is fixed at a minute: it cuts off connections whose other side has not closed yet",
+			reason: "it is not the time of TIME_WAIT, which is fixed at a minute: it ends connections of programs that have gone, whose other side has not closed yet",
 			source: docIP + ", TCP variables, tcp_fin_timeout", do: "remove the line",
 		}, {
 			key: "net.ipv4.tcp_max_tw_buckets", severity: Advice,

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// sendMost bounds what the kernel takes for one consumer that is slow: over a way of 100 ms still 5 MB/s.
+	// sendMost bounds what the kernel takes for one consumer that is slow: over a way of 100 ms still a few MB/s.
 	sendMost = 512 << 10
 	// lowWater is how much unsent data a socket takes before it counts as full.
 	lowWater = 128 << 10
@@ -20,7 +20,7 @@ func bufferChecks() []Check {
 		{
 			Key:      "net.ipv4.tcp_wmem",
 			Reason:   "a consumer that is slow holds up to the third number of bytes in the kernel; the second is only where autotuning begins, and takes no memory before there is data",
-			Cost:     "catching up over a long way is slower: at 512 KiB and 100 ms 5 MB/s for each connection",
+			Cost:     "catching up over a long way is slower: at 512 KiB and 100 ms a few MB/s for each connection",
 			Avoid:    "the machine also sends large files to few far clients",
 			Computed: "the third number becomes 524288 where it is more, from 10,000 connections on",
 			Source:   docIP + ", TCP variables, tcp_wmem",

@@ -99,7 +99,7 @@ func memoryChecks() []Check {
 		}, {
 			Key:    "swap",
 			Reason: "the collector looks at all of the heap, so that what was swapped out is read again and again; swap that is there and not used does no harm",
-			Source: "Go, A Guide to the Go Garbage Collector, Suggested uses",
+			Source: "Go, A Guide to the Go Garbage Collector, Tracing Garbage Collection; " + docCgroup + ", Memory Interface Files, memory.swap.max",
 			read: func(v *view) current {
 				m := v.host.Memory
 				return known("/proc/meminfo", "%s, %s of them used", size(m.SwapTotal), size(m.SwapTotal-m.SwapFree))
@@ -113,7 +113,7 @@ func memoryChecks() []Check {
 		}, {
 			Key:    "transparent_hugepage",
 			Reason: "with always the kernel may back sparse parts of the heap with pages of 2 MiB, and the process holds more than it uses",
-			Source: "Go, A Guide to the Go Garbage Collector, Linux transparent huge pages; Linux Documentation/admin-guide/mm/transhuge.rst",
+			Source: "Go, A Guide to the Go Garbage Collector, Linux transparent huge pages (THP); Linux Documentation/admin-guide/mm/transhuge.rst",
 			read: func(v *view) current {
 				const file = "sys/kernel/mm/transparent_hugepage/enabled"
 				r := v.host.Chosen(file)

@@ -263,3 +263,39 @@ func TestLimitOfALogin(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryKeyIsExplained on a machine on which some of them are not there.
+func TestEveryKeyIsExplained(t *testing.T) {
+	h := hosttest.Open(t, "lxc", host.Options{})
+	for _, key := range Keys() {
+		var b strings.Builder
+		if !Explain(&b, h, Target{Connections: 1000}, key) || !strings.Contains(b.String(), "source") || len(b.String()) < 100 {
+			t.Errorf("%s is explained by %q", key, b.String())
+		}
+	}
+	if Explain(&strings.Builder{}, h, Target{}, "net.no.such") {
+		t.Error("a key that is none is explained")
+	}
+}
+
+// TestLinesThatAreReadAfterOurs are named, since they would undo a plan at the next boot.
+func TestLinesThatAreReadAfterOurs(t *testing.T) {
+	tree := hosttest.Tree(t, "vps-4gb")
+	const line = "net.ipv4.tcp_notsent_lowat = 1000000\n"
+	for name, want := range map[string]bool{"etc/sysctl.d/99-mine.conf": false, "etc/sysctl.d/zzz.conf": true, "etc/sysctl.conf": true} {
+		changed := fstest.MapFS{name: &fstest.MapFile{Data: []byte(line)}}
+		for name, f := range tree {
+			if name != "run/systemd/system/.there" { // so that sysctl.conf is read
+				changed[name] = f
+			}
+		}
+		h, err := host.Open(changed, host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := strings.Join(Make(h, Target{Connections: 20000}, nil).Notes, "\n")
+		if strings.Contains(notes, "/"+name+":1 sets net.ipv4.tcp_notsent_lowat") != want {
+			t.Errorf("a line in %s: the notes are %q", name, notes)
+		}
+	}
+}

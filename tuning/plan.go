@@ -159,7 +159,8 @@ func (p *Plan) addMisfits(v *view) {
 // noteOthers tells of lines that are read after ours and would undo it at the next boot.
 func (p *Plan) noteOthers(v *view) {
 	for _, a := range v.host.Assignments() {
-		if a.Ignored != "" || path.Base(a.File) <= path.Base(SysctlFile) || a.File == "/"+SysctlFile {
+		last := a.File == "/etc/sysctl.conf" // where it is read at all
+		if a.Ignored != "" || a.File == "/"+SysctlFile || path.Base(a.File) < path.Base(SysctlFile) && !last {
 			continue
 		}
 		for _, value := range p.Values {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -33,6 +34,9 @@ func (f *tuneFlags) plan() (tuning.Plan, error) {
 		return tuning.Plan{}, err
 	}
 	state, err := apply.Load(f.machine(), f.state)
+	if errors.Is(err, fs.ErrPermission) {
+		return tuning.Plan{}, fmt.Errorf("%w; a plan follows from what was there before apply, which only root may read", err)
+	}
 	if err != nil {
 		return tuning.Plan{}, err
 	}

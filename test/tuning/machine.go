@@ -63,9 +63,11 @@ var counting = []string{"/fs/file-nr", "/fs/inode-nr", "/fs/inode-state", "/fs/d
 	"/kernel/cap_last_cap", "/net/netfilter/nf_conntrack_count", "/kernel/keys/", "/kernel/tainted"}
 
 // snapshot is everything of /proc/sys and /etc: values, contents, rights.
-func snapshot() (map[string]string, error) {
+func snapshot() (map[string]string, error) { return snapshotOf("/proc/sys", "/etc") }
+
+func snapshotOf(roots ...string) (map[string]string, error) {
 	all := map[string]string{}
-	for _, root := range []string{"/proc/sys", "/etc"} {
+	for _, root := range roots {
 		err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 			if err != nil {
 				return err

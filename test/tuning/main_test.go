@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -25,12 +26,17 @@ func TestDifferences(t *testing.T) {
 
 // TestSnapshot: what this machine has is seen, and what counts by itself is not.
 func TestSnapshot(t *testing.T) {
-	all, err := snapshot()
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(file, []byte("text"), 0o640), os.Symlink("file", link)); err != nil {
+		t.Fatal(err)
+	}
+	all, err := snapshotOf("/proc/sys", dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(all["/proc/sys/net/core/somaxconn"], " ") || !strings.HasPrefix(all["/etc/passwd"], "-rw-r--r-- root:") {
-		t.Errorf("a value is %q, a file %.30q", all["/proc/sys/net/core/somaxconn"], all["/etc/passwd"])
+	if !strings.HasPrefix(all["/proc/sys/net/core/somaxconn"], "-rw-r--r-- ") || all[file] != "-rw-r----- text" || !strings.HasSuffix(all[link], " file") {
+		t.Errorf("a value is %q, a file %q, a link %q", all["/proc/sys/net/core/somaxconn"], all[file], all[link])
 	}
 	if _, there := all["/proc/sys/fs/file-nr"]; there {
 		t.Error("the number of open files is compared")

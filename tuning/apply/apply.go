@@ -65,6 +65,12 @@ func (e *ChangedError) Error() string {
 // ErrInterrupted means that an earlier apply or rollback did not come to its end.
 var ErrInterrupted = errors.New("an earlier apply or rollback was interrupted: rookery tune rollback puts back what it had changed, then apply again")
 
+// scriptState is where the script of package script keeps what was there before. Of two that each know what was there before, one
+// would be wrong.
+const scriptState = "/var/lib/rookery-tune-script"
+
+var errByScript = errors.New("tune.sh was applied on this machine: roll that back first, sh tune.sh rollback")
+
 // Apply puts a plan into force. A plan that is in force already changes nothing. If it returns an error, nothing is changed, or the
 // error says what could not be undone.
 func Apply(m Machine, dir string, p tuning.Plan, now time.Time) (Done, error) {
@@ -77,6 +83,9 @@ func Apply(m Machine, dir string, p tuning.Plan, now time.Time) (Done, error) {
 	}
 	if reasons := old.changedSince(m); len(reasons) > 0 {
 		return Done{}, &ChangedError{reasons}
+	}
+	if _, _, err := m.ReadFile(scriptState); !errors.Is(err, fs.ErrNotExist) {
+		return Done{}, errByScript
 	}
 	next, err := intend(m, old, p, now)
 	if err != nil {

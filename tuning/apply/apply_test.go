@@ -273,6 +273,22 @@ func TestAValueThatDoesNotTakeIsTold(t *testing.T) {
 	}
 }
 
+// TestNotBesideTheScript: of two that each keep what was there before, one would be wrong.
+func TestNotBesideTheScript(t *testing.T) {
+	dir := hosttest.Unpack(t, "vps-4gb")
+	m := Disk{dir}
+	if err := os.MkdirAll(dir+scriptState, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	before := snapshot(t, dir)
+	if _, err := Apply(m, state, planFor(t, m, dir, target), noon); !errors.Is(err, errByScript) {
+		t.Errorf("apply beside the script: %v", err)
+	}
+	if diff := difference(before, snapshot(t, dir)); len(diff) > 0 {
+		t.Errorf("it changed %v", diff)
+	}
+}
+
 func TestDamagedStateIsNotUsed(t *testing.T) {
 	dir := hosttest.Unpack(t, "vps-4gb")
 	m := Disk{dir}

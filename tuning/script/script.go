@@ -4,7 +4,7 @@
 //
 // The script follows the rules of package apply: it writes the same files, saves what was there first, undoes all when something
 // fails, refuses to roll back what somebody has changed since, and does nothing when it is run again. It keeps its state apart,
-// in /var/lib/rookery-tune-script: one of the two should be used. Unlike a plan it may be run on another machine
+// in /var/lib/rookery-tune-script, and neither of the two is applied where the other is. Unlike a plan it may be run on another machine
 // than it was made for. So it leaves alone each value that is good enough there already.
 package script
 

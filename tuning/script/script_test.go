@@ -199,6 +199,13 @@ func TestScriptInShells(t *testing.T) {
 			c.run("check", 1, "short   net.core.somaxconn = 4096, wanted 16384")
 			c.same("check changes", before)
 			c.run("rollback", 1, "nothing was applied")
+			if err := os.MkdirAll(filepath.Join(c.root, "var/lib/rookery-tune"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			c.run("apply", 1, "rookery tune apply was run on this machine")
+			if err := os.Remove(filepath.Join(c.root, "var/lib/rookery-tune")); err != nil {
+				t.Fatal(err)
+			}
 			c.run("sing", 2, "usage")
 			c.run("apply", 0, "value   net.core.somaxconn: 4096 -> 16384")
 			for _, v := range plan.Values {

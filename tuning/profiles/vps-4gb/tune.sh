@@ -208,6 +208,7 @@ rollback says more"
 		echo "It is applied already."
 		return 0
 	fi
+	[ ! -e "$ROOT/var/lib/rookery-tune" ] || die "rookery tune apply was run on this machine: roll that back first, rookery tune rollback"
 	[ ! -e "$STATE" ] || die "an earlier apply was interrupted: sh tune.sh rollback puts back what it had changed"
 	mkdir -p "$STATE"
 	: >"$STATE/changed"
