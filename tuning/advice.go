@@ -12,6 +12,7 @@ import (
 type folklore struct {
 	key      string
 	severity Severity
+	hurts    func(v *view, value []int64) bool // where it is worse than severity; nil: nowhere
 	bad      func(v *view, value []int64) bool // nil: always
 	reason   string
 	source   string
@@ -23,6 +24,7 @@ func allFolklore() []folklore {
 	return []folklore{
 		{
 			key: "net.ipv4.tcp_tw_recycle", severity: Advice,
+			hurts:  func(v *view, n []int64) bool { return v.host.Kernel.Before(4, 12) && len(n) > 0 && first(n) != 0 },
 			reason: "it was taken out of Linux 4.12: it refused connections of clients that share an address behind NAT, whose clocks differ",
 			source: "Linux commit 4396e46187ca, tcp: remove tcp_tw_recycle", do: "remove the line; on a kernel before 4.12 set it to 0",
 		}, {
@@ -113,6 +115,9 @@ func badAdvice(v *view) (found []Finding) {
 				continue
 			}
 			severity := f.severity
+			if f.hurts != nil && f.hurts(v, numbers) {
+				severity = Hurts
+			}
 			if decides, _ := v.host.AtBoot(a.Key); a.Ignored != "" || decides != a {
 				severity = Advice // it does nothing, until somebody moves a file
 			}

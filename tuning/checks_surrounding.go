@@ -175,7 +175,7 @@ func readSync(v *view) current {
 }
 
 // firewallFiles are those from which rules are loaded at boot.
-var firewallFiles = []string{"etc/ufw/user.rules", "etc/nftables.conf", "etc/iptables/rules.v4", "etc/sysconfig/iptables"}
+var firewallFiles = []string{"etc/ufw/user.rules", "etc/nftables.conf", "etc/firewalld/zones/public.xml", "etc/iptables/rules.v4", "etc/sysconfig/iptables"}
 
 // firewallFile gives the file of the rules that are loaded at boot, its text, and whether it names the gateway's port. Where there is
 // a filter at all.
@@ -185,7 +185,7 @@ func firewallFile(v *view) (name, text string, named bool) {
 	}
 	for _, name := range firewallFiles {
 		text, err := v.host.Text(name)
-		if err != nil || !strings.Contains(text, "dport") && !strings.Contains(text, "policy drop") && !strings.Contains(text, "DROP") {
+		if err != nil || !strings.Contains(text, "dport") && !strings.Contains(text, "policy drop") && !strings.Contains(text, "DROP") && !strings.Contains(text, "<zone") {
 			continue // a file without filters, as Debian's package brings it
 		}
 		if strings.HasPrefix(name, "etc/ufw") {
@@ -199,7 +199,7 @@ func firewallFile(v *view) (name, text string, named bool) {
 }
 
 func namesPort(text string, port int) bool {
-	for _, field := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\n{},;:", r) }) {
+	for _, field := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\n{},;:\"", r) }) {
 		if field == fmt.Sprint(port) {
 			return true
 		}
