@@ -19,6 +19,7 @@ func acceptChecks() []Check {
 			Avoid:    "never on a machine for connections: a longer queue does nothing while it is empty",
 			Computed: "a tenth of the connections, as many as come back in a second after a restart, rounded up to a power of two; 4096 to 65535",
 			Source:   docIP + ", TCP variables, somaxconn; listen(2), Notes",
+			roles:    servers(),
 
 			severity: Hurts,
 			rule:     Rule{Kind: Least},
@@ -43,6 +44,7 @@ func acceptChecks() []Check {
 			Avoid:    "never on a public address",
 			Computed: "1 if it is 0",
 			Source:   docIP + ", TCP variables, tcp_syncookies",
+			roles:    servers(),
 
 			severity: Hurts,
 			want: func(_ *view, now current) string {
@@ -58,6 +60,7 @@ func acceptChecks() []Check {
 			Avoid:    "cookies are on: then it is left as it is",
 			Computed: "as net.core.somaxconn, only where the kernel has no cookies",
 			Source:   docIP + ", TCP variables, tcp_max_syn_backlog",
+			roles:    servers(),
 
 			severity: Hurts,
 			rule:     Rule{Kind: Least},

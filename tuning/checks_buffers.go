@@ -24,12 +24,13 @@ func bufferChecks() []Check {
 			Avoid:    "the machine also sends large files to few far clients",
 			Computed: "the third number becomes 524288 where it is more, from 10,000 connections on",
 			Source:   docIP + ", TCP variables, tcp_wmem",
+			roles:    servers(),
 
 			severity: Advice,
 			rule:     Rule{Most, 2},
 			want: func(v *view, now current) string {
 				n := now.Numbers()
-				if len(n) != 3 || v.target.Connections < manyConnections || v.target.Role == LoadGenerator || n[2] <= sendMost {
+				if len(n) != 3 || v.target.Connections < manyConnections || n[2] <= sendMost {
 					return ""
 				}
 				return words(min(n[0], sendMost), min(n[1], sendMost), sendMost)
@@ -54,11 +55,12 @@ func bufferChecks() []Check {
 			Avoid:    "the machine also sends large files to far clients",
 			Computed: "131072, if it is more",
 			Source:   docIP + ", TCP variables, tcp_notsent_lowat",
+			roles:    servers(),
 
 			severity: Advice,
 			rule:     Rule{Kind: Most},
 			want: func(v *view, now current) string {
-				if v.target.Role == LoadGenerator || now.Number(0) <= lowWater && now.Number(0) > 0 {
+				if now.Number(0) <= lowWater && now.Number(0) > 0 {
 					return ""
 				}
 				return fmt.Sprint(lowWater)

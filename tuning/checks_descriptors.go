@@ -24,6 +24,9 @@ func descriptorChecks() []Check {
 			severity: Stops,
 			read:     readDescriptors,
 			want: func(v *view, now current) string {
+				if v.target.Role == LoadGenerator {
+					return "" // it starts as many processes as it takes
+				}
 				if needed := v.descriptors(); now.Number(0) < needed-999 { // less what the rounding added
 					return fmt.Sprint(needed)
 				}
@@ -40,6 +43,7 @@ func descriptorChecks() []Check {
 			Avoid:    "the target is under a million connections: the default is enough",
 			Computed: "as much as RLIMIT_NOFILE needs, if it is less",
 			Source:   docFS + ", nr_open",
+			roles:    servers(),
 
 			severity: Stops,
 			rule:     Rule{Kind: Least},
@@ -68,6 +72,7 @@ func descriptorChecks() []Check {
 			Key:    "limits.d nofile",
 			Reason: "lines in limits.conf and limits.d are for logins: PAM sets them, and a systemd unit does not go through PAM",
 			Source: "pam_limits(8), Description; systemd.exec(5), Process Properties",
+			roles:  servers(),
 			read: func(v *view) current {
 				lines := v.host.LoginLimits()
 				if len(lines) == 0 {
@@ -105,8 +110,7 @@ func (v *view) otherFiles() int64 {
 func readDescriptors(v *view) current {
 	h := v.host
 	if v.target.Role == LoadGenerator {
-		_, hard, err := h.Limits("self")
-		return limitText(hard, "the limit of this login", err)
+		return loginLimit(h)
 	}
 	if g := h.Gateway; g != nil {
 		return limitText(g.Hard, fmt.Sprintf("process %d, hard limit; %s", g.PID, unitOrigin(h)), g.Unreadable)
@@ -166,6 +170,9 @@ func unitOrigin(h *host.Host) string {
 
 // judgeDescriptors tells a process that was started before its unit was changed.
 func judgeDescriptors(v *view, now current) verdict {
+	if v.target.Role == LoadGenerator {
+		return verdict{says: "rookery bench starts as many processes as it takes"}
+	}
 	g := v.host.Gateway
 	needed := v.descriptors() - 999
 	if g == nil || g.Unit == "" || g.Hard >= needed || unitLimit(v.host) < needed {

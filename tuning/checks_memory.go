@@ -68,6 +68,7 @@ func memoryChecks() []Check {
 			Avoid:    "memory is short and clients may lose the last messages before a restart",
 			Computed: "a quarter of the connections, rounded up to a power of two, but not more than one for each 32 KiB of memory",
 			Source:   docIP + ", TCP variables, tcp_max_orphans",
+			roles:    servers(),
 
 			severity: Hurts,
 			// A restart closes all, over some seconds; one in four has not answered when it is closed. But never more than would take

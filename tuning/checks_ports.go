@@ -84,6 +84,7 @@ func portChecks() []Check {
 			Key:    "net.ipv4.tcp_keepalive_time",
 			Reason: "the gateway asks silent connections itself, by heartbeats and by a keepalive of its own on each socket: this is for programs that set none",
 			Source: docIP + ", TCP variables, tcp_keepalive_time; docs/configuration.md, heartbeat",
+			roles:  servers(),
 			judge:  func(*view, current) verdict { return verdict{} },
 		},
 	}

@@ -14,7 +14,7 @@ func surroundingChecks() []Check {
 			Key:    "tls module",
 			Reason: "the gateway speaks no TLS: a proxy does, and nginx or HAProxy use the kernel's TLS only where this module is there",
 			Source: "Linux Documentation/networking/tls.rst",
-			roles:  []Role{Gateway, BehindProxy},
+			roles:  servers(),
 			read: func(v *view) current {
 				if v.host.Module("tls") {
 					return known("/proc/modules", "loaded")
@@ -66,7 +66,7 @@ func surroundingChecks() []Check {
 			Key:    "file system of the log",
 			Reason: "the log appends and syncs: what can't sync, or asks a network for it, loses the promise or the speed",
 			Source: "docs/storage.md; fsync(2)",
-			roles:  []Role{Gateway, BehindProxy},
+			roles:  servers(),
 			read: func(v *view) current {
 				dir := v.dataDirectory()
 				if dir == "" {
@@ -87,7 +87,7 @@ func surroundingChecks() []Check {
 			Key:    "fsync of the log",
 			Reason: "a message is acknowledged when it is synced, so this is the least that a publisher waits; the syncs of many messages are one",
 			Source: "docs/storage.md; docs/configuration.md, log.sync",
-			roles:  []Role{Gateway, BehindProxy},
+			roles:  servers(),
 			read:   readSync,
 			judge: func(v *view, now current) verdict {
 				times, err := v.syncTimes()
@@ -107,7 +107,7 @@ func surroundingChecks() []Check {
 			Key:    "free disk",
 			Reason: "a gateway whose disk is full takes no messages until there is space",
 			Source: "docs/storage.md; docs/configuration.md, retention.bytes",
-			roles:  []Role{Gateway, BehindProxy},
+			roles:  servers(),
 			read: func(v *view) current {
 				dir := v.dataDirectory()
 				if dir == "" {

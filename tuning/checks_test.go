@@ -84,6 +84,7 @@ func TestFindings(t *testing.T) {
 		"a limit of the cgroup":   {"vps-1gb", "sys/fs/cgroup/system.slice/memory.max", "134217728\n", small, "memory.max", Stops, "raise the limit of the cgroup to"},
 		"a proxy's ports":         {"vps-4gb", "x", "y", Target{Connections: 40000, Role: BehindProxy}, "net.ipv4.ip_local_port_range", Stops, "it holds 28,232 connections"},
 		"more than all ports":     {"vps-4gb", "x", "y", Target{Connections: 90000, Role: BehindProxy}, "net.ipv4.ip_local_port_range", Stops, "under 2 addresses"},
+		"files of a load tester":  {"vps-4gb", "proc/self/limits", "Max open files  1024  4096  files\n", Target{Connections: 20000, Role: LoadGenerator}, "RLIMIT_NOFILE", Fine, "as many processes"},
 		"two sources":             {"vps-4gb", "x", "y", Target{Connections: 40000, Role: LoadGenerator, Sources: 2}, "net.ipv4.ip_local_port_range", Fine, ""},
 		"ports wait":              {"vps-4gb", "x", "y", Target{Connections: 20000, Role: LoadGenerator}, "net.ipv4.tcp_tw_reuse", Hurts, "1"},
 		"on loopback they do not": {"vps-4gb", "x", "y", Target{Connections: 20000, Role: BehindProxy}, "net.ipv4.tcp_tw_reuse", Fine, ""},

@@ -60,7 +60,7 @@ func files(v *view, p Plan, applied bool) []File {
 // byLogin says whether the process that opens the connections has its limit from a login, and not from a unit.
 func byLogin(v *view) bool {
 	g := v.host.Gateway
-	return v.target.Role == LoadGenerator || g != nil && g.Unit == "" || g == nil && v.host.Unit.File == "" && !v.host.Systemd()
+	return g != nil && g.Unit == "" || g == nil && v.host.Unit.File == "" && !v.host.Systemd()
 }
 
 // ownLimit is the limit that an earlier plan has written.

@@ -47,6 +47,9 @@ const (
 // Roles are all of them.
 func Roles() []Role { return []Role{Gateway, BehindProxy, LoadGenerator} }
 
+// servers are the roles in which connections are accepted.
+func servers() []Role { return []Role{Gateway, BehindProxy} }
+
 // sockets is how many of a connection are on the machine: with a proxy its client's, its own towards the gateway, and
 // the gateway's.
 func (r Role) sockets() int64 {

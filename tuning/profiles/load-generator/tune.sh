@@ -13,13 +13,12 @@ set -eu
 ROOT=${ROOT:-}
 STATE=$ROOT/var/lib/rookery-tune-script
 SYSCTL=/etc/sysctl.d/zz-rookery-tune.conf
-FILES=2
+FILES=1
 
 # A line for each value: rule|which number of it is compared|file|key|wanted|reason. "least" is good from there on, "most" up to
 # there, "same" only if it is the same.
 values() {
 	cat <<'END'
-least|1|/proc/sys/net/core/somaxconn|net.core.somaxconn|8192|connections that the gateway has not accepted yet wait in a queue that is never longer than this; what comes when it is full is dropped and sent again by the client seconds later
 least|1|/proc/sys/net/core/netdev_max_backlog|net.core.netdev_max_backlog|2048|packets that one processor hands to another (loopback, RPS, drivers without NAPI) wait in a queue of this length, and are dropped when it is full
 most|1|/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established|net.netfilter.nf_conntrack_tcp_timeout_established|86400|a connection whose end was not seen stays in the table for this long, five days by default; heartbeats keep those that live
 same|1|/proc/sys/net/ipv4/ip_local_port_range|net.ipv4.ip_local_port_range|1024 65535|who opens connections (a proxy to the gateway, a load generator) takes one of these ports for each, from each of its addresses to each address and port
@@ -33,7 +32,6 @@ path_of() {
 	case $1 in
 	0) echo "$SYSCTL" ;;
 	1) echo '/etc/modules-load.d/rookery-tune.conf' ;;
-	2) echo '/etc/security/limits.d/zz-rookery-tune.conf' ;;
 	*) ;;
 	esac
 }
@@ -47,14 +45,6 @@ content_of() {
 # Not to be edited: rookery tune apply writes it anew, rookery tune rollback takes it away.
 
 nf_conntrack
-END
-		;;
-	2) cat <<'END'
-# Written by rookery tune for 60,000 connections, 60,000 messages a second, as load-generator.
-# Not to be edited: rookery tune apply writes it anew, rookery tune rollback takes it away.
-
-*    - nofile 61000
-root - nofile 61000
 END
 		;;
 	*) ;;
