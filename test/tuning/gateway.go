@@ -28,14 +28,8 @@ func (p *play) startGateway(ctx context.Context) (stop func() error, err error) 
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(data, "log"))
+	gateway, err := p.stage.login(ctx, p.binary, "serve", "--dev", "--listen", address, "--data", filepath.Join(data, "log"))
 	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	gateway := exec.CommandContext(ctx, "su", "root", "-c", fmt.Sprintf("exec %s serve --dev --listen %s --data %s", p.binary, address, filepath.Join(data, "log.d")))
-	gateway.Stdout, gateway.Stderr = log, log
-	if err := gateway.Start(); err != nil {
 		return nil, err
 	}
 	deadline := time.Now().Add(startPatience)
@@ -46,8 +40,7 @@ func (p *play) startGateway(ctx context.Context) (stop func() error, err error) 
 			break
 		}
 		if time.Now().After(deadline) {
-			said, _ := os.ReadFile(log.Name())
-			return nil, fmt.Errorf("the gateway does not listen: %w\n%s", err, said)
+			return nil, fmt.Errorf("the gateway does not listen: %w", err)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -84,7 +77,7 @@ func (p *play) putLoad(ctx context.Context) (load, error) {
 	}
 	file := filepath.Join(p.work, "result.json")
 	bench := exec.CommandContext(ctx, p.binary, "bench", "storm", "--target", "ws://"+address+"/ws", "--source", "127.0.0.0/16", "--connections", strconv.Itoa(p.connections),
-		"--rooms", strconv.Itoa(max(1, p.connections/10)), "--duration", "10s", "--warmup", "1s", "--drain", "5s", "--json", file, "--quiet")
+		"--rooms", strconv.Itoa(max(1, p.connections/10)), "--connect-rate", strconv.Itoa(p.rate), "--duration", "10s", "--warmup", "1s", "--drain", "5s", "--json", file, "--quiet")
 	said, err := bench.CombinedOutput()
 	var failed *exec.ExitError
 	if err != nil && !errors.As(err, &failed) { // a run in which connects fail has a status of its own

@@ -1,19 +1,41 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"rookery/tuning"
 )
 
-// settle makes the namespaces a machine: /etc and /var/lib are copies, /proc and /sys those of the namespaces, and there is loopback.
-func settle(work string) error {
+// stage is where the play is given.
+type stage interface {
+	// settle makes it ready, with copies of what the play changes.
+	settle(work string) error
+	// login starts a program with the limits that PAM gives to a login of root.
+	login(ctx context.Context, args ...string) (*exec.Cmd, error)
+	// boot loads our file of settings as it is loaded at boot, and says how.
+	boot(ctx context.Context) (string, error)
+	// owns says whether a file of the kernel is the stage's alone.
+	owns(name string) bool
+}
+
+// loginLimit gives logins a limit of open files, as an untuned machine has it. It is done by a file of PAM, since a process that
+// has lowered its own limit may not be able to raise it again.
+func loginLimit(n int) error {
+	return os.WriteFile("/etc/security/limits.d/10-untuned.conf", fmt.Appendf(nil, "*    - nofile %d\nroot - nofile %[1]d\n", n), 0o644)
+}
+
+// namespaces of this machine: the network, the mounts and the processes are their own, the kernel is not.
+type namespaces struct{}
+
+// settle makes them a machine: /etc and /var/lib are copies, /proc and /sys those of the namespaces, and there is loopback.
+func (namespaces) settle(work string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("part the mounts from the machine's: %w", err)
 	}
@@ -52,81 +74,21 @@ func bringUp(name string) error {
 	return nil
 }
 
-// loginLimit gives logins of the namespaces a limit of open files, as an untuned machine has it. It is done by a file of PAM, since
-// a process that has lowered its own limit may not be able to raise it again.
-func loginLimit(n int) error {
-	return os.WriteFile("/etc/security/limits.d/10-untuned.conf", fmt.Appendf(nil, "*    - nofile %d\nroot - nofile %[1]d\n", n), 0o644)
+func (namespaces) login(ctx context.Context, args ...string) (*exec.Cmd, error) {
+	command := exec.CommandContext(ctx, "su", "root", "-c", "exec "+strings.Join(args, " "))
+	return command, command.Start()
 }
 
-// counting are files below /proc/sys that change by themselves, or that others who share the kernel change.
-var counting = []string{"/fs/file-nr", "/fs/inode-nr", "/fs/inode-state", "/fs/dentry-state", "/fs/aio-nr", "/fs/quota/", "/kernel/random/", "/kernel/ns_last_pid", "/kernel/pty/nr",
-	"/kernel/cap_last_cap", "/net/netfilter/nf_conntrack_count", "/kernel/keys/", "/kernel/tainted"}
-
-// snapshot is everything of /proc/sys and /etc: values, contents, rights.
-func snapshot() (map[string]string, error) { return snapshotOf("/proc/sys", "/etc") }
-
-func snapshotOf(roots ...string) (map[string]string, error) {
-	all := map[string]string{}
-	for _, root := range roots {
-		err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if root == "/proc/sys" && slices.ContainsFunc(counting, func(part string) bool { return strings.HasPrefix(name, root+part) }) {
-				return nil
-			}
-			info, err := entry.Info()
-			if err != nil {
-				return err
-			}
-			text := info.Mode().String()
-			switch {
-			case entry.Type()&fs.ModeSymlink != 0:
-				target, err := os.Readlink(name)
-				if err != nil {
-					return err
-				}
-				text += " " + target
-			case entry.Type().IsRegular() && info.Mode().Perm()&0o444 != 0:
-				b, err := os.ReadFile(name)
-				if err != nil {
-					b = []byte(err.Error()) // some of the kernel's can only be read by some
-				}
-				text += " " + string(b)
-			}
-			all[name] = text
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
+func (namespaces) boot(ctx context.Context) (string, error) {
+	load := exec.CommandContext(ctx, "/usr/lib/systemd/systemd-sysctl", "/"+tuning.SysctlFile)
+	if _, err := os.Stat(load.Path); err != nil {
+		load = exec.CommandContext(ctx, "sysctl", "-p", "/"+tuning.SysctlFile)
 	}
-	return all, nil
+	how := strings.Join(load.Args, " ")
+	if said, status, err := output(load); err != nil || status != 0 {
+		return how, fmt.Errorf("%s: status %d, %w: %s", how, status, err, said)
+	}
+	return how, nil
 }
 
-// differences names what differs.
-func differences(before, after map[string]string) (names []string) {
-	for name := range before {
-		if before[name] != after[name] {
-			names = append(names, name)
-		}
-	}
-	for name := range after {
-		if _, there := before[name]; !there {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-// values are those of the snapshot that are settings of the kernel.
-func values(all map[string]string) map[string]string {
-	only := map[string]string{}
-	for name, text := range all {
-		if strings.HasPrefix(name, "/proc/sys/") {
-			only[name] = text
-		}
-	}
-	return only
-}
+func (namespaces) owns(name string) bool { return strings.HasPrefix(name, "/proc/sys/net/") }

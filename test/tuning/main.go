@@ -3,10 +3,13 @@
 // as at boot; rollback leaves not one byte or value changed, over /proc/sys and /etc. The same for the script, in dash and busybox.
 //
 //	make tune-kernel
-//	go run ./test/tuning [--connections N] [--write]
+//	go run ./test/tuning [--vm] [--connections N] [--write]
 //
-//	main.go      flags, and the namespaces in which all of it happens
-//	machine.go   what is made of the namespaces, and what is compared
+//	main.go      flags, and the namespaces in which it happens
+//	vm.go        or the virtual machine
+//	guest.go     the first process of that
+//	machine.go   what is made of the namespaces
+//	compare.go   what is compared
 //	play.go      the play, from the untuned machine to the rolled-back one
 //	gateway.go   the gateway and the load
 //	report.go    before and after, for docs/tuning.md
@@ -14,6 +17,9 @@
 // It runs as root in namespaces of its own for the network, the mounts and the processes: /etc and /var/lib are copies, settings of
 // the network are those of a new network, and a plan that would set anything else is refused. So it changes nothing of the machine
 // it runs on. Settings that all networks of a kernel share, tcp_mem for example, are not shown there, and so not set.
+//
+// With --vm it runs in a virtual machine, whose kernel is its own: there everything is set that a plan may set, and as many connections
+// are held as memory is given. Its processor is emulated, and takes its time.
 package main
 
 import (
@@ -28,6 +34,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"rookery/test/vm/guest"
 )
 
 // inside is the word by which this program knows that it is in the namespaces.
@@ -35,10 +43,14 @@ const inside = "inside"
 
 type options struct {
 	connections int
+	vm          bool
 	write       bool
 }
 
 func main() {
+	if isGuest() {
+		guest.Main(os.Stdout, live)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := start(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
@@ -53,13 +65,17 @@ func start(ctx context.Context, args []string, out, progress io.Writer) error {
 		if err != nil {
 			return err
 		}
-		p := &play{binary: args[1], work: args[2], connections: connections, out: progress}
-		return p.run(ctx)
+		p := &play{stage: namespaces{}, binary: args[1], work: args[2], connections: connections, out: progress}
+		if err := p.run(ctx); err != nil {
+			return err
+		}
+		return p.figures.save(p.work)
 	}
 	o := options{}
 	set := flag.NewFlagSet("tuning", flag.ContinueOnError)
 	set.SetOutput(progress)
 	set.IntVar(&o.connections, "connections", 15000, "how many the tuned gateway has to hold; a thousand more files than that must be allowed here")
+	set.BoolVar(&o.vm, "vm", false, "in a virtual machine, whose limits are its own: 3 GB of memory for 100,000 connections")
 	set.BoolVar(&o.write, "write", false, "put the figures into docs/tuning.md")
 	switch err := set.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -76,32 +92,44 @@ func start(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(work)
+	f, err := playIn(ctx, o, work, progress)
+	if err != nil {
+		return err
+	}
+	text := f.text()
+	if _, err := io.WriteString(out, text); err != nil || !o.write {
+		return err
+	}
+	section := "kernel"
+	if o.vm {
+		section = "vm"
+	}
+	return writePage("docs/tuning.md", section, text)
+}
+
+// playIn gives the play in the namespaces or in a virtual machine.
+func playIn(ctx context.Context, o options, work string, progress io.Writer) (figures, error) {
+	if o.vm {
+		return playInMachine(ctx, o, work, progress)
+	}
 	binary := filepath.Join(work, "rookery")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "./cmd/rookery")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build rookery: %w\n%s", err, said)
+		return figures{}, fmt.Errorf("build rookery: %w\n%s", err, said)
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return figures{}, err
 	}
 	command := exec.CommandContext(ctx, self, inside, binary, work, strconv.Itoa(o.connections))
-	command.Stdout, command.Stderr = out, progress
+	command.Stderr = progress
 	command.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,
 		Pdeathsig:  syscall.SIGKILL, // and with it everything in the namespaces
 	}
 	if err := command.Run(); err != nil {
-		return fmt.Errorf("in the namespaces: %w", err)
+		return figures{}, fmt.Errorf("in the namespaces: %w", err)
 	}
-	figures, err := readFigures(work)
-	if err != nil {
-		return err
-	}
-	text := figures.text(o.connections)
-	if _, err := io.WriteString(out, text); err != nil || !o.write {
-		return err
-	}
-	return writePage("docs/tuning.md", text)
+	return readFigures(work)
 }

@@ -44,12 +44,12 @@ func TestSnapshot(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	f := figures{First: "RLIMIT_NOFILE", At: 848, Before: load{Held: 848, Failed: 26548, Files: 1024}, After: load{Held: 15000, Files: 16000, Process: 34e6}, Compared: 2100, Kernel: "6.1"}
+	f := figures{First: "RLIMIT_NOFILE", At: 848, Before: load{Held: 848, Failed: 26548, Files: 1024}, After: load{Held: 15000, Files: 16000, Process: 34e6}, Compared: 2100, Kernel: "6.1", Connections: 15000}
 	page := filepath.Join(t.TempDir(), "page.md")
-	if err := os.WriteFile(page, []byte("a\n<!-- measured: begin -->\nstale\n<!-- measured: end -->\nb\n"), 0o644); err != nil {
+	if err := os.WriteFile(page, []byte("a\n<!-- kernel: begin -->\nstale\n<!-- kernel: end -->\nb\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := writePage(page, f.text(15000)); err != nil {
+	if err := writePage(page, "kernel", f.text()); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(page)
@@ -58,7 +58,7 @@ func TestReport(t *testing.T) {
 		!strings.Contains(text, "| connections held | 848 | 15,000 |") || !strings.Contains(text, "named RLIMIT_NOFILE first and said that it holds 848") {
 		t.Errorf("the page is\n%s%v", text, err)
 	}
-	if err := writePage(filepath.Join(t.TempDir(), "none"), ""); err == nil {
+	if err := writePage(filepath.Join(t.TempDir(), "none"), "kernel", ""); err == nil {
 		t.Error("a page that is not there is written")
 	}
 }

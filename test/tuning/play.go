@@ -24,10 +24,12 @@ const (
 	queueFile    = "/proc/sys/net/core/somaxconn"
 )
 
-// play is what happens in the namespaces.
+// play is what happens on a stage.
 type play struct {
+	stage        stage
 	binary, work string
 	connections  int
+	rate         int // connects a second; 0: as fast as it goes
 	out          io.Writer
 	figures      figures
 }
@@ -35,7 +37,7 @@ type play struct {
 func (p *play) tell(format string, values ...any) { fmt.Fprintf(p.out, format+"\n", values...) }
 
 func (p *play) run(ctx context.Context) error {
-	if err := settle(p.work); err != nil {
+	if err := p.stage.settle(p.work); err != nil {
 		return err
 	}
 	if err := errors.Join(loginLimit(untunedFiles), os.WriteFile(queueFile, []byte(untunedQueue), 0o644)); err != nil {
@@ -62,7 +64,9 @@ func (p *play) run(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
 	}
-	return p.figures.save(p.work)
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	p.figures.Kernel, p.figures.Connections = strings.TrimSpace(string(release)), p.connections
+	return err
 }
 
 // checkReport is what check says of the running gateway.
@@ -112,9 +116,8 @@ func (p *play) apply(ctx context.Context, original map[string]string) error {
 	plan := tuning.Make(h, tuning.Target{Connections: p.connections}, nil)
 	allowed := map[string]bool{}
 	for _, v := range plan.Values {
-		// Everything else is shared with the machine that this runs on.
-		if v.Path != "" && !strings.HasPrefix(v.Path, "/proc/sys/net/") {
-			return fmt.Errorf("the plan sets %s, which is not of this network: use fewer connections", v.Path)
+		if v.Path != "" && !p.stage.owns(v.Path) {
+			return fmt.Errorf("the plan sets %s, which is shared with the machine that this runs on: use fewer connections", v.Path)
 		}
 		allowed[v.Path] = true
 	}
@@ -153,21 +156,18 @@ func (p *play) boot(ctx context.Context, original map[string]string) error {
 			return err
 		}
 	}
-	load := exec.CommandContext(ctx, "/usr/lib/systemd/systemd-sysctl", "/"+tuning.SysctlFile)
-	if _, err := os.Stat(load.Path); err != nil {
-		load = exec.CommandContext(ctx, "sysctl", "-p", "/"+tuning.SysctlFile)
-	}
-	if said, status, err := output(load); err != nil || status != 0 {
-		return fmt.Errorf("%v: status %d, %w: %s", load.Args, status, err, said)
+	how, err := p.stage.boot(ctx)
+	if err != nil {
+		return err
 	}
 	now, err := snapshot()
 	if err != nil {
 		return err
 	}
 	if wrong := differences(applied, now); len(wrong) > 0 {
-		return fmt.Errorf("loaded by %v these differ: %v", load.Args, wrong)
+		return fmt.Errorf("loaded by %s these differ: %v", how, wrong)
 	}
-	p.tell("%d values are the same after %v", len(changed), load.Args)
+	p.tell("%d values are the same after %s", len(changed), how)
 	return nil
 }
 

@@ -16,16 +16,12 @@ type figures struct {
 	Before, After load
 	Compared      int // files
 	Kernel        string
+	Connections   int
 }
 
 func figuresFile(work string) string { return filepath.Join(work, "figures.json") }
 
 func (f figures) save(work string) error {
-	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return err
-	}
-	f.Kernel = strings.TrimSpace(string(release))
 	b, err := json.Marshal(f)
 	if err != nil {
 		return err
@@ -42,9 +38,9 @@ func readFigures(work string) (f figures, err error) {
 }
 
 // text is the table of a run, for a page.
-func (f figures) text(connections int) string {
+func (f figures) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n| %s connections asked for | before | after |\n|---|---|---|\n", thousands(int64(connections)))
+	fmt.Fprintf(&b, "\n| %s connections asked for | before | after |\n|---|---|---|\n", thousands(int64(f.Connections)))
 	row := func(name string, value func(load) string) {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", name, value(f.Before), value(f.After))
 	}
@@ -66,9 +62,9 @@ func thousands(n int64) string {
 	return text
 }
 
-// writePage puts the table into the page, between its two lines.
-func writePage(page, text string) error {
-	const begin, end = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+// writePage puts the table into the page, between the two lines of its section.
+func writePage(page, section, text string) error {
+	begin, end := "<!-- "+section+": begin -->\n", "<!-- "+section+": end -->\n"
 	b, err := os.ReadFile(page)
 	if err != nil {
 		return err

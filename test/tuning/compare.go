@@ -1,0 +1,82 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// counting are files below /proc/sys that change by themselves, or that others who share the kernel change.
+var counting = []string{"/fs/file-nr", "/fs/inode-nr", "/fs/inode-state", "/fs/dentry-state", "/fs/aio-nr", "/fs/quota/", "/kernel/random/", "/kernel/ns_last_pid", "/kernel/pty/nr",
+	"/kernel/cap_last_cap", "/net/netfilter/nf_conntrack_count", "/kernel/keys/", "/kernel/tainted"}
+
+// snapshot is everything of /proc/sys and /etc: values, contents, rights.
+func snapshot() (map[string]string, error) { return snapshotOf("/proc/sys", "/etc") }
+
+func snapshotOf(roots ...string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, root := range roots {
+		err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if root == "/proc/sys" && slices.ContainsFunc(counting, func(part string) bool { return strings.HasPrefix(name, root+part) }) {
+				return nil
+			}
+			info, err := entry.Info()
+			if err != nil {
+				return err
+			}
+			text := info.Mode().String()
+			switch {
+			case entry.Type()&fs.ModeSymlink != 0:
+				target, err := os.Readlink(name)
+				if err != nil {
+					return err
+				}
+				text += " " + target
+			case entry.Type().IsRegular() && info.Mode().Perm()&0o444 != 0:
+				b, err := os.ReadFile(name)
+				if err != nil {
+					b = []byte(err.Error()) // some of the kernel's can only be read by some
+				}
+				text += " " + string(b)
+			}
+			all[name] = text
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// differences names what differs.
+func differences(before, after map[string]string) (names []string) {
+	for name := range before {
+		if before[name] != after[name] {
+			names = append(names, name)
+		}
+	}
+	for name := range after {
+		if _, there := before[name]; !there {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// values are those of the snapshot that are settings of the kernel.
+func values(all map[string]string) map[string]string {
+	only := map[string]string{}
+	for name, text := range all {
+		if strings.HasPrefix(name, "/proc/sys/") {
+			only[name] = text
+		}
+	}
+	return only
+}
