@@ -10,7 +10,7 @@ import (
 
 // counting are files below /proc/sys that change by themselves, or that others who share the kernel change.
 var counting = []string{"/fs/file-nr", "/fs/inode-nr", "/fs/inode-state", "/fs/dentry-state", "/fs/aio-nr", "/fs/quota/", "/kernel/random/", "/kernel/ns_last_pid", "/kernel/pty/nr",
-	"/kernel/cap_last_cap", "/net/netfilter/nf_conntrack_count", "/kernel/keys/", "/kernel/tainted"}
+	"/kernel/cap_last_cap", "/net/netfilter/nf_conntrack_count", "/kernel/keys/", "/kernel/tainted", "/kernel/perf_event_max_sample_rate"}
 
 // snapshot is everything of /proc/sys and /etc: values, contents, rights.
 func snapshot() (map[string]string, error) { return snapshotOf("/proc/sys", "/etc") }

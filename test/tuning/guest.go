@@ -57,7 +57,7 @@ var _ io.Writer = lines{}
 // itself what those would: give a login the limits of the files, and load settings at boot.
 type machine struct{}
 
-// moreFiles is what this process may open when it is not about to start a login.
+// moreFiles is what this process and the load tester may open.
 const moreFiles = 1 << 20
 
 func (machine) settle(string) error {
@@ -88,14 +88,8 @@ func (machine) login(ctx context.Context, args ...string) (*exec.Cmd, error) {
 			limit = s.Limit()
 		}
 	}
-	if err := guest.LimitDescriptors(uint64(limit)); err != nil {
-		return nil, err
-	}
-	command := exec.CommandContext(ctx, args[0], args[1:]...)
-	if err := command.Start(); err != nil {
-		return nil, err
-	}
-	return command, guest.LimitDescriptors(moreFiles)
+	command := exec.CommandContext(ctx, "busybox", "sh", "-c", fmt.Sprintf("ulimit -n %d && exec %s", limit, strings.Join(args, " ")))
+	return command, command.Start()
 }
 
 func (machine) boot(context.Context) (string, error) {

@@ -122,7 +122,9 @@ func (p *play) apply(ctx context.Context, original map[string]string) error {
 		allowed[v.Path] = true
 	}
 	for _, f := range plan.Files {
-		allowed[f.Path], allowed[filepath.Dir(f.Path)] = true, true
+		for name := f.Path; name != "/"; name = filepath.Dir(name) { // and the directories that are made for it
+			allowed[name] = true
+		}
 	}
 	for range 2 { // the second time changes nothing
 		said, status, err := p.rookery(ctx, "tune", "apply", "--connections", strconv.Itoa(p.connections))
