@@ -99,6 +99,7 @@ type view struct {
 	target Target
 	room   Room
 	counts map[string]int64
+	before map[string]string // values before anything was applied, by their paths
 
 	// Measured when first asked for.
 	syncs   []time.Duration
@@ -108,6 +109,15 @@ type view struct {
 func newView(h *host.Host, t Target) *view {
 	t = t.complete(h)
 	return &view{host: h, target: t, room: Capacity(h, t.Role), counts: h.Counters()}
+}
+
+// was is a setting as it was before anything was applied. What is wanted of one setting must not follow from what was made of another.
+func (v *view) was(key string) current {
+	now := current{v.host.Sysctl(key), ""}
+	if text, applied := v.before["/"+host.SysctlPath(key)]; applied {
+		now.Text = strings.Join(strings.Fields(text), " ")
+	}
+	return now
 }
 
 // Finding is what a check says of a machine.

@@ -47,7 +47,7 @@ func portChecks() []Check {
 
 			severity: Advice,
 			want: func(v *view, now current) string {
-				ports := current{v.host.Sysctl("net.ipv4.ip_local_port_range"), ""}
+				ports := v.was("net.ipv4.ip_local_port_range")
 				if ports.Err != nil || v.portsNeeded() <= portsOf(ports) || now.Text != "" {
 					return "" // who has set it knows what listens here
 				}

@@ -38,6 +38,7 @@ type Plan struct {
 // is: what is wanted follows from the machine as it was, so that the plan of a machine to which it was applied is the same plan.
 func Make(h *host.Host, t Target, before map[string]string) Plan {
 	v := newView(h, t)
+	v.before = before
 	p := Plan{Target: v.target, Machine: describe(h)}
 	for _, c := range Checks() {
 		if !c.Sets() || c.roles != nil && !slices.Contains(c.roles, v.target.Role) {
@@ -47,9 +48,9 @@ func Make(h *host.Host, t Target, before map[string]string) Plan {
 		case descriptorKey:
 			p.addDescriptors(v, c)
 		case steerKey:
-			p.addSteering(v, c, before)
+			p.addSteering(v, c)
 		default:
-			p.addSysctl(v, c, before)
+			p.addSysctl(v, c)
 		}
 	}
 	p.addMisfits(v)
@@ -66,17 +67,13 @@ func Make(h *host.Host, t Target, before map[string]string) Plan {
 	return p
 }
 
-func (p *Plan) addSysctl(v *view, c Check, before map[string]string) {
+func (p *Plan) addSysctl(v *view, c Check) {
 	name := host.SysctlPath(c.Key)
-	live := current{v.host.Sysctl(c.Key), ""}
+	live := v.host.Sysctl(c.Key)
 	if live.Err != nil {
 		return // check says so; there is nothing to set
 	}
-	was := live
-	if text, applied := before["/"+name]; applied {
-		was.Text = strings.Join(strings.Fields(text), " ")
-	}
-	wanted := c.want(v, was)
+	wanted := c.want(v, v.was(c.Key))
 	if wanted == "" {
 		return
 	}
@@ -117,7 +114,7 @@ func (p *Plan) addDescriptors(v *view, c Check) {
 }
 
 // addSteering spreads the packets of cards with one queue.
-func (p *Plan) addSteering(v *view, c Check, before map[string]string) {
+func (p *Plan) addSteering(v *view, c Check) {
 	if !v.steers() {
 		return
 	}
@@ -134,7 +131,7 @@ func (p *Plan) addSteering(v *view, c Check, before map[string]string) {
 		} {
 			live, err := v.host.Text(file.name)
 			was := live
-			if text, applied := before["/"+file.name]; applied {
+			if text, applied := v.before["/"+file.name]; applied {
 				was = text
 			}
 			if err != nil || strings.Trim(was, "0,") != "" || v.host.WhyFixed(file.name) != "" {

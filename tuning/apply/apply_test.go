@@ -96,8 +96,15 @@ func planOf(t *testing.T, m Machine, tree fs.FS, target tuning.Target) tuning.Pl
 var target = tuning.Target{Connections: 150000, MessageRate: 10000}
 
 func TestApplyAndRollBack(t *testing.T) {
-	for _, name := range []string{"vps-1gb", "vps-4gb", "vps-16gb", "lxc", "old-kernel", "new-kernel", "conflicts"} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		target tuning.Target
+	}{
+		{"vps-1gb", target}, {"vps-16gb", target}, {"lxc", target}, {"old-kernel", target}, {"new-kernel", target}, {"conflicts", target},
+		{"vps-4gb", tuning.Target{Role: tuning.BehindProxy, Connections: 40000}}, {"vps-4gb", tuning.Target{Role: tuning.LoadGenerator, Connections: 60000}},
+	} {
+		name, target := c.name, c.target
+		t.Run(fmt.Sprint(name, " ", target.Role), func(t *testing.T) {
 			dir := hosttest.Unpack(t, name)
 			m := Disk{dir}
 			before := snapshot(t, dir)
