@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"rookery/tuning/host"
 )
 
 const page = "../docs/tuning.md"
@@ -41,28 +43,73 @@ func keysText() string {
 	return b.String()
 }
 
-// TestPage: docs/tuning.md has what the code says of every key.
-func TestPage(t *testing.T) {
-	const begin, end = "<!-- keys: begin -->\n", "<!-- keys: end -->\n"
+// capacityText is the table of how many connections machines hold.
+func capacityText(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	fmt.Fprint(&b, "| machine | idle | chatty | busy |\n|---|---|---|---|\n")
+	for _, m := range []struct {
+		gibibytes  int64
+		processors int
+	}{{1, 1}, {2, 1}, {2, 2}, {4, 2}, {8, 4}, {16, 8}, {32, 16}} {
+		h, err := host.Typical(m.gibibytes<<30, m.processors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Capacity(h, Gateway)
+		r.Tracked = false
+		r = r.fill()
+		processors := "processors"
+		if m.processors == 1 {
+			processors = "processor"
+		}
+		fmt.Fprintf(&b, "| %d GB, %d %s |", m.gibibytes, m.processors, processors)
+		for _, l := range r.Loads {
+			bound := "memory"
+			if l.ByProcessors < l.ByMemory {
+				bound = "processors"
+			}
+			fmt.Fprintf(&b, " %s, by %s |", number(l.Connections), bound)
+		}
+		fmt.Fprintln(&b)
+	}
+	return b.String()
+}
+
+// part compares a part of the page with what the code gives, or writes it.
+func part(t *testing.T, section, want string) {
+	t.Helper()
+	begin, end := "<!-- "+section+": begin -->\n", "<!-- "+section+": end -->\n"
 	b, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, found := strings.Cut(string(b), begin)
-	keys, after, closed := strings.Cut(rest, end)
+	got, after, closed := strings.Cut(rest, end)
 	if !found || !closed {
 		t.Fatalf("%s has no part between %q and %q", page, begin, end)
 	}
-	want := "\n" + keysText() + "\n"
+	want = "\n" + want + "\n"
 	if *update {
 		if err := os.WriteFile(page, []byte(before+begin+want+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		keys = want
+		got = want
 	}
-	if keys != want {
-		t.Errorf("%s does not say what the code says of the keys; go test ./tuning -update writes that part anew", page)
+	if got != want {
+		t.Errorf("%s does not say what the code says of %s; go test ./tuning -update writes that part anew", page, section)
 	}
+}
+
+// TestPage: docs/tuning.md has what the code says of every key.
+func TestPage(t *testing.T) {
+	part(t, "capacity", capacityText(t))
+	part(t, "keys", keysText())
+	b, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, _ := strings.Cut(string(b), "<!-- keys: begin -->")
 	// What it shows of a check is what check says.
 	_, shown, _ := strings.Cut(before, "```\nmachine ")
 	shown, _, _ = strings.Cut("machine "+shown, "```")
