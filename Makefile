@@ -5,7 +5,7 @@
 export PATH := $(CURDIR)/bin/tools/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fuzz bench bench-go bench-vm cover crash crash-vm figures-log golden profiles tune-kernel generate setup
+.PHONY: help run build test check lint race fuzz bench bench-go bench-vm cover crash crash-vm figures-log golden profiles tune-kernel tune-vm generate setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ profiles: ## write the ready profiles of tuning/profiles anew; read the differen
 
 tune-kernel: ## show on this machine's kernel, in namespaces, that tuning does what it says (as root)
 	go run ./test/tuning --write
+
+tune-vm: ## the same in a virtual machine whose limits are its own, for 100,000 connections: 3 GB of memory (as root, Debian)
+	go run ./test/tuning --vm --connections 100000 --write
 
 generate: ## the Go code of proto/rookery/v1/rookery.proto
 	proto/generate

@@ -62,6 +62,7 @@ func (p *play) startGateway(ctx context.Context) (stop func() error, err error) 
 
 // load is what came of a storm of connections.
 type load struct {
+	Asked     int64
 	Held      int64 // most connections that were open at a time
 	Failed    int64
 	Overflows int64 // of accept queues
@@ -69,15 +70,15 @@ type load struct {
 	Files     int64 // limit of open files of the gateway
 }
 
-// putLoad has the load tester connect as fast as it goes.
-func (p *play) putLoad(ctx context.Context) (load, error) {
+// putLoad has the load tester connect.
+func (p *play) putLoad(ctx context.Context, connections int) (load, error) {
 	before, err := overflows()
 	if err != nil {
 		return load{}, err
 	}
 	file := filepath.Join(p.work, "result.json")
-	bench := exec.CommandContext(ctx, p.binary, "bench", "storm", "--target", "ws://"+address+"/ws", "--source", "127.0.0.0/16", "--connections", strconv.Itoa(p.connections),
-		"--rooms", strconv.Itoa(max(1, p.connections/10)), "--connect-rate", strconv.Itoa(p.rate), "--duration", "10s", "--warmup", "1s", "--drain", "5s", "--json", file, "--quiet")
+	bench := exec.CommandContext(ctx, p.binary, "bench", "storm", "--target", "ws://"+address+"/ws", "--source", "127.0.0.0/16", "--connections", strconv.Itoa(connections),
+		"--rooms", strconv.Itoa(max(1, connections/10)), "--connect-rate", strconv.Itoa(p.rate), "--duration", "10s", "--warmup", "1s", "--drain", "5s", "--json", file, "--quiet")
 	said, err := bench.CombinedOutput()
 	var failed *exec.ExitError
 	if err != nil && !errors.As(err, &failed) { // a run in which connects fail has a status of its own
@@ -87,7 +88,7 @@ func (p *play) putLoad(ctx context.Context) (load, error) {
 	if err != nil {
 		return load{}, fmt.Errorf("%w; the load tester said:\n%s", err, said)
 	}
-	l := load{Failed: r.Counts.ConnectsFailed}
+	l := load{Asked: int64(connections), Failed: r.Counts.ConnectsFailed}
 	for _, s := range r.Seconds {
 		l.Held = max(l.Held, s.Open)
 		l.Process = max(l.Process, s.Server.MemoryBytes)

@@ -96,7 +96,8 @@ func (p *play) untuned(ctx context.Context) error {
 		return fmt.Errorf("check says that nothing stops an untuned gateway; first it names %+v", first)
 	}
 	p.tell("check names %s first, which is %s and holds %d connections", first.Key, first.Current, first.At)
-	l, err := p.putLoad(ctx)
+	// More than it holds is enough, and all that it refuses come again.
+	l, err := p.putLoad(ctx, min(p.connections, 3*first.At))
 	if err != nil {
 		return err
 	}
@@ -185,7 +186,7 @@ func (p *play) tuned(ctx context.Context) error {
 	if first := r.Findings[0]; first.Severity == tuning.Stops {
 		return fmt.Errorf("check says that the tuned gateway is stopped by %+v", first)
 	}
-	l, err := p.putLoad(ctx)
+	l, err := p.putLoad(ctx, p.connections)
 	if err != nil {
 		return err
 	}

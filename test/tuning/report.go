@@ -40,17 +40,18 @@ func readFigures(work string) (f figures, err error) {
 // text is the table of a run, for a page.
 func (f figures) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n| %s connections asked for | before | after |\n|---|---|---|\n", thousands(int64(f.Connections)))
+	fmt.Fprintf(&b, "\n| for %s connections | before | after |\n|---|---|---|\n", thousands(int64(f.Connections)))
 	row := func(name string, value func(load) string) {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", name, value(f.Before), value(f.After))
 	}
+	row("connections asked for", func(l load) string { return thousands(l.Asked) })
 	row("connections held", func(l load) string { return thousands(l.Held) })
 	row("connects that were refused or failed, with repetitions", func(l load) string { return thousands(l.Failed) })
 	row("times that an accept queue was full", func(l load) string { return thousands(l.Overflows) })
 	row("limit of open files of the gateway", func(l load) string { return thousands(l.Files) })
 	row("resident memory of the gateway, most", func(l load) string { return fmt.Sprintf("%.1f MB", float64(l.Process)/1e6) })
 	fmt.Fprintf(&b, "\nBefore, `check` named %s first and said that it holds %s connections. After `rollback` %s files of /proc/sys and /etc were as before everything. "+
-		"On Linux %s; the machine was busy with other things, so times are not told.\n\n", f.First, thousands(int64(f.At)), thousands(int64(f.Compared)), f.Kernel)
+		"On Linux %s; times are not told, since the machine was busy or emulated.\n\n", f.First, thousands(int64(f.At)), thousands(int64(f.Compared)), f.Kernel)
 	return b.String()
 }
 

@@ -18,7 +18,7 @@ const (
 	machineMiB      = 1536
 	connectionBytes = 12 << 10
 	// emulatedRate is how many connections a second an emulated processor makes beside a gateway that takes them.
-	emulatedRate = 200
+	emulatedRate = 300
 )
 
 // playInMachine gives the play in a virtual machine of its own.
