@@ -3,6 +3,7 @@
 // as at boot; rollback leaves not one byte or value changed, over /proc/sys and /etc. The same for the script, in dash and busybox.
 //
 //	make tune-kernel
+//	make tune-vm
 //	go run ./test/tuning [--vm] [--connections N] [--write]
 //
 //	main.go      flags, and the namespaces in which it happens
