@@ -1,6 +1,6 @@
 // Package hosttest has trees of machines for tests: the files of /proc, /sys and /etc that package tuning/host reads, one
-// txtar archive for each machine, whose comment says which. Values were taken from machines of the kind or follow the kernel's own
-// defaults for the size.
+// txtar archive for each machine, whose comment says which. They are put together by hand: values follow the kernel's own defaults for
+// the size and what is known of machines of the kind; none is a copy of one.
 //
 // In an archive a file that begins with "-> " is a symbolic link, and ␀ stands for a byte of zero. Only tests import this package.
 package hosttest
