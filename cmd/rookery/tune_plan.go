@@ -43,7 +43,7 @@ func (f *tuneFlags) plan() (tuning.Plan, error) {
 	return tuning.Make(h, f.target, state.Originals()), nil
 }
 
-func (f *tuneFlags) machine() apply.Machine { return apply.Disk{Root: f.root} }
+func (f *tuneFlags) machine() apply.Disk { return apply.Disk{Root: f.root} }
 
 func tunePlan(args []string, p process) int {
 	f := tuneFlags{}
@@ -96,6 +96,15 @@ func tuneApply(args []string, p process) int {
 		return status
 	case len(rest) > 0:
 		return p.refuse("tune apply", "argument %q: everything is a flag", rest[0])
+	case !*dryRun && f.root == "/" && os.Geteuid() != 0:
+		return p.refuse("tune apply", "only root can do this: sudo rookery tune apply; --dry-run shows what it would do")
+	}
+	if !*dryRun {
+		unlock, err := f.machine().Lock() // before the plan, which follows from what an earlier one has saved
+		if err != nil {
+			return p.fail("tune apply", err)
+		}
+		defer unlock()
 	}
 	plan, err := f.plan()
 	if err != nil {
@@ -107,11 +116,8 @@ func tuneApply(args []string, p process) int {
 		}
 		return exitOK
 	}
-	switch {
-	case !plan.Fits() && !*anyway:
+	if !plan.Fits() && !*anyway {
 		return p.fail("tune apply", fmt.Errorf("the target does not fit, and nothing was changed; --anyway applies it\n  %s", strings.Join(plan.Misfits, "\n  ")))
-	case f.root == "/" && os.Geteuid() != 0:
-		return p.refuse("tune apply", "only root can do this: sudo rookery tune apply; --dry-run shows what it would do")
 	}
 	changed, err := apply.Apply(f.machine(), f.state, plan, time.Now())
 	if err != nil {
@@ -175,6 +181,11 @@ func tuneRollback(args []string, p process) int {
 	case f.root == "/" && os.Geteuid() != 0:
 		return p.refuse("tune rollback", "only root can do this: sudo rookery tune rollback")
 	}
+	unlock, err := f.machine().Lock()
+	if err != nil {
+		return p.fail("tune rollback", err)
+	}
+	defer unlock()
 	changed, kept, err := apply.Rollback(f.machine(), f.state, *keep)
 	if err != nil {
 		return p.fail("tune rollback", withAdvice(err))

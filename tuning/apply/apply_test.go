@@ -315,3 +315,30 @@ func TestDamagedStateIsNotUsed(t *testing.T) {
 		}
 	}
 }
+
+// TestOneAtATime: who comes second is told so, and the lock leaves nothing behind.
+func TestOneAtATime(t *testing.T) {
+	dir := hosttest.Unpack(t, "vps-1gb")
+	before := snapshot(t, dir)
+	m := Disk{dir}
+	unlock, err := m.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Lock(); err == nil || !strings.Contains(err.Error(), "another rookery tune") {
+		t.Errorf("locked twice: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err = m.Lock()
+	if err != nil {
+		t.Fatalf("locked again: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := difference(before, snapshot(t, dir)); len(diff) > 0 {
+		t.Errorf("these differ: %v", diff)
+	}
+}

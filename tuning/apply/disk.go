@@ -15,6 +15,22 @@ var errNotEmpty error = syscall.ENOTEMPTY
 // Disk is a machine whose files are below a directory: / for this one. Programs are told only on this one.
 type Disk struct{ Root string }
 
+// Lock keeps others from changing the machine until unlock is called. It leaves nothing behind: what is locked is the directory.
+func (d Disk) Lock() (unlock func() error, err error) {
+	root, err := os.Open(d.at("/"))
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(root.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		root.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errors.New("another rookery tune apply or rollback is at work here: try again when it has ended")
+		}
+		return nil, fmt.Errorf("lock %s: %w", root.Name(), err)
+	}
+	return root.Close, nil
+}
+
 func (d Disk) at(name string) string { return filepath.Join(d.Root, name) }
 
 func (d Disk) ReadFile(name string) ([]byte, fs.FileMode, error) {

@@ -32,9 +32,9 @@ func (c *Crowd) dueMarks(now int64) int64 {
 	return c.marks[0].at
 }
 
-// mark says what a member has read, while the load lasts: what is sent behind it could be unanswered when the run is settled. One that is
-// away does it when the next message has come. A membership that has ended left its
-// timer behind: the next one's mark is early then, and its own timer finds nothing planned.
+// mark says what a member has read, while the load lasts: what is sent behind it could be unanswered when the run is
+// settled. One that is away does it when the next message has come. A membership that has ended left its timer
+// behind: the next one's mark is early then, and its own timer finds nothing planned.
 func (c *Crowd) mark(slot, room int, due int64) {
 	account := c.account(slot, room)
 	if account.Marking != ledger.MarkPlanned {

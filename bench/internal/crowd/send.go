@@ -56,7 +56,7 @@ func (c *Crowd) Load(from int64) {
 // End makes the load end now, before its time.
 func (c *Crowd) End(now int64) {
 	c.load.to = min(c.load.to, now)
-	c.load.next, c.load.typing.next = math.MaxInt64, math.MaxInt64
+	c.load.next, c.load.typing.next, c.underWay.at = math.MaxInt64, math.MaxInt64, math.MaxInt64
 	c.trouble.churns.at, c.trouble.moves.at, c.trouble.cutAt = math.MaxInt64, math.MaxInt64, math.MaxInt64
 	c.trouble.stallFrom = math.MaxInt64
 	c.trouble.stallTo = min(c.trouble.stallTo, now)

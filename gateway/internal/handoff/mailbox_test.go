@@ -205,3 +205,41 @@ func TestMailboxTakesManyAtOnce(t *testing.T) {
 		t.Errorf("took %v", got)
 	}
 }
+
+// TestOutgoing: each loop gets its own in order, with one ring for all, and what is much leaves by itself.
+func TestOutgoing(t *testing.T) {
+	loops := []*Mailbox[Event]{NewMailbox[Event](1 << 20), NewMailbox[Event](1)}
+	rings := make([]ring, len(loops))
+	for i, l := range loops {
+		l.Listen(rings[i].bell)
+	}
+	o := NewOutgoing(loops)
+	for id := range uint64(3) {
+		o.Post(1, Event{ID: id, Size: 10})
+	}
+	o.Post(0, Event{ID: 7, Size: outgoingBytes - 1})
+	rings[0].want(t, 0, "nothing was sent")
+	rings[1].want(t, 0, "nothing was sent")
+	o.Post(0, Event{ID: 8, Size: 1})
+	rings[0].want(t, 1, "it is many bytes")
+	o.Send()
+	o.Send()
+	rings[0].want(t, 1, "nothing is left for it")
+	rings[1].want(t, 1, "all were sent together, into a full mailbox too")
+	for i, want := range [][]uint64{{7, 8}, {0, 1, 2}} {
+		var got []uint64
+		for _, e := range loops[i].Take(nil) {
+			got = append(got, e.ID)
+			loops[i].Release(e.Size)
+		}
+		if !slices.Equal(got, want) || loops[i].Held() != 0 {
+			t.Errorf("loop %d got %v and %d bytes are held, want %v", i, got, loops[i].Held(), want)
+		}
+	}
+	for range outgoingEvents {
+		o.Post(0, Event{})
+	}
+	if got := loops[0].Take(nil); len(got) != outgoingEvents {
+		t.Errorf("of %d events %d left by themselves", outgoingEvents, len(got))
+	}
+}

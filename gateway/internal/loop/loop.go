@@ -190,13 +190,14 @@ func (l *Loop) take(e *handoff.Event) {
 			l.fail(c, e.ID, e.Code, e.Text)
 		}
 	case handoff.Answer:
+		l.asked--
 		l.answer(e)
 	case handoff.Marked:
 		if c := l.conn(e.To); c != nil {
 			l.frames(c, e.Frames)
 		}
 	case handoff.Told:
-		l.told(e)
+		l.answer(e)
 	case handoff.Writable:
 		l.writable(l.conn(e.To))
 	case handoff.Tick:

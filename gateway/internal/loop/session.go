@@ -123,9 +123,7 @@ func (l *Loop) greet(c *conn, id uint64) {
 // where it does not; see joined for what follows.
 func (l *Loop) join(c *conn, id uint64, r *v1.Join) {
 	switch {
-	case !l.validRoom(c, id, r.Room):
-	case !c.identity.CanJoin(r.Room):
-		l.fail(c, id, proto.ErrRoomForbidden, fmt.Sprintf("Your token does not allow the room %q.", r.Room))
+	case !l.mayRead(c, id, r.Room):
 	case c.find(r.Room) >= 0:
 		l.fail(c, id, proto.ErrAlreadyJoined, fmt.Sprintf("This connection has joined %q already.", r.Room))
 	case len(c.subscriptions) >= l.cfg.RoomsPerConnection:
@@ -214,10 +212,7 @@ func (l *Loop) history(c *conn, id uint64, r *v1.HistoryRequest) {
 		read.Limit = proto.DefaultHistory
 	}
 	switch {
-	case !l.validRoom(c, id, r.Room):
-		return
-	case !c.identity.CanJoin(r.Room):
-		l.fail(c, id, proto.ErrRoomForbidden, fmt.Sprintf("Your token does not allow the room %q.", r.Room))
+	case !l.mayRead(c, id, r.Room):
 		return
 	case r.Before != nil && r.After != nil:
 		l.fail(c, id, proto.ErrBadRequest, "history takes before or after, not both.")
@@ -272,8 +267,8 @@ func (l *Loop) receipts(c *conn, id uint64, r *v1.ReceiptsRequest) {
 	}
 }
 
-// told is the answer to receipts.
-func (l *Loop) told(e *handoff.Event) {
+// answer is the finished reply to a request that counts among the connection's readings, history or receipts.
+func (l *Loop) answer(e *handoff.Event) {
 	c := l.conn(e.To)
 	if c == nil {
 		return
@@ -296,31 +291,26 @@ func (l *Loop) toKeeper(c *conn, m handoff.Mark, room string) (taken bool) {
 
 // hasReceipts reports whether the user may have a part in the receipts of a room, and answers if not.
 func (l *Loop) hasReceipts(c *conn, id uint64, room string) bool {
-	switch {
-	case !l.validRoom(c, id, room):
-	case !c.identity.CanJoin(room):
-		l.fail(c, id, proto.ErrRoomForbidden, fmt.Sprintf("Your token does not allow the room %q.", room))
-	case !l.cfg.KeepsReceipts(room):
-		l.fail(c, id, proto.ErrBadRequest, fmt.Sprintf("The room %q keeps no receipts.", room))
-	default:
-		return true
+	if !l.mayRead(c, id, room) {
+		return false
 	}
-	return false
+	if !l.cfg.KeepsReceipts(room) {
+		l.fail(c, id, proto.ErrBadRequest, fmt.Sprintf("The room %q keeps no receipts.", room))
+		return false
+	}
+	return true
 }
 
-// answer is a finished reply to a history request.
-func (l *Loop) answer(e *handoff.Event) {
-	l.asked--
-	c := l.conn(e.To)
-	if c == nil {
-		return
+// mayRead reports whether the user may enter and read a room, and answers if not.
+func (l *Loop) mayRead(c *conn, id uint64, room string) bool {
+	if !l.validRoom(c, id, room) {
+		return false
 	}
-	c.readings--
-	if e.Frames == nil {
-		l.fail(c, e.ID, e.Code, e.Text)
-		return
+	if !c.identity.CanJoin(room) {
+		l.fail(c, id, proto.ErrRoomForbidden, fmt.Sprintf("Your token does not allow the room %q.", room))
+		return false
 	}
-	l.frames(c, e.Frames)
+	return true
 }
 
 func (l *Loop) validRoom(c *conn, id uint64, room string) bool {

@@ -68,8 +68,8 @@ type Keeper struct {
 	waiting  map[place]*wish
 	due      *time.Timer // runs while something waits
 	censuses map[string]*census
-	out      []outgoing // by loop
-	failing  bool       // the store fails, which has been logged
+	out      *handoff.Outgoing
+	failing  bool // the store fails, which has been logged
 
 	refused atomic.Int64 // counted by anyone
 
@@ -118,7 +118,7 @@ func Start(cfg Config) *Keeper {
 		waiting:  make(map[place]*wish),
 		due:      time.NewTimer(time.Hour),
 		censuses: make(map[string]*census),
-		out:      make([]outgoing, len(cfg.Loops)),
+		out:      handoff.NewOutgoing(cfg.Loops),
 	}
 	k.due.Stop()
 	k.mailbox.Listen(func() {
@@ -188,7 +188,7 @@ func (k *Keeper) keepLoop() {
 		if stopping {
 			k.store()
 		}
-		k.sendAll()
+		k.out.Send()
 	}
 	k.due.Stop()
 }

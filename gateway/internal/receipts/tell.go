@@ -12,44 +12,6 @@ import (
 // key has a control character of ours in front; one that did would only take the place of the user's own receipts.
 const key = "\x01receipt"
 
-// outgoing is what the keeper has for a loop and has not put into its mailbox yet.
-type outgoing struct {
-	events []handoff.Event
-	size   int
-}
-
-const (
-	// replySize is what a small event holds of a loop's mailbox.
-	replySize = 192
-	// outgoingEvents is how many events leave together.
-	outgoingEvents = 256
-)
-
-func (k *Keeper) post(loop int, e handoff.Event) {
-	o := &k.out[loop]
-	o.events = append(o.events, e)
-	o.size += e.Size
-	if len(o.events) >= outgoingEvents {
-		k.send(loop)
-	}
-}
-
-func (k *Keeper) send(loop int) {
-	o := &k.out[loop]
-	if len(o.events) == 0 {
-		return
-	}
-	k.cfg.Loops[loop].PutAllAlways(o.size, o.events...)
-	clear(o.events)
-	o.events, o.size = o.events[:0], 0
-}
-
-func (k *Keeper) sendAll() {
-	for loop := range k.out {
-		k.send(loop)
-	}
-}
-
 // members gives a frame to all loops: one that has no members of the room drops it.
 func (k *Keeper) members(room string, e *proto.Encoded) {
 	for loop, mailbox := range k.cfg.Loops {
@@ -57,7 +19,7 @@ func (k *Keeper) members(room string, e *proto.Encoded) {
 			k.untold.Add(1)
 			continue
 		}
-		k.post(loop, handoff.Event{Kind: handoff.Ephemeral, Room: room, Message: e, Size: e.Size()})
+		k.out.Post(loop, handoff.Event{Kind: handoff.Ephemeral, Room: room, Message: e, Size: e.Size()})
 	}
 }
 
@@ -113,8 +75,8 @@ func (k *Keeper) ask(m *handoff.Mark) {
 	if err != nil {
 		k.refused.Add(1)
 		k.cfg.Log.Error("receipts can't be read", "room", m.Room, "err", err)
-		k.post(int(from.to.Loop), handoff.Event{
-			Kind: handoff.Told, To: from.to, ID: from.id, Size: replySize,
+		k.out.Post(int(from.to.Loop), handoff.Event{
+			Kind: handoff.Told, To: from.to, ID: from.id, Size: handoff.ReplySize,
 			Code: proto.ErrInternal, Text: "The receipts can't be read; ask again later.",
 		})
 		return
@@ -139,9 +101,9 @@ func (k *Keeper) reply(kind handoff.EventKind, to answer, f *v1.ServerFrame) {
 		codec = proto.JSON
 	}
 	frames := proto.AppendServerFrame(make([]byte, handoff.Headroom, 256), codec, f)
-	k.post(int(to.to.Loop), handoff.Event{Kind: kind, To: to.to, Frames: frames, Size: replySize + len(frames)})
+	k.out.Post(int(to.to.Loop), handoff.Event{Kind: kind, To: to.to, Frames: frames, Size: handoff.ReplySize + len(frames)})
 }
 
 func (k *Keeper) refuse(to answer, code proto.ErrorCode, text string) {
-	k.post(int(to.to.Loop), handoff.Event{Kind: handoff.Refused, To: to.to, ID: to.id, Code: code, Text: text, Size: replySize})
+	k.out.Post(int(to.to.Loop), handoff.Event{Kind: handoff.Refused, To: to.to, ID: to.id, Code: code, Text: text, Size: handoff.ReplySize})
 }

@@ -48,7 +48,7 @@ func (s *shard) toMembers(r *room, kind handoff.EventKind, h proto.Header, conte
 		if message == nil {
 			message = proto.Encode(h, content)
 		}
-		s.post(loop, handoff.Event{Kind: kind, Room: r.name, Seq: h.Seq, Message: message, Size: message.Size()})
+		s.out.Post(loop, handoff.Event{Kind: kind, Room: r.name, Seq: h.Seq, Message: message, Size: message.Size()})
 	}
 }
 

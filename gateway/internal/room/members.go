@@ -2,9 +2,6 @@ package room
 
 import "rookery/gateway/internal/handoff"
 
-// replySize is what a small event holds of a loop's mailbox.
-const replySize = 192
-
 // join has the loop given the room's deliveries, and tells it where the room stands. The loop keeps the members
 // themselves: only it touches its connections.
 func (s *shard) join(c *handoff.Command) {
@@ -22,7 +19,7 @@ func (s *shard) join(c *handoff.Command) {
 		HasAfter:  c.HasAfter,
 		After:     c.After,
 		Recovered: c.HasAfter && c.After <= head && (c.Epoch == "" || c.Epoch == s.epoch),
-	}, replySize)
+	}, handoff.ReplySize)
 }
 
 func (s *shard) gone(c *handoff.Command) {

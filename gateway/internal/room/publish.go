@@ -108,11 +108,11 @@ func (s *shard) refuseAppend(to sender, err error) {
 func (s *shard) acknowledge(to sender, room string, o outcome) {
 	s.tell(handoff.Event{
 		Kind: handoff.Published, To: to.handle, ID: to.id, Room: room, Seq: o.seq, At: o.at,
-	}, replySize)
+	}, handoff.ReplySize)
 }
 
 func (s *shard) refuse(to sender, code proto.ErrorCode, text string) {
-	s.tell(handoff.Event{Kind: handoff.Refused, To: to.handle, ID: to.id, Code: code, Text: text}, replySize)
+	s.tell(handoff.Event{Kind: handoff.Refused, To: to.handle, ID: to.id, Code: code, Text: text}, handoff.ReplySize)
 }
 
 // flightQueue holds the flights in the order of their appends, which is the order in which

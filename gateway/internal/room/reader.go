@@ -81,7 +81,7 @@ func (r *readers) read(read handoff.Read) {
 		e = r.history(read)
 	}
 	r.pages.Add(1)
-	e.Size = replySize + len(e.Frames)
+	e.Size = handoff.ReplySize + len(e.Frames)
 	r.cfg.Loops[read.To.Loop].PutAlways(e, e.Size)
 }
 

@@ -17,18 +17,6 @@ type letter struct {
 	stop bool
 }
 
-// outgoing is what a shard has for a loop and has not put into its mailbox yet.
-type outgoing struct {
-	events []handoff.Event
-	size   int
-}
-
-// What is outgoing leaves when the shard has worked off what it took, with one lock and one ring, or when it is so much.
-const (
-	outgoingEvents = 256
-	outgoingBytes  = 64 << 10
-)
-
 // shard orders the messages of its rooms.
 type shard struct {
 	// Set at construction.
@@ -43,7 +31,7 @@ type shard struct {
 	keys     *retryKeys
 	flights  flightQueue
 	stopping bool
-	out      []outgoing // by loop
+	out      *handoff.Outgoing // all events of the shard go this way, so they keep their order
 
 	// Counted by runLoop, read by anyone.
 	published   atomic.Int64
@@ -71,7 +59,7 @@ func newShard(cfg Config) *shard {
 		epoch:   EpochName(cfg.Log.Epoch()),
 		mailbox: handoff.NewMailbox[letter](cfg.MailboxBytes),
 		wake:    make(chan struct{}, 1),
-		out:     make([]outgoing, len(cfg.Loops)),
+		out:     handoff.NewOutgoing(cfg.Loops),
 		rooms:   make(map[string]*room),
 		keys:    newRetryKeys(cfg.RetryWindow, cfg.RetryKeys),
 	}
@@ -98,9 +86,7 @@ func (s *shard) runLoop() {
 			s.mailbox.Release(letters[i].size)
 		}
 		clear(letters)
-		for loop := range s.out {
-			s.send(loop)
-		}
+		s.out.Send()
 		if s.stopping && s.flights.empty() {
 			return
 		}
@@ -145,30 +131,9 @@ func (s *shard) forgetIdle(r *room) {
 	}
 }
 
-// tell has an event for a connection.
+// tell has an event for a connection. Events are taken whether the loop's mailbox is full or not: what the log has
+// committed is never withheld. The bound is that publish refuses while one is.
 func (s *shard) tell(e handoff.Event, size int) {
 	e.Size = size
-	s.post(int(e.To.Loop), e)
-}
-
-// post has an event for a loop. All events of the shard go this way, so they keep their order. They are taken whether the mailbox is
-// full or not: what the log has committed is never withheld. The bound is that publish refuses while one is.
-func (s *shard) post(loop int, e handoff.Event) {
-	o := &s.out[loop]
-	o.events = append(o.events, e)
-	o.size += e.Size
-	if len(o.events) >= outgoingEvents || o.size >= outgoingBytes {
-		s.send(loop)
-	}
-}
-
-// send puts what is outgoing into a loop's mailbox.
-func (s *shard) send(loop int) {
-	o := &s.out[loop]
-	if len(o.events) == 0 {
-		return
-	}
-	s.cfg.Loops[loop].PutAllAlways(o.size, o.events...)
-	clear(o.events)
-	o.events, o.size = o.events[:0], 0
+	s.out.Post(int(e.To.Loop), e)
 }
