@@ -129,6 +129,7 @@ var mayImport = map[string][]string{
 	"gateway/internal/framing":  {"proto"},
 	"gateway/internal/handoff":  {"proto"},
 	"gateway/internal/identity": {"proto"},
+	"gateway/internal/jwks":     {},
 	"gateway/internal/loop":     {"gateway/internal/framing", "gateway/internal/handoff", "gateway/internal/identity", "proto", "proto/rookery/v1"},
 	"gateway/internal/receipts": {"gateway/internal/handoff", "proto", "proto/rookery/v1"},
 	"gateway/internal/room":     {"gateway/internal/handoff", "proto", "storage"},
@@ -171,6 +172,7 @@ var mayImport = map[string][]string{
 var mayBeImportedBy = map[string][]string{
 	"gateway/internal/framing":  {"gateway/internal/loop"},
 	"gateway/internal/handoff":  {"gateway", "gateway/internal/loop", "gateway/internal/receipts", "gateway/internal/room"},
+	"gateway/internal/jwks":     {"gateway"},
 	"gateway/internal/loop":     {"gateway"},
 	"gateway/internal/receipts": {"gateway"},
 	"gateway/internal/room":     {"gateway"},

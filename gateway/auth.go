@@ -9,19 +9,22 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"rookery/gateway/internal/identity"
+	"rookery/gateway/internal/jwks"
 	"rookery/proto"
 )
 
 // maxToken bounds what is decoded before any signature was checked.
 const maxToken = 8 << 10
 
-// An authenticator turns the token or the name of a connect frame into an identity. It is
-// immutable: every event loop calls it at the same time.
+// An authenticator turns the token or the name of a connect frame into an identity. Every event loop calls it at
+// the same time. It is immutable, but for the key set that it asks.
 //
 // A token is a JWT (RFC 7519) signed with HS256, RS256, ES256 or EdDSA by one of the
 // configured keys. A key checks the one algorithm of its type, whatever the token says. A
 // token with a kid is checked with the key of that kid, or if there is none with the keys
-// that were given none; a token without one is tried with each key of its algorithm.
+// that were given none; a token without one is tried with each key of its algorithm. The keys of a key set (package jwks) are asked
+// too: with a kid for the one of that kid, without for the only one of the algorithm. A kid that is nowhere is
+// refused only when the set has been fetched since; until then the answer is an [identity.NotYetError].
 //
 //	sub      required  the user's name: 1 to 128 bytes of UTF-8 without control characters
 //	exp      required  the identity ends here, plus the leeway
@@ -32,15 +35,16 @@ const maxToken = 8 << 10
 type authenticator struct {
 	dev    bool
 	keys   []verifyKey
+	keySet *jwks.Set // nil: none
 	leeway time.Duration
 	parser *jwt.Parser
 }
 
-func newAuthenticator(c Config) (*authenticator, error) {
-	return newAuthenticatorAt(c, time.Now)
+func newAuthenticator(c Config, keySet *jwks.Set) (*authenticator, error) {
+	return newAuthenticatorAt(c, keySet, time.Now)
 }
 
-func newAuthenticatorAt(c Config, now func() time.Time) (*authenticator, error) {
+func newAuthenticatorAt(c Config, keySet *jwks.Set, now func() time.Time) (*authenticator, error) {
 	var faults faultList
 	keys := c.loadKeys(&faults)
 	if err := faults.join(); err != nil {
@@ -61,6 +65,7 @@ func newAuthenticatorAt(c Config, now func() time.Time) (*authenticator, error) 
 	return &authenticator{
 		dev:    c.Dev,
 		keys:   keys,
+		keySet: keySet,
 		leeway: c.Auth.Leeway,
 		parser: jwt.NewParser(options...),
 	}, nil
@@ -91,27 +96,37 @@ func (a *authenticator) verify(token string) (identity.Identity, error) {
 	switch {
 	case len(token) > maxToken:
 		return refuse("it is longer than %d bytes", maxToken)
-	case len(a.keys) == 0:
+	case len(a.keys) == 0 && a.keySet == nil:
 		return refuse("this server has no key to check it with; connect with a name")
 	}
 	var claims tokenClaims
-	if _, err := a.parser.ParseWithClaims(token, &claims, a.keysFor); err != nil {
+	var missing *string // a kid that the key set may have after its next fetch
+	_, err := a.parser.ParseWithClaims(token, &claims, func(token *jwt.Token) (keys any, err error) {
+		keys, missing, err = a.keysFor(token)
+		return keys, err
+	})
+	if err != nil && missing != nil && (errors.Is(err, jwt.ErrTokenSignatureInvalid) || errors.Is(err, jwt.ErrTokenUnverifiable)) {
+		if wait := a.keySet.Wait(*missing); wait > 0 {
+			return identity.Identity{}, &identity.NotYetError{After: wait}
+		}
+	}
+	if err != nil {
 		return identity.Identity{}, tokenFault(err)
 	}
 	return claims.identity(a.leeway)
 }
 
-// keysFor is asked by the parser for the keys that may have signed a token. Its answer
-// holds only keys of the token's own algorithm; "none" is the algorithm of no key.
-func (a *authenticator) keysFor(token *jwt.Token) (any, error) {
+// keysFor gives the parser the keys that may have signed a token, and the kid, if the key set should have
+// it and does not. The keys are only those of the token's own algorithm; "none" is the algorithm of no key.
+func (a *authenticator) keysFor(token *jwt.Token) (keys any, missing *string, err error) {
 	// "If any of the listed extension Header Parameters are not understood and supported
 	// by the recipient, then the JWS is invalid." (RFC 7515 section 4.1.11) We know none.
 	if _, critical := token.Header["crit"]; critical {
-		return nil, tokenReason("it asks for extensions that this server does not have")
+		return nil, nil, tokenReason("it asks for extensions that this server does not have")
 	}
 	id, isText := token.Header["kid"].(string)
 	if !isText && token.Header["kid"] != nil {
-		return nil, tokenReason("its kid is not a string")
+		return nil, nil, tokenReason("its kid is not a string")
 	}
 	named := id != "" && slices.ContainsFunc(a.keys, func(key verifyKey) bool { return key.id == id })
 	var set jwt.VerificationKeySet
@@ -123,10 +138,31 @@ func (a *authenticator) keysFor(token *jwt.Token) (any, error) {
 			set.Keys = append(set.Keys, key.key)
 		}
 	}
-	if len(set.Keys) == 0 {
-		return nil, tokenReason(fmt.Sprintf("this server has no key for algorithm %.20q and kid %.64q", token.Method.Alg(), id))
+	if a.keySet != nil && !named && fromKeySet(token.Method) {
+		key, ok := a.keySet.Find(id, token.Method.Alg())
+		switch {
+		case ok && id != "":
+			set.Keys = []jwt.VerificationKey{key.Public}
+		case ok:
+			set.Keys = append(set.Keys, key.Public)
+		default:
+			missing = &id
+		}
 	}
-	return set, nil
+	if len(set.Keys) == 0 {
+		return nil, missing, tokenReason(fmt.Sprintf("this server has no key for algorithm %.20q and kid %.64q", token.Method.Alg(), id))
+	}
+	return set, missing, nil
+}
+
+// fromKeySet reports whether keys of a key set may check an algorithm. Never HS256, whatever the set says: what is published
+// is no secret.
+func fromKeySet(method jwt.SigningMethod) bool {
+	switch method.Alg() {
+	case jwks.RS256, jwks.ES256, jwks.EdDSA:
+		return true
+	}
+	return false
 }
 
 // tokenReason is a reason of ours that the parser carries out, among its own words.

@@ -74,6 +74,12 @@ type AuthConfig struct {
 	// PublicKeys are PEM files with a public key each (RSA: RS256, ECDSA P-256: ES256,
 	// Ed25519: EdDSA), written path or kid=path. Default none.
 	PublicKeys []string
+	// JWKS is where the issuer publishes its keys as a JSON Web Key Set: https://…, http:// of this machine, or a file. Default
+	// empty, none.
+	JWKS string
+	// JWKSRefresh is the longest time between two fetches of JWKS. Default 10 min. A token with an unknown kid
+	// brings the next forward.
+	JWKSRefresh time.Duration
 	// Issuer is what a token's iss has to be. Default empty, not checked.
 	Issuer string
 	// Audience is what a token's aud has to contain. Default empty, not checked.
@@ -269,7 +275,7 @@ func DefaultConfig() Config {
 		Data:        "data",
 		Heartbeat:   25 * time.Second,
 		RetryWindow: 10 * time.Minute,
-		Auth:        AuthConfig{Leeway: 30 * time.Second},
+		Auth:        AuthConfig{JWKSRefresh: 10 * time.Minute, Leeway: 30 * time.Second},
 		Rooms:       RoomsConfig{Receipts: []string{"*"}},
 		Limits: LimitsConfig{
 			ConnectionsPerIP:   1000,

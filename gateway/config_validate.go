@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"rookery/gateway/internal/identity"
+	"rookery/gateway/internal/jwks"
 	"rookery/storage/ship"
 )
 
@@ -130,6 +131,10 @@ func (c Config) validate(faults *faultList) {
 	refuse(c.Drain.Timeout < c.Drain.Window,
 		fmt.Sprintf("ends before drain.window, %v, is over; make it longer", c.Drain.Window), "drain.timeout", "drain.window")
 
+	if c.Auth.JWKS != "" {
+		err := jwks.CheckSource(c.Auth.JWKS)
+		refuse(err != nil, fmt.Sprint(err), "auth.jwks")
+	}
 	c.validateKeys(faults)
 }
 

@@ -128,6 +128,11 @@ func newMetrics(s *Server) *metrics {
 	inRooms(counter, "pages_total", "Pages of the log read for catch-up and history.", func(s *Server) int64 { return s.rooms.Stats().Pages })
 	inRooms(counter, "pages_damaged_total", "Pages of the log that could not be read.", func(s *Server) int64 { return s.rooms.Stats().DamagedPages })
 
+	inRooms(gauge, "jwks_keys", "Keys of the issuer's key set in force.", func(s *Server) int64 { return int64(s.keySet.stats().Keys) })
+	inRooms(gauge, "jwks_age_seconds", "Since the issuer's keys were last fetched, 0 if they never were.", func(s *Server) int64 { return int64(s.keySet.stats().Age.Seconds()) })
+	inRooms(counter, "jwks_fetches_total", "Fetches of the issuer's keys.", func(s *Server) int64 { return int64(s.keySet.stats().Fetches) })
+	inRooms(counter, "jwks_fetch_failures_total", "Fetches of the issuer's keys that failed; the old keys stay good.", func(s *Server) int64 { return int64(s.keySet.stats().Failed) })
+
 	inLog := func(kind prometheus.ValueType, name, help string, read func(commitlog.Stats) float64) {
 		m.log = append(m.log, logMetric{desc(name, help), kind, read})
 	}

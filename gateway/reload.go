@@ -41,14 +41,17 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	// Development mode decides who is let in without a token; that stays as it was started.
 	authCfg := cfg
 	authCfg.Dev = s.cfg.Dev
-	auth, err := newAuthenticator(authCfg)
-	if err != nil {
-		return nil, err
-	}
 	retained, err := parseRetention(cfg.Retention)
 	if err != nil {
 		return nil, err
 	}
+	keySet := s.keySet.next(cfg.Auth, s.log)
+	auth, err := newAuthenticator(authCfg, keySet)
+	if err != nil {
+		s.keySet.discard(keySet)
+		return nil, err
+	}
+	s.keySet.use(cfg.Auth, keySet)
 	s.retentionRules.Store(&retained)
 	s.store.Retain(s.retention) // all rooms are asked for again
 	s.engine.SetRules(rules(cfg, auth))

@@ -42,6 +42,9 @@ type Server struct {
 	engine      *loop.Engine
 	serving     chan struct{}
 
+	// Its own lock.
+	keySet keySet
+
 	// Written by Run, read by the admin listener.
 	state atomic.Int32
 
@@ -70,7 +73,9 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	auth, err := newAuthenticator(cfg)
+	s.keySet.use(cfg.Auth, s.keySet.next(cfg.Auth, logger))
+	undo = append(undo, s.keySet.close)
+	auth, err := newAuthenticator(cfg, s.keySet.set)
 	if err != nil {
 		return nil, err
 	}
@@ -213,6 +218,7 @@ func (s *Server) Serving() <-chan struct{} { return s.serving }
 func (s *Server) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	defer background.Wait()
+	defer s.keySet.close()
 	admin := s.startAdmin(&background)
 	defer admin.Close()
 	if s.shipper != nil {

@@ -30,6 +30,7 @@ var (
 	ErrTooManyUserConns = ErrorCode{429, "too_many_connections", true}
 	ErrInternal         = ErrorCode{500, "internal", true}
 	ErrOverloaded       = ErrorCode{503, "overloaded", true}
+	ErrKeysPending      = ErrorCode{503, "keys_pending", true}
 	ErrLogUnavailable   = ErrorCode{503, "log_unavailable", true}
 	ErrHistoryDamaged   = ErrorCode{500, "history_damaged", false}
 	ErrDraining         = ErrorCode{503, "draining", true}
@@ -41,7 +42,7 @@ func Errors() []ErrorCode {
 		ErrBadRequest, ErrUnknownOperation, ErrUnauthorized, ErrTokenExpired, ErrNotConnected,
 		ErrRoomForbidden, ErrPublishForbidden, ErrNotJoined, ErrAlreadyJoined, ErrUserChanged,
 		ErrTooLarge, ErrRateLimited, ErrTooManyRooms, ErrTooManyUserConns,
-		ErrInternal, ErrHistoryDamaged, ErrOverloaded, ErrLogUnavailable, ErrDraining,
+		ErrInternal, ErrHistoryDamaged, ErrOverloaded, ErrKeysPending, ErrLogUnavailable, ErrDraining,
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"rookery/proto"
 )
@@ -33,6 +34,14 @@ var (
 	// ErrNameInvalid: development mode, and a name that no user can have.
 	ErrNameInvalid = errors.New("the name is not valid")
 )
+
+// NotYetError says that it can't be told yet whether a token is good: the key that it names may have been published a moment
+// ago. The same token may be let in later.
+type NotYetError struct{ After time.Duration }
+
+func (e *NotYetError) Error() string {
+	return "the keys of the token's issuer are being fetched: connect again in a moment"
+}
 
 // Identity is a user and their rights. It is immutable and may be copied. A million of
 // them may live, so that what most users don't have costs one nil pointer.

@@ -75,13 +75,7 @@ func (l *Loop) needsNoReply(f *v1.ClientFrame) bool {
 func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 	who, err := l.engine.rules.Load().Auth.Authenticate(strings.Clone(r.Token), strings.Clone(r.Name))
 	if err != nil {
-		code, last := proto.ErrUnauthorized, proto.CloseUnauthorized
-		if errors.Is(err, identity.ErrTokenExpired) {
-			code, last = proto.ErrTokenExpired, proto.CloseTokenExpired
-		}
-		l.fail(c, id, code, sentence(err))
-		l.cfg.Log.Info("authentication failed", "conn", c.name(), "remote", c.sock.RemoteAddr(), "err", err)
-		l.close(c, last, "")
+		l.turnAway(c, id, err)
 		return
 	}
 	if c.phase == connected {
@@ -108,6 +102,22 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 	if l.draining {
 		l.goaway(c)
 	}
+}
+
+// turnAway ends a connection that could not be authenticated.
+func (l *Loop) turnAway(c *conn, id uint64, err error) {
+	if notYet, ok := errors.AsType[*identity.NotYetError](err); ok {
+		l.failFor(c, id, proto.ErrKeysPending, sentence(err), notYet.After)
+		l.close(c, proto.CloseOverloaded, proto.ErrKeysPending.Name)
+		return
+	}
+	code, last := proto.ErrUnauthorized, proto.CloseUnauthorized
+	if errors.Is(err, identity.ErrTokenExpired) {
+		code, last = proto.ErrTokenExpired, proto.CloseTokenExpired
+	}
+	l.fail(c, id, code, sentence(err))
+	l.cfg.Log.Info("authentication failed", "conn", c.name(), "remote", c.sock.RemoteAddr(), "err", err)
+	l.close(c, last, "")
 }
 
 func (l *Loop) greet(c *conn, id uint64) {
@@ -183,11 +193,7 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 	}
 	user, wait, ok := l.engine.admission.allow(c.user, c.identity.User, time.Now())
 	if c.user = user; !ok {
-		f := proto.ErrRateLimited.Frame(id, "You publish faster than the server allows.")
-		ms := uint32(max(1, wait.Milliseconds()))
-		f.GetError().RetryAfterMs = &ms
-		l.counted.Errors[errorIndex[proto.ErrRateLimited]].Add(1)
-		l.reply(c, f)
+		l.failFor(c, id, proto.ErrRateLimited, "You publish faster than the server allows.", wait)
 		return
 	}
 	taken := l.cfg.Rooms.Send(handoff.Command{
