@@ -29,6 +29,8 @@ const maxToken = 8 << 10
 //	sub      required  the user's name: 1 to 128 bytes of UTF-8 without control characters
 //	exp      required  the identity ends here, plus the leeway
 //	nbf      optional  not before this time, less the leeway
+//	iat      optional  when it was issued, for the revocation of a user's earlier tokens
+//	jti      optional  the token's id, for its revocation
 //	iss, aud           required if configured, else ignored
 //	rooms    optional  patterns of the rooms the user may enter; absent is every room
 //	publish  optional  patterns of the rooms the user may write to; absent is as rooms
@@ -36,15 +38,24 @@ type authenticator struct {
 	dev    bool
 	keys   []verifyKey
 	keySet *jwks.Set // nil: none
-	leeway time.Duration
-	parser *jwt.Parser
+	// revoked says which tokens were taken back; nil: none.
+	revoked     revokedCheck
+	leeway      time.Duration
+	maxLifetime time.Duration
+	now         func() time.Time
+	parser      *jwt.Parser
 }
 
-func newAuthenticator(c Config, keySet *jwks.Set) (*authenticator, error) {
-	return newAuthenticatorAt(c, keySet, time.Now)
+// revokedCheck is revocation.Set's.
+type revokedCheck interface {
+	Revoked(tokenID, user string, issued time.Time) bool
 }
 
-func newAuthenticatorAt(c Config, keySet *jwks.Set, now func() time.Time) (*authenticator, error) {
+func newAuthenticator(c Config, keySet *jwks.Set, revoked revokedCheck) (*authenticator, error) {
+	return newAuthenticatorAt(c, keySet, revoked, time.Now)
+}
+
+func newAuthenticatorAt(c Config, keySet *jwks.Set, revoked revokedCheck, now func() time.Time) (*authenticator, error) {
 	var faults faultList
 	keys := c.loadKeys(&faults)
 	if err := faults.join(); err != nil {
@@ -63,11 +74,14 @@ func newAuthenticatorAt(c Config, keySet *jwks.Set, now func() time.Time) (*auth
 		options = append(options, jwt.WithAudience(c.Auth.Audience))
 	}
 	return &authenticator{
-		dev:    c.Dev,
-		keys:   keys,
-		keySet: keySet,
-		leeway: c.Auth.Leeway,
-		parser: jwt.NewParser(options...),
+		dev:         c.Dev,
+		keys:        keys,
+		keySet:      keySet,
+		revoked:     revoked,
+		leeway:      c.Auth.Leeway,
+		maxLifetime: c.Auth.MaxLifetime,
+		now:         now,
+		parser:      jwt.NewParser(options...),
 	}, nil
 }
 
@@ -113,7 +127,21 @@ func (a *authenticator) verify(token string) (identity.Identity, error) {
 	if err != nil {
 		return identity.Identity{}, tokenFault(err)
 	}
-	return claims.identity(a.leeway)
+	who, err := claims.identity(a.leeway)
+	if err != nil {
+		return who, err
+	}
+	var issued time.Time
+	if claims.IssuedAt != nil {
+		issued = claims.IssuedAt.Time
+	}
+	switch {
+	case a.revoked != nil && a.revoked.Revoked(claims.ID, claims.Subject, issued):
+		return identity.Identity{}, fmt.Errorf("%w: get a new one", identity.ErrTokenRevoked)
+	case a.maxLifetime != 0 && claims.ExpiresAt.Sub(a.now()) > a.maxLifetime+a.leeway:
+		return refuse("it lives longer than the %v that this server allows", a.maxLifetime)
+	}
+	return who, nil
 }
 
 // keysFor gives the parser the keys that may have signed a token, and the kid, if the key set should have

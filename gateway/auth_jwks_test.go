@@ -74,7 +74,7 @@ func TestKeysOfASet(t *testing.T) {
 		set := jwks.Start(jwks.Config{Source: path, Log: slog.New(slog.DiscardHandler)})
 		defer set.Close()
 		synctest.Wait()
-		a, err := newAuthenticatorAt(c, set, func() time.Time { return testNow })
+		a, err := newAuthenticatorAt(c, set, nil, func() time.Time { return testNow })
 		if err != nil {
 			t.Fatal(err)
 		}

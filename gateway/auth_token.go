@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -34,6 +35,12 @@ func (c *tokenClaims) identity(leeway time.Duration) (identity.Identity, error) 
 	// The leeway is in it, since the check at connect grants it: else a peer whose clock is
 	// behind would be let in and thrown out in the same moment.
 	id := identity.Identity{User: c.Subject, Expires: c.ExpiresAt.Add(leeway).UnixMilli()}
+	if proto.ValidName(c.ID) {
+		id.TokenID = identity.HashTokenID(c.ID)
+	}
+	if c.IssuedAt != nil {
+		id.Issued = uint32(min(max(0, c.IssuedAt.Unix()), math.MaxUint32))
+	}
 	if c.Rooms == nil && c.Publish == nil {
 		return id, nil
 	}
@@ -98,6 +105,7 @@ type TokenRequest struct {
 	Publish  []string      // patterns of the rooms to write to; nil is as Rooms
 	Issuer   string
 	Audience string
+	ID       string // jti, by which it can be revoked alone
 }
 
 // A SigningKey signs tokens.
@@ -169,11 +177,15 @@ func (k SigningKey) SignToken(r TokenRequest) (string, error) {
 			return "", fmt.Errorf("token refused: %w", err)
 		}
 	}
+	if r.ID != "" && !proto.ValidName(r.ID) {
+		return "", fmt.Errorf("id %q: the id of a token is 1 to %d bytes of text without control characters", r.ID, proto.MaxName)
+	}
 	now := time.Now()
 	claims := &tokenClaims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Subject:   r.User,
 			Issuer:    r.Issuer,
+			ID:        r.ID,
 			IssuedAt:  jwt.NewNumericDate(now),
 			ExpiresAt: jwt.NewNumericDate(now.Add(r.Lifetime)),
 		},

@@ -84,6 +84,8 @@ type AuthConfig struct {
 	Issuer string
 	// Audience is what a token's aud has to contain. Default empty, not checked.
 	Audience string
+	// MaxLifetime is how long a token may still live when it is used. Default 0, any time. What is revoked is kept for so long.
+	MaxLifetime time.Duration
 	// Leeway is how far the clocks of issuer and server may differ. Default 30 s.
 	Leeway time.Duration
 }

@@ -77,6 +77,8 @@ func settings() []setting {
 			value: func(c *Config) value { return stringValue{&c.Auth.Issuer} }},
 		{name: "auth.audience", usage: "what a token's aud has to contain; empty is not checked",
 			value: func(c *Config) value { return stringValue{&c.Auth.Audience} }},
+		{name: "auth.max_lifetime", usage: "how long a token may still live when it is used; 0 is any time",
+			value: func(c *Config) value { return durationValue{&c.Auth.MaxLifetime, 0, century} }},
 		{name: "auth.leeway", usage: "how far the clocks of issuer and server may differ",
 			value: func(c *Config) value { return durationValue{&c.Auth.Leeway, 0, 10 * time.Minute} }},
 

@@ -46,12 +46,13 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 		return nil, err
 	}
 	keySet := s.keySet.next(cfg.Auth, s.log)
-	auth, err := newAuthenticator(authCfg, keySet)
+	auth, err := newAuthenticator(authCfg, keySet, s.revocations)
 	if err != nil {
 		s.keySet.discard(keySet)
 		return nil, err
 	}
 	s.keySet.use(cfg.Auth, keySet)
+	s.auth.Store(&cfg.Auth)
 	s.retentionRules.Store(&retained)
 	s.store.Retain(s.retention) // all rooms are asked for again
 	s.engine.SetRules(rules(cfg, auth))

@@ -14,6 +14,7 @@ import (
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/receipts"
+	"rookery/gateway/internal/revocation"
 	"rookery/gateway/internal/room"
 	"rookery/storage/catalog"
 	"rookery/storage/commitlog"
@@ -39,6 +40,7 @@ type Server struct {
 	shipper     *ship.Shipper // nil: off
 	rooms       *room.Rooms
 	receipts    *receipts.Keeper
+	revocations *revocation.Set
 	engine      *loop.Engine
 	serving     chan struct{}
 
@@ -50,6 +52,8 @@ type Server struct {
 
 	// Written by New and Reload, read by retention from any goroutine.
 	retentionRules atomic.Pointer[retentionRules]
+	// The same, read by the admin listener.
+	auth atomic.Pointer[AuthConfig]
 }
 
 // States of readiness.
@@ -71,12 +75,6 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		}
 	}()
 	if err := cfg.Validate(); err != nil {
-		return nil, err
-	}
-	s.keySet.use(cfg.Auth, s.keySet.next(cfg.Auth, logger))
-	undo = append(undo, s.keySet.close)
-	auth, err := newAuthenticator(cfg, s.keySet.set)
-	if err != nil {
 		return nil, err
 	}
 	if s.descriptors, err = descriptorLimit(); err != nil {
@@ -114,6 +112,19 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, fmt.Errorf("open the catalog in the log in %s (setting data): %w", cfg.Data, err)
 	}
 	undo = append(undo, s.catalog.Close)
+	if s.revocations, err = revocation.Open(revocation.Config{
+		Store: revocationStore{s.catalog}, Tell: s.tellRevoked, Log: logger,
+	}); err != nil {
+		return nil, err
+	}
+	undo = append(undo, s.revocations.Close)
+	s.auth.Store(&cfg.Auth)
+	s.keySet.use(cfg.Auth, s.keySet.next(cfg.Auth, logger))
+	undo = append(undo, s.keySet.close)
+	auth, err := newAuthenticator(cfg, s.keySet.set, s.revocations)
+	if err != nil {
+		return nil, err
+	}
 	retained, err := parseRetention(cfg.Retention)
 	if err != nil {
 		return nil, err
@@ -280,6 +291,7 @@ func (s *Server) drain() error {
 	go func() {
 		s.rooms.Close()
 		s.receipts.Close()
+		s.revocations.Close()
 		s.catalog.Close()
 		close(landed)
 	}()
@@ -306,6 +318,7 @@ func (s *Server) await(until time.Time, done func() bool) {
 func (s *Server) closeStorage() error {
 	s.rooms.Close()
 	s.receipts.Close()
+	s.revocations.Close()
 	s.catalog.Close()
 	s.stopShipping()
 	return s.store.Close()

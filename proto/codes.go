@@ -18,6 +18,7 @@ var (
 	ErrUnknownOperation = ErrorCode{400, "unknown_operation", false}
 	ErrUnauthorized     = ErrorCode{401, "unauthorized", false}
 	ErrTokenExpired     = ErrorCode{401, "token_expired", false}
+	ErrTokenRevoked     = ErrorCode{401, "token_revoked", false}
 	ErrNotConnected     = ErrorCode{401, "not_connected", false}
 	ErrRoomForbidden    = ErrorCode{403, "room_forbidden", false}
 	ErrPublishForbidden = ErrorCode{403, "publish_forbidden", false}
@@ -39,7 +40,7 @@ var (
 // Errors lists every ErrorCode.
 func Errors() []ErrorCode {
 	return []ErrorCode{
-		ErrBadRequest, ErrUnknownOperation, ErrUnauthorized, ErrTokenExpired, ErrNotConnected,
+		ErrBadRequest, ErrUnknownOperation, ErrUnauthorized, ErrTokenExpired, ErrTokenRevoked, ErrNotConnected,
 		ErrRoomForbidden, ErrPublishForbidden, ErrNotJoined, ErrAlreadyJoined, ErrUserChanged,
 		ErrTooLarge, ErrRateLimited, ErrTooManyRooms, ErrTooManyUserConns,
 		ErrInternal, ErrHistoryDamaged, ErrOverloaded, ErrKeysPending, ErrLogUnavailable, ErrDraining,
@@ -77,6 +78,7 @@ var (
 	CloseUnauthorized = CloseCode{4501, "unauthorized"}
 	CloseNotConnected = CloseCode{4502, "not_connected"}
 	CloseVersion      = CloseCode{4503, "unsupported_version"}
+	CloseTokenRevoked = CloseCode{4504, "token_revoked"}
 )
 
 // CloseCodes lists every CloseCode.
@@ -85,7 +87,7 @@ func CloseCodes() []CloseCode {
 		CloseNormal, CloseGoingAway, CloseProtocol, CloseUnsupported, CloseInvalidUTF8, CloseTooBig, CloseInternal,
 		CloseDraining, CloseHeartbeatTimeout, CloseStalled, CloseOutboundFull, CloseConnectTimeout,
 		CloseFrameTimeout, CloseTokenExpired, CloseOverloaded,
-		CloseBadFrame, CloseUnauthorized, CloseNotConnected, CloseVersion,
+		CloseBadFrame, CloseUnauthorized, CloseNotConnected, CloseVersion, CloseTokenRevoked,
 	}
 }
 

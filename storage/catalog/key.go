@@ -22,11 +22,12 @@ const (
 )
 
 const (
-	familyRoom     = "room"
-	familyMember   = "member"
-	familyPosition = "position"
-	familyDevice   = "device"
-	familyBan      = "ban"
+	familyRoom       = "room"
+	familyMember     = "member"
+	familyPosition   = "position"
+	familyDevice     = "device"
+	familyBan        = "ban"
+	familyRevocation = "revocation"
 )
 
 // family is what is known of the keys that begin with its name.
@@ -48,6 +49,8 @@ func known(name string) (family, bool) {
 		return family{names: 2, value: func() any { return new(Device) }}, true
 	case familyBan:
 		return family{names: 2, empty: true, value: func() any { return new(Ban) }}, true
+	case familyRevocation:
+		return family{names: 2, value: func() any { return new(revocationValue) }}, true
 	}
 	return family{}, false
 }

@@ -23,6 +23,7 @@
 //	outbound.go      all that is pending for a connection leaves in one write
 //	drained.go       sockets that were full and take bytes again
 //	clock.go         heartbeats, deadlines, stalls
+//	expiry.go        tokens that have expired or were revoked
 //	load.go          how much may wait for a loop that has more than it can do
 //	counters.go      what the metrics read
 //

@@ -194,6 +194,14 @@ func (e *Engine) Shut() {
 	}
 }
 
+// Revoke ends the sessions of a token, by identity.HashTokenID of its id, or if user is not empty those of the user whose tokens
+// were issued up to a moment: within a second. Whoever calls it has seen to it that the Authenticator takes them no more.
+func (e *Engine) Revoke(token uint64, user string, upTo time.Time) {
+	for _, l := range *e.loops.Load() {
+		l.inbox.PutAlways(handoff.Event{Kind: handoff.Revoke, ID: token, Room: user, At: upTo.Unix()}, 0)
+	}
+}
+
 // Shrink has the tables of connections give back what those that have left took of them.
 func (e *Engine) Shrink() {
 	e.admission.shrink()

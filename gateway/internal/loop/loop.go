@@ -65,6 +65,7 @@ type Loop struct {
 	// Deadlines, see clock.go.
 	urgent []handoff.Handle // connections that have one
 	patrol int              // next slot to look at
+	rounds rounds           // through the table, for tokens that hold no longer: expiry.go
 
 	// The drain.
 	draining bool          // who connects is told to go
@@ -82,6 +83,7 @@ type Loop struct {
 type slot struct {
 	conn       *conn
 	generation uint32
+	expires    uint32 // second of Unix time in which its identity does, 0: never; see expiry.go
 }
 
 func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
@@ -113,7 +115,7 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	}
 	s := &l.slots[c.handle.Slot]
 	l.opened++
-	s.generation, s.conn = l.opened, c
+	*s = slot{conn: c, generation: l.opened}
 	c.handle.Generation, c.handle.Loop = s.generation, l.index
 	g.SetContext(c)
 	l.deadline(c, l.cfg.HandshakeTimeout)
@@ -210,6 +212,8 @@ func (l *Loop) take(e *handoff.Event) {
 		l.engine.refusers.Add(1)
 	case handoff.Shut:
 		l.shut()
+	case handoff.Revoke:
+		l.revoke(e)
 	case handoff.Shrink:
 		l.shrink()
 	}

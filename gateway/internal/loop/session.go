@@ -83,8 +83,9 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 			l.fail(c, id, proto.ErrUserChanged, fmt.Sprintf("This connection belongs to %q; open another one for %q.", c.identity.User, who.User))
 			return
 		}
-		c.identity = &who
+		l.identify(c, who)
 		l.greet(c, id)
+		l.leaveForbidden(c)
 		return
 	}
 	user := l.engine.admission.login(who.User)
@@ -94,7 +95,7 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 		return
 	}
 	c.user = user
-	c.identity = &who
+	l.identify(c, who)
 	c.phase = connected
 	c.due = 0
 	l.counted.Sessions.Add(1)
@@ -112,8 +113,11 @@ func (l *Loop) turnAway(c *conn, id uint64, err error) {
 		return
 	}
 	code, last := proto.ErrUnauthorized, proto.CloseUnauthorized
-	if errors.Is(err, identity.ErrTokenExpired) {
+	switch {
+	case errors.Is(err, identity.ErrTokenExpired):
 		code, last = proto.ErrTokenExpired, proto.CloseTokenExpired
+	case errors.Is(err, identity.ErrTokenRevoked):
+		code, last = proto.ErrTokenRevoked, proto.CloseTokenRevoked
 	}
 	l.fail(c, id, code, sentence(err))
 	l.cfg.Log.Info("authentication failed", "conn", c.name(), "remote", c.sock.RemoteAddr(), "err", err)
