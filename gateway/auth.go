@@ -33,6 +33,7 @@ const maxToken = 8 << 10
 //	jti      optional  the token's id, for its revocation
 //	iss, aud           required if configured, else ignored
 //	rooms    optional  patterns of the rooms the user may enter; absent is every room
+//	limits   optional  rates of the user, lower or as far as the settings allow higher than those of the server
 //	publish  optional  patterns of the rooms the user may write to; absent is as rooms
 type authenticator struct {
 	dev    bool

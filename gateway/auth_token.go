@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"rookery/gateway/internal/identity"
+	"rookery/gateway/internal/rate"
 	"rookery/proto"
 )
 
@@ -21,6 +22,7 @@ type tokenClaims struct {
 	jwt.RegisteredClaims
 	Rooms   patterns `json:"rooms,omitzero"`
 	Publish patterns `json:"publish,omitzero"`
+	Limits  limits   `json:"limits,omitzero"`
 }
 
 // identity makes the identity of claims whose signature and times are checked.
@@ -41,10 +43,10 @@ func (c *tokenClaims) identity(leeway time.Duration) (identity.Identity, error) 
 	if c.IssuedAt != nil {
 		id.Issued = uint32(min(max(0, c.IssuedAt.Unix()), math.MaxUint32))
 	}
-	if c.Rooms == nil && c.Publish == nil {
+	if c.Rooms == nil && c.Publish == nil && c.Limits.Claims == nil {
 		return id, nil
 	}
-	id.Rights = &identity.Rights{Join: []string{"*"}}
+	id.Rights = &identity.Rights{Join: []string{"*"}, Rates: c.Limits.Claims}
 	if c.Rooms != nil {
 		id.Rights.Join = c.Rooms
 	}
@@ -95,6 +97,38 @@ func (p patterns) check() error {
 		}
 	}
 	return nil
+}
+
+// limits is the claim of that name: rates of the user, a second, by operation.
+type limits struct{ *rate.Claims }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (l *limits) UnmarshalJSON(data []byte) error {
+	const wrong = tokenReason("its limits have to be rates a second by operation, like {\"publish\":5}, from 0.001 on")
+	var given map[string]float64
+	if err := json.Unmarshal(data, &given); err != nil || given == nil {
+		return wrong
+	}
+	l.Claims = new(rate.Claims)
+	for name, perSecond := range given {
+		_, operation, err := rate.Parse(rate.User.String(), name)
+		if err != nil || !(perSecond >= 0.001 && perSecond <= 1e12) {
+			return wrong
+		}
+		l.Claims[operation] = float32(perSecond)
+	}
+	return nil
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (l limits) MarshalJSON() ([]byte, error) {
+	given := map[string]float32{}
+	for o, perSecond := range l.Claims {
+		if perSecond > 0 {
+			given[rate.Operation(o).String()] = perSecond
+		}
+	}
+	return json.Marshal(given)
 }
 
 // TokenRequest is what a new token says. The zero value of a field leaves its claim out.

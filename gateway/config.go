@@ -107,6 +107,11 @@ type LimitsConfig struct {
 	// MessageBurst is how many messages a user who was silent may publish at once.
 	// Default 40.
 	MessageBurst int
+	// Rates are more rates, "SCOPE OPERATION RATE/s burst BURST": what a user, an address or a room may do of one operation,
+	// on average and at once after silence. Default as in DefaultConfig, in development mode none; "off" alone is none.
+	Rates []string
+	// ClaimedRates is how many times the rate of a user the claim "limits" of a token may give. Default 1: it may lower only.
+	ClaimedRates int
 	// MessageBytes is the largest frame taken from a client. Default 64 KiB, at most
 	// proto.MaxFrameBytes (1 MiB).
 	MessageBytes int
@@ -284,6 +289,13 @@ func DefaultConfig() Config {
 			ConnectionsPerUser: 20,
 			MessagesPerSecond:  20,
 			MessageBurst:       40,
+			ClaimedRates:       1,
+			Rates: []string{
+				"user connect 5/s burst 50", "user join 50/s burst 5000", "user read 20/s burst 200",
+				"user mark 100/s burst 2000", "user bytes 1MiB/s burst 4MiB",
+				"address open 100/s burst 1000", "address connect 100/s burst 1000",
+				"room publish 1000/s burst 5000",
+			},
 			MessageBytes:       64 << 10,
 			RoomsPerConnection: 1000,
 			HandshakeTimeout:   5 * time.Second,

@@ -122,6 +122,8 @@ func (c Config) validate(faults *faultList) {
 	patterns(c.Rooms.Receipts, "rooms.receipts")
 	_, err := c.Rooms.gatherRules()
 	refuse(err != nil, fmt.Sprint(err), "rooms.gather")
+	_, err = c.Limits.rateRules()
+	refuse(err != nil, fmt.Sprint(err), "limits.rates")
 	_, err = parseRetention(c.Retention)
 	refuse(err != nil, fmt.Sprint(err), "retention.rooms")
 	shipFault := c.shipFault()

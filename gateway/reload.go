@@ -9,13 +9,16 @@ import (
 
 // rules are the settings that hold for whoever connects next.
 func rules(cfg Config, auth *authenticator) loop.Rules {
+	rates, err := cfg.Limits.rateRules()
+	if err != nil {
+		panic("BUG: a validated configuration has rates that can't be read: " + err.Error())
+	}
 	return loop.Rules{
 		Auth:               auth,
 		Origins:            cfg.Limits.Origins,
 		ConnectionsPerIP:   cfg.Limits.ConnectionsPerIP,
 		ConnectionsPerUser: cfg.Limits.ConnectionsPerUser,
-		MessagesPerSecond:  float64(cfg.Limits.MessagesPerSecond),
-		MessageBurst:       cfg.Limits.MessageBurst,
+		Rates:              rates,
 	}
 }
 
@@ -23,7 +26,7 @@ func rules(cfg Config, auth *authenticator) loop.Rules {
 // level of the log lines is the caller's, who made the logger.
 var reloadable = []string{
 	"auth.", "limits.origins", "limits.connections", "limits.connections_per_ip",
-	"limits.connections_per_user", "limits.messages_per_second", "limits.message_burst",
+	"limits.connections_per_user", "limits.messages_per_second", "limits.message_burst", "limits.rates", "limits.claimed_rates",
 	"retention.", "logging.level",
 }
 

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"rookery/gateway/internal/rate"
 	"rookery/proto"
 )
 
@@ -77,6 +78,16 @@ func HashTokenID(id string) uint64 {
 type Rights struct {
 	Join    []string
 	Publish []string
+	// Rates are those that the token claims, nil for none.
+	Rates *rate.Claims
+}
+
+// Claims gives the rates that the token claims, nil for none.
+func (i *Identity) Claims() *rate.Claims {
+	if i.Rights == nil {
+		return nil
+	}
+	return i.Rights.Rates
 }
 
 // CanJoin reports whether the user may enter a room and read it.

@@ -48,9 +48,10 @@ const (
 	refusedAddress
 	refusedDraining
 	refusedFlood
+	refusedRate
 )
 
-var refusalNames = [...]string{"", "connections", "address", "draining", "flood"}
+var refusalNames = [...]string{"", "connections", "address", "draining", "flood", "rate"}
 
 // RefusalNames gives the reasons by index in Counters.Refused; the first is none.
 func RefusalNames() []string { return refusalNames[:] }

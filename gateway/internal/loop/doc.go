@@ -14,7 +14,8 @@
 //	inbound.go       bytes to frames
 //	http.go          pages, and the upgrade to WebSocket
 //	session.go       frames to commands: rights, limits, replies
-//	admission.go     caps per address and user, rates (shared by the loops)
+//	admission.go     caps per address and user (shared by the loops)
+//	rates.go         how often each operation may be done
 //	subscription.go  who is a member of what on this loop
 //	gather.go        rooms whose messages are to wait for each other first
 //	fanout.go        committed messages to members, in slices

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/rate"
 )
 
 // Engine is all the loops and the gnet engine that runs them.
@@ -20,6 +22,7 @@ type Engine struct {
 	// Set at construction.
 	cfg       Config
 	admission *admission
+	buckets   *rate.Table
 	started   time.Time
 	booted    chan struct{}
 	counters  []*Counters
@@ -29,6 +32,7 @@ type Engine struct {
 	refused  atomic.Int64 // and those that are only there to be told why not
 	capacity atomic.Int64 // most connections at once; more are refused with 503
 	rules    atomic.Pointer[Rules]
+	rates    atomic.Pointer[rates]   // those of rules
 	draining atomic.Bool             // no new connections
 	refusers atomic.Int64            // loops that refuse requests
 	loops    atomic.Pointer[[]*Loop] // replaced as a whole by adopt, under mu
@@ -47,6 +51,7 @@ func New(cfg Config) *Engine {
 	e := &Engine{
 		cfg:       cfg,
 		admission: newAdmission(),
+		buckets:   rate.NewTable(),
 		started:   time.Now(),
 		booted:    make(chan struct{}),
 	}
@@ -87,6 +92,7 @@ func (e *Engine) admit() bool {
 // count the connections made under a cap, rates hold at once for everybody.
 func (e *Engine) SetRules(r Rules) {
 	e.rules.Store(&r)
+	e.rates.Store(newRates(r.Rates))
 	e.admission.setRules(r)
 }
 
@@ -202,6 +208,9 @@ func (e *Engine) Revoke(token uint64, user string, upTo time.Time) {
 	}
 }
 
+// Evicted counts the buckets of rates that were forgotten for want of room.
+func (e *Engine) Evicted() uint64 { return e.buckets.Evicted() }
+
 // Shrink has the tables of connections give back what those that have left took of them.
 func (e *Engine) Shrink() {
 	e.admission.shrink()
@@ -308,10 +317,12 @@ func (h *handler) OnClose(g gnet.Conn, err error) gnet.Action {
 	return gnet.None
 }
 
-// remoteIP is the peer's address as gnet has it.
-func remoteIP(g gnet.Conn) net.IP {
-	if a, ok := g.RemoteAddr().(*net.TCPAddr); ok {
-		return a.IP
+// remoteAddr is the peer's address as gnet has it, IPv4 as such.
+func remoteAddr(g gnet.Conn) netip.Addr {
+	a, ok := g.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
 	}
-	return nil
+	from, _ := netip.AddrFromSlice(a.IP)
+	return from.Unmap()
 }

@@ -37,7 +37,11 @@ func (l *Loop) request(c *conn, in []byte) int {
 		refused = refusedDraining // also on a connection that a proxy has kept from before
 	}
 	if refused != refusedNot {
-		l.respond(c, http.StatusServiceUnavailable, "Retry-After: 5\r\n", []byte(refused.sentence()), true)
+		after := 5
+		if refused == refusedRate {
+			after = l.openAgain(remoteAddr(c.sock))
+		}
+		l.respond(c, http.StatusServiceUnavailable, fmt.Sprintf("Retry-After: %d\r\n", after), []byte(refused.sentence()), true)
 		return len(in)
 	}
 	method, path, ok := framing.RequestTarget(head)
@@ -174,6 +178,8 @@ func (r refusal) sentence() string {
 	switch r {
 	case refusedDraining:
 		return "the server is shutting down: try again later"
+	case refusedRate:
+		return "too many new connections from this address in a short time: try again later"
 	case refusedAddress:
 		return "too many connections from this address: try again later"
 	}

@@ -3,7 +3,6 @@ package loop
 import (
 	"maps"
 	"math/rand/v2"
-	"net/netip"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -130,8 +129,12 @@ func (l *Loop) admission(g gnet.Conn) (refusal, *address) {
 	if !l.engine.admit() {
 		return refusedFull, nil
 	}
-	from, _ := netip.AddrFromSlice(remoteIP(g))
-	entered := l.engine.admission.enter(from.Unmap())
+	from := remoteAddr(g)
+	if !l.admitOpen(from) {
+		l.engine.admitted.Add(-1)
+		return refusedRate, nil
+	}
+	entered := l.engine.admission.enter(from)
 	if entered == nil {
 		l.engine.admitted.Add(-1)
 		return refusedAddress, nil

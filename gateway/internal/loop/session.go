@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"rookery/gateway/internal/handoff"
@@ -27,7 +26,12 @@ func (l *Loop) frame(c *conn, b []byte) {
 		return
 	}
 	if connect := f.GetConnect(); connect != nil {
-		l.connect(c, f.Id, connect)
+		switch {
+		case l.admit(c, &f, len(b)):
+			l.connect(c, f.Id, connect)
+		case c.phase != connected:
+			l.close(c, proto.CloseOverloaded, proto.ErrRateLimited.Name)
+		}
 		return
 	}
 	if c.phase != connected {
@@ -37,6 +41,9 @@ func (l *Loop) frame(c *conn, b []byte) {
 	}
 	if l.refusing {
 		l.fail(c, f.Id, proto.ErrDraining, "The server is shutting down; send again after reconnecting.")
+		return
+	}
+	if !l.admit(c, &f, len(b)) {
 		return
 	}
 	switch op := f.Op.(type) {
@@ -86,6 +93,10 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 		l.identify(c, who)
 		l.greet(c, id)
 		l.leaveForbidden(c)
+		return
+	}
+	if !l.admitUser(c, id, who.User, who.Claims()) {
+		l.close(c, proto.CloseOverloaded, proto.ErrRateLimited.Name)
 		return
 	}
 	user := l.engine.admission.login(who.User)
@@ -193,11 +204,6 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 		return
 	case isText && !utf8.ValidString(text.Text):
 		l.fail(c, id, proto.ErrBadRequest, "text is not UTF-8; send bytes as data.")
-		return
-	}
-	user, wait, ok := l.engine.admission.allow(c.user, c.identity.User, time.Now())
-	if c.user = user; !ok {
-		l.failFor(c, id, proto.ErrRateLimited, "You publish faster than the server allows.", wait)
 		return
 	}
 	taken := l.cfg.Rooms.Send(handoff.Command{

@@ -1,0 +1,215 @@
+package loop
+
+import (
+	"strings"
+	"testing"
+
+	"rookery/gateway/internal/identity"
+	"rookery/gateway/internal/rate"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+// BenchmarkPublish is a publish from the socket to the shard's mailbox.
+func BenchmarkPublish(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		rules Rules
+	}{
+		{"unlimited", Rules{Auth: anyone{}}},
+		{"one rate", oneRate(Rules{Auth: anyone{}})},
+		{"rates as by default", threeRates()},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			r := newRig(b, func(cfg *Config) { cfg.Rules = c.rules })
+			s := r.open(true, proto.Binary)
+			in := proto.AppendClientFrame(nil, proto.Binary, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{
+				Room: "lobby", Key: "a1-0001", Content: &v1.Publish_Text{Text: "hello, this is a message of some length"},
+			}}})
+			at := s.context.(*conn)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.in = in
+				r.loop.traffic(at)
+				r.rooms.commands = r.rooms.commands[:0]
+			}
+			if len(s.out) > 0 {
+				b.Fatal("a publish was answered by the loop")
+			}
+		})
+	}
+}
+
+func oneRate(rules Rules) Rules {
+	rules.Rates.Of[rate.User][rate.Publish] = rate.PerSecond(1e9, 1e9)
+	return rules
+}
+
+// threeRates are those that a publish meets with the settings' defaults.
+func threeRates() Rules {
+	rules := oneRate(Rules{Auth: anyone{}})
+	rules.Rates.Of[rate.User][rate.Bytes] = rate.PerSecond(1e12, 1e12)
+	rules.Rates.Of[rate.Room][rate.Publish] = rate.PerSecond(1e9, 1e9)
+	return rules
+}
+
+// requests are one of each operation that has a rate.
+func requests(room string) map[rate.Operation]*v1.ClientFrame {
+	return map[rate.Operation]*v1.ClientFrame{
+		rate.Publish: {Id: 7, Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{Room: room, Content: &v1.Publish_Text{Text: "x"}}}},
+		rate.Join:    {Id: 7, Op: &v1.ClientFrame_Leave{Leave: &v1.Leave{Room: room}}},
+		rate.Read:    {Id: 7, Op: &v1.ClientFrame_Receipts{Receipts: &v1.ReceiptsRequest{Room: room}}},
+		rate.Mark:    {Id: 7, Op: &v1.ClientFrame_Mark{Mark: &v1.Mark{Room: room, Read: 1}}},
+		rate.Connect: {Id: 7, Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: "alice"}}},
+		rate.Other:   {Id: 7, Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}},
+	}
+}
+
+// limited reports whether a request is refused for its rate, and checks that the time told is the rate's.
+func (r *rig) limited(s *fakeSocket, f *v1.ClientFrame, perSecond float64) bool {
+	r.t.Helper()
+	r.request(s, f)
+	for _, got := range r.sent(s) {
+		e := got.GetError()
+		if e.GetName() != proto.ErrRateLimited.Name || e.RetryAfterMs == nil {
+			continue
+		}
+		if ms := float64(e.GetRetryAfterMs()); got.Id != f.Id || ms > 1000/perSecond || ms < 900/perSecond {
+			r.t.Errorf("refused with %v, want %v ms or little less", got, 1000/perSecond)
+		}
+		return true
+	}
+	return false
+}
+
+// TestEachOperationHasItsRates over each way to the server, of a user, an address and a room: who shares the bucket shares
+// the rate, and nobody else.
+func TestEachOperationHasItsRates(t *testing.T) {
+	const perSecond = 0.01
+	ways := []struct {
+		stream bool
+		codec  proto.Codec
+	}{{true, proto.Binary}, {false, proto.Binary}, {false, proto.JSON}}
+	for _, scope := range []rate.Scope{rate.User, rate.Address, rate.Room} {
+		for o, f := range requests("r") {
+			limits := o
+			if o == rate.Other {
+				limits = rate.Bytes
+			}
+			if _, _, err := rate.Parse(scope.String(), limits.String()); err != nil || scope == rate.Room && o == rate.Other {
+				continue
+			}
+			t.Run(scope.String()+" "+limits.String(), func(t *testing.T) {
+				r := newRig(t, nil)
+				var sockets []*fakeSocket
+				for _, w := range ways {
+					sockets = append(sockets, r.open(w.stream, w.codec))
+				}
+				rules := Rules{Auth: anyone{}}
+				burst := 2.0
+				if limits == rate.Bytes {
+					burst = 1 // less than a request, of which a whole bucket is taken then
+				}
+				rules.Rates.Of[scope][limits] = rate.PerSecond(perSecond, burst)
+				r.loop.engine.SetRules(rules)
+				let := 0
+				for _, s := range sockets {
+					if !r.limited(s, f, perSecond) {
+						let++
+					}
+				}
+				if let != int(burst) {
+					t.Errorf("%d of 3 were let in", let)
+				}
+				other := r.as(nil, "bob")
+				other.from = "192.0.2.77"
+				r.sent(other)
+				g := requests("other")[o]
+				if o == rate.Connect {
+					g = &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: "bob"}}}
+				}
+				if scope != rate.Address && o == rate.Connect {
+					return // bob has connected just now
+				}
+				if r.limited(other, g, perSecond) {
+					t.Error("another user at another address in another room was limited too")
+				}
+			})
+		}
+	}
+}
+
+// TestAClaimChangesAUsersRate, up to what the rules allow.
+func TestAClaimChangesAUsersRate(t *testing.T) {
+	known := tokens{
+		"slow": {User: "slow", Rights: &identity.Rights{Join: []string{"*"}, Publish: []string{"*"}, Rates: &rate.Claims{rate.Publish: 0.001}}},
+		"fast": {User: "fast", Rights: &identity.Rights{Join: []string{"*"}, Publish: []string{"*"}, Rates: &rate.Claims{rate.Publish: 100}}},
+	}
+	rules := Rules{Auth: known}
+	rules.Rates.Of[rate.User][rate.Publish] = rate.PerSecond(0.01, 10)
+	rules.Rates.Raise = 3
+	r := newRig(t, func(c *Config) { c.Rules = rules })
+	for name, want := range map[string]int{"slow": 1, "alice": 10, "fast": 30} {
+		s := r.as(nil, name)
+		r.sent(s)
+		if n := r.publishes(s, 50); n != want {
+			t.Errorf("%s published %d at once, want %d", name, n, want)
+		}
+	}
+	rules.Rates = rate.Rules{}
+	r.loop.engine.SetRules(rules)
+	s := r.as(nil, "slow")
+	r.sent(s)
+	r.publishes(s, 2)
+	if n := r.publishes(s, 5); n != 0 {
+		t.Errorf("without a rate of the server a token's own is not held: %d went through", n)
+	}
+}
+
+// TestWhoNeverWaitsIsClosed: each refusal costs an answer.
+func TestWhoNeverWaitsIsClosed(t *testing.T) {
+	rules := Rules{Auth: anyone{}}
+	rules.Rates.Of[rate.User][rate.Publish] = rate.PerSecond(0.0001, 1)
+	r := newRig(t, func(c *Config) { c.Rules = rules })
+	s, patient := r.open(true, proto.Binary), r.open(true, proto.Binary)
+	for range 3000 {
+		r.request(s, publishFrame(7))
+	}
+	if code := closedWith(s); code != proto.CloseOverloaded.Code {
+		t.Errorf("after 3,000 publishes too many it is closed with %d", code)
+	}
+	r.publishes(patient, 20)
+	if code := closedWith(patient); code != 0 {
+		t.Errorf("another connection of the user is closed with %d", code)
+	}
+}
+
+func TestConnectionsOfAnAddressHaveARate(t *testing.T) {
+	rules := Rules{Auth: anyone{}}
+	rules.Rates.Of[rate.Address][rate.Open] = rate.PerSecond(0.1, 3)
+	r := newRig(t, func(c *Config) { c.Rules = rules })
+	opens := func(from string) (refused refusal, answer string) {
+		s := &fakeSocket{room: 1 << 30, loop: r.events, from: from}
+		r.loop.accept(s)
+		c := s.context.(*conn)
+		refused = c.refused
+		s.in = []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		r.loop.traffic(c)
+		return refused, string(s.out)
+	}
+	for i := range 5 {
+		refused, answer := opens("192.0.2.1")
+		if want := i >= 3; (refused == refusedRate) != want {
+			t.Errorf("connection %d: refused %d", i, refused)
+		}
+		if refused != refusedNot && (!strings.HasPrefix(answer, "HTTP/1.1 503 ") || !strings.Contains(answer, "Retry-After: 10\r\n")) {
+			t.Errorf("refused with %q", answer)
+		}
+	}
+	if refused, _ := opens("192.0.2.2"); refused != refusedNot {
+		t.Errorf("another address: refused %d", refused)
+	}
+	if n := r.loop.engine.admitted.Load() + r.loop.engine.refused.Load(); n != int64(len(r.loop.slots)-len(r.loop.free)) {
+		t.Errorf("%d connections are counted", n)
+	}
+}
