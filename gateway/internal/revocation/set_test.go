@@ -54,6 +54,12 @@ func (m *memory) Restore(_ context.Context, keys ...Key) error {
 	return m.fault
 }
 
+func (m *memory) len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.all)
+}
+
 func open(t *testing.T, m *memory) (*Set, *[]Entry) {
 	t.Helper()
 	if m.all == nil {
@@ -155,13 +161,13 @@ func TestWhatIsOverIsDropped(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if s.Len() != 1 || len(m.all) != 1 {
-			t.Errorf("after an hour %d are in force, %d stored", s.Len(), len(m.all))
+		if s.Len() != 1 || m.len() != 1 {
+			t.Errorf("after an hour %d are in force, %d stored", s.Len(), m.len())
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if s.Len() != 0 || len(m.all) != 0 {
-			t.Errorf("after two hours %d are in force, %d stored", s.Len(), len(m.all))
+		if s.Len() != 0 || m.len() != 0 {
+			t.Errorf("after two hours %d are in force, %d stored", s.Len(), m.len())
 		}
 	})
 }
