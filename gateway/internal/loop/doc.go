@@ -16,6 +16,7 @@
 //	session.go       frames to commands: rights, limits, replies
 //	admission.go     caps per address and user (shared by the loops)
 //	rates.go         how often each operation may be done
+//	denial.go        the line for whom to ban
 //	subscription.go  who is a member of what on this loop
 //	gather.go        rooms whose messages are to wait for each other first
 //	fanout.go        committed messages to members, in slices

@@ -27,6 +27,7 @@ func (l *Loop) request(c *conn, in []byte) int {
 		l.respond(c, http.StatusRequestHeaderFieldsTooLarge, "", []byte(err.Error()), true)
 		return len(in)
 	case err != nil:
+		l.deny(c, deniedHandshake, nil)
 		l.respond(c, http.StatusBadRequest, "", []byte(err.Error()), true)
 		return len(in)
 	case head == nil:
@@ -46,11 +47,12 @@ func (l *Loop) request(c *conn, in []byte) int {
 	}
 	method, path, ok := framing.RequestTarget(head)
 	if !ok {
+		l.deny(c, deniedHandshake, nil)
 		l.respond(c, http.StatusBadRequest, "", []byte("the request line is not HTTP/1.1"), true)
 		return len(in)
 	}
 	if string(path) == socketPath || string(path) == echoPath && l.cfg.Development {
-		l.upgrade(c, head, string(path) == echoPath)
+		l.upgrade(c, head, string(method), string(path) == echoPath)
 		return len(head)
 	}
 	l.servePage(c, head, string(method), string(path))
@@ -128,7 +130,7 @@ func (l *Loop) responded(c *conn, last bool) {
 }
 
 // upgrade answers a WebSocket handshake.
-func (l *Loop) upgrade(c *conn, head []byte, echo bool) {
+func (l *Loop) upgrade(c *conn, head []byte, method string, echo bool) {
 	o, refused := readOpening(head, func(name string) bool {
 		return name == proto.SubprotocolBinary || name == proto.SubprotocolJSON
 	})
@@ -136,6 +138,7 @@ func (l *Loop) upgrade(c *conn, head []byte, echo bool) {
 		refused = &refusalOfOpening{http.StatusForbidden, "", "pages of " + o.origin + " may not connect here: see the setting limits.origins"}
 	}
 	if refused != nil {
+		l.deny(c, denialByOpening(method, refused), nil)
 		l.respond(c, refused.status, refused.fields, []byte(refused.reason), true)
 		return
 	}

@@ -118,6 +118,7 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	c.handle.Generation, c.handle.Loop = s.generation, l.index
 	g.SetContext(c)
 	l.deadline(c, l.cfg.HandshakeTimeout)
+	l.deny(c, denialByRefusal(refused), nil)
 	return gnet.None
 }
 

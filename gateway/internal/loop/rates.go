@@ -85,7 +85,7 @@ func operationOf(f *v1.ClientFrame) (o rate.Operation, room string) {
 }
 
 // admit reports whether a request is within all rates, and answers if not: the one place for every operation and every way
-// to the server. Heads of HTTP and opened connections have no request to answer, see admission.
+// to the server. What is refused later on for another reason has been paid for all the same. Heads of HTTP and opened connections have no request to answer, see admission.
 func (l *Loop) admit(c *conn, f *v1.ClientFrame, size int) bool {
 	rules := l.engine.rates.Load()
 	if !rules.hold(c.identity) {
@@ -95,8 +95,19 @@ func (l *Loop) admit(c *conn, f *v1.ClientFrame, size int) bool {
 	s := spent{address: true, room: room, bytes: size}
 	if c.identity != nil {
 		s.user, s.claims = c.identity.User, c.identity.Claims()
+		if !mayUse(c.identity, o, room) {
+			s.room = "" // the request will be refused; nobody outside may use up what a room has
+		}
 	}
 	return l.spend(c, f.Id, rules, o, s)
+}
+
+// mayUse reports whether a user has the right to an operation in a room.
+func mayUse(who *identity.Identity, o rate.Operation, room string) bool {
+	if o == rate.Publish {
+		return who.CanPublish(room)
+	}
+	return who.CanJoin(room)
 }
 
 // admitUser is for who has just been found to be one: a first connect has been paid for by the address only.
@@ -147,6 +158,7 @@ func (l *Loop) spend(c *conn, id uint64, rules *rates, o rate.Operation, s spent
 	l.failFor(c, id, proto.ErrRateLimited, fmt.Sprintf("That is faster than the server allows: the rate of %s of the %s.",
 		of[short].operation, of[short].scope), wait)
 	if _, wait := buckets.Take(now, []rate.Ask{{Key: l.floodKey(c), Rate: floods, Amount: 1}}); wait > 0 {
+		l.deny(c, deniedFlood, nil)
 		l.close(c, proto.CloseOverloaded, proto.ErrRateLimited.Name)
 	}
 	return false

@@ -213,3 +213,20 @@ func TestConnectionsOfAnAddressHaveARate(t *testing.T) {
 		t.Errorf("%d connections are counted", n)
 	}
 }
+
+// TestWhoMayNotUseARoomCannotUseItUp: else anybody with a token could silence any room.
+func TestWhoMayNotUseARoomCannotUseItUp(t *testing.T) {
+	known := tokens{"outsider": {User: "outsider", Rights: &identity.Rights{Join: []string{"r"}, Publish: []string{}}}}
+	rules := Rules{Auth: known}
+	rules.Rates.Of[rate.Room][rate.Publish] = rate.PerSecond(0.0001, 5)
+	r := newRig(t, func(c *Config) { c.Rules = rules })
+	s := r.as(nil, "outsider")
+	r.sent(s)
+	for range 20 {
+		r.request(s, publishFrame(7))
+		r.mustFail(s, 7, proto.ErrPublishForbidden)
+	}
+	if n := r.publishes(r.open(true, proto.Binary), 10); n != 5 {
+		t.Errorf("%d of 5 publishes were left to who may", n)
+	}
+}

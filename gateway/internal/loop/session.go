@@ -101,6 +101,7 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 	}
 	user := l.engine.admission.login(who.User)
 	if user == nil {
+		l.deny(c, deniedUserConnections, nil)
 		l.fail(c, id, proto.ErrTooManyUserConns, "This user has as many connections as the server allows; close another one first.")
 		l.close(c, proto.CloseOverloaded, proto.ErrTooManyUserConns.Name)
 		return
@@ -131,7 +132,7 @@ func (l *Loop) turnAway(c *conn, id uint64, err error) {
 		code, last = proto.ErrTokenRevoked, proto.CloseTokenRevoked
 	}
 	l.fail(c, id, code, sentence(err))
-	l.cfg.Log.Info("authentication failed", "conn", c.name(), "remote", c.sock.RemoteAddr(), "err", err)
+	l.deny(c, denialOf(err), err)
 	l.close(c, last, "")
 }
 
