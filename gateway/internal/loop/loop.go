@@ -175,16 +175,13 @@ func (l *Loop) take(e *handoff.Event) {
 	case handoff.Ephemeral:
 		l.pass(e) // the same
 		return
+	case handoff.Published:
+		l.published(e) // when it is written
+		return
 	case handoff.Joined:
 		l.joined(e)
 	case handoff.Page:
 		l.page(e)
-	case handoff.Published:
-		if c := l.conn(e.To); c != nil {
-			l.reply(c, &v1.ServerFrame{Id: e.ID, Op: &v1.ServerFrame_Published{
-				Published: &v1.Published{Room: e.Room, Seq: e.Seq, At: uint64(e.At)},
-			}})
-		}
 	case handoff.Refused:
 		if c := l.conn(e.To); c != nil {
 			l.fail(c, e.ID, e.Code, e.Text)

@@ -17,14 +17,16 @@ type localRoom struct {
 	refs int32
 	// members are slots of the table. While a batch is being handed out a member that
 	// leaves becomes a hole, so that nobody is skipped or served twice.
-	members []uint32
 	holes   int32
+	members []uint32
 	// seq is the last message that the shard has sent to this loop.
 	seq uint64
 	// pending are messages that no batch has taken yet, in the order in which they came: those of the
 	// log, ascending up to seq, and ephemeral ones among them.
 	pending []*proto.Encoded
 	batch   *batch
+	// replies to publishers go when what is pending does, the newest is the first of the list.
+	replies *publishReply
 	// ephemerals are nil nearly always: while none waits and nobody is behind with them.
 	ephemerals *ephemerals
 	stored     int32  // how many of pending are of the log
