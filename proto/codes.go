@@ -29,6 +29,7 @@ var (
 	ErrNoSuchRoom       = ErrorCode{404, "no_such_room", false}
 	ErrNoSuchMember     = ErrorCode{404, "no_such_member", false}
 	ErrAlreadyJoined    = ErrorCode{409, "already_joined", false}
+	ErrJoinPending      = ErrorCode{409, "join_pending", true}
 	ErrUserChanged      = ErrorCode{409, "user_changed", false}
 	ErrRoomExists       = ErrorCode{409, "room_exists", false}
 	ErrRoomFull         = ErrorCode{409, "room_full", false}
@@ -50,7 +51,7 @@ func Errors() []ErrorCode {
 	return []ErrorCode{
 		ErrBadRequest, ErrUnknownOperation, ErrUnauthorized, ErrTokenExpired, ErrNotConnected,
 		ErrRoomForbidden, ErrPublishForbidden, ErrNotMember, ErrRoleForbidden, ErrBanned, ErrMuted,
-		ErrNotJoined, ErrNoSuchRoom, ErrNoSuchMember, ErrAlreadyJoined, ErrUserChanged, ErrRoomExists, ErrRoomFull,
+		ErrNotJoined, ErrNoSuchRoom, ErrNoSuchMember, ErrAlreadyJoined, ErrJoinPending, ErrUserChanged, ErrRoomExists, ErrRoomFull,
 		ErrTooLarge, ErrRateLimited, ErrSlowMode, ErrMemberOfTooMany, ErrTooManyRooms, ErrTooManyUserConns,
 		ErrInternal, ErrHistoryDamaged, ErrOverloaded, ErrLogUnavailable, ErrDraining,
 	}

@@ -158,8 +158,16 @@ func (l *Loop) isInside(c *conn, id uint64, room string) bool {
 	if l.cfg.Kind(room) == handoff.Plain || l.presence(c, room) != nil {
 		return true
 	}
-	l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("%q is a room with members: join it first.", room))
+	l.failOutside(c, id, room)
 	return false
+}
+
+func (l *Loop) failOutside(c *conn, id uint64, room string) {
+	if c.find(room) >= 0 {
+		l.fail(c, id, proto.ErrJoinPending, fmt.Sprintf("Whether you may join %q is not known yet; send again.", room))
+		return
+	}
+	l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("%q is a room with members: join it first.", room))
 }
 
 // presence is what the connection's user is in a room that it has joined, nil if it has not.
@@ -179,7 +187,7 @@ func (l *Loop) maySpeak(c *conn, id uint64, r *v1.Publish) (slow time.Duration, 
 	}
 	p := l.presence(c, r.Room)
 	if p == nil {
-		l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("%q is a room with members: join it first.", r.Room))
+		l.failOutside(c, id, r.Room)
 		return 0, false
 	}
 	m := l.rooms[r.Room].membership

@@ -102,6 +102,12 @@ func TestEntryIsLeftAndRefused(t *testing.T) {
 			r.request(s, leave)
 			r.request(s, &v1.ClientFrame{Id: 5, Op: &v1.ClientFrame_Rooms{Rooms: &v1.RoomsRequest{}}})
 		}, []string{"2 overloaded", "3 not_joined", "5 overloaded"}},
+		"used before the keeper answers": {func(r *rig, s *fakeSocket, to handoff.Handle) {
+			r.request(s, join)
+			r.request(s, &v1.ClientFrame{Id: 6, Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{Room: group, Content: &v1.Publish_Text{Text: "x"}}}})
+			r.request(s, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: group}}})
+			r.request(s, &v1.ClientFrame{Id: 8, Op: &v1.ClientFrame_Mark{Mark: &v1.Mark{Room: group, Read: 1}}})
+		}, []string{"6 join_pending", "7 join_pending", "8 join_pending"}},
 		"gone before the keeper answers": {func(r *rig, s *fakeSocket, to handoff.Handle) {
 			r.request(s, join)
 			r.loop.abort(s.context.(*conn))
