@@ -29,7 +29,7 @@ var (
 	ErrNoSuchRoom       = ErrorCode{404, "no_such_room", false}
 	ErrNoSuchMember     = ErrorCode{404, "no_such_member", false}
 	ErrAlreadyJoined    = ErrorCode{409, "already_joined", false}
-	ErrJoinPending      = ErrorCode{409, "join_pending", true}
+	ErrJoinPending      = ErrorCode{429, "join_pending", true}
 	ErrUserChanged      = ErrorCode{409, "user_changed", false}
 	ErrRoomExists       = ErrorCode{409, "room_exists", false}
 	ErrRoomFull         = ErrorCode{409, "room_full", false}
