@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -313,4 +314,53 @@ func TestFullMailbox(t *testing.T) {
 		t.Errorf("%d were refused", s.Refused)
 	}
 	close(store.waits)
+}
+
+// TestNews: what loops are told, before the answer and in the order in which they have to act on it.
+func TestNews(t *testing.T) {
+	r := newRig(t, newMemory(), nil)
+	room := "group:a"
+	r.must(create(room, "ann"), "")
+	r.must(change(room, "ann", "invite", "ben"), "")
+	r.events = nil
+	want := func(what string, kinds ...handoff.EventKind) []handoff.Event {
+		t.Helper()
+		events := r.events
+		r.events = nil
+		var got []handoff.EventKind
+		for _, e := range events {
+			got = append(got, e.Kind)
+			if e.Room != room {
+				t.Errorf("%s: an event is of %q", what, e.Room)
+			}
+		}
+		if !slices.Equal(got, kinds) {
+			t.Fatalf("%s: the loops are told %v, want %v", what, got, kinds)
+		}
+		return events
+	}
+	r.must(giveRole(room, "ann", "ben", "guest"), "")
+	events := want("role", handoff.MemberChanged, handoff.Personal, handoff.Ephemeral)
+	if f := r.frameOf(events[1]).GetRoom(); events[1].Member.User != "ben" || f.GetRole() != "guest" {
+		t.Errorf("ben is told %v", f)
+	}
+	if f := r.frameOf(events[2]).GetMember(); f.GetUser() != "ben" || f.GetAction() != "role" || f.GetRole() != "guest" || f.GetBy() != "ann" {
+		t.Errorf("the members are told %v", f)
+	}
+	r.must(giveRole(room, "ann", "ben", "guest"), "")
+	want("what is so already")
+	r.must(enter(room, "ben"), "")
+	want("a member enters")
+	kick := change(room, "ann", "kick", "ben")
+	kick.Reason = "loud"
+	r.must(kick, "")
+	events = want("kick", handoff.MemberRemoved, handoff.Ephemeral)
+	if f := r.frameOf(events[0]).GetRemoved(); events[0].Member.User != "ben" || f.GetAction() != "kick" || f.GetReason() != "loud" || f.GetBy() != "ann" {
+		t.Errorf("ben is told %v", f)
+	}
+	if f := r.frameOf(events[1]).GetMember(); f.GetRole() != "" || f.GetReason() != "loud" {
+		t.Errorf("the members are told %v", f)
+	}
+	r.must(change(room, "ann", "unban", "ben"), "")
+	want("unban")
 }
