@@ -121,6 +121,8 @@ func (c Config) validate(faults *faultList) {
 	patterns(c.Rooms.Receipts, "rooms.receipts")
 	_, err := c.Rooms.gatherRules()
 	refuse(err != nil, fmt.Sprint(err), "rooms.gather")
+	_, err = c.Rooms.memberRules()
+	refuse(err != nil, fmt.Sprint(err), "rooms.members")
 	_, err = parseRetention(c.Retention)
 	refuse(err != nil, fmt.Sprint(err), "retention.rooms")
 	shipFault := c.shipFault()

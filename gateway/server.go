@@ -13,6 +13,7 @@ import (
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/loop"
+	"rookery/gateway/internal/members"
 	"rookery/gateway/internal/receipts"
 	"rookery/gateway/internal/room"
 	"rookery/storage/catalog"
@@ -39,6 +40,7 @@ type Server struct {
 	shipper     *ship.Shipper // nil: off
 	rooms       *room.Rooms
 	receipts    *receipts.Keeper
+	members     *members.Keeper
 	engine      *loop.Engine
 	serving     chan struct{}
 
@@ -146,9 +148,27 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Loops: inboxes,
 		Log:   logger,
 	})
+	memberRules, err := cfg.Rooms.memberRules()
+	if err != nil {
+		return nil, err
+	}
+	kind := func(room string) handoff.RoomKind { return roomKind(memberRules, room) }
+	if s.members, err = members.Start(members.Config{
+		Store:          memberStore{s.catalog},
+		Loops:          inboxes,
+		Kind:           kind,
+		Log:            logger,
+		RoomsPerUser:   cfg.Limits.RoomsPerUser,
+		MembersPerRoom: cfg.Limits.MembersPerRoom,
+	}); err != nil {
+		return nil, fmt.Errorf("start the keeper of members: %w", err)
+	}
 	s.engine = loop.New(loop.Config{
 		Rooms:              s.rooms,
 		Receipts:           s.receipts,
+		Members:            s.members,
+		Kind:               kind,
+		DirectRoom:         func(a, b string) string { return directRoom(memberRules, a, b) },
 		Rules:              rules(cfg, auth),
 		Inboxes:            inboxes,
 		Epoch:              room.EpochName(s.store.Epoch()),
@@ -274,6 +294,7 @@ func (s *Server) drain() error {
 	go func() {
 		s.rooms.Close()
 		s.receipts.Close()
+		s.members.Close()
 		s.catalog.Close()
 		close(landed)
 	}()
@@ -300,6 +321,7 @@ func (s *Server) await(until time.Time, done func() bool) {
 func (s *Server) closeStorage() error {
 	s.rooms.Close()
 	s.receipts.Close()
+	s.members.Close()
 	s.catalog.Close()
 	s.stopShipping()
 	return s.store.Close()
