@@ -35,8 +35,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
-
-	"rookery/test/vm/guest"
 )
 
 // inside is the word by which this program knows that it is in the namespaces.
@@ -46,12 +44,10 @@ type options struct {
 	connections int
 	vm          bool
 	write       bool
+	record      string
 }
 
 func main() {
-	if isGuest() {
-		guest.Main(os.Stdout, live)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := start(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
@@ -70,7 +66,10 @@ func start(ctx context.Context, args []string, out, progress io.Writer) error {
 		if err := p.run(ctx); err != nil {
 			return err
 		}
-		return p.figures.save(p.work)
+		return p.memory.Figures.save(p.work)
+	}
+	if len(args) == 1 && args[0] == guestWord {
+		return serveHost(ctx)
 	}
 	o := options{}
 	set := flag.NewFlagSet("tuning", flag.ContinueOnError)
@@ -78,11 +77,14 @@ func start(ctx context.Context, args []string, out, progress io.Writer) error {
 	set.IntVar(&o.connections, "connections", 15000, "how many the tuned gateway has to hold; a thousand more files than that must be allowed here")
 	set.BoolVar(&o.vm, "vm", false, "in a virtual machine, whose limits are its own: 3 GB of memory for 100,000 connections")
 	set.BoolVar(&o.write, "write", false, "put the figures into docs/tuning.md")
+	set.StringVar(&o.record, "record", "", "print what rookery tune reads of this machine, as a tree of tuning/hosttest, with this `comment`; with --vm `names` of machines, or all, whose trees are written anew")
 	switch err := set.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
 	case err != nil:
 		return err
+	case o.record != "" && !o.vm:
+		return record(os.DirFS("/"), o.record, out)
 	case os.Geteuid() != 0:
 		return errors.New("namespaces need root")
 	case o.connections < 2000:
@@ -93,6 +95,9 @@ func start(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(work)
+	if o.record != "" {
+		return recordMachines(ctx, filepath.Join("tuning", "hosttest", "testdata", "recorded"), o.record, work, progress)
+	}
 	f, err := playIn(ctx, o, work, progress)
 	if err != nil {
 		return err
