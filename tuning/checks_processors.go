@@ -16,7 +16,7 @@ func processorChecks() []Check {
 			read:   func(v *view) current { return known("/proc/stat", "%d", v.host.Processors) },
 			judge: func(v *view, _ current) verdict {
 				needed := processorsFor(v.target)
-				if needed <= v.room.Processors {
+				if needed <= v.room.Processors*(1+1e-9) { // the capacity is computed the other way round
 					return verdict{says: fmt.Sprintf("this load takes %.2g of them, an estimate", needed*busyShare)}
 				}
 				return verdict{severity: Hurts, wanted: fmt.Sprint(math.Ceil(needed)), says: fmt.Sprintf("%s messages a second and the heartbeats take %.2g of %.3g, an estimate",

@@ -77,7 +77,7 @@ func TestFindings(t *testing.T) {
 		"the port is not named":   {"vps-16gb", "x", "y", small, "firewall", Advice, "does not name port 8080"},
 		"a filter is off":         {"vps-16gb", "etc/nftables.conf", "flush ruleset\n", small, "firewall", Fine, ""},
 		"a zone with the port":    {"vps-4gb", "etc/firewalld/zones/public.xml", "<zone>\n<port port=\"8080\" protocol=\"tcp\"/></zone>", small, "firewall", Fine, ""},
-		"a zone without it":       {"vps-4gb", "etc/firewalld/zones/public.xml", "<zone><service name=\"ssh\"/></zone>", small, "firewall", Advice, "public.xml does not name port 8080"},
+		"a zone without it":       {"vps-4gb", "etc/firewalld/zones/public.xml", "<zone><service name=\"ssh\"/></zone>", small, "firewall", Advice, "does not name port 8080"},
 		"recycled, and it works":  {"old-kernel", "x", "y", small, "advice: net.ipv4.tcp_tw_recycle", Hurts, "remove the line"},
 		"recycled, long gone":     {"conflicts", "x", "y", small, "advice: net.ipv4.tcp_tw_recycle", Advice, "remove the line"},
 		"a log in memory":         {"vps-1gb", "proc/self/mounts", "/dev/vda / ext4 rw 0 0\ntmpfs /var/lib tmpfs rw 0 0\n", small, "file system of the log", Hurts, "it is memory"},
@@ -124,6 +124,7 @@ func TestProbes(t *testing.T) {
 		Offloads:          func(string) (host.Offloads, error) { return host.Offloads{Segmentation: true}, nil },
 	}
 	tree := hosttest.Tree(t, "vps-4gb")
+	tree["proc/modules"] = &fstest.MapFile{Data: []byte("nf_tables 1\n")}
 	tree["sys/class/net/eth0/statistics/rx_missed_errors"] = &fstest.MapFile{Data: []byte("12\n")}
 	h, err := host.Open(tree, host.Options{Probes: probes})
 	if err != nil {
@@ -145,6 +146,44 @@ func TestProbes(t *testing.T) {
 	// Without --data nothing is written.
 	if f := find(t, Examine(h, Target{Connections: 1000}), "fsync of the log"); f.Current != "not measured" {
 		t.Errorf("the disk was measured, though nobody asked: %+v", f)
+	}
+}
+
+// TestRulesInForce: what the kernel has counts, and files only where that can't be read.
+func TestRulesInForce(t *testing.T) {
+	const closed = "table inet filter {\n chain input {\n type filter hook input priority filter; policy drop;\n tcp dport { 22, 443 } accept\n }\n}\n"
+	for name, c := range map[string]struct {
+		modules string
+		rules   map[string]string // by program; "" can't be read
+		file    string
+		port    int
+		want    Severity
+		says    string
+	}{
+		"no module":               {"ext4 1\n", nil, closed, 8080, Fine, "nothing that keeps"},
+		"the port is let through": {"nf_tables 1\n", map[string]string{"nft": closed}, "", 443, Fine, "names port 443"},
+		"it is not":               {"nf_tables 1\n", map[string]string{"nft": closed}, "", 8080, Advice, "does not name port 8080"},
+		"rules that only accept":  {"nf_tables 1\n", map[string]string{"nft": "table t { chain c { tcp dport 22 accept } }"}, closed, 8080, Fine, "nothing that keeps"},
+		"two kinds of them":       {"nf_tables 1\nip_tables 1\n", map[string]string{"nft": " ", "iptables-save": "-A INPUT -p tcp --dport 8080 -j ACCEPT\n-A INPUT -j DROP\n"}, "", 8080, Fine, "names port 8080"},
+		"one can't be read":       {"nf_tables 1\nip_tables 1\n", map[string]string{"nft": closed, "iptables-save": ""}, "", 8080, Fine, "could not be read: no iptables-save"},
+		"a file stands in":        {"nf_tables 1\n", map[string]string{"nft": ""}, closed, 8080, Advice, "could not be read: no nft"},
+	} {
+		tree := hosttest.Tree(t, "vps-4gb")
+		tree["proc/modules"] = &fstest.MapFile{Data: []byte(c.modules)}
+		tree["etc/nftables.conf"] = &fstest.MapFile{Data: []byte(c.file)}
+		h, err := host.Open(tree, host.Options{Probes: host.Probes{Rules: func(command []string) (string, error) {
+			if c.rules[command[0]] == "" {
+				return "", errors.New("no " + command[0])
+			}
+			return c.rules[command[0]], nil
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := find(t, Examine(h, Target{Connections: 1000, Port: c.port}), "firewall")
+		if f.Severity != c.want || !strings.Contains(f.Current+f.Says, c.says) {
+			t.Errorf("%s: %+v, want %s that says %q", name, f, c.want, c.says)
+		}
 	}
 }
 
@@ -256,7 +295,9 @@ func TestLimitOfALogin(t *testing.T) {
 		"postgres - nofile 10\n":             "524288",
 		"* soft nofile 10\n":                 "524288",
 		"* hard nofile 3000\n* - nproc 50\n": "3000",
-		"* - nofile 3000\nroot - nofile unlimited\n": "1099511627776",
+		"* - nofile 3000\nroot - nofile unlimited\n": "3000",
+		"* - nofile 9000000\n":                       "524288", // it is not for root
+		"* - nofile 9000000\nroot - nofile 900000\n": "900000",
 	} {
 		tree["etc/security/limits.d/20.conf"] = &fstest.MapFile{Data: []byte(text)}
 		h, err := host.Open(tree, host.Options{})

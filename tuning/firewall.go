@@ -63,31 +63,25 @@ func namesPort(text string, port int) bool {
 
 func readFirewall(v *view) current {
 	f := firewallOf(v)
-	unread := ""
-	if f.unread != "" {
-		unread = "; the rules in force could not be read: " + f.unread
-	}
 	switch {
 	case f.filters && f.named:
-		return known(f.from, "it names port %d%s", v.target.Port, unread)
+		return known(f.from, "a filter that names port %d", v.target.Port)
 	case f.filters:
-		return known(f.from, "it does not name port %d%s", v.target.Port, unread)
+		return known(f.from, "a filter that does not name port %d", v.target.Port)
 	case f.unread != "":
-		return known(f.from, "no file of rules is seen%s", unread)
-	case f.from == "/proc/modules":
-		return known(f.from, "no filter is loaded")
+		return known(f.from, "not known")
 	}
-	return known(f.from, "nothing is kept out")
+	return known(f.from, "nothing that keeps anything out")
 }
 
 func judgeFirewall(v *view, _ current) verdict {
 	f := firewallOf(v)
-	switch {
-	case f.filters && !f.named:
-		return verdict{severity: Advice, says: fmt.Sprintf("something is kept out, and port %d is not named", v.target.Port),
-			do: "see whether a client from outside gets in; --port names another port"}
-	case !f.filters && f.unread != "":
-		return verdict{says: "filters can be loaded, and what they let through is not known"}
+	says := ""
+	if f.unread != "" {
+		says = "the rules in force could not be read: " + f.unread
 	}
-	return verdict{}
+	if f.filters && !f.named {
+		return verdict{severity: Advice, says: says, do: "see whether a client from outside gets in; --port names another port"}
+	}
+	return verdict{says: says}
 }

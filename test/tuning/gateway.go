@@ -62,11 +62,21 @@ type load struct {
 	Files   int64 // limit of open files of the gateway
 }
 
+// loadPlan is what the load tester does. Who is not let in within a minute tries no longer, or it would never end.
+const loadPlan = `scenario: storm
+server: {targets: ["ws://%s/ws"]}
+clients: {connections: %d, rate: %d, pending: 50000, timeout: 30s, retry: {for: 60s}, sources: [127.0.0.0/16]}
+rooms: {count: %d}
+time: {warmup: 1s, duration: 10s, drain: 5s}
+`
+
 // putLoad has the load tester connect.
 func (p *play) putLoad(ctx context.Context, connections int) (load, error) {
-	file := filepath.Join(p.work, "result.json")
-	bench := exec.CommandContext(ctx, p.binary, "bench", "storm", "--target", "ws://"+address+"/ws", "--source", "127.0.0.0/16", "--connections", strconv.Itoa(connections),
-		"--rooms", strconv.Itoa(max(1, connections/10)), "--connect-rate", strconv.Itoa(p.rate), "--duration", "10s", "--warmup", "1s", "--drain", "5s", "--json", file, "--quiet")
+	plan, file := filepath.Join(p.work, "plan.yaml"), filepath.Join(p.work, "result.json")
+	if err := os.WriteFile(plan, fmt.Appendf(nil, loadPlan, address, connections, p.rate, max(1, connections/10)), 0o600); err != nil {
+		return load{}, err
+	}
+	bench := exec.CommandContext(ctx, p.binary, "bench", plan, "--json", file, "--quiet")
 	said, err := bench.CombinedOutput()
 	var failed *exec.ExitError
 	if err != nil && !errors.As(err, &failed) { // a run in which connects fail has a status of its own

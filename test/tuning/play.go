@@ -193,6 +193,7 @@ func (p *play) apply(ctx context.Context) error {
 			allowed[name] = true
 		}
 	}
+	allowed["/proc/sys/net/nf_conntrack_max"] = true // another name of one of these
 	for _, f := range plan.Files {
 		for name := f.Path; name != "/"; name = filepath.Dir(name) { // and the directories that are made for it
 			allowed[name] = true

@@ -26,6 +26,7 @@ type recorder struct {
 	links   map[string]string
 	dirs    map[string]bool
 	refused []string // may not be read
+	fixed   []string // may be read only
 }
 
 // there is a file that stands for a directory of which nothing else was read.
@@ -55,6 +56,9 @@ func record(root fs.FS, comment string, out io.Writer) error {
 	if len(r.refused) > 0 {
 		text += "What could not be read: " + strings.Join(r.refused, ", ") + ".\n"
 	}
+	if len(r.fixed) > 0 {
+		text += "Read-only: " + strings.Join(r.fixed, " ") + "\n"
+	}
 	archive := &txtar.Archive{Comment: []byte(text)}
 	for _, name := range slices.Sorted(maps.Keys(r.files)) {
 		archive.Files = append(archive.Files, txtar.File{Name: name, Data: []byte(scrub(name, host, cut(name, r.files[name])))})
@@ -65,13 +69,13 @@ func record(root fs.FS, comment string, out io.Writer) error {
 
 // forgetOthers takes out what was looked at only to find the gateway, and makes files of links and directories.
 func (r *recorder) forgetOthers(h *host.Host) {
-	kept := map[string]bool{"1": true, "self": true}
+	kept := map[string]bool{"1": true}
 	if h.Gateway != nil {
 		kept[fmt.Sprint(h.Gateway.PID)] = true
 	}
 	others := func(name string) bool {
 		process, _, _ := strings.Cut(strings.TrimPrefix(name, "proc/"), "/")
-		return strings.HasPrefix(name, "proc/") && process != "" && process[0] >= '0' && process[0] <= '9' && !kept[process] || name == "proc/self/exe"
+		return strings.HasPrefix(name, "proc/") && process != "" && process[0] >= '0' && process[0] <= '9' && !kept[process] || name == "proc/self/exe" || name == "proc/1/cmdline"
 	}
 	maps.DeleteFunc(r.files, func(name, _ string) bool { return others(name) })
 	for name, target := range r.links {
@@ -139,7 +143,12 @@ func (r *recorder) Stat(name string) (fs.FileInfo, error) {
 	}
 	if info.IsDir() {
 		r.dirs[name] = true
-	} else if _, read := r.files[name]; !read {
+		return info, nil
+	}
+	if info.Mode().Perm()&0o222 == 0 && !slices.Contains(r.fixed, name) {
+		r.fixed = append(r.fixed, name)
+	}
+	if _, read := r.files[name]; !read {
 		r.files[name] = ""
 	}
 	return info, nil
@@ -155,15 +164,20 @@ func (r *recorder) ReadLink(name string) (string, error) {
 
 func (r *recorder) Lstat(name string) (fs.FileInfo, error) { return fs.Lstat(r.root, name) }
 
-// linesRead are the beginnings of the lines that are read of long files of the kernel; the rest is left out.
+// linesRead are the beginnings of the lines that are read of long files of the kernel, by their base names; the rest is left out.
 var linesRead = map[string][]string{
-	"proc/cpuinfo": {"flags"},
-	"proc/meminfo": {"MemTotal", "MemFree", "MemAvailable", "Cached", "SwapTotal", "SwapFree", "CommitLimit", "Committed_AS"},
-	"proc/stat":    {"cpu"},
+	"cpuinfo": {"flags"},
+	"limits":  {"Limit", "Max open files"},
+	"meminfo": {"MemTotal", "MemFree", "MemAvailable", "Cached", "SwapTotal", "SwapFree", "CommitLimit", "Committed_AS"},
+	"stat":    {"cpu"},
+	"status":  {"Name", "VmRSS", "Threads"},
 }
 
-// comment is a line that says nothing to the tuner.
-var comment = regexp.MustCompile(`^\s*([#;].*)?$`)
+// comment is a line that says nothing to the tuner, alone in a file.
+var comment = regexp.MustCompile(`^\s*([#;\[].*)?$`)
+
+// mounted are the lines of /proc/self/mounts that the tuner may look for.
+var mounted = regexp.MustCompile(`^\S+ /(?:(?:proc|sys|run|var|dev)(?:/\S*)?)? `)
 
 // cut leaves out of a file what is not read, and what is nobody's business.
 func cut(name, text string) string {
@@ -172,13 +186,14 @@ func cut(name, text string) string {
 		return "# only comments\n"
 	}
 	for line := range strings.Lines(text) {
-		switch beginnings, known := linesRead[name]; {
-		case known && !slices.ContainsFunc(beginnings, func(b string) bool { return strings.HasPrefix(line, b) }):
+		switch beginnings, known := linesRead[path.Base(name)]; {
+		case known && strings.HasPrefix(name, "proc/") && !slices.ContainsFunc(beginnings, func(b string) bool { return strings.HasPrefix(line, b) }):
 		case name == "proc/cpuinfo" && kept.Len() > 0: // one processor says it for all
 		case name == "proc/modules":
 			module, _, _ := strings.Cut(line, " ")
 			kept.WriteString(module + " \n")
-		case name == "proc/interrupts" && strings.Contains(line, ":") && !strings.Contains(line, "virtio") && !strings.Contains(line, "eth") && !strings.Contains(line, "en"):
+		case name == "proc/interrupts" && strings.Contains(line, ":") && !strings.Contains(line, "virtio") && !strings.Contains(line, "eth"):
+		case strings.HasSuffix(name, "/mounts") && !mounted.MatchString(line):
 		case name == "proc/1/environ":
 			for variable := range strings.SplitSeq(line, "\x00") {
 				if strings.HasPrefix(variable, "container=") {
@@ -194,6 +209,7 @@ func cut(name, text string) string {
 
 var (
 	addresses = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b`)
+	overlays  = regexp.MustCompile(`(lowerdir|upperdir|workdir)=[^ ,]*`)
 	longOnes  = regexp.MustCompile(`\b[0-9a-f]{12,}\b|\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{1,4}(:[0-9a-f]{0,4}){3,7}\b`)
 )
 
@@ -209,6 +225,7 @@ func scrub(name, hostname, text string) string {
 		}
 		return "192.0.2.1" // of documentation
 	})
+	text = overlays.ReplaceAllString(text, "$1=/somewhere")
 	text = longOnes.ReplaceAllString(text, "0000")
 	if len(hostname) > 2 {
 		text = regexp.MustCompile(`\b`+regexp.QuoteMeta(hostname)+`\b`).ReplaceAllString(text, "machine")

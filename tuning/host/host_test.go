@@ -223,6 +223,9 @@ func TestHere(t *testing.T) {
 	if free, total, err := h.Free("/"); err != nil || free > total || total < 1<<20 {
 		t.Errorf("free are %d of %d, %v", free, total, err)
 	}
+	if text, err := h.Rules(); err == nil && text == "" && !h.Module("nf_tables") && !h.Module("ip_tables") {
+		t.Error("there are rules of filters without a module for any")
+	}
 	h.ClockSynchronized()       // some containers may not ask
 	for _, c := range h.Cards { // what a card does not tell is an error, not a crash
 		h.Ring(c.Name)
