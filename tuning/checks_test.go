@@ -58,7 +58,7 @@ func TestFindings(t *testing.T) {
 		"the module is not there": {"vps-4gb", "x", "y", small, "net.netfilter.nf_conntrack_max", Fine, "is not loaded"},
 		"orphans reset":           {"vps-4gb", "proc/net/netstat", netstat + "0 0 0 0 3 0 0\n", small, "net.ipv4.tcp_max_orphans", Hurts, "3 connections were ended"},
 		"time waits forgotten":    {"vps-4gb", "proc/net/netstat", netstat + "0 0 0 5 0 0 0\n", small, "net.ipv4.tcp_max_tw_buckets", Advice, "5 were forgotten"},
-		"strict overcommit":       {"vps-4gb", "proc/sys/vm/overcommit_memory", "2\n", Target{Connections: 500000, MessageRate: 5e5}, "vm.overcommit_memory", Hurts, "may still be committed"},
+		"strict overcommit":       {"vps-4gb", "proc/sys/vm/overcommit_memory", "2\n", Target{Connections: 2000000, MessageRate: 2e6}, "vm.overcommit_memory", Hurts, "may still be committed"},
 		"swapped out":             {"vps-4gb", "proc/meminfo", "MemTotal: 4000000 kB\nMemAvailable: 9 kB\nSwapTotal: 2000000 kB\nSwapFree: 1000000 kB\n", small, "swap", Hurts, "are swapped out"},
 		"large pages":             {"vps-4gb", "sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n", small, "transparent_hugepage", Advice, "madvise"},
 		"large first buffers":     {"vps-4gb", "proc/sys/net/ipv4/tcp_rmem", "4096 8388608 16777216\n", small, "net.ipv4.tcp_rmem", Hurts, "each connection begins with 8 MiB"},
