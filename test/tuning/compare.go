@@ -10,7 +10,8 @@ import (
 
 // counting are files below /proc/sys that change by themselves, or that others who share the kernel change.
 var counting = []string{"/fs/file-nr", "/fs/inode-nr", "/fs/inode-state", "/fs/dentry-state", "/fs/aio-nr", "/fs/quota/", "/kernel/random/", "/kernel/ns_last_pid", "/kernel/pty/nr",
-	"/kernel/cap_last_cap", "/net/netfilter/nf_conntrack_count", "/kernel/keys/", "/kernel/tainted", "/kernel/perf_event_max_sample_rate"}
+	"/kernel/cap_last_cap", "/net/netfilter/nf_conntrack_count", "/kernel/keys/", "/kernel/tainted", "/kernel/perf_event_max_sample_rate",
+	"/vm/user_reserve_kbytes", "/vm/admin_reserve_kbytes"} // of the memory that happens to be free at boot
 
 // settingsOfQueues are the files of a card's queue that somebody may set.
 var settingsOfQueues = []string{"rps_cpus", "rps_flow_cnt", "xps_cpus", "xps_rxqs", "tx_maxrate"}

@@ -130,6 +130,7 @@ func filesOfMachine(work string) (map[string]string, error) {
 		"etc/systemd/system/apt-daily-upgrade.timer":                                          "/dev/null",
 		"etc/systemd/system/dpkg-db-backup.timer":                                             "/dev/null",
 		"etc/systemd/system/e2scrub_all.timer":                                                "/dev/null",
+		"etc/systemd/system/ldconfig.service":                                                 "/dev/null", // it writes to /etc at boot
 		"etc/systemd/system/serial-getty@ttyS0.service":                                       "/dev/null",
 	} {
 		files[name] = filepath.Join(work, strings.ReplaceAll(name, "/", "_"))

@@ -59,7 +59,7 @@ func (d Disk) Replace(name string, content []byte, mode fs.FileMode) (err error)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, ignoreMissing(os.Remove(file.Name())))
+			err = errors.Join(err, ignoreMissing(os.Remove(d.half(name))))
 		}
 	}()
 	_, err = file.Write(content)
@@ -81,7 +81,12 @@ func syncDirectory(dir string) error {
 }
 
 func (d Disk) Remove(name string) error {
-	if err := ignoreMissing(os.Remove(d.half(name))); err != nil {
+	if _, err := os.Lstat(d.half(name)); err == nil { // a file system that may only be read refuses also what would do nothing
+		if err := os.Remove(d.half(name)); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Lstat(d.at(name)); err != nil {
 		return err
 	}
 	if err := os.Remove(d.at(name)); err != nil {

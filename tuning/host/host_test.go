@@ -25,15 +25,16 @@ func TestPlaces(t *testing.T) {
 		files map[string]*fstest.MapFile
 		want  host.Place
 	}{
-		"a machine":           {nil, host.Place{Kind: host.Metal}},
-		"a hypervisor's flag": {map[string]*fstest.MapFile{"proc/cpuinfo": file("flags\t: fpu hypervisor\n")}, host.Place{Kind: host.Virtual}},
-		"WSL":                 {map[string]*fstest.MapFile{"proc/sys/kernel/osrelease": file("6.6.87.2-microsoft-standard-WSL2\n")}, host.Place{Kind: host.WSL}},
-		"OpenVZ":              {map[string]*fstest.MapFile{"proc/vz/version": file("1"), "proc/cpuinfo": file("flags: hypervisor")}, host.Place{Kind: host.OpenVZ}},
-		"the node of OpenVZ":  {map[string]*fstest.MapFile{"proc/vz/version": file("1"), "proc/bc/0": file("1")}, host.Place{Kind: host.Metal}},
-		"a pod":               {map[string]*fstest.MapFile{"run/secrets/kubernetes.io/serviceaccount/token": file("x"), ".dockerenv": file("")}, host.Place{Kind: host.Kubernetes}},
-		"Podman":              {map[string]*fstest.MapFile{"run/.containerenv": file("")}, host.Place{Kind: host.Podman}},
-		"a variable of init":  {map[string]*fstest.MapFile{"proc/1/environ": file("HOME=/\x00container=lxc\x00")}, host.Place{Kind: host.LXC}},
-		"mapped users":        {map[string]*fstest.MapFile{"proc/self/uid_map": file("0 100000 65536")}, host.Place{Kind: host.Container, Mapped: true}},
+		"a machine":                 {nil, host.Place{Kind: host.Metal}},
+		"a hypervisor's flag":       {map[string]*fstest.MapFile{"proc/cpuinfo": file("flags\t: fpu hypervisor\n")}, host.Place{Kind: host.Virtual}},
+		"WSL":                       {map[string]*fstest.MapFile{"proc/sys/kernel/osrelease": file("6.6.87.2-microsoft-standard-WSL2\n")}, host.Place{Kind: host.WSL}},
+		"OpenVZ":                    {map[string]*fstest.MapFile{"proc/vz/version": file("1"), "proc/cpuinfo": file("flags: hypervisor")}, host.Place{Kind: host.OpenVZ}},
+		"the node of OpenVZ":        {map[string]*fstest.MapFile{"proc/vz/version": file("1"), "proc/bc/0": file("1")}, host.Place{Kind: host.Metal}},
+		"a pod":                     {map[string]*fstest.MapFile{"run/secrets/kubernetes.io/serviceaccount/token": file("x"), ".dockerenv": file("")}, host.Place{Kind: host.Kubernetes}},
+		"Podman":                    {map[string]*fstest.MapFile{"run/.containerenv": file("")}, host.Place{Kind: host.Podman}},
+		"a variable of init":        {map[string]*fstest.MapFile{"proc/1/environ": file("HOME=/\x00container=lxc\x00")}, host.Place{Kind: host.LXC}},
+		"mapped users":              {map[string]*fstest.MapFile{"proc/self/uid_map": file("0 100000 65536")}, host.Place{Kind: host.Container, Mapped: true}},
+		"settings that are mounted": {map[string]*fstest.MapFile{"proc/self/mounts": file("proc /proc proc rw 0 0\nproc /proc/sys proc ro,nosuid 0 0\n")}, host.Place{Kind: host.Container}},
 		"a disk that was made of an image": {map[string]*fstest.MapFile{".dockerenv": file(""), "proc/self/mounts": file("/dev/vda / ext4 rw 0 0\n")},
 			host.Place{Kind: host.Metal}},
 	} {

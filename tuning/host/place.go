@@ -74,7 +74,7 @@ func readPlace(h *Host) Place {
 		p.Kind = OpenVZ
 	case strings.HasPrefix(named, "lxc"):
 		p.Kind = LXC
-	case named != "" || p.Mapped:
+	case named != "" || p.Mapped || h.mountOf("/proc/sys") == (mount{"/proc/sys", "proc", true}): // as runtimes make it that say nothing
 		p.Kind = Container
 	}
 	if p.Kind != Metal {
