@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,8 +24,8 @@ func (debian) settle(string) error {
 	// Until everything that belongs to a boot is done, values may still change. The status is that of units that failed.
 	said, _, err := output(exec.Command("systemctl", "is-system-running", "--wait"))
 	if state := strings.TrimSpace(said); err == nil && state != "running" {
-		said, _, err = output(exec.Command("systemctl", "--failed", "--no-legend"))
-		return fmt.Errorf("the machine is %s, %w: %s", state, err, said)
+		units, _, err := output(exec.Command("systemctl", "--failed", "--no-legend"))
+		return errors.Join(err, fmt.Errorf("the machine is %s: %s", state, units))
 	}
 	return err
 }
@@ -68,17 +69,21 @@ func (debian) start(context.Context, *play) (stop func() error, err error) {
 	return func() error { return all(exec.Command("systemctl", "stop", "rookery")) }, all(exec.Command("systemctl", "start", "rookery"))
 }
 
-// verify asks systemd what it makes of the drop-in, and udev of the rule.
+// verify asks systemd what it makes of the drop-in. What udev makes of its rule shows when the machine boots.
 func (debian) verify(_ context.Context, p *play) error {
-	if said, status, err := output(exec.Command("systemd-analyze", "verify", unitFile)); err != nil || status != 0 || said != "" {
-		return fmt.Errorf("systemd-analyze verify: status %d, %w: %s", status, err, said)
+	said, status, err := output(exec.Command("systemd-analyze", "verify", unitFile))
+	if err := failed("systemd-analyze verify", said, status, 0, err); err != nil {
+		return err
 	}
-	said, _, err := output(exec.Command("systemctl", "show", "--property=LimitNOFILE", "--value", "rookery"))
-	if want := strconv.Itoa((p.connections + tuning.Reserve(2) + 999) / 1000 * 1000); err != nil || strings.TrimSpace(said) != want {
-		return fmt.Errorf("systemd gives the unit %s open files, %w, want %s", strings.TrimSpace(said), err, want)
+	if said != "" {
+		return fmt.Errorf("systemd-analyze verify: %s", said)
 	}
-	if said, status, err := output(exec.Command("udevadm", "verify", "/"+tuning.UdevFile)); err != nil || status != 0 && !strings.Contains(said, "verify") {
-		return fmt.Errorf("udevadm verify: status %d, %w: %s", status, err, said) // older ones don't know the word, and the boot shows it
+	said, _, err = output(exec.Command("systemctl", "show", "--property=LimitNOFILE", "--value", "rookery"))
+	if err != nil {
+		return err
+	}
+	if want := strconv.Itoa((p.connections + tuning.Reserve(2) + 999) / 1000 * 1000); strings.TrimSpace(said) != want {
+		return fmt.Errorf("systemd gives the unit %s open files, want %s", strings.TrimSpace(said), want)
 	}
 	p.tell("systemd has nothing to say about the unit with its drop-in, and gives it %d open files", (p.connections+tuning.Reserve(2)+999)/1000*1000)
 	return nil
@@ -92,16 +97,6 @@ func (debian) boot(_ context.Context, p *play) error {
 }
 
 func (debian) owns(string) bool { return true }
-
-// all runs commands until one fails.
-func all(commands ...*exec.Cmd) error {
-	for _, c := range commands {
-		if said, status, err := output(c); err != nil || status != 0 {
-			return fmt.Errorf("%s: status %d, %w: %s", strings.Join(c.Args, " "), status, err, said)
-		}
-	}
-	return nil
-}
 
 // filesOfMachine are files of ours in the machine, by their names there, which it boots with.
 func filesOfMachine(work string) (map[string]string, error) {

@@ -226,3 +226,22 @@ func output(command *exec.Cmd) (string, int, error) {
 	}
 	return said.String(), 0, err
 }
+
+// failed is the error of a command that did not end with the status that is wanted.
+func failed(what string, said string, status, want int, err error) error {
+	if err == nil && status == want {
+		return nil
+	}
+	return errors.Join(err, fmt.Errorf("%s: status %d, want %d: %s", what, status, want, strings.TrimSpace(said)))
+}
+
+// all runs commands until one fails.
+func all(commands ...*exec.Cmd) error {
+	for _, c := range commands {
+		said, status, err := output(c)
+		if err := failed(strings.Join(c.Args, " "), said, status, 0, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -56,9 +56,10 @@ func serveHost(ctx context.Context) error {
 		return err
 	}
 	if answer.Boots {
-		return all(exec.Command("systemctl", "reboot"))
+		return all(exec.Command("systemctl", "--no-block", "reboot"))
 	}
-	return all(exec.Command("systemctl", "poweroff"))
+	var never order
+	return host.Receive(&never) // until the host turns the machine off
 }
 
 func obey(ctx context.Context, o order, out io.Writer) (said, error) {

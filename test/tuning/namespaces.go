@@ -123,10 +123,7 @@ func (namespaces) boot(ctx context.Context, p *play) error {
 	if _, err := os.Stat(load.Path); err != nil {
 		load = exec.CommandContext(ctx, "sysctl", "-p", "/"+tuning.SysctlFile)
 	}
-	if said, status, err := output(load); err != nil || status != 0 {
-		return fmt.Errorf("%v: status %d, %w: %s", load.Args, status, err, said)
-	}
-	return nil
+	return all(load)
 }
 
 func (namespaces) owns(name string) bool { return strings.HasPrefix(name, "/proc/sys/net/") }

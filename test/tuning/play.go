@@ -201,8 +201,8 @@ func (p *play) apply(ctx context.Context) error {
 	}
 	for range 2 { // the second time changes nothing
 		said, status, err := p.rookery(ctx, "tune", "apply", "--connections", strconv.Itoa(p.connections))
-		if err != nil || status != 0 {
-			return fmt.Errorf("status %d, %w: %s", status, err, said)
+		if err := failed("tune apply", said, status, 0, err); err != nil {
+			return err
 		}
 		p.tell("%s", strings.TrimSpace(said))
 	}
@@ -283,8 +283,8 @@ func (p *play) tuned(ctx context.Context) error {
 
 func (p *play) rollBack(ctx context.Context) error {
 	said, status, err := p.rookery(ctx, "tune", "rollback")
-	if err != nil || status != 0 {
-		return fmt.Errorf("status %d, %w: %s", status, err, said)
+	if err := failed("tune rollback", said, status, 0, err); err != nil {
+		return err
 	}
 	return p.unchanged()
 }
@@ -304,8 +304,8 @@ func (p *play) unchanged() error {
 
 func (p *play) script(ctx context.Context, shell ...string) error {
 	text, status, err := p.rookery(ctx, "tune", "script", "--connections", strconv.Itoa(p.connections))
-	if err != nil || status != 0 {
-		return fmt.Errorf("status %d, %w: %s", status, err, text)
+	if err := failed("tune script", text, status, 0, err); err != nil {
+		return err
 	}
 	file := filepath.Join(p.work, "tune.sh")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
@@ -316,8 +316,8 @@ func (p *play) script(ctx context.Context, shell ...string) error {
 		status  int
 	}{{"check", 1}, {"apply", 0}, {"check", 0}, {"apply", 0}, {"rollback", 0}} {
 		said, status, err := output(exec.CommandContext(ctx, shell[0], append(shell[1:len(shell):len(shell)], file, step.command)...))
-		if err != nil || status != step.status {
-			return fmt.Errorf("%s: status %d, want %d, %w: %s", step.command, status, step.status, err, said)
+		if err := failed(step.command, said, status, step.status, err); err != nil {
+			return err
 		}
 	}
 	return p.unchanged()

@@ -68,7 +68,7 @@ func playInMachine(ctx context.Context, o options, work string, progress io.Writ
 	}
 }
 
-// tellMachine boots a machine, gives it an order and waits until it has done it and is off.
+// tellMachine boots a machine, gives it an order, waits until it has done it, and turns it off.
 func tellMachine(ctx context.Context, c vm.Config, o order, progress io.Writer) (s said, err error) {
 	booted, _, err := vm.Boot(ctx, c)
 	if err != nil {
@@ -90,6 +90,8 @@ func tellMachine(ctx context.Context, c vm.Config, o order, progress io.Writer) 
 	if s.Fault != "" {
 		return s, errors.New(s.Fault)
 	}
-	booted.Wait() // what it has written is on its disk then
+	if s.Boots {
+		booted.Wait() // what it has written is on its disk then
+	}
 	return s, nil
 }

@@ -243,4 +243,26 @@ func TestTypical(t *testing.T) {
 	if h.Memory.Total != 4<<30 || h.Processors != 2 || !h.Systemd() || h.Place.Kind != host.Virtual || h.Sysctl("net.ipv4.tcp_mem").Number(2) != 98304 {
 		t.Errorf("a machine of 4 GiB is %+v", h)
 	}
+	// The defaults are those of machines that were recorded; what the kernel keeps for itself makes those a little smaller.
+	for name, memory := range map[string]int64{"vps-1gb": 1 << 30, "vps-2gb": 2 << 30, "vps-4gb": 4 << 30, "vps-8gb": 8 << 30, "vps-16gb": 16 << 30} {
+		recorded := hosttest.Open(t, "recorded/"+name, host.Options{})
+		typical, err := host.Typical(memory, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{
+			"net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_buckets", "net.ipv4.tcp_max_orphans", "net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_max_syn_backlog",
+			"net.ipv4.tcp_mem", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", "net.core.somaxconn", "net.core.netdev_max_backlog", "fs.nr_open", "fs.file-max", "net.ipv4.tcp_tw_reuse",
+		} {
+			got, want := typical.Sysctl(key).Numbers(), recorded.Sysctl(key).Numbers()
+			if len(got) != len(want) || len(got) == 0 {
+				t.Fatalf("%s of %s is %v, recorded is %v", key, name, got, want)
+			}
+			for i := range got {
+				if got[i] < want[i] || float64(got[i]) > float64(want[i])*1.2 {
+					t.Errorf("%s of %s is %v, recorded is %v", key, name, got, want)
+				}
+			}
+		}
+	}
 }
