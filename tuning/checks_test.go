@@ -268,6 +268,35 @@ func TestCapacity(t *testing.T) {
 	}
 }
 
+// TestCountsDoNotMoveAPlan: what was set because packets were dropped stays when the count is that of another boot.
+func TestCountsDoNotMoveAPlan(t *testing.T) {
+	const key = "net.core.netdev_max_backlog"
+	tree := hosttest.Tree(t, "vps-4gb")
+	wanted := func(dropped string, before map[string]string) string {
+		t.Helper()
+		tree["proc/net/softnet_stat"] = &fstest.MapFile{Data: []byte("00000010 " + dropped + " 00000000\n")}
+		h, err := host.Open(tree, host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range Make(h, Target{Connections: 20000}, before).Values {
+			if v.Key == key {
+				return v.Wanted
+			}
+		}
+		return ""
+	}
+	if got := wanted("00000000", nil); got != "" {
+		t.Errorf("where nothing was dropped it wants %s", got)
+	}
+	if got := wanted("0000000a", nil); got != "4096" {
+		t.Errorf("where packets were dropped it wants %q", got)
+	}
+	if got := wanted("00000000", map[string]string{"/proc/sys/net/core/netdev_max_backlog": "1000"}); got != "4096" {
+		t.Errorf("after the next boot it wants %q", got)
+	}
+}
+
 func TestDiff(t *testing.T) {
 	for name, c := range map[string]struct {
 		file File

@@ -69,7 +69,7 @@ func (debian) start(context.Context, *play) (stop func() error, err error) {
 	return func() error { return all(exec.Command("systemctl", "stop", "rookery")) }, all(exec.Command("systemctl", "start", "rookery"))
 }
 
-// verify asks systemd what it makes of the drop-in. What udev makes of its rule shows when the machine boots.
+// verify asks systemd what it makes of the drop-in, and sysctl of the settings. What udev makes of its rule shows when the machine boots.
 func (debian) verify(_ context.Context, p *play) error {
 	said, status, err := output(exec.Command("systemd-analyze", "verify", unitFile))
 	if err := failed("systemd-analyze verify", said, status, 0, err); err != nil {
@@ -84,6 +84,17 @@ func (debian) verify(_ context.Context, p *play) error {
 	}
 	if want := strconv.Itoa((p.connections + tuning.Reserve(2) + 999) / 1000 * 1000); strings.TrimSpace(said) != want {
 		return fmt.Errorf("systemd gives the unit %s open files, want %s", strings.TrimSpace(said), want)
+	}
+	// The other program that loads settings reads the same files in an order of its own.
+	if err := all(exec.Command("sysctl", "--quiet", "--system")); err != nil {
+		return err
+	}
+	now, err := snapshot()
+	if err != nil {
+		return err
+	}
+	if wrong := differences(p.memory.Applied, now); len(wrong) > 0 {
+		return fmt.Errorf("after sysctl --system these differ: %s", told(wrong, p.memory.Applied, now))
 	}
 	p.tell("systemd has nothing to say about the unit with its drop-in, and gives it %d open files", (p.connections+tuning.Reserve(2)+999)/1000*1000)
 	return nil

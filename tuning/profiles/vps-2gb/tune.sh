@@ -21,6 +21,7 @@ values() {
 	cat <<'END'
 least|1|/proc/sys/net/core/somaxconn|net.core.somaxconn|32768|connections that the gateway has not accepted yet wait in a queue that is never longer than this; what comes when it is full is dropped and sent again by the client seconds later
 least|1|/proc/sys/net/netfilter/nf_conntrack_max|net.netfilter.nf_conntrack_max|364544|where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full
+least|1|/proc/sys/net/netfilter/nf_conntrack_buckets|net.netfilter.nf_conntrack_buckets|131072|the table is searched for every packet, and with many entries in a bucket each search takes longer
 most|1|/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established|net.netfilter.nf_conntrack_tcp_timeout_established|86400|a connection whose end was not seen stays in the table for this long, five days by default; heartbeats keep those that live
 least|2|/proc/sys/net/ipv4/tcp_mem|net.ipv4.tcp_mem|66048 88064 132096|the buffers of all sockets together, in pages and not bytes: over the second number the kernel shrinks windows, over the third it drops. The default is a tenth of the memory, for few connections with full buffers
 least|1|/proc/sys/net/ipv4/tcp_max_orphans|net.ipv4.tcp_max_orphans|65536|connections that the gateway has closed while data was on its way are the kernel's to finish; beyond this many it resets them, and their last messages are lost
