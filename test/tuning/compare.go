@@ -1,11 +1,14 @@
 package main
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // counting are files below /proc/sys that change by themselves, or that others who share the kernel change.
@@ -63,6 +66,9 @@ func snapshotOf(roots ...string) (map[string]string, error) {
 				b, err := os.ReadFile(name)
 				if err != nil {
 					b = []byte(err.Error()) // some of the kernel's can only be read by some
+				}
+				if !utf8.Valid(b) { // what is remembered over a boot is text
+					b = fmt.Appendf(nil, "%x", sha256.Sum256(b))
 				}
 				text += " " + string(b)
 			}

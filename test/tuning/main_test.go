@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestDifferences(t *testing.T) {
@@ -37,6 +38,12 @@ func TestSnapshot(t *testing.T) {
 	}
 	if !strings.HasPrefix(all["/proc/sys/net/core/somaxconn"], "-rw-r--r-- ") || all[file] != "-rw-r----- text" || !strings.HasSuffix(all[link], " file") {
 		t.Errorf("a value is %q, a file %q, a link %q", all["/proc/sys/net/core/somaxconn"], all[file], all[link])
+	}
+	if err := os.WriteFile(file, []byte{0xff, 1}, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if other, err := snapshotOf(dir); err != nil || other[file] == all[file] || !utf8.ValidString(other[file]) {
+		t.Errorf("a file that is no text is %q, %v", other[file], err)
 	}
 	if _, there := all["/proc/sys/fs/file-nr"]; there {
 		t.Error("the number of open files is compared")
