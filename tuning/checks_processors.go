@@ -19,7 +19,7 @@ func processorChecks() []Check {
 				if needed <= v.room.Processors*(1+1e-9) { // the capacity is computed the other way round
 					return verdict{says: fmt.Sprintf("this load takes %.2g of them, within a third", needed*busyShare)}
 				}
-				return verdict{severity: Hurts, wanted: fmt.Sprint(math.Ceil(needed)), says: fmt.Sprintf("%s messages a second and the heartbeats take %.2g of %.3g, within a third",
+				return verdict{severity: Hurts, wanted: fmt.Sprint(math.Ceil(needed)), says: fmt.Sprintf("%s messages a second and the heartbeats take %.3g of %.3g, give or take a third, and over 70%% latencies rise",
 					number(int64(v.target.MessageRate)), needed*busyShare, v.room.Processors),
 					do: fmt.Sprintf("use a machine with %.0f processors; fewer messages; or rooms.gather where milliseconds do not matter", math.Ceil(needed))}
 			},

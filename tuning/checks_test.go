@@ -68,6 +68,7 @@ func TestFindings(t *testing.T) {
 		"few queues":              {"vps-16gb", "x", "y", small, "queues of the network card", Advice, "ethtool -L eth0 combined 8"},
 		"packets spread":          {"vps-4gb", "sys/class/net/eth0/queues/rx-0/rps_cpus", "2\n", small, "rps_cpus", Fine, ""},
 		"many messages":           {"vps-4gb", "x", "y", Target{Connections: 20000, MessageRate: 400000}, "processors", Hurts, "400,000 messages a second"},
+		"another's card":          {"recorded/lxc", "x", "y", small, "rps_cpus", Advice, "is not root of the kernel"},
 		"less than a processor":   {"lxc", "sys/fs/cgroup/cpu.max", "50000 100000\n", small, "cpu.max", Hurts, "less than one processor"},
 		"a low clock":             {"vps-4gb", "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n", small, "cpu governor", Advice, "schedutil"},
 		"time taken":              {"vps-4gb", "proc/stat", "cpu 100 0 100 1000 0 0 0 50 0 0\ncpu0 1 1 1 1\n", small, "steal", Hurts, "dedicated"},

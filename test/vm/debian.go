@@ -71,7 +71,7 @@ func (d Debian) Disk(ctx context.Context, dir string, files map[string]string, s
 		Kernel:    &Kernel{Image: filepath.Join(dir, "vmlinuz"), Release: strings.TrimPrefix(filepath.Base(kernels[0]), "vmlinuz-")},
 		Initramfs: filepath.Join(dir, "initrd"), Image: image, Dir: dir,
 		// Where the host is busy, units take longer than systemd thinks they may.
-		Parameters: []string{"root=/dev/vda", "rw", "systemd.default_timeout_start_sec=1h"},
+		Parameters: []string{"root=/dev/vda", "rw", "systemd.default_timeout_start_sec=1h", "systemd.firstboot=off"},
 	}
 	if err := os.Rename(kernels[0], c.Kernel.Image); err != nil {
 		return c, err
