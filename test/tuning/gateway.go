@@ -62,18 +62,25 @@ type load struct {
 	Files   int64 // limit of open files of the gateway
 }
 
-// loadPlan is what the load tester does. Who is not let in within a minute tries no longer, or it would never end.
+// loadPlan is what the load tester does.
 const loadPlan = `scenario: storm
 server: {targets: ["ws://%s/ws"]}
-clients: {connections: %d, rate: %d, pending: 50000, timeout: 30s, retry: {for: 60s}, sources: [127.0.0.0/16]}
+clients: {connections: %d, rate: %d, pending: 50000, timeout: 60s, retry: {for: %s}, sources: [127.0.0.0/16]}
 rooms: {count: %d}
 time: {warmup: 1s, duration: 10s, drain: 5s}
 `
 
+// How long a client tries that is not let in. Of a gateway that is full each asks once: tens of thousands that ask again and again
+// would keep an emulated processor from those that are in.
+const (
+	once  = "1ms"
+	often = "5m"
+)
+
 // putLoad has the load tester connect.
-func (p *play) putLoad(ctx context.Context, connections int) (load, error) {
+func (p *play) putLoad(ctx context.Context, connections int, try string) (load, error) {
 	plan, file := filepath.Join(p.work, "plan.yaml"), filepath.Join(p.work, "result.json")
-	if err := os.WriteFile(plan, fmt.Appendf(nil, loadPlan, address, connections, p.rate, max(1, connections/10)), 0o600); err != nil {
+	if err := os.WriteFile(plan, fmt.Appendf(nil, loadPlan, address, connections, p.rate, try, max(1, connections/10)), 0o600); err != nil {
 		return load{}, err
 	}
 	bench := exec.CommandContext(ctx, p.binary, "bench", plan, "--json", file, "--quiet")

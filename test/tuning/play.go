@@ -134,7 +134,7 @@ func (p *play) untuned(ctx context.Context) error {
 			return fmt.Errorf("check says that nothing stops an untuned gateway; first it names %+v", first)
 		}
 		p.tell("check names %s first, which is %s and holds %d connections", first.Key, first.Current, first.At)
-		l, err := p.putLoad(ctx, p.connections)
+		l, err := p.putLoad(ctx, p.connections, once)
 		if err != nil {
 			return err
 		}
@@ -253,7 +253,7 @@ func (p *play) tuned(ctx context.Context) error {
 		return fmt.Errorf("check says that the tuned gateway is stopped by %+v", first)
 	}
 	f := &p.memory.Figures
-	if f.After, err = p.putLoad(ctx, p.connections); err != nil {
+	if f.After, err = p.putLoad(ctx, p.connections, often); err != nil {
 		return err
 	}
 	p.tell("the gateway held %d connections", f.After.Held)

@@ -77,7 +77,7 @@ func (f figures) text() string {
 	})
 	row("connections asked for", func(m met) string { return thousands(m.Load.Asked) })
 	row("connections held", func(m met) string { return thousands(m.Load.Held) })
-	row("connects that were refused or failed, with repetitions", func(m met) string { return thousands(m.Load.Failed) })
+	row("connects that were refused or failed", func(m met) string { return thousands(m.Load.Failed) })
 	row("limit of open files of the gateway", func(m met) string { return thousands(m.Load.Files) })
 	row("resident memory of the gateway, most", func(m met) string { return fmt.Sprintf("%.1f MB", float64(m.Load.Process)/1e6) })
 	fmt.Fprintf(&b, "\n| %s connections come while the gateway has no processor | before | after |\n|---|---|---|\n", thousands(burstSize))
