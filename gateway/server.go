@@ -188,6 +188,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		FrameTimeout:       cfg.Limits.FrameTimeout,
 		StallTimeout:       cfg.Limits.StallTimeout,
 		Heartbeat:          cfg.Heartbeat,
+		RetryWindow:        cfg.RetryWindow,
 	})
 	s.engine.SetCapacity(connections)
 	return s, nil

@@ -69,6 +69,7 @@ type Config struct {
 	FrameTimeout     time.Duration // half a frame or message
 	StallTimeout     time.Duration // a connection that takes nothing
 	Heartbeat        time.Duration
+	RetryWindow      time.Duration // a publish may be repeated with its key
 }
 
 // Rules are what may change while the loops run; Engine.SetRules replaces them as a whole.

@@ -48,7 +48,7 @@ func New(cfg Config) *Engine {
 	e := &Engine{
 		cfg:       cfg,
 		admission: newAdmission(),
-		slow:      newSlowMode(),
+		slow:      newSlowMode(cfg.RetryWindow),
 		started:   time.Now(),
 		booted:    make(chan struct{}),
 	}

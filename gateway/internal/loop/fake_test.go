@@ -201,6 +201,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 		MessageBytes: 64 << 10, HeaderBytes: 8 << 10, RoomsPerConnection: 100,
 		OutboundBytes: 1 << 20, OutboundTotal: 1 << 30,
 		HandshakeTimeout: time.Minute, FrameTimeout: time.Minute, StallTimeout: time.Hour, Heartbeat: time.Hour,
+		RetryWindow: time.Minute,
 	}
 	if change != nil {
 		change(&cfg)

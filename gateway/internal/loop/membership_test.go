@@ -243,25 +243,50 @@ func TestSpeaking(t *testing.T) {
 	want("role_forbidden")
 }
 
+// TestSlowModeRepeats: the same message again is no other one, for as long as its key is known. It neither waits nor counts.
+func TestSlowModeRepeats(t *testing.T) {
+	s, begun := newSlowMode(time.Minute), time.Unix(1000, 0)
+	who := speaker{group, "alice"}
+	for _, c := range []struct {
+		key    string
+		after  time.Duration
+		wait   time.Duration
+		counts bool
+	}{
+		{"k1", 0, 0, true},
+		{"k1", time.Second, 0, false},
+		{"k2", time.Second, time.Hour - time.Second, false},
+		{"", time.Second, time.Hour - time.Second, false},
+		{"k1", 59 * time.Second, 0, false},
+		{"k1", time.Minute, 59 * time.Minute, false}, // its key may be forgotten: it would be stored as another message
+		{"", time.Hour, 0, true},
+		{"", time.Hour, time.Hour, false}, // without a key it is another one
+	} {
+		if wait, counts := s.take(who, c.key, time.Hour, begun.Add(c.after)); wait != c.wait || counts != c.counts {
+			t.Errorf("key %q after %v: wait %v, counts %v; want %+v", c.key, c.after, wait, counts, c)
+		}
+	}
+}
+
 // TestSlowModeForgets what is over, when it has many.
 func TestSlowModeForgets(t *testing.T) {
-	s, now := newSlowMode(), time.Unix(1, 0)
+	s, now := newSlowMode(time.Minute), time.Unix(1, 0)
 	for i := range 10_000 {
-		if wait := s.take(speaker{group, fmt.Sprint(i)}, time.Second, now.Add(time.Duration(i)*time.Millisecond)); wait != 0 {
+		if wait, _ := s.take(speaker{group, fmt.Sprint(i)}, "", time.Second, now.Add(time.Duration(i)*time.Millisecond)); wait != 0 {
 			t.Fatalf("%d has to wait %v", i, wait)
 		}
 	}
-	if len(s.over) > 2*leastSlow+1000 {
-		t.Errorf("%d are kept", len(s.over))
+	if len(s.last) > 2*leastSlow+1000 {
+		t.Errorf("%d are kept", len(s.last))
 	}
 	last := now.Add(9_999 * time.Millisecond)
-	if wait := s.take(speaker{group, "9999"}, time.Second, last); wait != time.Second {
+	if wait, _ := s.take(speaker{group, "9999"}, "", time.Second, last); wait != time.Second {
 		t.Errorf("the last has to wait %v", wait)
 	}
-	if wait := s.take(speaker{group, "9999"}, time.Millisecond, last); wait != time.Millisecond {
+	if wait, _ := s.take(speaker{group, "9999"}, "", time.Millisecond, last); wait != time.Millisecond {
 		t.Errorf("after a change of the room the last has to wait %v", wait)
 	}
-	if wait := s.take(speaker{"another", "9999"}, time.Second, last); wait != 0 {
+	if wait, _ := s.take(speaker{"another", "9999"}, "", time.Second, last); wait != 0 {
 		t.Errorf("in another room: %v", wait)
 	}
 }

@@ -199,8 +199,10 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 	}
 	room := strings.Clone(r.Room)
 	who := speaker{room, c.identity.User}
+	counts := false
 	if slow > 0 {
-		if wait := l.engine.slow.take(who, slow, time.Now()); wait > 0 {
+		var wait time.Duration
+		if wait, counts = l.engine.slow.take(who, r.Key, slow, time.Now()); wait > 0 {
 			l.failUntil(c, id, proto.ErrSlowMode, fmt.Sprintf("%q is in slow mode: one message in %v.", room, slow), wait)
 			return
 		}
@@ -211,7 +213,7 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 		Content: proto.AppendContent(nil, r),
 	})
 	if !taken {
-		if slow > 0 {
+		if counts {
 			l.engine.slow.giveBack(who)
 		}
 		l.overloaded(c, id)
