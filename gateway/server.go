@@ -138,6 +138,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	}); err != nil {
 		return nil, fmt.Errorf("read the newest messages of the log: %w", err)
 	}
+	undo = append(undo, s.rooms.Close)
 	gather, err := cfg.Rooms.gatherRules()
 	if err != nil {
 		return nil, err
@@ -148,6 +149,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Loops: inboxes,
 		Log:   logger,
 	})
+	undo = append(undo, s.receipts.Close)
 	memberRules, err := cfg.Rooms.memberRules()
 	if err != nil {
 		return nil, err

@@ -1,6 +1,10 @@
 package handoff
 
-import "rookery/proto"
+import (
+	"time"
+
+	"rookery/proto"
+)
 
 // RoomKind says who may be in a room. It follows from the room's name and never changes.
 type RoomKind uint8
@@ -52,6 +56,14 @@ func ParseRole(s string) (role Role, ok bool) {
 
 // ForEver is a time that does not come, Unix milliseconds.
 const ForEver = proto.MaxInteger
+
+// UntilWhen ends a sentence about a ban or a mute: " until" and the time, in UTC, or nothing if it is for ever.
+func UntilWhen(until int64) string {
+	if until >= ForEver {
+		return ""
+	}
+	return " until " + time.UnixMilli(until).UTC().Format("2006-01-02 15:04:05 UTC")
+}
 
 // MemberKind says what is asked of the keeper of members.
 type MemberKind uint8

@@ -200,20 +200,13 @@ func (l *Loop) maySpeak(c *conn, id uint64, r *v1.Publish) (slow time.Duration, 
 		l.fail(c, id, proto.ErrRoleForbidden, fmt.Sprintf("You are a %s of %q, and it takes a %s to publish there.", role, r.Room, m.speak))
 		return 0, false
 	case p.mutedUntil > now:
-		l.fail(c, id, proto.ErrMuted, fmt.Sprintf("You are muted in %q%s.", r.Room, untilWhen(p.mutedUntil)))
+		l.fail(c, id, proto.ErrMuted, fmt.Sprintf("You are muted in %q%s.", r.Room, handoff.UntilWhen(p.mutedUntil)))
 		return 0, false
 	}
 	if role >= handoff.RoleModerator || r.Ephemeral || l.cfg.Ephemeral(r.Room) {
 		return 0, true
 	}
 	return time.Duration(m.slowMS) * time.Millisecond, true
-}
-
-func untilWhen(until int64) string {
-	if until >= handoff.ForEver {
-		return ""
-	}
-	return " until " + time.UnixMilli(until).UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
 // memberChanged puts a role or a mute in force.

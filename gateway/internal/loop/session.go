@@ -95,7 +95,7 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 		return
 	}
 	if until := l.cfg.Members.Banned(who.User); until != 0 {
-		l.fail(c, id, proto.ErrBanned, fmt.Sprintf("You are banned from this server%s.", untilWhen(until)))
+		l.fail(c, id, proto.ErrBanned, fmt.Sprintf("You are banned from this server%s.", handoff.UntilWhen(until)))
 		l.close(c, proto.CloseBanned, "")
 		return
 	}

@@ -100,7 +100,7 @@ func (k *Keeper) invite(r *handoff.MemberRequest, own handoff.Role, target strin
 		return k.answerSame(r, target, other.Role)
 	}
 	if ban := k.view.until(RoomBan, r.Room, target, k.now()); ban.Until != 0 {
-		return refuse(proto.ErrBanned, "%q is banned from %q%s; lift the ban first.", target, r.Room, untilWhen(ban.Until))
+		return refuse(proto.ErrBanned, "%q is banned from %q%s; lift the ban first.", target, r.Room, handoff.UntilWhen(ban.Until))
 	}
 	if full := k.full(r.Room, target); full != nil {
 		return verdict{refusal: full}

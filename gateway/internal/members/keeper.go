@@ -35,7 +35,7 @@ type Keeper struct {
 	// Set at construction.
 	cfg     Config
 	mailbox *handoff.Mailbox[letter]
-	wake    chan struct{}
+	wake    <-chan struct{}
 	ended   chan struct{}
 
 	// Owned by keepLoop.
@@ -108,7 +108,6 @@ func Start(cfg Config) (*Keeper, error) {
 	k := &Keeper{
 		cfg:     cfg,
 		mailbox: handoff.NewMailbox[letter](cfg.MailboxBytes),
-		wake:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
 		view:    newView(cfg.Store),
 		out:     handoff.NewOutgoing(cfg.Loops),
@@ -120,12 +119,7 @@ func Start(cfg Config) (*Keeper, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("read the bans from the server: %w", err)
 	}
-	k.mailbox.Listen(func() {
-		select {
-		case k.wake <- struct{}{}:
-		default: // a wake-up waits already
-		}
-	})
+	k.wake = k.mailbox.Wakes()
 	go k.keepLoop()
 	return k, nil
 }

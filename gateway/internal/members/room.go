@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -40,7 +39,7 @@ func (k *Keeper) now() int64 { return k.cfg.Now().UnixMilli() }
 func (k *Keeper) enter(r *handoff.MemberRequest) verdict {
 	v, now := k.view, k.now()
 	if ban := v.until(RoomBan, r.Room, r.User, now); ban.Until != 0 {
-		return refuse(proto.ErrBanned, "You are banned from %q%s%s.", r.Room, untilWhen(ban.Until), because(ban.Reason))
+		return refuse(proto.ErrBanned, "You are banned from %q%s%s.", r.Room, handoff.UntilWhen(ban.Until), because(ban.Reason))
 	}
 	var news []handoff.Event
 	if v.member(r.Room, r.User).Role == handoff.RoleNone {
@@ -253,13 +252,6 @@ func (k *Keeper) role(r *handoff.MemberRequest) handoff.Role {
 		role = max(role, handoff.RoleModerator)
 	}
 	return role
-}
-
-func untilWhen(until int64) string {
-	if until >= handoff.ForEver {
-		return ""
-	}
-	return " until " + time.UnixMilli(until).UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
 func because(reason string) string {
