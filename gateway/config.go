@@ -104,7 +104,7 @@ type LimitsConfig struct {
 	MessageBytes int
 	// RoomsPerConnection is the most rooms that one connection may have joined. Default 1000.
 	RoomsPerConnection int
-	// RoomsPerUser is the most rooms that a user may be a member of. Default 10,000. Each costs some 230 bytes of memory.
+	// RoomsPerUser is the most rooms that a user may be a member of. Default 10,000. Each costs some 480 bytes of memory.
 	RoomsPerUser int
 	// MembersPerRoom is the most members of a room. Default 100,000.
 	MembersPerRoom int

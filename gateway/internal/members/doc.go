@@ -35,8 +35,8 @@
 // # Bounds
 //
 // The mailbox is bounded in bytes; beyond it requests are refused. A user is a member of Config.RoomsPerUser rooms, a room has
-// Config.MembersPerRoom members. Counts of 10,000 rooms and users are kept. The store holds everything in memory: about 230 bytes a
-// member, and as much for a room, a ban or a mute. Settings of a room are kept when its last member has left: whoever could take the
+// Config.MembersPerRoom members. Counts of 10,000 rooms and users are kept. The store holds everything in memory: about 480 bytes a
+// member, and 230 for a room, a ban or a mute. Settings of a room are kept when its last member has left: whoever could take the
 // name could read what was written under it.
 //
 // In a room of more than Config.Named members nobody is told who joins and leaves by themselves.
