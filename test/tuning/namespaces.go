@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -106,6 +107,10 @@ func (namespaces) start(ctx context.Context, p *play) (stop func() error, err er
 			return err
 		}
 		if err := syscall.Kill(process, syscall.SIGTERM); err != nil {
+			return err
+		}
+		// su stops when its child is stopped, as in a burst, and would wait for ever for somebody to let it go on.
+		if err := gateway.Process.Signal(syscall.SIGCONT); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return err
 		}
 		gateway.Wait() // its status is that of a process that was told to end
