@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"rookery/tuning"
 	"rookery/tuning/host"
@@ -42,9 +43,15 @@ func filesOf(connections int) int { return min(65536, connections*2/3) }
 // tableOf is about the table that the kernel makes on a machine of 2 GB, or where the target is less, a sixth of that.
 func tableOf(connections int) int { return min(16384, connections/6) }
 
+// heartbeatFor gives an emulated processor time: with the default of 25 s, 100,000 connections would ask it for 4,000 answers a
+// second, and the gateway would close who can't give his in time.
+func heartbeatFor(connections int) time.Duration {
+	return max(25*time.Second, time.Duration(connections)*1500*time.Microsecond)
+}
+
 func (d debian) untune(connections int) error {
-	unit := fmt.Sprintf("[Unit]\nDescription=Rookery\n\n[Service]\nExecStart=/usr/local/bin/rookery serve --dev --listen %s --data /var/lib/rookery\nLimitNOFILE=%d\n",
-		address, filesOf(connections))
+	unit := fmt.Sprintf("[Unit]\nDescription=Rookery\n\n[Service]\nExecStart=/usr/local/bin/rookery serve --dev --listen %s --data /var/lib/rookery --heartbeat %v\nLimitNOFILE=%d\n",
+		address, heartbeatFor(connections), filesOf(connections))
 	table := fmt.Sprintf("%s = %d\n", tableKey, tableOf(connections))
 	if err := os.WriteFile(unitFile, []byte(unit), 0o644); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -83,15 +84,18 @@ func (p *play) putLoad(ctx context.Context, connections int, try string) (load, 
 	if err := os.WriteFile(plan, fmt.Appendf(nil, loadPlan, address, connections, p.rate, try, max(1, connections/10)), 0o600); err != nil {
 		return load{}, err
 	}
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // that of the load before
+		return load{}, err
+	}
 	bench := exec.CommandContext(ctx, p.binary, "bench", plan, "--json", file, "--quiet")
 	said, err := bench.CombinedOutput()
 	var failed *exec.ExitError
 	if err != nil && !errors.As(err, &failed) { // a run in which connects fail has a status of its own
 		return load{}, err
 	}
-	r, err := report.ReadFile(file)
-	if err != nil {
-		return load{}, fmt.Errorf("%w; the load tester said:\n%s", err, said)
+	r, unread := report.ReadFile(file)
+	if unread != nil {
+		return load{}, fmt.Errorf("%w; the load tester ended with %v and said:\n%s", unread, err, said)
 	}
 	l := load{Asked: int64(connections), Failed: r.Counts.ConnectsFailed}
 	for _, s := range r.Seconds {
