@@ -35,6 +35,8 @@ const maxToken = 8 << 10
 //	rooms    optional  patterns of the rooms the user may enter; absent is every room
 //	limits   optional  rates of the user, lower or as far as the settings allow higher than those of the server
 //	publish  optional  patterns of the rooms the user may write to; absent is as rooms
+//	create   optional  patterns of the rooms the user may create; absent is as rooms
+//	moderate optional  patterns of the rooms the user is a moderator of; absent is none
 type authenticator struct {
 	dev    bool
 	keys   []verifyKey

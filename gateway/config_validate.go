@@ -124,6 +124,8 @@ func (c Config) validate(faults *faultList) {
 	refuse(err != nil, fmt.Sprint(err), "rooms.gather")
 	_, err = c.Limits.rateRules()
 	refuse(err != nil, fmt.Sprint(err), "limits.rates")
+	_, err = c.Rooms.memberRules()
+	refuse(err != nil, fmt.Sprint(err), "rooms.members")
 	_, err = parseRetention(c.Retention)
 	refuse(err != nil, fmt.Sprint(err), "retention.rooms")
 	shipFault := c.shipFault()

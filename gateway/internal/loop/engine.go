@@ -23,6 +23,7 @@ type Engine struct {
 	cfg       Config
 	admission *admission
 	buckets   *rate.Table
+	slow      *slowMode
 	started   time.Time
 	booted    chan struct{}
 	counters  []*Counters
@@ -52,6 +53,7 @@ func New(cfg Config) *Engine {
 		cfg:       cfg,
 		admission: newAdmission(),
 		buckets:   rate.NewTable(),
+		slow:      newSlowMode(cfg.RetryWindow),
 		started:   time.Now(),
 		booted:    make(chan struct{}),
 	}

@@ -70,6 +70,8 @@ func operationOf(f *v1.ClientFrame) (o rate.Operation, room string) {
 		return rate.Connect, ""
 	case *v1.ClientFrame_Publish:
 		return rate.Publish, op.Publish.GetRoom()
+	case *v1.ClientFrame_Create, *v1.ClientFrame_Configure, *v1.ClientFrame_Member:
+		return rate.Publish, "" // stored like a message, but none of the room's
 	case *v1.ClientFrame_Join:
 		return rate.Join, op.Join.GetRoom()
 	case *v1.ClientFrame_Leave:
