@@ -191,15 +191,12 @@ func (l *Loop) maySpeak(c *conn, id uint64, r *v1.Publish) (slow time.Duration, 
 		return 0, false
 	}
 	m := l.rooms[r.Room].membership
-	role := p.role
-	if role < handoff.RoleModerator && c.identity.Moderates(r.Room) {
-		role = handoff.RoleModerator
-	}
-	switch now := time.Now().UnixMilli(); {
+	role := c.roleAs(p, r.Room)
+	switch {
 	case role < m.speak:
 		l.fail(c, id, proto.ErrRoleForbidden, fmt.Sprintf("You are a %s of %q, and it takes a %s to publish there.", role, r.Room, m.speak))
 		return 0, false
-	case p.mutedUntil > now:
+	case p.muted():
 		l.fail(c, id, proto.ErrMuted, fmt.Sprintf("You are muted in %q%s.", r.Room, handoff.UntilWhen(p.mutedUntil)))
 		return 0, false
 	}
@@ -208,6 +205,16 @@ func (l *Loop) maySpeak(c *conn, id uint64, r *v1.Publish) (slow time.Duration, 
 	}
 	return time.Duration(m.slowMS) * time.Millisecond, true
 }
+
+// roleAs is what the connection's user counts as in a room where they are p: the token may say more.
+func (c *conn) roleAs(p *present, room string) handoff.Role {
+	if p.role < handoff.RoleModerator && c.identity.Moderates(room) {
+		return handoff.RoleModerator
+	}
+	return p.role
+}
+
+func (p *present) muted() bool { return p.mutedUntil != 0 && p.mutedUntil > time.Now().UnixMilli() }
 
 // memberChanged puts a role or a mute in force.
 func (l *Loop) memberChanged(e *handoff.Event) {

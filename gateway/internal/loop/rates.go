@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/identity"
 	"rookery/gateway/internal/rate"
 	"rookery/proto"
@@ -82,6 +83,10 @@ func operationOf(f *v1.ClientFrame) (o rate.Operation, room string) {
 		return rate.Read, op.Receipts.GetRoom()
 	case *v1.ClientFrame_Mark:
 		return rate.Mark, op.Mark.GetRoom()
+	case *v1.ClientFrame_Members:
+		return rate.Read, op.Members.GetRoom()
+	case *v1.ClientFrame_Rooms:
+		return rate.Read, ""
 	}
 	return rate.Other, ""
 }
@@ -97,19 +102,28 @@ func (l *Loop) admit(c *conn, f *v1.ClientFrame, size int) bool {
 	s := spent{address: true, room: room, bytes: size}
 	if c.identity != nil {
 		s.user, s.claims = c.identity.User, c.identity.Claims()
-		if !mayUse(c.identity, o, room) {
+		if room != "" && !l.mayUse(c, f, o, room) {
 			s.room = "" // the request will be refused; nobody outside may use up what a room has
 		}
 	}
 	return l.spend(c, f.Id, rules, o, s)
 }
 
-// mayUse reports whether a user has the right to an operation in a room.
-func mayUse(who *identity.Identity, o rate.Operation, room string) bool {
-	if o == rate.Publish {
-		return who.CanPublish(room)
+// mayUse reports whether the connection's user may do an operation in a room. Whether they may come into one with members only the
+// keeper of members knows, so that a room which is not open pays for no join.
+func (l *Loop) mayUse(c *conn, f *v1.ClientFrame, o rate.Operation, room string) bool {
+	if o == rate.Publish && !c.identity.CanPublish(room) || o != rate.Publish && !c.identity.CanJoin(room) {
+		return false
 	}
-	return who.CanJoin(room)
+	kind := l.cfg.Kind(room)
+	if kind == handoff.Plain || kind == handoff.Open && f.GetJoin() != nil {
+		return true
+	}
+	p := l.presence(c, room)
+	if p == nil || o != rate.Publish {
+		return p != nil
+	}
+	return c.roleAs(p, room) >= l.rooms[room].membership.speak && !p.muted()
 }
 
 // admitUser is for who has just been found to be one: a first connect has been paid for by the address only.

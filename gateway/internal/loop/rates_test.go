@@ -1,9 +1,11 @@
 package loop
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/identity"
 	"rookery/gateway/internal/rate"
 	"rookery/proto"
@@ -53,15 +55,56 @@ func threeRates() Rules {
 	return rules
 }
 
-// requests are one of each operation that has a rate.
-func requests(room string) map[rate.Operation]*v1.ClientFrame {
-	return map[rate.Operation]*v1.ClientFrame{
-		rate.Publish: {Id: 7, Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{Room: room, Content: &v1.Publish_Text{Text: "x"}}}},
-		rate.Join:    {Id: 7, Op: &v1.ClientFrame_Leave{Leave: &v1.Leave{Room: room}}},
-		rate.Read:    {Id: 7, Op: &v1.ClientFrame_Receipts{Receipts: &v1.ReceiptsRequest{Room: room}}},
-		rate.Mark:    {Id: 7, Op: &v1.ClientFrame_Mark{Mark: &v1.Mark{Room: room, Read: 1}}},
-		rate.Connect: {Id: 7, Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: "alice"}}},
-		rate.Other:   {Id: 7, Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}},
+// request is one of a rate's operation.
+type request struct {
+	name  string
+	of    rate.Operation
+	room  bool // the rate of its room counts too
+	frame *v1.ClientFrame
+}
+
+// requests are one of each that the protocol has.
+func requests(user, room string) []request {
+	return []request{
+		{"connect", rate.Connect, false, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: user}}}},
+		{"join", rate.Join, true, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Join{Join: &v1.Join{Room: room}}}},
+		{"leave", rate.Join, true, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Leave{Leave: &v1.Leave{Room: room}}}},
+		{"publish", rate.Publish, true, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Publish{
+			Publish: &v1.Publish{Room: room, Content: &v1.Publish_Text{Text: "x"}},
+		}}},
+		{"history", rate.Read, true, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: room}}}},
+		{"ping", rate.Other, false, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}}},
+		{"mark", rate.Mark, true, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Mark{Mark: &v1.Mark{Room: room, Read: 1}}}},
+		{"receipts", rate.Read, true, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Receipts{Receipts: &v1.ReceiptsRequest{Room: room}}}},
+		{"create", rate.Publish, false, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Create{Create: &v1.Create{User: "carol"}}}},
+		{"configure", rate.Publish, false, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Configure{Configure: &v1.Configure{Room: room}}}},
+		{"member", rate.Publish, false, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Member{
+			Member: &v1.ChangeMember{Room: room, User: "carol", Action: "kick"},
+		}}},
+		{"members", rate.Read, true, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Members{Members: &v1.MembersRequest{Room: room}}}},
+		{"rooms", rate.Read, false, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Rooms{Rooms: &v1.RoomsRequest{}}}},
+	}
+}
+
+// TestEveryRequestIsOfARate: one that the protocol gets has to be put somewhere, and is not by itself among those that cost their
+// bytes only.
+func TestEveryRequestIsOfARate(t *testing.T) {
+	fields := (&v1.ClientFrame{}).ProtoReflect().Descriptor().Oneofs().ByName("op").Fields()
+	known := requests("alice", "r")
+	for i := range fields.Len() {
+		name := string(fields.Get(i).Name())
+		at := slices.IndexFunc(known, func(q request) bool { return q.name == name })
+		if at < 0 {
+			t.Errorf("the test does not know the request %s", name)
+			continue
+		}
+		q := known[at]
+		if set := q.frame.ProtoReflect().WhichOneof(fields.Get(i).ContainingOneof()); set == nil || string(set.Name()) != name {
+			t.Errorf("the frame of %s is of another request", name)
+		}
+		if o, room := operationOf(q.frame); o != q.of || (room != "") != q.room {
+			t.Errorf("%s is of the rate %v and the room %q, want %v and a room %v", name, o, room, q.of, q.room)
+		}
 	}
 }
 
@@ -91,15 +134,15 @@ func TestEachOperationHasItsRates(t *testing.T) {
 		codec  proto.Codec
 	}{{true, proto.Binary}, {false, proto.Binary}, {false, proto.JSON}}
 	for _, scope := range []rate.Scope{rate.User, rate.Address, rate.Room} {
-		for o, f := range requests("r") {
-			limits := o
+		for i, q := range requests("alice", "r") {
+			o, f, limits := q.of, q.frame, q.of
 			if o == rate.Other {
 				limits = rate.Bytes
 			}
-			if _, _, err := rate.Parse(scope.String(), limits.String()); err != nil || scope == rate.Room && o == rate.Other {
+			if _, _, err := rate.Parse(scope.String(), limits.String()); err != nil || scope == rate.Room && !q.room {
 				continue
 			}
-			t.Run(scope.String()+" "+limits.String(), func(t *testing.T) {
+			t.Run(scope.String()+" "+q.name, func(t *testing.T) {
 				r := newRig(t, nil)
 				var sockets []*fakeSocket
 				for _, w := range ways {
@@ -124,10 +167,7 @@ func TestEachOperationHasItsRates(t *testing.T) {
 				other := r.as(nil, "bob")
 				other.from = "192.0.2.77"
 				r.sent(other)
-				g := requests("other")[o]
-				if o == rate.Connect {
-					g = &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: "bob"}}}
-				}
+				g := requests("bob", "other")[i].frame
 				if scope != rate.Address && o == rate.Connect {
 					return // bob has connected just now
 				}
@@ -228,5 +268,83 @@ func TestWhoMayNotUseARoomCannotUseItUp(t *testing.T) {
 	}
 	if n := r.publishes(r.open(true, proto.Binary), 10); n != 5 {
 		t.Errorf("%d of 5 publishes were left to who may", n)
+	}
+}
+
+// TestARoomWithMembersPaysForThoseInIt: not for who is outside or has to be silent.
+func TestARoomWithMembersPaysForThoseInIt(t *testing.T) {
+	rules := Rules{Auth: anyone{}}
+	for _, o := range []rate.Operation{rate.Publish, rate.Join, rate.Read, rate.Mark} {
+		rules.Rates.Of[rate.Room][o] = rate.PerSecond(0.0001, 2)
+	}
+	r := newRig(t, func(c *Config) { c.Rules = rules })
+	outsider := r.as(nil, "mallory")
+	r.sent(outsider)
+	tell := func(change func(*handoff.Membership)) {
+		m := being(handoff.RoleMember)
+		change(m)
+		r.put(handoff.Event{Kind: handoff.MemberChanged, Room: group, Member: m})
+		r.work()
+	}
+	limited := func(s *fakeSocket, q request) bool { return r.limited(s, q.frame, 0.0001) }
+	for _, q := range requests("mallory", group) {
+		for range 5 {
+			if limited(outsider, q) {
+				t.Errorf("who is outside, %s: the rate of the room was taken from", q.name)
+			}
+			if q.name == "join" { // so that the next is no second one
+				r.put(handoff.Event{Kind: handoff.Denied, To: outsider.context.(*conn).handle, ID: 7, Room: group, Code: proto.ErrNotMember, Text: "no"})
+				r.work()
+				r.sent(outsider)
+			}
+		}
+	}
+	r.asked()
+
+	inside := r.open(true, proto.Binary)
+	r.enter(inside, being(handoff.RoleGuest))
+	publish := requests("", group)[3]
+	for _, who := range []struct {
+		name   string
+		change func(*handoff.Membership)
+	}{
+		{"a guest", func(m *handoff.Membership) { m.Role = handoff.RoleGuest }},
+		{"who is muted", func(m *handoff.Membership) { m.MutedUntil = handoff.ForEver }},
+	} {
+		tell(who.change)
+		for range 5 {
+			if limited(inside, publish) {
+				t.Errorf("%s, publish: the rate of the room was taken from", who.name)
+			}
+		}
+	}
+	tell(func(*handoff.Membership) {})
+	for _, q := range requests("", group) {
+		if q.name != "publish" && q.name != "history" && q.name != "mark" {
+			continue
+		}
+		for i := range 3 {
+			if got := limited(inside, q); got != (i == 2) {
+				t.Errorf("a member, %s, number %d: limited %v", q.name, i+1, got)
+			}
+		}
+	}
+}
+
+// TestARoomThatIsOpenPaysForJoins, since everybody may.
+func TestARoomThatIsOpenPaysForJoins(t *testing.T) {
+	rules := Rules{Auth: anyone{}}
+	rules.Rates.Of[rate.Room][rate.Join] = rate.PerSecond(0.0001, 2)
+	r := newRig(t, func(c *Config) {
+		c.Rules = rules
+		c.Kind = func(string) handoff.RoomKind { return handoff.Open }
+	})
+	join := requests("", "channel")[1].frame
+	for i := range 3 {
+		s := r.as(nil, "carol")
+		r.sent(s)
+		if got := r.limited(s, join, 0.0001); got != (i == 2) {
+			t.Errorf("join %d: limited %v", i+1, got)
+		}
 	}
 }

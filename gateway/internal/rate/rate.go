@@ -48,9 +48,9 @@ const (
 	Other   Operation = iota // what costs its bytes only
 	Open                     // a connection
 	Connect                  // a token or name is checked
-	Publish
-	Join // and leave
-	Read // history, and questions for receipts
+	Publish                  // and what changes rooms and their members
+	Join                     // and leave
+	Read                     // history, and questions for receipts, members and rooms
 	Mark
 	Bytes
 	Operations int = iota
