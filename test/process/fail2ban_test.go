@@ -197,6 +197,9 @@ func TestFail2ban(t *testing.T) {
 			}
 			ends(connect(&v1.Connect{Token: token(jwt.MapClaims{"sub": "a", "exp": inAnHour, "jti": "stolen"}, "")}))
 			denied("token_revoked")
+			banFromServer(t, connect(&v1.Connect{Token: token(jwt.MapClaims{"sub": "operator", "exp": inAnHour, "moderate": []string{"*"}}, "")}), "villain")
+			ends(connect(&v1.Connect{Token: token(jwt.MapClaims{"sub": "villain", "exp": inAnHour}, "")}))
+			denied("banned")
 			raw("\x16\x03\x01 hello")
 			denied("bad_handshake")
 			raw("GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \"level=WARN\r\n\r\n")
@@ -265,6 +268,28 @@ func TestFail2ban(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// banFromServer has a moderator of the whole server, who is connecting, ban a user.
+func banFromServer(t *testing.T, moderator *peer, user string) {
+	t.Helper()
+	id, err := moderator.send(&v1.ClientFrame{Op: &v1.ClientFrame_Member{Member: &v1.ChangeMember{Action: "ban", User: user}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		f, err := moderator.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Id != id {
+			continue
+		}
+		if f.GetMember().GetAction() != "ban" {
+			t.Fatalf("the ban was answered with %v", f)
+		}
+		return
 	}
 }
 

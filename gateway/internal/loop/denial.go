@@ -25,6 +25,7 @@ const (
 	deniedToken   // no token, or not one of ours, or a name that is none
 	deniedExpired // harmless: a client that came back late
 	deniedRevoked
+	deniedBanned // from the server
 	// What no client of ours does.
 	deniedHandshake    // first bytes, an HTTP head or an upgrade that are none
 	deniedFrame        // against the rules of WebSocket, TCP frames or the protocol
@@ -39,7 +40,7 @@ const (
 )
 
 var denialNames = [...]string{
-	"", "bad_token", "token_expired", "token_revoked", "bad_handshake", "bad_frame", "not_connected", "flood",
+	"", "bad_token", "token_expired", "token_revoked", "banned", "bad_handshake", "bad_frame", "not_connected", "flood",
 	"too_big", "slow", "user_connections", "address_connections", "address_rate",
 }
 

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/identity"
+	"rookery/proto"
 )
 
 // closedBook lets nobody in.
@@ -43,6 +45,25 @@ func TestLinesOfAnAddressAreBounded(t *testing.T) {
 	r.loop.traffic(s.context.(*conn))
 	if !strings.Contains(lines.String(), "level=WARN msg=\"access denied\" address=2001:db8::7 reason=bad_handshake conn=") {
 		t.Errorf("another address: %q", lines)
+	}
+}
+
+// TestWhoIsBannedIsDenied when they connect; that one who is here is banned is the moderator's doing.
+func TestWhoIsBannedIsDenied(t *testing.T) {
+	r, lines := denialRig(t)
+	r.loop.engine.SetRules(Rules{Auth: anyone{}})
+	s := r.as(nil, "mallory")
+	r.loop.cfg.Members.(*fakeMembers).banned = map[string]int64{"mallory": handoff.ForEver}
+	r.put(handoff.Event{Kind: handoff.Banned, Member: &handoff.Membership{User: "mallory"}})
+	r.work()
+	if code := closedWith(s); code != proto.CloseBanned.Code || lines.Len() > 0 {
+		t.Errorf("closed with %d, and the line %q", code, lines)
+	}
+	if s = r.as(nil, "mallory"); closedWith(s) != proto.CloseBanned.Code {
+		t.Errorf("a connect is closed with %d", closedWith(s))
+	}
+	if n := strings.Count(lines.String(), "\n"); n != 1 || !strings.Contains(lines.String(), " reason=banned conn=") {
+		t.Errorf("a connect has the lines %q", lines)
 	}
 }
 

@@ -98,6 +98,7 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 	}
 	if until := l.cfg.Members.Banned(who.User); until != 0 {
 		l.fail(c, id, proto.ErrBanned, fmt.Sprintf("You are banned from this server%s.", handoff.UntilWhen(until)))
+		l.deny(c, deniedBanned, nil)
 		l.close(c, proto.CloseBanned, "")
 		return
 	}
