@@ -173,3 +173,63 @@ func TestANewTokenChangesRightsAtOnce(t *testing.T) {
 	r.request(s, publishFrame(10))
 	r.mustFail(s, 10, proto.ErrPublishForbidden)
 }
+
+// TestANewTokenEndsEntries into rooms with members, however far they have come; each is answered once, and left once.
+func TestANewTokenEndsEntries(t *testing.T) {
+	known := tokens{"team": {User: "alice", Rights: &identity.Rights{Join: []string{"team-*"}}}}
+	for _, c := range []struct {
+		name            string
+		before, after   []handoff.EventKind
+		atOnce, answers string
+	}{
+		{"before the keeper answers", nil, []handoff.EventKind{handoff.Admitted, handoff.Joined}, "connected", "joined left"},
+		{"and the keeper says no", nil, []handoff.EventKind{handoff.Denied}, "connected", "not_member left"},
+		{"before the shard answers", []handoff.EventKind{handoff.Admitted}, []handoff.EventKind{handoff.Joined}, "connected", "joined left"},
+		{"when it has joined", []handoff.EventKind{handoff.Admitted, handoff.Joined}, nil, "joined connected left", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, func(cfg *Config) { cfg.Rules.Auth = known })
+			s := r.open(true, proto.Binary)
+			to := s.context.(*conn).handle
+			happens := func(kinds []handoff.EventKind) {
+				for _, kind := range kinds {
+					r.put(handoff.Event{Kind: kind, To: to, ID: 2, Room: group, Member: being(handoff.RoleMember), Code: proto.ErrNotMember, Text: "no"})
+					r.work()
+				}
+			}
+			told := func() string {
+				t.Helper()
+				var words []string
+				for _, f := range r.sent(s) {
+					word := f.GetError().GetName()
+					switch {
+					case f.GetJoined() != nil:
+						word = "joined"
+					case f.GetConnected() != nil:
+						word = "connected"
+					case f.GetLeft() != nil:
+						word = "left"
+						if f.Id != 0 || f.GetLeft().Room != group {
+							t.Errorf("left with %v", f)
+						}
+					}
+					words = append(words, word)
+				}
+				return strings.Join(words, " ")
+			}
+			r.request(s, &v1.ClientFrame{Id: 2, Op: &v1.ClientFrame_Join{Join: &v1.Join{Room: group}}})
+			happens(c.before)
+			r.as(s, "team")
+			if got := told(); got != c.atOnce {
+				t.Errorf("the new token was answered with %q, want %q", got, c.atOnce)
+			}
+			happens(c.after)
+			if got := told(); got != c.answers {
+				t.Errorf("the join was answered with %q, want %q", got, c.answers)
+			}
+			if len(r.loop.rooms) != 0 || len(r.loop.leaves) != 0 || r.loop.counted.Subscriptions.Load() != 0 {
+				t.Errorf("left behind: %d rooms, %d leaves, %d subscriptions", len(r.loop.rooms), len(r.loop.leaves), r.loop.counted.Subscriptions.Load())
+			}
+		})
+	}
+}
