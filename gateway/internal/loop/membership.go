@@ -170,13 +170,22 @@ func (l *Loop) failOutside(c *conn, id uint64, room string) {
 	l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("%q is a room with members: join it first.", room))
 }
 
-// presence is what the connection's user is in a room that it has joined, nil if it has not.
+// presence is what the connection's user is in a room with members that it has joined, nil if it has not.
 func (l *Loop) presence(c *conn, room string) *present {
 	i := c.find(room)
-	if i < 0 || c.subscriptions[i].member == entering {
+	if i < 0 || c.subscriptions[i].member == entering || c.subscriptions[i].room.membership == nil {
 		return nil
 	}
 	return c.subscriptions[i].room.membership.users[c.identity.User]
+}
+
+// moderates reports whether the connection's user is a moderator of a room, by token or by role.
+func (l *Loop) moderates(c *conn, room string) bool {
+	if c.identity.Moderates(room) {
+		return true
+	}
+	p := l.presence(c, room)
+	return p != nil && p.role >= handoff.RoleModerator
 }
 
 // maySpeak reports whether the user may publish in a room, and answers if not. slow is what slow mode allows one message in, if it
@@ -191,12 +200,15 @@ func (l *Loop) maySpeak(c *conn, id uint64, r *v1.Publish) (slow time.Duration, 
 		return 0, false
 	}
 	m := l.rooms[r.Room].membership
-	role := c.roleAs(p, r.Room)
-	switch {
+	role := p.role
+	if l.moderates(c, r.Room) {
+		role = max(role, handoff.RoleModerator)
+	}
+	switch now := time.Now().UnixMilli(); {
 	case role < m.speak:
 		l.fail(c, id, proto.ErrRoleForbidden, fmt.Sprintf("You are a %s of %q, and it takes a %s to publish there.", role, r.Room, m.speak))
 		return 0, false
-	case p.muted():
+	case p.mutedUntil > now:
 		l.fail(c, id, proto.ErrMuted, fmt.Sprintf("You are muted in %q%s.", r.Room, handoff.UntilWhen(p.mutedUntil)))
 		return 0, false
 	}
@@ -205,16 +217,6 @@ func (l *Loop) maySpeak(c *conn, id uint64, r *v1.Publish) (slow time.Duration, 
 	}
 	return time.Duration(m.slowMS) * time.Millisecond, true
 }
-
-// roleAs is what the connection's user counts as in a room where they are p: the token may say more.
-func (c *conn) roleAs(p *present, room string) handoff.Role {
-	if p.role < handoff.RoleModerator && c.identity.Moderates(room) {
-		return handoff.RoleModerator
-	}
-	return p.role
-}
-
-func (p *present) muted() bool { return p.mutedUntil != 0 && p.mutedUntil > time.Now().UnixMilli() }
 
 // memberChanged puts a role or a mute in force.
 func (l *Loop) memberChanged(e *handoff.Event) {

@@ -123,7 +123,9 @@ func (l *Loop) mayUse(c *conn, f *v1.ClientFrame, o rate.Operation, room string)
 	if p == nil || o != rate.Publish {
 		return p != nil
 	}
-	return c.roleAs(p, room) >= l.rooms[room].membership.speak && !p.muted()
+	speak := l.rooms[room].membership.speak
+	may := p.role >= speak || speak <= handoff.RoleModerator && l.moderates(c, room)
+	return may && p.mutedUntil <= time.Now().UnixMilli()
 }
 
 // admitUser is for who has just been found to be one: a first connect has been paid for by the address only.
