@@ -18,8 +18,9 @@ import (
 // SignToken writes.
 type tokenClaims struct {
 	jwt.RegisteredClaims
-	Rooms   patterns `json:"rooms,omitzero"`
-	Publish patterns `json:"publish,omitzero"`
+	Rooms    patterns `json:"rooms,omitzero"`
+	Publish  patterns `json:"publish,omitzero"`
+	Moderate patterns `json:"moderate,omitzero"`
 }
 
 // identity makes the identity of claims whose signature and times are checked.
@@ -34,10 +35,10 @@ func (c *tokenClaims) identity(leeway time.Duration) (identity.Identity, error) 
 	// The leeway is in it, since the check at connect grants it: else a peer whose clock is
 	// behind would be let in and thrown out in the same moment.
 	id := identity.Identity{User: c.Subject, Expires: c.ExpiresAt.Add(leeway).UnixMilli()}
-	if c.Rooms == nil && c.Publish == nil {
+	if c.Rooms == nil && c.Publish == nil && len(c.Moderate) == 0 {
 		return id, nil
 	}
-	id.Rights = &identity.Rights{Join: []string{"*"}}
+	id.Rights = &identity.Rights{Join: []string{"*"}, Moderate: c.Moderate}
 	if c.Rooms != nil {
 		id.Rights.Join = c.Rooms
 	}
@@ -59,7 +60,7 @@ type patterns []string
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (p *patterns) UnmarshalJSON(data []byte) error {
-	const wrong = tokenReason("its rooms and publish have to be lists of room patterns")
+	const wrong = tokenReason("its rooms, publish and moderate have to be lists of room patterns")
 	var entries []*string
 	if err := json.Unmarshal(data, &entries); err != nil || entries == nil {
 		return wrong
@@ -96,6 +97,7 @@ type TokenRequest struct {
 	Lifetime time.Duration // required: exp, from now
 	Rooms    []string      // patterns of the rooms to enter; nil is every room
 	Publish  []string      // patterns of the rooms to write to; nil is as Rooms
+	Moderate []string      // patterns of the rooms to moderate; nil is none
 	Issuer   string
 	Audience string
 }

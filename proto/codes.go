@@ -21,6 +21,12 @@ var (
 	ErrNotConnected     = ErrorCode{401, "not_connected", false}
 	ErrRoomForbidden    = ErrorCode{403, "room_forbidden", false}
 	ErrPublishForbidden = ErrorCode{403, "publish_forbidden", false}
+	ErrChangeForbidden  = ErrorCode{403, "change_forbidden", false}
+	ErrChangeTooLate    = ErrorCode{403, "change_too_late", false}
+	ErrMessageNotFound  = ErrorCode{404, "message_not_found", false}
+	ErrMessageDeleted   = ErrorCode{410, "message_deleted", false}
+	ErrUnchanged        = ErrorCode{409, "unchanged", false}
+	ErrTooManyChanges   = ErrorCode{409, "too_many_changes", false}
 	ErrNotJoined        = ErrorCode{404, "not_joined", false}
 	ErrAlreadyJoined    = ErrorCode{409, "already_joined", false}
 	ErrUserChanged      = ErrorCode{409, "user_changed", false}
@@ -39,7 +45,8 @@ var (
 func Errors() []ErrorCode {
 	return []ErrorCode{
 		ErrBadRequest, ErrUnknownOperation, ErrUnauthorized, ErrTokenExpired, ErrNotConnected,
-		ErrRoomForbidden, ErrPublishForbidden, ErrNotJoined, ErrAlreadyJoined, ErrUserChanged,
+		ErrRoomForbidden, ErrPublishForbidden, ErrChangeForbidden, ErrChangeTooLate,
+		ErrMessageNotFound, ErrMessageDeleted, ErrUnchanged, ErrTooManyChanges, ErrNotJoined, ErrAlreadyJoined, ErrUserChanged,
 		ErrTooLarge, ErrRateLimited, ErrTooManyRooms, ErrTooManyUserConns,
 		ErrInternal, ErrHistoryDamaged, ErrOverloaded, ErrLogUnavailable, ErrDraining,
 	}

@@ -13,11 +13,16 @@ import (
 	v1 "rookery/proto/rookery/v1"
 )
 
-const protocolPath = "../docs/protocol.md"
+const (
+	protocolPath = "../docs/protocol.md"
+	changesPath  = "../docs/changes.md"
+)
 
-func readProtocol(t *testing.T) string {
+func readProtocol(t *testing.T) string { return readPage(t, protocolPath) }
+
+func readPage(t *testing.T, path string) string {
 	t.Helper()
-	b, err := os.ReadFile(protocolPath)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,12 +109,27 @@ func TestDocumentedLimits(t *testing.T) {
 			t.Errorf("%s does not say %q any more", protocolPath, want)
 		}
 	}
+	page := readPage(t, changesPath)
+	for _, want := range []string{
+		fmt.Sprintf("| users that a message mentions | %d |", MaxMentions),
+		fmt.Sprintf("| `kind`, a reaction | %d bytes |", MaxKind),
+		fmt.Sprintf("| different reactions of a message | %d, and %d of one user |", MaxReactions, MaxUserReactions),
+		fmt.Sprintf("| edits of a message | %d |", MaxEdits),
+		fmt.Sprintf("| pinned messages of a room | %d |", MaxPins),
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%s does not say %q any more", changesPath, want)
+		}
+	}
+	if MaxKind != MaxReaction {
+		t.Errorf("a kind has %d bytes, a reaction %d, and %s has one row for both", MaxKind, MaxReaction, changesPath)
+	}
 	if MaxInteger != 1<<53-1 {
 		t.Errorf("MaxInteger is %d", MaxInteger)
 	}
 }
 
-// TestDocumentedExamples reads every frame on the page as strictly as it can be read, and
+// TestDocumentedExamples reads every frame on the pages, the second behind the first, as strictly as it can be read, and
 // looks for one of each operation.
 func TestDocumentedExamples(t *testing.T) {
 	missing := map[string]bool{}
@@ -119,7 +139,7 @@ func TestDocumentedExamples(t *testing.T) {
 			missing[direction+" "+string(ops.Get(i).Name())] = true
 		}
 	}
-	for i, line := range strings.Split(readProtocol(t), "\n") {
+	for i, line := range strings.Split(readProtocol(t)+readPage(t, changesPath), "\n") {
 		direction := "client"
 		text, found := strings.CutPrefix(line, "→ ")
 		if !found {

@@ -42,11 +42,12 @@ type Identity struct {
 	Rights  *Rights // nil is every room
 }
 
-// Rights are the patterns of the rooms a user may enter and write to. An empty list is no
+// Rights are the patterns of the rooms a user may enter, write to and moderate. An empty list is no
 // room at all.
 type Rights struct {
-	Join    []string
-	Publish []string
+	Join     []string
+	Publish  []string
+	Moderate []string
 }
 
 // CanJoin reports whether the user may enter a room and read it.
@@ -57,6 +58,12 @@ func (i Identity) CanJoin(room string) bool {
 // CanPublish reports whether the user may write to a room.
 func (i Identity) CanPublish(room string) bool {
 	return i.Rights == nil || matches(i.Rights.Publish, room)
+}
+
+// CanModerate reports whether the user may delete what others said in a room, and pin where members may not. Unlike the
+// other rights it is nobody's who was not given it.
+func (i Identity) CanModerate(room string) bool {
+	return i.Rights != nil && matches(i.Rights.Moderate, room)
 }
 
 func matches(patterns []string, room string) bool {

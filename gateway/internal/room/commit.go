@@ -35,6 +35,7 @@ func (s *shard) land(f *flight) {
 		s.acknowledge(again, r.name, done)
 	}
 	s.toMembers(r, handoff.Delivery, f.header, f.content)
+	s.landed(f, false)
 	s.forgetIdle(r)
 }
 
@@ -63,5 +64,6 @@ func (s *shard) fail(f *flight) {
 	for _, again := range f.retries {
 		s.refuse(again, proto.ErrLogUnavailable, text)
 	}
+	s.landed(f, true)
 	s.forgetIdle(f.room)
 }

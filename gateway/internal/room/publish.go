@@ -20,6 +20,7 @@ type flight struct {
 	// Who gets the reply: the first sender, then retries that came while it was in flight.
 	sender  sender
 	retries []sender
+	alters  *alteration // nil: it changes nothing
 }
 
 type sender struct {
@@ -55,6 +56,15 @@ func (s *shard) publish(c *handoff.Command) {
 	}
 
 	r := s.room(c.Room)
+	if c.Refers > r.head {
+		s.forgetIdle(r)
+		s.refuse(from, proto.ErrMessageNotFound, "The room has no message with the number in replyTo or thread.")
+		return
+	}
+	if c.Change != nil && !s.mayOrder(r, c) {
+		s.forgetIdle(r)
+		return
+	}
 	// A room's times do not run backwards with the clock, as long as the room is held.
 	at := max(s.cfg.Now().UnixMilli(), r.lastAt)
 	err := s.producer.Append(storage.Record{
@@ -67,11 +77,15 @@ func (s *shard) publish(c *handoff.Command) {
 	}
 	r.next++
 	r.lastAt = at
-	s.flights.push(&flight{
+	f := &flight{
 		room:   r,
 		header: proto.Header{Room: r.name, Seq: r.next, At: at, From: c.User}, content: c.Content,
 		key: key, sender: from,
-	})
+	}
+	if c.Change != nil {
+		f.alters = r.ordered(c.Change.Target, r.next)
+	}
+	s.flights.push(f)
 }
 
 // loopsBehind reports that a loop has more deliveries waiting than its mailbox should

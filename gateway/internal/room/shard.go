@@ -23,6 +23,7 @@ type shard struct {
 	cfg      Config
 	epoch    string
 	producer Producer
+	checkers *checkers
 	mailbox  *handoff.Mailbox[letter]
 	wake     chan struct{}
 
@@ -51,6 +52,10 @@ type room struct {
 	// loops says which of them have members, or joins under way; listening counts these.
 	loops     []bool
 	listening int
+	// seen is the head when the room came into memory: changes up to it are in alterations or nowhere. alterations are the
+	// newest changes that were ordered, by their targets; see alter.go.
+	seen        uint64
+	alterations map[uint64]*alteration
 }
 
 func newShard(cfg Config) *shard {
@@ -106,7 +111,7 @@ func (s *shard) open(l *letter) {
 		s.gone(c)
 	case c.Kind == handoff.Publish && c.Ephemeral:
 		s.pass(c)
-	case c.Kind == handoff.Publish:
+	case c.Kind == handoff.Publish, c.Kind == handoff.Alter:
 		s.publish(c)
 	}
 }
@@ -116,7 +121,7 @@ func (s *shard) room(name string) *room {
 	r := s.rooms[name]
 	if r == nil {
 		head := s.cfg.Log.Head(name)
-		r = &room{name: name, next: head, head: head, loops: make([]bool, len(s.cfg.Loops))}
+		r = &room{name: name, next: head, head: head, seen: head, loops: make([]bool, len(s.cfg.Loops))}
 		s.rooms[name] = r
 		s.held.Add(1)
 	}

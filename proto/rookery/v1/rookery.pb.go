@@ -912,7 +912,18 @@ type Publish struct {
 	//
 	//	*Publish_Text
 	//	*Publish_Data
-	Content       isPublish_Content `protobuf_oneof:"content"`
+	Content isPublish_Content `protobuf_oneof:"content"`
+	// The message that this one answers, by its sequence number.
+	ReplyTo uint64 `protobuf:"varint,6,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
+	// The message that begins the thread to which this one belongs, by its sequence number.
+	Thread uint64 `protobuf:"varint,7,opt,name=thread,proto3" json:"thread,omitempty"`
+	// Names of users that the content speaks of, at most 50.
+	Mentions []string `protobuf:"bytes,8,rep,name=mentions,proto3" json:"mentions,omitempty"`
+	// What an application takes the content for, one word of at most 64 bytes.
+	Kind string `protobuf:"bytes,9,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Not a new message, but a change to one that is there. Content and mentions are an edit's alone, the rest is
+	// not there.
+	Change        *Change `protobuf:"bytes,10,opt,name=change,proto3" json:"change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -993,6 +1004,41 @@ func (x *Publish) GetData() []byte {
 	return nil
 }
 
+func (x *Publish) GetReplyTo() uint64 {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return 0
+}
+
+func (x *Publish) GetThread() uint64 {
+	if x != nil {
+		return x.Thread
+	}
+	return 0
+}
+
+func (x *Publish) GetMentions() []string {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Publish) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Publish) GetChange() *Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
 type isPublish_Content interface {
 	isPublish_Content()
 }
@@ -1009,6 +1055,305 @@ func (*Publish_Text) isPublish_Content() {}
 
 func (*Publish_Data) isPublish_Content() {}
 
+// Change is what a message with a sequence number of its own does to an earlier one of the room.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sequence number of the message that is changed; never that of a change.
+	Target uint64 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	// Types that are valid to be assigned to Op:
+	//
+	//	*Change_Edit
+	//	*Change_Delete
+	//	*Change_React
+	//	*Change_Pin
+	Op            isChange_Op `protobuf_oneof:"op"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Change) GetTarget() uint64 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *Change) GetOp() isChange_Op {
+	if x != nil {
+		return x.Op
+	}
+	return nil
+}
+
+func (x *Change) GetEdit() *Edit {
+	if x != nil {
+		if x, ok := x.Op.(*Change_Edit); ok {
+			return x.Edit
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetDelete() *Delete {
+	if x != nil {
+		if x, ok := x.Op.(*Change_Delete); ok {
+			return x.Delete
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetReact() *React {
+	if x != nil {
+		if x, ok := x.Op.(*Change_React); ok {
+			return x.React
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetPin() *Pin {
+	if x != nil {
+		if x, ok := x.Op.(*Change_Pin); ok {
+			return x.Pin
+		}
+	}
+	return nil
+}
+
+type isChange_Op interface {
+	isChange_Op()
+}
+
+type Change_Edit struct {
+	Edit *Edit `protobuf:"bytes,2,opt,name=edit,proto3,oneof"`
+}
+
+type Change_Delete struct {
+	Delete *Delete `protobuf:"bytes,3,opt,name=delete,proto3,oneof"`
+}
+
+type Change_React struct {
+	React *React `protobuf:"bytes,4,opt,name=react,proto3,oneof"`
+}
+
+type Change_Pin struct {
+	Pin *Pin `protobuf:"bytes,5,opt,name=pin,proto3,oneof"`
+}
+
+func (*Change_Edit) isChange_Op() {}
+
+func (*Change_Delete) isChange_Op() {}
+
+func (*Change_React) isChange_Op() {}
+
+func (*Change_Pin) isChange_Op() {}
+
+// Edit: content and mentions of the message that holds the change take the place of the target's. One that is delivered
+// without a content has been overtaken: a later change took its content away.
+type Edit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Edit) Reset() {
+	*x = Edit{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Edit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Edit) ProtoMessage() {}
+
+func (x *Edit) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Edit.ProtoReflect.Descriptor instead.
+func (*Edit) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{10}
+}
+
+// Delete: what the target said is gone. Its number, author and time stay.
+type Delete struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delete) Reset() {
+	*x = Delete{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delete) ProtoMessage() {}
+
+func (x *Delete) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delete.ProtoReflect.Descriptor instead.
+func (*Delete) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{11}
+}
+
+// React: the sender's reaction to the target, an emoji or a short text of at most 64 bytes.
+type React struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Reaction string                 `protobuf:"bytes,1,opt,name=reaction,proto3" json:"reaction,omitempty"`
+	// It is taken back.
+	Remove        bool `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *React) Reset() {
+	*x = React{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *React) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*React) ProtoMessage() {}
+
+func (x *React) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use React.ProtoReflect.Descriptor instead.
+func (*React) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *React) GetReaction() string {
+	if x != nil {
+		return x.Reaction
+	}
+	return ""
+}
+
+func (x *React) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+// Pin: the target is on the room's list of pinned messages.
+type Pin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It is taken off.
+	Remove        bool `protobuf:"varint,1,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pin) Reset() {
+	*x = Pin{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pin) ProtoMessage() {}
+
+func (x *Pin) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pin.ProtoReflect.Descriptor instead.
+func (*Pin) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Pin) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
 // Published: the message is durable as the server's log.sync setting says, or, without a
 // seq, the ephemeral message is on its way.
 type Published struct {
@@ -1023,7 +1368,7 @@ type Published struct {
 
 func (x *Published) Reset() {
 	*x = Published{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[9]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1380,7 @@ func (x *Published) String() string {
 func (*Published) ProtoMessage() {}
 
 func (x *Published) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[9]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1393,7 @@ func (x *Published) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Published.ProtoReflect.Descriptor instead.
 func (*Published) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{9}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Published) GetRoom() string {
@@ -1080,14 +1425,19 @@ type HistoryRequest struct {
 	Before *uint64                `protobuf:"varint,2,opt,name=before,proto3,oneof" json:"before,omitempty"`
 	After  *uint64                `protobuf:"varint,3,opt,name=after,proto3,oneof" json:"after,omitempty"`
 	// 1 to 200; absent or 0: 50. A page also ends at 128 KiB.
-	Limit         uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most one of these: only the thread that this message begins, itself among it; only what is pinned; only
+	// what mentions the user who asks.
+	Thread        uint64 `protobuf:"varint,5,opt,name=thread,proto3" json:"thread,omitempty"`
+	Pinned        bool   `protobuf:"varint,6,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	Mentions      bool   `protobuf:"varint,7,opt,name=mentions,proto3" json:"mentions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[10]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1099,7 +1449,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[10]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1112,7 +1462,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{10}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HistoryRequest) GetRoom() string {
@@ -1143,6 +1493,27 @@ func (x *HistoryRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *HistoryRequest) GetThread() uint64 {
+	if x != nil {
+		return x.Thread
+	}
+	return 0
+}
+
+func (x *HistoryRequest) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
+func (x *HistoryRequest) GetMentions() bool {
+	if x != nil {
+		return x.Mentions
+	}
+	return false
+}
+
 type History struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
@@ -1163,7 +1534,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[11]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1546,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[11]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1559,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{11}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *History) GetRoom() string {
@@ -1256,14 +1627,30 @@ type Message struct {
 	//
 	//	*Message_Text
 	//	*Message_Data
-	Content       isMessage_Content `protobuf_oneof:"content"`
+	Content isMessage_Content `protobuf_oneof:"content"`
+	// As in Publish. What is read from the log has the changes in it that were made since.
+	ReplyTo  uint64   `protobuf:"varint,9,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
+	Thread   uint64   `protobuf:"varint,10,opt,name=thread,proto3" json:"thread,omitempty"`
+	Mentions []string `protobuf:"bytes,11,rep,name=mentions,proto3" json:"mentions,omitempty"`
+	Kind     string   `protobuf:"bytes,12,opt,name=kind,proto3" json:"kind,omitempty"`
+	Change   *Change  `protobuf:"bytes,13,opt,name=change,proto3" json:"change,omitempty"`
+	// The sequence number of the newest change that is in this message; absent: it is as it was published.
+	Revision uint64 `protobuf:"varint,14,opt,name=revision,proto3" json:"revision,omitempty"`
+	// How often it was edited.
+	Edits uint32 `protobuf:"varint,15,opt,name=edits,proto3" json:"edits,omitempty"`
+	// It is a tombstone: it has no content any more.
+	Deleted   bool        `protobuf:"varint,16,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	Reactions []*Reaction `protobuf:"bytes,17,rep,name=reactions,proto3" json:"reactions,omitempty"`
+	Pinned    bool        `protobuf:"varint,18,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	// Of a message that begins a thread.
+	Replies       *Replies `protobuf:"bytes,19,opt,name=replies,proto3" json:"replies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[12]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1662,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[12]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1675,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{12}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Message) GetRoom() string {
@@ -1358,6 +1745,83 @@ func (x *Message) GetData() []byte {
 	return nil
 }
 
+func (x *Message) GetReplyTo() uint64 {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return 0
+}
+
+func (x *Message) GetThread() uint64 {
+	if x != nil {
+		return x.Thread
+	}
+	return 0
+}
+
+func (x *Message) GetMentions() []string {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Message) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Message) GetChange() *Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *Message) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Message) GetEdits() uint32 {
+	if x != nil {
+		return x.Edits
+	}
+	return 0
+}
+
+func (x *Message) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *Message) GetReactions() []*Reaction {
+	if x != nil {
+		return x.Reactions
+	}
+	return nil
+}
+
+func (x *Message) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
+func (x *Message) GetReplies() *Replies {
+	if x != nil {
+		return x.Replies
+	}
+	return nil
+}
+
 type isMessage_Content interface {
 	isMessage_Content()
 }
@@ -1374,6 +1838,130 @@ func (*Message_Text) isMessage_Content() {}
 
 func (*Message_Data) isMessage_Content() {}
 
+// Reaction: how many users reacted to a message so.
+type Reaction struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Reaction string                 `protobuf:"bytes,1,opt,name=reaction,proto3" json:"reaction,omitempty"`
+	Count    uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// Some of them, ten at most.
+	Users []string `protobuf:"bytes,3,rep,name=users,proto3" json:"users,omitempty"`
+	// The user who reads is one of them.
+	Own           bool `protobuf:"varint,4,opt,name=own,proto3" json:"own,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reaction) Reset() {
+	*x = Reaction{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reaction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reaction) ProtoMessage() {}
+
+func (x *Reaction) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reaction.ProtoReflect.Descriptor instead.
+func (*Reaction) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Reaction) GetReaction() string {
+	if x != nil {
+		return x.Reaction
+	}
+	return ""
+}
+
+func (x *Reaction) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Reaction) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *Reaction) GetOwn() bool {
+	if x != nil {
+		return x.Own
+	}
+	return false
+}
+
+// Replies: how many messages a thread has beside its first, and the newest one's sequence number.
+type Replies struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Count         uint32                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	Last          uint64                 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replies) Reset() {
+	*x = Replies{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replies) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replies) ProtoMessage() {}
+
+func (x *Replies) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replies.ProtoReflect.Descriptor instead.
+func (*Replies) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Replies) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Replies) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
 // Gap stands in a room's order where messages would be that are not there any more. What
 // follows goes on after last.
 type Gap struct {
@@ -1389,7 +1977,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1401,7 +1989,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +2002,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{13}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Gap) GetRoom() string {
@@ -1455,7 +2043,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +2055,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +2068,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{14}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{21}
 }
 
 type Pong struct {
@@ -1491,7 +2079,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1503,7 +2091,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1516,7 +2104,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{15}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{22}
 }
 
 type Error struct {
@@ -1537,7 +2125,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +2137,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +2150,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{16}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -1617,7 +2205,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +2217,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +2230,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{17}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Mark) GetRoom() string {
@@ -1685,7 +2273,7 @@ type Marked struct {
 
 func (x *Marked) Reset() {
 	*x = Marked{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +2285,7 @@ func (x *Marked) String() string {
 func (*Marked) ProtoMessage() {}
 
 func (x *Marked) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +2298,7 @@ func (x *Marked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Marked.ProtoReflect.Descriptor instead.
 func (*Marked) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{18}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Marked) GetRoom() string {
@@ -1744,7 +2332,7 @@ type ReceiptsRequest struct {
 
 func (x *ReceiptsRequest) Reset() {
 	*x = ReceiptsRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1756,7 +2344,7 @@ func (x *ReceiptsRequest) String() string {
 func (*ReceiptsRequest) ProtoMessage() {}
 
 func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1769,7 +2357,7 @@ func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{19}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReceiptsRequest) GetRoom() string {
@@ -1799,7 +2387,7 @@ type Receipts struct {
 
 func (x *Receipts) Reset() {
 	*x = Receipts{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +2399,7 @@ func (x *Receipts) String() string {
 func (*Receipts) ProtoMessage() {}
 
 func (x *Receipts) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +2412,7 @@ func (x *Receipts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipts.ProtoReflect.Descriptor instead.
 func (*Receipts) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{20}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Receipts) GetRoom() string {
@@ -1882,7 +2470,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +2482,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +2495,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{21}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Receipt) GetRoom() string {
@@ -1950,7 +2538,7 @@ type ReceiptCount struct {
 
 func (x *ReceiptCount) Reset() {
 	*x = ReceiptCount{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1962,7 +2550,7 @@ func (x *ReceiptCount) String() string {
 func (*ReceiptCount) ProtoMessage() {}
 
 func (x *ReceiptCount) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1975,7 +2563,7 @@ func (x *ReceiptCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptCount.ProtoReflect.Descriptor instead.
 func (*ReceiptCount) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{22}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReceiptCount) GetSeq() uint64 {
@@ -2012,7 +2600,7 @@ type GoAway struct {
 
 func (x *GoAway) Reset() {
 	*x = GoAway{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2024,7 +2612,7 @@ func (x *GoAway) String() string {
 func (*GoAway) ProtoMessage() {}
 
 func (x *GoAway) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2037,7 +2625,7 @@ func (x *GoAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoAway.ProtoReflect.Descriptor instead.
 func (*GoAway) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{23}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GoAway) GetReason() string {
@@ -2073,7 +2661,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2673,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2686,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{24}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Close) GetCode() uint32 {
@@ -2177,23 +2765,46 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x05Leave\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\"\x1a\n" +
 	"\x04Left\x12\x12\n" +
-	"\x04room\x18\x01 \x01(\tR\x04room\"\x84\x01\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\"\x93\x02\n" +
 	"\aPublish\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1c\n" +
 	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x14\n" +
 	"\x04text\x18\x03 \x01(\tH\x00R\x04text\x12\x14\n" +
-	"\x04data\x18\x04 \x01(\fH\x00R\x04dataB\t\n" +
-	"\acontent\"A\n" +
+	"\x04data\x18\x04 \x01(\fH\x00R\x04data\x12\x19\n" +
+	"\breply_to\x18\x06 \x01(\x04R\areplyTo\x12\x16\n" +
+	"\x06thread\x18\a \x01(\x04R\x06thread\x12\x1a\n" +
+	"\bmentions\x18\b \x03(\tR\bmentions\x12\x12\n" +
+	"\x04kind\x18\t \x01(\tR\x04kind\x12*\n" +
+	"\x06change\x18\n" +
+	" \x01(\v2\x12.rookery.v1.ChangeR\x06changeB\t\n" +
+	"\acontent\"\xcc\x01\n" +
+	"\x06Change\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\x04R\x06target\x12&\n" +
+	"\x04edit\x18\x02 \x01(\v2\x10.rookery.v1.EditH\x00R\x04edit\x12,\n" +
+	"\x06delete\x18\x03 \x01(\v2\x12.rookery.v1.DeleteH\x00R\x06delete\x12)\n" +
+	"\x05react\x18\x04 \x01(\v2\x11.rookery.v1.ReactH\x00R\x05react\x12#\n" +
+	"\x03pin\x18\x05 \x01(\v2\x0f.rookery.v1.PinH\x00R\x03pinB\x04\n" +
+	"\x02op\"\x06\n" +
+	"\x04Edit\"\b\n" +
+	"\x06Delete\";\n" +
+	"\x05React\x12\x1a\n" +
+	"\breaction\x18\x01 \x01(\tR\breaction\x12\x16\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\"\x1d\n" +
+	"\x03Pin\x12\x16\n" +
+	"\x06remove\x18\x01 \x01(\bR\x06remove\"A\n" +
 	"\tPublished\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x0e\n" +
-	"\x02at\x18\x03 \x01(\x04R\x02at\"\x87\x01\n" +
+	"\x02at\x18\x03 \x01(\x04R\x02at\"\xd3\x01\n" +
 	"\x0eHistoryRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x1b\n" +
 	"\x06before\x18\x02 \x01(\x04H\x00R\x06before\x88\x01\x01\x12\x19\n" +
 	"\x05after\x18\x03 \x01(\x04H\x01R\x05after\x88\x01\x01\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\rR\x05limitB\t\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06thread\x18\x05 \x01(\x04R\x06thread\x12\x16\n" +
+	"\x06pinned\x18\x06 \x01(\bR\x06pinned\x12\x1a\n" +
+	"\bmentions\x18\a \x01(\bR\bmentionsB\t\n" +
 	"\a_beforeB\b\n" +
 	"\x06_after\"\xd1\x01\n" +
 	"\aHistory\x12\x12\n" +
@@ -2203,7 +2814,7 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x04more\x18\x04 \x01(\bR\x04more\x12\x14\n" +
 	"\x05begin\x18\x05 \x01(\x04R\x05begin\x12#\n" +
 	"\x04gaps\x18\x06 \x03(\v2\x0f.rookery.v1.GapR\x04gaps\x12\x1c\n" +
-	"\tephemeral\x18\a \x01(\bR\tephemeral\"\xba\x01\n" +
+	"\tephemeral\x18\a \x01(\bR\tephemeral\"\x90\x04\n" +
 	"\aMessage\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x0e\n" +
@@ -2212,8 +2823,28 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\tephemeral\x18\a \x01(\bR\tephemeral\x12\x10\n" +
 	"\x03key\x18\b \x01(\tR\x03key\x12\x14\n" +
 	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x14\n" +
-	"\x04data\x18\x06 \x01(\fH\x00R\x04dataB\t\n" +
-	"\acontent\"[\n" +
+	"\x04data\x18\x06 \x01(\fH\x00R\x04data\x12\x19\n" +
+	"\breply_to\x18\t \x01(\x04R\areplyTo\x12\x16\n" +
+	"\x06thread\x18\n" +
+	" \x01(\x04R\x06thread\x12\x1a\n" +
+	"\bmentions\x18\v \x03(\tR\bmentions\x12\x12\n" +
+	"\x04kind\x18\f \x01(\tR\x04kind\x12*\n" +
+	"\x06change\x18\r \x01(\v2\x12.rookery.v1.ChangeR\x06change\x12\x1a\n" +
+	"\brevision\x18\x0e \x01(\x04R\brevision\x12\x14\n" +
+	"\x05edits\x18\x0f \x01(\rR\x05edits\x12\x18\n" +
+	"\adeleted\x18\x10 \x01(\bR\adeleted\x122\n" +
+	"\treactions\x18\x11 \x03(\v2\x14.rookery.v1.ReactionR\treactions\x12\x16\n" +
+	"\x06pinned\x18\x12 \x01(\bR\x06pinned\x12-\n" +
+	"\areplies\x18\x13 \x01(\v2\x13.rookery.v1.RepliesR\arepliesB\t\n" +
+	"\acontent\"d\n" +
+	"\bReaction\x12\x1a\n" +
+	"\breaction\x18\x01 \x01(\tR\breaction\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\x12\x14\n" +
+	"\x05users\x18\x03 \x03(\tR\x05users\x12\x10\n" +
+	"\x03own\x18\x04 \x01(\bR\x03own\"3\n" +
+	"\aReplies\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\rR\x05count\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"[\n" +
 	"\x03Gap\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x12\n" +
@@ -2275,7 +2906,7 @@ func file_rookery_v1_rookery_proto_rawDescGZIP() []byte {
 	return file_rookery_v1_rookery_proto_rawDescData
 }
 
-var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*ClientFrame)(nil),     // 0: rookery.v1.ClientFrame
 	(*ServerFrame)(nil),     // 1: rookery.v1.ServerFrame
@@ -2286,57 +2917,72 @@ var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*Leave)(nil),           // 6: rookery.v1.Leave
 	(*Left)(nil),            // 7: rookery.v1.Left
 	(*Publish)(nil),         // 8: rookery.v1.Publish
-	(*Published)(nil),       // 9: rookery.v1.Published
-	(*HistoryRequest)(nil),  // 10: rookery.v1.HistoryRequest
-	(*History)(nil),         // 11: rookery.v1.History
-	(*Message)(nil),         // 12: rookery.v1.Message
-	(*Gap)(nil),             // 13: rookery.v1.Gap
-	(*Ping)(nil),            // 14: rookery.v1.Ping
-	(*Pong)(nil),            // 15: rookery.v1.Pong
-	(*Error)(nil),           // 16: rookery.v1.Error
-	(*Mark)(nil),            // 17: rookery.v1.Mark
-	(*Marked)(nil),          // 18: rookery.v1.Marked
-	(*ReceiptsRequest)(nil), // 19: rookery.v1.ReceiptsRequest
-	(*Receipts)(nil),        // 20: rookery.v1.Receipts
-	(*Receipt)(nil),         // 21: rookery.v1.Receipt
-	(*ReceiptCount)(nil),    // 22: rookery.v1.ReceiptCount
-	(*GoAway)(nil),          // 23: rookery.v1.GoAway
-	(*Close)(nil),           // 24: rookery.v1.Close
+	(*Change)(nil),          // 9: rookery.v1.Change
+	(*Edit)(nil),            // 10: rookery.v1.Edit
+	(*Delete)(nil),          // 11: rookery.v1.Delete
+	(*React)(nil),           // 12: rookery.v1.React
+	(*Pin)(nil),             // 13: rookery.v1.Pin
+	(*Published)(nil),       // 14: rookery.v1.Published
+	(*HistoryRequest)(nil),  // 15: rookery.v1.HistoryRequest
+	(*History)(nil),         // 16: rookery.v1.History
+	(*Message)(nil),         // 17: rookery.v1.Message
+	(*Reaction)(nil),        // 18: rookery.v1.Reaction
+	(*Replies)(nil),         // 19: rookery.v1.Replies
+	(*Gap)(nil),             // 20: rookery.v1.Gap
+	(*Ping)(nil),            // 21: rookery.v1.Ping
+	(*Pong)(nil),            // 22: rookery.v1.Pong
+	(*Error)(nil),           // 23: rookery.v1.Error
+	(*Mark)(nil),            // 24: rookery.v1.Mark
+	(*Marked)(nil),          // 25: rookery.v1.Marked
+	(*ReceiptsRequest)(nil), // 26: rookery.v1.ReceiptsRequest
+	(*Receipts)(nil),        // 27: rookery.v1.Receipts
+	(*Receipt)(nil),         // 28: rookery.v1.Receipt
+	(*ReceiptCount)(nil),    // 29: rookery.v1.ReceiptCount
+	(*GoAway)(nil),          // 30: rookery.v1.GoAway
+	(*Close)(nil),           // 31: rookery.v1.Close
 }
 var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	2,  // 0: rookery.v1.ClientFrame.connect:type_name -> rookery.v1.Connect
 	4,  // 1: rookery.v1.ClientFrame.join:type_name -> rookery.v1.Join
 	6,  // 2: rookery.v1.ClientFrame.leave:type_name -> rookery.v1.Leave
 	8,  // 3: rookery.v1.ClientFrame.publish:type_name -> rookery.v1.Publish
-	10, // 4: rookery.v1.ClientFrame.history:type_name -> rookery.v1.HistoryRequest
-	14, // 5: rookery.v1.ClientFrame.ping:type_name -> rookery.v1.Ping
-	17, // 6: rookery.v1.ClientFrame.mark:type_name -> rookery.v1.Mark
-	19, // 7: rookery.v1.ClientFrame.receipts:type_name -> rookery.v1.ReceiptsRequest
+	15, // 4: rookery.v1.ClientFrame.history:type_name -> rookery.v1.HistoryRequest
+	21, // 5: rookery.v1.ClientFrame.ping:type_name -> rookery.v1.Ping
+	24, // 6: rookery.v1.ClientFrame.mark:type_name -> rookery.v1.Mark
+	26, // 7: rookery.v1.ClientFrame.receipts:type_name -> rookery.v1.ReceiptsRequest
 	3,  // 8: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
 	5,  // 9: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
 	7,  // 10: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
-	9,  // 11: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
-	11, // 12: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
-	15, // 13: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
-	16, // 14: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
-	12, // 15: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
-	23, // 16: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
-	14, // 17: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
-	24, // 18: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
-	13, // 19: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
-	18, // 20: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
-	20, // 21: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
-	21, // 22: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
-	12, // 23: rookery.v1.History.messages:type_name -> rookery.v1.Message
-	13, // 24: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
-	21, // 25: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
-	21, // 26: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
-	22, // 27: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	14, // 11: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
+	16, // 12: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
+	22, // 13: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
+	23, // 14: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
+	17, // 15: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
+	30, // 16: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
+	21, // 17: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
+	31, // 18: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
+	20, // 19: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
+	25, // 20: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
+	27, // 21: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
+	28, // 22: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
+	9,  // 23: rookery.v1.Publish.change:type_name -> rookery.v1.Change
+	10, // 24: rookery.v1.Change.edit:type_name -> rookery.v1.Edit
+	11, // 25: rookery.v1.Change.delete:type_name -> rookery.v1.Delete
+	12, // 26: rookery.v1.Change.react:type_name -> rookery.v1.React
+	13, // 27: rookery.v1.Change.pin:type_name -> rookery.v1.Pin
+	17, // 28: rookery.v1.History.messages:type_name -> rookery.v1.Message
+	20, // 29: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
+	9,  // 30: rookery.v1.Message.change:type_name -> rookery.v1.Change
+	18, // 31: rookery.v1.Message.reactions:type_name -> rookery.v1.Reaction
+	19, // 32: rookery.v1.Message.replies:type_name -> rookery.v1.Replies
+	28, // 33: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
+	28, // 34: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
+	29, // 35: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_rookery_v1_rookery_proto_init() }
@@ -2377,19 +3023,25 @@ func file_rookery_v1_rookery_proto_init() {
 		(*Publish_Text)(nil),
 		(*Publish_Data)(nil),
 	}
-	file_rookery_v1_rookery_proto_msgTypes[10].OneofWrappers = []any{}
-	file_rookery_v1_rookery_proto_msgTypes[12].OneofWrappers = []any{
+	file_rookery_v1_rookery_proto_msgTypes[9].OneofWrappers = []any{
+		(*Change_Edit)(nil),
+		(*Change_Delete)(nil),
+		(*Change_React)(nil),
+		(*Change_Pin)(nil),
+	}
+	file_rookery_v1_rookery_proto_msgTypes[15].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[17].OneofWrappers = []any{
 		(*Message_Text)(nil),
 		(*Message_Data)(nil),
 	}
-	file_rookery_v1_rookery_proto_msgTypes[16].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[23].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rookery_v1_rookery_proto_rawDesc), len(file_rookery_v1_rookery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
