@@ -166,7 +166,7 @@ func (k SigningKey) SignToken(r TokenRequest) (string, error) {
 	if r.Lifetime < time.Second {
 		return "", fmt.Errorf("lifetime %v: a token lives a second or more", r.Lifetime)
 	}
-	for _, list := range []patterns{r.Rooms, r.Publish} {
+	for _, list := range []patterns{r.Rooms, r.Publish, r.Moderate} {
 		if err := list.check(); err != nil {
 			return "", fmt.Errorf("token refused: %w", err)
 		}
@@ -179,8 +179,9 @@ func (k SigningKey) SignToken(r TokenRequest) (string, error) {
 			IssuedAt:  jwt.NewNumericDate(now),
 			ExpiresAt: jwt.NewNumericDate(now.Add(r.Lifetime)),
 		},
-		Rooms:   r.Rooms,
-		Publish: r.Publish,
+		Rooms:    r.Rooms,
+		Publish:  r.Publish,
+		Moderate: r.Moderate,
 	}
 	if r.Audience != "" {
 		claims.Audience = jwt.ClaimStrings{r.Audience}

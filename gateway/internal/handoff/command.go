@@ -51,11 +51,10 @@ type Change struct {
 	Moderates bool // the user has the rights of a moderator in the room
 	Pins      bool // everybody may pin in the room
 
-	// Set by who looks at it beside the log: everything up to this number was seen, and why it is refused, with a
-	// Text. A refused one goes to the shard as well: its retry key may be known there.
-	Checked uint64
-	Code    proto.ErrorCode
-	Text    string
+	// Set by who looks at it beside the log: why it is refused, with a Text. A refused one goes to the shard as well: its
+	// retry key may be known there.
+	Code proto.ErrorCode
+	Text string
 }
 
 // Size is about what the command holds of memory.

@@ -35,7 +35,9 @@ func (s *shard) land(f *flight) {
 		s.acknowledge(again, r.name, done)
 	}
 	s.toMembers(r, handoff.Delivery, f.header, f.content)
-	s.landed(f, false)
+	if f.alters != 0 {
+		s.checkers.settled(place{r.name, f.alters})
+	}
 	s.forgetIdle(r)
 }
 
@@ -64,6 +66,8 @@ func (s *shard) fail(f *flight) {
 	for _, again := range f.retries {
 		s.refuse(again, proto.ErrLogUnavailable, text)
 	}
-	s.landed(f, true)
+	if f.alters != 0 {
+		s.checkers.settled(place{f.room.name, f.alters})
+	}
 	s.forgetIdle(f.room)
 }

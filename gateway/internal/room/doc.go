@@ -13,8 +13,8 @@
 //	reader.go     pages of a room for who is behind
 //	history.go    pages of a room for who asks for history
 //	fold.go       what is read has the changes in it that were made since
-//	check.go      a change to an earlier message: may it be made
-//	alter.go      and is it still so when it is ordered
+//	check.go      changes to earlier messages wait for each other here, before they are ordered
+//	allowed.go    and may they be made
 //
 // # Invariants
 //

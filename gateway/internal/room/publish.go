@@ -20,7 +20,7 @@ type flight struct {
 	// Who gets the reply: the first sender, then retries that came while it was in flight.
 	sender  sender
 	retries []sender
-	alters  *alteration // nil: it changes nothing
+	alters  uint64 // message that it changes, 0: none
 }
 
 type sender struct {
@@ -28,8 +28,8 @@ type sender struct {
 	id     uint64
 }
 
-// publish gives the message its place and queues it for the log.
-func (s *shard) publish(c *handoff.Command) {
+// publish gives the message its place and queues it for the log; false: it was answered at once.
+func (s *shard) publish(c *handoff.Command) (flies bool) {
 	from := sender{c.From, c.ID}
 	var key keyHash
 	if c.Key != "" {
@@ -37,33 +37,33 @@ func (s *shard) publish(c *handoff.Command) {
 		if done, ok := s.keys.find(key); ok {
 			s.duplicates.Add(1)
 			s.acknowledge(from, c.Room, done)
-			return
+			return false
 		}
 		if f := s.flights.find(key); f != nil {
 			s.duplicates.Add(1)
 			if len(f.retries) == maxRetries {
 				s.refusedLoad.Add(1)
 				s.refuse(from, proto.ErrOverloaded, "This publish waits for the disk already; wait for its answer.")
-				return
+				return false
 			}
 			f.retries = append(f.retries, from)
-			return
+			return false
 		}
+	}
+	if c.Change != nil && c.Change.Text != "" {
+		s.refuse(from, c.Change.Code, c.Change.Text)
+		return false
 	}
 	if s.loopsBehind() {
 		s.refuseDelivery(from)
-		return
+		return false
 	}
 
 	r := s.room(c.Room)
 	if c.Refers > r.head {
 		s.forgetIdle(r)
 		s.refuse(from, proto.ErrMessageNotFound, "The room has no message with the number in replyTo or thread.")
-		return
-	}
-	if c.Change != nil && !s.mayOrder(r, c) {
-		s.forgetIdle(r)
-		return
+		return false
 	}
 	// A room's times do not run backwards with the clock, as long as the room is held.
 	at := max(s.cfg.Now().UnixMilli(), r.lastAt)
@@ -73,7 +73,7 @@ func (s *shard) publish(c *handoff.Command) {
 	if err != nil {
 		s.forgetIdle(r)
 		s.refuseAppend(from, err)
-		return
+		return false
 	}
 	r.next++
 	r.lastAt = at
@@ -83,9 +83,10 @@ func (s *shard) publish(c *handoff.Command) {
 		key: key, sender: from,
 	}
 	if c.Change != nil {
-		f.alters = r.ordered(c.Change.Target, r.next)
+		f.alters = c.Change.Target
 	}
 	s.flights.push(f)
+	return true
 }
 
 // loopsBehind reports that a loop has more deliveries waiting than its mailbox should

@@ -52,10 +52,6 @@ type room struct {
 	// loops says which of them have members, or joins under way; listening counts these.
 	loops     []bool
 	listening int
-	// seen is the head when the room came into memory: changes up to it are in alterations or nowhere. alterations are the
-	// newest changes that were ordered, by their targets; see alter.go.
-	seen        uint64
-	alterations map[uint64]*alteration
 }
 
 func newShard(cfg Config) *shard {
@@ -111,8 +107,12 @@ func (s *shard) open(l *letter) {
 		s.gone(c)
 	case c.Kind == handoff.Publish && c.Ephemeral:
 		s.pass(c)
-	case c.Kind == handoff.Publish, c.Kind == handoff.Alter:
+	case c.Kind == handoff.Publish:
 		s.publish(c)
+	case c.Kind == handoff.Alter:
+		if !s.publish(c) {
+			s.checkers.settled(place{c.Room, c.Change.Target})
+		}
 	}
 }
 
@@ -121,7 +121,7 @@ func (s *shard) room(name string) *room {
 	r := s.rooms[name]
 	if r == nil {
 		head := s.cfg.Log.Head(name)
-		r = &room{name: name, next: head, head: head, seen: head, loops: make([]bool, len(s.cfg.Loops))}
+		r = &room{name: name, next: head, head: head, loops: make([]bool, len(s.cfg.Loops))}
 		s.rooms[name] = r
 		s.held.Add(1)
 	}
