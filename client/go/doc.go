@@ -24,6 +24,8 @@
 //	outbox.go        publishes until they are answered
 //	ephemeral.go     publishes that are worth nothing a moment later
 //	reads.go         history and receipts until they are answered
+//	changes.go       editing, deleting, reacting, pinning
+//	shown.go         messages with the changes in them
 //	receipts.go      how far users have come in a room
 //	notices.go       changes of state on their way to OnState
 //
