@@ -908,11 +908,6 @@ type Publish struct {
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	// Delivered to who is there now and never stored. In an ephemeral room all are.
 	Ephemeral bool `protobuf:"varint,5,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
-	// Types that are valid to be assigned to Content:
-	//
-	//	*Publish_Text
-	//	*Publish_Data
-	Content isPublish_Content `protobuf_oneof:"content"`
 	// The message that this one answers, by its sequence number.
 	ReplyTo uint64 `protobuf:"varint,6,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
 	// The message that begins the thread to which this one belongs, by its sequence number.
@@ -923,7 +918,12 @@ type Publish struct {
 	Kind string `protobuf:"bytes,9,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Not a new message, but a change to one that is there. Content and mentions are an edit's alone, the rest is
 	// not there.
-	Change        *Change `protobuf:"bytes,10,opt,name=change,proto3" json:"change,omitempty"`
+	Change *Change `protobuf:"bytes,10,opt,name=change,proto3" json:"change,omitempty"`
+	// Types that are valid to be assigned to Content:
+	//
+	//	*Publish_Text
+	//	*Publish_Data
+	Content       isPublish_Content `protobuf_oneof:"content"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -979,31 +979,6 @@ func (x *Publish) GetEphemeral() bool {
 	return false
 }
 
-func (x *Publish) GetContent() isPublish_Content {
-	if x != nil {
-		return x.Content
-	}
-	return nil
-}
-
-func (x *Publish) GetText() string {
-	if x != nil {
-		if x, ok := x.Content.(*Publish_Text); ok {
-			return x.Text
-		}
-	}
-	return ""
-}
-
-func (x *Publish) GetData() []byte {
-	if x != nil {
-		if x, ok := x.Content.(*Publish_Data); ok {
-			return x.Data
-		}
-	}
-	return nil
-}
-
 func (x *Publish) GetReplyTo() uint64 {
 	if x != nil {
 		return x.ReplyTo
@@ -1035,6 +1010,31 @@ func (x *Publish) GetKind() string {
 func (x *Publish) GetChange() *Change {
 	if x != nil {
 		return x.Change
+	}
+	return nil
+}
+
+func (x *Publish) GetContent() isPublish_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *Publish) GetText() string {
+	if x != nil {
+		if x, ok := x.Content.(*Publish_Text); ok {
+			return x.Text
+		}
+	}
+	return ""
+}
+
+func (x *Publish) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Content.(*Publish_Data); ok {
+			return x.Data
+		}
 	}
 	return nil
 }
@@ -1623,11 +1623,6 @@ type Message struct {
 	Ephemeral bool `protobuf:"varint,7,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
 	// The key of an ephemeral publish.
 	Key string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
-	// Types that are valid to be assigned to Content:
-	//
-	//	*Message_Text
-	//	*Message_Data
-	Content isMessage_Content `protobuf_oneof:"content"`
 	// As in Publish. What is read from the log has the changes in it that were made since.
 	ReplyTo  uint64   `protobuf:"varint,9,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
 	Thread   uint64   `protobuf:"varint,10,opt,name=thread,proto3" json:"thread,omitempty"`
@@ -1643,7 +1638,12 @@ type Message struct {
 	Reactions []*Reaction `protobuf:"bytes,17,rep,name=reactions,proto3" json:"reactions,omitempty"`
 	Pinned    bool        `protobuf:"varint,18,opt,name=pinned,proto3" json:"pinned,omitempty"`
 	// Of a message that begins a thread.
-	Replies       *Replies `protobuf:"bytes,19,opt,name=replies,proto3" json:"replies,omitempty"`
+	Replies *Replies `protobuf:"bytes,19,opt,name=replies,proto3" json:"replies,omitempty"`
+	// Types that are valid to be assigned to Content:
+	//
+	//	*Message_Text
+	//	*Message_Data
+	Content       isMessage_Content `protobuf_oneof:"content"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1720,31 +1720,6 @@ func (x *Message) GetKey() string {
 	return ""
 }
 
-func (x *Message) GetContent() isMessage_Content {
-	if x != nil {
-		return x.Content
-	}
-	return nil
-}
-
-func (x *Message) GetText() string {
-	if x != nil {
-		if x, ok := x.Content.(*Message_Text); ok {
-			return x.Text
-		}
-	}
-	return ""
-}
-
-func (x *Message) GetData() []byte {
-	if x != nil {
-		if x, ok := x.Content.(*Message_Data); ok {
-			return x.Data
-		}
-	}
-	return nil
-}
-
 func (x *Message) GetReplyTo() uint64 {
 	if x != nil {
 		return x.ReplyTo
@@ -1818,6 +1793,31 @@ func (x *Message) GetPinned() bool {
 func (x *Message) GetReplies() *Replies {
 	if x != nil {
 		return x.Replies
+	}
+	return nil
+}
+
+func (x *Message) GetContent() isMessage_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *Message) GetText() string {
+	if x != nil {
+		if x, ok := x.Content.(*Message_Text); ok {
+			return x.Text
+		}
+	}
+	return ""
+}
+
+func (x *Message) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Content.(*Message_Data); ok {
+			return x.Data
+		}
 	}
 	return nil
 }
@@ -2769,15 +2769,15 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\aPublish\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1c\n" +
-	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x14\n" +
-	"\x04text\x18\x03 \x01(\tH\x00R\x04text\x12\x14\n" +
-	"\x04data\x18\x04 \x01(\fH\x00R\x04data\x12\x19\n" +
+	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x19\n" +
 	"\breply_to\x18\x06 \x01(\x04R\areplyTo\x12\x16\n" +
 	"\x06thread\x18\a \x01(\x04R\x06thread\x12\x1a\n" +
 	"\bmentions\x18\b \x03(\tR\bmentions\x12\x12\n" +
 	"\x04kind\x18\t \x01(\tR\x04kind\x12*\n" +
 	"\x06change\x18\n" +
-	" \x01(\v2\x12.rookery.v1.ChangeR\x06changeB\t\n" +
+	" \x01(\v2\x12.rookery.v1.ChangeR\x06change\x12\x14\n" +
+	"\x04text\x18\x03 \x01(\tH\x00R\x04text\x12\x14\n" +
+	"\x04data\x18\x04 \x01(\fH\x00R\x04dataB\t\n" +
 	"\acontent\"\xcc\x01\n" +
 	"\x06Change\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\x04R\x06target\x12&\n" +
@@ -2821,9 +2821,7 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x02at\x18\x03 \x01(\x04R\x02at\x12\x12\n" +
 	"\x04from\x18\x04 \x01(\tR\x04from\x12\x1c\n" +
 	"\tephemeral\x18\a \x01(\bR\tephemeral\x12\x10\n" +
-	"\x03key\x18\b \x01(\tR\x03key\x12\x14\n" +
-	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x14\n" +
-	"\x04data\x18\x06 \x01(\fH\x00R\x04data\x12\x19\n" +
+	"\x03key\x18\b \x01(\tR\x03key\x12\x19\n" +
 	"\breply_to\x18\t \x01(\x04R\areplyTo\x12\x16\n" +
 	"\x06thread\x18\n" +
 	" \x01(\x04R\x06thread\x12\x1a\n" +
@@ -2835,7 +2833,9 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\adeleted\x18\x10 \x01(\bR\adeleted\x122\n" +
 	"\treactions\x18\x11 \x03(\v2\x14.rookery.v1.ReactionR\treactions\x12\x16\n" +
 	"\x06pinned\x18\x12 \x01(\bR\x06pinned\x12-\n" +
-	"\areplies\x18\x13 \x01(\v2\x13.rookery.v1.RepliesR\arepliesB\t\n" +
+	"\areplies\x18\x13 \x01(\v2\x13.rookery.v1.RepliesR\areplies\x12\x14\n" +
+	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x14\n" +
+	"\x04data\x18\x06 \x01(\fH\x00R\x04dataB\t\n" +
 	"\acontent\"d\n" +
 	"\bReaction\x12\x1a\n" +
 	"\breaction\x18\x01 \x01(\tR\breaction\x12\x14\n" +
