@@ -1,6 +1,7 @@
 package proto
 
 import (
+	"bytes"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -27,6 +28,26 @@ func appendRichContent(dst []byte, p *v1.Publish) []byte {
 		m.Content = &v1.Message_Data{Data: c.Data}
 	}
 	return appendMarshalled(dst, &m)
+}
+
+// AppendContentJSON appends the JSON form of the publish that a stored content came from, without room and key. ok is false
+// for a content that is not the one that this publish would be stored as.
+func AppendContentJSON(dst, content []byte) (_ []byte, ok bool) {
+	var m v1.Message
+	if len(content) == 0 || m.UnmarshalVT(content) != nil {
+		return dst, false
+	}
+	p := v1.Publish{ReplyTo: m.ReplyTo, Thread: m.Thread, Mentions: m.Mentions, Kind: m.Kind, Change: m.Change}
+	switch c := m.Content.(type) {
+	case *v1.Message_Text:
+		p.Content = &v1.Publish_Text{Text: c.Text}
+	case *v1.Message_Data:
+		p.Content = &v1.Publish_Data{Data: c.Data}
+	}
+	if !bytes.Equal(AppendContent(nil, &p), content) {
+		return dst, false
+	}
+	return appendJSON(dst, p.ProtoReflect()), true
 }
 
 // CheckPublish says what is wrong with a publish, in a sentence for its sender; "" is nothing.
