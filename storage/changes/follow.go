@@ -36,7 +36,7 @@ func (x *Index) Wait() error {
 	x.waiters = append(x.waiters, w)
 	x.waitMu.Unlock()
 	x.ring()
-	if x.applied.Load() >= position {
+	if x.applied.Load() >= position && !x.damaged.Load() {
 		x.wake() // it came there before the waiter was on the list
 	}
 	timer := time.NewTimer(patience)
