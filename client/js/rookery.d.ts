@@ -292,6 +292,8 @@ export class Rookery {
   sendEphemeral(room: string, content: string | Uint8Array, options?: { key?: string }): boolean;
   nextKey(): string;
   history(room: string, page?: HistoryPage): Promise<History>;
+  /** A holder for the messages of one room, which folds changes into them. */
+  shown(): Shown;
 }
 
 export class RookeryError extends Error {

@@ -214,6 +214,11 @@ export class Rookery {
     return this.#reads.read('history', { room, before, after, limit, thread, pinned, mentions });
   }
 
+  /** Holds messages of one room with what was changed later in them; see shown.js. */
+  shown() {
+    return new Shown(() => this.#user);
+  }
+
   // The state machine, in the order in which a connection meets it.
 
   #wait(delay, error = null) {
