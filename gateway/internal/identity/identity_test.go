@@ -38,6 +38,24 @@ func TestRights(t *testing.T) {
 	}
 }
 
+// To moderate is the one right that has to be given.
+func TestModerating(t *testing.T) {
+	for _, test := range []struct {
+		rights *Rights
+		room   string
+		want   bool
+	}{
+		{nil, "lobby", false},
+		{&Rights{Join: []string{"*"}, Publish: []string{"*"}}, "lobby", false},
+		{&Rights{Moderate: []string{"team-*"}}, "team-7", true},
+		{&Rights{Moderate: []string{"team-*"}}, "lobby", false},
+	} {
+		if got := (Identity{User: "alice", Rights: test.rights}).CanModerate(test.room); got != test.want {
+			t.Errorf("%+v: CanModerate(%q) = %v, want %v", test.rights, test.room, got, test.want)
+		}
+	}
+}
+
 func TestCheckPattern(t *testing.T) {
 	for _, pattern := range []string{"*", "a", "a*", "team-*", strings.Repeat("r", 128), strings.Repeat("r", 128) + "*", "für*"} {
 		if err := CheckPattern(pattern); err != nil {
