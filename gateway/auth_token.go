@@ -20,6 +20,7 @@ type tokenClaims struct {
 	jwt.RegisteredClaims
 	Rooms    patterns `json:"rooms,omitzero"`
 	Publish  patterns `json:"publish,omitzero"`
+	Create   patterns `json:"create,omitzero"`
 	Moderate patterns `json:"moderate,omitzero"`
 }
 
@@ -35,7 +36,7 @@ func (c *tokenClaims) identity(leeway time.Duration) (identity.Identity, error) 
 	// The leeway is in it, since the check at connect grants it: else a peer whose clock is
 	// behind would be let in and thrown out in the same moment.
 	id := identity.Identity{User: c.Subject, Expires: c.ExpiresAt.Add(leeway).UnixMilli()}
-	if c.Rooms == nil && c.Publish == nil && len(c.Moderate) == 0 {
+	if c.Rooms == nil && c.Publish == nil && c.Create == nil && c.Moderate == nil {
 		return id, nil
 	}
 	id.Rights = &identity.Rights{Join: []string{"*"}, Moderate: c.Moderate}
@@ -45,6 +46,10 @@ func (c *tokenClaims) identity(leeway time.Duration) (identity.Identity, error) 
 	id.Rights.Publish = id.Rights.Join
 	if c.Publish != nil {
 		id.Rights.Publish = c.Publish
+	}
+	id.Rights.Create = id.Rights.Join
+	if c.Create != nil {
+		id.Rights.Create = c.Create
 	}
 	return id, nil
 }
@@ -60,7 +65,7 @@ type patterns []string
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (p *patterns) UnmarshalJSON(data []byte) error {
-	const wrong = tokenReason("its rooms, publish and moderate have to be lists of room patterns")
+	const wrong = tokenReason("its rooms, publish, create and moderate have to be lists of room patterns")
 	var entries []*string
 	if err := json.Unmarshal(data, &entries); err != nil || entries == nil {
 		return wrong
@@ -97,7 +102,8 @@ type TokenRequest struct {
 	Lifetime time.Duration // required: exp, from now
 	Rooms    []string      // patterns of the rooms to enter; nil is every room
 	Publish  []string      // patterns of the rooms to write to; nil is as Rooms
-	Moderate []string      // patterns of the rooms to moderate; nil is none
+	Create   []string      // patterns of the rooms to create; nil is as Rooms
+	Moderate []string      // patterns of the rooms to be a moderator of; nil is none
 	Issuer   string
 	Audience string
 }
@@ -166,7 +172,7 @@ func (k SigningKey) SignToken(r TokenRequest) (string, error) {
 	if r.Lifetime < time.Second {
 		return "", fmt.Errorf("lifetime %v: a token lives a second or more", r.Lifetime)
 	}
-	for _, list := range []patterns{r.Rooms, r.Publish, r.Moderate} {
+	for _, list := range []patterns{r.Rooms, r.Publish, r.Create, r.Moderate} {
 		if err := list.check(); err != nil {
 			return "", fmt.Errorf("token refused: %w", err)
 		}
@@ -181,6 +187,7 @@ func (k SigningKey) SignToken(r TokenRequest) (string, error) {
 		},
 		Rooms:    r.Rooms,
 		Publish:  r.Publish,
+		Create:   r.Create,
 		Moderate: r.Moderate,
 	}
 	if r.Audience != "" {

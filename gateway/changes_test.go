@@ -246,6 +246,43 @@ func TestWhoMayChange(t *testing.T) {
 	mod.shows(&v1.HistoryRequest{Room: "fixed-1", Pinned: true}, "")
 }
 
+// TestChangesByRole: in a room with members the role counts as the token does, and slow mode holds for messages alone.
+func TestChangesByRole(t *testing.T) {
+	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Rooms.Pins = nil })
+	const room = "group:birds"
+	alice, bob, carol := login(t, srv.Addr(), wires[0], "alice"), login(t, srv.Addr(), wires[1], "bob"), login(t, srv.Addr(), wires[0], "carol")
+	alice.create(&v1.Create{Room: room, SlowModeMs: 3_600_000})
+	alice.change(room, "invite", "bob")
+	alice.enter(room)
+	bob.enter(room)
+
+	said := bob.answer(bob.publish(room, "", "said")).GetPublished()
+	if said == nil {
+		t.Fatal("a member may not publish")
+	}
+	done := func(p *peer, change *v1.Publish) {
+		t.Helper()
+		if f := p.answer(p.alter(change)); f.GetPublished() == nil {
+			t.Errorf("%v was answered %v", change, f)
+		}
+	}
+	refused := func(p *peer, change *v1.Publish, code proto.ErrorCode) {
+		t.Helper()
+		p.wantError(p.answer(p.alter(change)), code)
+	}
+	done(bob, edit(room, said.Seq, "better"))
+	done(bob, react(room, said.Seq, "+1", false))
+	refused(bob, pin(room, said.Seq, false), proto.ErrChangeForbidden)
+	refused(carol, react(room, said.Seq, "+1", false), proto.ErrNotJoined)
+	done(alice, pin(room, said.Seq, false))
+	done(alice, remove(room, said.Seq))
+
+	byOwner := alice.answer(alice.publish(room, "", "said")).GetPublished()
+	refused(bob, remove(room, byOwner.GetSeq()), proto.ErrChangeForbidden)
+	alice.change(room, "role", "bob", func(c *v1.ChangeMember) { c.Role = "moderator" })
+	done(bob, remove(room, byOwner.GetSeq()))
+}
+
 // TestChangesHaveRetryKeys: a change that is repeated is made once and answered in the same way, though it would be refused if
 // it were another one.
 func TestChangesHaveRetryKeys(t *testing.T) {

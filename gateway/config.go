@@ -104,6 +104,10 @@ type LimitsConfig struct {
 	MessageBytes int
 	// RoomsPerConnection is the most rooms that one connection may have joined. Default 1000.
 	RoomsPerConnection int
+	// RoomsPerUser is the most rooms that a user may be a member of. Default 10,000. Each costs some 480 bytes of memory.
+	RoomsPerUser int
+	// MembersPerRoom is the most members of a room. Default 100,000.
+	MembersPerRoom int
 	// HandshakeTimeout is the time for each step to a session: the first request, and from the
 	// upgrade or preface to connect. Default 5 s.
 	HandshakeTimeout time.Duration
@@ -141,6 +145,9 @@ type RoomsConfig struct {
 	EditWindow []string
 	// Pins are patterns of the rooms in which everybody who may write pins messages; in others moderators do. Default all.
 	Pins []string
+	// Members are rules for the rooms that have members, "PATTERN open", group or direct: the first that matches counts. All others
+	// are for whoever has a token for them. Default "direct:* direct", "group:* group" and "channel:* open".
+	Members []string
 }
 
 // timeRule is a rule of RoomsConfig.Gather or RoomsConfig.EditWindow.
@@ -286,7 +293,11 @@ func DefaultConfig() Config {
 		Heartbeat:   25 * time.Second,
 		RetryWindow: 10 * time.Minute,
 		Auth:        AuthConfig{Leeway: 30 * time.Second},
-		Rooms:       RoomsConfig{Receipts: []string{"*"}, Pins: []string{"*"}},
+		Rooms: RoomsConfig{
+			Receipts: []string{"*"},
+			Pins:     []string{"*"},
+			Members:  []string{"direct:* direct", "group:* group", "channel:* open"},
+		},
 		Limits: LimitsConfig{
 			ConnectionsPerIP:   1000,
 			ConnectionsPerUser: 20,
@@ -294,6 +305,8 @@ func DefaultConfig() Config {
 			MessageBurst:       40,
 			MessageBytes:       64 << 10,
 			RoomsPerConnection: 1000,
+			RoomsPerUser:       10_000,
+			MembersPerRoom:     100_000,
 			HandshakeTimeout:   5 * time.Second,
 			HeaderBytes:        8 << 10,
 			FrameTimeout:       10 * time.Second,

@@ -124,6 +124,8 @@ func (c Config) validate(faults *faultList) {
 	refuse(err != nil, fmt.Sprint(err), "rooms.gather")
 	_, err = c.Rooms.editRules()
 	refuse(err != nil, fmt.Sprint(err), "rooms.edit_window")
+	_, err = c.Rooms.memberRules()
+	refuse(err != nil, fmt.Sprint(err), "rooms.members")
 	_, err = parseRetention(c.Retention)
 	refuse(err != nil, fmt.Sprint(err), "retention.rooms")
 	shipFault := c.shipFault()

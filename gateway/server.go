@@ -14,6 +14,7 @@ import (
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/loop"
+	"rookery/gateway/internal/members"
 	"rookery/gateway/internal/receipts"
 	"rookery/gateway/internal/room"
 	"rookery/storage/catalog"
@@ -42,6 +43,7 @@ type Server struct {
 	changes     *changes.Index
 	rooms       *room.Rooms
 	receipts    *receipts.Keeper
+	members     *members.Keeper
 	engine      *loop.Engine
 	serving     chan struct{}
 
@@ -152,6 +154,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	}); err != nil {
 		return nil, fmt.Errorf("read the newest messages of the log: %w", err)
 	}
+	undo = append(undo, s.rooms.Close)
 	gather, err := cfg.Rooms.gatherRules()
 	if err != nil {
 		return nil, err
@@ -162,9 +165,28 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Loops: inboxes,
 		Log:   logger,
 	})
+	undo = append(undo, s.receipts.Close)
+	memberRules, err := cfg.Rooms.memberRules()
+	if err != nil {
+		return nil, err
+	}
+	kind := func(room string) handoff.RoomKind { return roomKind(memberRules, room) }
+	if s.members, err = members.Start(members.Config{
+		Store:          memberStore{s.catalog},
+		Loops:          inboxes,
+		Kind:           kind,
+		Log:            logger,
+		RoomsPerUser:   cfg.Limits.RoomsPerUser,
+		MembersPerRoom: cfg.Limits.MembersPerRoom,
+	}); err != nil {
+		return nil, fmt.Errorf("start the keeper of members: %w", err)
+	}
 	s.engine = loop.New(loop.Config{
 		Rooms:         s.rooms,
 		Receipts:      s.receipts,
+		Members:       s.members,
+		Kind:          kind,
+		DirectRoom:    func(a, b string) string { return directRoom(memberRules, a, b) },
 		Rules:         rules(cfg, auth),
 		Inboxes:       inboxes,
 		Epoch:         room.EpochName(s.store.Epoch()),
@@ -188,6 +210,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		FrameTimeout:       cfg.Limits.FrameTimeout,
 		StallTimeout:       cfg.Limits.StallTimeout,
 		Heartbeat:          cfg.Heartbeat,
+		RetryWindow:        cfg.RetryWindow,
 	})
 	s.engine.SetCapacity(connections)
 	return s, nil
@@ -294,6 +317,7 @@ func (s *Server) drain() error {
 	go func() {
 		s.rooms.Close()
 		s.receipts.Close()
+		s.members.Close()
 		s.catalog.Close()
 		close(landed)
 	}()
@@ -320,6 +344,7 @@ func (s *Server) await(until time.Time, done func() bool) {
 func (s *Server) closeStorage() error {
 	s.rooms.Close()
 	s.receipts.Close()
+	s.members.Close()
 	s.catalog.Close()
 	s.stopShipping()
 	return errors.Join(s.changes.Close(), s.store.Close())

@@ -26,6 +26,7 @@
 //	reads.go         history and receipts until they are answered
 //	changes.go       editing, deleting, reacting, pinning
 //	shown.go         messages with the changes in them
+//	members.go       rooms with members: who is what in them
 //	receipts.go      how far users have come in a room
 //	notices.go       changes of state on their way to OnState
 //

@@ -12,6 +12,11 @@ const replyTo = {
   publish: 'published',
   history: 'history',
   receipts: 'receipts',
+  create: 'room',
+  configure: 'room',
+  member: 'member',
+  members: 'members',
+  rooms: 'rooms',
   ping: 'pong',
 };
 

@@ -25,6 +25,7 @@ import (
 // host measures on this machine: server and load tester are processes beside each other and share its processors.
 type host struct {
 	binary   string // rookery
+	relay    string // the bare server
 	work     string // directory that goes with the run
 	name     string // of the file of a result
 	secret   string // file of the tokens' secret
@@ -36,14 +37,14 @@ const hostConnections = 15_000
 
 // newHost builds what is measured.
 func newHost(ctx context.Context, o options, progress io.Writer) (*host, error) {
-	h := &host{binary: filepath.Join(o.cache, "rookery"), progress: progress}
+	h := &host{binary: filepath.Join(o.cache, "rookery"), relay: filepath.Join(o.cache, "bare"), progress: progress}
 	if err := os.MkdirAll(o.cache, 0o755); err != nil {
 		return nil, err
 	}
-	if err := vm.Build(ctx, h.binary, "rookery/cmd/rookery"); err != nil {
+	err := errors.Join(vm.Build(ctx, h.binary, "rookery/cmd/rookery"), vm.Build(ctx, h.relay, "rookery/test/benchmarks/bare"))
+	if err != nil {
 		return nil, err
 	}
-	var err error
 	if h.work, err = os.MkdirTemp("", "benchmarks-"); err != nil {
 		return nil, err
 	}
@@ -79,15 +80,20 @@ func (h *host) rows() []row {
 	}
 }
 
-// load runs rookery bench against a server and gives its result. That something was lost, or that the load tester was at its limit, is
-// in the result and no error.
-func (h *host) load(ctx context.Context, s *hostServer, scenario string, flags ...string) (r result.Result, err error) {
+// load runs rookery bench against a gateway.
+func (h *host) load(ctx context.Context, s *hostServer, scenario string, flags ...string) (result.Result, error) {
+	return h.bench(ctx, scenario, flags, "--target", "ws://"+s.address+"/ws", "--metrics", "http://"+s.admin+"/metrics",
+		"--pid", strconv.Itoa(s.process.Process.Pid), "--key-file", h.secret)
+}
+
+// bench runs rookery bench with flags that say what, and others that say where, and gives its result. That something was lost, or that
+// the load tester was at its limit, is in the result and no error.
+func (h *host) bench(ctx context.Context, scenario string, flags []string, server ...string) (r result.Result, err error) {
 	file := filepath.Join(h.work, "result"+h.name+".json")
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return r, err
 	}
-	args := slices.Concat([]string{"bench", scenario, "--target", "ws://" + s.address + "/ws", "--metrics", "http://" + s.admin + "/metrics",
-		"--pid", strconv.Itoa(s.process.Process.Pid), "--key-file", h.secret, "--quiet", "--json", file}, flags)
+	args := slices.Concat([]string{"bench", scenario, "--quiet", "--json", file}, server, flags)
 	said, failed := exec.CommandContext(ctx, h.binary, args...).CombinedOutput()
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -96,7 +102,7 @@ func (h *host) load(ctx context.Context, s *hostServer, scenario string, flags .
 	if err := json.Unmarshal(content, &r); err != nil {
 		return r, fmt.Errorf("result of rookery bench: %w", err)
 	}
-	fmt.Fprintf(h.progress, "  %s %s: %s\n", scenario, strings.Join(flags, " "), summary(r))
+	fmt.Fprintf(h.progress, "  %s %s: %s\n", filepath.Base(scenario), strings.Join(flags, " "), summary(r))
 	return r, nil
 }
 

@@ -73,11 +73,11 @@ func (h *host) each(loads []publishes, measure func(context.Context, *hostServer
 func (h *host) deliveryRow() row {
 	return row{
 		name:  "delivery",
-		what:  "CPU of the server for each delivery of 128 bytes, all messages synced, in a closed loop: in each room the next message is sent when its sender has the last one back; as a multiple of the floor's write to one of as many sockets (`docs/bench.md`); median of 3 rounds",
-		limit: 6 * time.Minute,
+		what:  "CPU of the server for each delivery of 128 bytes, all messages synced, in a closed loop: in each room the next message is sent when its sender has the last one back; as a multiple of the floor's write to one of as many sockets (`docs/bench.md`); median of 3 rounds. A bare server is one with the same event loops that only reads and writes (`test/benchmarks/bare`), measured in turn with the gateway",
+		limit: 12 * time.Minute,
 		measure: h.each([]publishes{{hundreds, 0, 1.15}, {large, 0, 1.15}, {pairs, 0, 1.45}},
 			func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
-				var used, multiple, gathered, rates []float64
+				var used, multiple, gathered, rates, bare, bareMultiple []float64
 				doubted := ""
 				for range 3 {
 					r, err := h.publishing(ctx, s, p.shape, p.rate, 8)
@@ -88,12 +88,18 @@ func (h *host) deliveryRow() row {
 					used, multiple = append(used, 1e6*perDelivery(r)), append(multiple, perDelivery(r)/r.Floor.WriteSeconds)
 					gathered, rates = append(gathered, perWrite(r)), append(rates, deliveriesPerSecond(r))
 					doubted = cmp.Or(doubted, doubt(r))
+					if r, err = h.bare(ctx, p.shape, 8); err != nil {
+						return nil, err
+					}
+					bare, bareMultiple = append(bare, 1e6*perDelivery(r)), append(bareMultiple, perDelivery(r)/r.Floor.WriteSeconds)
 				}
 				return []figure{
 					{what: p.String() + ": deliveries a second", value: median(rates)},
 					{what: p.String() + ": deliveries for each write", value: median(gathered), unit: times},
 					{what: p.String() + ": CPU for a delivery", value: median(used), unit: microseconds},
 					{what: p.String() + ": the same, by the floor's write", value: median(multiple), unit: times, target: most(p.bound), doubt: doubted},
+					{what: p.String() + ": CPU of a bare server for one", value: median(bare), unit: microseconds},
+					{what: p.String() + ": the same, by the floor's write", value: median(bareMultiple), unit: times},
 				}, nil
 			}),
 	}

@@ -14,6 +14,7 @@
 //	section.go         the page
 //	host.go            the rows of this machine, and how a load is put on
 //	host_server.go     the server under it
+//	host_bare.go       one that only reads and writes, to compare
 //	host_connect.go    who comes and goes
 //	host_delivery.go   messages
 //	host_crowd.go      who is slow, who comes back, who is too many
@@ -25,7 +26,7 @@
 //	vm_collections.go  what the server's runtime says of its collections of garbage
 //	row_*.go           a row, or two of one kind
 //
-// Beside it: guest is the first process of the machine, control is what guest and host say.
+// Beside it: bare is that server, guest is the first process of the machine, control is what guest and host say.
 package main
 
 import (

@@ -52,6 +52,18 @@ func (m *Mailbox[T]) Listen(bell func()) {
 	}
 }
 
+// Wakes listens for a receiver that is a goroutine: when an item has come into the empty mailbox, the channel has something.
+func (m *Mailbox[T]) Wakes() <-chan struct{} {
+	wake := make(chan struct{}, 1)
+	m.Listen(func() {
+		select {
+		case wake <- struct{}{}:
+		default: // it has something already
+		}
+	})
+	return wake
+}
+
 // Put adds an item of about size bytes, or reports false when the mailbox is full.
 func (m *Mailbox[T]) Put(item T, size int) bool {
 	if m.Full() {

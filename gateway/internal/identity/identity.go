@@ -42,11 +42,12 @@ type Identity struct {
 	Rights  *Rights // nil is every room
 }
 
-// Rights are the patterns of the rooms a user may enter, write to and moderate. An empty list is no
-// room at all.
+// Rights are the patterns of the rooms a user may enter, write to, create and be a moderator of. An empty
+// list is no room at all.
 type Rights struct {
 	Join     []string
 	Publish  []string
+	Create   []string
 	Moderate []string
 }
 
@@ -60,10 +61,20 @@ func (i Identity) CanPublish(room string) bool {
 	return i.Rights == nil || matches(i.Rights.Publish, room)
 }
 
-// CanModerate reports whether the user may delete what others said in a room, and pin where members may not. Unlike the
-// other rights it is nobody's who was not given it.
-func (i Identity) CanModerate(room string) bool {
-	return i.Rights != nil && matches(i.Rights.Moderate, room)
+// CanCreate reports whether the user may create a room with members.
+func (i Identity) CanCreate(room string) bool {
+	return i.Rights == nil || matches(i.Rights.Create, room)
+}
+
+// Moderates reports whether the user is a moderator of a room, whatever they are in it; of the whole server if it is empty.
+func (i Identity) Moderates(room string) bool {
+	if i.Rights == nil {
+		return false
+	}
+	if room == "" {
+		return slices.Contains(i.Rights.Moderate, "*")
+	}
+	return matches(i.Rights.Moderate, room)
 }
 
 func matches(patterns []string, room string) bool {

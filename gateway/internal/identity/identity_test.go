@@ -38,20 +38,23 @@ func TestRights(t *testing.T) {
 	}
 }
 
-// To moderate is the one right that has to be given.
-func TestModerating(t *testing.T) {
+func TestCreatingAndModerating(t *testing.T) {
+	anybody, staff := Identity{User: "a"}, Identity{User: "b", Rights: &Rights{Create: []string{"x*"}, Moderate: []string{"y*"}}}
+	boss := Identity{User: "c", Rights: &Rights{Moderate: []string{"y*", "*"}}}
 	for _, test := range []struct {
-		rights *Rights
-		room   string
-		want   bool
+		who               Identity
+		room              string
+		creates, moderate bool
 	}{
-		{nil, "lobby", false},
-		{&Rights{Join: []string{"*"}, Publish: []string{"*"}}, "lobby", false},
-		{&Rights{Moderate: []string{"team-*"}}, "team-7", true},
-		{&Rights{Moderate: []string{"team-*"}}, "lobby", false},
+		{anybody, "x1", true, false}, {anybody, "", true, false},
+		{staff, "x1", true, false}, {staff, "y1", false, true}, {staff, "", false, false},
+		{boss, "x1", false, true}, {boss, "", false, true},
 	} {
-		if got := (Identity{User: "alice", Rights: test.rights}).CanModerate(test.room); got != test.want {
-			t.Errorf("%+v: CanModerate(%q) = %v, want %v", test.rights, test.room, got, test.want)
+		if got := test.who.CanCreate(test.room); got != test.creates {
+			t.Errorf("%s creates %q: %v", test.who.User, test.room, got)
+		}
+		if got := test.who.Moderates(test.room); got != test.moderate {
+			t.Errorf("%s moderates %q: %v", test.who.User, test.room, got)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"rookery/gateway/internal/framing"
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
 )
 
 // batch is what waited in a room when its turn came. It goes to every member in one piece,
@@ -105,6 +106,52 @@ func (l *Loop) enqueue(r *localRoom) {
 	l.busy.push(r)
 }
 
+// publishReply is for who published.
+type publishReply struct {
+	to       handoff.Handle
+	id       uint64
+	seq      uint64
+	at       int64
+	size     int           // of the mailbox, until it is written
+	previous *publishReply // of the room
+}
+
+// published answers a publisher. In a room that has its turn in one piece the reply waits for that, so that it and the publisher's own copy
+// leave in one write: with thousands of small rooms before it in the queue it would have left long before, in a write of its own.
+func (l *Loop) published(e *handoff.Event) {
+	reply := publishReply{to: e.To, id: e.ID, seq: e.Seq, at: e.At, size: e.Size}
+	r := l.rooms[e.Room]
+	if r == nil || r.window > 0 || len(r.members) == int(r.holes) || len(r.members) > l.slice {
+		l.tellPublisher(e.Room, &reply)
+		return
+	}
+	reply.previous, r.replies = r.replies, &reply
+	l.enqueue(r)
+}
+
+// tellPublishers writes the replies that wait in a room, the oldest first.
+func (l *Loop) tellPublishers(r *localRoom) {
+	var oldest *publishReply
+	for newest := r.replies; newest != nil; {
+		next := newest.previous
+		newest.previous, oldest = oldest, newest
+		newest = next
+	}
+	r.replies = nil
+	for ; oldest != nil; oldest = oldest.previous {
+		l.tellPublisher(r.name, oldest)
+	}
+}
+
+func (l *Loop) tellPublisher(room string, p *publishReply) {
+	if c := l.conn(p.to); c != nil {
+		l.reply(c, &v1.ServerFrame{Id: p.id, Op: &v1.ServerFrame_Published{
+			Published: &v1.Published{Room: room, Seq: p.seq, At: uint64(p.at)},
+		}})
+	}
+	l.done(p.size)
+}
+
 // fanOut serves up to budget members, the busy rooms in turn: a room of 100,000 gets a slice
 // and goes to the end of the queue.
 func (l *Loop) fanOut(budget int) {
@@ -112,6 +159,7 @@ func (l *Loop) fanOut(budget int) {
 		r := l.busy.pop()
 		r.queued = false
 		if r.batch == nil {
+			l.tellPublishers(r)
 			if len(r.pending) == 0 {
 				continue // dropped meanwhile
 			}
@@ -216,6 +264,7 @@ func (l *Loop) drop(r *localRoom) {
 		l.release(r.batch.ephemeral.messages)
 		r.batch = nil
 	}
+	l.tellPublishers(r)
 	l.dropEphemerals(r)
 	l.gatherLess(r, r.pending)
 	l.release(r.pending)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
@@ -30,6 +31,92 @@ func TestWhatWaitsLeavesInOneWrite(t *testing.T) {
 		if frames[0].GetPublished().GetSeq() != 1 || len(frames) != 4 {
 			t.Errorf("stream %v: sent %v", stream, frames)
 		}
+	}
+}
+
+// TestReplyAndOwnCopyLeaveTogether: with more small rooms than a turn serves, each publisher gets its reply and its copy in one write.
+func TestReplyAndOwnCopyLeaveTogether(t *testing.T) {
+	r := newRig(t, nil)
+	type publisher struct {
+		socket *fakeSocket
+		room   string
+	}
+	var publishers []publisher
+	for i := range 3 * sliceWrites {
+		p := publisher{r.open(true, proto.Binary), fmt.Sprintf("room-%d", i)}
+		r.join(p.socket, p.room, 0)
+		p.socket.writes = 0
+		publishers = append(publishers, p)
+	}
+	for _, p := range publishers {
+		for id := range uint64(2) {
+			r.put(handoff.Event{Kind: handoff.Published, To: p.socket.context.(*conn).handle, ID: 10 + id, Room: p.room, Seq: 1 + id, Size: handoff.ReplySize})
+			r.deliver(p.room, 1+id)
+		}
+	}
+	r.work()
+	for _, p := range publishers {
+		frames := r.sent(p.socket)
+		if p.socket.writes != 1 || len(frames) != 4 || frames[0].Id != 10 || frames[1].Id != 11 {
+			t.Fatalf("%s: two replies and two messages took %d writes: %v", p.room, p.socket.writes, frames)
+		}
+	}
+	if held := r.loop.inbox.Held(); held != 0 {
+		t.Errorf("%d bytes of the mailbox are held", held)
+	}
+}
+
+// TestRepliesThatWaitForNothing: of a room whose turn comes late or in slices, or that has no members left.
+func TestRepliesThatWaitForNothing(t *testing.T) {
+	r := newRig(t, func(c *Config) {
+		c.Window = func(room string) time.Duration { return map[string]time.Duration{"gathers": time.Hour}[room] }
+	})
+	s := r.open(true, proto.Binary)
+	handle := s.context.(*conn).handle
+	published := func(room string) {
+		t.Helper()
+		r.put(handoff.Event{Kind: handoff.Published, To: handle, ID: 9, Room: room, Seq: 1, Size: handoff.ReplySize})
+		r.loop.work()
+		frames := r.sent(s)
+		if len(frames) == 0 || frames[0].GetPublished().GetRoom() != room {
+			t.Errorf("%s: the publisher was sent %v", room, frames)
+		}
+		r.work()
+		r.sent(s)
+	}
+	published("unknown")
+	r.join(s, "gathers", 0)
+	r.deliver("gathers", 1)
+	published("gathers")
+	for range sliceWrites + 1 {
+		r.join(r.open(true, proto.Binary), "big", 0)
+	}
+	r.deliver("big", 1)
+	published("big")
+
+	// The last member goes between the reply and the room's turn.
+	member := r.open(true, proto.Binary)
+	for i := range sliceWrites {
+		r.join(member, fmt.Sprintf("before-%d", i), 0)
+	}
+	last := r.open(true, proto.Binary)
+	r.join(last, "left", 0)
+	for i := range sliceWrites {
+		r.deliver(fmt.Sprintf("before-%d", i), 1)
+	}
+	r.put(handoff.Event{Kind: handoff.Published, To: handle, ID: 9, Room: "left", Seq: 1, Size: handoff.ReplySize})
+	r.deliver("left", 1)
+	r.loop.work()
+	if frames := r.sent(s); len(frames) != 0 {
+		t.Fatalf("the room had its turn already: %v", frames)
+	}
+	r.events.Close(last)
+	r.work()
+	if frames := r.sent(s); len(frames) != 1 || frames[0].GetPublished() == nil {
+		t.Errorf("when the room was left the publisher was sent %v", frames)
+	}
+	if held := r.loop.inbox.Held() - r.loop.load.gathering; held != 0 {
+		t.Errorf("%d bytes of the mailbox are held", held)
 	}
 }
 

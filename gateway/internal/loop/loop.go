@@ -62,6 +62,11 @@ type Loop struct {
 	asking    queue[handoff.Read] // history requests that wait their turn
 	asked     int                 // pages of history ordered and not yet here
 
+	// Rooms with members, see membership.go.
+	watchers map[string][]uint32 // by user: connections that are told of their rooms
+	banned   []string            // users whose connections are being looked for
+	swept    int                 // the next slot to look at
+
 	// Deadlines, see clock.go.
 	urgent []handoff.Handle // connections that have one
 	patrol int              // next slot to look at
@@ -88,7 +93,7 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 	return &Loop{
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
-		rooms: make(map[string]*localRoom), slice: sliceWrites, put: put,
+		rooms: make(map[string]*localRoom), watchers: make(map[string][]uint32), slice: sliceWrites, put: put,
 		now: e.moment(),
 	}
 }
@@ -154,12 +159,13 @@ func (l *Loop) work() {
 	}
 	clear(l.taken)
 	l.taken = l.taken[:0]
+	l.sweepBanned()
 	l.resumeSome()
 	l.gathered()
 	l.fanOut(l.slice)
 	l.flush()
 	l.pump()
-	if l.busy.len() > 0 || l.resuming.len() > 0 {
+	if l.busy.len() > 0 || l.resuming.len() > 0 || len(l.banned) > 0 {
 		l.ring()
 		// The shards and the committer have their turn too: a loop that writes all the time never blocks, and the runtime would
 		// take its processor away only after ten milliseconds, at each step of a message's way once.
@@ -175,16 +181,13 @@ func (l *Loop) take(e *handoff.Event) {
 	case handoff.Ephemeral:
 		l.pass(e) // the same
 		return
+	case handoff.Published:
+		l.published(e) // when it is written
+		return
 	case handoff.Joined:
 		l.joined(e)
 	case handoff.Page:
 		l.page(e)
-	case handoff.Published:
-		if c := l.conn(e.To); c != nil {
-			l.reply(c, &v1.ServerFrame{Id: e.ID, Op: &v1.ServerFrame_Published{
-				Published: &v1.Published{Room: e.Room, Seq: e.Seq, At: uint64(e.At)},
-			}})
-		}
 	case handoff.Refused:
 		if c := l.conn(e.To); c != nil {
 			l.fail(c, e.ID, e.Code, e.Text)
@@ -198,6 +201,20 @@ func (l *Loop) take(e *handoff.Event) {
 		}
 	case handoff.Told:
 		l.answer(e)
+	case handoff.Admitted:
+		l.admitted(e)
+	case handoff.Denied:
+		l.denied(e)
+	case handoff.MemberChanged:
+		l.memberChanged(e)
+	case handoff.MemberRemoved:
+		l.memberRemoved(e)
+	case handoff.RoomChanged:
+		l.roomChanged(e)
+	case handoff.Personal:
+		l.personal(e)
+	case handoff.Banned:
+		l.ban(e.Member.User)
 	case handoff.Writable:
 		l.writable(l.conn(e.To))
 	case handoff.Tick:
