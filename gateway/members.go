@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/identity"
 	"rookery/gateway/internal/members"
+	"rookery/gateway/internal/room"
 	"rookery/proto"
 	"rookery/storage/catalog"
 )
@@ -166,4 +168,37 @@ func banRecord(b catalog.Ban) members.Record {
 		b.Until = handoff.ForEver
 	}
 	return members.Record{Until: b.Until, Reason: b.Reason}
+}
+
+// holdings are what the catalog knows of users in rooms, as the readers declare it.
+type holdings struct {
+	members   memberStore
+	standings standings
+	kind      func(room string) handoff.RoomKind
+}
+
+func (h holdings) Rooms(user string, fn func(room string) bool) error {
+	more := true
+	err := h.members.catalog.RoomsOf(user, func(room string, _ catalog.Member) bool {
+		more = h.kind(room) == handoff.Plain || fn(room) // a plain one is of former settings, and comes below if at all
+		return more
+	})
+	if err != nil || !more {
+		return err
+	}
+	return h.members.catalog.PositionsOf(user, func(room string, p catalog.Position) bool {
+		return h.kind(room) != handoff.Plain || p.Epoch != h.standings.epoch || fn(room)
+	})
+}
+
+func (h holdings) Holding(name, user string) (held room.Holding, err error) {
+	standing, err := h.standings.Standing(name, user)
+	if err != nil {
+		return held, err
+	}
+	held.Delivered, held.Read = standing.Delivered, standing.Read
+	if kind := h.kind(name); kind != handoff.Plain {
+		held.Membership, err = members.Describe(h.members, kind, name, user, time.Now())
+	}
+	return held, err
 }
