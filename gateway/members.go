@@ -136,7 +136,7 @@ func catalogChange(c members.Change) catalog.Change {
 	case c.Family == members.RoomMember && c.Gone:
 		return catalog.RemoveMember(c.Room, c.User)
 	case c.Family == members.RoomMember:
-		return catalog.SetMember(c.Room, c.User, catalog.Member{Role: c.Role.String(), Since: c.Since})
+		return catalog.SetMember(c.Room, c.User, catalog.Member{Role: c.Role.String(), Since: c.Since, From: c.From})
 	case c.Family == members.RoomBan && c.Gone:
 		return catalog.RemoveBan(c.Room, c.User)
 	case c.Family == members.RoomBan:
@@ -160,7 +160,7 @@ func memberRecord(m catalog.Member) members.Record {
 	if !ok {
 		role = handoff.RoleGuest
 	}
-	return members.Record{Role: role, Since: m.Since}
+	return members.Record{Role: role, Since: m.Since, From: m.From}
 }
 
 func banRecord(b catalog.Ban) members.Record {
@@ -197,8 +197,15 @@ func (h holdings) Holding(name, user string) (held room.Holding, err error) {
 		return held, err
 	}
 	held.Delivered, held.Read = standing.Delivered, standing.Read
-	if kind := h.kind(name); kind != handoff.Plain {
-		held.Membership, err = members.Describe(h.members, kind, name, user, time.Now())
+	kind := h.kind(name)
+	if kind == handoff.Plain {
+		return held, nil
 	}
+	member, _, err := h.members.catalog.Member(name, user)
+	if err != nil {
+		return held, err
+	}
+	held.From = member.From
+	held.Membership, err = members.Describe(h.members, kind, name, user, time.Now())
 	return held, err
 }

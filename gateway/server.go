@@ -177,6 +177,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Store:          memberStore{s.catalog},
 		Loops:          inboxes,
 		Kind:           kind,
+		Head:           s.store.Head,
 		Log:            logger,
 		RoomsPerUser:   cfg.Limits.RoomsPerUser,
 		MembersPerRoom: cfg.Limits.MembersPerRoom,

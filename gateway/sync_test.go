@@ -103,6 +103,19 @@ func TestSync(t *testing.T) {
 		position := want(&v1.SyncRequest{Messages: 2}, two+" 0/6 +3 @1 member changed 2:you 3:", one+" 0/3 +3 @0 member changed 2:b 3:c")
 		want(&v1.SyncRequest{Position: position, Messages: 2}, two+" 0/6 +3 @1 member", one+" 0/3 +3 @0 member")
 
+		// Who comes later has not missed what was said before.
+		carol := login(t, srv.Addr(), w, "carol"+w.name)
+		alice.change(two, "invite", "carol"+w.name)
+		if got := inWords(carol.sync(&v1.SyncRequest{}).Rooms); got != two+" 0/6 +0 @0 member changed" {
+			t.Errorf("carol is told %s", got)
+		}
+		carol.enter(two)
+		alice.answer(alice.publish(two, "", "new"))
+		alice.change(two, "role", "carol"+w.name, func(c *v1.ChangeMember) { c.Role = "guest" })
+		if got := inWords(carol.sync(&v1.SyncRequest{}).Rooms); got != two+" 0/7 +1 @0 guest changed" {
+			t.Errorf("carol is told %s", got)
+		}
+
 		// What is plain counts from the first mark on.
 		bob.enter(plain)
 		bob.enter(two)
@@ -110,13 +123,13 @@ func TestSync(t *testing.T) {
 		bob.answer(bob.mark(two, 2, 2))
 		alice.answer(alice.publish(one, "", "d"))
 		want(&v1.SyncRequest{Position: position, Messages: 2},
-			one+" 0/4 +4 @0 member changed 3:c 4:d", two+" 2/6 +1 @0 member", plain+" 1/1 +0 @0")
+			one+" 0/4 +4 @0 member changed 3:c 4:d", two+" 2/7 +2 @0 member changed 3: 7:new", plain+" 1/1 +0 @0")
 		page := bob.sync(&v1.SyncRequest{Limit: 1})
 		if got := inWords(page.Rooms); got != one+" 0/4 +4 @0 member changed" || page.Next == "" || page.Position != "" {
 			t.Errorf("a page of one room is %s, next %q, position %q", got, page.Next, page.Position)
 		}
 		bob.answer(bob.request(&v1.ClientFrame{Op: &v1.ClientFrame_Member{Member: &v1.ChangeMember{Room: one, Action: "leave"}}}))
-		want(&v1.SyncRequest{Position: position}, two+" 2/6 +1 @0 member", plain+" 1/1 +0 @0")
+		want(&v1.SyncRequest{Position: position}, two+" 2/7 +2 @0 member changed", plain+" 1/1 +0 @0")
 
 		for _, r := range []*v1.SyncRequest{
 			{Limit: proto.MaxSyncRooms + 1}, {Messages: proto.MaxSyncMessages + 1}, {Position: "1"}, {Position: "a/b"}, {Next: "a/1/x/r"}, {Next: position},
@@ -126,7 +139,7 @@ func TestSync(t *testing.T) {
 		}
 		// A position of another epoch is worth nothing, and no error.
 		_, end, _ := strings.Cut(position, "/")
-		want(&v1.SyncRequest{Position: "0123/" + end}, two+" 2/6 +1 @0 member changed", plain+" 1/1 +0 @0 changed")
+		want(&v1.SyncRequest{Position: "0123/" + end}, two+" 2/7 +2 @0 member changed", plain+" 1/1 +0 @0 changed")
 	})
 }
 
@@ -228,5 +241,47 @@ func TestSyncByToken(t *testing.T) {
 	}
 	if !slices.Equal(rooms, []string{"group:b"}) {
 		t.Errorf("the phone is told of %v", rooms)
+	}
+}
+
+// BenchmarkSync is what a client waits for that comes back to 1,000 rooms of which 20 have changed: all pages, over a socket. rooms/op
+// says that all of them came.
+func BenchmarkSync(b *testing.B) {
+	const rooms, changed = 1000, 20
+	srv := gatewaytest.Start(b, func(c *gateway.Config) {
+		c.Log.Sync = gateway.SyncNever
+		c.Limits.MessagesPerSecond = 1e6
+		c.Limits.MessageBurst = 1e6
+	})
+	alice, bob := login(b, srv.Addr(), wires[0], "alice"), login(b, srv.Addr(), wires[0], "bob")
+	name := func(i int) string { return fmt.Sprintf("group:%04d", i) }
+	for i := range rooms {
+		alice.create(&v1.Create{Room: name(i)})
+		alice.change(name(i), "invite", "bob")
+		alice.enter(name(i))
+		for range 5 {
+			alice.answer(alice.publish(name(i), "", strings.Repeat("x", 128)))
+		}
+	}
+	_, position := bob.syncAll(&v1.SyncRequest{Limit: proto.MaxSyncRooms}, nil)
+	for i := range changed {
+		alice.answer(alice.publish(name(i*rooms/changed), "", strings.Repeat("y", 128)))
+	}
+	for _, limit := range []uint32{0, 100} {
+		b.Run(fmt.Sprintf("limit=%d", limit), func(b *testing.B) {
+			for b.Loop() {
+				states, _ := bob.syncAll(&v1.SyncRequest{Position: position, Limit: limit, Messages: 20}, nil)
+				n := 0
+				for _, s := range states {
+					if s.Changed {
+						n++
+					}
+				}
+				if len(states) != rooms || n != changed {
+					b.Fatalf("%d rooms came, of which %d changed", len(states), n)
+				}
+			}
+			b.ReportMetric(rooms, "rooms/op")
+		})
 	}
 }

@@ -27,7 +27,7 @@ func (l *Loop) sync(c *conn, id uint64, r *v1.SyncRequest) {
 	}
 	limit := int(r.Limit)
 	if limit == 0 {
-		limit = proto.DefaultSyncRooms
+		limit = proto.MaxSyncRooms
 	}
 	c.readings++
 	l.asking.push(handoff.Read{

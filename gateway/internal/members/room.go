@@ -75,7 +75,7 @@ func (k *Keeper) full(room, user string) *Refusal {
 }
 
 func (k *Keeper) admit(room, user string, role handoff.Role) {
-	k.view.put(Key{RoomMember, room, user}, Record{Role: role, Since: k.now()})
+	k.view.put(Key{RoomMember, room, user}, Record{Role: role, Since: k.now(), From: k.cfg.Head(room)})
 }
 
 // membership is what loops keep of a member and of the room.

@@ -26,6 +26,7 @@ type Holdings interface {
 // Holding is what a user has in a room.
 type Holding struct {
 	Membership      *v1.RoomInfo // of a room with members
+	From            uint64       // the newest message when the membership began: what is up to it is not unread
 	Delivered, Read uint64
 }
 
@@ -158,7 +159,7 @@ func (r *readers) roomState(read handoff.Read, h held, changed bool) (*v1.RoomSt
 	}
 	read.Room = h.room
 	return state, r.view(read, func(f *fold) error {
-		seen := max(state.Read, state.Begin-1)
+		seen := max(state.Read, holding.From, state.Begin-1)
 		if seen < h.head {
 			state.Unread = h.head - seen
 			if f.view != nil {

@@ -3781,7 +3781,7 @@ type SyncRequest struct {
 	Position string `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
 	// What the page before said in next.
 	Next string `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
-	// 1 to 1,000 rooms; absent or 0: 100. A page also ends at 128 KiB.
+	// 1 to 1,000 rooms; absent or 0: 1,000. A page also ends at 128 KiB.
 	Limit uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
 	// The newest messages of each room, at most 20; absent or 0: none.
 	Messages      uint32 `protobuf:"varint,4,opt,name=messages,proto3" json:"messages,omitempty"`
