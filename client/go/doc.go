@@ -27,6 +27,7 @@
 //	changes.go       editing, deleting, reacting, pinning
 //	shown.go         messages with the changes in them
 //	members.go       rooms with members: who is what in them
+//	sync.go          all rooms of the user, as whoever comes back finds them
 //	receipts.go      how far users have come in a room
 //	notices.go       changes of state on their way to OnState
 //

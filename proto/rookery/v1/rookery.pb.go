@@ -50,6 +50,7 @@ type ClientFrame struct {
 	//	*ClientFrame_Member
 	//	*ClientFrame_Members
 	//	*ClientFrame_Rooms
+	//	*ClientFrame_Sync
 	Op            isClientFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -216,6 +217,15 @@ func (x *ClientFrame) GetRooms() *RoomsRequest {
 	return nil
 }
 
+func (x *ClientFrame) GetSync() *SyncRequest {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Sync); ok {
+			return x.Sync
+		}
+	}
+	return nil
+}
+
 type isClientFrame_Op interface {
 	isClientFrame_Op()
 }
@@ -272,6 +282,10 @@ type ClientFrame_Rooms struct {
 	Rooms *RoomsRequest `protobuf:"bytes,14,opt,name=rooms,proto3,oneof"`
 }
 
+type ClientFrame_Sync struct {
+	Sync *SyncRequest `protobuf:"bytes,20,opt,name=sync,proto3,oneof"`
+}
+
 func (*ClientFrame_Connect) isClientFrame_Op() {}
 
 func (*ClientFrame_Join) isClientFrame_Op() {}
@@ -297,6 +311,8 @@ func (*ClientFrame_Member) isClientFrame_Op() {}
 func (*ClientFrame_Members) isClientFrame_Op() {}
 
 func (*ClientFrame_Rooms) isClientFrame_Op() {}
+
+func (*ClientFrame_Sync) isClientFrame_Op() {}
 
 // ServerFrame is a reply (id is the request's) or something the server says by itself
 // (id is 0 or absent): message, gap, receipt, receipts, room, member, removed, goaway, ping, close.
@@ -325,6 +341,7 @@ type ServerFrame struct {
 	//	*ServerFrame_Members
 	//	*ServerFrame_Rooms
 	//	*ServerFrame_Removed
+	//	*ServerFrame_Synced
 	Op            isServerFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -554,6 +571,15 @@ func (x *ServerFrame) GetRemoved() *Removed {
 	return nil
 }
 
+func (x *ServerFrame) GetSynced() *Synced {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Synced); ok {
+			return x.Synced
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Op interface {
 	isServerFrame_Op()
 }
@@ -638,6 +664,10 @@ type ServerFrame_Removed struct {
 	Removed *Removed `protobuf:"bytes,21,opt,name=removed,proto3,oneof"`
 }
 
+type ServerFrame_Synced struct {
+	Synced *Synced `protobuf:"bytes,27,opt,name=synced,proto3,oneof"`
+}
+
 func (*ServerFrame_Connected) isServerFrame_Op() {}
 
 func (*ServerFrame_Joined) isServerFrame_Op() {}
@@ -677,6 +707,8 @@ func (*ServerFrame_Members) isServerFrame_Op() {}
 func (*ServerFrame_Rooms) isServerFrame_Op() {}
 
 func (*ServerFrame_Removed) isServerFrame_Op() {}
+
+func (*ServerFrame_Synced) isServerFrame_Op() {}
 
 // Connect says who the client is. A second connect on a live connection replaces the
 // token, for the same user only.
@@ -3741,12 +3773,280 @@ func (x *Close) GetReason() string {
 	return ""
 }
 
+// SyncRequest asks for a page of all that the user has: the rooms that they are a member of, and the plain ones in
+// which they have marked something; those written to last come first.
+type SyncRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The position of an earlier sync: rooms in which nothing was said since come without messages.
+	Position string `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	// What the page before said in next.
+	Next string `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
+	// 1 to 1,000 rooms; absent or 0: 1,000. A page also ends at 128 KiB.
+	Limit uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// The newest messages of each room, at most 20; absent or 0: none.
+	Messages      uint32 `protobuf:"varint,4,opt,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncRequest) Reset() {
+	*x = SyncRequest{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncRequest) ProtoMessage() {}
+
+func (x *SyncRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
+func (*SyncRequest) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *SyncRequest) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *SyncRequest) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *SyncRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *SyncRequest) GetMessages() uint32 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+type Synced struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Epoch string                 `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Rooms []*RoomState           `protobuf:"bytes,2,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	// There are more: what to ask for. A room that was written to since the first page may come again.
+	Next string `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
+	// Of the last page: where to go on from at the next sync.
+	Position      string `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Synced) Reset() {
+	*x = Synced{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Synced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Synced) ProtoMessage() {}
+
+func (x *Synced) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Synced.ProtoReflect.Descriptor instead.
+func (*Synced) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Synced) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *Synced) GetRooms() []*RoomState {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
+func (x *Synced) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *Synced) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+// RoomState is a room as a user finds it who comes back.
+type RoomState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Of a room with members.
+	Membership *RoomInfo `protobuf:"bytes,2,opt,name=membership,proto3" json:"membership,omitempty"`
+	Head       uint64    `protobuf:"varint,3,opt,name=head,proto3" json:"head,omitempty"`
+	// Oldest sequence number that is still there, head + 1 if none is.
+	Begin uint64 `protobuf:"varint,4,opt,name=begin,proto3" json:"begin,omitempty"`
+	// How far the user has come, see Mark.
+	Delivered uint64 `protobuf:"varint,5,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Read      uint64 `protobuf:"varint,6,opt,name=read,proto3" json:"read,omitempty"`
+	// Messages behind read that are still there. Changes are none.
+	Unread uint64 `protobuf:"varint,7,opt,name=unread,proto3" json:"unread,omitempty"`
+	// How many of them mention the user, at most 100.
+	Mentions uint32 `protobuf:"varint,8,opt,name=mentions,proto3" json:"mentions,omitempty"`
+	// Something was said behind the position that was asked with.
+	Changed bool `protobuf:"varint,9,opt,name=changed,proto3" json:"changed,omitempty"`
+	// The newest messages, ascending, with all changes in them. Only where changed.
+	Messages      []*Message `protobuf:"bytes,10,rep,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomState) Reset() {
+	*x = RoomState{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomState) ProtoMessage() {}
+
+func (x *RoomState) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomState.ProtoReflect.Descriptor instead.
+func (*RoomState) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *RoomState) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomState) GetMembership() *RoomInfo {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
+}
+
+func (x *RoomState) GetHead() uint64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+func (x *RoomState) GetBegin() uint64 {
+	if x != nil {
+		return x.Begin
+	}
+	return 0
+}
+
+func (x *RoomState) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *RoomState) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+func (x *RoomState) GetUnread() uint64 {
+	if x != nil {
+		return x.Unread
+	}
+	return 0
+}
+
+func (x *RoomState) GetMentions() uint32 {
+	if x != nil {
+		return x.Mentions
+	}
+	return 0
+}
+
+func (x *RoomState) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *RoomState) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
 var File_rookery_v1_rookery_proto protoreflect.FileDescriptor
 
 const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\n" +
 	"\x18rookery/v1/rookery.proto\x12\n" +
-	"rookery.v1\"\x9e\x05\n" +
+	"rookery.v1\"\xcd\x05\n" +
 	"\vClientFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\aconnect\x18\x02 \x01(\v2\x13.rookery.v1.ConnectH\x00R\aconnect\x12&\n" +
@@ -3762,8 +4062,9 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\tconfigure\x18\v \x01(\v2\x15.rookery.v1.ConfigureH\x00R\tconfigure\x122\n" +
 	"\x06member\x18\f \x01(\v2\x18.rookery.v1.ChangeMemberH\x00R\x06member\x126\n" +
 	"\amembers\x18\r \x01(\v2\x1a.rookery.v1.MembersRequestH\x00R\amembers\x120\n" +
-	"\x05rooms\x18\x0e \x01(\v2\x18.rookery.v1.RoomsRequestH\x00R\x05roomsB\x04\n" +
-	"\x02op\"\xc3\a\n" +
+	"\x05rooms\x18\x0e \x01(\v2\x18.rookery.v1.RoomsRequestH\x00R\x05rooms\x12-\n" +
+	"\x04sync\x18\x14 \x01(\v2\x17.rookery.v1.SyncRequestH\x00R\x04syncB\x04\n" +
+	"\x02op\"\xf1\a\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x125\n" +
 	"\tconnected\x18\x02 \x01(\v2\x15.rookery.v1.ConnectedH\x00R\tconnected\x12,\n" +
@@ -3786,7 +4087,8 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x06member\x18\x12 \x01(\v2\x19.rookery.v1.MemberChangedH\x00R\x06member\x12/\n" +
 	"\amembers\x18\x13 \x01(\v2\x13.rookery.v1.MembersH\x00R\amembers\x12)\n" +
 	"\x05rooms\x18\x14 \x01(\v2\x11.rookery.v1.RoomsH\x00R\x05rooms\x12/\n" +
-	"\aremoved\x18\x15 \x01(\v2\x13.rookery.v1.RemovedH\x00R\aremovedB\x04\n" +
+	"\aremoved\x18\x15 \x01(\v2\x13.rookery.v1.RemovedH\x00R\aremoved\x12,\n" +
+	"\x06synced\x18\x1b \x01(\v2\x12.rookery.v1.SyncedH\x00R\x06syncedB\x04\n" +
 	"\x02op\"3\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
@@ -4022,7 +4324,31 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\twindow_ms\x18\x03 \x01(\rR\bwindowMs\"3\n" +
 	"\x05Close\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reasonB$Z\"rookery/proto/rookery/v1;rookeryv1b\x06proto3"
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"o\n" +
+	"\vSyncRequest\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\tR\bposition\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\tR\x04next\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x1a\n" +
+	"\bmessages\x18\x04 \x01(\rR\bmessages\"{\n" +
+	"\x06Synced\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12+\n" +
+	"\x05rooms\x18\x02 \x03(\v2\x15.rookery.v1.RoomStateR\x05rooms\x12\x12\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\x12\x1a\n" +
+	"\bposition\x18\x04 \x01(\tR\bposition\"\xb0\x02\n" +
+	"\tRoomState\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x124\n" +
+	"\n" +
+	"membership\x18\x02 \x01(\v2\x14.rookery.v1.RoomInfoR\n" +
+	"membership\x12\x12\n" +
+	"\x04head\x18\x03 \x01(\x04R\x04head\x12\x14\n" +
+	"\x05begin\x18\x04 \x01(\x04R\x05begin\x12\x1c\n" +
+	"\tdelivered\x18\x05 \x01(\x04R\tdelivered\x12\x12\n" +
+	"\x04read\x18\x06 \x01(\x04R\x04read\x12\x16\n" +
+	"\x06unread\x18\a \x01(\x04R\x06unread\x12\x1a\n" +
+	"\bmentions\x18\b \x01(\rR\bmentions\x12\x18\n" +
+	"\achanged\x18\t \x01(\bR\achanged\x12/\n" +
+	"\bmessages\x18\n" +
+	" \x03(\v2\x13.rookery.v1.MessageR\bmessagesB$Z\"rookery/proto/rookery/v1;rookeryv1b\x06proto3"
 
 var (
 	file_rookery_v1_rookery_proto_rawDescOnce sync.Once
@@ -4036,7 +4362,7 @@ func file_rookery_v1_rookery_proto_rawDescGZIP() []byte {
 	return file_rookery_v1_rookery_proto_rawDescData
 }
 
-var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*ClientFrame)(nil),     // 0: rookery.v1.ClientFrame
 	(*ServerFrame)(nil),     // 1: rookery.v1.ServerFrame
@@ -4081,6 +4407,9 @@ var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*Removed)(nil),         // 40: rookery.v1.Removed
 	(*GoAway)(nil),          // 41: rookery.v1.GoAway
 	(*Close)(nil),           // 42: rookery.v1.Close
+	(*SyncRequest)(nil),     // 43: rookery.v1.SyncRequest
+	(*Synced)(nil),          // 44: rookery.v1.Synced
+	(*RoomState)(nil),       // 45: rookery.v1.RoomState
 }
 var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	2,  // 0: rookery.v1.ClientFrame.connect:type_name -> rookery.v1.Connect
@@ -4096,47 +4425,52 @@ var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	32, // 10: rookery.v1.ClientFrame.member:type_name -> rookery.v1.ChangeMember
 	33, // 11: rookery.v1.ClientFrame.members:type_name -> rookery.v1.MembersRequest
 	34, // 12: rookery.v1.ClientFrame.rooms:type_name -> rookery.v1.RoomsRequest
-	3,  // 13: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
-	5,  // 14: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
-	7,  // 15: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
-	14, // 16: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
-	16, // 17: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
-	22, // 18: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
-	23, // 19: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
-	17, // 20: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
-	41, // 21: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
-	21, // 22: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
-	42, // 23: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
-	20, // 24: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
-	25, // 25: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
-	27, // 26: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
-	28, // 27: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
-	35, // 28: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
-	36, // 29: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
-	37, // 30: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
-	39, // 31: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
-	40, // 32: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
-	35, // 33: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
-	9,  // 34: rookery.v1.Publish.change:type_name -> rookery.v1.Change
-	10, // 35: rookery.v1.Change.edit:type_name -> rookery.v1.Edit
-	11, // 36: rookery.v1.Change.delete:type_name -> rookery.v1.Delete
-	12, // 37: rookery.v1.Change.react:type_name -> rookery.v1.React
-	13, // 38: rookery.v1.Change.pin:type_name -> rookery.v1.Pin
-	17, // 39: rookery.v1.History.messages:type_name -> rookery.v1.Message
-	20, // 40: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
-	9,  // 41: rookery.v1.Message.change:type_name -> rookery.v1.Change
-	18, // 42: rookery.v1.Message.reactions:type_name -> rookery.v1.Reaction
-	19, // 43: rookery.v1.Message.replies:type_name -> rookery.v1.Replies
-	28, // 44: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
-	28, // 45: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
-	29, // 46: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
-	38, // 47: rookery.v1.Members.members:type_name -> rookery.v1.Member
-	35, // 48: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	43, // 13: rookery.v1.ClientFrame.sync:type_name -> rookery.v1.SyncRequest
+	3,  // 14: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
+	5,  // 15: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
+	7,  // 16: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
+	14, // 17: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
+	16, // 18: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
+	22, // 19: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
+	23, // 20: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
+	17, // 21: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
+	41, // 22: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
+	21, // 23: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
+	42, // 24: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
+	20, // 25: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
+	25, // 26: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
+	27, // 27: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
+	28, // 28: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
+	35, // 29: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
+	36, // 30: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
+	37, // 31: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
+	39, // 32: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
+	40, // 33: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
+	44, // 34: rookery.v1.ServerFrame.synced:type_name -> rookery.v1.Synced
+	35, // 35: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
+	9,  // 36: rookery.v1.Publish.change:type_name -> rookery.v1.Change
+	10, // 37: rookery.v1.Change.edit:type_name -> rookery.v1.Edit
+	11, // 38: rookery.v1.Change.delete:type_name -> rookery.v1.Delete
+	12, // 39: rookery.v1.Change.react:type_name -> rookery.v1.React
+	13, // 40: rookery.v1.Change.pin:type_name -> rookery.v1.Pin
+	17, // 41: rookery.v1.History.messages:type_name -> rookery.v1.Message
+	20, // 42: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
+	9,  // 43: rookery.v1.Message.change:type_name -> rookery.v1.Change
+	18, // 44: rookery.v1.Message.reactions:type_name -> rookery.v1.Reaction
+	19, // 45: rookery.v1.Message.replies:type_name -> rookery.v1.Replies
+	28, // 46: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
+	28, // 47: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
+	29, // 48: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
+	38, // 49: rookery.v1.Members.members:type_name -> rookery.v1.Member
+	35, // 50: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
+	45, // 51: rookery.v1.Synced.rooms:type_name -> rookery.v1.RoomState
+	35, // 52: rookery.v1.RoomState.membership:type_name -> rookery.v1.RoomInfo
+	17, // 53: rookery.v1.RoomState.messages:type_name -> rookery.v1.Message
+	54, // [54:54] is the sub-list for method output_type
+	54, // [54:54] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_rookery_v1_rookery_proto_init() }
@@ -4158,6 +4492,7 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ClientFrame_Member)(nil),
 		(*ClientFrame_Members)(nil),
 		(*ClientFrame_Rooms)(nil),
+		(*ClientFrame_Sync)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[1].OneofWrappers = []any{
 		(*ServerFrame_Connected)(nil),
@@ -4180,6 +4515,7 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ServerFrame_Members)(nil),
 		(*ServerFrame_Rooms)(nil),
 		(*ServerFrame_Removed)(nil),
+		(*ServerFrame_Synced)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[4].OneofWrappers = []any{}
 	file_rookery_v1_rookery_proto_msgTypes[5].OneofWrappers = []any{}
@@ -4210,7 +4546,7 @@ func file_rookery_v1_rookery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rookery_v1_rookery_proto_rawDesc), len(file_rookery_v1_rookery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
