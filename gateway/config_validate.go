@@ -120,8 +120,11 @@ func (c Config) validate(faults *faultList) {
 	}
 	patterns(c.Rooms.Ephemeral, "rooms.ephemeral")
 	patterns(c.Rooms.Receipts, "rooms.receipts")
+	patterns(c.Rooms.Pins, "rooms.pins")
 	_, err := c.Rooms.gatherRules()
 	refuse(err != nil, fmt.Sprint(err), "rooms.gather")
+	_, err = c.Rooms.editRules()
+	refuse(err != nil, fmt.Sprint(err), "rooms.edit_window")
 	_, err = c.Limits.rateRules()
 	refuse(err != nil, fmt.Sprint(err), "limits.rates")
 	_, err = c.Rooms.memberRules()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"rookery/gateway/internal/revocation"
 	"rookery/gateway/internal/room"
 	"rookery/storage/catalog"
+	"rookery/storage/changes"
 	"rookery/storage/commitlog"
 	"rookery/storage/ship"
 	"rookery/web"
@@ -39,6 +41,7 @@ type Server struct {
 	store       *commitlog.Log
 	catalog     *catalog.Catalog
 	shipper     *ship.Shipper // nil: off
+	changes     *changes.Index
 	rooms       *room.Rooms
 	receipts    *receipts.Keeper
 	revocations *revocation.Set
@@ -134,16 +137,36 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	s.retentionRules.Store(&retained)
 	s.store.Retain(s.retention)
 
+	if s.changes, err = changes.Open(changes.Config{
+		Log: s.store, Dir: filepath.Join(cfg.Data, "changes"), Read: room.Facts, Logger: logger,
+	}); err != nil {
+		return nil, fmt.Errorf("%w (setting data)", err)
+	}
+	undo = append(undo, func() { _ = s.changes.Close() })
+
 	if s.shipper, err = newShipper(cfg, s.store, logger); err != nil {
 		return nil, err
 	}
 
+	editable, err := cfg.Rooms.editRules()
+	if err != nil {
+		return nil, err
+	}
+	memberRules, err := cfg.Rooms.memberRules()
+	if err != nil {
+		return nil, err
+	}
+	kind := func(room string) handoff.RoomKind { return roomKind(memberRules, room) }
+	standing := standings{s.catalog, room.EpochName(s.store.Epoch())}
 	inboxes := make([]*handoff.Mailbox[handoff.Event], s.loops)
 	for i := range inboxes {
 		inboxes[i] = handoff.NewMailbox[handoff.Event](inboxBytes)
 	}
 	if s.rooms, err = room.Start(room.Config{
 		Log:         roomLog{s.store},
+		Changes:     s.changes,
+		Holdings:    holdings{memberStore{s.catalog}, standing, kind},
+		EditWindow:  func(room string) (time.Duration, bool) { return window(editable, room) },
 		Loops:       inboxes,
 		Shards:      orElse(cfg.Shards, max(2, runtime.NumCPU())),
 		Readers:     2 * runtime.NumCPU(),
@@ -160,21 +183,17 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, err
 	}
 	s.receipts = receipts.Start(receipts.Config{
-		Store: standings{s.catalog, room.EpochName(s.store.Epoch())},
+		Store: standing,
 		Head:  s.store.Head,
 		Loops: inboxes,
 		Log:   logger,
 	})
 	undo = append(undo, s.receipts.Close)
-	memberRules, err := cfg.Rooms.memberRules()
-	if err != nil {
-		return nil, err
-	}
-	kind := func(room string) handoff.RoomKind { return roomKind(memberRules, room) }
 	if s.members, err = members.Start(members.Config{
 		Store:          memberStore{s.catalog},
 		Loops:          inboxes,
 		Kind:           kind,
+		Head:           s.store.Head,
 		Log:            logger,
 		RoomsPerUser:   cfg.Limits.RoomsPerUser,
 		MembersPerRoom: cfg.Limits.MembersPerRoom,
@@ -182,17 +201,21 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, fmt.Errorf("start the keeper of members: %w", err)
 	}
 	s.engine = loop.New(loop.Config{
-		Rooms:              s.rooms,
-		Receipts:           s.receipts,
-		Members:            s.members,
-		Kind:               kind,
-		DirectRoom:         func(a, b string) string { return directRoom(memberRules, a, b) },
-		Rules:              rules(cfg, auth),
-		Inboxes:            inboxes,
-		Epoch:              room.EpochName(s.store.Epoch()),
-		Ephemeral:          cfg.Rooms.ephemeral,
-		KeepsReceipts:      cfg.Rooms.receipts,
-		Window:             func(room string) time.Duration { return window(gather, room) },
+		Rooms:         s.rooms,
+		Receipts:      s.receipts,
+		Members:       s.members,
+		Kind:          kind,
+		DirectRoom:    func(a, b string) string { return directRoom(memberRules, a, b) },
+		Rules:         rules(cfg, auth),
+		Inboxes:       inboxes,
+		Epoch:         room.EpochName(s.store.Epoch()),
+		Ephemeral:     cfg.Rooms.ephemeral,
+		KeepsReceipts: cfg.Rooms.receipts,
+		MembersPin:    cfg.Rooms.membersPin,
+		Window: func(room string) time.Duration {
+			w, _ := window(gather, room)
+			return w
+		},
 		Log:                logger,
 		Page:               web.Lookup,
 		Policy:             web.ContentSecurityPolicy,
@@ -288,7 +311,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	s.stopShipping()
-	return errors.Join(err, s.store.Close())
+	return errors.Join(err, s.changes.Close(), s.store.Close())
 }
 
 // drain ends the connections and the rooms, and gives the last replies time to leave. All
@@ -346,7 +369,7 @@ func (s *Server) closeStorage() error {
 	s.members.Close()
 	s.catalog.Close()
 	s.stopShipping()
-	return s.store.Close()
+	return errors.Join(s.changes.Close(), s.store.Close())
 }
 
 func (s *Server) pageURL() string {

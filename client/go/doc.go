@@ -24,7 +24,10 @@
 //	outbox.go        publishes until they are answered
 //	ephemeral.go     publishes that are worth nothing a moment later
 //	reads.go         history and receipts until they are answered
+//	changes.go       editing, deleting, reacting, pinning
+//	shown.go         messages with the changes in them
 //	members.go       rooms with members: who is what in them
+//	sync.go          all rooms of the user, as whoever comes back finds them
 //	receipts.go      how far users have come in a room
 //	notices.go       changes of state on their way to OnState
 //

@@ -17,6 +17,7 @@ const replyTo = {
   member: 'member',
   members: 'members',
   rooms: 'rooms',
+  sync: 'synced',
   ping: 'pong',
 };
 

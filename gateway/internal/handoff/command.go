@@ -1,5 +1,10 @@
 package handoff
 
+import (
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
 // CommandKind says what a loop wants of a room.
 type CommandKind uint8
 
@@ -10,6 +15,8 @@ const (
 	Gone
 	// Publish is answered by Published or Refused, by nothing but Refused if it is ephemeral and without ID.
 	Publish
+	// Alter is a Publish that changes an earlier message. It is looked at beside the log before the shard orders it.
+	Alter
 )
 
 // Command is one request from a loop to the shard of a room. Its strings and bytes are
@@ -31,10 +38,27 @@ type Command struct {
 	User    string
 	Key     string
 	Content []byte // as proto.AppendContent makes it
+	Refers  uint64 // newest message that it speaks of, 0 if none
+
+	// Alter, besides the fields of Publish.
+	Change *Change
+}
+
+// Change is what the way of an Alter adds to it.
+type Change struct {
+	// Set by the loop.
+	*v1.Change
+	Moderates bool // the user has the rights of a moderator in the room
+	Pins      bool // everybody may pin in the room
+
+	// Set by who looks at it beside the log: why it is refused, with a Text. A refused one goes to the shard as well: its
+	// retry key may be known there.
+	Code proto.ErrorCode
+	Text string
 }
 
 // Size is about what the command holds of memory.
-func (c *Command) Size() int { return 160 + len(c.Room) + len(c.Epoch) + len(c.Key) + len(c.Content) }
+func (c *Command) Size() int { return 176 + len(c.Room) + len(c.Epoch) + len(c.Key) + len(c.Content) }
 
 // ReadKind says what is read from the log for a connection.
 type ReadKind uint8
@@ -45,9 +69,22 @@ const (
 	// HistoryBefore and HistoryAfter: a page that the client asked for, answered by Answer.
 	HistoryBefore
 	HistoryAfter
+	// Sync: a page of a user's rooms, answered by Answer.
+	Sync
 )
 
-// Read asks the log readers for messages of one room.
+// ReadList is which messages of a room a page of history is of.
+type ReadList uint8
+
+// Of these but Everything only what the index of changes lists.
+const (
+	Everything ReadList = iota
+	Thread              // the thread that message Root begins
+	Pinned
+	Mentions // of User
+)
+
+// Read asks the log readers for messages of one room, or for a user's rooms.
 type Read struct {
 	Kind     ReadKind
 	To       Handle
@@ -56,6 +93,19 @@ type Read struct {
 	Position uint64 // exclusive; for HistoryBefore 0 is the newest end
 	Limit    int    // messages, for history
 	JSON     bool   // the connection's codec
+	User     string // who reads
+	List     ReadList
+	Root     uint64 // of a Thread
+	Rooms    *Rooms // of Sync; Limit is how many, and Room is not there
+}
+
+// Rooms says which part of a user's rooms is wanted. Its strings are its own copies.
+type Rooms struct {
+	Position string // of an earlier Sync
+	Next     string // of the page before
+	Messages int    // of each room
+	// May reports whether the user may read a room. It is safe to call from any goroutine.
+	May func(room string) bool
 }
 
 // Mark says that a user has come further in a room, or asks how far everybody has. A question is answered by Told, a mark by Marked or Refused, and

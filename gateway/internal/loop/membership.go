@@ -212,8 +212,8 @@ func (l *Loop) maySpeak(c *conn, id uint64, r *v1.Publish) (slow time.Duration, 
 		l.fail(c, id, proto.ErrMuted, fmt.Sprintf("You are muted in %q%s.", r.Room, handoff.UntilWhen(p.mutedUntil)))
 		return 0, false
 	}
-	if role >= handoff.RoleModerator || r.Ephemeral || l.cfg.Ephemeral(r.Room) {
-		return 0, true
+	if role >= handoff.RoleModerator || r.Change != nil || r.Ephemeral || l.cfg.Ephemeral(r.Room) {
+		return 0, true // slow mode is for messages that people have to read
 	}
 	return time.Duration(m.slowMS) * time.Millisecond, true
 }

@@ -85,7 +85,7 @@ func operationOf(f *v1.ClientFrame) (o rate.Operation, room string) {
 		return rate.Mark, op.Mark.GetRoom()
 	case *v1.ClientFrame_Members:
 		return rate.Read, op.Members.GetRoom()
-	case *v1.ClientFrame_Rooms:
+	case *v1.ClientFrame_Rooms, *v1.ClientFrame_Sync:
 		return rate.Read, ""
 	}
 	return rate.Other, ""

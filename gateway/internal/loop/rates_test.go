@@ -82,6 +82,7 @@ func requests(user, room string) []request {
 			Member: &v1.ChangeMember{Room: room, User: "carol", Action: "kick"},
 		}}},
 		{"members", rate.Read, true, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Members{Members: &v1.MembersRequest{Room: room}}}},
+		{"sync", rate.Read, false, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Sync{Sync: &v1.SyncRequest{}}}},
 		{"rooms", rate.Read, false, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Rooms{Rooms: &v1.RoomsRequest{}}}},
 	}
 }

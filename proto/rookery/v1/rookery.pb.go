@@ -50,6 +50,7 @@ type ClientFrame struct {
 	//	*ClientFrame_Member
 	//	*ClientFrame_Members
 	//	*ClientFrame_Rooms
+	//	*ClientFrame_Sync
 	Op            isClientFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -216,6 +217,15 @@ func (x *ClientFrame) GetRooms() *RoomsRequest {
 	return nil
 }
 
+func (x *ClientFrame) GetSync() *SyncRequest {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Sync); ok {
+			return x.Sync
+		}
+	}
+	return nil
+}
+
 type isClientFrame_Op interface {
 	isClientFrame_Op()
 }
@@ -272,6 +282,10 @@ type ClientFrame_Rooms struct {
 	Rooms *RoomsRequest `protobuf:"bytes,14,opt,name=rooms,proto3,oneof"`
 }
 
+type ClientFrame_Sync struct {
+	Sync *SyncRequest `protobuf:"bytes,20,opt,name=sync,proto3,oneof"`
+}
+
 func (*ClientFrame_Connect) isClientFrame_Op() {}
 
 func (*ClientFrame_Join) isClientFrame_Op() {}
@@ -297,6 +311,8 @@ func (*ClientFrame_Member) isClientFrame_Op() {}
 func (*ClientFrame_Members) isClientFrame_Op() {}
 
 func (*ClientFrame_Rooms) isClientFrame_Op() {}
+
+func (*ClientFrame_Sync) isClientFrame_Op() {}
 
 // ServerFrame is a reply (id is the request's) or something the server says by itself
 // (id is 0 or absent): message, gap, receipt, receipts, room, member, removed, goaway, ping, close.
@@ -325,6 +341,7 @@ type ServerFrame struct {
 	//	*ServerFrame_Members
 	//	*ServerFrame_Rooms
 	//	*ServerFrame_Removed
+	//	*ServerFrame_Synced
 	Op            isServerFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -554,6 +571,15 @@ func (x *ServerFrame) GetRemoved() *Removed {
 	return nil
 }
 
+func (x *ServerFrame) GetSynced() *Synced {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Synced); ok {
+			return x.Synced
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Op interface {
 	isServerFrame_Op()
 }
@@ -638,6 +664,10 @@ type ServerFrame_Removed struct {
 	Removed *Removed `protobuf:"bytes,21,opt,name=removed,proto3,oneof"`
 }
 
+type ServerFrame_Synced struct {
+	Synced *Synced `protobuf:"bytes,27,opt,name=synced,proto3,oneof"`
+}
+
 func (*ServerFrame_Connected) isServerFrame_Op() {}
 
 func (*ServerFrame_Joined) isServerFrame_Op() {}
@@ -677,6 +707,8 @@ func (*ServerFrame_Members) isServerFrame_Op() {}
 func (*ServerFrame_Rooms) isServerFrame_Op() {}
 
 func (*ServerFrame_Removed) isServerFrame_Op() {}
+
+func (*ServerFrame_Synced) isServerFrame_Op() {}
 
 // Connect says who the client is. A second connect on a live connection replaces the
 // token, for the same user only.
@@ -1077,6 +1109,17 @@ type Publish struct {
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	// Delivered to who is there now and never stored. In an ephemeral room all are.
 	Ephemeral bool `protobuf:"varint,5,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	// The message that this one answers, by its sequence number.
+	ReplyTo uint64 `protobuf:"varint,6,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
+	// The message that begins the thread to which this one belongs, by its sequence number.
+	Thread uint64 `protobuf:"varint,7,opt,name=thread,proto3" json:"thread,omitempty"`
+	// Names of users that the content speaks of, at most 50.
+	Mentions []string `protobuf:"bytes,8,rep,name=mentions,proto3" json:"mentions,omitempty"`
+	// What an application takes the content for, one word of at most 64 bytes.
+	Kind string `protobuf:"bytes,9,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Not a new message, but a change to one that is there. Content and mentions are an edit's alone, the rest is
+	// not there.
+	Change *Change `protobuf:"bytes,10,opt,name=change,proto3" json:"change,omitempty"`
 	// Types that are valid to be assigned to Content:
 	//
 	//	*Publish_Text
@@ -1137,6 +1180,41 @@ func (x *Publish) GetEphemeral() bool {
 	return false
 }
 
+func (x *Publish) GetReplyTo() uint64 {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return 0
+}
+
+func (x *Publish) GetThread() uint64 {
+	if x != nil {
+		return x.Thread
+	}
+	return 0
+}
+
+func (x *Publish) GetMentions() []string {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Publish) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Publish) GetChange() *Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
 func (x *Publish) GetContent() isPublish_Content {
 	if x != nil {
 		return x.Content
@@ -1178,6 +1256,305 @@ func (*Publish_Text) isPublish_Content() {}
 
 func (*Publish_Data) isPublish_Content() {}
 
+// Change is what a message with a sequence number of its own does to an earlier one of the room.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sequence number of the message that is changed; never that of a change.
+	Target uint64 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	// Types that are valid to be assigned to Op:
+	//
+	//	*Change_Edit
+	//	*Change_Delete
+	//	*Change_React
+	//	*Change_Pin
+	Op            isChange_Op `protobuf_oneof:"op"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Change) GetTarget() uint64 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *Change) GetOp() isChange_Op {
+	if x != nil {
+		return x.Op
+	}
+	return nil
+}
+
+func (x *Change) GetEdit() *Edit {
+	if x != nil {
+		if x, ok := x.Op.(*Change_Edit); ok {
+			return x.Edit
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetDelete() *Delete {
+	if x != nil {
+		if x, ok := x.Op.(*Change_Delete); ok {
+			return x.Delete
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetReact() *React {
+	if x != nil {
+		if x, ok := x.Op.(*Change_React); ok {
+			return x.React
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetPin() *Pin {
+	if x != nil {
+		if x, ok := x.Op.(*Change_Pin); ok {
+			return x.Pin
+		}
+	}
+	return nil
+}
+
+type isChange_Op interface {
+	isChange_Op()
+}
+
+type Change_Edit struct {
+	Edit *Edit `protobuf:"bytes,2,opt,name=edit,proto3,oneof"`
+}
+
+type Change_Delete struct {
+	Delete *Delete `protobuf:"bytes,3,opt,name=delete,proto3,oneof"`
+}
+
+type Change_React struct {
+	React *React `protobuf:"bytes,4,opt,name=react,proto3,oneof"`
+}
+
+type Change_Pin struct {
+	Pin *Pin `protobuf:"bytes,5,opt,name=pin,proto3,oneof"`
+}
+
+func (*Change_Edit) isChange_Op() {}
+
+func (*Change_Delete) isChange_Op() {}
+
+func (*Change_React) isChange_Op() {}
+
+func (*Change_Pin) isChange_Op() {}
+
+// Edit: content and mentions of the message that holds the change take the place of the target's. One that is delivered
+// without a content has been overtaken: a later change took its content away.
+type Edit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Edit) Reset() {
+	*x = Edit{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Edit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Edit) ProtoMessage() {}
+
+func (x *Edit) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Edit.ProtoReflect.Descriptor instead.
+func (*Edit) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{10}
+}
+
+// Delete: what the target said is gone. Its number, author and time stay.
+type Delete struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delete) Reset() {
+	*x = Delete{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delete) ProtoMessage() {}
+
+func (x *Delete) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delete.ProtoReflect.Descriptor instead.
+func (*Delete) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{11}
+}
+
+// React: the sender's reaction to the target, an emoji or a short text of at most 64 bytes.
+type React struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Reaction string                 `protobuf:"bytes,1,opt,name=reaction,proto3" json:"reaction,omitempty"`
+	// It is taken back.
+	Remove        bool `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *React) Reset() {
+	*x = React{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *React) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*React) ProtoMessage() {}
+
+func (x *React) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use React.ProtoReflect.Descriptor instead.
+func (*React) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *React) GetReaction() string {
+	if x != nil {
+		return x.Reaction
+	}
+	return ""
+}
+
+func (x *React) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+// Pin: the target is on the room's list of pinned messages.
+type Pin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It is taken off.
+	Remove        bool `protobuf:"varint,1,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pin) Reset() {
+	*x = Pin{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pin) ProtoMessage() {}
+
+func (x *Pin) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pin.ProtoReflect.Descriptor instead.
+func (*Pin) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Pin) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
 // Published: the message is durable as the server's log.sync setting says, or, without a
 // seq, the ephemeral message is on its way.
 type Published struct {
@@ -1192,7 +1569,7 @@ type Published struct {
 
 func (x *Published) Reset() {
 	*x = Published{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[9]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1204,7 +1581,7 @@ func (x *Published) String() string {
 func (*Published) ProtoMessage() {}
 
 func (x *Published) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[9]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1217,7 +1594,7 @@ func (x *Published) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Published.ProtoReflect.Descriptor instead.
 func (*Published) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{9}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Published) GetRoom() string {
@@ -1249,14 +1626,19 @@ type HistoryRequest struct {
 	Before *uint64                `protobuf:"varint,2,opt,name=before,proto3,oneof" json:"before,omitempty"`
 	After  *uint64                `protobuf:"varint,3,opt,name=after,proto3,oneof" json:"after,omitempty"`
 	// 1 to 200; absent or 0: 50. A page also ends at 128 KiB.
-	Limit         uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most one of these: only the thread that this message begins, itself among it; only what is pinned; only
+	// what mentions the user who asks.
+	Thread        uint64 `protobuf:"varint,5,opt,name=thread,proto3" json:"thread,omitempty"`
+	Pinned        bool   `protobuf:"varint,6,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	Mentions      bool   `protobuf:"varint,7,opt,name=mentions,proto3" json:"mentions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[10]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1268,7 +1650,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[10]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1281,7 +1663,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{10}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HistoryRequest) GetRoom() string {
@@ -1312,6 +1694,27 @@ func (x *HistoryRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *HistoryRequest) GetThread() uint64 {
+	if x != nil {
+		return x.Thread
+	}
+	return 0
+}
+
+func (x *HistoryRequest) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
+func (x *HistoryRequest) GetMentions() bool {
+	if x != nil {
+		return x.Mentions
+	}
+	return false
+}
+
 type History struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
@@ -1332,7 +1735,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[11]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1747,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[11]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1760,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{11}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *History) GetRoom() string {
@@ -1421,6 +1824,22 @@ type Message struct {
 	Ephemeral bool `protobuf:"varint,7,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
 	// The key of an ephemeral publish.
 	Key string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
+	// As in Publish. What is read from the log has the changes in it that were made since.
+	ReplyTo  uint64   `protobuf:"varint,9,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
+	Thread   uint64   `protobuf:"varint,10,opt,name=thread,proto3" json:"thread,omitempty"`
+	Mentions []string `protobuf:"bytes,11,rep,name=mentions,proto3" json:"mentions,omitempty"`
+	Kind     string   `protobuf:"bytes,12,opt,name=kind,proto3" json:"kind,omitempty"`
+	Change   *Change  `protobuf:"bytes,13,opt,name=change,proto3" json:"change,omitempty"`
+	// The sequence number of the newest change that is in this message; absent: it is as it was published.
+	Revision uint64 `protobuf:"varint,14,opt,name=revision,proto3" json:"revision,omitempty"`
+	// How often it was edited.
+	Edits uint32 `protobuf:"varint,15,opt,name=edits,proto3" json:"edits,omitempty"`
+	// It is a tombstone: it has no content any more.
+	Deleted   bool        `protobuf:"varint,16,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	Reactions []*Reaction `protobuf:"bytes,17,rep,name=reactions,proto3" json:"reactions,omitempty"`
+	Pinned    bool        `protobuf:"varint,18,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	// Of a message that begins a thread.
+	Replies *Replies `protobuf:"bytes,19,opt,name=replies,proto3" json:"replies,omitempty"`
 	// Types that are valid to be assigned to Content:
 	//
 	//	*Message_Text
@@ -1432,7 +1851,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[12]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1444,7 +1863,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[12]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1457,7 +1876,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{12}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Message) GetRoom() string {
@@ -1502,6 +1921,83 @@ func (x *Message) GetKey() string {
 	return ""
 }
 
+func (x *Message) GetReplyTo() uint64 {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return 0
+}
+
+func (x *Message) GetThread() uint64 {
+	if x != nil {
+		return x.Thread
+	}
+	return 0
+}
+
+func (x *Message) GetMentions() []string {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Message) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Message) GetChange() *Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *Message) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Message) GetEdits() uint32 {
+	if x != nil {
+		return x.Edits
+	}
+	return 0
+}
+
+func (x *Message) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *Message) GetReactions() []*Reaction {
+	if x != nil {
+		return x.Reactions
+	}
+	return nil
+}
+
+func (x *Message) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
+func (x *Message) GetReplies() *Replies {
+	if x != nil {
+		return x.Replies
+	}
+	return nil
+}
+
 func (x *Message) GetContent() isMessage_Content {
 	if x != nil {
 		return x.Content
@@ -1543,6 +2039,130 @@ func (*Message_Text) isMessage_Content() {}
 
 func (*Message_Data) isMessage_Content() {}
 
+// Reaction: how many users reacted to a message so.
+type Reaction struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Reaction string                 `protobuf:"bytes,1,opt,name=reaction,proto3" json:"reaction,omitempty"`
+	Count    uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// Some of them, ten at most.
+	Users []string `protobuf:"bytes,3,rep,name=users,proto3" json:"users,omitempty"`
+	// The user who reads is one of them.
+	Own           bool `protobuf:"varint,4,opt,name=own,proto3" json:"own,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reaction) Reset() {
+	*x = Reaction{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reaction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reaction) ProtoMessage() {}
+
+func (x *Reaction) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reaction.ProtoReflect.Descriptor instead.
+func (*Reaction) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Reaction) GetReaction() string {
+	if x != nil {
+		return x.Reaction
+	}
+	return ""
+}
+
+func (x *Reaction) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Reaction) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *Reaction) GetOwn() bool {
+	if x != nil {
+		return x.Own
+	}
+	return false
+}
+
+// Replies: how many messages a thread has beside its first, and the newest one's sequence number.
+type Replies struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Count         uint32                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	Last          uint64                 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replies) Reset() {
+	*x = Replies{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replies) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replies) ProtoMessage() {}
+
+func (x *Replies) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replies.ProtoReflect.Descriptor instead.
+func (*Replies) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Replies) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Replies) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
 // Gap stands in a room's order where messages would be that are not there any more. What
 // follows goes on after last.
 type Gap struct {
@@ -1558,7 +2178,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +2190,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +2203,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{13}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Gap) GetRoom() string {
@@ -1624,7 +2244,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +2256,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +2269,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{14}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{21}
 }
 
 type Pong struct {
@@ -1660,7 +2280,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +2292,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +2305,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{15}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{22}
 }
 
 type Error struct {
@@ -1706,7 +2326,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1718,7 +2338,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1731,7 +2351,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{16}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -1786,7 +2406,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +2418,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +2431,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{17}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Mark) GetRoom() string {
@@ -1854,7 +2474,7 @@ type Marked struct {
 
 func (x *Marked) Reset() {
 	*x = Marked{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1866,7 +2486,7 @@ func (x *Marked) String() string {
 func (*Marked) ProtoMessage() {}
 
 func (x *Marked) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1879,7 +2499,7 @@ func (x *Marked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Marked.ProtoReflect.Descriptor instead.
 func (*Marked) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{18}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Marked) GetRoom() string {
@@ -1913,7 +2533,7 @@ type ReceiptsRequest struct {
 
 func (x *ReceiptsRequest) Reset() {
 	*x = ReceiptsRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1925,7 +2545,7 @@ func (x *ReceiptsRequest) String() string {
 func (*ReceiptsRequest) ProtoMessage() {}
 
 func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1938,7 +2558,7 @@ func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{19}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReceiptsRequest) GetRoom() string {
@@ -1968,7 +2588,7 @@ type Receipts struct {
 
 func (x *Receipts) Reset() {
 	*x = Receipts{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1980,7 +2600,7 @@ func (x *Receipts) String() string {
 func (*Receipts) ProtoMessage() {}
 
 func (x *Receipts) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1993,7 +2613,7 @@ func (x *Receipts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipts.ProtoReflect.Descriptor instead.
 func (*Receipts) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{20}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Receipts) GetRoom() string {
@@ -2051,7 +2671,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2063,7 +2683,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2076,7 +2696,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{21}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Receipt) GetRoom() string {
@@ -2119,7 +2739,7 @@ type ReceiptCount struct {
 
 func (x *ReceiptCount) Reset() {
 	*x = ReceiptCount{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2751,7 @@ func (x *ReceiptCount) String() string {
 func (*ReceiptCount) ProtoMessage() {}
 
 func (x *ReceiptCount) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2764,7 @@ func (x *ReceiptCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptCount.ProtoReflect.Descriptor instead.
 func (*ReceiptCount) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{22}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReceiptCount) GetSeq() uint64 {
@@ -2186,7 +2806,7 @@ type Create struct {
 
 func (x *Create) Reset() {
 	*x = Create{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2198,7 +2818,7 @@ func (x *Create) String() string {
 func (*Create) ProtoMessage() {}
 
 func (x *Create) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2211,7 +2831,7 @@ func (x *Create) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Create.ProtoReflect.Descriptor instead.
 func (*Create) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{23}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Create) GetRoom() string {
@@ -2262,7 +2882,7 @@ type Configure struct {
 
 func (x *Configure) Reset() {
 	*x = Configure{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2894,7 @@ func (x *Configure) String() string {
 func (*Configure) ProtoMessage() {}
 
 func (x *Configure) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2907,7 @@ func (x *Configure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configure.ProtoReflect.Descriptor instead.
 func (*Configure) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{24}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Configure) GetRoom() string {
@@ -2339,7 +2959,7 @@ type ChangeMember struct {
 
 func (x *ChangeMember) Reset() {
 	*x = ChangeMember{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2971,7 @@ func (x *ChangeMember) String() string {
 func (*ChangeMember) ProtoMessage() {}
 
 func (x *ChangeMember) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2984,7 @@ func (x *ChangeMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeMember.ProtoReflect.Descriptor instead.
 func (*ChangeMember) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{25}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ChangeMember) GetRoom() string {
@@ -2425,7 +3045,7 @@ type MembersRequest struct {
 
 func (x *MembersRequest) Reset() {
 	*x = MembersRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2437,7 +3057,7 @@ func (x *MembersRequest) String() string {
 func (*MembersRequest) ProtoMessage() {}
 
 func (x *MembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2450,7 +3070,7 @@ func (x *MembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersRequest.ProtoReflect.Descriptor instead.
 func (*MembersRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{26}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *MembersRequest) GetRoom() string {
@@ -2495,7 +3115,7 @@ type RoomsRequest struct {
 
 func (x *RoomsRequest) Reset() {
 	*x = RoomsRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +3127,7 @@ func (x *RoomsRequest) String() string {
 func (*RoomsRequest) ProtoMessage() {}
 
 func (x *RoomsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +3140,7 @@ func (x *RoomsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomsRequest.ProtoReflect.Descriptor instead.
 func (*RoomsRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{27}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RoomsRequest) GetAfter() string {
@@ -2567,7 +3187,7 @@ type RoomInfo struct {
 
 func (x *RoomInfo) Reset() {
 	*x = RoomInfo{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2579,7 +3199,7 @@ func (x *RoomInfo) String() string {
 func (*RoomInfo) ProtoMessage() {}
 
 func (x *RoomInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2592,7 +3212,7 @@ func (x *RoomInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomInfo.ProtoReflect.Descriptor instead.
 func (*RoomInfo) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{28}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RoomInfo) GetRoom() string {
@@ -2671,7 +3291,7 @@ type MemberChanged struct {
 
 func (x *MemberChanged) Reset() {
 	*x = MemberChanged{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2683,7 +3303,7 @@ func (x *MemberChanged) String() string {
 func (*MemberChanged) ProtoMessage() {}
 
 func (x *MemberChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2696,7 +3316,7 @@ func (x *MemberChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberChanged.ProtoReflect.Descriptor instead.
 func (*MemberChanged) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{29}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *MemberChanged) GetRoom() string {
@@ -2762,7 +3382,7 @@ type Members struct {
 
 func (x *Members) Reset() {
 	*x = Members{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2774,7 +3394,7 @@ func (x *Members) String() string {
 func (*Members) ProtoMessage() {}
 
 func (x *Members) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2787,7 +3407,7 @@ func (x *Members) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Members.ProtoReflect.Descriptor instead.
 func (*Members) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{30}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Members) GetRoom() string {
@@ -2835,7 +3455,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2847,7 +3467,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2860,7 +3480,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{31}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Member) GetUser() string {
@@ -2916,7 +3536,7 @@ type Rooms struct {
 
 func (x *Rooms) Reset() {
 	*x = Rooms{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2928,7 +3548,7 @@ func (x *Rooms) String() string {
 func (*Rooms) ProtoMessage() {}
 
 func (x *Rooms) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2941,7 +3561,7 @@ func (x *Rooms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rooms.ProtoReflect.Descriptor instead.
 func (*Rooms) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{32}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Rooms) GetRooms() []*RoomInfo {
@@ -2974,7 +3594,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[33]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2986,7 +3606,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[33]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2999,7 +3619,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{33}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Removed) GetRoom() string {
@@ -3050,7 +3670,7 @@ type GoAway struct {
 
 func (x *GoAway) Reset() {
 	*x = GoAway{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[34]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3062,7 +3682,7 @@ func (x *GoAway) String() string {
 func (*GoAway) ProtoMessage() {}
 
 func (x *GoAway) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[34]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3075,7 +3695,7 @@ func (x *GoAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoAway.ProtoReflect.Descriptor instead.
 func (*GoAway) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{34}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GoAway) GetReason() string {
@@ -3111,7 +3731,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[35]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3123,7 +3743,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[35]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3136,7 +3756,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{35}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Close) GetCode() uint32 {
@@ -3153,12 +3773,280 @@ func (x *Close) GetReason() string {
 	return ""
 }
 
+// SyncRequest asks for a page of all that the user has: the rooms that they are a member of, and the plain ones in
+// which they have marked something; those written to last come first.
+type SyncRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The position of an earlier sync: rooms in which nothing was said since come without messages.
+	Position string `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	// What the page before said in next.
+	Next string `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
+	// 1 to 1,000 rooms; absent or 0: 1,000. A page also ends at 128 KiB.
+	Limit uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// The newest messages of each room, at most 20; absent or 0: none.
+	Messages      uint32 `protobuf:"varint,4,opt,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncRequest) Reset() {
+	*x = SyncRequest{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncRequest) ProtoMessage() {}
+
+func (x *SyncRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
+func (*SyncRequest) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *SyncRequest) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *SyncRequest) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *SyncRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *SyncRequest) GetMessages() uint32 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+type Synced struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Epoch string                 `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Rooms []*RoomState           `protobuf:"bytes,2,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	// There are more: what to ask for. A room that was written to since the first page may come again.
+	Next string `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
+	// Of the last page: where to go on from at the next sync.
+	Position      string `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Synced) Reset() {
+	*x = Synced{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Synced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Synced) ProtoMessage() {}
+
+func (x *Synced) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Synced.ProtoReflect.Descriptor instead.
+func (*Synced) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Synced) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *Synced) GetRooms() []*RoomState {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
+func (x *Synced) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *Synced) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+// RoomState is a room as a user finds it who comes back.
+type RoomState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Of a room with members.
+	Membership *RoomInfo `protobuf:"bytes,2,opt,name=membership,proto3" json:"membership,omitempty"`
+	Head       uint64    `protobuf:"varint,3,opt,name=head,proto3" json:"head,omitempty"`
+	// Oldest sequence number that is still there, head + 1 if none is.
+	Begin uint64 `protobuf:"varint,4,opt,name=begin,proto3" json:"begin,omitempty"`
+	// How far the user has come, see Mark.
+	Delivered uint64 `protobuf:"varint,5,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Read      uint64 `protobuf:"varint,6,opt,name=read,proto3" json:"read,omitempty"`
+	// Messages behind read that are still there. Changes are none.
+	Unread uint64 `protobuf:"varint,7,opt,name=unread,proto3" json:"unread,omitempty"`
+	// How many of them mention the user, at most 100.
+	Mentions uint32 `protobuf:"varint,8,opt,name=mentions,proto3" json:"mentions,omitempty"`
+	// Something was said behind the position that was asked with.
+	Changed bool `protobuf:"varint,9,opt,name=changed,proto3" json:"changed,omitempty"`
+	// The newest messages, ascending, with all changes in them. Only where changed.
+	Messages      []*Message `protobuf:"bytes,10,rep,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomState) Reset() {
+	*x = RoomState{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomState) ProtoMessage() {}
+
+func (x *RoomState) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomState.ProtoReflect.Descriptor instead.
+func (*RoomState) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *RoomState) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomState) GetMembership() *RoomInfo {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
+}
+
+func (x *RoomState) GetHead() uint64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+func (x *RoomState) GetBegin() uint64 {
+	if x != nil {
+		return x.Begin
+	}
+	return 0
+}
+
+func (x *RoomState) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *RoomState) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+func (x *RoomState) GetUnread() uint64 {
+	if x != nil {
+		return x.Unread
+	}
+	return 0
+}
+
+func (x *RoomState) GetMentions() uint32 {
+	if x != nil {
+		return x.Mentions
+	}
+	return 0
+}
+
+func (x *RoomState) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *RoomState) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
 var File_rookery_v1_rookery_proto protoreflect.FileDescriptor
 
 const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\n" +
 	"\x18rookery/v1/rookery.proto\x12\n" +
-	"rookery.v1\"\x9e\x05\n" +
+	"rookery.v1\"\xcd\x05\n" +
 	"\vClientFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\aconnect\x18\x02 \x01(\v2\x13.rookery.v1.ConnectH\x00R\aconnect\x12&\n" +
@@ -3174,8 +4062,9 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\tconfigure\x18\v \x01(\v2\x15.rookery.v1.ConfigureH\x00R\tconfigure\x122\n" +
 	"\x06member\x18\f \x01(\v2\x18.rookery.v1.ChangeMemberH\x00R\x06member\x126\n" +
 	"\amembers\x18\r \x01(\v2\x1a.rookery.v1.MembersRequestH\x00R\amembers\x120\n" +
-	"\x05rooms\x18\x0e \x01(\v2\x18.rookery.v1.RoomsRequestH\x00R\x05roomsB\x04\n" +
-	"\x02op\"\xc3\a\n" +
+	"\x05rooms\x18\x0e \x01(\v2\x18.rookery.v1.RoomsRequestH\x00R\x05rooms\x12-\n" +
+	"\x04sync\x18\x14 \x01(\v2\x17.rookery.v1.SyncRequestH\x00R\x04syncB\x04\n" +
+	"\x02op\"\xf1\a\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x125\n" +
 	"\tconnected\x18\x02 \x01(\v2\x15.rookery.v1.ConnectedH\x00R\tconnected\x12,\n" +
@@ -3198,7 +4087,8 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x06member\x18\x12 \x01(\v2\x19.rookery.v1.MemberChangedH\x00R\x06member\x12/\n" +
 	"\amembers\x18\x13 \x01(\v2\x13.rookery.v1.MembersH\x00R\amembers\x12)\n" +
 	"\x05rooms\x18\x14 \x01(\v2\x11.rookery.v1.RoomsH\x00R\x05rooms\x12/\n" +
-	"\aremoved\x18\x15 \x01(\v2\x13.rookery.v1.RemovedH\x00R\aremovedB\x04\n" +
+	"\aremoved\x18\x15 \x01(\v2\x13.rookery.v1.RemovedH\x00R\aremoved\x12,\n" +
+	"\x06synced\x18\x1b \x01(\v2\x12.rookery.v1.SyncedH\x00R\x06syncedB\x04\n" +
 	"\x02op\"3\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
@@ -3229,23 +4119,46 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x05Leave\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\"\x1a\n" +
 	"\x04Left\x12\x12\n" +
-	"\x04room\x18\x01 \x01(\tR\x04room\"\x84\x01\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\"\x93\x02\n" +
 	"\aPublish\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1c\n" +
-	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x14\n" +
+	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x19\n" +
+	"\breply_to\x18\x06 \x01(\x04R\areplyTo\x12\x16\n" +
+	"\x06thread\x18\a \x01(\x04R\x06thread\x12\x1a\n" +
+	"\bmentions\x18\b \x03(\tR\bmentions\x12\x12\n" +
+	"\x04kind\x18\t \x01(\tR\x04kind\x12*\n" +
+	"\x06change\x18\n" +
+	" \x01(\v2\x12.rookery.v1.ChangeR\x06change\x12\x14\n" +
 	"\x04text\x18\x03 \x01(\tH\x00R\x04text\x12\x14\n" +
 	"\x04data\x18\x04 \x01(\fH\x00R\x04dataB\t\n" +
-	"\acontent\"A\n" +
+	"\acontent\"\xcc\x01\n" +
+	"\x06Change\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\x04R\x06target\x12&\n" +
+	"\x04edit\x18\x02 \x01(\v2\x10.rookery.v1.EditH\x00R\x04edit\x12,\n" +
+	"\x06delete\x18\x03 \x01(\v2\x12.rookery.v1.DeleteH\x00R\x06delete\x12)\n" +
+	"\x05react\x18\x04 \x01(\v2\x11.rookery.v1.ReactH\x00R\x05react\x12#\n" +
+	"\x03pin\x18\x05 \x01(\v2\x0f.rookery.v1.PinH\x00R\x03pinB\x04\n" +
+	"\x02op\"\x06\n" +
+	"\x04Edit\"\b\n" +
+	"\x06Delete\";\n" +
+	"\x05React\x12\x1a\n" +
+	"\breaction\x18\x01 \x01(\tR\breaction\x12\x16\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\"\x1d\n" +
+	"\x03Pin\x12\x16\n" +
+	"\x06remove\x18\x01 \x01(\bR\x06remove\"A\n" +
 	"\tPublished\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x0e\n" +
-	"\x02at\x18\x03 \x01(\x04R\x02at\"\x87\x01\n" +
+	"\x02at\x18\x03 \x01(\x04R\x02at\"\xd3\x01\n" +
 	"\x0eHistoryRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x1b\n" +
 	"\x06before\x18\x02 \x01(\x04H\x00R\x06before\x88\x01\x01\x12\x19\n" +
 	"\x05after\x18\x03 \x01(\x04H\x01R\x05after\x88\x01\x01\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\rR\x05limitB\t\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06thread\x18\x05 \x01(\x04R\x06thread\x12\x16\n" +
+	"\x06pinned\x18\x06 \x01(\bR\x06pinned\x12\x1a\n" +
+	"\bmentions\x18\a \x01(\bR\bmentionsB\t\n" +
 	"\a_beforeB\b\n" +
 	"\x06_after\"\xd1\x01\n" +
 	"\aHistory\x12\x12\n" +
@@ -3255,17 +4168,37 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x04more\x18\x04 \x01(\bR\x04more\x12\x14\n" +
 	"\x05begin\x18\x05 \x01(\x04R\x05begin\x12#\n" +
 	"\x04gaps\x18\x06 \x03(\v2\x0f.rookery.v1.GapR\x04gaps\x12\x1c\n" +
-	"\tephemeral\x18\a \x01(\bR\tephemeral\"\xba\x01\n" +
+	"\tephemeral\x18\a \x01(\bR\tephemeral\"\x90\x04\n" +
 	"\aMessage\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x0e\n" +
 	"\x02at\x18\x03 \x01(\x04R\x02at\x12\x12\n" +
 	"\x04from\x18\x04 \x01(\tR\x04from\x12\x1c\n" +
 	"\tephemeral\x18\a \x01(\bR\tephemeral\x12\x10\n" +
-	"\x03key\x18\b \x01(\tR\x03key\x12\x14\n" +
+	"\x03key\x18\b \x01(\tR\x03key\x12\x19\n" +
+	"\breply_to\x18\t \x01(\x04R\areplyTo\x12\x16\n" +
+	"\x06thread\x18\n" +
+	" \x01(\x04R\x06thread\x12\x1a\n" +
+	"\bmentions\x18\v \x03(\tR\bmentions\x12\x12\n" +
+	"\x04kind\x18\f \x01(\tR\x04kind\x12*\n" +
+	"\x06change\x18\r \x01(\v2\x12.rookery.v1.ChangeR\x06change\x12\x1a\n" +
+	"\brevision\x18\x0e \x01(\x04R\brevision\x12\x14\n" +
+	"\x05edits\x18\x0f \x01(\rR\x05edits\x12\x18\n" +
+	"\adeleted\x18\x10 \x01(\bR\adeleted\x122\n" +
+	"\treactions\x18\x11 \x03(\v2\x14.rookery.v1.ReactionR\treactions\x12\x16\n" +
+	"\x06pinned\x18\x12 \x01(\bR\x06pinned\x12-\n" +
+	"\areplies\x18\x13 \x01(\v2\x13.rookery.v1.RepliesR\areplies\x12\x14\n" +
 	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x14\n" +
 	"\x04data\x18\x06 \x01(\fH\x00R\x04dataB\t\n" +
-	"\acontent\"[\n" +
+	"\acontent\"d\n" +
+	"\bReaction\x12\x1a\n" +
+	"\breaction\x18\x01 \x01(\tR\breaction\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\x12\x14\n" +
+	"\x05users\x18\x03 \x03(\tR\x05users\x12\x10\n" +
+	"\x03own\x18\x04 \x01(\bR\x03own\"3\n" +
+	"\aReplies\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\rR\x05count\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"[\n" +
 	"\x03Gap\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x12\n" +
@@ -3391,7 +4324,31 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\twindow_ms\x18\x03 \x01(\rR\bwindowMs\"3\n" +
 	"\x05Close\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reasonB$Z\"rookery/proto/rookery/v1;rookeryv1b\x06proto3"
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"o\n" +
+	"\vSyncRequest\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\tR\bposition\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\tR\x04next\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x1a\n" +
+	"\bmessages\x18\x04 \x01(\rR\bmessages\"{\n" +
+	"\x06Synced\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12+\n" +
+	"\x05rooms\x18\x02 \x03(\v2\x15.rookery.v1.RoomStateR\x05rooms\x12\x12\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\x12\x1a\n" +
+	"\bposition\x18\x04 \x01(\tR\bposition\"\xb0\x02\n" +
+	"\tRoomState\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x124\n" +
+	"\n" +
+	"membership\x18\x02 \x01(\v2\x14.rookery.v1.RoomInfoR\n" +
+	"membership\x12\x12\n" +
+	"\x04head\x18\x03 \x01(\x04R\x04head\x12\x14\n" +
+	"\x05begin\x18\x04 \x01(\x04R\x05begin\x12\x1c\n" +
+	"\tdelivered\x18\x05 \x01(\x04R\tdelivered\x12\x12\n" +
+	"\x04read\x18\x06 \x01(\x04R\x04read\x12\x16\n" +
+	"\x06unread\x18\a \x01(\x04R\x06unread\x12\x1a\n" +
+	"\bmentions\x18\b \x01(\rR\bmentions\x12\x18\n" +
+	"\achanged\x18\t \x01(\bR\achanged\x12/\n" +
+	"\bmessages\x18\n" +
+	" \x03(\v2\x13.rookery.v1.MessageR\bmessagesB$Z\"rookery/proto/rookery/v1;rookeryv1b\x06proto3"
 
 var (
 	file_rookery_v1_rookery_proto_rawDescOnce sync.Once
@@ -3405,7 +4362,7 @@ func file_rookery_v1_rookery_proto_rawDescGZIP() []byte {
 	return file_rookery_v1_rookery_proto_rawDescData
 }
 
-var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*ClientFrame)(nil),     // 0: rookery.v1.ClientFrame
 	(*ServerFrame)(nil),     // 1: rookery.v1.ServerFrame
@@ -3416,81 +4373,104 @@ var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*Leave)(nil),           // 6: rookery.v1.Leave
 	(*Left)(nil),            // 7: rookery.v1.Left
 	(*Publish)(nil),         // 8: rookery.v1.Publish
-	(*Published)(nil),       // 9: rookery.v1.Published
-	(*HistoryRequest)(nil),  // 10: rookery.v1.HistoryRequest
-	(*History)(nil),         // 11: rookery.v1.History
-	(*Message)(nil),         // 12: rookery.v1.Message
-	(*Gap)(nil),             // 13: rookery.v1.Gap
-	(*Ping)(nil),            // 14: rookery.v1.Ping
-	(*Pong)(nil),            // 15: rookery.v1.Pong
-	(*Error)(nil),           // 16: rookery.v1.Error
-	(*Mark)(nil),            // 17: rookery.v1.Mark
-	(*Marked)(nil),          // 18: rookery.v1.Marked
-	(*ReceiptsRequest)(nil), // 19: rookery.v1.ReceiptsRequest
-	(*Receipts)(nil),        // 20: rookery.v1.Receipts
-	(*Receipt)(nil),         // 21: rookery.v1.Receipt
-	(*ReceiptCount)(nil),    // 22: rookery.v1.ReceiptCount
-	(*Create)(nil),          // 23: rookery.v1.Create
-	(*Configure)(nil),       // 24: rookery.v1.Configure
-	(*ChangeMember)(nil),    // 25: rookery.v1.ChangeMember
-	(*MembersRequest)(nil),  // 26: rookery.v1.MembersRequest
-	(*RoomsRequest)(nil),    // 27: rookery.v1.RoomsRequest
-	(*RoomInfo)(nil),        // 28: rookery.v1.RoomInfo
-	(*MemberChanged)(nil),   // 29: rookery.v1.MemberChanged
-	(*Members)(nil),         // 30: rookery.v1.Members
-	(*Member)(nil),          // 31: rookery.v1.Member
-	(*Rooms)(nil),           // 32: rookery.v1.Rooms
-	(*Removed)(nil),         // 33: rookery.v1.Removed
-	(*GoAway)(nil),          // 34: rookery.v1.GoAway
-	(*Close)(nil),           // 35: rookery.v1.Close
+	(*Change)(nil),          // 9: rookery.v1.Change
+	(*Edit)(nil),            // 10: rookery.v1.Edit
+	(*Delete)(nil),          // 11: rookery.v1.Delete
+	(*React)(nil),           // 12: rookery.v1.React
+	(*Pin)(nil),             // 13: rookery.v1.Pin
+	(*Published)(nil),       // 14: rookery.v1.Published
+	(*HistoryRequest)(nil),  // 15: rookery.v1.HistoryRequest
+	(*History)(nil),         // 16: rookery.v1.History
+	(*Message)(nil),         // 17: rookery.v1.Message
+	(*Reaction)(nil),        // 18: rookery.v1.Reaction
+	(*Replies)(nil),         // 19: rookery.v1.Replies
+	(*Gap)(nil),             // 20: rookery.v1.Gap
+	(*Ping)(nil),            // 21: rookery.v1.Ping
+	(*Pong)(nil),            // 22: rookery.v1.Pong
+	(*Error)(nil),           // 23: rookery.v1.Error
+	(*Mark)(nil),            // 24: rookery.v1.Mark
+	(*Marked)(nil),          // 25: rookery.v1.Marked
+	(*ReceiptsRequest)(nil), // 26: rookery.v1.ReceiptsRequest
+	(*Receipts)(nil),        // 27: rookery.v1.Receipts
+	(*Receipt)(nil),         // 28: rookery.v1.Receipt
+	(*ReceiptCount)(nil),    // 29: rookery.v1.ReceiptCount
+	(*Create)(nil),          // 30: rookery.v1.Create
+	(*Configure)(nil),       // 31: rookery.v1.Configure
+	(*ChangeMember)(nil),    // 32: rookery.v1.ChangeMember
+	(*MembersRequest)(nil),  // 33: rookery.v1.MembersRequest
+	(*RoomsRequest)(nil),    // 34: rookery.v1.RoomsRequest
+	(*RoomInfo)(nil),        // 35: rookery.v1.RoomInfo
+	(*MemberChanged)(nil),   // 36: rookery.v1.MemberChanged
+	(*Members)(nil),         // 37: rookery.v1.Members
+	(*Member)(nil),          // 38: rookery.v1.Member
+	(*Rooms)(nil),           // 39: rookery.v1.Rooms
+	(*Removed)(nil),         // 40: rookery.v1.Removed
+	(*GoAway)(nil),          // 41: rookery.v1.GoAway
+	(*Close)(nil),           // 42: rookery.v1.Close
+	(*SyncRequest)(nil),     // 43: rookery.v1.SyncRequest
+	(*Synced)(nil),          // 44: rookery.v1.Synced
+	(*RoomState)(nil),       // 45: rookery.v1.RoomState
 }
 var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	2,  // 0: rookery.v1.ClientFrame.connect:type_name -> rookery.v1.Connect
 	4,  // 1: rookery.v1.ClientFrame.join:type_name -> rookery.v1.Join
 	6,  // 2: rookery.v1.ClientFrame.leave:type_name -> rookery.v1.Leave
 	8,  // 3: rookery.v1.ClientFrame.publish:type_name -> rookery.v1.Publish
-	10, // 4: rookery.v1.ClientFrame.history:type_name -> rookery.v1.HistoryRequest
-	14, // 5: rookery.v1.ClientFrame.ping:type_name -> rookery.v1.Ping
-	17, // 6: rookery.v1.ClientFrame.mark:type_name -> rookery.v1.Mark
-	19, // 7: rookery.v1.ClientFrame.receipts:type_name -> rookery.v1.ReceiptsRequest
-	23, // 8: rookery.v1.ClientFrame.create:type_name -> rookery.v1.Create
-	24, // 9: rookery.v1.ClientFrame.configure:type_name -> rookery.v1.Configure
-	25, // 10: rookery.v1.ClientFrame.member:type_name -> rookery.v1.ChangeMember
-	26, // 11: rookery.v1.ClientFrame.members:type_name -> rookery.v1.MembersRequest
-	27, // 12: rookery.v1.ClientFrame.rooms:type_name -> rookery.v1.RoomsRequest
-	3,  // 13: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
-	5,  // 14: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
-	7,  // 15: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
-	9,  // 16: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
-	11, // 17: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
-	15, // 18: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
-	16, // 19: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
-	12, // 20: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
-	34, // 21: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
-	14, // 22: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
-	35, // 23: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
-	13, // 24: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
-	18, // 25: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
-	20, // 26: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
-	21, // 27: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
-	28, // 28: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
-	29, // 29: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
-	30, // 30: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
-	32, // 31: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
-	33, // 32: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
-	28, // 33: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
-	12, // 34: rookery.v1.History.messages:type_name -> rookery.v1.Message
-	13, // 35: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
-	21, // 36: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
-	21, // 37: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
-	22, // 38: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
-	31, // 39: rookery.v1.Members.members:type_name -> rookery.v1.Member
-	28, // 40: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	15, // 4: rookery.v1.ClientFrame.history:type_name -> rookery.v1.HistoryRequest
+	21, // 5: rookery.v1.ClientFrame.ping:type_name -> rookery.v1.Ping
+	24, // 6: rookery.v1.ClientFrame.mark:type_name -> rookery.v1.Mark
+	26, // 7: rookery.v1.ClientFrame.receipts:type_name -> rookery.v1.ReceiptsRequest
+	30, // 8: rookery.v1.ClientFrame.create:type_name -> rookery.v1.Create
+	31, // 9: rookery.v1.ClientFrame.configure:type_name -> rookery.v1.Configure
+	32, // 10: rookery.v1.ClientFrame.member:type_name -> rookery.v1.ChangeMember
+	33, // 11: rookery.v1.ClientFrame.members:type_name -> rookery.v1.MembersRequest
+	34, // 12: rookery.v1.ClientFrame.rooms:type_name -> rookery.v1.RoomsRequest
+	43, // 13: rookery.v1.ClientFrame.sync:type_name -> rookery.v1.SyncRequest
+	3,  // 14: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
+	5,  // 15: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
+	7,  // 16: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
+	14, // 17: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
+	16, // 18: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
+	22, // 19: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
+	23, // 20: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
+	17, // 21: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
+	41, // 22: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
+	21, // 23: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
+	42, // 24: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
+	20, // 25: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
+	25, // 26: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
+	27, // 27: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
+	28, // 28: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
+	35, // 29: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
+	36, // 30: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
+	37, // 31: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
+	39, // 32: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
+	40, // 33: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
+	44, // 34: rookery.v1.ServerFrame.synced:type_name -> rookery.v1.Synced
+	35, // 35: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
+	9,  // 36: rookery.v1.Publish.change:type_name -> rookery.v1.Change
+	10, // 37: rookery.v1.Change.edit:type_name -> rookery.v1.Edit
+	11, // 38: rookery.v1.Change.delete:type_name -> rookery.v1.Delete
+	12, // 39: rookery.v1.Change.react:type_name -> rookery.v1.React
+	13, // 40: rookery.v1.Change.pin:type_name -> rookery.v1.Pin
+	17, // 41: rookery.v1.History.messages:type_name -> rookery.v1.Message
+	20, // 42: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
+	9,  // 43: rookery.v1.Message.change:type_name -> rookery.v1.Change
+	18, // 44: rookery.v1.Message.reactions:type_name -> rookery.v1.Reaction
+	19, // 45: rookery.v1.Message.replies:type_name -> rookery.v1.Replies
+	28, // 46: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
+	28, // 47: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
+	29, // 48: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
+	38, // 49: rookery.v1.Members.members:type_name -> rookery.v1.Member
+	35, // 50: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
+	45, // 51: rookery.v1.Synced.rooms:type_name -> rookery.v1.RoomState
+	35, // 52: rookery.v1.RoomState.membership:type_name -> rookery.v1.RoomInfo
+	17, // 53: rookery.v1.RoomState.messages:type_name -> rookery.v1.Message
+	54, // [54:54] is the sub-list for method output_type
+	54, // [54:54] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_rookery_v1_rookery_proto_init() }
@@ -3512,6 +4492,7 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ClientFrame_Member)(nil),
 		(*ClientFrame_Members)(nil),
 		(*ClientFrame_Rooms)(nil),
+		(*ClientFrame_Sync)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[1].OneofWrappers = []any{
 		(*ServerFrame_Connected)(nil),
@@ -3534,6 +4515,7 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ServerFrame_Members)(nil),
 		(*ServerFrame_Rooms)(nil),
 		(*ServerFrame_Removed)(nil),
+		(*ServerFrame_Synced)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[4].OneofWrappers = []any{}
 	file_rookery_v1_rookery_proto_msgTypes[5].OneofWrappers = []any{}
@@ -3541,24 +4523,30 @@ func file_rookery_v1_rookery_proto_init() {
 		(*Publish_Text)(nil),
 		(*Publish_Data)(nil),
 	}
-	file_rookery_v1_rookery_proto_msgTypes[10].OneofWrappers = []any{}
-	file_rookery_v1_rookery_proto_msgTypes[12].OneofWrappers = []any{
+	file_rookery_v1_rookery_proto_msgTypes[9].OneofWrappers = []any{
+		(*Change_Edit)(nil),
+		(*Change_Delete)(nil),
+		(*Change_React)(nil),
+		(*Change_Pin)(nil),
+	}
+	file_rookery_v1_rookery_proto_msgTypes[15].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[17].OneofWrappers = []any{
 		(*Message_Text)(nil),
 		(*Message_Data)(nil),
 	}
-	file_rookery_v1_rookery_proto_msgTypes[16].OneofWrappers = []any{}
-	file_rookery_v1_rookery_proto_msgTypes[24].OneofWrappers = []any{}
-	file_rookery_v1_rookery_proto_msgTypes[28].OneofWrappers = []any{}
-	file_rookery_v1_rookery_proto_msgTypes[29].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[23].OneofWrappers = []any{}
 	file_rookery_v1_rookery_proto_msgTypes[31].OneofWrappers = []any{}
-	file_rookery_v1_rookery_proto_msgTypes[33].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[35].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[36].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[38].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[40].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rookery_v1_rookery_proto_rawDesc), len(file_rookery_v1_rookery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
