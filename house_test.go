@@ -134,6 +134,7 @@ var mayImport = map[string][]string{
 	"gateway/internal/revocation": {},
 	"gateway/internal/loop":       {"gateway/internal/framing", "gateway/internal/handoff", "gateway/internal/identity", "gateway/internal/rate", "proto", "proto/rookery/v1"},
 	"gateway/internal/members":    {"gateway/internal/handoff", "proto", "proto/rookery/v1"},
+	"gateway/internal/push":       {"gateway/internal/handoff"},
 	"gateway/internal/receipts":   {"gateway/internal/handoff", "proto", "proto/rookery/v1"},
 	"gateway/internal/room":       {"gateway/internal/handoff", "proto", "proto/rookery/v1", "storage", "storage/changes"},
 	"storage":                     {},
@@ -175,10 +176,11 @@ var mayImport = map[string][]string{
 // mayBeImportedBy is who may know of a package; a name that ends in / stands for all below.
 var mayBeImportedBy = map[string][]string{
 	"gateway/internal/framing":    {"gateway/internal/loop"},
-	"gateway/internal/handoff":    {"gateway", "gateway/internal/loop", "gateway/internal/members", "gateway/internal/receipts", "gateway/internal/room"},
+	"gateway/internal/handoff":    {"gateway", "gateway/internal/loop", "gateway/internal/members", "gateway/internal/push", "gateway/internal/receipts", "gateway/internal/room"},
 	"gateway/internal/jwks":       {"gateway"},
 	"gateway/internal/loop":       {"gateway"},
 	"gateway/internal/members":    {"gateway"},
+	"gateway/internal/push":       {"gateway"},
 	"gateway/internal/receipts":   {"gateway"},
 	"gateway/internal/revocation": {"gateway"},
 	"gateway/internal/room":       {"gateway"},

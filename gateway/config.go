@@ -52,6 +52,7 @@ type Config struct {
 	Log       LogConfig
 	Retention RetentionConfig
 	Ship      ShipConfig
+	Push      PushConfig
 	Drain     DrainConfig
 	Logging   LoggingConfig
 
@@ -336,6 +337,7 @@ func DefaultConfig() Config {
 		},
 		Log:     LogConfig{Sync: SyncAlways, SyncInterval: time.Second, SegmentBytes: 128 << 20},
 		Ship:    ShipConfig{Every: 5 * time.Second},
+		Push:    PushConfig{After: 30 * time.Second, Window: 5 * time.Minute, RoomMembers: 1000},
 		Drain:   DrainConfig{Window: 10 * time.Second, Timeout: 30 * time.Second},
 		Logging: LoggingConfig{Level: slog.LevelInfo, Format: "text"},
 	}

@@ -136,7 +136,9 @@ func catalogChange(c members.Change) catalog.Change {
 	case c.Family == members.RoomMember && c.Gone:
 		return catalog.RemoveMember(c.Room, c.User)
 	case c.Family == members.RoomMember:
-		return catalog.SetMember(c.Room, c.User, catalog.Member{Role: c.Role.String(), Since: c.Since, From: c.From})
+		return catalog.SetMember(c.Room, c.User, catalog.Member{
+			Role: c.Role.String(), Since: c.Since, From: c.From, Notify: notifyText(c.Notify),
+		})
 	case c.Family == members.RoomBan && c.Gone:
 		return catalog.RemoveBan(c.Room, c.User)
 	case c.Family == members.RoomBan:
@@ -160,7 +162,21 @@ func memberRecord(m catalog.Member) members.Record {
 	if !ok {
 		role = handoff.RoleGuest
 	}
-	return members.Record{Role: role, Since: m.Since, From: m.From}
+	return members.Record{Role: role, Since: m.Since, From: m.From, Notify: notifyLevel(m)}
+}
+
+// notifyText is how a level is stored: the first, which most have, is not.
+func notifyText(n handoff.Notify) string {
+	if n == handoff.NotifyAll {
+		return ""
+	}
+	return n.String()
+}
+
+// notifyLevel takes a level that this version does not know for all.
+func notifyLevel(m catalog.Member) handoff.Notify {
+	level, _ := handoff.ParseNotify(m.Notify)
+	return level
 }
 
 func banRecord(b catalog.Ban) members.Record {

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"rookery/gateway/internal/loop"
+	"rookery/gateway/internal/push"
 	"rookery/proto"
 	"rookery/storage/catalog"
 	"rookery/storage/commitlog"
@@ -144,6 +145,22 @@ func newMetrics(s *Server) *metrics {
 	inRooms(gauge, "jwks_age_seconds", "Since the issuer's keys were last fetched, 0 if they never were.", func(s *Server) int64 { return int64(s.keySet.stats().Age.Seconds()) })
 	inRooms(counter, "jwks_fetches_total", "Fetches of the issuer's keys.", func(s *Server) int64 { return int64(s.keySet.stats().Fetches) })
 	inRooms(counter, "jwks_fetch_failures_total", "Fetches of the issuer's keys that failed; the old keys stay good.", func(s *Server) int64 { return int64(s.keySet.stats().Failed) })
+
+	inPush := func(kind prometheus.ValueType, name, help string, read func(push.Stats) int64) {
+		inRooms(kind, name, help, func(s *Server) int64 { return read(s.pushStats()) })
+	}
+	inPush(counter, "push_sent_total", "Summaries of undelivered messages that were taken.", func(st push.Stats) int64 { return st.Sent })
+	inPush(counter, "push_failures_total", "Attempts to send a summary that will be made again.", func(st push.Stats) int64 { return st.Failed })
+	inPush(counter, "push_died_total", "Summaries that became dead letters.", func(st push.Stats) int64 { return st.Died })
+	inPush(counter, "push_dead_lost_total", "Dead letters that went for want of room.", func(st push.Stats) int64 { return st.Lost })
+	inPush(counter, "push_dropped_total", "Messages for a user that were left out of summaries for want of room.", func(st push.Stats) int64 { return st.Dropped })
+	inPush(counter, "push_cancelled_total", "Summaries of which nothing was left before they were sent.", func(st push.Stats) int64 { return st.Cancelled })
+	inPush(counter, "push_gone_total", "Summaries for a device that was no more.", func(st push.Stats) int64 { return st.Gone })
+	inPush(gauge, "push_users", "Users for whom something is gathered, or whose window is not over.", func(st push.Stats) int64 { return st.Users })
+	inPush(gauge, "push_queued", "Summaries that wait or are being sent.", func(st push.Stats) int64 { return st.Queued })
+	inPush(gauge, "push_dead", "Dead letters.", func(st push.Stats) int64 { return st.Dead })
+	inPush(gauge, "push_bytes", "Memory of what is gathered and queued, about.", func(st push.Stats) int64 { return st.Bytes })
+	inPush(gauge, "push_behind_bytes", "Bytes of the log that push has not read yet.", func(st push.Stats) int64 { return st.Behind })
 
 	inLog := func(kind prometheus.ValueType, name, help string, read func(commitlog.Stats) float64) {
 		m.log = append(m.log, logMetric{desc(name, help), kind, read})

@@ -15,6 +15,7 @@ import (
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/members"
+	"rookery/gateway/internal/push"
 	"rookery/gateway/internal/receipts"
 	"rookery/gateway/internal/revocation"
 	"rookery/gateway/internal/room"
@@ -46,6 +47,7 @@ type Server struct {
 	receipts    *receipts.Keeper
 	revocations *revocation.Set
 	members     *members.Keeper
+	push        *push.Keeper // nil: off
 	engine      *loop.Engine
 	serving     chan struct{}
 
@@ -200,6 +202,10 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	}); err != nil {
 		return nil, fmt.Errorf("start the keeper of members: %w", err)
 	}
+	undo = append(undo, s.members.Close)
+	if s.push, err = s.startPush(kind, standing); err != nil {
+		return nil, err
+	}
 	s.engine = loop.New(loop.Config{
 		Rooms:         s.rooms,
 		Receipts:      s.receipts,
@@ -335,6 +341,7 @@ func (s *Server) drain() error {
 	s.await(by(time.Second), s.engine.Refusing)
 	landed := make(chan struct{})
 	go func() {
+		s.stopPush()
 		s.rooms.Close()
 		s.receipts.Close()
 		s.revocations.Close()
@@ -363,6 +370,7 @@ func (s *Server) await(until time.Time, done func() bool) {
 }
 
 func (s *Server) closeStorage() error {
+	s.stopPush()
 	s.rooms.Close()
 	s.receipts.Close()
 	s.revocations.Close()

@@ -18,6 +18,7 @@ const replyTo = {
   members: 'members',
   rooms: 'rooms',
   sync: 'synced',
+  notify: 'notify',
   ping: 'pong',
 };
 

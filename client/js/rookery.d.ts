@@ -419,6 +419,8 @@ export class Rookery {
   changeMember(action: MemberAction): Promise<MemberChange>;
   members(room: string, page?: { after?: string; limit?: number; banned?: boolean }): Promise<MemberPage>;
   rooms(page?: { after?: string; limit?: number }): Promise<RoomPage>;
+  /** Of which messages of a room this user is told while away. Without a level it only asks. */
+  notify(room: string, level?: 'all' | 'mentions' | 'none'): Promise<{ room: string; level: 'all' | 'mentions' | 'none' }>;
   sync(query?: { position?: string; next?: string; limit?: number; messages?: number }): Promise<SyncPage>;
 }
 

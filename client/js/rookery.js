@@ -253,6 +253,14 @@ export class Rookery {
   }
 
   /**
+   * Says of which messages of a room this user is told while away: 'all', 'mentions' or 'none'. Without a level it only asks.
+   * docs/push.md.
+   */
+  notify(room, level = '') {
+    return this.#reads.read('notify', { room, level });
+  }
+
+  /**
    * Reads a page of all rooms of this user, those written to last first: docs/sync.md. A page has next, for the page behind it,
    * or, the last one, position, for the next time.
    */

@@ -146,6 +146,7 @@ export const clientFrame = [
   operation(13, 'members', [string(1, 'room'), string(2, 'after'), uint(3, 'limit'), bool(4, 'banned')]),
   operation(14, 'rooms', [string(1, 'after'), uint(2, 'limit'), bool(3, 'watch')]),
   operation(20, 'sync', [string(1, 'position'), string(2, 'next'), uint(3, 'limit'), uint(4, 'messages')]),
+  operation(21, 'notify', [string(1, 'room'), string(2, 'level')]),
 ];
 
 const roomState = [
@@ -237,6 +238,7 @@ export const serverFrame = [
     string(3, 'next', present),
     string(4, 'position', present),
   ]),
+  operation(28, 'notify', [string(1, 'room'), string(2, 'level')]),
   operation(21, 'removed', [
     string(1, 'room'),
     string(2, 'action'),

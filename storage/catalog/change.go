@@ -133,8 +133,21 @@ func SetSettings(room string, s Settings) Change {
 	})
 }
 
-// SetMember makes a user a member of a room, or gives them another role.
-func SetMember(room, user string, m Member) Change { return patch(key(familyMember, room, user), m) }
+// SetMember makes a user a member of a room, or changes what they are there.
+func SetMember(room, user string, m Member) Change {
+	if m.Notify != "" {
+		return patch(key(familyMember, room, user), m)
+	}
+	// What is empty is taken away, and not left as it was.
+	fields := map[string]any{"role": m.Role, "notify": nil}
+	if m.Since != 0 {
+		fields["since"] = m.Since
+	}
+	if m.From != 0 {
+		fields["from"] = m.From
+	}
+	return patch(key(familyMember, room, user), fields)
+}
 
 // RemoveMember ends a membership.
 func RemoveMember(room, user string) Change { return Remove(key(familyMember, room, user)) }

@@ -30,7 +30,7 @@
 //
 //	room     room         settings: {"retention":{"age_ms":…,"messages":…,"bytes":…},"created":…,"title":"…",
 //	                      "slow_ms":…,"speak":"…","direct":["…","…"]}; all but the first of a room with members
-//	member   room  user   {"role":"…","since":…}; since in Unix milliseconds
+//	member   room  user   {"role":"…","since":…,"from":…,"notify":"…"}; since in Unix milliseconds
 //	position room  user   how far the user has come: {"epoch":"…","delivered":…,"read":…}
 //	device   user  id     {"name":"…"}
 //	ban      scope user   {"until":…,"reason":"…"}; until in Unix milliseconds, absent is for ever;

@@ -23,6 +23,8 @@ type Member struct {
 	Role  string `json:"role"`
 	Since int64  `json:"since,omitempty"` // Unix milliseconds
 	From  uint64 `json:"from,omitempty"`  // the room's newest message at that time
+	// Notify is of what the member is told who has not received it: "mentions", "none", or empty for all.
+	Notify string `json:"notify,omitempty"`
 }
 
 // Position is how far a user has come in a room.

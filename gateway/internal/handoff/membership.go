@@ -54,6 +54,27 @@ func ParseRole(s string) (role Role, ok bool) {
 	return RoleNone, false
 }
 
+// Notify says of which messages a member is told who has not received them.
+type Notify uint8
+
+const (
+	NotifyAll Notify = iota
+	NotifyMentions
+	NotifyNone
+)
+
+func (n Notify) String() string { return [...]string{"all", "mentions", "none"}[n] }
+
+// ParseNotify reads the name of one.
+func ParseNotify(s string) (n Notify, ok bool) {
+	for n = NotifyAll; n <= NotifyNone; n++ {
+		if n.String() == s {
+			return n, true
+		}
+	}
+	return NotifyAll, false
+}
+
 // ForEver is a time that does not come, Unix milliseconds.
 const ForEver = proto.MaxInteger
 
@@ -76,6 +97,7 @@ const (
 	ChangeMember
 	ListMembers
 	ListRooms
+	SetNotify
 )
 
 // MemberRequest is what somebody wants of the keeper of members. Its strings are its own copies.
@@ -110,11 +132,14 @@ type MemberRequest struct {
 	PageAfter string
 	Limit     int
 	Banned    bool
+
+	// SetNotify.
+	Level string // empty: only asked
 }
 
 // Size is about what the request holds of memory.
 func (r *MemberRequest) Size() int {
-	return 320 + len(r.Room) + len(r.User) + len(r.Epoch) + len(r.Title) + len(r.Target) + len(r.Reason) + len(r.PageAfter)
+	return 320 + len(r.Room) + len(r.User) + len(r.Epoch) + len(r.Title) + len(r.Target) + len(r.Reason) + len(r.PageAfter) + len(r.Level)
 }
 
 // Entry is where a join continues.

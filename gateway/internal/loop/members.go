@@ -72,6 +72,12 @@ func (l *Loop) listRooms(c *conn, id uint64, r *v1.RoomsRequest) {
 	l.askMembers(c, id, handoff.MemberRequest{Kind: handoff.ListRooms, PageAfter: r.After, Limit: limit(r.Limit)})
 }
 
+func (l *Loop) notify(c *conn, id uint64, r *v1.NotifyPreference) {
+	if l.mayRead(c, id, r.Room) {
+		l.askMembers(c, id, handoff.MemberRequest{Kind: handoff.SetNotify, Room: r.Room, Level: r.Level})
+	}
+}
+
 // limit keeps a number that is too large from becoming another one.
 func limit(n uint32) int { return int(min(n, proto.MaxPage+1)) }
 
@@ -80,7 +86,7 @@ func (l *Loop) askMembers(c *conn, id uint64, r handoff.MemberRequest) {
 		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier requests for history, receipts and members.")
 		return
 	}
-	for _, s := range []*string{&r.Room, &r.Target, &r.Title, &r.Speak, &r.Action, &r.Role, &r.Reason, &r.PageAfter} {
+	for _, s := range []*string{&r.Room, &r.Target, &r.Title, &r.Speak, &r.Action, &r.Role, &r.Reason, &r.PageAfter, &r.Level} {
 		*s = strings.Clone(*s)
 	}
 	r.From, r.ID, r.JSON, r.User = c.handle, id, c.codec == proto.JSON, c.identity.User

@@ -10,6 +10,7 @@
 //	room.go    joining, creating, settings
 //	change.go  what one user may do to another
 //	list.go    pages of members and of rooms
+//	notify.go  of what a member is told who has not received it
 //	tell.go    replies, and what loops are told
 //
 // # Rooms

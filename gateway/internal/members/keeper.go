@@ -262,6 +262,8 @@ func (k *Keeper) verdict(r *handoff.MemberRequest) verdict {
 		return k.listMembers(r)
 	case handoff.ListRooms:
 		return k.listRooms(r)
+	case handoff.SetNotify:
+		return k.setNotify(r)
 	}
 	panic(fmt.Sprintf("BUG: a request of the kind %d", r.Kind))
 }

@@ -52,6 +52,8 @@ type Record struct {
 	// RoomMember.
 	Role handoff.Role
 	From uint64 // the room's newest message when the membership began
+	// Notify is of what the member is told who has not received it.
+	Notify handoff.Notify
 
 	// RoomBan, RoomMute.
 	Until  int64 // Unix milliseconds, handoff.ForEver at most

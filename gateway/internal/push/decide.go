@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"rookery/gateway/internal/handoff"
 )
 
 const (
@@ -82,7 +84,7 @@ func (k *Keeper) decideRoom(room string, messages []*pendingMessage) error {
 				return err
 			}
 			if ok {
-				m.Level = max(m.Level, Mentions)
+				m.Level = max(m.Level, handoff.NotifyMentions)
 				k.consider(room, messages, user, m)
 			}
 		}
@@ -93,7 +95,7 @@ func (k *Keeper) decideRoom(room string, messages []*pendingMessage) error {
 // consider gathers for a member what they are to be told of these messages.
 func (k *Keeper) consider(room string, messages []*pendingMessage, user string, m Member) {
 	past := max(m.Delivered, m.From)
-	if m.Level == None || messages[len(messages)-1].Seq <= past {
+	if m.Level == handoff.NotifyNone || messages[len(messages)-1].Seq <= past {
 		return
 	}
 	c := conversation{Room: room}
@@ -102,7 +104,7 @@ func (k *Keeper) consider(room string, messages []*pendingMessage, user string, 
 			break
 		}
 		mentioned := slices.Contains(message.Mentions, user)
-		if message.From == user || m.Level == Mentions && !mentioned {
+		if message.From == user || m.Level == handoff.NotifyMentions && !mentioned {
 			continue
 		}
 		if len(c.Seqs) == maxSeqs {

@@ -3,6 +3,8 @@ package push
 import (
 	"slices"
 	"time"
+
+	"rookery/gateway/internal/handoff"
 )
 
 const (
@@ -68,6 +70,13 @@ func (all conversations) add(c conversation) conversations {
 		all = slices.Delete(all, 0, beyond)
 	}
 	return all
+}
+
+func (all conversations) rooms() (rooms []Room) {
+	for _, c := range all {
+		rooms = append(rooms, Room{c.Room, len(c.Seqs), len(c.Mentions), c.Seqs[0], c.newest()})
+	}
+	return rooms
 }
 
 func (all conversations) clone() conversations {
@@ -165,10 +174,10 @@ func (k *Keeper) refresh(user string, all conversations) (fresh conversations, e
 		if err != nil {
 			return nil, err
 		}
-		if !ok || m.Level == None {
+		if !ok || m.Level == handoff.NotifyNone {
 			continue
 		}
-		if m.Level == Mentions {
+		if m.Level == handoff.NotifyMentions {
 			c.Seqs, c.More = c.Mentions, false
 		}
 		past := max(m.Delivered, m.From)

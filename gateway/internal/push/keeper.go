@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"rookery/gateway/internal/handoff"
 )
 
 // Log is the log, as push reads it.
@@ -51,19 +53,10 @@ type Directory interface {
 
 // Member is a user in a room.
 type Member struct {
-	Level     Level
+	Level     handoff.Notify
 	From      uint64 // what is up to here was said before the membership
 	Delivered uint64 // what is up to here has been received
 }
-
-// Level is of what somebody wants to be told in a room.
-type Level uint8
-
-const (
-	All Level = iota
-	Mentions
-	None
-)
 
 // Config says how push runs. All fields without a default must be set.
 type Config struct {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"rookery/gateway/internal/handoff"
 )
 
 // TestSummary: one for a user, of all rooms, when the message is due and not before.
@@ -53,8 +55,8 @@ func TestWhoIsNotTold(t *testing.T) {
 		"earlier delivered": {before: func(w *world) { w.change("group:a", "ann", func(m *Member) { m.Delivered = 0 }) }, told: true},
 		"joined later":      {before: func(w *world) { w.change("group:a", "ann", func(m *Member) { m.From = 1 }) }},
 		"left":              {before: func(w *world) { w.locked(func() { delete(w.members["group:a"], "ann") }) }},
-		"none":              {before: func(w *world) { w.change("group:a", "ann", func(m *Member) { m.Level = None }) }},
-		"mentions only":     {before: func(w *world) { w.change("group:a", "ann", func(m *Member) { m.Level = Mentions }) }},
+		"none":              {before: func(w *world) { w.change("group:a", "ann", func(m *Member) { m.Level = handoff.NotifyNone }) }},
+		"mentions only":     {before: func(w *world) { w.change("group:a", "ann", func(m *Member) { m.Level = handoff.NotifyMentions }) }},
 		"deleted":           {before: func(w *world) { w.locked(func() { w.deleted[place{"group:a", 1}] = true }) }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +147,7 @@ func TestLargeRoom(t *testing.T) {
 		for i := range 21 {
 			w.join("group:a", fmt.Sprint("u", i))
 		}
-		w.change("group:a", "u3", func(m *Member) { m.Level = None })
+		w.change("group:a", "u3", func(m *Member) { m.Level = handoff.NotifyNone })
 		w.publish("group:a", "u0")
 		w.publish("group:a", "u0", "u1", "u3", "stranger", "u0")
 		w.publish("group:a", "u0")

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"rookery/gateway/internal/handoff"
 )
 
 // TestModel: random publishes, marks, deletions, levels, comings and goings, failing senders, ends and crashes of the process. Whatever
@@ -60,7 +62,7 @@ func (m *model) run() {
 		room, user := fmt.Sprint("group:", i%modelRooms), m.user()
 		m.join(room, user)
 		m.large[room] = m.large[room] || len(m.members[room]) == modelUsers
-		m.change(room, user, func(member *Member) { member.Level = Level(m.random.IntN(3)) })
+		m.change(room, user, func(member *Member) { member.Level = handoff.Notify(m.random.IntN(3)) })
 	}
 	m.outcome = m.check
 	change := func(c *Config) { c.RoomMembers, c.Logger = modelUsers-1, slog.New(slog.DiscardHandler) }
@@ -105,7 +107,7 @@ func (m *model) step() {
 		if m.random.IntN(4) == 0 {
 			m.locked(func() {
 				if member, is := m.members[room][user]; is {
-					member.Level = Level(m.random.IntN(3))
+					member.Level = handoff.Notify(m.random.IntN(3))
 					m.members[room][user] = member
 					m.unlike[place2{room, user}] = true
 				}
@@ -150,8 +152,8 @@ func (m *model) wantedLocked(message Message, user string, member Member) bool {
 	for _, name := range message.Mentions {
 		mentioned = mentioned || name == user
 	}
-	mentionsOnly := member.Level == Mentions || len(m.members[message.Room]) >= modelUsers
-	return member.Level != None && message.From != user && message.Seq > max(member.Delivered, member.From) &&
+	mentionsOnly := member.Level == handoff.NotifyMentions || len(m.members[message.Room]) >= modelUsers
+	return member.Level != handoff.NotifyNone && message.From != user && message.Seq > max(member.Delivered, member.From) &&
 		!m.deleted[place{message.Room, message.Seq}] && (!mentionsOnly || mentioned)
 }
 

@@ -138,8 +138,8 @@ func (k *Keeper) prepare(it *item) (*Summary, error) {
 	k.waitingBytes += fresh.size() - it.Conversations.size()
 	it.Conversations = fresh
 	s := &Summary{ID: it.ID, User: it.user, Device: it.device, Attempt: it.Attempts + 1}
+	s.Rooms = fresh.rooms()
 	for _, c := range fresh {
-		s.Rooms = append(s.Rooms, Room{c.Room, len(c.Seqs), len(c.Mentions), c.Seqs[0], c.newest()})
 		s.More = s.More || c.More
 	}
 	last := &fresh[len(fresh)-1]
@@ -242,13 +242,8 @@ type DeadLetter struct {
 	Conversations conversations `json:"conversations"`
 }
 
-// Messages counts what the letter is about.
-func (d *DeadLetter) Messages() (n int) {
-	for _, c := range d.Conversations {
-		n += len(c.Seqs)
-	}
-	return n
-}
+// Rooms are what the letter is about.
+func (d *DeadLetter) Rooms() []Room { return d.Conversations.rooms() }
 
 // DeadLetters gives the oldest dead letters behind a number, at most so many.
 func (k *Keeper) DeadLetters(ctx context.Context, after uint64, most int) (letters []DeadLetter, err error) {

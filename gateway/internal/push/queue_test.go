@@ -98,7 +98,7 @@ func TestDeadLetters(t *testing.T) {
 		w.publish("group:b", "ben")
 		later()
 		dead, err := k.DeadLetters(t.Context(), 0, 10)
-		if err != nil || len(dead) != 1 || dead[0].User != "ann" || dead[0].Error != "refused" || dead[0].Attempts != 1 || dead[0].Messages() != 1 {
+		if err != nil || len(dead) != 1 || dead[0].User != "ann" || dead[0].Error != "refused" || dead[0].Attempts != 1 || len(dead[0].Rooms()) != 1 {
 			t.Fatalf("dead are %+v, %v", dead, err)
 		}
 		time.Sleep(26 * time.Hour)

@@ -51,6 +51,7 @@ type ClientFrame struct {
 	//	*ClientFrame_Members
 	//	*ClientFrame_Rooms
 	//	*ClientFrame_Sync
+	//	*ClientFrame_Notify
 	Op            isClientFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -226,6 +227,15 @@ func (x *ClientFrame) GetSync() *SyncRequest {
 	return nil
 }
 
+func (x *ClientFrame) GetNotify() *NotifyPreference {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Notify); ok {
+			return x.Notify
+		}
+	}
+	return nil
+}
+
 type isClientFrame_Op interface {
 	isClientFrame_Op()
 }
@@ -286,6 +296,10 @@ type ClientFrame_Sync struct {
 	Sync *SyncRequest `protobuf:"bytes,20,opt,name=sync,proto3,oneof"`
 }
 
+type ClientFrame_Notify struct {
+	Notify *NotifyPreference `protobuf:"bytes,21,opt,name=notify,proto3,oneof"`
+}
+
 func (*ClientFrame_Connect) isClientFrame_Op() {}
 
 func (*ClientFrame_Join) isClientFrame_Op() {}
@@ -313,6 +327,8 @@ func (*ClientFrame_Members) isClientFrame_Op() {}
 func (*ClientFrame_Rooms) isClientFrame_Op() {}
 
 func (*ClientFrame_Sync) isClientFrame_Op() {}
+
+func (*ClientFrame_Notify) isClientFrame_Op() {}
 
 // ServerFrame is a reply (id is the request's) or something the server says by itself
 // (id is 0 or absent): message, gap, receipt, receipts, room, member, removed, goaway, ping, close.
@@ -342,6 +358,7 @@ type ServerFrame struct {
 	//	*ServerFrame_Rooms
 	//	*ServerFrame_Removed
 	//	*ServerFrame_Synced
+	//	*ServerFrame_Notify
 	Op            isServerFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -580,6 +597,15 @@ func (x *ServerFrame) GetSynced() *Synced {
 	return nil
 }
 
+func (x *ServerFrame) GetNotify() *NotifyPreference {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Notify); ok {
+			return x.Notify
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Op interface {
 	isServerFrame_Op()
 }
@@ -668,6 +694,10 @@ type ServerFrame_Synced struct {
 	Synced *Synced `protobuf:"bytes,27,opt,name=synced,proto3,oneof"`
 }
 
+type ServerFrame_Notify struct {
+	Notify *NotifyPreference `protobuf:"bytes,28,opt,name=notify,proto3,oneof"`
+}
+
 func (*ServerFrame_Connected) isServerFrame_Op() {}
 
 func (*ServerFrame_Joined) isServerFrame_Op() {}
@@ -709,6 +739,8 @@ func (*ServerFrame_Rooms) isServerFrame_Op() {}
 func (*ServerFrame_Removed) isServerFrame_Op() {}
 
 func (*ServerFrame_Synced) isServerFrame_Op() {}
+
+func (*ServerFrame_Notify) isServerFrame_Op() {}
 
 // Connect says who the client is. A second connect on a live connection replaces the
 // token, for the same user only.
@@ -4041,12 +4073,67 @@ func (x *RoomState) GetMessages() []*Message {
 	return nil
 }
 
+// NotifyPreference says of which messages of a room with members the user is told who has not received them, docs/push.md.
+// The reply has it as it is now.
+type NotifyPreference struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// all, mentions or none. Empty in a request: nothing is changed, only asked.
+	Level         string `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NotifyPreference) Reset() {
+	*x = NotifyPreference{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NotifyPreference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NotifyPreference) ProtoMessage() {}
+
+func (x *NotifyPreference) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NotifyPreference.ProtoReflect.Descriptor instead.
+func (*NotifyPreference) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *NotifyPreference) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *NotifyPreference) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
 var File_rookery_v1_rookery_proto protoreflect.FileDescriptor
 
 const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\n" +
 	"\x18rookery/v1/rookery.proto\x12\n" +
-	"rookery.v1\"\xcd\x05\n" +
+	"rookery.v1\"\x85\x06\n" +
 	"\vClientFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\aconnect\x18\x02 \x01(\v2\x13.rookery.v1.ConnectH\x00R\aconnect\x12&\n" +
@@ -4063,8 +4150,9 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x06member\x18\f \x01(\v2\x18.rookery.v1.ChangeMemberH\x00R\x06member\x126\n" +
 	"\amembers\x18\r \x01(\v2\x1a.rookery.v1.MembersRequestH\x00R\amembers\x120\n" +
 	"\x05rooms\x18\x0e \x01(\v2\x18.rookery.v1.RoomsRequestH\x00R\x05rooms\x12-\n" +
-	"\x04sync\x18\x14 \x01(\v2\x17.rookery.v1.SyncRequestH\x00R\x04syncB\x04\n" +
-	"\x02op\"\xf1\a\n" +
+	"\x04sync\x18\x14 \x01(\v2\x17.rookery.v1.SyncRequestH\x00R\x04sync\x126\n" +
+	"\x06notify\x18\x15 \x01(\v2\x1c.rookery.v1.NotifyPreferenceH\x00R\x06notifyB\x04\n" +
+	"\x02op\"\xa9\b\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x125\n" +
 	"\tconnected\x18\x02 \x01(\v2\x15.rookery.v1.ConnectedH\x00R\tconnected\x12,\n" +
@@ -4088,7 +4176,8 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\amembers\x18\x13 \x01(\v2\x13.rookery.v1.MembersH\x00R\amembers\x12)\n" +
 	"\x05rooms\x18\x14 \x01(\v2\x11.rookery.v1.RoomsH\x00R\x05rooms\x12/\n" +
 	"\aremoved\x18\x15 \x01(\v2\x13.rookery.v1.RemovedH\x00R\aremoved\x12,\n" +
-	"\x06synced\x18\x1b \x01(\v2\x12.rookery.v1.SyncedH\x00R\x06syncedB\x04\n" +
+	"\x06synced\x18\x1b \x01(\v2\x12.rookery.v1.SyncedH\x00R\x06synced\x126\n" +
+	"\x06notify\x18\x1c \x01(\v2\x1c.rookery.v1.NotifyPreferenceH\x00R\x06notifyB\x04\n" +
 	"\x02op\"3\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
@@ -4348,7 +4437,10 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\bmentions\x18\b \x01(\rR\bmentions\x12\x18\n" +
 	"\achanged\x18\t \x01(\bR\achanged\x12/\n" +
 	"\bmessages\x18\n" +
-	" \x03(\v2\x13.rookery.v1.MessageR\bmessagesB$Z\"rookery/proto/rookery/v1;rookeryv1b\x06proto3"
+	" \x03(\v2\x13.rookery.v1.MessageR\bmessages\"<\n" +
+	"\x10NotifyPreference\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
+	"\x05level\x18\x02 \x01(\tR\x05levelB$Z\"rookery/proto/rookery/v1;rookeryv1b\x06proto3"
 
 var (
 	file_rookery_v1_rookery_proto_rawDescOnce sync.Once
@@ -4362,54 +4454,55 @@ func file_rookery_v1_rookery_proto_rawDescGZIP() []byte {
 	return file_rookery_v1_rookery_proto_rawDescData
 }
 
-var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_rookery_v1_rookery_proto_goTypes = []any{
-	(*ClientFrame)(nil),     // 0: rookery.v1.ClientFrame
-	(*ServerFrame)(nil),     // 1: rookery.v1.ServerFrame
-	(*Connect)(nil),         // 2: rookery.v1.Connect
-	(*Connected)(nil),       // 3: rookery.v1.Connected
-	(*Join)(nil),            // 4: rookery.v1.Join
-	(*Joined)(nil),          // 5: rookery.v1.Joined
-	(*Leave)(nil),           // 6: rookery.v1.Leave
-	(*Left)(nil),            // 7: rookery.v1.Left
-	(*Publish)(nil),         // 8: rookery.v1.Publish
-	(*Change)(nil),          // 9: rookery.v1.Change
-	(*Edit)(nil),            // 10: rookery.v1.Edit
-	(*Delete)(nil),          // 11: rookery.v1.Delete
-	(*React)(nil),           // 12: rookery.v1.React
-	(*Pin)(nil),             // 13: rookery.v1.Pin
-	(*Published)(nil),       // 14: rookery.v1.Published
-	(*HistoryRequest)(nil),  // 15: rookery.v1.HistoryRequest
-	(*History)(nil),         // 16: rookery.v1.History
-	(*Message)(nil),         // 17: rookery.v1.Message
-	(*Reaction)(nil),        // 18: rookery.v1.Reaction
-	(*Replies)(nil),         // 19: rookery.v1.Replies
-	(*Gap)(nil),             // 20: rookery.v1.Gap
-	(*Ping)(nil),            // 21: rookery.v1.Ping
-	(*Pong)(nil),            // 22: rookery.v1.Pong
-	(*Error)(nil),           // 23: rookery.v1.Error
-	(*Mark)(nil),            // 24: rookery.v1.Mark
-	(*Marked)(nil),          // 25: rookery.v1.Marked
-	(*ReceiptsRequest)(nil), // 26: rookery.v1.ReceiptsRequest
-	(*Receipts)(nil),        // 27: rookery.v1.Receipts
-	(*Receipt)(nil),         // 28: rookery.v1.Receipt
-	(*ReceiptCount)(nil),    // 29: rookery.v1.ReceiptCount
-	(*Create)(nil),          // 30: rookery.v1.Create
-	(*Configure)(nil),       // 31: rookery.v1.Configure
-	(*ChangeMember)(nil),    // 32: rookery.v1.ChangeMember
-	(*MembersRequest)(nil),  // 33: rookery.v1.MembersRequest
-	(*RoomsRequest)(nil),    // 34: rookery.v1.RoomsRequest
-	(*RoomInfo)(nil),        // 35: rookery.v1.RoomInfo
-	(*MemberChanged)(nil),   // 36: rookery.v1.MemberChanged
-	(*Members)(nil),         // 37: rookery.v1.Members
-	(*Member)(nil),          // 38: rookery.v1.Member
-	(*Rooms)(nil),           // 39: rookery.v1.Rooms
-	(*Removed)(nil),         // 40: rookery.v1.Removed
-	(*GoAway)(nil),          // 41: rookery.v1.GoAway
-	(*Close)(nil),           // 42: rookery.v1.Close
-	(*SyncRequest)(nil),     // 43: rookery.v1.SyncRequest
-	(*Synced)(nil),          // 44: rookery.v1.Synced
-	(*RoomState)(nil),       // 45: rookery.v1.RoomState
+	(*ClientFrame)(nil),      // 0: rookery.v1.ClientFrame
+	(*ServerFrame)(nil),      // 1: rookery.v1.ServerFrame
+	(*Connect)(nil),          // 2: rookery.v1.Connect
+	(*Connected)(nil),        // 3: rookery.v1.Connected
+	(*Join)(nil),             // 4: rookery.v1.Join
+	(*Joined)(nil),           // 5: rookery.v1.Joined
+	(*Leave)(nil),            // 6: rookery.v1.Leave
+	(*Left)(nil),             // 7: rookery.v1.Left
+	(*Publish)(nil),          // 8: rookery.v1.Publish
+	(*Change)(nil),           // 9: rookery.v1.Change
+	(*Edit)(nil),             // 10: rookery.v1.Edit
+	(*Delete)(nil),           // 11: rookery.v1.Delete
+	(*React)(nil),            // 12: rookery.v1.React
+	(*Pin)(nil),              // 13: rookery.v1.Pin
+	(*Published)(nil),        // 14: rookery.v1.Published
+	(*HistoryRequest)(nil),   // 15: rookery.v1.HistoryRequest
+	(*History)(nil),          // 16: rookery.v1.History
+	(*Message)(nil),          // 17: rookery.v1.Message
+	(*Reaction)(nil),         // 18: rookery.v1.Reaction
+	(*Replies)(nil),          // 19: rookery.v1.Replies
+	(*Gap)(nil),              // 20: rookery.v1.Gap
+	(*Ping)(nil),             // 21: rookery.v1.Ping
+	(*Pong)(nil),             // 22: rookery.v1.Pong
+	(*Error)(nil),            // 23: rookery.v1.Error
+	(*Mark)(nil),             // 24: rookery.v1.Mark
+	(*Marked)(nil),           // 25: rookery.v1.Marked
+	(*ReceiptsRequest)(nil),  // 26: rookery.v1.ReceiptsRequest
+	(*Receipts)(nil),         // 27: rookery.v1.Receipts
+	(*Receipt)(nil),          // 28: rookery.v1.Receipt
+	(*ReceiptCount)(nil),     // 29: rookery.v1.ReceiptCount
+	(*Create)(nil),           // 30: rookery.v1.Create
+	(*Configure)(nil),        // 31: rookery.v1.Configure
+	(*ChangeMember)(nil),     // 32: rookery.v1.ChangeMember
+	(*MembersRequest)(nil),   // 33: rookery.v1.MembersRequest
+	(*RoomsRequest)(nil),     // 34: rookery.v1.RoomsRequest
+	(*RoomInfo)(nil),         // 35: rookery.v1.RoomInfo
+	(*MemberChanged)(nil),    // 36: rookery.v1.MemberChanged
+	(*Members)(nil),          // 37: rookery.v1.Members
+	(*Member)(nil),           // 38: rookery.v1.Member
+	(*Rooms)(nil),            // 39: rookery.v1.Rooms
+	(*Removed)(nil),          // 40: rookery.v1.Removed
+	(*GoAway)(nil),           // 41: rookery.v1.GoAway
+	(*Close)(nil),            // 42: rookery.v1.Close
+	(*SyncRequest)(nil),      // 43: rookery.v1.SyncRequest
+	(*Synced)(nil),           // 44: rookery.v1.Synced
+	(*RoomState)(nil),        // 45: rookery.v1.RoomState
+	(*NotifyPreference)(nil), // 46: rookery.v1.NotifyPreference
 }
 var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	2,  // 0: rookery.v1.ClientFrame.connect:type_name -> rookery.v1.Connect
@@ -4426,51 +4519,53 @@ var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	33, // 11: rookery.v1.ClientFrame.members:type_name -> rookery.v1.MembersRequest
 	34, // 12: rookery.v1.ClientFrame.rooms:type_name -> rookery.v1.RoomsRequest
 	43, // 13: rookery.v1.ClientFrame.sync:type_name -> rookery.v1.SyncRequest
-	3,  // 14: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
-	5,  // 15: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
-	7,  // 16: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
-	14, // 17: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
-	16, // 18: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
-	22, // 19: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
-	23, // 20: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
-	17, // 21: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
-	41, // 22: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
-	21, // 23: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
-	42, // 24: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
-	20, // 25: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
-	25, // 26: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
-	27, // 27: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
-	28, // 28: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
-	35, // 29: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
-	36, // 30: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
-	37, // 31: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
-	39, // 32: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
-	40, // 33: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
-	44, // 34: rookery.v1.ServerFrame.synced:type_name -> rookery.v1.Synced
-	35, // 35: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
-	9,  // 36: rookery.v1.Publish.change:type_name -> rookery.v1.Change
-	10, // 37: rookery.v1.Change.edit:type_name -> rookery.v1.Edit
-	11, // 38: rookery.v1.Change.delete:type_name -> rookery.v1.Delete
-	12, // 39: rookery.v1.Change.react:type_name -> rookery.v1.React
-	13, // 40: rookery.v1.Change.pin:type_name -> rookery.v1.Pin
-	17, // 41: rookery.v1.History.messages:type_name -> rookery.v1.Message
-	20, // 42: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
-	9,  // 43: rookery.v1.Message.change:type_name -> rookery.v1.Change
-	18, // 44: rookery.v1.Message.reactions:type_name -> rookery.v1.Reaction
-	19, // 45: rookery.v1.Message.replies:type_name -> rookery.v1.Replies
-	28, // 46: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
-	28, // 47: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
-	29, // 48: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
-	38, // 49: rookery.v1.Members.members:type_name -> rookery.v1.Member
-	35, // 50: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
-	45, // 51: rookery.v1.Synced.rooms:type_name -> rookery.v1.RoomState
-	35, // 52: rookery.v1.RoomState.membership:type_name -> rookery.v1.RoomInfo
-	17, // 53: rookery.v1.RoomState.messages:type_name -> rookery.v1.Message
-	54, // [54:54] is the sub-list for method output_type
-	54, // [54:54] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	46, // 14: rookery.v1.ClientFrame.notify:type_name -> rookery.v1.NotifyPreference
+	3,  // 15: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
+	5,  // 16: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
+	7,  // 17: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
+	14, // 18: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
+	16, // 19: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
+	22, // 20: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
+	23, // 21: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
+	17, // 22: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
+	41, // 23: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
+	21, // 24: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
+	42, // 25: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
+	20, // 26: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
+	25, // 27: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
+	27, // 28: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
+	28, // 29: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
+	35, // 30: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
+	36, // 31: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
+	37, // 32: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
+	39, // 33: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
+	40, // 34: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
+	44, // 35: rookery.v1.ServerFrame.synced:type_name -> rookery.v1.Synced
+	46, // 36: rookery.v1.ServerFrame.notify:type_name -> rookery.v1.NotifyPreference
+	35, // 37: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
+	9,  // 38: rookery.v1.Publish.change:type_name -> rookery.v1.Change
+	10, // 39: rookery.v1.Change.edit:type_name -> rookery.v1.Edit
+	11, // 40: rookery.v1.Change.delete:type_name -> rookery.v1.Delete
+	12, // 41: rookery.v1.Change.react:type_name -> rookery.v1.React
+	13, // 42: rookery.v1.Change.pin:type_name -> rookery.v1.Pin
+	17, // 43: rookery.v1.History.messages:type_name -> rookery.v1.Message
+	20, // 44: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
+	9,  // 45: rookery.v1.Message.change:type_name -> rookery.v1.Change
+	18, // 46: rookery.v1.Message.reactions:type_name -> rookery.v1.Reaction
+	19, // 47: rookery.v1.Message.replies:type_name -> rookery.v1.Replies
+	28, // 48: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
+	28, // 49: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
+	29, // 50: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
+	38, // 51: rookery.v1.Members.members:type_name -> rookery.v1.Member
+	35, // 52: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
+	45, // 53: rookery.v1.Synced.rooms:type_name -> rookery.v1.RoomState
+	35, // 54: rookery.v1.RoomState.membership:type_name -> rookery.v1.RoomInfo
+	17, // 55: rookery.v1.RoomState.messages:type_name -> rookery.v1.Message
+	56, // [56:56] is the sub-list for method output_type
+	56, // [56:56] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_rookery_v1_rookery_proto_init() }
@@ -4493,6 +4588,7 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ClientFrame_Members)(nil),
 		(*ClientFrame_Rooms)(nil),
 		(*ClientFrame_Sync)(nil),
+		(*ClientFrame_Notify)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[1].OneofWrappers = []any{
 		(*ServerFrame_Connected)(nil),
@@ -4516,6 +4612,7 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ServerFrame_Rooms)(nil),
 		(*ServerFrame_Removed)(nil),
 		(*ServerFrame_Synced)(nil),
+		(*ServerFrame_Notify)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[4].OneofWrappers = []any{}
 	file_rookery_v1_rookery_proto_msgTypes[5].OneofWrappers = []any{}
@@ -4546,7 +4643,7 @@ func file_rookery_v1_rookery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rookery_v1_rookery_proto_rawDesc), len(file_rookery_v1_rookery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   46,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
