@@ -15,7 +15,7 @@ const (
 	// two duplicates of one.
 	loopDescriptors = 8
 	// otherDescriptors are standard streams, the admin listener, the log's lock, directory and
-	// active file and the next, two connections or files of shipping, the runtime's own, and connections that
+	// active file and the next, two connections or files of shipping, the file of push and its few connections, the runtime's own, and connections that
 	// are accepted before they are counted.
 	otherDescriptors = 32
 )

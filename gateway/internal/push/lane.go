@@ -32,7 +32,8 @@ const (
 )
 
 const (
-	laneWidth = 8 // attempts of a lane at the same time
+	// laneWidth is how many attempts of a lane are made at the same time. Each is a descriptor that no connection gets.
+	laneWidth = 4
 	// patience is how many failures in a row make a lane rest.
 	patience    = 3
 	longestRest = 5 * time.Minute

@@ -127,7 +127,7 @@ func newSummaryBody(s *Summary) summaryBody {
 		Newest: newestBody{s.Newest.Room, s.Newest.Seq, s.Newest.At, s.Newest.From, s.Newest.Text},
 	}
 	for _, r := range s.Rooms {
-		b.Rooms = append(b.Rooms, roomBody{r.Room, r.Messages, r.Mentions, r.First, r.Last})
+		b.Rooms = append(b.Rooms, roomBody(r))
 	}
 	return b
 }
