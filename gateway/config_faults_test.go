@@ -96,6 +96,8 @@ func TestRefusals(t *testing.T) {
 		{"push to nowhere", dev("--push.webhook=http://host/x"), nil, []string{`push.webhook = "http://host/x"`, "https://host/path"}},
 		{"push without a secret", dev("--push.webhook=https://host/x"), nil, []string{"push.secret", "openssl rand"}},
 		{"push with a bad secret", dev("--push.webhook=https://host/x", "--push.secret=hunter2"), nil, []string{"push.secret = a secret", "24 to 64 bytes"}},
+		{"web push with a bad key", dev("--push.web-push-key=x"), nil, []string{"push.web_push_key = a secret", "openssl rand"}},
+		{"web push without a contact", dev("--push.web-push-key=q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94"), nil, []string{"push.web_push_contact", "mailto:"}},
 		{"push at once", dev("--push.after=1ms"), nil, []string{"push.after", "under the least, 100ms"}},
 		{"drain", dev("--drain.timeout=5s"), nil, []string{"drain.timeout", "drain.window"}},
 		{"level", dev("--logging.level=loud"), nil, []string{"logging.level", "debug, info, warn, error"}},

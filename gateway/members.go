@@ -89,6 +89,10 @@ func (s memberStore) Get(k members.Key) (r members.Record, ok bool, err error) {
 		if b, ok, err = find(k.Room, k.User); ok {
 			r = banRecord(b)
 		}
+	case members.UserDevice:
+		var d catalog.Device
+		d, ok, err = s.catalog.Device(k.User, k.Room)
+		r, ok = deviceRecord(d), ok && d.WebPush != nil
 	default:
 		return r, false, errors.New("BUG: a family of members that the catalog does not have")
 	}
@@ -102,6 +106,9 @@ func (s memberStore) List(list members.List, of, after string, fn func(name stri
 		return s.catalog.MembersAfter(of, after, member)
 	case members.RoomsOf:
 		return s.catalog.RoomsOfAfter(of, after, member)
+	}
+	if list == members.DevicesOf {
+		return s.catalog.DevicesOf(of, func(name string, d catalog.Device) bool { return name <= after || fn(name, deviceRecord(d)) })
 	}
 	return s.catalog.BansAfter(of, after, func(name string, b catalog.Ban) bool { return fn(name, banRecord(b)) })
 }
@@ -133,6 +140,11 @@ func catalogChange(c members.Change) catalog.Change {
 			settings.Direct = c.Direct[:]
 		}
 		return catalog.SetSettings(c.Room, settings)
+	case c.Family == members.UserDevice && c.Gone:
+		return catalog.RemoveDevice(c.User, c.Room)
+	case c.Family == members.UserDevice:
+		push := catalog.WebPush(c.WebPush)
+		return catalog.SetDevice(c.User, c.Room, catalog.Device{WebPush: &push})
 	case c.Family == members.RoomMember && c.Gone:
 		return catalog.RemoveMember(c.Room, c.User)
 	case c.Family == members.RoomMember:
@@ -177,6 +189,13 @@ func notifyText(n handoff.Notify) string {
 func notifyLevel(m catalog.Member) handoff.Notify {
 	level, _ := handoff.ParseNotify(m.Notify)
 	return level
+}
+
+func deviceRecord(d catalog.Device) (r members.Record) {
+	if d.WebPush != nil {
+		r.WebPush = handoff.WebPush(*d.WebPush)
+	}
+	return r
 }
 
 func banRecord(b catalog.Ban) members.Record {

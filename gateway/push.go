@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,12 +19,17 @@ import (
 	"rookery/storage/commitlog"
 )
 
-// PushConfig says who is told outside of connections that messages wait for them, docs/push.md. Without a sender it is off.
+// PushConfig says who is told outside of connections that messages wait for them, docs/push.md. Without a sender, Webhook or WebPushKey,
+// it is off.
 type PushConfig struct {
 	// Webhook is where summaries are sent: https://host/path, or http:// of this machine. Default empty, off.
 	Webhook string
 	// Secret signs the requests: whsec_ and 24 to 64 bytes in base64. Default none; a Webhook needs one.
 	Secret Secret
+	// WebPushKey signs what is sent to the push services of browsers: a private key of P-256 in base64url. Default none, off.
+	WebPushKey Secret
+	// WebPushContact is where these services reach who runs this server, mailto:name@host or https://host. Default none; WebPushKey needs it.
+	WebPushContact string
 	// After is how long a message may be undelivered before its member is told. Default 30 s.
 	After time.Duration
 	// Window is the least time between two summaries of a user. Default 5 min.
@@ -36,33 +42,57 @@ type PushConfig struct {
 
 // fault says what keeps the settings from working together, and which is to blame; "" is nothing.
 func (c PushConfig) fault() (setting, reason string) {
-	if c.Webhook == "" {
-		return "", ""
+	if c.Webhook != "" {
+		if err := push.CheckWebhook(c.Webhook); err != nil {
+			return "push.webhook", err.Error()
+		}
+		if err := push.CheckSecret(string(c.Secret)); err != nil {
+			return "push.secret", err.Error()
+		}
 	}
-	if err := push.CheckWebhook(c.Webhook); err != nil {
-		return "push.webhook", err.Error()
-	}
-	if err := push.CheckSecret(string(c.Secret)); err != nil {
-		return "push.secret", err.Error()
+	if c.WebPushKey != "" {
+		key, contact := push.CheckWebPush(string(c.WebPushKey), c.WebPushContact)
+		if key != nil {
+			return "push.web_push_key", key.Error()
+		}
+		if contact != nil {
+			return "push.web_push_contact", contact.Error()
+		}
 	}
 	return "", ""
 }
 
-// startPush starts push, nil if nothing is to be sent anywhere.
-func (s *Server) startPush(kind func(room string) handoff.RoomKind, standing standings) (*push.Keeper, error) {
+// newWebPush gives the sender for browsers, nil if it is off.
+func (s *Server) newWebPush() (*push.WebPush, error) {
 	c := s.cfg.Push
-	if c.Webhook == "" {
+	if c.WebPushKey == "" {
 		return nil, nil
 	}
-	hook, err := push.NewWebhook(c.Webhook, string(c.Secret))
-	if err != nil {
-		return nil, err
+	return push.NewWebPush(string(c.WebPushKey), c.WebPushContact, s.cfg.Dev, pushDevices{s.catalog})
+}
+
+// startPush starts push, nil if nothing is to be sent anywhere. The keeper of members runs.
+func (s *Server) startPush(kind func(room string) handoff.RoomKind, standing standings, browsers *push.WebPush) (*push.Keeper, error) {
+	c := s.cfg.Push
+	var senders []push.Destination
+	if c.Webhook != "" {
+		hook, err := push.NewWebhook(c.Webhook, string(c.Secret))
+		if err != nil {
+			return nil, err
+		}
+		senders = append(senders, push.Destination{Kind: "webhook", Sender: hook, OneHost: true})
+	}
+	if browsers != nil {
+		senders = append(senders, push.Destination{Kind: "web_push", Sender: browsers})
+	}
+	if len(senders) == 0 {
+		return nil, nil
 	}
 	keeper, err := push.Start(push.Config{
 		Log:         &pushLog{log: s.store, changes: s.changes, kind: kind, receipts: s.cfg.Rooms.receipts, logger: s.log},
 		History:     fmt.Sprintf("%x-%s", s.store.LogID(), standing.epoch),
-		Directory:   pushDirectory{s.catalog, standing},
-		Senders:     []push.Destination{{Kind: "webhook", Sender: hook, OneHost: true}},
+		Directory:   pushDirectory{s.catalog, standing, s.members.Banned},
+		Senders:     senders,
 		Dir:         filepath.Join(s.cfg.Data, "push"),
 		Logger:      s.log,
 		After:       c.After,
@@ -195,10 +225,11 @@ func (l *pushLog) record(name string, seq uint64) (r storage.Record, ok bool, er
 	return r, ok, err
 }
 
-// pushDirectory is the catalog as push reads it.
+// pushDirectory is the catalog as push reads it. Who is banned from the server is told nothing, as if they were no members.
 type pushDirectory struct {
 	catalog   *catalog.Catalog
 	standings standings
+	banned    func(user string) (until int64)
 }
 
 func (d pushDirectory) Count(name string) (int, error) { return d.catalog.CountMembers(name) }
@@ -206,6 +237,9 @@ func (d pushDirectory) Count(name string) (int, error) { return d.catalog.CountM
 func (d pushDirectory) Each(name string, fn func(user string, m push.Member)) error {
 	var wrong error
 	err := d.catalog.Members(name, func(user string, m catalog.Member) bool {
+		if d.banned(user) != 0 {
+			return true
+		}
 		var member push.Member
 		if member, wrong = d.member(name, user, m); wrong == nil {
 			fn(strings.Clone(user), member)
@@ -217,7 +251,7 @@ func (d pushDirectory) Each(name string, fn func(user string, m push.Member)) er
 
 func (d pushDirectory) Member(name, user string) (push.Member, bool, error) {
 	m, ok, err := d.catalog.Member(name, user)
-	if err != nil || !ok {
+	if err != nil || !ok || d.banned(user) != 0 {
 		return push.Member{}, false, err
 	}
 	member, err := d.member(name, user, m)
@@ -227,4 +261,26 @@ func (d pushDirectory) Member(name, user string) (push.Member, bool, error) {
 func (d pushDirectory) member(name, user string, m catalog.Member) (push.Member, error) {
 	standing, err := d.standings.Standing(name, user)
 	return push.Member{Level: notifyLevel(m), From: m.From, Delivered: standing.Delivered}, err
+}
+
+// pushDevices are the catalog's as push reads them.
+type pushDevices struct{ catalog *catalog.Catalog }
+
+func (d pushDevices) Names(user string) (names []string, err error) {
+	err = d.catalog.DevicesOf(user, func(id string, device catalog.Device) bool {
+		if device.WebPush != nil {
+			names = append(names, strings.Clone(id))
+		}
+		return true
+	})
+	return names, err
+}
+
+func (d pushDevices) Find(user, id string) (handoff.WebPush, bool, error) {
+	device, ok, err := d.catalog.Device(user, id)
+	return deviceRecord(device).WebPush, ok && device.WebPush != nil, err
+}
+
+func (d pushDevices) End(user, id string, s handoff.WebPush) error {
+	return d.catalog.Update(context.Background(), catalog.EndWebPush(user, id, s.Endpoint))
 }

@@ -242,6 +242,66 @@ func TestPushDeadLetters(t *testing.T) {
 	}
 }
 
+// TestWebPush: a device that is registered is told by its push service, and forgotten when that knows it no more.
+func TestWebPush(t *testing.T) {
+	const key = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
+	asked := make(chan string, 100)
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Content-Encoding") != "aes128gcm" || !strings.HasSuffix(r.Header.Get("Authorization"), ", k="+key) {
+			t.Errorf("the service was asked with %v", r.Header)
+		}
+		w.WriteHeader(map[string]int{"/tab": http.StatusCreated, "/old": http.StatusGone}[r.URL.Path])
+		asked <- r.URL.Path
+	}))
+	defer service.Close()
+	srv := gatewaytest.Start(t, func(c *gateway.Config) {
+		c.Push.WebPushKey, c.Push.WebPushContact = "q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94", "mailto:ops@chat.example"
+		c.Push.After, c.Push.Window = 100*time.Millisecond, 0
+	})
+	ann, ben := login(t, srv.Addr(), wires[0], "ann"), login(t, srv.Addr(), wires[2], "ben")
+	device := func(id, path string) *v1.DeviceSet {
+		t.Helper()
+		r := &v1.SetDevice{Id: id}
+		if path != "" {
+			r.WebPush = &v1.WebPush{Endpoint: service.URL + path, P256Dh: key, Auth: "AAAAAAAAAAAAAAAAAAAAAA"}
+		}
+		return ben.answer(ben.request(&v1.ClientFrame{Op: &v1.ClientFrame_Device{Device: r}})).GetDevice()
+	}
+	if d := device("", ""); d.GetWebPushKey() != key || d.GetRegistered() {
+		t.Fatalf("asked for the key: %v", d)
+	}
+	for _, id := range []string{"tab", "old"} {
+		if d := device(id, "/"+id); !d.GetRegistered() {
+			t.Fatalf("not registered: %v", d)
+		}
+	}
+	room := ann.answer(ann.request(&v1.ClientFrame{Op: &v1.ClientFrame_Create{Create: &v1.Create{User: "ben"}}})).GetRoom().GetRoom()
+	ann.answer(ann.join(room, nil, ""))
+	told := func(want ...string) {
+		t.Helper()
+		ann.publish(room, "", "hi")
+		var got []string
+		for range want {
+			select {
+			case path := <-asked:
+				got = append(got, path)
+			case <-time.After(time.Minute):
+				t.Fatalf("asked for %v within a minute, want %v", got, want)
+			}
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("asked for %v, want %v", got, want)
+		}
+	}
+	told("/old", "/tab")
+	// What came of it is in the catalog before the next summary is made: that waits until none of the user is being sent.
+	told("/tab")
+	told("/tab")
+	if d := device("tab", ""); d.GetRegistered() {
+		t.Errorf("still registered: %v", d)
+	}
+}
+
 // TestPushOff: without a webhook the preference is kept, and the admin listener says what turns it on.
 func TestPushOff(t *testing.T) {
 	srv := gatewaytest.Start(t)

@@ -191,6 +191,14 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Log:   logger,
 	})
 	undo = append(undo, s.receipts.Close)
+	browsers, err := s.newWebPush()
+	if err != nil {
+		return nil, err
+	}
+	webPushKey := ""
+	if browsers != nil {
+		webPushKey = browsers.PublicKey()
+	}
 	if s.members, err = members.Start(members.Config{
 		Store:          memberStore{s.catalog},
 		Loops:          inboxes,
@@ -199,11 +207,13 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Log:            logger,
 		RoomsPerUser:   cfg.Limits.RoomsPerUser,
 		MembersPerRoom: cfg.Limits.MembersPerRoom,
+		WebPushKey:     webPushKey,
+		CheckWebPush:   func(p handoff.WebPush) string { return browsers.Check(p) },
 	}); err != nil {
 		return nil, fmt.Errorf("start the keeper of members: %w", err)
 	}
 	undo = append(undo, s.members.Close)
-	if s.push, err = s.startPush(kind, standing); err != nil {
+	if s.push, err = s.startPush(kind, standing, browsers); err != nil {
 		return nil, err
 	}
 	s.engine = loop.New(loop.Config{

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"rookery/client/go"
+	"rookery/gateway"
 	"rookery/gateway/gatewaytest"
 )
 
@@ -34,5 +35,42 @@ func TestGatewayNotify(t *testing.T) {
 		if _, err := c.who.Notify(ctx, c.room, c.level); !errors.As(err, &refused) || refused.Name != c.want {
 			t.Errorf("%q in %s: %v, want %s", c.level, c.room, err, c.want)
 		}
+	}
+}
+
+func TestGatewayDevice(t *testing.T) {
+	g := gatewaytest.Start(t, func(c *gateway.Config) {
+		c.Push.WebPushKey, c.Push.WebPushContact = "q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94", "mailto:ops@chat.example"
+	})
+	ctx := within(t)
+	alice := connect(t, client.Config{URL: g.URL(), Name: "alice"})
+	const key = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4" // the public one
+	push := &client.WebPush{Endpoint: "https://push.example/1", P256dh: key, Auth: "AAAAAAAAAAAAAAAAAAAAAA"}
+	for _, c := range []struct {
+		id   string
+		push *client.WebPush
+		want bool
+	}{{"", nil, false}, {"tab", nil, false}, {"tab", push, true}, {"tab", push, true}, {"phone", push, true}, {"tab", nil, false}, {"tab", nil, false}} {
+		if d, err := alice.SetDevice(ctx, c.id, c.push); err != nil || d != (client.Device{ID: c.id, Registered: c.want, WebPushKey: key}) {
+			t.Errorf("%q: %+v, %v", c.id, d, err)
+		}
+	}
+	var refused *client.RequestError
+	if _, err := alice.SetDevice(ctx, "tab", &client.WebPush{Endpoint: "https://push.example/1"}); !errors.As(err, &refused) || refused.Name != "bad_request" {
+		t.Errorf("without keys: %v", err)
+	}
+	if _, err := alice.SetDevice(ctx, "a\tb", push); !errors.As(err, &refused) || refused.Name != "bad_request" {
+		t.Errorf("a wrong id: %v", err)
+	}
+	for i := range 9 {
+		if _, err := alice.SetDevice(ctx, string(rune('a'+i)), push); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := alice.SetDevice(ctx, "one more", push); !errors.As(err, &refused) || refused.Name != "bad_request" {
+		t.Errorf("an eleventh device: %v", err)
+	}
+	if d, err := alice.SetDevice(ctx, "phone", push); err != nil || !d.Registered {
+		t.Errorf("one of the ten again: %+v, %v", d, err)
 	}
 }

@@ -19,6 +19,7 @@ const replyTo = {
   rooms: 'rooms',
   sync: 'synced',
   notify: 'notify',
+  device: 'device',
   ping: 'pong',
 };
 

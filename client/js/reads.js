@@ -15,7 +15,7 @@ export class Reads {
   }
 
   /**
-   * @param {'history'|'receipts'|'create'|'configure'|'member'|'members'|'rooms'|'sync'|'notify'} op
+   * @param {'history'|'receipts'|'create'|'configure'|'member'|'members'|'rooms'|'sync'|'notify'|'device'} op
    * @param {object} body
    * @returns {Promise<object>} the reply
    */

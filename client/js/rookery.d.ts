@@ -300,6 +300,11 @@ export interface RoomState {
   messages: Message[];
 }
 
+/** What PushSubscription.toJSON() gives, or the same without keys around the two. */
+export type WebPushSubscription =
+  | { endpoint: string; keys: { p256dh: string; auth: string } }
+  | { endpoint: string; p256dh: string; auth: string };
+
 export interface SyncPage {
   epoch: string;
   rooms: RoomState[];
@@ -421,6 +426,8 @@ export class Rookery {
   rooms(page?: { after?: string; limit?: number }): Promise<RoomPage>;
   /** Of which messages of a room this user is told while away. Without a level it only asks. */
   notify(room: string, level?: 'all' | 'mentions' | 'none'): Promise<{ room: string; level: 'all' | 'mentions' | 'none' }>;
+  /** Registers where this installation is told while its user is away, or forgets it; without an id it only asks for the key. */
+  device(id?: string, webPush?: WebPushSubscription): Promise<{ id?: string; registered: boolean; webPushKey?: string }>;
   sync(query?: { position?: string; next?: string; limit?: number; messages?: number }): Promise<SyncPage>;
 }
 

@@ -261,6 +261,15 @@ export class Rookery {
   }
 
   /**
+   * Registers where this installation is told while its user is away, or forgets it without webPush. Without an id it only asks for
+   * webPushKey, the server's key. webPush is what PushSubscription.toJSON() gives, or {endpoint, p256dh, auth}. docs/push.md.
+   */
+  device(id = '', webPush) {
+    const { endpoint, p256dh, auth } = { ...webPush, ...webPush?.keys };
+    return this.#reads.read('device', { id, webPush: webPush && { endpoint, p256dh, auth } });
+  }
+
+  /**
    * Reads a page of all rooms of this user, those written to last first: docs/sync.md. A page has next, for the page behind it,
    * or, the last one, position, for the next time.
    */

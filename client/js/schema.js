@@ -147,6 +147,10 @@ export const clientFrame = [
   operation(14, 'rooms', [string(1, 'after'), uint(2, 'limit'), bool(3, 'watch')]),
   operation(20, 'sync', [string(1, 'position'), string(2, 'next'), uint(3, 'limit'), uint(4, 'messages')]),
   operation(21, 'notify', [string(1, 'room'), string(2, 'level')]),
+  operation(22, 'device', [
+    string(1, 'id'),
+    message(2, 'webPush', [string(1, 'endpoint'), string(2, 'p256dh'), string(3, 'auth')], present),
+  ]),
 ];
 
 const roomState = [
@@ -239,6 +243,7 @@ export const serverFrame = [
     string(4, 'position', present),
   ]),
   operation(28, 'notify', [string(1, 'room'), string(2, 'level')]),
+  operation(29, 'device', [string(1, 'id', present), bool(2, 'registered'), string(3, 'webPushKey', present)]),
   operation(21, 'removed', [
     string(1, 'room'),
     string(2, 'action'),

@@ -182,6 +182,24 @@ func Advance(room, user string, p Position) Change {
 // SetDevice registers a device of a user, or changes it.
 func SetDevice(user, id string, d Device) Change { return patch(key(familyDevice, user, id), d) }
 
+// EndWebPush takes the subscription of a device away, if it is still the one of this endpoint.
+func EndWebPush(user, id, endpoint string) Change {
+	c := RemoveDevice(user, id)
+	c.merge = func(old, _ string) (string, error) {
+		var is Device
+		if old != "" {
+			if err := json.Unmarshal([]byte(old), &is); err != nil {
+				return "", err
+			}
+		}
+		if is.WebPush == nil || is.WebPush.Endpoint != endpoint {
+			return old, nil
+		}
+		return "", nil
+	}
+	return c
+}
+
 // RemoveDevice forgets a device.
 func RemoveDevice(user, id string) Change { return Remove(key(familyDevice, user, id)) }
 

@@ -36,7 +36,15 @@ type Position struct {
 
 // Device is one of a user's.
 type Device struct {
-	Name string `json:"name"`
+	Name    string   `json:"name,omitempty"`
+	WebPush *WebPush `json:"web_push,omitempty"`
+}
+
+// WebPush is how a device is told that messages wait, as the push service of a browser gave it.
+type WebPush struct {
+	Endpoint string `json:"endpoint"`
+	P256dh   string `json:"p256dh"`
+	Auth     string `json:"auth"`
 }
 
 // Ban keeps a user out, or as a mute keeps them from publishing.
@@ -122,6 +130,11 @@ func (c *Catalog) Positions(room string, fn func(user string, p Position) bool) 
 // PositionsOf calls fn for each room that a user has a position in, by name.
 func (c *Catalog) PositionsOf(user string, fn func(room string, p Position) bool) error {
 	return eachOf(c, familyPosition, user, "", fn)
+}
+
+// Device gives a device of a user.
+func (c *Catalog) Device(user, id string) (d Device, ok bool, err error) {
+	return find[Device](c, key(familyDevice, user, id))
 }
 
 // DevicesOf calls fn for each device of a user, by id.

@@ -38,7 +38,7 @@ func TestFamilies(t *testing.T) {
 		SetMember("ab", "alice", Member{Role: "guest"}), SetMember("a b", "alice", Member{Role: "guest"}), SetMember("a\"<~\u2028é", "alice", Member{Role: "x"}),
 		SetMember("a", "ali", Member{Role: "guest"}),
 		Advance("a", "alice", Position{"7f3a", 41, 41}), Advance("b", "alice", Position{"7f3a", 1, 1}), Advance("a", "ali", Position{"7f3a", 2, 2}),
-		SetDevice("alice", "phone", Device{"Alice's phone"}), SetDevice("alice", "desk", Device{"desk"}), SetDevice("ali", "x", Device{}),
+		SetDevice("alice", "phone", Device{Name: "Alice's phone"}), SetDevice("alice", "desk", Device{Name: "desk"}), SetDevice("ali", "x", Device{}),
 		SetBan("", "mallory", Ban{Reason: "spam"}), SetBan("a", "trent", Ban{Until: 5}),
 	)
 	check := func(what string, got []string, want ...string) {
@@ -51,10 +51,18 @@ func TestFamilies(t *testing.T) {
 	check("rooms of alice", collect(t, c.RoomsOf, "alice"), "a {owner 0 0 }", "a b {guest 0 0 }", "a\"<~\u2028é {x 0 0 }", "ab {guest 0 0 }")
 	check("positions", collect(t, c.Positions, "a"), "ali {7f3a 2 2}", "alice {7f3a 41 41}")
 	check("positions of alice", collect(t, c.PositionsOf, "alice"), "a {7f3a 41 41}", "b {7f3a 1 1}")
-	check("devices", collect(t, c.DevicesOf, "alice"), "desk {desk}", "phone {Alice's phone}")
+	check("devices", collect(t, c.DevicesOf, "alice"), "desk {desk <nil>}", "phone {Alice's phone <nil>}")
 	check("bans of all rooms", collect(t, c.Bans, ""), "mallory {0 spam}")
 	check("bans", collect(t, c.Bans, "a"), "trent {5 }")
 	check("nobody's", collect(t, c.RoomsOf, "al"))
+
+	push := &WebPush{"https://push.example/1", "p", "a"}
+	mustUpdate(t, c, SetDevice("alice", "desk", Device{Name: "desk", WebPush: push}), EndWebPush("alice", "desk", "https://push.example/0"), EndWebPush("alice", "none", "x"))
+	if d, ok, err := c.Device("alice", "desk"); err != nil || !ok || d.Name != "desk" || *d.WebPush != *push {
+		t.Errorf("the device is %+v, %v, %v", d, ok, err)
+	}
+	mustUpdate(t, c, EndWebPush("alice", "phone", push.Endpoint), SetDevice("alice", "tab", Device{WebPush: push}), EndWebPush("alice", "tab", push.Endpoint))
+	check("devices without the ended one", collect(t, c.DevicesOf, "alice")[1:], "phone {Alice's phone <nil>}")
 
 	mustUpdate(t, c, RemoveMember("a", "alice"), RemoveDevice("alice", "desk"), RemoveBan("a", "trent"), RemoveBan("a", "nobody"))
 	check("rooms of alice", collect(t, c.RoomsOf, "alice"), "a b {guest 0 0 }", "a\"<~\u2028é {x 0 0 }", "ab {guest 0 0 }")

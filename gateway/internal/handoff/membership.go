@@ -75,6 +75,9 @@ func ParseNotify(s string) (n Notify, ok bool) {
 	return NotifyAll, false
 }
 
+// WebPush is a subscription of a device to a push service.
+type WebPush struct{ Endpoint, P256dh, Auth string }
+
 // ForEver is a time that does not come, Unix milliseconds.
 const ForEver = proto.MaxInteger
 
@@ -98,6 +101,7 @@ const (
 	ListMembers
 	ListRooms
 	SetNotify
+	SetDevice
 )
 
 // MemberRequest is what somebody wants of the keeper of members. Its strings are its own copies.
@@ -135,11 +139,17 @@ type MemberRequest struct {
 
 	// SetNotify.
 	Level string // empty: only asked
+
+	// SetDevice.
+	Device   string  // empty: only asked
+	Register bool    // or forget
+	WebPush  WebPush // to register
 }
 
 // Size is about what the request holds of memory.
 func (r *MemberRequest) Size() int {
-	return 320 + len(r.Room) + len(r.User) + len(r.Epoch) + len(r.Title) + len(r.Target) + len(r.Reason) + len(r.PageAfter) + len(r.Level)
+	return 320 + len(r.Room) + len(r.User) + len(r.Epoch) + len(r.Title) + len(r.Target) + len(r.Reason) + len(r.PageAfter) + len(r.Level) +
+		len(r.Device) + len(r.WebPush.Endpoint) + len(r.WebPush.P256dh) + len(r.WebPush.Auth)
 }
 
 // Entry is where a join continues.

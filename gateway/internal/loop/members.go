@@ -78,6 +78,14 @@ func (l *Loop) notify(c *conn, id uint64, r *v1.NotifyPreference) {
 	}
 }
 
+func (l *Loop) device(c *conn, id uint64, r *v1.SetDevice) {
+	push := r.GetWebPush()
+	l.askMembers(c, id, handoff.MemberRequest{
+		Kind: handoff.SetDevice, Device: r.Id, Register: push != nil,
+		WebPush: handoff.WebPush{Endpoint: push.GetEndpoint(), P256dh: push.GetP256Dh(), Auth: push.GetAuth()},
+	})
+}
+
 // limit keeps a number that is too large from becoming another one.
 func limit(n uint32) int { return int(min(n, proto.MaxPage+1)) }
 
@@ -86,7 +94,10 @@ func (l *Loop) askMembers(c *conn, id uint64, r handoff.MemberRequest) {
 		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier requests for history, receipts and members.")
 		return
 	}
-	for _, s := range []*string{&r.Room, &r.Target, &r.Title, &r.Speak, &r.Action, &r.Role, &r.Reason, &r.PageAfter, &r.Level} {
+	for _, s := range []*string{
+		&r.Room, &r.Target, &r.Title, &r.Speak, &r.Action, &r.Role, &r.Reason, &r.PageAfter, &r.Level,
+		&r.Device, &r.WebPush.Endpoint, &r.WebPush.P256dh, &r.WebPush.Auth,
+	} {
 		*s = strings.Clone(*s)
 	}
 	r.From, r.ID, r.JSON, r.User = c.handle, id, c.codec == proto.JSON, c.identity.User

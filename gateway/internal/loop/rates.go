@@ -71,7 +71,7 @@ func operationOf(f *v1.ClientFrame) (o rate.Operation, room string) {
 		return rate.Connect, ""
 	case *v1.ClientFrame_Publish:
 		return rate.Publish, op.Publish.GetRoom()
-	case *v1.ClientFrame_Create, *v1.ClientFrame_Configure, *v1.ClientFrame_Member, *v1.ClientFrame_Notify:
+	case *v1.ClientFrame_Create, *v1.ClientFrame_Configure, *v1.ClientFrame_Member, *v1.ClientFrame_Notify, *v1.ClientFrame_Device:
 		return rate.Publish, "" // stored like a message, but none of the room's
 	case *v1.ClientFrame_Join:
 		return rate.Join, op.Join.GetRoom()

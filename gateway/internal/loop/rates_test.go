@@ -84,6 +84,7 @@ func requests(user, room string) []request {
 		{"members", rate.Read, true, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Members{Members: &v1.MembersRequest{Room: room}}}},
 		{"sync", rate.Read, false, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Sync{Sync: &v1.SyncRequest{}}}},
 		{"notify", rate.Publish, false, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Notify{Notify: &v1.NotifyPreference{Room: room}}}},
+		{"device", rate.Publish, false, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Device{Device: &v1.SetDevice{Id: "phone"}}}},
 		{"rooms", rate.Read, false, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Rooms{Rooms: &v1.RoomsRequest{}}}},
 	}
 }

@@ -73,6 +73,8 @@ func (l *Loop) frame(c *conn, b []byte) {
 		l.listRooms(c, f.Id, op.Rooms)
 	case *v1.ClientFrame_Notify:
 		l.notify(c, f.Id, op.Notify)
+	case *v1.ClientFrame_Device:
+		l.device(c, f.Id, op.Device)
 	case *v1.ClientFrame_Ping:
 		l.reply(c, &v1.ServerFrame{Id: f.Id, Op: &v1.ServerFrame_Pong{Pong: &v1.Pong{}}})
 	default:

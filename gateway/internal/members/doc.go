@@ -10,7 +10,7 @@
 //	room.go    joining, creating, settings
 //	change.go  what one user may do to another
 //	list.go    pages of members and of rooms
-//	notify.go  of what a member is told who has not received it
+//	notify.go  of what a member is told who has not received it, and on which devices
 //	tell.go    replies, and what loops are told
 //
 // # Rooms

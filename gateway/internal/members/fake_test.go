@@ -50,6 +50,8 @@ func ranges(k Key) map[counted]string {
 	switch k.Family {
 	case RoomMember:
 		return map[counted]string{{MembersOf, k.Room}: k.User, {RoomsOf, k.User}: k.Room}
+	case UserDevice:
+		return map[counted]string{{DevicesOf, k.User}: k.Room}
 	case RoomBan:
 		return map[counted]string{{BannedFrom, k.Room}: k.User}
 	}

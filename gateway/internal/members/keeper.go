@@ -24,6 +24,10 @@ type Config struct {
 	MembersPerRoom int // default 100,000
 	Named          int // in a room of more members nobody is told who joins and leaves; default 100
 	MailboxBytes   int // default 8 MiB
+	// WebPushKey is the server's public key for Web Push, empty: it sends none.
+	WebPushKey string
+	// CheckWebPush says what is wrong with a subscription, in a sentence; needed with a WebPushKey.
+	CheckWebPush func(handoff.WebPush) string
 	// Head is the newest message of a room; default none.
 	Head func(room string) uint64
 	Now  func() time.Time
@@ -264,6 +268,8 @@ func (k *Keeper) verdict(r *handoff.MemberRequest) verdict {
 		return k.listRooms(r)
 	case handoff.SetNotify:
 		return k.setNotify(r)
+	case handoff.SetDevice:
+		return k.setDevice(r)
 	}
 	panic(fmt.Sprintf("BUG: a request of the kind %d", r.Kind))
 }

@@ -8,7 +8,7 @@ import (
 
 // lists reports whether a request reads a range of the store.
 func lists(r *handoff.MemberRequest) bool {
-	return r.Kind == handoff.ListMembers || r.Kind == handoff.ListRooms
+	return r.Kind == handoff.ListMembers || r.Kind == handoff.ListRooms || r.Kind == handoff.SetDevice
 }
 
 // page is the bound of a list, 0 if the request's is none.

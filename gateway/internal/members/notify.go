@@ -28,3 +28,50 @@ func (k *Keeper) setNotify(r *handoff.MemberRequest) verdict {
 		Notify: &v1.NotifyPreference{Room: r.Room, Level: level.String()},
 	}}}
 }
+
+// maxDevices is how many devices of a user can be told.
+const maxDevices = 10
+
+// setDevice keeps or forgets where a device of a user is told.
+func (k *Keeper) setDevice(r *handoff.MemberRequest) verdict {
+	key := Key{UserDevice, r.Device, r.User}
+	_, registered := k.view.get(key)
+	switch {
+	case r.Device == "":
+		registered = false
+	case !proto.ValidName(r.Device):
+		return refuse(proto.ErrBadRequest, "id is 1 to 128 bytes of UTF-8 without control characters.")
+	case !r.Register && registered:
+		k.view.remove(key)
+		registered = false
+	case r.Register:
+		if refusal := k.mayRegister(r, registered); refusal != nil {
+			return verdict{refusal: refusal}
+		}
+		k.view.put(key, Record{WebPush: r.WebPush})
+		registered = true
+	}
+	return verdict{reply: &v1.ServerFrame{Op: &v1.ServerFrame_Device{
+		Device: &v1.DeviceSet{Id: r.Device, Registered: registered, WebPushKey: k.cfg.WebPushKey},
+	}}}
+}
+
+func (k *Keeper) mayRegister(r *handoff.MemberRequest, registered bool) *Refusal {
+	if k.cfg.WebPushKey == "" {
+		return refuse(proto.ErrBadRequest, "This server sends no Web Push.").refusal
+	}
+	if wrong := k.cfg.CheckWebPush(r.WebPush); wrong != "" {
+		return refuse(proto.ErrBadRequest, "%s", wrong).refusal
+	}
+	devices := 0
+	if err := k.view.store.List(DevicesOf, r.User, "", func(string, Record) bool {
+		devices++
+		return devices < maxDevices
+	}); err != nil && k.view.err == nil {
+		k.view.err = err
+	}
+	if devices >= maxDevices && !registered {
+		return refuse(proto.ErrBadRequest, "A user has %d devices at most; forget one first.", maxDevices).refusal
+	}
+	return nil
+}

@@ -22,6 +22,7 @@ const (
 	RoomMember
 	RoomBan // an empty room is the whole server
 	RoomMute
+	UserDevice // the key's room is the name of the device
 )
 
 // List is a range of keys.
@@ -31,6 +32,7 @@ const (
 	MembersOf  List = iota + 1 // of a room, by user
 	RoomsOf                    // of a user, by room
 	BannedFrom                 // a room or the whole server, by user
+	DevicesOf                  // of a user, by name
 )
 
 // Key names a record.
@@ -54,6 +56,9 @@ type Record struct {
 	From uint64 // the room's newest message when the membership began
 	// Notify is of what the member is told who has not received it.
 	Notify handoff.Notify
+
+	// UserDevice.
+	WebPush handoff.WebPush
 
 	// RoomBan, RoomMute.
 	Until  int64 // Unix milliseconds, handoff.ForEver at most

@@ -10,6 +10,7 @@
 //	queue.go      summaries wait for their sender, are tried again, and become dead letters
 //	lane.go       the goroutines that call senders
 //	webhook.go    a sender: signed HTTP requests
+//	webpush.go    a sender: push services of browsers
 //	store.go      the file
 //
 // # Rules

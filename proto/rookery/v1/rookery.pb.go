@@ -52,6 +52,7 @@ type ClientFrame struct {
 	//	*ClientFrame_Rooms
 	//	*ClientFrame_Sync
 	//	*ClientFrame_Notify
+	//	*ClientFrame_Device
 	Op            isClientFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -236,6 +237,15 @@ func (x *ClientFrame) GetNotify() *NotifyPreference {
 	return nil
 }
 
+func (x *ClientFrame) GetDevice() *SetDevice {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Device); ok {
+			return x.Device
+		}
+	}
+	return nil
+}
+
 type isClientFrame_Op interface {
 	isClientFrame_Op()
 }
@@ -300,6 +310,10 @@ type ClientFrame_Notify struct {
 	Notify *NotifyPreference `protobuf:"bytes,21,opt,name=notify,proto3,oneof"`
 }
 
+type ClientFrame_Device struct {
+	Device *SetDevice `protobuf:"bytes,22,opt,name=device,proto3,oneof"`
+}
+
 func (*ClientFrame_Connect) isClientFrame_Op() {}
 
 func (*ClientFrame_Join) isClientFrame_Op() {}
@@ -330,6 +344,8 @@ func (*ClientFrame_Sync) isClientFrame_Op() {}
 
 func (*ClientFrame_Notify) isClientFrame_Op() {}
 
+func (*ClientFrame_Device) isClientFrame_Op() {}
+
 // ServerFrame is a reply (id is the request's) or something the server says by itself
 // (id is 0 or absent): message, gap, receipt, receipts, room, member, removed, goaway, ping, close.
 type ServerFrame struct {
@@ -359,6 +375,7 @@ type ServerFrame struct {
 	//	*ServerFrame_Removed
 	//	*ServerFrame_Synced
 	//	*ServerFrame_Notify
+	//	*ServerFrame_Device
 	Op            isServerFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -606,6 +623,15 @@ func (x *ServerFrame) GetNotify() *NotifyPreference {
 	return nil
 }
 
+func (x *ServerFrame) GetDevice() *DeviceSet {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Device); ok {
+			return x.Device
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Op interface {
 	isServerFrame_Op()
 }
@@ -698,6 +724,10 @@ type ServerFrame_Notify struct {
 	Notify *NotifyPreference `protobuf:"bytes,28,opt,name=notify,proto3,oneof"`
 }
 
+type ServerFrame_Device struct {
+	Device *DeviceSet `protobuf:"bytes,29,opt,name=device,proto3,oneof"`
+}
+
 func (*ServerFrame_Connected) isServerFrame_Op() {}
 
 func (*ServerFrame_Joined) isServerFrame_Op() {}
@@ -741,6 +771,8 @@ func (*ServerFrame_Removed) isServerFrame_Op() {}
 func (*ServerFrame_Synced) isServerFrame_Op() {}
 
 func (*ServerFrame_Notify) isServerFrame_Op() {}
+
+func (*ServerFrame_Device) isServerFrame_Op() {}
 
 // Connect says who the client is. A second connect on a live connection replaces the
 // token, for the same user only.
@@ -4128,12 +4160,191 @@ func (x *NotifyPreference) GetLevel() string {
 	return ""
 }
 
+// SetDevice registers where a device of the user can be told that messages wait, docs/push.md. One with the same id takes the place of
+// the one before.
+type SetDevice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen by the client for this installation, 1 to 128 bytes. Empty: nothing is changed, only the server's key is asked for.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Absent: the device is forgotten.
+	WebPush       *WebPush `protobuf:"bytes,2,opt,name=web_push,json=webPush,proto3" json:"web_push,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetDevice) Reset() {
+	*x = SetDevice{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetDevice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetDevice) ProtoMessage() {}
+
+func (x *SetDevice) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetDevice.ProtoReflect.Descriptor instead.
+func (*SetDevice) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *SetDevice) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SetDevice) GetWebPush() *WebPush {
+	if x != nil {
+		return x.WebPush
+	}
+	return nil
+}
+
+// WebPush is a subscription to a push service (W3C Push API). Its keys are in base64url without padding.
+type WebPush struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Endpoint      string                 `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	P256Dh        string                 `protobuf:"bytes,2,opt,name=p256dh,proto3" json:"p256dh,omitempty"`
+	Auth          string                 `protobuf:"bytes,3,opt,name=auth,proto3" json:"auth,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebPush) Reset() {
+	*x = WebPush{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebPush) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebPush) ProtoMessage() {}
+
+func (x *WebPush) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebPush.ProtoReflect.Descriptor instead.
+func (*WebPush) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *WebPush) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *WebPush) GetP256Dh() string {
+	if x != nil {
+		return x.P256Dh
+	}
+	return ""
+}
+
+func (x *WebPush) GetAuth() string {
+	if x != nil {
+		return x.Auth
+	}
+	return ""
+}
+
+type DeviceSet struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The device is told.
+	Registered bool `protobuf:"varint,2,opt,name=registered,proto3" json:"registered,omitempty"`
+	// The server's public key for Web Push, base64url: the applicationServerKey of a subscription. Absent: the server sends none.
+	WebPushKey    string `protobuf:"bytes,3,opt,name=web_push_key,json=webPushKey,proto3" json:"web_push_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceSet) Reset() {
+	*x = DeviceSet{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceSet) ProtoMessage() {}
+
+func (x *DeviceSet) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceSet.ProtoReflect.Descriptor instead.
+func (*DeviceSet) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *DeviceSet) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeviceSet) GetRegistered() bool {
+	if x != nil {
+		return x.Registered
+	}
+	return false
+}
+
+func (x *DeviceSet) GetWebPushKey() string {
+	if x != nil {
+		return x.WebPushKey
+	}
+	return ""
+}
+
 var File_rookery_v1_rookery_proto protoreflect.FileDescriptor
 
 const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\n" +
 	"\x18rookery/v1/rookery.proto\x12\n" +
-	"rookery.v1\"\x85\x06\n" +
+	"rookery.v1\"\xb6\x06\n" +
 	"\vClientFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\aconnect\x18\x02 \x01(\v2\x13.rookery.v1.ConnectH\x00R\aconnect\x12&\n" +
@@ -4151,8 +4362,9 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\amembers\x18\r \x01(\v2\x1a.rookery.v1.MembersRequestH\x00R\amembers\x120\n" +
 	"\x05rooms\x18\x0e \x01(\v2\x18.rookery.v1.RoomsRequestH\x00R\x05rooms\x12-\n" +
 	"\x04sync\x18\x14 \x01(\v2\x17.rookery.v1.SyncRequestH\x00R\x04sync\x126\n" +
-	"\x06notify\x18\x15 \x01(\v2\x1c.rookery.v1.NotifyPreferenceH\x00R\x06notifyB\x04\n" +
-	"\x02op\"\xa9\b\n" +
+	"\x06notify\x18\x15 \x01(\v2\x1c.rookery.v1.NotifyPreferenceH\x00R\x06notify\x12/\n" +
+	"\x06device\x18\x16 \x01(\v2\x15.rookery.v1.SetDeviceH\x00R\x06deviceB\x04\n" +
+	"\x02op\"\xda\b\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x125\n" +
 	"\tconnected\x18\x02 \x01(\v2\x15.rookery.v1.ConnectedH\x00R\tconnected\x12,\n" +
@@ -4177,7 +4389,8 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x05rooms\x18\x14 \x01(\v2\x11.rookery.v1.RoomsH\x00R\x05rooms\x12/\n" +
 	"\aremoved\x18\x15 \x01(\v2\x13.rookery.v1.RemovedH\x00R\aremoved\x12,\n" +
 	"\x06synced\x18\x1b \x01(\v2\x12.rookery.v1.SyncedH\x00R\x06synced\x126\n" +
-	"\x06notify\x18\x1c \x01(\v2\x1c.rookery.v1.NotifyPreferenceH\x00R\x06notifyB\x04\n" +
+	"\x06notify\x18\x1c \x01(\v2\x1c.rookery.v1.NotifyPreferenceH\x00R\x06notify\x12/\n" +
+	"\x06device\x18\x1d \x01(\v2\x15.rookery.v1.DeviceSetH\x00R\x06deviceB\x04\n" +
 	"\x02op\"3\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
@@ -4440,7 +4653,21 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	" \x03(\v2\x13.rookery.v1.MessageR\bmessages\"<\n" +
 	"\x10NotifyPreference\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
-	"\x05level\x18\x02 \x01(\tR\x05levelB$Z\"rookery/proto/rookery/v1;rookeryv1b\x06proto3"
+	"\x05level\x18\x02 \x01(\tR\x05level\"K\n" +
+	"\tSetDevice\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
+	"\bweb_push\x18\x02 \x01(\v2\x13.rookery.v1.WebPushR\awebPush\"Q\n" +
+	"\aWebPush\x12\x1a\n" +
+	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x16\n" +
+	"\x06p256dh\x18\x02 \x01(\tR\x06p256dh\x12\x12\n" +
+	"\x04auth\x18\x03 \x01(\tR\x04auth\"]\n" +
+	"\tDeviceSet\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
+	"\n" +
+	"registered\x18\x02 \x01(\bR\n" +
+	"registered\x12 \n" +
+	"\fweb_push_key\x18\x03 \x01(\tR\n" +
+	"webPushKeyB$Z\"rookery/proto/rookery/v1;rookeryv1b\x06proto3"
 
 var (
 	file_rookery_v1_rookery_proto_rawDescOnce sync.Once
@@ -4454,7 +4681,7 @@ func file_rookery_v1_rookery_proto_rawDescGZIP() []byte {
 	return file_rookery_v1_rookery_proto_rawDescData
 }
 
-var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*ClientFrame)(nil),      // 0: rookery.v1.ClientFrame
 	(*ServerFrame)(nil),      // 1: rookery.v1.ServerFrame
@@ -4503,6 +4730,9 @@ var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*Synced)(nil),           // 44: rookery.v1.Synced
 	(*RoomState)(nil),        // 45: rookery.v1.RoomState
 	(*NotifyPreference)(nil), // 46: rookery.v1.NotifyPreference
+	(*SetDevice)(nil),        // 47: rookery.v1.SetDevice
+	(*WebPush)(nil),          // 48: rookery.v1.WebPush
+	(*DeviceSet)(nil),        // 49: rookery.v1.DeviceSet
 }
 var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	2,  // 0: rookery.v1.ClientFrame.connect:type_name -> rookery.v1.Connect
@@ -4520,52 +4750,55 @@ var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	34, // 12: rookery.v1.ClientFrame.rooms:type_name -> rookery.v1.RoomsRequest
 	43, // 13: rookery.v1.ClientFrame.sync:type_name -> rookery.v1.SyncRequest
 	46, // 14: rookery.v1.ClientFrame.notify:type_name -> rookery.v1.NotifyPreference
-	3,  // 15: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
-	5,  // 16: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
-	7,  // 17: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
-	14, // 18: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
-	16, // 19: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
-	22, // 20: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
-	23, // 21: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
-	17, // 22: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
-	41, // 23: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
-	21, // 24: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
-	42, // 25: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
-	20, // 26: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
-	25, // 27: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
-	27, // 28: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
-	28, // 29: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
-	35, // 30: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
-	36, // 31: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
-	37, // 32: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
-	39, // 33: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
-	40, // 34: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
-	44, // 35: rookery.v1.ServerFrame.synced:type_name -> rookery.v1.Synced
-	46, // 36: rookery.v1.ServerFrame.notify:type_name -> rookery.v1.NotifyPreference
-	35, // 37: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
-	9,  // 38: rookery.v1.Publish.change:type_name -> rookery.v1.Change
-	10, // 39: rookery.v1.Change.edit:type_name -> rookery.v1.Edit
-	11, // 40: rookery.v1.Change.delete:type_name -> rookery.v1.Delete
-	12, // 41: rookery.v1.Change.react:type_name -> rookery.v1.React
-	13, // 42: rookery.v1.Change.pin:type_name -> rookery.v1.Pin
-	17, // 43: rookery.v1.History.messages:type_name -> rookery.v1.Message
-	20, // 44: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
-	9,  // 45: rookery.v1.Message.change:type_name -> rookery.v1.Change
-	18, // 46: rookery.v1.Message.reactions:type_name -> rookery.v1.Reaction
-	19, // 47: rookery.v1.Message.replies:type_name -> rookery.v1.Replies
-	28, // 48: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
-	28, // 49: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
-	29, // 50: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
-	38, // 51: rookery.v1.Members.members:type_name -> rookery.v1.Member
-	35, // 52: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
-	45, // 53: rookery.v1.Synced.rooms:type_name -> rookery.v1.RoomState
-	35, // 54: rookery.v1.RoomState.membership:type_name -> rookery.v1.RoomInfo
-	17, // 55: rookery.v1.RoomState.messages:type_name -> rookery.v1.Message
-	56, // [56:56] is the sub-list for method output_type
-	56, // [56:56] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	47, // 15: rookery.v1.ClientFrame.device:type_name -> rookery.v1.SetDevice
+	3,  // 16: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
+	5,  // 17: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
+	7,  // 18: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
+	14, // 19: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
+	16, // 20: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
+	22, // 21: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
+	23, // 22: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
+	17, // 23: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
+	41, // 24: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
+	21, // 25: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
+	42, // 26: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
+	20, // 27: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
+	25, // 28: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
+	27, // 29: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
+	28, // 30: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
+	35, // 31: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
+	36, // 32: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
+	37, // 33: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
+	39, // 34: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
+	40, // 35: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
+	44, // 36: rookery.v1.ServerFrame.synced:type_name -> rookery.v1.Synced
+	46, // 37: rookery.v1.ServerFrame.notify:type_name -> rookery.v1.NotifyPreference
+	49, // 38: rookery.v1.ServerFrame.device:type_name -> rookery.v1.DeviceSet
+	35, // 39: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
+	9,  // 40: rookery.v1.Publish.change:type_name -> rookery.v1.Change
+	10, // 41: rookery.v1.Change.edit:type_name -> rookery.v1.Edit
+	11, // 42: rookery.v1.Change.delete:type_name -> rookery.v1.Delete
+	12, // 43: rookery.v1.Change.react:type_name -> rookery.v1.React
+	13, // 44: rookery.v1.Change.pin:type_name -> rookery.v1.Pin
+	17, // 45: rookery.v1.History.messages:type_name -> rookery.v1.Message
+	20, // 46: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
+	9,  // 47: rookery.v1.Message.change:type_name -> rookery.v1.Change
+	18, // 48: rookery.v1.Message.reactions:type_name -> rookery.v1.Reaction
+	19, // 49: rookery.v1.Message.replies:type_name -> rookery.v1.Replies
+	28, // 50: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
+	28, // 51: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
+	29, // 52: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
+	38, // 53: rookery.v1.Members.members:type_name -> rookery.v1.Member
+	35, // 54: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
+	45, // 55: rookery.v1.Synced.rooms:type_name -> rookery.v1.RoomState
+	35, // 56: rookery.v1.RoomState.membership:type_name -> rookery.v1.RoomInfo
+	17, // 57: rookery.v1.RoomState.messages:type_name -> rookery.v1.Message
+	48, // 58: rookery.v1.SetDevice.web_push:type_name -> rookery.v1.WebPush
+	59, // [59:59] is the sub-list for method output_type
+	59, // [59:59] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_rookery_v1_rookery_proto_init() }
@@ -4589,6 +4822,7 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ClientFrame_Rooms)(nil),
 		(*ClientFrame_Sync)(nil),
 		(*ClientFrame_Notify)(nil),
+		(*ClientFrame_Device)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[1].OneofWrappers = []any{
 		(*ServerFrame_Connected)(nil),
@@ -4613,6 +4847,7 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ServerFrame_Removed)(nil),
 		(*ServerFrame_Synced)(nil),
 		(*ServerFrame_Notify)(nil),
+		(*ServerFrame_Device)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[4].OneofWrappers = []any{}
 	file_rookery_v1_rookery_proto_msgTypes[5].OneofWrappers = []any{}
@@ -4643,7 +4878,7 @@ func file_rookery_v1_rookery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rookery_v1_rookery_proto_rawDesc), len(file_rookery_v1_rookery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
