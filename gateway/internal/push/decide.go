@@ -40,6 +40,12 @@ func (k *Keeper) decide() error {
 			k.pending = nil // the array of a busy time goes with it
 		}
 		k.store.moved = true
+		// Much of it may be for users who have no device: it is not to take the room of the others.
+		if k.waitingBytes > k.cfg.WaitingBytes/2 {
+			if err := k.summarize(); err != nil {
+				return err
+			}
+		}
 	}
 }
 

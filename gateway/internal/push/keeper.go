@@ -217,9 +217,7 @@ func (k *Keeper) turn() (behind bool) {
 	if err == nil {
 		err = k.summarize()
 	}
-	if err == nil {
-		err = k.flush()
-	}
+	err = errors.Join(err, k.flush()) // what has come of attempts is made durable in any case
 	k.trouble(err)
 	return err == nil && k.next < k.cfg.Log.End() && k.pendingBytes < k.cfg.PendingBytes
 }

@@ -214,6 +214,28 @@ func TestBounds(t *testing.T) {
 	})
 }
 
+// TestNobodyToTell: users without a device take no room from those who have one.
+func TestNobodyToTell(t *testing.T) {
+	keep(t, func(c *Config) { c.RoomMembers, c.WaitingBytes = 200, 100*conversationBytes }, func(t *testing.T, w *world, k *Keeper) {
+		w.without = "stranger"
+		for room := range 3 * roomsTogether {
+			name := fmt.Sprint("group:", room)
+			w.join(name, "ben", fmt.Sprint("stranger", room))
+			if room%64 == 63 {
+				w.join(name, fmt.Sprint("user", room))
+			}
+			w.publish(name, "ben")
+		}
+		later()
+		if all := w.taken(); len(all) != 3 || k.Stats().Dropped != 0 || k.Stats().Bytes != 0 {
+			t.Errorf("%d were told, want 3: %+v", len(all), k.Stats())
+		}
+	})
+}
+
+// conversationBytes is what one of these tests takes, about.
+const conversationBytes = 150
+
 // TestRestart: what is gathered, queued and not due yet is there after the end of the process, and told once.
 func TestRestart(t *testing.T) {
 	dir := t.TempDir()

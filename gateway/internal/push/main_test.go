@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -30,6 +31,7 @@ type world struct {
 	sent    []sent
 	tries   int
 	devices []string
+	without string // users whose names begin so have no device
 }
 
 type place struct {
@@ -157,7 +159,12 @@ func (w *world) Member(room, user string) (Member, bool, error) {
 	return m, ok, w.broken
 }
 
-func (w *world) Devices(string) ([]string, error) { return w.devices, nil }
+func (w *world) Devices(user string) ([]string, error) {
+	if w.without != "" && strings.HasPrefix(user, w.without) {
+		return nil, nil
+	}
+	return w.devices, nil
+}
 
 func (w *world) Send(_ context.Context, s *Summary) (o Outcome) {
 	w.locked(func() {

@@ -24,9 +24,10 @@ func TestModel(t *testing.T) {
 		seed := rand.Uint64()
 		for _, crashes := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%x crashes %v", seed, crashes), func(t *testing.T) {
-				dir, copied := t.TempDir(), t.TempDir()
+				dir := t.TempDir()
 				synctest.Test(t, func(t *testing.T) {
-					m := &model{T: t, world: newWorld(), random: rand.New(rand.NewPCG(seed, 1)), crashes: crashes, dir: dir, copied: copied}
+					m := &model{T: t, world: newWorld(), random: rand.New(rand.NewPCG(seed, 1)), crashes: crashes, dir: dir}
+					m.failures = rand.New(rand.NewPCG(seed, 2))
 					m.run()
 				})
 			})
@@ -40,12 +41,14 @@ type model struct {
 	random  *rand.Rand
 	crashes bool
 
-	dir, copied string
-	keeper      *Keeper
-	unlike      map[place2]bool // whose level changed, who left and came: then only the bounds are looked at
-	large       map[string]bool // rooms that were beyond the bound at some time
-	told        map[place2][]Room
-	last        map[string]time.Time // by user
+	failures *rand.Rand // of the sender, under the world's lock
+
+	dir    string
+	keeper *Keeper
+	unlike map[place2]bool // whose level changed, who left and came: then only the bounds are looked at
+	large  map[string]bool // rooms that were beyond the bound at some time
+	told   map[place2][]Room
+	last   map[string]time.Time // by user
 }
 
 type place2 struct{ room, user string }
@@ -159,7 +162,7 @@ func (m *model) wantedLocked(message Message, user string, member Member) bool {
 
 // check is the sender, with the world's lock held: is what it is given true? A part of it fails.
 func (m *model) check(s *Summary) Outcome {
-	if m.random.IntN(4) == 0 {
+	if m.failures.IntN(4) == 0 {
 		return Outcome{Verdict: Retry, Err: errRefused}
 	}
 	if last, ok := m.last[s.User]; ok && !m.crashes && time.Since(last) < testWindow {
