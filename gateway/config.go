@@ -133,6 +133,10 @@ type RoomsConfig struct {
 	Ephemeral []string
 	// Receipts are patterns of the rooms that keep how far each user has come; ephemeral ones never do. Default all.
 	Receipts []string
+	// Presence are patterns of the rooms in which everybody may know who else is there. Default all.
+	Presence []string
+	// PresenceGrace is how long somebody whose last connection has gone is still there. Default 20 s.
+	PresenceGrace time.Duration
 	// Gather are rules for rooms whose messages are to gather before they leave, "PATTERN 50ms": the first that matches
 	// counts. What gathers costs a write for each member together instead of one for each message. Default none: nothing waits.
 	Gather []string
@@ -182,6 +186,9 @@ func (c RoomsConfig) ephemeral(room string) bool { return anyMatches(c.Ephemeral
 func (c RoomsConfig) receipts(room string) bool {
 	return anyMatches(c.Receipts, room) && !c.ephemeral(room)
 }
+
+// presence says in which rooms everybody may know who else is there.
+func (c RoomsConfig) presence(room string) bool { return anyMatches(c.Presence, room) }
 
 func anyMatches(patterns []string, room string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool { return identity.Matches(pattern, room) })
@@ -270,7 +277,7 @@ func DefaultConfig() Config {
 		Heartbeat:   25 * time.Second,
 		RetryWindow: 10 * time.Minute,
 		Auth:        AuthConfig{Leeway: 30 * time.Second},
-		Rooms:       RoomsConfig{Receipts: []string{"*"}},
+		Rooms:       RoomsConfig{Receipts: []string{"*"}, Presence: []string{"*"}, PresenceGrace: 20 * time.Second},
 		Limits: LimitsConfig{
 			ConnectionsPerIP:   1000,
 			ConnectionsPerUser: 20,

@@ -111,6 +111,10 @@ func settings() []setting {
 			value: func(c *Config) value { return listValue{&c.Rooms.Ephemeral} }},
 		{name: "rooms.receipts", usage: "patterns of the rooms that keep who has which message and has read it, like 'team-*'",
 			value: func(c *Config) value { return listValue{&c.Rooms.Receipts} }},
+		{name: "rooms.presence", usage: "patterns of the rooms in which everybody may know who else is there, like 'team-*'",
+			value: func(c *Config) value { return listValue{&c.Rooms.Presence} }},
+		{name: "rooms.presence_grace", usage: "how long somebody whose last connection has gone is still there",
+			value: func(c *Config) value { return durationValue{&c.Rooms.PresenceGrace, 0, time.Hour} }},
 		{name: "rooms.gather", usage: "rooms whose messages gather before they leave, like 'ticker-* 50ms'; the first that matches counts",
 			value: func(c *Config) value { return listValue{&c.Rooms.Gather} }},
 

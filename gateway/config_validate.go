@@ -119,6 +119,7 @@ func (c Config) validate(faults *faultList) {
 	}
 	patterns(c.Rooms.Ephemeral, "rooms.ephemeral")
 	patterns(c.Rooms.Receipts, "rooms.receipts")
+	patterns(c.Rooms.Presence, "rooms.presence")
 	_, err := c.Rooms.gatherRules()
 	refuse(err != nil, fmt.Sprint(err), "rooms.gather")
 	_, err = parseRetention(c.Retention)

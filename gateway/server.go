@@ -13,6 +13,7 @@ import (
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/loop"
+	"rookery/gateway/internal/presence"
 	"rookery/gateway/internal/receipts"
 	"rookery/gateway/internal/room"
 	"rookery/storage/catalog"
@@ -39,6 +40,7 @@ type Server struct {
 	shipper     *ship.Shipper // nil: off
 	rooms       *room.Rooms
 	receipts    *receipts.Keeper
+	presence    *presence.Keeper
 	engine      *loop.Engine
 	serving     chan struct{}
 
@@ -146,14 +148,17 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Loops: inboxes,
 		Log:   logger,
 	})
+	s.presence = presence.Start(presence.Config{Loops: inboxes, Grace: cfg.Rooms.PresenceGrace})
 	s.engine = loop.New(loop.Config{
 		Rooms:              s.rooms,
 		Receipts:           s.receipts,
+		Presence:           s.presence,
 		Rules:              rules(cfg, auth),
 		Inboxes:            inboxes,
 		Epoch:              room.EpochName(s.store.Epoch()),
 		Ephemeral:          cfg.Rooms.ephemeral,
 		KeepsReceipts:      cfg.Rooms.receipts,
+		KeepsPresence:      cfg.Rooms.presence,
 		Window:             func(room string) time.Duration { return window(gather, room) },
 		Log:                logger,
 		Page:               web.Lookup,
@@ -274,6 +279,7 @@ func (s *Server) drain() error {
 	go func() {
 		s.rooms.Close()
 		s.receipts.Close()
+		s.presence.Close()
 		s.catalog.Close()
 		close(landed)
 	}()
@@ -300,6 +306,7 @@ func (s *Server) await(until time.Time, done func() bool) {
 func (s *Server) closeStorage() error {
 	s.rooms.Close()
 	s.receipts.Close()
+	s.presence.Close()
 	s.catalog.Close()
 	s.stopShipping()
 	return s.store.Close()

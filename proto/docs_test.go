@@ -13,11 +13,16 @@ import (
 	v1 "rookery/proto/rookery/v1"
 )
 
-const protocolPath = "../docs/protocol.md"
+const (
+	protocolPath = "../docs/protocol.md"
+	presencePath = "../docs/presence.md"
+)
 
-func readProtocol(t *testing.T) string {
+func readProtocol(t *testing.T) string { return readPage(t, protocolPath) }
+
+func readPage(t *testing.T, path string) string {
 	t.Helper()
-	b, err := os.ReadFile(protocolPath)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +114,7 @@ func TestDocumentedLimits(t *testing.T) {
 	}
 }
 
-// TestDocumentedExamples reads every frame on the page as strictly as it can be read, and
+// TestDocumentedExamples reads every frame on the pages, the second behind the first, as strictly as it can be read, and
 // looks for one of each operation.
 func TestDocumentedExamples(t *testing.T) {
 	missing := map[string]bool{}
@@ -119,7 +124,7 @@ func TestDocumentedExamples(t *testing.T) {
 			missing[direction+" "+string(ops.Get(i).Name())] = true
 		}
 	}
-	for i, line := range strings.Split(readProtocol(t), "\n") {
+	for i, line := range strings.Split(readProtocol(t)+readPage(t, presencePath), "\n") {
 		direction := "client"
 		text, found := strings.CutPrefix(line, "→ ")
 		if !found {

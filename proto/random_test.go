@@ -75,7 +75,11 @@ func fillField(r *rand.Rand, m protoreflect.Message, fd protoreflect.FieldDescri
 	if fd.IsList() {
 		list := m.Mutable(fd).List()
 		for range r.IntN(4) {
-			fill(r, list.AppendMutable().Message())
+			if fd.Kind() == protoreflect.StringKind {
+				list.Append(protoreflect.ValueOfString(randomText(r)))
+			} else {
+				fill(r, list.AppendMutable().Message())
+			}
 		}
 		return
 	}

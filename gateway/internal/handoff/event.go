@@ -25,6 +25,12 @@ const (
 	// Marked carries the finished reply to a Mark, Told that to one that asks.
 	Marked
 	Told
+	// Observe has a loop tell the keeper of presence who is in Room, and who comes and goes from
+	// then on; Ignore ends that.
+	Observe
+	Ignore
+	// Changed is a frame for one connection that watches Room, if it still does.
+	Changed
 	// Writable: a socket that was full takes bytes again.
 	Writable
 	// Tick: a tenth of a second has passed.
@@ -60,7 +66,7 @@ type Event struct {
 	Begin     uint64 // oldest message that is still there
 
 	Message *proto.Encoded // Delivery, Ephemeral
-	Frames  []byte         // Page, Answer, Marked, Told: Headroom, then frames as they stand in a stream of the codec
+	Frames  []byte         // Page, Answer, Marked, Told, Changed: Headroom, then frames as they stand in a stream of the codec
 
 	Code proto.ErrorCode // Refused; Page, Answer and Told when there are no Frames
 	Text string          // the sentence for Code

@@ -52,6 +52,9 @@ func (m *Mailbox[T]) Listen(bell func()) {
 	}
 }
 
+// Listened reports whether somebody listens yet.
+func (m *Mailbox[T]) Listened() bool { return m.bell.Load() != nil }
+
 // Put adds an item of about size bytes, or reports false when the mailbox is full.
 func (m *Mailbox[T]) Put(item T, size int) bool {
 	if m.Full() {

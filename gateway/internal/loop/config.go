@@ -20,6 +20,12 @@ type Receipts interface {
 	Mark(handoff.Mark) bool
 }
 
+// Presence is the keeper of presence. Ask reports false when its queue is full; then nothing was taken. Tell is always taken.
+type Presence interface {
+	Ask(handoff.Presence) bool
+	Tell(handoff.Presence)
+}
+
 // Authenticator checks who a client is. Its errors are shown to the client.
 type Authenticator interface {
 	Authenticate(token, name string) (identity.Identity, error)
@@ -30,6 +36,7 @@ type Authenticator interface {
 type Config struct {
 	Rooms    Rooms
 	Receipts Receipts
+	Presence Presence
 	Rules    Rules
 	Inboxes  []*handoff.Mailbox[handoff.Event] // one for each loop
 	Epoch    string
@@ -38,6 +45,8 @@ type Config struct {
 	Ephemeral func(room string) bool
 	// KeepsReceipts says which rooms keep receipts. Asked like Ephemeral.
 	KeepsReceipts func(room string) bool
+	// KeepsPresence says of which rooms everybody in them may know who else is. Asked like Ephemeral.
+	KeepsPresence func(room string) bool
 	// Window is how long messages of a room gather before they are fanned out, up to MaxWindow; 0: they do not. Asked like Ephemeral.
 	Window func(room string) time.Duration
 	Log    *slog.Logger
@@ -90,7 +99,7 @@ const (
 	maxReading = 64
 	// gatherBytes is how much a connection's own requests, or a burst in its rooms, may gather before it is written.
 	gatherBytes = 256 << 10
-	// maxReadings bounds the requests for history and receipts that a connection has under way.
+	// maxReadings bounds the requests for history, receipts and presence that a connection has under way.
 	maxReadings = 8
 	// closeTimeout is how long a peer may take to answer our Close.
 	closeTimeout = time.Second

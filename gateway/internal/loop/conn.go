@@ -40,6 +40,7 @@ type conn struct {
 	refused  refusal
 	readings uint8 // history requests under way
 	resuming bool  // in loop.resuming
+	away     bool  // nobody sits at it, it has said
 
 	decoder framing.Decoder
 	closed  uint16 // code that we closed it with, 0: the peer left
@@ -64,6 +65,8 @@ type subscription struct {
 	room   *localRoom
 	member int32 // index in room.members, or joining
 	gone   bool  // left before the join was answered: it waits for that answer only
+	// watching: the connection is told who comes and goes.
+	watching bool
 }
 
 // joining is the member index of a subscription that the shard has not answered yet.

@@ -14,6 +14,7 @@
 //	inbound.go       bytes to frames
 //	http.go          pages, and the upgrade to WebSocket
 //	session.go       frames to commands: rights, limits, replies
+//	presence.go      who is there and who is typing: requests, and what the keeper is told
 //	admission.go     caps per address and user, rates (shared by the loops)
 //	subscription.go  who is a member of what on this loop
 //	gather.go        rooms whose messages are to wait for each other first

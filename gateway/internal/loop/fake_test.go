@@ -162,6 +162,21 @@ func (k *fakeKeeper) Mark(m handoff.Mark) bool {
 	return true
 }
 
+// fakePresence takes everything, or no questions if it is full.
+type fakePresence struct {
+	said []handoff.Presence
+	full bool
+}
+
+func (k *fakePresence) Ask(p handoff.Presence) bool {
+	if !k.full {
+		k.Tell(p)
+	}
+	return !k.full
+}
+
+func (k *fakePresence) Tell(p handoff.Presence) { k.said = append(k.said, p) }
+
 func newRig(t testing.TB, change func(*Config)) *rig {
 	r := &rig{t: t, rooms: &fakeRooms{}, events: &fakeEvents{}, armed: map[*conn]bool{}}
 	cfg := Config{
@@ -169,6 +184,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 		Inboxes:  []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](1 << 20)},
 		Log:      slog.New(slog.DiscardHandler),
 		Receipts: &fakeKeeper{}, KeepsReceipts: func(string) bool { return true },
+		Presence: &fakePresence{}, KeepsPresence: func(string) bool { return true },
 		Ephemeral: func(room string) bool { return room == "ephemeral" },
 		Window:    func(string) time.Duration { return 0 },
 		Page:      func(string) ([]byte, string, bool) { return nil, "", false },

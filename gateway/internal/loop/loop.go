@@ -54,6 +54,7 @@ type Loop struct {
 
 	// Fan-out and catch-up.
 	rooms     map[string]*localRoom
+	observed  map[string]struct{} // rooms, here or not, of which the keeper of presence is told
 	leaves    []leave             // of joins that are not answered yet
 	busy      queue[*localRoom]   // rooms with messages to fan out
 	gathering gathering           // those that wait for their windows first
@@ -88,7 +89,7 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 	return &Loop{
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
-		rooms: make(map[string]*localRoom), slice: sliceWrites, put: put,
+		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), slice: sliceWrites, put: put,
 		now: e.moment(),
 	}
 }
@@ -195,6 +196,12 @@ func (l *Loop) take(e *handoff.Event) {
 		}
 	case handoff.Told:
 		l.answer(e)
+	case handoff.Observe:
+		l.observe(e)
+	case handoff.Ignore:
+		l.ignore(e.Room)
+	case handoff.Changed:
+		l.presenceChanged(e)
 	case handoff.Writable:
 		l.writable(l.conn(e.To))
 	case handoff.Tick:

@@ -225,7 +225,7 @@ func TestMarks(t *testing.T) {
 type someRooms struct{}
 
 func (someRooms) Authenticate(_, name string) (identity.Identity, error) {
-	return identity.Identity{User: name, Rights: &identity.Rights{Join: []string{"r", "none", "other"}}}, nil
+	return identity.Identity{User: name, Rights: &identity.Rights{Join: []string{"r", "none", "other"}, Publish: []string{"r", "other"}}}, nil
 }
 
 // TestKeepAlive: the kernel does not ask whom a heartbeat asks anyway.

@@ -32,6 +32,7 @@ type localRoom struct {
 	stored     int32  // how many of pending are of the log
 	window     uint16 // milliseconds that messages gather before they are fanned out
 	queued     bool   // in loop.busy or loop.gathering
+	observed   bool   // the keeper of presence is told who comes and goes
 	// begin is the oldest message that was there when the shard was last asked, at the moment asked.
 	begin uint64
 	asked moment
@@ -88,7 +89,8 @@ func (c *conn) answered(room string) int {
 func (l *Loop) subscribe(c *conn, name string) {
 	r := l.rooms[name]
 	if r == nil {
-		r = &localRoom{name: name, window: uint16(l.cfg.Window(name).Milliseconds())}
+		_, observed := l.observed[name]
+		r = &localRoom{name: name, window: uint16(l.cfg.Window(name).Milliseconds()), observed: observed}
 		l.rooms[name] = r
 		l.counted.Rooms.Add(1)
 	}
@@ -150,6 +152,7 @@ func (l *Loop) enter(c *conn, i int, position uint64) {
 	r := c.subscriptions[i].room
 	c.subscriptions[i].member = int32(len(r.members))
 	r.members = append(r.members, c.handle.Slot)
+	l.tellPresence(c, r, handoff.Came)
 	l.startEphemeral(c, r)
 	if position < r.seq || r.unserved() {
 		l.fallBehind(c, r, position)
@@ -178,7 +181,11 @@ func (l *Loop) remove(c *conn, i int) {
 	c.subscriptions = slices.Delete(c.subscriptions, i, i+1)
 	l.counted.Subscriptions.Add(-1)
 	r := s.room
+	if s.watching {
+		l.cfg.Presence.Tell(handoff.Presence{Kind: handoff.Unwatch, From: c.handle, Room: r.name})
+	}
 	if s.member != joining {
+		l.tellPresence(c, r, handoff.Went)
 		l.caughtUp(c, r)
 		l.forgo(c, r, s.member)
 		if r.batch != nil {

@@ -33,7 +33,7 @@ const (
 type ClientFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the client, 1 to 2^53-1, unique among the requests in flight. Only an
-	// ephemeral publish and a mark may come without: then they get no reply, but for an error.
+	// ephemeral publish, a mark and typing may come without: then they get no reply, but for an error.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Types that are valid to be assigned to Op:
 	//
@@ -45,6 +45,9 @@ type ClientFrame struct {
 	//	*ClientFrame_Ping
 	//	*ClientFrame_Mark
 	//	*ClientFrame_Receipts
+	//	*ClientFrame_Presence
+	//	*ClientFrame_State
+	//	*ClientFrame_Typing
 	Op            isClientFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -166,6 +169,33 @@ func (x *ClientFrame) GetReceipts() *ReceiptsRequest {
 	return nil
 }
 
+func (x *ClientFrame) GetPresence() *PresenceRequest {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Presence); ok {
+			return x.Presence
+		}
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetState() *StateRequest {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_State); ok {
+			return x.State
+		}
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetTyping() *TypingRequest {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Typing); ok {
+			return x.Typing
+		}
+	}
+	return nil
+}
+
 type isClientFrame_Op interface {
 	isClientFrame_Op()
 }
@@ -202,6 +232,18 @@ type ClientFrame_Receipts struct {
 	Receipts *ReceiptsRequest `protobuf:"bytes,9,opt,name=receipts,proto3,oneof"`
 }
 
+type ClientFrame_Presence struct {
+	Presence *PresenceRequest `protobuf:"bytes,24,opt,name=presence,proto3,oneof"`
+}
+
+type ClientFrame_State struct {
+	State *StateRequest `protobuf:"bytes,25,opt,name=state,proto3,oneof"`
+}
+
+type ClientFrame_Typing struct {
+	Typing *TypingRequest `protobuf:"bytes,26,opt,name=typing,proto3,oneof"`
+}
+
 func (*ClientFrame_Connect) isClientFrame_Op() {}
 
 func (*ClientFrame_Join) isClientFrame_Op() {}
@@ -218,8 +260,14 @@ func (*ClientFrame_Mark) isClientFrame_Op() {}
 
 func (*ClientFrame_Receipts) isClientFrame_Op() {}
 
+func (*ClientFrame_Presence) isClientFrame_Op() {}
+
+func (*ClientFrame_State) isClientFrame_Op() {}
+
+func (*ClientFrame_Typing) isClientFrame_Op() {}
+
 // ServerFrame is a reply (id is the request's) or something the server says by itself
-// (id is 0 or absent): message, gap, receipt, receipts, goaway, ping, close.
+// (id is 0 or absent): message, gap, receipt, receipts, presence_change, typing, goaway, ping, close.
 type ServerFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -240,6 +288,10 @@ type ServerFrame struct {
 	//	*ServerFrame_Marked
 	//	*ServerFrame_Receipts
 	//	*ServerFrame_Receipt
+	//	*ServerFrame_Presence
+	//	*ServerFrame_PresenceChange
+	//	*ServerFrame_State
+	//	*ServerFrame_Typing
 	Op            isServerFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -424,6 +476,42 @@ func (x *ServerFrame) GetReceipt() *Receipt {
 	return nil
 }
 
+func (x *ServerFrame) GetPresence() *Presence {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Presence); ok {
+			return x.Presence
+		}
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetPresenceChange() *PresenceChange {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_PresenceChange); ok {
+			return x.PresenceChange
+		}
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetState() *State {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_State); ok {
+			return x.State
+		}
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetTyping() *Typing {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Typing); ok {
+			return x.Typing
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Op interface {
 	isServerFrame_Op()
 }
@@ -488,6 +576,22 @@ type ServerFrame_Receipt struct {
 	Receipt *Receipt `protobuf:"bytes,16,opt,name=receipt,proto3,oneof"`
 }
 
+type ServerFrame_Presence struct {
+	Presence *Presence `protobuf:"bytes,31,opt,name=presence,proto3,oneof"`
+}
+
+type ServerFrame_PresenceChange struct {
+	PresenceChange *PresenceChange `protobuf:"bytes,32,opt,name=presence_change,json=presenceChange,proto3,oneof"`
+}
+
+type ServerFrame_State struct {
+	State *State `protobuf:"bytes,33,opt,name=state,proto3,oneof"`
+}
+
+type ServerFrame_Typing struct {
+	Typing *Typing `protobuf:"bytes,34,opt,name=typing,proto3,oneof"`
+}
+
 func (*ServerFrame_Connected) isServerFrame_Op() {}
 
 func (*ServerFrame_Joined) isServerFrame_Op() {}
@@ -517,6 +621,14 @@ func (*ServerFrame_Marked) isServerFrame_Op() {}
 func (*ServerFrame_Receipts) isServerFrame_Op() {}
 
 func (*ServerFrame_Receipt) isServerFrame_Op() {}
+
+func (*ServerFrame_Presence) isServerFrame_Op() {}
+
+func (*ServerFrame_PresenceChange) isServerFrame_Op() {}
+
+func (*ServerFrame_State) isServerFrame_Op() {}
+
+func (*ServerFrame_Typing) isServerFrame_Op() {}
 
 // Connect says who the client is. A second connect on a live connection replaces the
 // token, for the same user only.
@@ -1999,6 +2111,479 @@ func (x *ReceiptCount) GetRead() uint32 {
 	return 0
 }
 
+// PresenceRequest asks who is in a room.
+type PresenceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Tell this connection of changes too, until it leaves the room or asks again without.
+	Watch         bool `protobuf:"varint,2,opt,name=watch,proto3" json:"watch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresenceRequest) Reset() {
+	*x = PresenceRequest{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresenceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresenceRequest) ProtoMessage() {}
+
+func (x *PresenceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresenceRequest.ProtoReflect.Descriptor instead.
+func (*PresenceRequest) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *PresenceRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *PresenceRequest) GetWatch() bool {
+	if x != nil {
+		return x.Watch
+	}
+	return false
+}
+
+// Presence: who is in a room, that is, has joined it with a connection that lives, or did until a moment ago.
+type Presence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Changes that follow have the next numbers. It starts anew when nobody has watched the room for a while.
+	Version uint64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// How many users are there.
+	Count uint32 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	// Each of them, by name; of a large room some of them.
+	Users         []*UserPresence `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Presence) Reset() {
+	*x = Presence{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Presence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Presence) ProtoMessage() {}
+
+func (x *Presence) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Presence.ProtoReflect.Descriptor instead.
+func (*Presence) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Presence) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Presence) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Presence) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Presence) GetUsers() []*UserPresence {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+// UserPresence is one user in one room.
+type UserPresence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	User  string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// online: one of the user's connections there says so. away: none does. offline: there is none.
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// offline: since when, Unix milliseconds.
+	Since         uint64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserPresence) Reset() {
+	*x = UserPresence{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserPresence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserPresence) ProtoMessage() {}
+
+func (x *UserPresence) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserPresence.ProtoReflect.Descriptor instead.
+func (*UserPresence) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UserPresence) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *UserPresence) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *UserPresence) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+// PresenceChange: what has changed in a room that the connection watches, since the version before.
+type PresenceChange struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Room    string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Version uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Count   uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	// Nobody by name in a large room.
+	Users         []*UserPresence `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresenceChange) Reset() {
+	*x = PresenceChange{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresenceChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresenceChange) ProtoMessage() {}
+
+func (x *PresenceChange) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresenceChange.ProtoReflect.Descriptor instead.
+func (*PresenceChange) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *PresenceChange) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *PresenceChange) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *PresenceChange) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *PresenceChange) GetUsers() []*UserPresence {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+// StateRequest says whether somebody sits at this connection: online, or away.
+type StateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateRequest) Reset() {
+	*x = StateRequest{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateRequest) ProtoMessage() {}
+
+func (x *StateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateRequest.ProtoReflect.Descriptor instead.
+func (*StateRequest) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *StateRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+// State answers it.
+type State struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *State) Reset() {
+	*x = State{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *State) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*State) ProtoMessage() {}
+
+func (x *State) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use State.ProtoReflect.Descriptor instead.
+func (*State) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *State) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+// TypingRequest: the user is typing in a room, which lasts for some seconds and is said again while it goes on; or has stopped.
+type TypingRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Stopped       bool                   `protobuf:"varint,2,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TypingRequest) Reset() {
+	*x = TypingRequest{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TypingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TypingRequest) ProtoMessage() {}
+
+func (x *TypingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TypingRequest.ProtoReflect.Descriptor instead.
+func (*TypingRequest) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *TypingRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *TypingRequest) GetStopped() bool {
+	if x != nil {
+		return x.Stopped
+	}
+	return false
+}
+
+// Typing: who is typing in a room, all of them, for lifetime_ms from now on. As a reply it has nothing but the room.
+type Typing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// The first that began.
+	Users []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
+	// How many there are besides.
+	More          uint32 `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	LifetimeMs    uint32 `protobuf:"varint,4,opt,name=lifetime_ms,json=lifetimeMs,proto3" json:"lifetime_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Typing) Reset() {
+	*x = Typing{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Typing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Typing) ProtoMessage() {}
+
+func (x *Typing) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Typing.ProtoReflect.Descriptor instead.
+func (*Typing) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Typing) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Typing) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *Typing) GetMore() uint32 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+func (x *Typing) GetLifetimeMs() uint32 {
+	if x != nil {
+		return x.LifetimeMs
+	}
+	return 0
+}
+
 // GoAway: the server will close this connection soon. Wait after_ms, close, then connect
 // again at a random moment of the window_ms that follow.
 type GoAway struct {
@@ -2012,7 +2597,7 @@ type GoAway struct {
 
 func (x *GoAway) Reset() {
 	*x = GoAway{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2024,7 +2609,7 @@ func (x *GoAway) String() string {
 func (*GoAway) ProtoMessage() {}
 
 func (x *GoAway) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2037,7 +2622,7 @@ func (x *GoAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoAway.ProtoReflect.Descriptor instead.
 func (*GoAway) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{23}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GoAway) GetReason() string {
@@ -2073,7 +2658,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2670,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2683,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{24}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Close) GetCode() uint32 {
@@ -2120,7 +2705,7 @@ var File_rookery_v1_rookery_proto protoreflect.FileDescriptor
 const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\n" +
 	"\x18rookery/v1/rookery.proto\x12\n" +
-	"rookery.v1\"\x9b\x03\n" +
+	"rookery.v1\"\xbd\x04\n" +
 	"\vClientFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\aconnect\x18\x02 \x01(\v2\x13.rookery.v1.ConnectH\x00R\aconnect\x12&\n" +
@@ -2130,8 +2715,11 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\ahistory\x18\x06 \x01(\v2\x1a.rookery.v1.HistoryRequestH\x00R\ahistory\x12&\n" +
 	"\x04ping\x18\a \x01(\v2\x10.rookery.v1.PingH\x00R\x04ping\x12&\n" +
 	"\x04mark\x18\b \x01(\v2\x10.rookery.v1.MarkH\x00R\x04mark\x129\n" +
-	"\breceipts\x18\t \x01(\v2\x1b.rookery.v1.ReceiptsRequestH\x00R\breceiptsB\x04\n" +
-	"\x02op\"\xd5\x05\n" +
+	"\breceipts\x18\t \x01(\v2\x1b.rookery.v1.ReceiptsRequestH\x00R\breceipts\x129\n" +
+	"\bpresence\x18\x18 \x01(\v2\x1b.rookery.v1.PresenceRequestH\x00R\bpresence\x120\n" +
+	"\x05state\x18\x19 \x01(\v2\x18.rookery.v1.StateRequestH\x00R\x05state\x123\n" +
+	"\x06typing\x18\x1a \x01(\v2\x19.rookery.v1.TypingRequestH\x00R\x06typingB\x04\n" +
+	"\x02op\"\xa9\a\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x125\n" +
 	"\tconnected\x18\x02 \x01(\v2\x15.rookery.v1.ConnectedH\x00R\tconnected\x12,\n" +
@@ -2149,7 +2737,11 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x03gap\x18\r \x01(\v2\x0f.rookery.v1.GapH\x00R\x03gap\x12,\n" +
 	"\x06marked\x18\x0e \x01(\v2\x12.rookery.v1.MarkedH\x00R\x06marked\x122\n" +
 	"\breceipts\x18\x0f \x01(\v2\x14.rookery.v1.ReceiptsH\x00R\breceipts\x12/\n" +
-	"\areceipt\x18\x10 \x01(\v2\x13.rookery.v1.ReceiptH\x00R\areceiptB\x04\n" +
+	"\areceipt\x18\x10 \x01(\v2\x13.rookery.v1.ReceiptH\x00R\areceipt\x122\n" +
+	"\bpresence\x18\x1f \x01(\v2\x14.rookery.v1.PresenceH\x00R\bpresence\x12E\n" +
+	"\x0fpresence_change\x18  \x01(\v2\x1a.rookery.v1.PresenceChangeH\x00R\x0epresenceChange\x12)\n" +
+	"\x05state\x18! \x01(\v2\x11.rookery.v1.StateH\x00R\x05state\x12,\n" +
+	"\x06typing\x18\" \x01(\v2\x12.rookery.v1.TypingH\x00R\x06typingB\x04\n" +
 	"\x02op\"3\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
@@ -2254,7 +2846,37 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\fReceiptCount\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\tdelivered\x18\x02 \x01(\rR\tdelivered\x12\x12\n" +
-	"\x04read\x18\x03 \x01(\rR\x04read\"X\n" +
+	"\x04read\x18\x03 \x01(\rR\x04read\";\n" +
+	"\x0fPresenceRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
+	"\x05watch\x18\x02 \x01(\bR\x05watch\"~\n" +
+	"\bPresence\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\x12.\n" +
+	"\x05users\x18\x04 \x03(\v2\x18.rookery.v1.UserPresenceR\x05users\"N\n" +
+	"\fUserPresence\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x04R\x05since\"\x84\x01\n" +
+	"\x0ePresenceChange\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\x12.\n" +
+	"\x05users\x18\x04 \x03(\v2\x18.rookery.v1.UserPresenceR\x05users\"$\n" +
+	"\fStateRequest\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\"\x1d\n" +
+	"\x05State\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\"=\n" +
+	"\rTypingRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x18\n" +
+	"\astopped\x18\x02 \x01(\bR\astopped\"g\n" +
+	"\x06Typing\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
+	"\x05users\x18\x02 \x03(\tR\x05users\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\rR\x04more\x12\x1f\n" +
+	"\vlifetime_ms\x18\x04 \x01(\rR\n" +
+	"lifetimeMs\"X\n" +
 	"\x06GoAway\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x19\n" +
 	"\bafter_ms\x18\x02 \x01(\rR\aafterMs\x12\x1b\n" +
@@ -2275,7 +2897,7 @@ func file_rookery_v1_rookery_proto_rawDescGZIP() []byte {
 	return file_rookery_v1_rookery_proto_rawDescData
 }
 
-var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*ClientFrame)(nil),     // 0: rookery.v1.ClientFrame
 	(*ServerFrame)(nil),     // 1: rookery.v1.ServerFrame
@@ -2300,8 +2922,16 @@ var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*Receipts)(nil),        // 20: rookery.v1.Receipts
 	(*Receipt)(nil),         // 21: rookery.v1.Receipt
 	(*ReceiptCount)(nil),    // 22: rookery.v1.ReceiptCount
-	(*GoAway)(nil),          // 23: rookery.v1.GoAway
-	(*Close)(nil),           // 24: rookery.v1.Close
+	(*PresenceRequest)(nil), // 23: rookery.v1.PresenceRequest
+	(*Presence)(nil),        // 24: rookery.v1.Presence
+	(*UserPresence)(nil),    // 25: rookery.v1.UserPresence
+	(*PresenceChange)(nil),  // 26: rookery.v1.PresenceChange
+	(*StateRequest)(nil),    // 27: rookery.v1.StateRequest
+	(*State)(nil),           // 28: rookery.v1.State
+	(*TypingRequest)(nil),   // 29: rookery.v1.TypingRequest
+	(*Typing)(nil),          // 30: rookery.v1.Typing
+	(*GoAway)(nil),          // 31: rookery.v1.GoAway
+	(*Close)(nil),           // 32: rookery.v1.Close
 }
 var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	2,  // 0: rookery.v1.ClientFrame.connect:type_name -> rookery.v1.Connect
@@ -2312,31 +2942,40 @@ var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	14, // 5: rookery.v1.ClientFrame.ping:type_name -> rookery.v1.Ping
 	17, // 6: rookery.v1.ClientFrame.mark:type_name -> rookery.v1.Mark
 	19, // 7: rookery.v1.ClientFrame.receipts:type_name -> rookery.v1.ReceiptsRequest
-	3,  // 8: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
-	5,  // 9: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
-	7,  // 10: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
-	9,  // 11: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
-	11, // 12: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
-	15, // 13: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
-	16, // 14: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
-	12, // 15: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
-	23, // 16: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
-	14, // 17: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
-	24, // 18: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
-	13, // 19: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
-	18, // 20: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
-	20, // 21: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
-	21, // 22: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
-	12, // 23: rookery.v1.History.messages:type_name -> rookery.v1.Message
-	13, // 24: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
-	21, // 25: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
-	21, // 26: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
-	22, // 27: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	23, // 8: rookery.v1.ClientFrame.presence:type_name -> rookery.v1.PresenceRequest
+	27, // 9: rookery.v1.ClientFrame.state:type_name -> rookery.v1.StateRequest
+	29, // 10: rookery.v1.ClientFrame.typing:type_name -> rookery.v1.TypingRequest
+	3,  // 11: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
+	5,  // 12: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
+	7,  // 13: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
+	9,  // 14: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
+	11, // 15: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
+	15, // 16: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
+	16, // 17: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
+	12, // 18: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
+	31, // 19: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
+	14, // 20: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
+	32, // 21: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
+	13, // 22: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
+	18, // 23: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
+	20, // 24: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
+	21, // 25: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
+	24, // 26: rookery.v1.ServerFrame.presence:type_name -> rookery.v1.Presence
+	26, // 27: rookery.v1.ServerFrame.presence_change:type_name -> rookery.v1.PresenceChange
+	28, // 28: rookery.v1.ServerFrame.state:type_name -> rookery.v1.State
+	30, // 29: rookery.v1.ServerFrame.typing:type_name -> rookery.v1.Typing
+	12, // 30: rookery.v1.History.messages:type_name -> rookery.v1.Message
+	13, // 31: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
+	21, // 32: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
+	21, // 33: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
+	22, // 34: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
+	25, // 35: rookery.v1.Presence.users:type_name -> rookery.v1.UserPresence
+	25, // 36: rookery.v1.PresenceChange.users:type_name -> rookery.v1.UserPresence
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_rookery_v1_rookery_proto_init() }
@@ -2353,6 +2992,9 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ClientFrame_Ping)(nil),
 		(*ClientFrame_Mark)(nil),
 		(*ClientFrame_Receipts)(nil),
+		(*ClientFrame_Presence)(nil),
+		(*ClientFrame_State)(nil),
+		(*ClientFrame_Typing)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[1].OneofWrappers = []any{
 		(*ServerFrame_Connected)(nil),
@@ -2370,6 +3012,10 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ServerFrame_Marked)(nil),
 		(*ServerFrame_Receipts)(nil),
 		(*ServerFrame_Receipt)(nil),
+		(*ServerFrame_Presence)(nil),
+		(*ServerFrame_PresenceChange)(nil),
+		(*ServerFrame_State)(nil),
+		(*ServerFrame_Typing)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[4].OneofWrappers = []any{}
 	file_rookery_v1_rookery_proto_msgTypes[5].OneofWrappers = []any{}
@@ -2389,7 +3035,7 @@ func file_rookery_v1_rookery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rookery_v1_rookery_proto_rawDesc), len(file_rookery_v1_rookery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
