@@ -12,6 +12,8 @@ const replyTo = {
   publish: 'published',
   history: 'history',
   receipts: 'receipts',
+  presence: 'presence',
+  state: 'state',
   ping: 'pong',
 };
 
@@ -94,7 +96,7 @@ export class Connection {
   }
 
   /**
-   * Sends what nobody answers: an ephemeral publish, a mark. false: it is too large, or the socket
+   * Sends what nobody answers: an ephemeral publish, a mark, typing. false: it is too large, or the socket
    * has so much waiting that it would be old when it left.
    */
   tell(op, body) {

@@ -147,6 +147,20 @@ export interface Receipts {
   counts: ReceiptCount[];
 }
 
+export interface UserPresence {
+  user: string;
+  state: 'online' | 'away' | 'offline';
+  /** Of offline: Unix milliseconds at which the last connection ended. */
+  since: number;
+}
+
+export interface PresenceSeen {
+  /** How many users are in the room. */
+  count: number;
+  /** Those who were named: all of them, unless the room is a large one. */
+  users: Map<string, 'online' | 'away'>;
+}
+
 export interface JoinOptions {
   /** Last sequence number that the application has, 0 for none. Absent: only what is new. */
   after?: number;
@@ -168,6 +182,10 @@ export interface JoinOptions {
   onGap?: (event: { first: number; last: number; reason: 'expired' | 'damaged' }, room: Room) => void;
   /** A user, perhaps this one on another device, has come further. Never goes back. */
   onReceipt?: (receipt: Receipt, room: Room) => void;
+  /** With watchPresence: who is there now. `changes` are those who are new, or not as before. */
+  onPresence?: (seen: PresenceSeen & { changes: UserPresence[] }, room: Room) => void;
+  /** Who else is typing, all of them: the first by name, and how many more. */
+  onTyping?: (typists: { users: string[]; more: number }, room: Room) => void;
   /** Of a large room, instead: how many have its newest messages. */
   onReceiptCounts?: (event: { head: number; users: number; counts: ReceiptCount[] }, room: Room) => void;
   onState?: (event: { state: RoomState; error?: RookeryError }, room: Room) => void;
@@ -197,6 +215,14 @@ export interface Room {
   mark(standing: Partial<Standing>): void;
   /** How far everybody has come; rejected in a room that keeps no receipts. */
   receipts(): Promise<Receipts>;
+  /** Who is there, as far as it is watched and known. */
+  readonly presence: PresenceSeen;
+  /** Has onPresence called, now and whenever it changes, until unwatchPresence; over lost connections too. */
+  watchPresence(): void;
+  unwatchPresence(): void;
+  /** The user is typing: to be called with every key, and sent every few seconds. Ends with publish or stopTyping. */
+  typing(): void;
+  stopTyping(): void;
   leave(): void;
 }
 
@@ -211,7 +237,7 @@ export class Rookery {
   readonly queued: number;
   on(name: 'state', listener: (event: StateEvent) => void): () => void;
   on(name: 'goaway', listener: (event: GoAwayEvent) => void): () => void;
-  /** The server has refused an ephemeral message, or a mark. */
+  /** The server has refused an ephemeral message, a mark, or typing. */
   on(name: 'refused', listener: (error: RookeryError) => void): () => void;
   /** Settled by the first connection, or by an end that forbids one. */
   connect(): Promise<Connected>;
@@ -219,6 +245,8 @@ export class Rookery {
   close(): void;
   /** The network is back, the page is looked at: try at once, or check the connection. */
   wake(): void;
+  /** Nobody sits at this client, or somebody does again. */
+  setAway(away: boolean): void;
   join(name: string, options?: JoinOptions): Room;
   publish(room: string, content: string | Uint8Array, options?: { key?: string }): Promise<Published>;
   /** To who has joined the room now; false: it was not sent, and never will be. */

@@ -12,7 +12,7 @@
 // order. docs/client.md is the specification: states, timers, and what is not promised.
 //
 // Each file is one owner: connection.js one socket's life, room.js a room's position, receipts.js how
-// far users have come in it,
+// far users have come in it, presence.js who is there and who is typing,
 // outbox.js and reads.js what waits for an answer; this one the state machine that starts and
 // ends connections. Everything runs on the one event loop; nothing here waits.
 
@@ -56,6 +56,8 @@ export class Rookery {
   #tries = 0;
   #waitTimer;
   #retryAt = null;
+  /** Nobody sits at this client, the application has said. */
+  #away = false;
   #error = null;
 
   // Of the connection that is there, if one is.
@@ -144,6 +146,13 @@ export class Rookery {
     } else if (this.#state === 'connected') {
       this.#connection.check();
     }
+  }
+
+  /** Says whether somebody sits at this client; true is away. It is said again with each connection. */
+  setAway(away) {
+    if (this.#away === away) return;
+    this.#away = away;
+    if (this.#link.ready) this.#sayState();
   }
 
   /** Joins a room; options as in rookery.d.ts. */
@@ -253,6 +262,7 @@ export class Rookery {
     this.#maxMessageBytes = connected.maxMessageBytes || Infinity;
     this.#error = null;
     this.#setState('connected');
+    if (this.#away) this.#sayState(); // a connection begins online
     this.#established.resolve(connected);
     // Rooms first: what is published next comes back through them.
     for (const room of [...this.#rooms.values()]) room.connected();
@@ -260,11 +270,17 @@ export class Rookery {
     this.#reads.connected();
   }
 
-  #frame({ message, gap, receipt, receipts, goaway, error }) {
+  #sayState() {
+    this.#connection.request('state', { state: this.#away ? 'away' : 'online' }, () => {});
+  }
+
+  #frame({ message, gap, receipt, receipts, presenceChange, typing, goaway, error }) {
     if (message) this.#rooms.get(message.room)?.message(message);
     if (gap) this.#rooms.get(gap.room)?.gap(gap);
     if (receipt) this.#rooms.get(receipt.room)?.receipt(receipt);
     if (receipts) this.#rooms.get(receipts.room)?.counted(receipts);
+    if (presenceChange) this.#rooms.get(presenceChange.room)?.presenceChange(presenceChange);
+    if (typing) this.#rooms.get(typing.room)?.typists(typing);
     if (goaway) this.#goaway(goaway);
     if (error) this.#emit('refused', RookeryError.fromReply(error)); // only of what has no id
   }

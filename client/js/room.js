@@ -2,6 +2,7 @@
 // "Rooms".
 
 import { RookeryError } from './errors.js';
+import { Presence } from './presence.js';
 import { Receipts } from './receipts.js';
 
 /** States after which nothing comes any more. */
@@ -13,6 +14,7 @@ export class Room {
   #callbacks;
   #settled;
   #receipts;
+  #presence;
 
   #state = 'joining';
   #epoch;
@@ -33,13 +35,14 @@ export class Room {
    * @param {object} link  see rookery.js
    * @param {string} name
    * @param {{after?: number, epoch?: string, onMessage?: Function, onJoined?: Function, onReset?: Function,
-   *   onGap?: Function, onReceipt?: Function, onReceiptCounts?: Function, onState?: Function}} options
+   *   onGap?: Function, onReceipt?: Function, onReceiptCounts?: Function, onPresence?: Function, onTyping?: Function, onState?: Function}} options
    */
   constructor(link, name, { after, epoch, ...callbacks } = {}) {
     this.#link = link;
     this.name = name;
     this.#callbacks = callbacks;
     this.#receipts = new Receipts(link, name);
+    this.#presence = new Presence(link, name, (seen) => this.#call('onPresence', seen), (typists) => this.#call('onTyping', typists));
     this.#seq = after;
     this.#epoch = epoch;
     /** Settled by the first answer: joined, or the reason why not. */
@@ -71,6 +74,7 @@ export class Room {
 
   /** Publishes to this room; see Rookery.publish. */
   publish(content, options) {
+    this.#presence.published();
     return this.#link.publish(this.name, content, options);
   }
 
@@ -100,6 +104,30 @@ export class Room {
     return answer;
   }
 
+  /** Who is in the room, as far as it is watched and known: { count, users }, users a map to 'online' or 'away'. */
+  get presence() {
+    return this.#presence.seen;
+  }
+
+  /** Has onPresence called with who is in the room, now and whenever that changes, over lost connections too. */
+  watchPresence() {
+    if (!final.has(this.#state)) this.#presence.watch();
+  }
+
+  unwatchPresence() {
+    this.#presence.unwatch();
+  }
+
+  /** Says that the user is typing here; call it with every key. It is sent now and then, and nobody answers it. */
+  typing() {
+    if (this.#state === 'joined') this.#presence.type();
+  }
+
+  /** Says that the user is typing no more, as when a text is thrown away. */
+  stopTyping() {
+    if (this.#state === 'joined') this.#presence.stopTyping();
+  }
+
   /** Ends the subscription. Nothing is delivered from now on. */
   leave() {
     if (final.has(this.#state)) return;
@@ -119,6 +147,7 @@ export class Room {
     this.#joins = 0;
     this.#mending = false;
     this.#receipts.disconnected();
+    this.#presence.disconnected();
     this.#setState('joining');
   }
 
@@ -127,6 +156,7 @@ export class Room {
   }
 
   message(message) {
+    this.#presence.wrote(message.from);
     if (message.ephemeral) {
       if (this.#state === 'joined') this.#call('onMessage', message); // the position knows nothing of it
       return;
@@ -166,6 +196,14 @@ export class Room {
     if (this.#state === 'joined') this.#call('onReceiptCounts', { head, users, counts });
   }
 
+  presenceChange(change) {
+    if (this.#state === 'joined') this.#presence.change(change);
+  }
+
+  typists(typists) {
+    if (this.#state === 'joined') this.#presence.typists(typists);
+  }
+
   // Joining.
 
   #sendJoin() {
@@ -193,6 +231,7 @@ export class Room {
     this.#setState('joined');
     if (reset) this.#receipts.reset();
     this.#receipts.joined(joined);
+    this.#presence.joined();
     // Before the promise, whose callbacks run later than the messages that follow the reply.
     if (reset) this.#call('onReset', { epoch: joined.epoch, head: joined.head, previous });
     if (this.#state === 'joined') this.#call('onJoined', {
@@ -237,6 +276,7 @@ export class Room {
   #end(state, error) {
     this.#link.clock.clearTimeout(this.#retryTimer);
     this.#receipts.disconnected();
+    this.#presence.disconnected();
     this.#settled.reject(error);
     this.#setState(state, error);
   }

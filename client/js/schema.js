@@ -42,6 +42,8 @@ const standing = [string(2, 'user'), uint(3, 'delivered'), uint(4, 'read')];
 
 const receiptCount = [uint(1, 'seq'), uint(2, 'delivered'), uint(3, 'read')];
 
+const userPresence = [string(1, 'user'), string(2, 'state'), uint(3, 'since')];
+
 const gap = [string(1, 'room'), uint(2, 'first'), uint(3, 'last'), string(4, 'reason')];
 
 /** @type {Field[]} */
@@ -66,6 +68,9 @@ export const clientFrame = [
   operation(7, 'ping', []),
   operation(8, 'mark', [string(1, 'room'), uint(2, 'delivered'), uint(3, 'read'), string(4, 'epoch')]),
   operation(9, 'receipts', [string(1, 'room')]),
+  operation(24, 'presence', [string(1, 'room'), bool(2, 'watch')]),
+  operation(25, 'state', [string(1, 'state')]),
+  operation(26, 'typing', [string(1, 'room'), bool(2, 'stopped')]),
 ];
 
 /** @type {Field[]} */
@@ -120,6 +125,20 @@ export const serverFrame = [
     message(6, 'counts', receiptCount, { repeated: true }),
   ]),
   operation(16, 'receipt', [string(1, 'room'), ...standing]),
+  operation(31, 'presence', [
+    string(1, 'room'),
+    uint(2, 'version'),
+    uint(3, 'count'),
+    message(4, 'users', userPresence, { repeated: true }),
+  ]),
+  operation(32, 'presenceChange', [
+    string(1, 'room'),
+    uint(2, 'version'),
+    uint(3, 'count'),
+    message(4, 'users', userPresence, { repeated: true }),
+  ]),
+  operation(33, 'state', [string(1, 'state')]),
+  operation(34, 'typing', [string(1, 'room'), string(2, 'users', { repeated: true }), uint(3, 'more'), uint(4, 'lifetimeMs')]),
 ];
 
 const zero = { uint: 0, bool: false, string: '' };
