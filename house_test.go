@@ -130,6 +130,7 @@ var mayImport = map[string][]string{
 	"gateway/internal/handoff":  {"proto"},
 	"gateway/internal/identity": {"proto"},
 	"gateway/internal/loop":     {"gateway/internal/framing", "gateway/internal/handoff", "gateway/internal/identity", "proto", "proto/rookery/v1"},
+	"gateway/internal/members":  {"gateway/internal/handoff", "proto", "proto/rookery/v1"},
 	"gateway/internal/presence": {"gateway/internal/handoff", "proto", "proto/rookery/v1"},
 	"gateway/internal/receipts": {"gateway/internal/handoff", "proto", "proto/rookery/v1"},
 	"gateway/internal/room":     {"gateway/internal/handoff", "proto", "storage"},
@@ -171,8 +172,9 @@ var mayImport = map[string][]string{
 // mayBeImportedBy is who may know of a package; a name that ends in / stands for all below.
 var mayBeImportedBy = map[string][]string{
 	"gateway/internal/framing":  {"gateway/internal/loop"},
-	"gateway/internal/handoff":  {"gateway", "gateway/internal/loop", "gateway/internal/presence", "gateway/internal/receipts", "gateway/internal/room"},
+	"gateway/internal/handoff":  {"gateway", "gateway/internal/loop", "gateway/internal/members", "gateway/internal/presence", "gateway/internal/receipts", "gateway/internal/room"},
 	"gateway/internal/loop":     {"gateway"},
+	"gateway/internal/members":  {"gateway"},
 	"gateway/internal/presence": {"gateway"},
 	"gateway/internal/receipts": {"gateway"},
 	"gateway/internal/room":     {"gateway"},

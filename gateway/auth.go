@@ -29,6 +29,8 @@ const maxToken = 8 << 10
 //	iss, aud           required if configured, else ignored
 //	rooms    optional  patterns of the rooms the user may enter; absent is every room
 //	publish  optional  patterns of the rooms the user may write to; absent is as rooms
+//	create   optional  patterns of the rooms the user may create; absent is as rooms
+//	moderate optional  patterns of the rooms the user is a moderator of; absent is none
 type authenticator struct {
 	dev    bool
 	keys   []verifyKey

@@ -102,7 +102,7 @@ func checkSigned(t *testing.T, key SigningKey, c Config) {
 	}
 	before := time.Now()
 	token, err := key.SignToken(TokenRequest{
-		User: "bob", Lifetime: time.Minute, Rooms: []string{"a*"}, Publish: []string{}, Issuer: "me", Audience: "you",
+		User: "bob", Lifetime: time.Minute, Rooms: []string{"a*"}, Publish: []string{}, Create: []string{"ab*"}, Moderate: []string{"ac*"}, Issuer: "me", Audience: "you",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func checkSigned(t *testing.T, key SigningKey, c Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id.User != "bob" || !id.CanJoin("abc") || id.CanJoin("b") || id.CanPublish("abc") {
+	if id.User != "bob" || !id.CanJoin("abc") || id.CanJoin("b") || id.CanPublish("abc") || !id.CanCreate("abc") || id.CanCreate("ac") || !id.Moderates("ac") || id.Moderates("ab") {
 		t.Errorf("the identity is %+v with rights %+v", id, id.Rights)
 	}
 	ends := time.UnixMilli(id.Expires).Sub(before)

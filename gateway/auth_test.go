@@ -245,9 +245,10 @@ func TestClaims(t *testing.T) {
 	c.Auth.Issuer, c.Auth.Audience = "https://issuer.example", "chat"
 	a := testAuthenticator(t, c)
 	at := func(d time.Duration) int64 { return testNow.Add(d).Unix() }
-	all := &identity.Rights{Join: []string{"*"}, Publish: []string{"lobby"}}
-	team := &identity.Rights{Join: []string{"team-*"}, Publish: []string{"team-*"}}
-	noRoom := &identity.Rights{Join: []string{}, Publish: []string{}}
+	all := &identity.Rights{Join: []string{"*"}, Publish: []string{"lobby"}, Create: []string{"*"}}
+	team := &identity.Rights{Join: []string{"team-*"}, Publish: []string{"team-*"}, Create: []string{"team-*"}}
+	staff := &identity.Rights{Join: []string{"*"}, Publish: []string{"*"}, Create: []string{}, Moderate: []string{"team-*", "*"}}
+	noRoom := &identity.Rights{Join: []string{}, Publish: []string{}, Create: []string{}}
 	tests := []struct {
 		name   string
 		change claims // nil deletes a claim
@@ -288,6 +289,9 @@ func TestClaims(t *testing.T) {
 		{name: "rooms and publish", change: claims{"rooms": []string{"*"}, "publish": []string{"lobby"}}, rights: all},
 		{name: "publish alone", change: claims{"publish": []string{"lobby"}}, rights: all},
 		{name: "no room", change: claims{"rooms": []string{}}, rights: noRoom},
+		{name: "create and moderate", change: claims{"create": []string{}, "moderate": []string{"team-*", "*"}}, rights: staff},
+		{name: "moderate null", change: claims{"moderate": json.RawMessage("null")}, want: identity.ErrTokenInvalid, words: "lists of room patterns"},
+		{name: "create is text", change: claims{"create": "*"}, want: identity.ErrTokenInvalid, words: "lists of room patterns"},
 		{name: "star inside", change: claims{"rooms": []string{"a*b"}}, want: identity.ErrTokenInvalid, words: "room pattern"},
 		{name: "empty pattern", change: claims{"publish": []string{""}}, want: identity.ErrTokenInvalid, words: "room pattern"},
 		{name: "rooms null", change: claims{"rooms": json.RawMessage("null")}, want: identity.ErrTokenInvalid, words: "lists of room patterns"},

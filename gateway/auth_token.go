@@ -18,8 +18,10 @@ import (
 // SignToken writes.
 type tokenClaims struct {
 	jwt.RegisteredClaims
-	Rooms   patterns `json:"rooms,omitzero"`
-	Publish patterns `json:"publish,omitzero"`
+	Rooms    patterns `json:"rooms,omitzero"`
+	Publish  patterns `json:"publish,omitzero"`
+	Create   patterns `json:"create,omitzero"`
+	Moderate patterns `json:"moderate,omitzero"`
 }
 
 // identity makes the identity of claims whose signature and times are checked.
@@ -34,16 +36,20 @@ func (c *tokenClaims) identity(leeway time.Duration) (identity.Identity, error) 
 	// The leeway is in it, since the check at connect grants it: else a peer whose clock is
 	// behind would be let in and thrown out in the same moment.
 	id := identity.Identity{User: c.Subject, Expires: c.ExpiresAt.Add(leeway).UnixMilli()}
-	if c.Rooms == nil && c.Publish == nil {
+	if c.Rooms == nil && c.Publish == nil && c.Create == nil && c.Moderate == nil {
 		return id, nil
 	}
-	id.Rights = &identity.Rights{Join: []string{"*"}}
+	id.Rights = &identity.Rights{Join: []string{"*"}, Moderate: c.Moderate}
 	if c.Rooms != nil {
 		id.Rights.Join = c.Rooms
 	}
 	id.Rights.Publish = id.Rights.Join
 	if c.Publish != nil {
 		id.Rights.Publish = c.Publish
+	}
+	id.Rights.Create = id.Rights.Join
+	if c.Create != nil {
+		id.Rights.Create = c.Create
 	}
 	return id, nil
 }
@@ -59,7 +65,7 @@ type patterns []string
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (p *patterns) UnmarshalJSON(data []byte) error {
-	const wrong = tokenReason("its rooms and publish have to be lists of room patterns")
+	const wrong = tokenReason("its rooms, publish, create and moderate have to be lists of room patterns")
 	var entries []*string
 	if err := json.Unmarshal(data, &entries); err != nil || entries == nil {
 		return wrong
@@ -96,6 +102,8 @@ type TokenRequest struct {
 	Lifetime time.Duration // required: exp, from now
 	Rooms    []string      // patterns of the rooms to enter; nil is every room
 	Publish  []string      // patterns of the rooms to write to; nil is as Rooms
+	Create   []string      // patterns of the rooms to create; nil is as Rooms
+	Moderate []string      // patterns of the rooms to be a moderator of; nil is none
 	Issuer   string
 	Audience string
 }
@@ -164,7 +172,7 @@ func (k SigningKey) SignToken(r TokenRequest) (string, error) {
 	if r.Lifetime < time.Second {
 		return "", fmt.Errorf("lifetime %v: a token lives a second or more", r.Lifetime)
 	}
-	for _, list := range []patterns{r.Rooms, r.Publish} {
+	for _, list := range []patterns{r.Rooms, r.Publish, r.Create, r.Moderate} {
 		if err := list.check(); err != nil {
 			return "", fmt.Errorf("token refused: %w", err)
 		}
@@ -177,8 +185,10 @@ func (k SigningKey) SignToken(r TokenRequest) (string, error) {
 			IssuedAt:  jwt.NewNumericDate(now),
 			ExpiresAt: jwt.NewNumericDate(now.Add(r.Lifetime)),
 		},
-		Rooms:   r.Rooms,
-		Publish: r.Publish,
+		Rooms:    r.Rooms,
+		Publish:  r.Publish,
+		Create:   r.Create,
+		Moderate: r.Moderate,
 	}
 	if r.Audience != "" {
 		claims.Audience = jwt.ClaimStrings{r.Audience}

@@ -104,6 +104,10 @@ type LimitsConfig struct {
 	MessageBytes int
 	// RoomsPerConnection is the most rooms that one connection may have joined. Default 1000.
 	RoomsPerConnection int
+	// RoomsPerUser is the most rooms that a user may be a member of. Default 10,000. Each costs some 480 bytes of memory.
+	RoomsPerUser int
+	// MembersPerRoom is the most members of a room. Default 100,000.
+	MembersPerRoom int
 	// HandshakeTimeout is the time for each step to a session: the first request, and from the
 	// upgrade or preface to connect. Default 5 s.
 	HandshakeTimeout time.Duration
@@ -140,6 +144,9 @@ type RoomsConfig struct {
 	// Gather are rules for rooms whose messages are to gather before they leave, "PATTERN 50ms": the first that matches
 	// counts. What gathers costs a write for each member together instead of one for each message. Default none: nothing waits.
 	Gather []string
+	// Members are rules for the rooms that have members, "PATTERN open", group or direct: the first that matches counts. All others
+	// are for whoever has a token for them. Default "direct:* direct", "group:* group" and "channel:* open".
+	Members []string
 }
 
 // gatherRule is a rule of RoomsConfig.Gather.
@@ -277,7 +284,11 @@ func DefaultConfig() Config {
 		Heartbeat:   25 * time.Second,
 		RetryWindow: 10 * time.Minute,
 		Auth:        AuthConfig{Leeway: 30 * time.Second},
-		Rooms:       RoomsConfig{Receipts: []string{"*"}, Presence: []string{"*"}, PresenceGrace: 20 * time.Second},
+		Rooms: RoomsConfig{
+			Receipts: []string{"*"},
+			Members:  []string{"direct:* direct", "group:* group", "channel:* open"},
+			Presence: []string{"*"}, PresenceGrace: 20 * time.Second,
+		},
 		Limits: LimitsConfig{
 			ConnectionsPerIP:   1000,
 			ConnectionsPerUser: 20,
@@ -285,6 +296,8 @@ func DefaultConfig() Config {
 			MessageBurst:       40,
 			MessageBytes:       64 << 10,
 			RoomsPerConnection: 1000,
+			RoomsPerUser:       10_000,
+			MembersPerRoom:     100_000,
 			HandshakeTimeout:   5 * time.Second,
 			HeaderBytes:        8 << 10,
 			FrameTimeout:       10 * time.Second,

@@ -90,6 +90,10 @@ func settings() []setting {
 			value: func(c *Config) value { return sizeValue[int]{&c.Limits.MessageBytes, 1 << 10, proto.MaxFrameBytes} }},
 		{name: "limits.rooms_per_connection", usage: "most rooms that one connection may have joined",
 			value: func(c *Config) value { return intValue{&c.Limits.RoomsPerConnection, 1, many} }},
+		{name: "limits.rooms_per_user", usage: "most rooms that a user may be a member of",
+			value: func(c *Config) value { return intValue{&c.Limits.RoomsPerUser, 1, many} }},
+		{name: "limits.members_per_room", usage: "most members of a room",
+			value: func(c *Config) value { return intValue{&c.Limits.MembersPerRoom, 2, many} }},
 		{name: "limits.handshake_timeout", usage: "time for each step to a session: the first request, then connect",
 			value: func(c *Config) value {
 				return durationValue{&c.Limits.HandshakeTimeout, 10 * time.Millisecond, longest}
@@ -117,6 +121,8 @@ func settings() []setting {
 			value: func(c *Config) value { return durationValue{&c.Rooms.PresenceGrace, 0, time.Hour} }},
 		{name: "rooms.gather", usage: "rooms whose messages gather before they leave, like 'ticker-* 50ms'; the first that matches counts",
 			value: func(c *Config) value { return listValue{&c.Rooms.Gather} }},
+		{name: "rooms.members", usage: "rooms that have members, like 'team-* group' (or open, or direct); the first that matches counts",
+			value: func(c *Config) value { return listValue{&c.Rooms.Members} }},
 
 		{name: "log.sync", usage: "when an acknowledged message is on disk: always, interval or never",
 			value: func(c *Config) value {

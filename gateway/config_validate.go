@@ -122,6 +122,8 @@ func (c Config) validate(faults *faultList) {
 	patterns(c.Rooms.Presence, "rooms.presence")
 	_, err := c.Rooms.gatherRules()
 	refuse(err != nil, fmt.Sprint(err), "rooms.gather")
+	_, err = c.Rooms.memberRules()
+	refuse(err != nil, fmt.Sprint(err), "rooms.members")
 	_, err = parseRetention(c.Retention)
 	refuse(err != nil, fmt.Sprint(err), "retention.rooms")
 	shipFault := c.shipFault()

@@ -138,3 +138,53 @@ func TestRoomsWithoutPresence(t *testing.T) {
 		t.Fatalf("there is %v", got)
 	}
 }
+
+// TestPresenceOfGroups: whoever is no member is told nothing, and a ban ends what there was, at once.
+func TestPresenceOfGroups(t *testing.T) {
+	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
+		room := "group:presence " + w.name
+		alice, bob, carol := login(t, srv.Addr(), w, "alice"), login(t, srv.Addr(), w, "bob"), login(t, srv.Addr(), w, "carol")
+		alice.create(&v1.Create{Room: room})
+		alice.change(room, "invite", "bob")
+		bob.request(&v1.ClientFrame{Op: &v1.ClientFrame_Presence{Presence: &v1.PresenceRequest{Room: room}}})
+		bob.mustFail(proto.ErrNotJoined)
+		alice.enter(room)
+		bob.enter(room)
+		seen := alice.presence(room, true)
+		alice.sees(seen, map[string]string{"alice": "online", "bob": "online"})
+		bob.presence(room, true)
+		if err := bob.send(&v1.ClientFrame{Op: &v1.ClientFrame_Typing{Typing: &v1.TypingRequest{Room: room}}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []*peer{alice, bob} {
+			p.until(func(f *v1.ServerFrame) bool { return len(f.GetTyping().GetUsers()) == 1 })
+		}
+		alice.request(&v1.ClientFrame{Op: &v1.ClientFrame_Member{Member: &v1.ChangeMember{Room: room, Action: "ban", User: "bob"}}})
+		bob.until(func(f *v1.ServerFrame) bool { return f.GetRemoved().GetRoom() == room })
+		// The grace period is 20 seconds, and what is typed is told for 4: neither is waited for.
+		var stopped, gone, told bool
+		for !stopped || !gone || !told {
+			switch f := alice.must(); {
+			case f.GetTyping() != nil && len(f.GetTyping().Users) == 0:
+				stopped = true
+			case f.GetMember().GetAction() == "ban":
+				told = told || f.Id != 0
+			case f.GetPresenceChange() != nil:
+				c := f.GetPresenceChange()
+				gone = len(c.Users) == 1 && c.Users[0].User == "bob" && c.Users[0].State == "offline" && c.Count == 1
+				seen.Version = c.Version
+			default:
+				t.Fatalf("alice is told %v", f)
+			}
+		}
+		alice.change(room, "invite", "carol")
+		carol.enter(room)
+		alice.until(func(f *v1.ServerFrame) bool { return f.GetPresenceChange().GetVersion() == seen.Version+1 })
+		id := bob.request(&v1.ClientFrame{Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}})
+		if f := bob.must(); f.Id != id {
+			t.Fatalf("who is banned is told %v", f)
+		}
+		bob.request(&v1.ClientFrame{Op: &v1.ClientFrame_Presence{Presence: &v1.PresenceRequest{Room: room, Watch: true}}})
+		bob.mustFail(proto.ErrNotJoined)
+	})
+}

@@ -13,6 +13,7 @@ import (
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/loop"
+	"rookery/gateway/internal/members"
 	"rookery/gateway/internal/presence"
 	"rookery/gateway/internal/receipts"
 	"rookery/gateway/internal/room"
@@ -40,6 +41,7 @@ type Server struct {
 	shipper     *ship.Shipper // nil: off
 	rooms       *room.Rooms
 	receipts    *receipts.Keeper
+	members     *members.Keeper
 	presence    *presence.Keeper
 	engine      *loop.Engine
 	serving     chan struct{}
@@ -138,6 +140,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	}); err != nil {
 		return nil, fmt.Errorf("read the newest messages of the log: %w", err)
 	}
+	undo = append(undo, s.rooms.Close)
 	gather, err := cfg.Rooms.gatherRules()
 	if err != nil {
 		return nil, err
@@ -148,10 +151,30 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Loops: inboxes,
 		Log:   logger,
 	})
+	undo = append(undo, s.receipts.Close)
 	s.presence = presence.Start(presence.Config{Loops: inboxes, Grace: cfg.Rooms.PresenceGrace})
+	undo = append(undo, s.presence.Close)
+	memberRules, err := cfg.Rooms.memberRules()
+	if err != nil {
+		return nil, err
+	}
+	kind := func(room string) handoff.RoomKind { return roomKind(memberRules, room) }
+	if s.members, err = members.Start(members.Config{
+		Store:          memberStore{s.catalog},
+		Loops:          inboxes,
+		Kind:           kind,
+		Log:            logger,
+		RoomsPerUser:   cfg.Limits.RoomsPerUser,
+		MembersPerRoom: cfg.Limits.MembersPerRoom,
+	}); err != nil {
+		return nil, fmt.Errorf("start the keeper of members: %w", err)
+	}
 	s.engine = loop.New(loop.Config{
 		Rooms:              s.rooms,
 		Receipts:           s.receipts,
+		Members:            s.members,
+		Kind:               kind,
+		DirectRoom:         func(a, b string) string { return directRoom(memberRules, a, b) },
 		Presence:           s.presence,
 		Rules:              rules(cfg, auth),
 		Inboxes:            inboxes,
@@ -173,6 +196,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		FrameTimeout:       cfg.Limits.FrameTimeout,
 		StallTimeout:       cfg.Limits.StallTimeout,
 		Heartbeat:          cfg.Heartbeat,
+		RetryWindow:        cfg.RetryWindow,
 	})
 	s.engine.SetCapacity(connections)
 	return s, nil
@@ -279,6 +303,7 @@ func (s *Server) drain() error {
 	go func() {
 		s.rooms.Close()
 		s.receipts.Close()
+		s.members.Close()
 		s.presence.Close()
 		s.catalog.Close()
 		close(landed)
@@ -306,6 +331,7 @@ func (s *Server) await(until time.Time, done func() bool) {
 func (s *Server) closeStorage() error {
 	s.rooms.Close()
 	s.receipts.Close()
+	s.members.Close()
 	s.presence.Close()
 	s.catalog.Close()
 	s.stopShipping()

@@ -21,11 +21,22 @@ var (
 	ErrNotConnected     = ErrorCode{401, "not_connected", false}
 	ErrRoomForbidden    = ErrorCode{403, "room_forbidden", false}
 	ErrPublishForbidden = ErrorCode{403, "publish_forbidden", false}
+	ErrNotMember        = ErrorCode{403, "not_member", false}
+	ErrRoleForbidden    = ErrorCode{403, "role_forbidden", false}
+	ErrBanned           = ErrorCode{403, "banned", false}
+	ErrMuted            = ErrorCode{403, "muted", false}
 	ErrNotJoined        = ErrorCode{404, "not_joined", false}
+	ErrNoSuchRoom       = ErrorCode{404, "no_such_room", false}
+	ErrNoSuchMember     = ErrorCode{404, "no_such_member", false}
 	ErrAlreadyJoined    = ErrorCode{409, "already_joined", false}
+	ErrJoinPending      = ErrorCode{429, "join_pending", true}
 	ErrUserChanged      = ErrorCode{409, "user_changed", false}
+	ErrRoomExists       = ErrorCode{409, "room_exists", false}
+	ErrRoomFull         = ErrorCode{409, "room_full", false}
 	ErrTooLarge         = ErrorCode{413, "too_large", false}
 	ErrRateLimited      = ErrorCode{429, "rate_limited", true}
+	ErrSlowMode         = ErrorCode{429, "slow_mode", true}
+	ErrMemberOfTooMany  = ErrorCode{429, "member_of_too_many", false}
 	ErrTooManyRooms     = ErrorCode{429, "too_many_rooms", false}
 	ErrTooManyUserConns = ErrorCode{429, "too_many_connections", true}
 	ErrInternal         = ErrorCode{500, "internal", true}
@@ -39,8 +50,9 @@ var (
 func Errors() []ErrorCode {
 	return []ErrorCode{
 		ErrBadRequest, ErrUnknownOperation, ErrUnauthorized, ErrTokenExpired, ErrNotConnected,
-		ErrRoomForbidden, ErrPublishForbidden, ErrNotJoined, ErrAlreadyJoined, ErrUserChanged,
-		ErrTooLarge, ErrRateLimited, ErrTooManyRooms, ErrTooManyUserConns,
+		ErrRoomForbidden, ErrPublishForbidden, ErrNotMember, ErrRoleForbidden, ErrBanned, ErrMuted,
+		ErrNotJoined, ErrNoSuchRoom, ErrNoSuchMember, ErrAlreadyJoined, ErrJoinPending, ErrUserChanged, ErrRoomExists, ErrRoomFull,
+		ErrTooLarge, ErrRateLimited, ErrSlowMode, ErrMemberOfTooMany, ErrTooManyRooms, ErrTooManyUserConns,
 		ErrInternal, ErrHistoryDamaged, ErrOverloaded, ErrLogUnavailable, ErrDraining,
 	}
 }
@@ -76,6 +88,7 @@ var (
 	CloseUnauthorized = CloseCode{4501, "unauthorized"}
 	CloseNotConnected = CloseCode{4502, "not_connected"}
 	CloseVersion      = CloseCode{4503, "unsupported_version"}
+	CloseBanned       = CloseCode{4510, "banned"}
 )
 
 // CloseCodes lists every CloseCode.
@@ -84,7 +97,7 @@ func CloseCodes() []CloseCode {
 		CloseNormal, CloseGoingAway, CloseProtocol, CloseUnsupported, CloseInvalidUTF8, CloseTooBig, CloseInternal,
 		CloseDraining, CloseHeartbeatTimeout, CloseStalled, CloseOutboundFull, CloseConnectTimeout,
 		CloseFrameTimeout, CloseTokenExpired, CloseOverloaded,
-		CloseBadFrame, CloseUnauthorized, CloseNotConnected, CloseVersion,
+		CloseBadFrame, CloseUnauthorized, CloseNotConnected, CloseVersion, CloseBanned,
 	}
 }
 

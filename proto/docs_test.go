@@ -13,16 +13,14 @@ import (
 	v1 "rookery/proto/rookery/v1"
 )
 
-const (
-	protocolPath = "../docs/protocol.md"
-	presencePath = "../docs/presence.md"
-)
+const protocolPath = "../docs/protocol.md"
 
-func readProtocol(t *testing.T) string { return readPage(t, protocolPath) }
+// examplePages are those that show frames: together all of them.
+var examplePages = []string{protocolPath, "../docs/rooms.md", "../docs/presence.md"}
 
-func readPage(t *testing.T, path string) string {
+func readProtocol(t *testing.T) string {
 	t.Helper()
-	b, err := os.ReadFile(path)
+	b, err := os.ReadFile(protocolPath)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +112,7 @@ func TestDocumentedLimits(t *testing.T) {
 	}
 }
 
-// TestDocumentedExamples reads every frame on the pages, the second behind the first, as strictly as it can be read, and
+// TestDocumentedExamples reads every frame on the pages as strictly as it can be read, and
 // looks for one of each operation.
 func TestDocumentedExamples(t *testing.T) {
 	missing := map[string]bool{}
@@ -124,7 +122,22 @@ func TestDocumentedExamples(t *testing.T) {
 			missing[direction+" "+string(ops.Get(i).Name())] = true
 		}
 	}
-	for i, line := range strings.Split(readProtocol(t)+readPage(t, presencePath), "\n") {
+	for _, page := range examplePages {
+		readExamples(t, page, missing)
+	}
+	for op := range missing {
+		t.Errorf("%v have no example of the %s operation", examplePages, op)
+	}
+}
+
+// readExamples reads the frames of a page, and takes what they show from what is missing.
+func readExamples(t *testing.T, page string, missing map[string]bool) {
+	t.Helper()
+	b, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range strings.Split(string(b), "\n") {
 		direction := "client"
 		text, found := strings.CutPrefix(line, "→ ")
 		if !found {
@@ -135,7 +148,7 @@ func TestDocumentedExamples(t *testing.T) {
 		}
 		f := newFrame(direction)
 		if err := protojson.Unmarshal([]byte(text), f); err != nil {
-			t.Errorf("%s:%d: %v", protocolPath, i+1, err)
+			t.Errorf("%s:%d: %v", page, i+1, err)
 			continue
 		}
 		m := f.ProtoReflect()
@@ -144,10 +157,7 @@ func TestDocumentedExamples(t *testing.T) {
 		}
 		// The page says that it shows frames as they stand on the wire.
 		if written := string(appendJSON(nil, m)); direction == "server" && written != text {
-			t.Errorf("%s:%d: the server would write\n%s", protocolPath, i+1, written)
+			t.Errorf("%s:%d: the server would write\n%s", page, i+1, written)
 		}
-	}
-	for op := range missing {
-		t.Errorf("%s has no example of the %s operation", protocolPath, op)
 	}
 }

@@ -16,6 +16,14 @@ const (
 	MaxInteger = 1<<53 - 1
 	// MaxHistory is the largest number of messages in one history page.
 	MaxHistory = 200
+	// MaxPage is the largest number of members or rooms in one page, DefaultPage that when the request names none.
+	MaxPage     = 200
+	DefaultPage = 50
+	// MaxTitle is the longest title of a room, MaxReason the longest reason of a kick, ban or mute.
+	MaxTitle  = 128
+	MaxReason = 256
+	// MaxSlowMode is the longest time between two messages of a user in slow mode, milliseconds: a day.
+	MaxSlowMode = 24 * 60 * 60 * 1000
 	// DefaultHistory is the size of a history page when the request names none.
 	DefaultHistory = 50
 	// MaxPageBytes ends a page of history or catch-up, whatever its number of messages.

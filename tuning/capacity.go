@@ -9,11 +9,16 @@ import (
 	"rookery/tuning/host"
 )
 
-// What a connection costs. Those of an idle one are measured (docs/benchmarks.md, rows density and kernel); what a chatty and a busy
-// one add is an estimate from what the kernel and the gateway keep for data that is on its way.
+// What a connection costs. An idle one and the processor's part are measured (docs/benchmarks.md), what a chatty and a busy one add follows
+// from what was measured; docs/tuning.md has the derivation, and how far off it may be.
 const (
 	processBytes = 1126 // of the gateway's process, 1.1 KiB, with what the collector leaves lying about
 	kernelBytes  = 5018 // of the kernel's for its socket, 4.9 KiB: the upper end of 4.2 to 4.9
+	// What one adds to the process that has a message every ten seconds, or every second: measured were 545 and 1,226 bytes.
+	chattyBytes, busyBytes = 640, 1280
+	// segmentBytes is what the kernel takes for a short message that waits to be sent, or for its acknowledgement: the structure of a packet
+	// and the smallest buffer that it has.
+	segmentBytes = 1280
 	// A process that uses TLS, HTTP and buffers for both directions: a proxy's part for one connection.
 	proxyBytes = 16 << 10
 	baseBytes  = 24 << 20 // of the gateway without connections
@@ -21,10 +26,10 @@ const (
 	systemShare = 0.15
 	systemLeast = 192 << 20
 
-	messageCPU   = 15e-6 // seconds of a processor for a message that comes in or goes out, most of it the kernel's
-	heartbeatCPU = 20e-6 // for a ping and its answer
-	heartbeat    = 25.0  // seconds, the setting's default
-	busyShare    = 0.7   // of the processors: above that latencies rise
+	messageCPU   = 15e-6          // seconds of a processor for a message that comes in or goes out, most of it the kernel's
+	heartbeatCPU = 2 * messageCPU // for a ping and its answer
+	heartbeat    = 25.0           // seconds, the setting's default
+	busyShare    = 0.7            // of the processors: above that latencies rise
 )
 
 // Load is how much goes on on a connection, and how many connections a machine then holds.
@@ -42,8 +47,8 @@ type Load struct {
 func loads() []Load {
 	return []Load{
 		{Name: "idle", Means: "heartbeats, and now and then a message", Process: processBytes, Kernel: kernelBytes},
-		{Name: "chatty", Rate: 0.1, Means: "a message every ten seconds: one in four has data on its way", Process: processBytes + 1024, Kernel: kernelBytes + 1024},
-		{Name: "busy", Rate: 1, Means: "a message a second: data on its way both ways at all times", Process: processBytes + 5*1024, Kernel: kernelBytes + 2*4096},
+		{Name: "chatty", Rate: 0.1, Means: "a message every ten seconds: one in four has data on its way", Process: processBytes + chattyBytes, Kernel: kernelBytes + segmentBytes/4},
+		{Name: "busy", Rate: 1, Means: "a message a second: data on its way both ways at all times", Process: processBytes + busyBytes, Kernel: kernelBytes + 2*segmentBytes},
 	}
 }
 
@@ -147,9 +152,10 @@ func (r Room) Write(w io.Writer) error {
 by memory      (memory − system − gateway) / (process + kernel)
   system       %s: 15%% of the memory and at least 192 MiB, for the kernel, other programs and the cache of the log
   gateway      %s without a connection
-  process and kernel of an idle connection are measured (docs/benchmarks.md, rows density and kernel); what
-  chatty and busy add to them, a proxy, and %d bytes where connections are tracked, are estimates
-by processors  processors × 0.7 / (20 µs / 25 s for the heartbeat + 15 µs × messages a second of a connection), an estimate
+  process and kernel of an idle connection are measured (docs/benchmarks.md, rows density and kernel); what chatty and
+  busy add follows from what was measured (docs/tuning.md); a proxy, and %d bytes where connections are tracked, are estimates
+by processors  processors × 0.7 / (30 µs / 25 s for the heartbeat + 15 µs × messages a second of a connection): from what was
+  measured, in rooms of two a third more, in large ones a third less
 Not in it: what waits for slow consumers, limits.outbound_total_bytes of the gateway (256 MiB) at most.
 `, size(r.System), size(r.Base), trackedBytes)
 	return err

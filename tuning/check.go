@@ -198,8 +198,8 @@ func (c Check) examine(v *view) Finding {
 			if c.Key == descriptorKey && (v.host.Place.Thrown() || v.bounded(f.Wanted)) {
 				f.Do = elsewhere(v.host.Place, c.Key, f.Wanted)
 			}
-			if c.read == nil {
-				if why := v.host.WhyFixed(host.SysctlPath(c.Key)); why != "" {
+			if file := c.file(f); file != "" {
+				if why := v.host.WhyFixed(file); why != "" {
 					f.Do = why + ": " + elsewhere(v.host.Place, c.Key, f.Wanted)
 				}
 			}
@@ -223,6 +223,17 @@ func (c Check) examine(v *view) Finding {
 		}
 	}
 	return f
+}
+
+// file is that of the kernel whose value a finding is about, "" where it is about none.
+func (c Check) file(f Finding) string {
+	switch {
+	case c.read == nil:
+		return host.SysctlPath(c.Key)
+	case c.Key == steerKey:
+		return f.From
+	}
+	return ""
 }
 
 // whyUnread says why a value is not known.

@@ -1,6 +1,10 @@
 package tuning
 
-import "fmt"
+import (
+	"fmt"
+
+	"rookery/tuning/host"
+)
 
 // returnTime is over how many seconds clients come back after a restart: the gateway tells them to spread so (drain.window).
 const returnTime = 10
@@ -94,7 +98,9 @@ func acceptChecks() []Check {
 			want: func(v *view, now current) string {
 				// What comes in 20 ms, in which a virtual machine's processor may be away.
 				wanted := powerOfTwo(max(1000, int64(v.target.MessageRate)/50))
-				if dropped, _ := v.host.BacklogDrops(); dropped > 0 {
+				// The count is from boot on: what was set because of it stays when the machine has booted.
+				_, ours := v.before["/"+host.SysctlPath("net.core.netdev_max_backlog")]
+				if dropped, _ := v.host.BacklogDrops(); dropped > 0 || ours {
 					wanted = max(wanted, 4096)
 				}
 				if wanted == 1024 {

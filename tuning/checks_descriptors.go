@@ -3,7 +3,6 @@ package tuning
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"rookery/tuning/host"
@@ -121,15 +120,27 @@ func readDescriptors(v *view) current {
 	return loginLimit(h)
 }
 
-// loginLimit is what a program that is started from a login of root may open: what the files of PAM say, or else this login's.
+// loginLimit is what a program that is started from a login may open: what the files of PAM say, or else this login's. Lines for * are
+// not for root (limits.conf(5)), so that there are two limits, of which the lower one is told.
 func loginLimit(h *host.Host) current {
-	for _, s := range slices.Backward(h.LoginLimits()) {
-		if f := strings.Fields(s.Name); (f[0] == "*" || f[0] == "root") && f[1] != "soft" {
-			return limitText(s.Limit(), fmt.Sprintf("%s:%d, for logins", s.File, s.Line), nil)
+	_, hard, err := h.Limits("self")
+	own := limitText(hard, "the limit of this login", err)
+	if err != nil {
+		return own
+	}
+	lowest := own
+	for i, who := range []string{"root", "*"} {
+		limit := own
+		for _, s := range h.LoginLimits() { // the last one counts
+			if f := strings.Fields(s.Name); f[0] == who && f[1] != "soft" {
+				limit = limitText(s.Limit(), fmt.Sprintf("%s:%d, for logins %s", s.File, s.Line, []string{"of root", "but root's"}[i]), nil)
+			}
+		}
+		if i == 0 || limit.Number(0) < lowest.Number(0) {
+			lowest = limit
 		}
 	}
-	_, hard, err := h.Limits("self")
-	return limitText(hard, "the limit of this login", err)
+	return lowest
 }
 
 func limitText(n int64, from string, err error) current {

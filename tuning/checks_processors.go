@@ -10,16 +10,16 @@ func processorChecks() []Check {
 	return []Check{
 		{
 			Key:    "processors",
-			Reason: "each message that comes in or goes out takes about 15 µs of a processor, most of it in the kernel, and each heartbeat 20 µs; over 70% latencies rise",
+			Reason: "each message that comes in or goes out takes about 15 µs of a processor, most of it in the kernel, and each heartbeat two of these; over 70% latencies rise",
 			Cost:   "a larger machine",
 			Source: "docs/scaling.md; docs/benchmarks.md, row delivery",
 			read:   func(v *view) current { return known("/proc/stat", "%d", v.host.Processors) },
 			judge: func(v *view, _ current) verdict {
 				needed := processorsFor(v.target)
-				if needed <= v.room.Processors {
-					return verdict{says: fmt.Sprintf("this load takes %.2g of them, an estimate", needed*busyShare)}
+				if needed <= v.room.Processors*(1+1e-9) { // the capacity is computed the other way round
+					return verdict{says: fmt.Sprintf("this load takes %.2g of them, within a third", needed*busyShare)}
 				}
-				return verdict{severity: Hurts, wanted: fmt.Sprint(math.Ceil(needed)), says: fmt.Sprintf("%s messages a second and the heartbeats take %.2g of %.3g, an estimate",
+				return verdict{severity: Hurts, wanted: fmt.Sprint(math.Ceil(needed)), says: fmt.Sprintf("%s messages a second and the heartbeats take %.3g of %.3g, give or take a third, and over 70%% latencies rise",
 					number(int64(v.target.MessageRate)), needed*busyShare, v.room.Processors),
 					do: fmt.Sprintf("use a machine with %.0f processors; fewer messages; or rooms.gather where milliseconds do not matter", math.Ceil(needed))}
 			},

@@ -25,17 +25,10 @@ func surroundingChecks() []Check {
 		}, {
 			Key:    "firewall",
 			Reason: "a filter that does not let the gateway's port through keeps every client out",
-			Source: "nft(8); ufw(8); what the kernel has loaded is not read, only the files that are loaded at boot",
+			Source: "nft(8); iptables-save(8); ufw(8)",
 			roles:  []Role{Gateway},
 			read:   readFirewall,
-			judge: func(v *view, now current) verdict {
-				name, _, named := firewallFile(v)
-				if name == "" || named {
-					return verdict{}
-				}
-				return verdict{severity: Advice, says: fmt.Sprintf("/%s does not name port %d", name, v.target.Port),
-					do: "see whether a client from outside gets in; --port names another port"}
-			},
+			judge:  judgeFirewall,
 		}, {
 			Key:    "time synchronisation",
 			Reason: "tokens have an end and messages a time: a clock that is off refuses the one and misdates the other",
@@ -172,50 +165,4 @@ func readSync(v *view) current {
 	}
 	return known(fmt.Sprintf("%d syncs of 4 KiB in %s", len(times), v.target.Data), "%s at the median, %s at most",
 		times[len(times)/2].Round(10*time.Microsecond), times[len(times)-1].Round(10*time.Microsecond))
-}
-
-// firewallFiles are those from which rules are loaded at boot.
-var firewallFiles = []string{"etc/ufw/user.rules", "etc/nftables.conf", "etc/firewalld/zones/public.xml", "etc/iptables/rules.v4", "etc/sysconfig/iptables"}
-
-// firewallFile gives the file of the rules that are loaded at boot, its text, and whether it names the gateway's port. Where there is
-// a filter at all.
-func firewallFile(v *view) (name, text string, named bool) {
-	if !v.host.Module("nf_tables") && !v.host.Module("ip_tables") {
-		return "", "", false
-	}
-	for _, name := range firewallFiles {
-		text, err := v.host.Text(name)
-		if err != nil || !strings.Contains(text, "dport") && !strings.Contains(text, "policy drop") && !strings.Contains(text, "DROP") && !strings.Contains(text, "<zone") {
-			continue // a file without filters, as Debian's package brings it
-		}
-		if strings.HasPrefix(name, "etc/ufw") {
-			if conf, _ := v.host.Text("etc/ufw/ufw.conf"); !strings.Contains(conf, "ENABLED=yes") {
-				continue
-			}
-		}
-		return name, text, namesPort(text, v.target.Port)
-	}
-	return "", "", false
-}
-
-func namesPort(text string, port int) bool {
-	for _, field := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\n{},;:\"", r) }) {
-		if field == fmt.Sprint(port) {
-			return true
-		}
-	}
-	return false
-}
-
-func readFirewall(v *view) current {
-	name, _, named := firewallFile(v)
-	switch {
-	case name != "" && named:
-		return known("/"+name, "it names port %d", v.target.Port)
-	case name != "":
-		return known("/"+name, "it does not name port %d", v.target.Port)
-	case v.host.Module("nf_tables") || v.host.Module("ip_tables"):
-		return known("/proc/modules", "filters can be loaded, and no file of rules is seen")
-	}
-	return known("/proc/modules", "no filter is loaded")
 }

@@ -58,7 +58,7 @@ func TestFindings(t *testing.T) {
 		"the module is not there": {"vps-4gb", "x", "y", small, "net.netfilter.nf_conntrack_max", Fine, "is not loaded"},
 		"orphans reset":           {"vps-4gb", "proc/net/netstat", netstat + "0 0 0 0 3 0 0\n", small, "net.ipv4.tcp_max_orphans", Hurts, "3 connections were ended"},
 		"time waits forgotten":    {"vps-4gb", "proc/net/netstat", netstat + "0 0 0 5 0 0 0\n", small, "net.ipv4.tcp_max_tw_buckets", Advice, "5 were forgotten"},
-		"strict overcommit":       {"vps-4gb", "proc/sys/vm/overcommit_memory", "2\n", Target{Connections: 500000, MessageRate: 5e5}, "vm.overcommit_memory", Hurts, "may still be committed"},
+		"strict overcommit":       {"vps-4gb", "proc/sys/vm/overcommit_memory", "2\n", Target{Connections: 2000000, MessageRate: 2e6}, "vm.overcommit_memory", Hurts, "may still be committed"},
 		"swapped out":             {"vps-4gb", "proc/meminfo", "MemTotal: 4000000 kB\nMemAvailable: 9 kB\nSwapTotal: 2000000 kB\nSwapFree: 1000000 kB\n", small, "swap", Hurts, "are swapped out"},
 		"large pages":             {"vps-4gb", "sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n", small, "transparent_hugepage", Advice, "madvise"},
 		"large first buffers":     {"vps-4gb", "proc/sys/net/ipv4/tcp_rmem", "4096 8388608 16777216\n", small, "net.ipv4.tcp_rmem", Hurts, "each connection begins with 8 MiB"},
@@ -68,6 +68,7 @@ func TestFindings(t *testing.T) {
 		"few queues":              {"vps-16gb", "x", "y", small, "queues of the network card", Advice, "ethtool -L eth0 combined 8"},
 		"packets spread":          {"vps-4gb", "sys/class/net/eth0/queues/rx-0/rps_cpus", "2\n", small, "rps_cpus", Fine, ""},
 		"many messages":           {"vps-4gb", "x", "y", Target{Connections: 20000, MessageRate: 400000}, "processors", Hurts, "400,000 messages a second"},
+		"another's card":          {"recorded/lxc", "x", "y", small, "rps_cpus", Advice, "is not root of the kernel"},
 		"less than a processor":   {"lxc", "sys/fs/cgroup/cpu.max", "50000 100000\n", small, "cpu.max", Hurts, "less than one processor"},
 		"a low clock":             {"vps-4gb", "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n", small, "cpu governor", Advice, "schedutil"},
 		"time taken":              {"vps-4gb", "proc/stat", "cpu 100 0 100 1000 0 0 0 50 0 0\ncpu0 1 1 1 1\n", small, "steal", Hurts, "dedicated"},
@@ -77,7 +78,7 @@ func TestFindings(t *testing.T) {
 		"the port is not named":   {"vps-16gb", "x", "y", small, "firewall", Advice, "does not name port 8080"},
 		"a filter is off":         {"vps-16gb", "etc/nftables.conf", "flush ruleset\n", small, "firewall", Fine, ""},
 		"a zone with the port":    {"vps-4gb", "etc/firewalld/zones/public.xml", "<zone>\n<port port=\"8080\" protocol=\"tcp\"/></zone>", small, "firewall", Fine, ""},
-		"a zone without it":       {"vps-4gb", "etc/firewalld/zones/public.xml", "<zone><service name=\"ssh\"/></zone>", small, "firewall", Advice, "public.xml does not name port 8080"},
+		"a zone without it":       {"vps-4gb", "etc/firewalld/zones/public.xml", "<zone><service name=\"ssh\"/></zone>", small, "firewall", Advice, "does not name port 8080"},
 		"recycled, and it works":  {"old-kernel", "x", "y", small, "advice: net.ipv4.tcp_tw_recycle", Hurts, "remove the line"},
 		"recycled, long gone":     {"conflicts", "x", "y", small, "advice: net.ipv4.tcp_tw_recycle", Advice, "remove the line"},
 		"a log in memory":         {"vps-1gb", "proc/self/mounts", "/dev/vda / ext4 rw 0 0\ntmpfs /var/lib tmpfs rw 0 0\n", small, "file system of the log", Hurts, "it is memory"},
@@ -124,6 +125,7 @@ func TestProbes(t *testing.T) {
 		Offloads:          func(string) (host.Offloads, error) { return host.Offloads{Segmentation: true}, nil },
 	}
 	tree := hosttest.Tree(t, "vps-4gb")
+	tree["proc/modules"] = &fstest.MapFile{Data: []byte("nf_tables 1\n")}
 	tree["sys/class/net/eth0/statistics/rx_missed_errors"] = &fstest.MapFile{Data: []byte("12\n")}
 	h, err := host.Open(tree, host.Options{Probes: probes})
 	if err != nil {
@@ -145,6 +147,44 @@ func TestProbes(t *testing.T) {
 	// Without --data nothing is written.
 	if f := find(t, Examine(h, Target{Connections: 1000}), "fsync of the log"); f.Current != "not measured" {
 		t.Errorf("the disk was measured, though nobody asked: %+v", f)
+	}
+}
+
+// TestRulesInForce: what the kernel has counts, and files only where that can't be read.
+func TestRulesInForce(t *testing.T) {
+	const closed = "table inet filter {\n chain input {\n type filter hook input priority filter; policy drop;\n tcp dport { 22, 443 } accept\n }\n}\n"
+	for name, c := range map[string]struct {
+		modules string
+		rules   map[string]string // by program; "" can't be read
+		file    string
+		port    int
+		want    Severity
+		says    string
+	}{
+		"no module":               {"ext4 1\n", nil, closed, 8080, Fine, "nothing that keeps"},
+		"the port is let through": {"nf_tables 1\n", map[string]string{"nft": closed}, "", 443, Fine, "names port 443"},
+		"it is not":               {"nf_tables 1\n", map[string]string{"nft": closed}, "", 8080, Advice, "does not name port 8080"},
+		"rules that only accept":  {"nf_tables 1\n", map[string]string{"nft": "table t { chain c { tcp dport 22 accept } }"}, closed, 8080, Fine, "nothing that keeps"},
+		"two kinds of them":       {"nf_tables 1\nip_tables 1\n", map[string]string{"nft": " ", "iptables-save": "-A INPUT -p tcp --dport 8080 -j ACCEPT\n-A INPUT -j DROP\n"}, "", 8080, Fine, "names port 8080"},
+		"one can't be read":       {"nf_tables 1\nip_tables 1\n", map[string]string{"nft": closed, "iptables-save": ""}, "", 8080, Fine, "could not be read: no iptables-save"},
+		"a file stands in":        {"nf_tables 1\n", map[string]string{"nft": ""}, closed, 8080, Advice, "could not be read: no nft"},
+	} {
+		tree := hosttest.Tree(t, "vps-4gb")
+		tree["proc/modules"] = &fstest.MapFile{Data: []byte(c.modules)}
+		tree["etc/nftables.conf"] = &fstest.MapFile{Data: []byte(c.file)}
+		h, err := host.Open(tree, host.Options{Probes: host.Probes{Rules: func(command []string) (string, error) {
+			if c.rules[command[0]] == "" {
+				return "", errors.New("no " + command[0])
+			}
+			return c.rules[command[0]], nil
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := find(t, Examine(h, Target{Connections: 1000, Port: c.port}), "firewall")
+		if f.Severity != c.want || !strings.Contains(f.Current+f.Says, c.says) {
+			t.Errorf("%s: %+v, want %s that says %q", name, f, c.want, c.says)
+		}
 	}
 }
 
@@ -229,6 +269,35 @@ func TestCapacity(t *testing.T) {
 	}
 }
 
+// TestCountsDoNotMoveAPlan: what was set because packets were dropped stays when the count is that of another boot.
+func TestCountsDoNotMoveAPlan(t *testing.T) {
+	const key = "net.core.netdev_max_backlog"
+	tree := hosttest.Tree(t, "vps-4gb")
+	wanted := func(dropped string, before map[string]string) string {
+		t.Helper()
+		tree["proc/net/softnet_stat"] = &fstest.MapFile{Data: []byte("00000010 " + dropped + " 00000000\n")}
+		h, err := host.Open(tree, host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range Make(h, Target{Connections: 20000}, before).Values {
+			if v.Key == key {
+				return v.Wanted
+			}
+		}
+		return ""
+	}
+	if got := wanted("00000000", nil); got != "" {
+		t.Errorf("where nothing was dropped it wants %s", got)
+	}
+	if got := wanted("0000000a", nil); got != "4096" {
+		t.Errorf("where packets were dropped it wants %q", got)
+	}
+	if got := wanted("00000000", map[string]string{"/proc/sys/net/core/netdev_max_backlog": "1000"}); got != "4096" {
+		t.Errorf("after the next boot it wants %q", got)
+	}
+}
+
 func TestDiff(t *testing.T) {
 	for name, c := range map[string]struct {
 		file File
@@ -256,7 +325,9 @@ func TestLimitOfALogin(t *testing.T) {
 		"postgres - nofile 10\n":             "524288",
 		"* soft nofile 10\n":                 "524288",
 		"* hard nofile 3000\n* - nproc 50\n": "3000",
-		"* - nofile 3000\nroot - nofile unlimited\n": "1099511627776",
+		"* - nofile 3000\nroot - nofile unlimited\n": "3000",
+		"* - nofile 9000000\n":                       "524288", // it is not for root
+		"* - nofile 9000000\nroot - nofile 900000\n": "900000",
 	} {
 		tree["etc/security/limits.d/20.conf"] = &fstest.MapFile{Data: []byte(text)}
 		h, err := host.Open(tree, host.Options{})

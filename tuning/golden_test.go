@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"rookery/tuning/host"
@@ -42,6 +43,13 @@ func TestMachines(t *testing.T) {
 		"old-kernel": {Connections: 180000},
 		"conflicts":  {Connections: 150000, MessageRate: 10000, Port: 9000},
 	}
+	for name, target := range map[string]Target{
+		"vps-1gb": {Connections: 100000}, "vps-2gb": {Connections: 100000, MessageRate: 5000}, "vps-4gb": {}, "vps-8gb": {Connections: 500000, MessageRate: 20000},
+		"vps-16gb": {Connections: 1000000}, "old-kernel": {Connections: 180000}, "new-kernel": {Connections: 150000}, "conflicts": {Connections: 150000, Port: 9000},
+		"docker": {Connections: 200000, MessageRate: 20000}, "lxc": {Connections: 1200000}, "firecracker": {},
+	} {
+		targets["recorded/"+name] = target
+	}
 	for _, name := range hosttest.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			h := hosttest.Open(t, name, host.Options{})
@@ -49,11 +57,15 @@ func TestMachines(t *testing.T) {
 			if err := Examine(h, targets[name]).Write(&check); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+".check", check.Bytes())
+			file := name
+			if !strings.Contains(name, "/") {
+				file = "composed/" + name
+			}
+			golden(t, file+".check", check.Bytes())
 			if err := Make(h, targets[name], nil).Write(&plan); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+".plan", plan.Bytes())
+			golden(t, file+".plan", plan.Bytes())
 		})
 	}
 }

@@ -113,8 +113,8 @@ func TestPage(t *testing.T) {
 	// What it shows of a check is what check says.
 	_, shown, _ := strings.Cut(before, "```\nmachine ")
 	shown, _, _ = strings.Cut("machine "+shown, "```")
-	if said, err := os.ReadFile("testdata/vps-1gb.check"); err != nil || len(shown) < 300 || !strings.HasPrefix(string(said), shown) {
-		t.Errorf("%s shows a check that testdata/vps-1gb.check (%v) does not begin with:\n%s", page, err, shown)
+	if said, err := os.ReadFile("testdata/recorded/vps-1gb.check"); err != nil || len(shown) < 300 || !strings.HasPrefix(string(said), shown) {
+		t.Errorf("%s shows a check that testdata/recorded/vps-1gb.check (%v) does not begin with:\n%s", page, err, shown)
 	}
 	for _, name := range []string{SysctlFile, ModulesFile, LimitsFile, UdevFile} {
 		if !strings.Contains(before, "`/"+name+"`") {

@@ -5,6 +5,7 @@
 //	capacity.go       how many connections a machine holds, and the figures that this rests on
 //	check.go          a check, and how all of them are gone through
 //	checks.go         the list of them; the files checks_*.go have one subject each
+//	firewall.go       rules of filters, in force or in files
 //	advice.go         settings found in the system's files that no longer exist or do harm
 //	report.go         findings as text
 //	plan.go           the values that a machine should get
@@ -24,7 +25,7 @@
 // # What is not promised
 //
 // The figures in capacity.go are measured or estimated, and say which. What a provider, a hypervisor, a firewall that is not in this
-// machine or a proxy limits can't be read here. Rules of a firewall are read from their files, not from the kernel.
+// machine or a proxy limits can't be read here. Of the rules of a firewall it is seen whether they name the port, not what they do with it.
 package tuning
 
 import (

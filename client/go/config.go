@@ -34,6 +34,10 @@ type Config struct {
 	// than 64 changes.
 	OnState func(StateChange)
 
+	// OnRoom is told, in the same way, what happens in rooms with members: to the user in all of them, to others in those that are
+	// joined.
+	OnRoom func(RoomEvent)
+
 	// InitialSpread spreads the first connection over random(0, InitialSpread). 0: at
 	// once. To be set for fleets of devices that boot together.
 	InitialSpread time.Duration

@@ -24,6 +24,7 @@
 //	outbox.go        publishes until they are answered
 //	ephemeral.go     publishes that are worth nothing a moment later
 //	reads.go         history and receipts until they are answered
+//	members.go       rooms with members: who is what in them
 //	receipts.go      how far users have come in a room
 //	notices.go       changes of state on their way to OnState
 //

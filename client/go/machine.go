@@ -20,7 +20,8 @@ type machine struct {
 	random  func() float64 // uniform in [0, 1)
 	mailbox chan func()    // unbuffered: what is accepted is run
 	done    chan struct{}  // closed when the loop has ended
-	notices *notices
+	notices *notices[StateChange]
+	news    *notices[RoomEvent]
 	wait    sync.WaitGroup // the loop, tries, sockets
 
 	// Owned by the loop.
@@ -50,7 +51,7 @@ func startMachineWith(config Config, random func() float64) *machine {
 	m := &machine{
 		config: config, random: random,
 		mailbox: make(chan func()), done: make(chan struct{}),
-		notices: newNotices(config.OnState),
+		notices: newNotices(config.OnState), news: newNotices(config.OnRoom),
 		rooms:   make(map[string]*room),
 		passing: make(map[chan error]bool),
 	}
@@ -165,6 +166,7 @@ func (m *machine) welcomed(reply *v1.Connected) {
 	m.notices.add(StateChange{State: Connected, User: reply.User, Session: reply.Session})
 	m.stable = m.after(m.config.StableAfter, func() { m.failures = 0 })
 	m.startHeartbeat(time.Duration(reply.HeartbeatMs) * time.Millisecond)
+	m.watchRooms()
 	m.joinAll()
 	m.outbox.sendAll()
 	m.reads.sendAll()
@@ -311,6 +313,12 @@ func (m *machine) frame(c *connection, frame *v1.ServerFrame) {
 		m.receipt(op.Receipt)
 	case *v1.ServerFrame_Receipts:
 		m.counted(op.Receipts)
+	case *v1.ServerFrame_Room:
+		m.news.add(RoomEvent{Room: newRoomInfo(op.Room)})
+	case *v1.ServerFrame_Member:
+		m.news.add(RoomEvent{Member: newMemberChange(op.Member)})
+	case *v1.ServerFrame_Removed:
+		m.removed(op.Removed)
 	case *v1.ServerFrame_Goaway:
 		m.goAway(op.Goaway)
 	case *v1.ServerFrame_Ping:

@@ -4,25 +4,25 @@ import (
 	"sync"
 )
 
-// maxNotices bounds what waits for a slow OnState; beyond, the oldest is forgotten.
+// maxNotices bounds what waits for a slow OnState or OnRoom; beyond, the oldest is forgotten.
 const maxNotices = 64
 
-// notices hands changes of state to the application outside the machine's loop, so that
-// OnState may call the client and may take its time.
-type notices struct {
+// notices hands what has happened to the application outside the machine's loop, so that
+// OnState and OnRoom may call the client and may take their time.
+type notices[T any] struct {
 	// Set at construction.
-	onState func(StateChange) // may be nil
+	tell func(T) // may be nil
 
 	// Guarded by mu.
 	mu      sync.Mutex
-	waiting []StateChange
+	waiting []T
 	running bool
 }
 
-func newNotices(onState func(StateChange)) *notices { return &notices{onState: onState} }
+func newNotices[T any](tell func(T)) *notices[T] { return &notices[T]{tell: tell} }
 
-func (n *notices) add(change StateChange) {
-	if n.onState == nil {
+func (n *notices[T]) add(change T) {
+	if n.tell == nil {
 		return
 	}
 	n.mu.Lock()
@@ -39,7 +39,7 @@ func (n *notices) add(change StateChange) {
 
 // tellLoop is started by add when there is something to tell and ends when there is not.
 // Nobody waits for it, or a Close from within OnState would wait for itself.
-func (n *notices) tellLoop() {
+func (n *notices[T]) tellLoop() {
 	for {
 		n.mu.Lock()
 		if len(n.waiting) == 0 {
@@ -50,6 +50,6 @@ func (n *notices) tellLoop() {
 		change := n.waiting[0]
 		n.waiting = n.waiting[1:]
 		n.mu.Unlock()
-		n.onState(change)
+		n.tell(change)
 	}
 }

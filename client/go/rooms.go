@@ -106,7 +106,7 @@ func (m *machine) admitted(r *room, reply *v1.Joined) {
 	r.state = joined
 	r.refusals = 0
 	r.keepsReceipts = reply.Receipts
-	r.subscription.admitted(reply.Ephemeral, reply.Receipts)
+	r.subscription.admitted(reply)
 	head := Position{Epoch: reply.Epoch, Seq: reply.Head}
 	switch {
 	case r.position == nil:

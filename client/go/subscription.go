@@ -5,6 +5,8 @@ import (
 	"iter"
 	"slices"
 	"sync"
+
+	v1 "rookery/proto/rookery/v1"
 )
 
 const (
@@ -42,6 +44,7 @@ type Subscription struct {
 	// As the last joined said. Guarded by mu.
 	keepsNone     bool // the room is ephemeral
 	keepsReceipts bool
+	membership    *RoomInfo
 }
 
 // item is what stands in the queue: a message, or a break in the history.
@@ -217,9 +220,12 @@ func (s *Subscription) interrupt(at Position, cause error) {
 }
 
 // admitted is what each joined says.
-func (s *Subscription) admitted(ephemeral, receipts bool) {
+func (s *Subscription) admitted(reply *v1.Joined) {
 	s.mu.Lock()
-	s.keepsNone, s.keepsReceipts = ephemeral, receipts
+	s.keepsNone, s.keepsReceipts = reply.Ephemeral, reply.Receipts
+	if s.membership = nil; reply.Membership != nil {
+		s.membership = newRoomInfo(reply.Membership)
+	}
 	s.mu.Unlock()
 }
 

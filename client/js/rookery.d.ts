@@ -12,6 +12,9 @@ export interface RookeryOptions {
   /** Default: the platform's. In older versions of Node, the one of the package ws. */
   WebSocket?: unknown;
 
+  /** Have the server tell of all rooms that the user comes into or is removed from: the events room and removed. */
+  watchRooms?: boolean;
+
   /** The first connection waits a random part of this. Milliseconds, default 0. */
   initialSpread?: number;
   /** Ceiling of the first wait after a loss; doubled by each failure. Milliseconds, default 500. */
@@ -147,6 +150,80 @@ export interface Receipts {
   counts: ReceiptCount[];
 }
 
+export type Role = 'guest' | 'member' | 'moderator' | 'owner';
+
+/** A room with members, and what the user is in it. */
+export interface RoomInfo {
+  room: string;
+  kind: 'open' | 'group' | 'direct';
+  title?: string;
+  /** Empty or absent: not a member, or what is told is about the room alone. */
+  role?: Role | '';
+  /** The least role that may publish. */
+  speak: Role;
+  /** Unix milliseconds; 2^53-1 is for ever. */
+  mutedUntil?: number;
+  /** One message of a user in this time. */
+  slowModeMs: number;
+  /** Of a direct room: the other user. */
+  peer?: string;
+}
+
+export interface MemberAction {
+  /** Left out: the whole server, for ban and unban. */
+  room?: string;
+  /** Left out: the user of this client. */
+  user?: string;
+  action: 'invite' | 'leave' | 'kick' | 'ban' | 'unban' | 'mute' | 'unmute' | 'role';
+  /** Of invite and role. */
+  role?: Role;
+  /** Of ban and mute; 0 is for ever. */
+  forMs?: number;
+  reason?: string;
+}
+
+/** What has happened to a user in a room. */
+export interface MemberChange {
+  room?: string;
+  user: string;
+  action: MemberAction['action'] | 'join';
+  /** What the user is now; empty or absent: not a member. */
+  role?: Role | '';
+  until?: number;
+  reason?: string;
+  by?: string;
+}
+
+/** The end of the user's membership in a room. */
+export interface Removal {
+  room: string;
+  action: 'leave' | 'kick' | 'ban';
+  until?: number;
+  reason?: string;
+  by?: string;
+}
+
+export interface Member {
+  user: string;
+  role?: Role | '';
+  since?: number;
+  mutedUntil?: number;
+  bannedUntil?: number;
+  reason?: string;
+}
+
+export interface MemberPage {
+  room: string;
+  members: Member[];
+  more: boolean;
+  total: number;
+}
+
+export interface RoomPage {
+  rooms: RoomInfo[];
+  more: boolean;
+}
+
 export interface UserPresence {
   user: string;
   state: 'online' | 'away' | 'offline';
@@ -170,7 +247,15 @@ export interface JoinOptions {
   onMessage?: (message: Message, room: Room) => void;
   /** On every joined reply, so again after every reconnect. */
   onJoined?: (
-    event: { epoch: string; head: number; begin: number; recovered?: boolean; ephemeral: boolean; receipts: boolean },
+    event: {
+      epoch: string;
+      head: number;
+      begin: number;
+      recovered?: boolean;
+      ephemeral: boolean;
+      receipts: boolean;
+      membership?: RoomInfo;
+    },
     room: Room,
   ) => void;
   /** The history is not the one that the position belonged to: read it anew. */
@@ -188,10 +273,12 @@ export interface JoinOptions {
   onTyping?: (typists: { users: string[]; more: number }, room: Room) => void;
   /** Of a large room, instead: how many have its newest messages. */
   onReceiptCounts?: (event: { head: number; users: number; counts: ReceiptCount[] }, room: Room) => void;
+  /** Of a room with members: what the room is, or what the user is in it, has changed. */
+  onMembership?: (membership: RoomInfo, room: Room) => void;
   onState?: (event: { state: RoomState; error?: RookeryError }, room: Room) => void;
 }
 
-export type RoomState = 'joining' | 'joined' | 'refused' | 'left';
+export type RoomState = 'joining' | 'joined' | 'refused' | 'left' | 'removed';
 
 export interface Room {
   readonly name: string;
@@ -206,6 +293,8 @@ export interface Room {
   history(page?: HistoryPage): Promise<History>;
   /** Nothing here is stored. undefined before the first answer of the server. */
   readonly ephemeral: boolean | undefined;
+  /** What the room is and what the user is in it, if it has members. */
+  readonly membership: RoomInfo | undefined;
   /** The room keeps receipts. undefined before the first answer of the server. */
   readonly keepsReceipts: boolean | undefined;
   /**
@@ -239,6 +328,9 @@ export class Rookery {
   on(name: 'goaway', listener: (event: GoAwayEvent) => void): () => void;
   /** The server has refused an ephemeral message, a mark, or typing. */
   on(name: 'refused', listener: (error: RookeryError) => void): () => void;
+  on(name: 'room', listener: (room: RoomInfo) => void): () => void;
+  on(name: 'member', listener: (change: MemberChange) => void): () => void;
+  on(name: 'removed', listener: (removal: Removal) => void): () => void;
   /** Settled by the first connection, or by an end that forbids one. */
   connect(): Promise<Connected>;
   /** Final; what waits for an answer is rejected with the code closed. */
@@ -253,6 +345,12 @@ export class Rookery {
   sendEphemeral(room: string, content: string | Uint8Array, options?: { key?: string }): boolean;
   nextKey(): string;
   history(room: string, page?: HistoryPage): Promise<History>;
+  createRoom(options: { room: string; title?: string; slowModeMs?: number; speak?: Role }): Promise<RoomInfo>;
+  startDirect(user: string): Promise<RoomInfo>;
+  configureRoom(room: string, settings: { title?: string; slowModeMs?: number; speak?: Role }): Promise<RoomInfo>;
+  changeMember(action: MemberAction): Promise<MemberChange>;
+  members(room: string, page?: { after?: string; limit?: number; banned?: boolean }): Promise<MemberPage>;
+  rooms(page?: { after?: string; limit?: number }): Promise<RoomPage>;
 }
 
 export class RookeryError extends Error {

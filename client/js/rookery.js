@@ -114,8 +114,8 @@ export class Rookery {
   }
 
   /**
-   * Calls listener on every event of that name: 'state', 'goaway' or 'refused'. Returns what takes
-   * the listener away again.
+   * Calls listener on every event of that name: 'state', 'goaway', 'refused', and of rooms with members 'room',
+   * 'member' and 'removed'. Returns what takes the listener away again.
    */
   on(name, listener) {
     if (!this.#listeners.has(name)) this.#listeners.set(name, new Set());
@@ -196,6 +196,39 @@ export class Rookery {
     return this.#reads.read('history', { room, before, after, limit });
   }
 
+  // Rooms with members, docs/rooms.md. These requests last over lost connections like reads, so the server may see one
+  // twice: a second kick is answered with no_such_member.
+
+  /** Makes a room with members, and this user its owner. */
+  createRoom({ room, title = '', slowModeMs = 0, speak = '' }) {
+    return this.#reads.read('create', { room, title, slowModeMs, speak });
+  }
+
+  /** Gives the direct room of this user and another, which it makes if there is none. */
+  startDirect(user) {
+    return this.#reads.read('create', { user });
+  }
+
+  /** Changes settings of a room; what is left out stays as it is. */
+  configureRoom(room, { title, slowModeMs, speak } = {}) {
+    return this.#reads.read('configure', { room, title, slowModeMs, speak });
+  }
+
+  /** Does something to a member of a room: invite, leave, kick, ban, unban, mute, unmute or role. */
+  changeMember({ room, user, action, role, forMs, reason }) {
+    return this.#reads.read('member', { room, user, action, role, forMs, reason });
+  }
+
+  /** Reads a page of the members of a room, by name; with banned, of who is banned from it. */
+  members(room, { after, limit, banned } = {}) {
+    return this.#reads.read('members', { room, after, limit, banned });
+  }
+
+  /** Reads a page of the rooms that this user is a member of, by name. */
+  rooms({ after, limit } = {}) {
+    return this.#reads.read('rooms', { after, limit });
+  }
+
   // The state machine, in the order in which a connection meets it.
 
   #wait(delay, error = null) {
@@ -264,6 +297,8 @@ export class Rookery {
     this.#setState('connected');
     if (this.#away) this.#sayState(); // a connection begins online
     this.#established.resolve(connected);
+    // The page that is answered is of no use: this has the server tell of the user's rooms.
+    if (this.#settings.watchRooms) this.#connection.request('rooms', { limit: 1, watch: true }, () => {});
     // Rooms first: what is published next comes back through them.
     for (const room of [...this.#rooms.values()]) room.connected();
     this.#outbox.connected();
@@ -274,13 +309,22 @@ export class Rookery {
     this.#connection.request('state', { state: this.#away ? 'away' : 'online' }, () => {});
   }
 
-  #frame({ message, gap, receipt, receipts, presenceChange, typing, goaway, error }) {
+  #frame({ message, gap, receipt, receipts, presenceChange, typing, room, member, removed, goaway, error }) {
     if (message) this.#rooms.get(message.room)?.message(message);
     if (gap) this.#rooms.get(gap.room)?.gap(gap);
     if (receipt) this.#rooms.get(receipt.room)?.receipt(receipt);
     if (receipts) this.#rooms.get(receipts.room)?.counted(receipts);
     if (presenceChange) this.#rooms.get(presenceChange.room)?.presenceChange(presenceChange);
     if (typing) this.#rooms.get(typing.room)?.typists(typing);
+    if (room) {
+      this.#rooms.get(room.room)?.changed(room);
+      this.#emit('room', room);
+    }
+    if (member) this.#emit('member', member);
+    if (removed) {
+      this.#rooms.get(removed.room)?.removed(removed);
+      this.#emit('removed', removed);
+    }
     if (goaway) this.#goaway(goaway);
     if (error) this.#emit('refused', RookeryError.fromReply(error)); // only of what has no id
   }
@@ -435,6 +479,7 @@ function checked(options) {
     WebSocket,
     codec: codecs[codec],
     url: socketAddress(options.url),
+    watchRooms: options.watchRooms ?? false,
     initialSpread: options.initialSpread ?? 0,
     backoffBase: options.backoffBase ?? 500,
     backoffCap: options.backoffCap ?? 30_000,

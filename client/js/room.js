@@ -6,7 +6,7 @@ import { Presence } from './presence.js';
 import { Receipts } from './receipts.js';
 
 /** States after which nothing comes any more. */
-const final = new Set(['refused', 'left']);
+const final = new Set(['refused', 'left', 'removed']);
 
 export class Room {
   // Set at construction.
@@ -22,6 +22,8 @@ export class Room {
   #seq;
   /** What the last joined said; undefined before. */
   #ephemeral;
+  /** Of a room with members, what was told last; else undefined. */
+  #membership;
   /** Counts joins sent, so that a late reply to an older one is known as such. */
   #joins = 0;
   #refusals = 0;
@@ -35,7 +37,8 @@ export class Room {
    * @param {object} link  see rookery.js
    * @param {string} name
    * @param {{after?: number, epoch?: string, onMessage?: Function, onJoined?: Function, onReset?: Function,
-   *   onGap?: Function, onReceipt?: Function, onReceiptCounts?: Function, onPresence?: Function, onTyping?: Function, onState?: Function}} options
+   *   onGap?: Function, onReceipt?: Function, onReceiptCounts?: Function, onMembership?: Function,
+   *   onPresence?: Function, onTyping?: Function, onState?: Function}} options
    */
   constructor(link, name, { after, epoch, ...callbacks } = {}) {
     this.#link = link;
@@ -70,6 +73,11 @@ export class Room {
   /** The room keeps receipts; undefined before the first joined. */
   get keepsReceipts() {
     return this.#receipts.kept;
+  }
+
+  /** What the room is and what the user is in it, if it has members. */
+  get membership() {
+    return this.#membership;
   }
 
   /** Publishes to this room; see Rookery.publish. */
@@ -191,6 +199,26 @@ export class Room {
     if (further) this.#call('onReceipt', further);
   }
 
+  /** The room has other settings or, with a role, the user another standing in it. */
+  changed({ role, ...settings }) {
+    if (!this.#membership) return;
+    if (role) {
+      this.#membership = { ...settings, role };
+    } else {
+      const { title, speak, slowModeMs } = settings;
+      this.#membership = { ...this.#membership, title, speak, slowModeMs };
+    }
+    this.#call('onMembership', this.#membership);
+  }
+
+  /** The user is no member any more. */
+  removed({ action, reason }) {
+    if (final.has(this.#state)) return;
+    this.#link.forget(this);
+    const words = `You are no longer a member of ${this.name} (${action})${reason ? `: ${reason}` : ''}.`;
+    this.#end('removed', new RookeryError('removed', words));
+  }
+
   /** What a large room gets instead: how many have its newest messages. */
   counted({ head, users, counts }) {
     if (this.#state === 'joined') this.#call('onReceiptCounts', { head, users, counts });
@@ -228,6 +256,7 @@ export class Room {
     this.#epoch = joined.epoch;
     if (joined.recovered !== true) this.#seq = joined.head;
     this.#ephemeral = joined.ephemeral === true;
+    this.#membership = joined.membership;
     this.#setState('joined');
     if (reset) this.#receipts.reset();
     this.#receipts.joined(joined);
@@ -241,6 +270,7 @@ export class Room {
       recovered: joined.recovered,
       ephemeral: this.#ephemeral,
       receipts: joined.receipts,
+      membership: joined.membership,
     });
     this.#settled.resolve(this);
   }

@@ -42,6 +42,26 @@ const standing = [string(2, 'user'), uint(3, 'delivered'), uint(4, 'read')];
 
 const receiptCount = [uint(1, 'seq'), uint(2, 'delivered'), uint(3, 'read')];
 
+const roomInfo = [
+  string(1, 'room'),
+  string(2, 'kind'),
+  string(3, 'title', present),
+  string(4, 'role', present),
+  string(5, 'speak'),
+  uint(6, 'mutedUntil', present),
+  uint(7, 'slowModeMs'),
+  string(8, 'peer', present),
+];
+
+const member = [
+  string(1, 'user'),
+  string(2, 'role', present),
+  uint(3, 'since', present),
+  uint(4, 'mutedUntil', present),
+  uint(5, 'bannedUntil', present),
+  string(6, 'reason', present),
+];
+
 const userPresence = [string(1, 'user'), string(2, 'state'), uint(3, 'since')];
 
 const gap = [string(1, 'room'), uint(2, 'first'), uint(3, 'last'), string(4, 'reason')];
@@ -68,6 +88,29 @@ export const clientFrame = [
   operation(7, 'ping', []),
   operation(8, 'mark', [string(1, 'room'), uint(2, 'delivered'), uint(3, 'read'), string(4, 'epoch')]),
   operation(9, 'receipts', [string(1, 'room')]),
+  operation(10, 'create', [
+    string(1, 'room'),
+    string(2, 'user'),
+    string(3, 'title'),
+    uint(4, 'slowModeMs'),
+    string(5, 'speak'),
+  ]),
+  operation(11, 'configure', [
+    string(1, 'room'),
+    string(2, 'title', present),
+    uint(3, 'slowModeMs', present),
+    string(4, 'speak'),
+  ]),
+  operation(12, 'member', [
+    string(1, 'room'),
+    string(2, 'user'),
+    string(3, 'action'),
+    string(4, 'role'),
+    uint(5, 'forMs'),
+    string(6, 'reason'),
+  ]),
+  operation(13, 'members', [string(1, 'room'), string(2, 'after'), uint(3, 'limit'), bool(4, 'banned')]),
+  operation(14, 'rooms', [string(1, 'after'), uint(2, 'limit'), bool(3, 'watch')]),
   operation(24, 'presence', [string(1, 'room'), bool(2, 'watch')]),
   operation(25, 'state', [string(1, 'state')]),
   operation(26, 'typing', [string(1, 'room'), bool(2, 'stopped')]),
@@ -90,6 +133,7 @@ export const serverFrame = [
     uint(5, 'begin'),
     bool(6, 'ephemeral', present),
     bool(7, 'receipts'),
+    message(8, 'membership', roomInfo, present),
   ]),
   operation(4, 'left', [string(1, 'room')]),
   operation(5, 'published', [string(1, 'room'), uint(2, 'seq'), uint(3, 'at')]),
@@ -125,6 +169,30 @@ export const serverFrame = [
     message(6, 'counts', receiptCount, { repeated: true }),
   ]),
   operation(16, 'receipt', [string(1, 'room'), ...standing]),
+  operation(17, 'room', roomInfo),
+  operation(18, 'member', [
+    string(1, 'room', present),
+    string(2, 'user'),
+    string(3, 'action'),
+    string(4, 'role', present),
+    uint(5, 'until', present),
+    string(6, 'reason', present),
+    string(7, 'by', present),
+  ]),
+  operation(19, 'members', [
+    string(1, 'room'),
+    message(2, 'members', member, { repeated: true }),
+    bool(3, 'more'),
+    uint(4, 'total'),
+  ]),
+  operation(20, 'rooms', [message(1, 'rooms', roomInfo, { repeated: true }), bool(2, 'more')]),
+  operation(21, 'removed', [
+    string(1, 'room'),
+    string(2, 'action'),
+    uint(3, 'until', present),
+    string(4, 'reason', present),
+    string(5, 'by', present),
+  ]),
   operation(31, 'presence', [
     string(1, 'room'),
     uint(2, 'version'),

@@ -40,6 +40,8 @@ func token(_ context.Context, args []string, p process) int {
 	set.DurationVar(&f.request.Lifetime, "ttl", time.Hour, "`time` until the token expires")
 	set.Var((*patternList)(&f.request.Rooms), "rooms", "`patterns` of the rooms the user may enter, separated by commas; without it every room")
 	set.Var((*patternList)(&f.request.Publish), "publish", "`patterns` of the rooms the user may write to; without it those of --rooms")
+	set.Var((*patternList)(&f.request.Create), "create", "`patterns` of the rooms with members the user may create; without it those of --rooms")
+	set.Var((*patternList)(&f.request.Moderate), "moderate", "`patterns` of the rooms the user is a moderator of, * is every room and the whole server; without it none")
 	set.StringVar(&f.config, "config", "", "configuration `file` of the server")
 	set.StringVar(&f.secretFile, "secret-file", "", "sign with the HS256 secret in `file`")
 	set.StringVar(&f.privateKey, "private-key", "", "sign with the private key in the PEM `file`: RSA, ECDSA P-256 or Ed25519")

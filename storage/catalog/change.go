@@ -58,6 +58,26 @@ func patch(key string, fields any) Change {
 	return c
 }
 
+// replace writes a ban and takes away what the one before had and it has not: one for ever has no end.
+func replace(key string, b Ban) Change {
+	fields := map[string]any{"until": nil, "reason": nil}
+	if b.Until != 0 {
+		fields["until"] = b.Until
+	}
+	if b.Reason != "" {
+		fields["reason"] = b.Reason
+	}
+	c := patch(key, fields)
+	c.merge = func(old, wish string) (string, error) {
+		merged, err := mergeFields(old, wish)
+		if merged == "" && err == nil {
+			merged = "{}" // for ever and without a reason is a ban all the same
+		}
+		return merged, err
+	}
+	return c
+}
+
 func mergeFields(old, wish string) (string, error) {
 	fields, wished := map[string]json.RawMessage{}, map[string]json.RawMessage{}
 	if old != "" {
@@ -93,6 +113,24 @@ func SetRetention(room string, policy *storage.Retention) Change {
 		c.err = fmt.Errorf("retention of room %q: the age is %v, must be 0 or at least a millisecond", room, policy.Age)
 	}
 	return c
+}
+
+// SetSettings says what a room with members is like.
+func SetSettings(room string, s Settings) Change {
+	// What is zero is taken away, and not left as it was.
+	orNone := func(zero bool, value any) any {
+		if zero {
+			return nil
+		}
+		return value
+	}
+	return patch(key(familyRoom, room), map[string]any{
+		"created": orNone(s.Created == 0, s.Created),
+		"title":   orNone(s.Title == "", s.Title),
+		"slow_ms": orNone(s.SlowMS == 0, s.SlowMS),
+		"speak":   orNone(s.Speak == "", s.Speak),
+		"direct":  orNone(len(s.Direct) == 0, s.Direct),
+	})
 }
 
 // SetMember makes a user a member of a room, or gives them another role.
@@ -135,10 +173,16 @@ func SetDevice(user, id string, d Device) Change { return patch(key(familyDevice
 func RemoveDevice(user, id string) Change { return Remove(key(familyDevice, user, id)) }
 
 // SetBan bans a user from a room, or from the whole server if scope is empty.
-func SetBan(scope, user string, b Ban) Change { return patch(key(familyBan, scope, user), b) }
+func SetBan(scope, user string, b Ban) Change { return replace(key(familyBan, scope, user), b) }
 
 // RemoveBan lifts a ban.
 func RemoveBan(scope, user string) Change { return Remove(key(familyBan, scope, user)) }
+
+// SetMute keeps a user from publishing in a room, whether they are a member or not.
+func SetMute(room, user string, b Ban) Change { return replace(key(familyMute, room, user), b) }
+
+// RemoveMute lifts a mute.
+func RemoveMute(room, user string) Change { return Remove(key(familyMute, room, user)) }
 
 // overlay is the state as it will be when the changes before have been committed.
 type overlay struct {

@@ -28,12 +28,14 @@
 //
 // # Keys
 //
-//	room     room         settings: {"retention":{"age_ms":…,"messages":…,"bytes":…}}
-//	member   room  user   {"role":"…"}
+//	room     room         settings: {"retention":{"age_ms":…,"messages":…,"bytes":…},"created":…,"title":"…",
+//	                      "slow_ms":…,"speak":"…","direct":["…","…"]}; all but the first of a room with members
+//	member   room  user   {"role":"…","since":…}; since in Unix milliseconds
 //	position room  user   how far the user has come: {"epoch":"…","delivered":…,"read":…}
 //	device   user  id     {"name":"…"}
 //	ban      scope user   {"until":…,"reason":"…"}; until in Unix milliseconds, absent is for ever;
 //	                      the scope is a room, or empty for the whole server
+//	mute     room  user   the same, for who may not publish
 //
 // The words are separated by a tab: names hold no control characters, and a tab sorts before
 // all else they hold. A key that begins with another word of a to z and hyphens is kept as it

@@ -27,6 +27,7 @@ const (
 	familyPosition = "position"
 	familyDevice   = "device"
 	familyBan      = "ban"
+	familyMute     = "mute"
 )
 
 // family is what is known of the keys that begin with its name.
@@ -48,6 +49,8 @@ func known(name string) (family, bool) {
 		return family{names: 2, value: func() any { return new(Device) }}, true
 	case familyBan:
 		return family{names: 2, empty: true, value: func() any { return new(Ban) }}, true
+	case familyMute:
+		return family{names: 2, value: func() any { return new(Ban) }}, true
 	}
 	return family{}, false
 }

@@ -3,6 +3,7 @@ package catalog
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -32,10 +33,10 @@ func collect[T any](t *testing.T, query func(string, func(string, T) bool) error
 func TestFamilies(t *testing.T) {
 	c := openSmall(t)
 	mustUpdate(t, c,
-		SetMember("a", "alice", Member{"owner"}), SetMember("a", "bob", Member{"guest"}),
+		SetMember("a", "alice", Member{Role: "owner"}), SetMember("a", "bob", Member{Role: "guest"}),
 		// Names that begin with one another, and one that is all that a name may hold.
-		SetMember("ab", "alice", Member{"guest"}), SetMember("a b", "alice", Member{"guest"}), SetMember("a\"<~\u2028é", "alice", Member{"x"}),
-		SetMember("a", "ali", Member{"guest"}),
+		SetMember("ab", "alice", Member{Role: "guest"}), SetMember("a b", "alice", Member{Role: "guest"}), SetMember("a\"<~\u2028é", "alice", Member{Role: "x"}),
+		SetMember("a", "ali", Member{Role: "guest"}),
 		Advance("a", "alice", Position{"7f3a", 41, 41}), Advance("b", "alice", Position{"7f3a", 1, 1}), Advance("a", "ali", Position{"7f3a", 2, 2}),
 		SetDevice("alice", "phone", Device{"Alice's phone"}), SetDevice("alice", "desk", Device{"desk"}), SetDevice("ali", "x", Device{}),
 		SetBan("", "mallory", Ban{Reason: "spam"}), SetBan("a", "trent", Ban{Until: 5}),
@@ -46,8 +47,8 @@ func TestFamilies(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", what, got, want)
 		}
 	}
-	check("members", collect(t, c.Members, "a"), "ali {guest}", "alice {owner}", "bob {guest}")
-	check("rooms of alice", collect(t, c.RoomsOf, "alice"), "a {owner}", "a b {guest}", "a\"<~\u2028é {x}", "ab {guest}")
+	check("members", collect(t, c.Members, "a"), "ali {guest 0}", "alice {owner 0}", "bob {guest 0}")
+	check("rooms of alice", collect(t, c.RoomsOf, "alice"), "a {owner 0}", "a b {guest 0}", "a\"<~\u2028é {x 0}", "ab {guest 0}")
 	check("positions", collect(t, c.Positions, "a"), "ali {7f3a 2 2}", "alice {7f3a 41 41}")
 	check("positions of alice", collect(t, c.PositionsOf, "alice"), "a {7f3a 41 41}", "b {7f3a 1 1}")
 	check("devices", collect(t, c.DevicesOf, "alice"), "desk {desk}", "phone {Alice's phone}")
@@ -56,14 +57,101 @@ func TestFamilies(t *testing.T) {
 	check("nobody's", collect(t, c.RoomsOf, "al"))
 
 	mustUpdate(t, c, RemoveMember("a", "alice"), RemoveDevice("alice", "desk"), RemoveBan("a", "trent"), RemoveBan("a", "nobody"))
-	check("rooms of alice", collect(t, c.RoomsOf, "alice"), "a b {guest}", "a\"<~\u2028é {x}", "ab {guest}")
-	check("members", collect(t, c.Members, "a"), "ali {guest}", "bob {guest}")
+	check("rooms of alice", collect(t, c.RoomsOf, "alice"), "a b {guest 0}", "a\"<~\u2028é {x 0}", "ab {guest 0}")
+	check("members", collect(t, c.Members, "a"), "ali {guest 0}", "bob {guest 0}")
 	check("bans", collect(t, c.Bans, "a"))
 	if m, ok, err := c.Member("a", "bob"); m.Role != "guest" || !ok || err != nil {
 		t.Errorf("bob is %v, %v, %v", m, ok, err)
 	}
 	if _, ok, err := c.Member("a", "alice"); ok || err != nil {
 		t.Errorf("alice is still a member: %v, %v", ok, err)
+	}
+}
+
+// TestBansAndMutes: a new one takes the place of the old one as a whole, and one that says nothing is one.
+func TestBansAndMutes(t *testing.T) {
+	c := openSmall(t)
+	mustUpdate(t, c, SetBan("", "mallory", Ban{Until: 5, Reason: "spam"}), SetMute("a", "trent", Ban{Until: 7, Reason: "loud"}))
+	mustUpdate(t, c, SetBan("", "mallory", Ban{}), SetMute("a", "trent", Ban{Reason: "louder"}))
+	if b, ok, err := c.Ban("", "mallory"); b != (Ban{}) || !ok || err != nil {
+		t.Errorf("the ban is %v, %v, %v", b, ok, err)
+	}
+	if b, ok, err := c.Mute("a", "trent"); b != (Ban{Reason: "louder"}) || !ok || err != nil {
+		t.Errorf("the mute is %v, %v, %v", b, ok, err)
+	}
+	mustUpdate(t, c, RemoveMute("a", "trent"), RemoveBan("", "mallory"))
+	if _, ok, err := c.Mute("a", "trent"); ok || err != nil {
+		t.Errorf("the mute is still there, %v", err)
+	}
+	if _, ok, err := c.Ban("", "mallory"); ok || err != nil {
+		t.Errorf("the ban is still there, %v", err)
+	}
+}
+
+// TestSettings: they and the retention of a room stand side by side, and zero takes a field away.
+func TestSettings(t *testing.T) {
+	c := openSmall(t)
+	mustUpdate(t, c, SetRetention("r", &storage.Retention{Records: 9}))
+	if s, ok, err := c.Settings("r"); ok || err != nil {
+		t.Errorf("a room that nobody made has the settings %v, %v", s, err)
+	}
+	full := Settings{Created: 1, Title: "R", SlowMS: 5, Speak: "guest", Direct: []string{"a", "b"}}
+	for _, want := range []Settings{full, {Created: 1}} {
+		mustUpdate(t, c, SetSettings("r", want))
+		if s, ok, err := c.Settings("r"); !reflect.DeepEqual(s, want) || !ok || err != nil {
+			t.Errorf("the settings are %v, %v, %v, want %v", s, ok, err, want)
+		}
+	}
+	if policy, own, err := c.Retention("r"); policy.Records != 9 || !own || err != nil {
+		t.Errorf("the retention is %v, %v, %v", policy, own, err)
+	}
+}
+
+// TestPagesAndCounts: names that come after another, and how many there are.
+func TestPagesAndCounts(t *testing.T) {
+	c := openSmall(t)
+	for i := range 600 { // more than a page of the state
+		mustUpdate(t, c, SetMember("r", fmt.Sprintf("u%03d", i), Member{Role: "member"}), SetMember(fmt.Sprintf("r%03d", i), "u", Member{Role: "member"}))
+	}
+	count := func(n int, err error) int {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if got := count(c.CountMembers("r")); got != 600 {
+		t.Errorf("%d members", got)
+	}
+	if got := count(c.CountRoomsOf("u")); got != 600 {
+		t.Errorf("%d rooms", got)
+	}
+	for after, want := range map[string]string{"": "000", "u": "000", "u300": "301", "u300x": "301", "u599": ""} {
+		first, rest := "", 0
+		if err := c.MembersAfter("r", after, func(user string, _ Member) bool {
+			if rest++; first == "" {
+				first = user
+			}
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if want != "" && first != "u"+want || want == "" && rest > 0 {
+			t.Errorf("after %q comes %q, and %d in all", after, first, rest)
+		}
+	}
+	first := ""
+	if err := c.RoomsOfAfter("u", "r598", func(room string, _ Member) bool {
+		first += room
+		return true
+	}); err != nil || first != "r599" {
+		t.Errorf("after the last but one come %q, %v", first, err)
+	}
+	mustUpdate(t, c, SetBan("r", "a", Ban{}), SetBan("r", "b", Ban{}))
+	if err := c.BansAfter("r", "a", func(user string, _ Ban) bool {
+		first = user
+		return true
+	}); err != nil || first != "b" {
+		t.Errorf("after a comes %q, %v", first, err)
 	}
 }
 
@@ -87,7 +175,7 @@ func TestPositionsGoForward(t *testing.T) {
 func TestUnknownFieldsSurvive(t *testing.T) {
 	c := openSmall(t)
 	mustUpdate(t, c, Set("room\tr", []byte(`{"topic": "<birds> & more", "retention": {"messages": 1}}`)), Set("member\tr\tu", []byte(`{"role":"a","since":7}`)))
-	mustUpdate(t, c, SetRetention("r", &storage.Retention{Age: time.Hour}), SetMember("r", "u", Member{"b"}))
+	mustUpdate(t, c, SetRetention("r", &storage.Retention{Age: time.Hour}), SetMember("r", "u", Member{Role: "b"}))
 	want := map[string]string{
 		"room\tr":      `{"retention":{"age_ms":3600000},"topic":"<birds> & more"}`,
 		"member\tr\tu": `{"role":"b","since":7}`,
@@ -176,7 +264,7 @@ func TestWrongChanges(t *testing.T) {
 // TestImport: what Walk gives, Set takes, and the result is the same.
 func TestImport(t *testing.T) {
 	from := openSmall(t)
-	mustUpdate(t, from, SetMember("r", "u", Member{"x"}), SetBan("", "m", Ban{Until: 7}), Set("room\tr", []byte(`{"topic":"\u003c\u00e9é"}`)), Set("later\tz", []byte("[1,2]")))
+	mustUpdate(t, from, SetMember("r", "u", Member{Role: "x"}), SetBan("", "m", Ban{Until: 7}), Set("room\tr", []byte(`{"topic":"\u003c\u00e9é"}`)), Set("later\tz", []byte("[1,2]")))
 	all := content(t, from)
 	to := openSmall(t)
 	for key, value := range all {
@@ -194,9 +282,9 @@ func TestImport(t *testing.T) {
 // TestNothingToDo: an update that changes nothing writes nothing, but holds what it rests on.
 func TestNothingToDo(t *testing.T) {
 	c := openSmall(t)
-	mustUpdate(t, c, SetMember("r", "u", Member{"x"}))
+	mustUpdate(t, c, SetMember("r", "u", Member{Role: "x"}))
 	before := c.log.Head(Room)
-	mustUpdate(t, c, SetMember("r", "u", Member{"x"}), RemoveMember("r", "nobody"))
+	mustUpdate(t, c, SetMember("r", "u", Member{Role: "x"}), RemoveMember("r", "nobody"))
 	mustUpdate(t, c)
 	if head := c.log.Head(Room); head != before {
 		t.Errorf("%d records were written for nothing", head-before)
@@ -212,14 +300,14 @@ func TestPagesOfAScan(t *testing.T) {
 	}
 	var changes []Change
 	for user := range want {
-		changes = append(changes, SetMember("r", user, Member{"x"}))
+		changes = append(changes, SetMember("r", user, Member{Role: "x"}))
 	}
 	mustUpdate(t, c, changes...)
 	got := map[string]string{}
 	err := c.Members("r", func(user string, m Member) bool {
 		got[user] = m.Role
 		if len(got) == 5 {
-			mustUpdate(t, c, SetMember("r", "another", Member{"x"}), SetMember("s", "user 00001", Member{"x"}))
+			mustUpdate(t, c, SetMember("r", "another", Member{Role: "x"}), SetMember("s", "user 00001", Member{Role: "x"}))
 		}
 		return true
 	})

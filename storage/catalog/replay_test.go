@@ -19,7 +19,7 @@ func lifetime(t *testing.T) ([]storage.Record, map[string]string) {
 	config.appended = func(r storage.Record) { all = append(all, r) }
 	c := mustOpen(t, config)
 	for i := range 25 {
-		mustUpdate(t, c, SetMember(fmt.Sprint("room", i%7), "alice", Member{fmt.Sprint(i)}), Advance("lobby", "bob", Position{"e", uint64(i), uint64(i)}))
+		mustUpdate(t, c, SetMember(fmt.Sprint("room", i%7), "alice", Member{Role: fmt.Sprint(i)}), Advance("lobby", "bob", Position{"e", uint64(i), uint64(i)}))
 		if i%5 == 4 {
 			mustUpdate(t, c, RemoveMember("room1", "alice"))
 		}

@@ -122,6 +122,15 @@ func (s *state) scan(first, end string, fn func(key, value string) bool) error {
 	}
 }
 
+// count gives how many keys begin with a prefix that ends in a separator.
+func (s *state) count(prefix string) (n int, err error) {
+	err = s.scan(prefix, endOf(prefix), func(string, string) bool {
+		n++
+		return true
+	})
+	return n, err
+}
+
 // after gives the first key that may come behind a page.
 func after(page []entry) string { return page[len(page)-1].Key + "\x00" }
 

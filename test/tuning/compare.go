@@ -1,19 +1,40 @@
 package main
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // counting are files below /proc/sys that change by themselves, or that others who share the kernel change.
 var counting = []string{"/fs/file-nr", "/fs/inode-nr", "/fs/inode-state", "/fs/dentry-state", "/fs/aio-nr", "/fs/quota/", "/kernel/random/", "/kernel/ns_last_pid", "/kernel/pty/nr",
-	"/kernel/cap_last_cap", "/net/netfilter/nf_conntrack_count", "/kernel/keys/", "/kernel/tainted", "/kernel/perf_event_max_sample_rate"}
+	"/kernel/cap_last_cap", "/net/netfilter/nf_conntrack_count", "/kernel/keys/", "/kernel/tainted", "/kernel/perf_event_max_sample_rate",
+	"/vm/user_reserve_kbytes", "/vm/admin_reserve_kbytes"} // of the memory that happens to be free at boot
 
-// snapshot is everything of /proc/sys and /etc: values, contents, rights.
-func snapshot() (map[string]string, error) { return snapshotOf("/proc/sys", "/etc") }
+// settingsOfQueues are the files of a card's queue that somebody may set.
+var settingsOfQueues = []string{"rps_cpus", "rps_flow_cnt", "xps_cpus", "xps_rxqs", "tx_maxrate"}
+
+// snapshot is everything of /proc/sys and /etc, and how the queues of network cards are spread: values, contents, rights.
+func snapshot() (map[string]string, error) {
+	queues, err := filepath.Glob("/sys/class/net/*/queues")
+	if err != nil {
+		return nil, err
+	}
+	roots := []string{"/proc/sys", "/etc"}
+	for _, dir := range queues {
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, real)
+	}
+	return snapshotOf(roots...)
+}
 
 func snapshotOf(roots ...string) (map[string]string, error) {
 	all := map[string]string{}
@@ -23,6 +44,10 @@ func snapshotOf(roots ...string) (map[string]string, error) {
 				return err
 			}
 			if root == "/proc/sys" && slices.ContainsFunc(counting, func(part string) bool { return strings.HasPrefix(name, root+part) }) {
+				return nil
+			}
+			// Of a queue of a card its counters are no settings.
+			if strings.HasPrefix(root, "/sys/") && !entry.IsDir() && !slices.Contains(settingsOfQueues, entry.Name()) {
 				return nil
 			}
 			info, err := entry.Info()
@@ -41,6 +66,9 @@ func snapshotOf(roots ...string) (map[string]string, error) {
 				b, err := os.ReadFile(name)
 				if err != nil {
 					b = []byte(err.Error()) // some of the kernel's can only be read by some
+				}
+				if !utf8.Valid(b) { // what is remembered over a boot is text
+					b = fmt.Appendf(nil, "%x", sha256.Sum256(b))
 				}
 				text += " " + string(b)
 			}
@@ -74,7 +102,7 @@ func differences(before, after map[string]string) (names []string) {
 func values(all map[string]string) map[string]string {
 	only := map[string]string{}
 	for name, text := range all {
-		if strings.HasPrefix(name, "/proc/sys/") {
+		if strings.HasPrefix(name, "/proc/sys/") || strings.HasPrefix(name, "/sys/") && slices.Contains(settingsOfQueues, filepath.Base(name)) {
 			only[name] = text
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -20,15 +21,11 @@ import (
 const address = "127.0.0.1:8080"
 
 // startPatience is far over the time that the gateway takes on a machine that is busy.
-const startPatience = 30 * time.Second
+const startPatience = 60 * time.Second
 
-// startGateway starts it from a login, so that PAM gives it its limits, and waits until it accepts.
+// startGateway has the stage start it, and waits until it accepts.
 func (p *play) startGateway(ctx context.Context) (stop func() error, err error) {
-	data, err := os.MkdirTemp(p.work, "data-")
-	if err != nil {
-		return nil, err
-	}
-	gateway, err := p.stage.login(ctx, p.binary, "serve", "--dev", "--listen", address, "--data", filepath.Join(data, "log"))
+	stop, err = p.stage.start(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -36,57 +33,69 @@ func (p *play) startGateway(ctx context.Context) (stop func() error, err error) 
 	for {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
-			conn.Close()
-			break
+			return stop, conn.Close()
 		}
 		if time.Now().After(deadline) {
 			return nil, fmt.Errorf("the gateway does not listen: %w", err)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	return func() error {
-		h, err := host.Here(host.Options{})
-		if err != nil {
-			return err
-		}
-		if h.Gateway == nil {
-			return errors.New("the gateway is not there any more")
-		}
-		if err := syscall.Kill(h.Gateway.PID, syscall.SIGTERM); err != nil {
-			return err
-		}
-		gateway.Wait() // its status is that of a process that was told to end
-		return nil
-	}, nil
 }
 
-// load is what came of a storm of connections.
-type load struct {
-	Asked     int64
-	Held      int64 // most connections that were open at a time
-	Failed    int64
-	Overflows int64 // of accept queues
-	Process   int64 // resident memory of the gateway, bytes
-	Files     int64 // limit of open files of the gateway
+// gatewayProcess is the running one.
+func gatewayProcess() (int, error) {
+	h, err := host.Here(host.Options{})
+	if err != nil {
+		return 0, err
+	}
+	if h.Gateway == nil {
+		return 0, errors.New("the gateway is not there any more")
+	}
+	return h.Gateway.PID, nil
 }
+
+// load is what came of connections that were asked for.
+type load struct {
+	Asked   int64
+	Held    int64 // most connections that were open at a time
+	Failed  int64
+	Process int64 // resident memory of the gateway, bytes
+	Files   int64 // limit of open files of the gateway
+}
+
+// loadPlan is what the load tester does.
+const loadPlan = `scenario: storm
+server: {targets: ["ws://%s/ws"]}
+clients: {connections: %d, rate: %d, pending: 50000, timeout: 60s, retry: {for: %s}, sources: [127.0.0.0/16]}
+rooms: {count: %d}
+time: {warmup: 1s, duration: 10s, drain: 5s}
+`
+
+// How long a client tries that is not let in. Of a gateway that is full each asks once: tens of thousands that ask again and again
+// would keep an emulated processor from those that are in.
+const (
+	once  = "1ms"
+	often = "5m"
+)
 
 // putLoad has the load tester connect.
-func (p *play) putLoad(ctx context.Context, connections int) (load, error) {
-	before, err := overflows()
-	if err != nil {
+func (p *play) putLoad(ctx context.Context, connections int, try string) (load, error) {
+	plan, file := filepath.Join(p.work, "plan.yaml"), filepath.Join(p.work, "result.json")
+	if err := os.WriteFile(plan, fmt.Appendf(nil, loadPlan, address, connections, p.rate, try, max(1, connections/10)), 0o600); err != nil {
 		return load{}, err
 	}
-	file := filepath.Join(p.work, "result.json")
-	bench := exec.CommandContext(ctx, p.binary, "bench", "storm", "--target", "ws://"+address+"/ws", "--source", "127.0.0.0/16", "--connections", strconv.Itoa(connections),
-		"--rooms", strconv.Itoa(max(1, connections/10)), "--connect-rate", strconv.Itoa(p.rate), "--duration", "10s", "--warmup", "1s", "--drain", "5s", "--json", file, "--quiet")
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // that of the load before
+		return load{}, err
+	}
+	bench := exec.CommandContext(ctx, p.binary, "bench", plan, "--json", file, "--quiet")
 	said, err := bench.CombinedOutput()
 	var failed *exec.ExitError
 	if err != nil && !errors.As(err, &failed) { // a run in which connects fail has a status of its own
 		return load{}, err
 	}
-	r, err := report.ReadFile(file)
-	if err != nil {
-		return load{}, fmt.Errorf("%w; the load tester said:\n%s", err, said)
+	r, unread := report.ReadFile(file)
+	if unread != nil {
+		return load{}, fmt.Errorf("%w; the load tester ended with %v and said:\n%s", unread, err, said)
 	}
 	l := load{Asked: int64(connections), Failed: r.Counts.ConnectsFailed}
 	for _, s := range r.Seconds {
@@ -94,9 +103,79 @@ func (p *play) putLoad(ctx context.Context, connections int) (load, error) {
 		l.Process = max(l.Process, s.Server.MemoryBytes)
 		l.Files = max(l.Files, s.Server.DescriptorsMax)
 	}
+	return l, nil
+}
+
+// burstSize is how many connections come while the gateway has no processor: as many as come back in a second after a restart of a
+// gateway with 20,000.
+const burstSize = 2000
+
+// burst is what came of connections that came at once.
+type burst struct {
+	Made      int   // before the gateway had its processor back
+	Overflows int64 // times that an accept queue was full
+}
+
+// putBurst stops the gateway for a moment, as a hypervisor does that gives its processor to others, and has connections come
+// meanwhile. What the kernel answers then is up to the accept queues alone, on a machine of any speed.
+func putBurst() (b burst, err error) {
+	process, err := gatewayProcess()
+	if err != nil {
+		return b, err
+	}
+	before, err := overflows()
+	if err != nil {
+		return b, err
+	}
+	if err := syscall.Kill(process, syscall.SIGSTOP); err != nil {
+		return b, err
+	}
+	resume := func() error { return syscall.Kill(process, syscall.SIGCONT) }
+	sockets, err := connectAll(burstSize)
+	defer closeAll(sockets)
+	if err != nil {
+		return b, errors.Join(err, resume())
+	}
+	b.Made = connected(sockets)
 	after, err := overflows()
-	l.Overflows = after - before
-	return l, err
+	if err = errors.Join(err, resume()); err != nil {
+		return b, err
+	}
+	b.Overflows = after - before
+	return b, nil
+}
+
+// connectAll begins connections and waits for none of them. On loopback a connect goes through both ends of the kernel before it
+// returns, so that what the kernel has not answered then it will not before the client repeats itself, a second later.
+func connectAll(n int) (sockets []int, err error) {
+	for range n {
+		s, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return sockets, err
+		}
+		sockets = append(sockets, s)
+		err = syscall.Connect(s, &syscall.SockaddrInet4{Port: 8080, Addr: [4]byte{127, 0, 0, 1}})
+		if err != nil && err != syscall.EINPROGRESS {
+			return sockets, fmt.Errorf("connect: %w", err)
+		}
+	}
+	return sockets, nil
+}
+
+// connected counts those that are.
+func connected(sockets []int) (n int) {
+	for _, s := range sockets {
+		if _, err := syscall.Getpeername(s); err == nil {
+			n++
+		}
+	}
+	return n
+}
+
+func closeAll(sockets []int) {
+	for _, s := range sockets {
+		syscall.Close(s)
+	}
 }
 
 // overflows is how often an accept queue of this network was full.
@@ -106,6 +185,31 @@ func overflows() (int64, error) {
 		return 0, err
 	}
 	return h.Counters()["TcpExt.ListenOverflows"], nil
+}
+
+// steered is how many packets were handed to another processor by RPS since boot. Those of many connections come in through the
+// machine's card meanwhile: QEMU's network refuses each of these for the host. In namespaces there is no card, and nowhere to go.
+func steered() (packets int64, err error) {
+	for range 64 {
+		if conn, err := net.DialTimeout("tcp", "10.0.2.2:1", time.Second); err == nil {
+			conn.Close()
+		}
+	}
+	b, err := os.ReadFile("/proc/net/softnet_stat")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		const received = 9 // column of packets that came from another processor
+		if f := strings.Fields(line); len(f) > received {
+			n, err := strconv.ParseInt(f[received], 16, 64)
+			if err != nil {
+				return 0, err
+			}
+			packets += n
+		}
+	}
+	return packets, nil
 }
 
 // rookery runs a command of the binary and gives what it says.
@@ -123,4 +227,23 @@ func output(command *exec.Cmd) (string, int, error) {
 		return said.String() + faults.String(), failed.ExitCode(), nil
 	}
 	return said.String(), 0, err
+}
+
+// failed is the error of a command that did not end with the status that is wanted.
+func failed(what string, said string, status, want int, err error) error {
+	if err == nil && status == want {
+		return nil
+	}
+	return errors.Join(err, fmt.Errorf("%s: status %d, want %d: %s", what, status, want, strings.TrimSpace(said)))
+}
+
+// all runs commands until one fails.
+func all(commands ...*exec.Cmd) error {
+	for _, c := range commands {
+		said, status, err := output(c)
+		if err := failed(strings.Join(c.Args, " "), said, status, 0, err); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,47 +1,118 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
+	"time"
 
 	"rookery/test/vm/channel"
-	"rookery/test/vm/guest"
-	"rookery/tuning/host"
 )
 
-// order is what the host tells the machine.
-type order struct{ Connections, Rate int }
+// guestWord is the word by which this program knows that it is the service of a virtual machine.
+const guestWord = "guest"
 
-// said is what the machine tells the host: lines, and in the end the figures or a fault.
+// order is what the host tells the machine.
+type order struct {
+	Connections, Rate int
+	Record            string // instead of the play: give a tree of the machine, with this comment
+}
+
+// said is what the machine tells the host: lines, and in the end the figures, a tree or a fault; or that it boots.
 type said struct {
 	Line    string   `json:",omitempty"`
 	Figures *figures `json:",omitempty"`
+	Tree    []byte   `json:",omitempty"`
+	Boots   bool     `json:",omitempty"`
 	Fault   string   `json:",omitempty"`
 }
 
-// isGuest says whether this program is the first process of a virtual machine.
-func isGuest() bool { return os.Getpid() == 1 && os.Getenv(channel.AddressVariable) != "" }
+// workInMachine is on the disk of the machine.
+const workInMachine = "/var/lib/play"
 
-// live gives the play in the machine.
-func live(host *channel.Connection) error {
+// serveHost does in the machine what the host says.
+func serveHost(ctx context.Context) error {
+	conn, err := dialHost()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	host := channel.New(conn)
 	var o order
 	if err := host.Receive(&o); err != nil {
 		return err
 	}
-	p := &play{stage: machine{}, binary: "/rookery", work: "/tmp", connections: o.Connections, rate: o.Rate, out: lines{host}}
-	if err := p.run(context.Background()); err != nil {
-		return host.Send(said{Fault: err.Error()})
+	answer, err := obey(ctx, o, lines{host})
+	if err != nil {
+		answer = said{Fault: err.Error()}
 	}
-	if err := host.Send(said{Figures: &p.figures}); err != nil {
+	if err := host.Send(answer); err != nil {
 		return err
+	}
+	if answer.Boots {
+		return all(exec.Command("systemctl", "--no-block", "reboot"))
 	}
 	var never order
 	return host.Receive(&never) // until the host turns the machine off
+}
+
+func obey(ctx context.Context, o order, out io.Writer) (said, error) {
+	if err := os.MkdirAll(workInMachine, 0o755); err != nil {
+		return said{}, err
+	}
+	p := &play{stage: debian{}, binary: "/usr/local/bin/rookery", work: workInMachine, connections: o.Connections, rate: o.Rate, out: out}
+	if o.Record != "" {
+		return recordMachine(ctx, p, o.Record)
+	}
+	switch err := p.run(ctx); {
+	case errors.Is(err, errBoots):
+		return said{Boots: true}, nil
+	case err != nil:
+		return said{}, err
+	}
+	return said{Figures: &p.memory.Figures}, nil
+}
+
+// recordMachine gives a tree of the machine with a running gateway.
+func recordMachine(ctx context.Context, p *play, comment string) (said, error) {
+	if err := p.stage.settle(p.work); err != nil {
+		return said{}, err
+	}
+	if _, err := os.Stat(unitFile); errors.Is(err, os.ErrNotExist) {
+		unit := "[Unit]\nDescription=Rookery\n\n[Service]\nExecStart=/usr/local/bin/rookery serve --dev --listen 127.0.0.1:8080 --data /var/lib/rookery\n"
+		if err := os.WriteFile(unitFile, []byte(unit), 0o644); err != nil {
+			return said{}, err
+		}
+	}
+	if err := all(exec.Command("systemctl", "daemon-reload")); err != nil {
+		return said{}, err
+	}
+	if _, err := p.startGateway(ctx); err != nil {
+		return said{}, err
+	}
+	var b bytes.Buffer
+	err := record(os.DirFS("/"), comment, &b)
+	return said{Tree: b.Bytes()}, err
+}
+
+// dialHost reaches the host, whose address is a word of the kernel's command line.
+func dialHost() (net.Conn, error) {
+	words, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return nil, err
+	}
+	for _, word := range strings.Fields(string(words)) {
+		if address, found := strings.CutPrefix(word, channel.AddressVariable+"="); found {
+			return net.DialTimeout("tcp", address, time.Minute)
+		}
+	}
+	return nil, fmt.Errorf("the kernel's command line has no %s", channel.AddressVariable)
 }
 
 // lines sends what is written.
@@ -50,59 +121,3 @@ type lines struct{ host *channel.Connection }
 func (l lines) Write(b []byte) (int, error) {
 	return len(b), l.host.Send(said{Line: strings.TrimSuffix(string(b), "\n")})
 }
-
-var _ io.Writer = lines{}
-
-// machine is a virtual machine, which is the play's alone. It has no systemd, no PAM and no programs but ours and busybox, so it does
-// itself what those would: give a login the limits of the files, and load settings at boot.
-type machine struct{}
-
-// moreFiles is what this process and the load tester may open.
-const moreFiles = 1 << 20
-
-func (machine) settle(string) error {
-	for _, dir := range []string{"/etc/sysctl.d", "/etc/security/limits.d", "/var/lib", "/bin"} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-	}
-	for _, program := range []string{"cat", "cmp", "cp", "dirname", "id", "mkdir", "mv", "rm", "rmdir", "sed", "sync"} {
-		if err := os.Symlink("/bin/busybox", "/bin/"+program); err != nil {
-			return err
-		}
-	}
-	if err := os.Setenv("PATH", "/bin"); err != nil {
-		return err
-	}
-	return guest.LimitDescriptors(moreFiles)
-}
-
-func (machine) login(ctx context.Context, args ...string) (*exec.Cmd, error) {
-	h, err := host.Here(host.Options{PID: os.Getpid()})
-	if err != nil {
-		return nil, err
-	}
-	limit := int64(untunedFiles)
-	for _, s := range h.LoginLimits() { // the last one for root counts
-		if strings.HasPrefix(s.Name, "root ") {
-			limit = s.Limit()
-		}
-	}
-	command := exec.CommandContext(ctx, "busybox", "sh", "-c", fmt.Sprintf("ulimit -n %d && exec %s", limit, strings.Join(args, " ")))
-	return command, command.Start()
-}
-
-func (machine) boot(context.Context) (string, error) {
-	h, err := host.Here(host.Options{PID: os.Getpid()})
-	if err != nil {
-		return "", err
-	}
-	for _, a := range h.Assignments() {
-		if err := os.WriteFile("/"+host.SysctlPath(a.Key), []byte(a.Value+"\n"), 0o644); err != nil {
-			return "", fmt.Errorf("%s:%s: %w", a.File, strconv.Itoa(a.Line), err)
-		}
-	}
-	return "the first process has read /etc/sysctl.d", nil
-}
-
-func (machine) owns(string) bool { return true }

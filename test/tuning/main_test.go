@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestDifferences(t *testing.T) {
@@ -38,13 +39,23 @@ func TestSnapshot(t *testing.T) {
 	if !strings.HasPrefix(all["/proc/sys/net/core/somaxconn"], "-rw-r--r-- ") || all[file] != "-rw-r----- text" || !strings.HasSuffix(all[link], " file") {
 		t.Errorf("a value is %q, a file %q, a link %q", all["/proc/sys/net/core/somaxconn"], all[file], all[link])
 	}
+	if err := os.WriteFile(file, []byte{0xff, 1}, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if other, err := snapshotOf(dir); err != nil || other[file] == all[file] || !utf8.ValidString(other[file]) {
+		t.Errorf("a file that is no text is %q, %v", other[file], err)
+	}
 	if _, there := all["/proc/sys/fs/file-nr"]; there {
 		t.Error("the number of open files is compared")
 	}
 }
 
 func TestReport(t *testing.T) {
-	f := figures{First: "RLIMIT_NOFILE", At: 848, Before: load{Held: 848, Failed: 26548, Files: 1024}, After: load{Held: 15000, Files: 16000, Process: 34e6}, Compared: 2100, Kernel: "6.1", Connections: 15000}
+	f := figures{
+		Before: []met{{"a table", "500", 499, load{Held: 498, Files: 1024}}, {"RLIMIT_NOFILE", "1024", 848, load{Held: 848, Failed: 26548, Files: 1024}}},
+		After:  load{Held: 15000, Files: 16000, Process: 34e6}, BurstBefore: burst{Made: 258, Overflows: 900}, BurstAfter: burst{Made: 2000}, Queue: "4096",
+		SteeredAfter: 70, Compared: 2100, Kernel: "6.1", Connections: 15000,
+	}
 	page := filepath.Join(t.TempDir(), "page.md")
 	if err := os.WriteFile(page, []byte("a\n<!-- kernel: begin -->\nstale\n<!-- kernel: end -->\nb\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -55,7 +66,8 @@ func TestReport(t *testing.T) {
 	b, err := os.ReadFile(page)
 	text := string(b)
 	if err != nil || strings.Contains(text, "stale") || !strings.HasPrefix(text, "a\n") || !strings.HasSuffix(text, "-->\nb\n") ||
-		!strings.Contains(text, "| connections held | 848 | 15,000 |") || !strings.Contains(text, "named RLIMIT_NOFILE first and said that it holds 848") {
+		!strings.Contains(text, "| connections held | 498 | 848 | 15,000 |") || !strings.Contains(text, "| a table, which is 500 | RLIMIT_NOFILE, which is 1024 | nothing") ||
+		!strings.Contains(text, "| times that an accept queue was full | 900 | 0 |") || !strings.Contains(text, "0 before, 70 after") {
 		t.Errorf("the page is\n%s%v", text, err)
 	}
 	if err := writePage(filepath.Join(t.TempDir(), "none"), "kernel", ""); err == nil {

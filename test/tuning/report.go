@@ -5,18 +5,28 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// figures are what is told of a run.
+// figures are what are told of a run.
 type figures struct {
-	First         string // key that check named first
-	At            int    // connections that it said
-	Before, After load
-	Compared      int // files
-	Kernel        string
-	Connections   int
+	Before                      []met // in the order in which they were met
+	After                       load
+	BurstBefore, BurstAfter     burst
+	SteeredBefore, SteeredAfter int64 // packets that RPS gave to another processor
+	Compared                    int   // files
+	Kernel, Stage               string
+	Queue                       string // length of accept queues after
+	Connections                 int
+}
+
+// met is a limit that check named, and what was held under it.
+type met struct {
+	Key, Current string
+	At           int
+	Load         load
 }
 
 func figuresFile(work string) string { return filepath.Join(work, "figures.json") }
@@ -40,18 +50,46 @@ func readFigures(work string) (f figures, err error) {
 // text is the table of a run, for a page.
 func (f figures) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n| for %s connections | before | after |\n|---|---|---|\n", thousands(int64(f.Connections)))
-	row := func(name string, value func(load) string) {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", name, value(f.Before), value(f.After))
+	columns := append(slices.Clone(f.Before), met{Load: f.After})
+	fmt.Fprintf(&b, "\n| for %s connections |", thousands(int64(f.Connections)))
+	for i := range f.Before {
+		b.WriteString([]string{" before |", " before, the first limit raised by hand |"}[min(i, 1)])
 	}
-	row("connections asked for", func(l load) string { return thousands(l.Asked) })
-	row("connections held", func(l load) string { return thousands(l.Held) })
-	row("connects that were refused or failed, with repetitions", func(l load) string { return thousands(l.Failed) })
-	row("times that an accept queue was full", func(l load) string { return thousands(l.Overflows) })
-	row("limit of open files of the gateway", func(l load) string { return thousands(l.Files) })
-	row("resident memory of the gateway, most", func(l load) string { return fmt.Sprintf("%.1f MB", float64(l.Process)/1e6) })
-	fmt.Fprintf(&b, "\nBefore, `check` named %s first and said that it holds %s connections. After `rollback` %s files of /proc/sys and /etc were as before everything. "+
-		"On Linux %s; times are not told, since the machine was busy or emulated.\n\n", f.First, thousands(int64(f.At)), thousands(int64(f.Compared)), f.Kernel)
+	b.WriteString(" after |\n|" + strings.Repeat("---|", len(columns)+1) + "\n")
+	row := func(name string, value func(met) string) {
+		fmt.Fprintf(&b, "| %s |", name)
+		for _, column := range columns {
+			fmt.Fprintf(&b, " %s |", value(column))
+		}
+		b.WriteString("\n")
+	}
+	row("`check` names first", func(m met) string {
+		if m.Key == "" {
+			return "nothing that stops them"
+		}
+		return fmt.Sprintf("%s, which is %s", m.Key, m.Current)
+	})
+	row("and says that it holds", func(m met) string {
+		if m.Key == "" {
+			return ""
+		}
+		return thousands(int64(m.At))
+	})
+	row("connections asked for", func(m met) string { return thousands(m.Load.Asked) })
+	row("connections held", func(m met) string { return thousands(m.Load.Held) })
+	row("connects that were refused or failed", func(m met) string { return thousands(m.Load.Failed) })
+	row("limit of open files of the gateway", func(m met) string { return thousands(m.Load.Files) })
+	row("resident memory of the gateway, most", func(m met) string { return fmt.Sprintf("%.1f MB", float64(m.Load.Process)/1e6) })
+	fmt.Fprintf(&b, "\n| %s connections come while the gateway has no processor | before | after |\n|---|---|---|\n", thousands(burstSize))
+	fmt.Fprintf(&b, "| length of accept queues | %s | %s |\n", untunedQueue, f.Queue)
+	fmt.Fprintf(&b, "| connections made at once | %s | %s |\n", thousands(int64(f.BurstBefore.Made)), thousands(int64(f.BurstAfter.Made)))
+	fmt.Fprintf(&b, "| times that an accept queue was full | %s | %s |\n", thousands(f.BurstBefore.Overflows), thousands(f.BurstAfter.Overflows))
+	if f.SteeredAfter > 0 {
+		fmt.Fprintf(&b, "\nPackets of the network card that another processor than the interrupted one handled: %s before, %s after (RPS, set by the udev rule at boot).\n",
+			thousands(f.SteeredBefore), thousands(f.SteeredAfter))
+	}
+	fmt.Fprintf(&b, "\nAfter `rollback` %s files of /proc/sys, /sys/class/net and /etc were as before everything. On %s, Linux %s; times are not told, since the machine was busy or emulated.\n\n",
+		thousands(int64(f.Compared)), f.Stage, f.Kernel)
 	return b.String()
 }
 

@@ -2,103 +2,96 @@ package main
 
 import (
 	"context"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
+	"maps"
 	"path/filepath"
 
 	"rookery/test/vm"
 )
 
 const (
-	// machineMiB is what the machine needs without connections, and connectionBytes what both ends of one take, with the load tester's.
+	// machineMiB is what the machine needs without connections, and connectionBytes what both ends of one take: the gateway's, the load
+	// tester's, and an entry of the connection tracker.
 	machineMiB      = 1536
-	connectionBytes = 12 << 10
+	connectionBytes = 13 << 10
 	// emulatedRate is how many connections a second an emulated processor makes beside a gateway that takes them.
 	emulatedRate = 300
+	// diskBytes is the size of a machine's disk, most of which is never written.
+	diskBytes = 4 << 30
+	// suite is the Debian that the play is given on.
+	suite = "bookworm"
 )
 
-// playInMachine gives the play in a virtual machine of its own.
+var cache = filepath.Join("bin", "vm")
+
+// machine is a Debian with our programs, that is turned off.
+func machine(ctx context.Context, suite, work string, more map[string]string, progress io.Writer) (c vm.Config, err error) {
+	debian, err := vm.ProvideDebian(ctx, cache, suite, progress)
+	if err != nil {
+		return c, err
+	}
+	files, err := filesOfMachine(work)
+	if err != nil {
+		return c, err
+	}
+	maps.Copy(files, more)
+	files["usr/local/bin/play"], files["usr/local/bin/rookery"] = filepath.Join(work, "play"), filepath.Join(work, "rookery")
+	if err := errors.Join(vm.Build(ctx, files["usr/local/bin/play"], "./test/tuning"), vm.Build(ctx, files["usr/local/bin/rookery"], "./cmd/rookery")); err != nil {
+		return c, err
+	}
+	c, err = debian.Disk(ctx, work, files, diskBytes)
+	c.Processors, c.Port = 2, 8080
+	return c, err
+}
+
+// playInMachine gives the play in a virtual machine of its own, which boots once on the way.
 func playInMachine(ctx context.Context, o options, work string, progress io.Writer) (f figures, err error) {
-	kernel, err := vm.Provide(ctx, filepath.Join("bin", "vm"), vm.Programs{"busybox": "busybox", "dash": "dash"}, progress)
+	c, err := machine(ctx, suite, work, nil, progress)
 	if err != nil {
 		return f, err
 	}
-	contents := vm.Contents{
-		Init: filepath.Join(work, "init"), Files: map[string]string{"rookery": filepath.Join(work, "rookery")},
-		Directories: []string{"bin", "lib64", "lib", "etc", "var", "root"},
-	}
-	contents.Modules, err = kernel.Modules()
-	if err = errors.Join(err, vm.Build(ctx, contents.Init, "./test/tuning"), vm.Build(ctx, contents.Files["rookery"], "./cmd/rookery"),
-		addProgram(contents.Files, "busybox"), addProgram(contents.Files, "dash")); err != nil {
-		return f, err
-	}
-	initramfs := filepath.Join(work, "initramfs")
-	if err := contents.Write(initramfs); err != nil {
-		return f, err
-	}
-	booted, _, err := vm.Boot(ctx, vm.Config{
-		Kernel: kernel, Initramfs: initramfs, Processors: 2, MemoryMiB: machineMiB + o.connections*connectionBytes>>20, Port: 8080, Dir: work,
-	})
-	if err != nil {
-		return f, err
-	}
-	defer booted.Off()
-	if err := booted.Guest.Send(order{o.connections, emulatedRate}); err != nil {
-		return f, err
-	}
+	c.MemoryMiB = machineMiB + o.connections*connectionBytes>>20
+	// On a busy host the kernel finds a wrong frequency for the processor's clock, and then all times of the load are wrong. This clock is
+	// slow to read, and right.
+	c.Parameters = append(c.Parameters, "tsc=unstable", "clocksource=acpi_pm")
 	for {
-		var s said
-		if err := booted.Guest.Receive(&s); err != nil {
-			return f, fmt.Errorf("the machine is gone: %w; its console said:\n%s", err, vm.LastWords(booted.Console))
+		answer, err := tellMachine(ctx, c, order{Connections: o.connections, Rate: emulatedRate}, progress)
+		if err != nil {
+			return f, err
 		}
-		switch {
-		case s.Fault != "":
-			return f, errors.New(s.Fault)
-		case s.Figures != nil:
-			return *s.Figures, nil
+		if answer.Figures != nil {
+			return *answer.Figures, nil
 		}
-		fmt.Fprintln(progress, s.Line)
+		fmt.Fprintln(progress, "the machine boots")
 	}
 }
 
-// libraryDirectories are where the loader looks on Debian and on others.
-var libraryDirectories = []string{"/lib64", "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/lib"}
-
-// addProgram gives the machine a program of this one, in /bin, with its loader and its libraries where it has any.
-func addProgram(files map[string]string, name string) error {
-	path, err := exec.LookPath(name)
+// tellMachine boots a machine, gives it an order, waits until it has done it, and turns it off.
+func tellMachine(ctx context.Context, c vm.Config, o order, progress io.Writer) (s said, err error) {
+	booted, _, err := vm.Boot(ctx, c)
 	if err != nil {
-		return err
+		return s, err
 	}
-	files["bin/"+name] = path
-	program, err := elf.Open(path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	defer booted.Off()
+	if err := booted.Guest.Send(o); err != nil {
+		return s, err
 	}
-	defer program.Close()
-	libraries, err := program.ImportedLibraries()
-	if err != nil || len(libraries) == 0 {
-		return err
-	}
-	for _, library := range append(libraries, "ld-linux-x86-64.so.2") {
-		to := "lib/" + library
-		if library == "ld-linux-x86-64.so.2" {
-			to = "lib64/" + library // where programs name it
+	for s.Line != "" || s.Figures == nil && s.Tree == nil && !s.Boots && s.Fault == "" {
+		if s.Line != "" {
+			fmt.Fprintln(progress, s.Line)
 		}
-		for _, dir := range libraryDirectories {
-			from := filepath.Join(dir, library)
-			if _, err := os.Stat(from); err == nil {
-				files[to] = from
-				break
-			}
-		}
-		if files[to] == "" {
-			return fmt.Errorf("%s needs %s, which is in none of %v", path, library, libraryDirectories)
+		s = said{}
+		if err := booted.Guest.Receive(&s); err != nil {
+			return s, fmt.Errorf("the machine is gone: %w; its console said:\n%s", err, vm.LastWords(booted.Console))
 		}
 	}
-	return nil
+	if s.Fault != "" {
+		return s, errors.New(s.Fault)
+	}
+	if s.Boots {
+		booted.Wait() // what it has written is on its disk then
+	}
+	return s, nil
 }

@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// bootPatience is far over the time that a machine takes, on a host that is busy.
-	bootPatience = 90 * time.Second
+	// bootPatience is far over the time that a machine takes, on a host that is busy, and debianPatience the same for one that
+	// starts a whole Debian.
+	bootPatience, debianPatience = 90 * time.Second, 8 * time.Minute
 	// bootTries is for machines that don't reach us in that time, which happens where something on the
 	// host leaves them no processor. Nothing was done in them then, so that another try is the same.
 	bootTries = 4
@@ -33,6 +34,8 @@ type Config struct {
 	Parameters []string
 	// Port is one of the machine that the host can reach at Machine.Address.
 	Port int
+	// Image is a file that is the machine's disk, and is written to. "": there is none.
+	Image string
 	// Disk serves the machine's only disk, over NBD, on one connection at a time until that ends. Nil: there is no disk.
 	Disk func(net.Conn)
 	// Dir is a directory for what the machine says, and for sockets.
@@ -101,7 +104,11 @@ func boot(ctx context.Context, c Config) (*Machine, error) {
 		<-served
 		close(m.ended)
 	}()
-	guests.(*net.TCPListener).SetDeadline(time.Now().Add(bootPatience))
+	patience := bootPatience
+	if c.Image != "" {
+		patience = debianPatience
+	}
+	guests.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
 	conn, err := guests.Accept()
 	if err != nil {
 		m.Off()
@@ -125,6 +132,9 @@ func serveDisk(disks net.Listener, serve func(net.Conn)) {
 		serve(conn) // one at a time: QEMU opens the disk once
 	}
 }
+
+// Wait waits until the machine has turned itself off.
+func (m *Machine) Wait() { <-m.ended }
 
 // Off takes the power away and waits until nobody uses the disk.
 func (m *Machine) Off() {
@@ -169,6 +179,9 @@ func arguments(c Config, socket, address, console string, hostPort int) []string
 		"-chardev", "file,id=console,path=" + console, "-serial", "chardev:console",
 		"-netdev", fmt.Sprintf("user,id=net,hostfwd=tcp:%s:%s-:%d", host, port, c.Port),
 		"-device", "virtio-net-pci,netdev=net,romfile=",
+	}
+	if c.Image != "" {
+		arguments = append(arguments, "-drive", "if=none,id=image,format=raw,cache=unsafe,file="+c.Image, "-device", "virtio-blk-pci,drive=image")
 	}
 	if c.Disk != nil {
 		arguments = append(arguments,

@@ -32,13 +32,9 @@ func Provide(ctx context.Context, cache string, programs Programs, progress io.W
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return nil, err
 	}
-	// Where root's programs are, which not everybody's path names.
-	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin"); err != nil {
-		return nil, err
-	}
 	needed := Programs{"qemu-system-x86_64": "qemu-system-x86"}
 	maps.Copy(needed, programs)
-	if err := installPrograms(ctx, needed, progress); err != nil {
+	if err := provide(ctx, needed, progress); err != nil {
 		return nil, err
 	}
 	dir := filepath.Join(cache, "kernel")
@@ -64,6 +60,15 @@ func Build(ctx context.Context, path, source string) error {
 		return fmt.Errorf("build %s: %w\n%s", source, err, out)
 	}
 	return nil
+}
+
+// provide installs programs where they are missing.
+func provide(ctx context.Context, programs Programs, progress io.Writer) error {
+	// Where root's programs are, which not everybody's path names.
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin"); err != nil {
+		return err
+	}
+	return installPrograms(ctx, programs, progress)
 }
 
 func installPrograms(ctx context.Context, programs Programs, progress io.Writer) error {

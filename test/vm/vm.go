@@ -3,6 +3,7 @@
 // everywhere. Booting takes some seconds.
 //
 //	provision.go  what has to be there: QEMU, a kernel, programs of ours without libc
+//	debian.go     or a whole Debian, with systemd, that boots from a disk
 //	modules.go    the drivers of that kernel
 //	initramfs.go  what a machine boots into
 //	machine.go    one boot, until it is off

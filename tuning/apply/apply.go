@@ -15,7 +15,7 @@
 //
 // # What is not promised
 //
-// Two of these at the same time are not kept apart. Owners of files are root's; access times and extended attributes are
+// Who calls these keeps two at the same time apart: Disk.Lock does. Owners of files are root's; access times and extended attributes are
 // not kept. What the running gateway got from its old limit it keeps until it is started again.
 package apply
 

@@ -33,27 +33,33 @@ func (d Disk) Lock() (unlock func() error, err error) {
 
 func (d Disk) at(name string) string { return filepath.Join(d.Root, name) }
 
+// ReadFile refuses links: a file that is put in the place of one can't be taken back to it, and what it leads to is somebody else's.
 func (d Disk) ReadFile(name string) ([]byte, fs.FileMode, error) {
+	info, err := os.Lstat(d.at(name))
+	if err != nil {
+		return nil, 0, err
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		return nil, 0, fmt.Errorf("%s is a symbolic link, and not a file of rookery tune: take it away if nobody needs it", name)
+	}
 	b, err := os.ReadFile(d.at(name))
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := os.Stat(d.at(name))
-	if err != nil {
-		return nil, 0, err
-	}
-	return b, info.Mode().Perm(), nil
+	return b, info.Mode().Perm(), err
+}
+
+// half is where a file is written before it gets its name, which nobody reads. It is always the same, so that what a process
+// has left that was killed is overwritten or removed.
+func (d Disk) half(name string) string {
+	return filepath.Join(filepath.Dir(d.at(name)), "."+filepath.Base(name)+".rookery-tune")
 }
 
 func (d Disk) Replace(name string, content []byte, mode fs.FileMode) (err error) {
-	dir := filepath.Dir(d.at(name))
-	file, err := os.CreateTemp(dir, ".rookery-tune-*") // no name that anybody reads, should it be left
+	file, err := os.OpenFile(d.half(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, ignoreMissing(os.Remove(file.Name())))
+			err = errors.Join(err, ignoreMissing(os.Remove(d.half(name))))
 		}
 	}()
 	_, err = file.Write(content)
@@ -63,7 +69,7 @@ func (d Disk) Replace(name string, content []byte, mode fs.FileMode) (err error)
 	if err := os.Rename(file.Name(), d.at(name)); err != nil {
 		return err
 	}
-	return syncDirectory(dir)
+	return syncDirectory(filepath.Dir(d.at(name)))
 }
 
 func syncDirectory(dir string) error {
@@ -75,6 +81,14 @@ func syncDirectory(dir string) error {
 }
 
 func (d Disk) Remove(name string) error {
+	if _, err := os.Lstat(d.half(name)); err == nil { // a file system that may only be read refuses also what would do nothing
+		if err := os.Remove(d.half(name)); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Lstat(d.at(name)); err != nil {
+		return err
+	}
 	if err := os.Remove(d.at(name)); err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func (t *transaction) putFile(c change) error {
 	}
 	if c.gone {
 		if !there {
-			return nil
+			return ignoreMissing(t.machine.Remove(c.path)) // half of it may be
 		}
 		t.undo = append(t.undo, func() error { return t.putBack(c.path, true, content, mode) })
 		return t.machine.Remove(c.path)

@@ -11,7 +11,8 @@
 //	memory.go     memory, counters, processors
 //	network.go    network cards
 //	disk.go       the file system of a directory
-//	probes.go     what no file tells, and so needs a call of the kernel
+//	firewall.go   rules of filters in the kernel
+//	probes.go     what no file tells, and so is asked of the kernel or of a program
 //	typical.go    a machine that does not exist, for profiles that are computed in advance
 //
 // All files are read through an fs.FS whose root stands for /, so that a recorded tree of another machine does as well.

@@ -25,15 +25,16 @@ func TestPlaces(t *testing.T) {
 		files map[string]*fstest.MapFile
 		want  host.Place
 	}{
-		"a machine":           {nil, host.Place{Kind: host.Metal}},
-		"a hypervisor's flag": {map[string]*fstest.MapFile{"proc/cpuinfo": file("flags\t: fpu hypervisor\n")}, host.Place{Kind: host.Virtual}},
-		"WSL":                 {map[string]*fstest.MapFile{"proc/sys/kernel/osrelease": file("6.6.87.2-microsoft-standard-WSL2\n")}, host.Place{Kind: host.WSL}},
-		"OpenVZ":              {map[string]*fstest.MapFile{"proc/vz/version": file("1"), "proc/cpuinfo": file("flags: hypervisor")}, host.Place{Kind: host.OpenVZ}},
-		"the node of OpenVZ":  {map[string]*fstest.MapFile{"proc/vz/version": file("1"), "proc/bc/0": file("1")}, host.Place{Kind: host.Metal}},
-		"a pod":               {map[string]*fstest.MapFile{"run/secrets/kubernetes.io/serviceaccount/token": file("x"), ".dockerenv": file("")}, host.Place{Kind: host.Kubernetes}},
-		"Podman":              {map[string]*fstest.MapFile{"run/.containerenv": file("")}, host.Place{Kind: host.Podman}},
-		"a variable of init":  {map[string]*fstest.MapFile{"proc/1/environ": file("HOME=/\x00container=lxc\x00")}, host.Place{Kind: host.LXC}},
-		"mapped users":        {map[string]*fstest.MapFile{"proc/self/uid_map": file("0 100000 65536")}, host.Place{Kind: host.Container, Mapped: true}},
+		"a machine":                 {nil, host.Place{Kind: host.Metal}},
+		"a hypervisor's flag":       {map[string]*fstest.MapFile{"proc/cpuinfo": file("flags\t: fpu hypervisor\n")}, host.Place{Kind: host.Virtual}},
+		"WSL":                       {map[string]*fstest.MapFile{"proc/sys/kernel/osrelease": file("6.6.87.2-microsoft-standard-WSL2\n")}, host.Place{Kind: host.WSL}},
+		"OpenVZ":                    {map[string]*fstest.MapFile{"proc/vz/version": file("1"), "proc/cpuinfo": file("flags: hypervisor")}, host.Place{Kind: host.OpenVZ}},
+		"the node of OpenVZ":        {map[string]*fstest.MapFile{"proc/vz/version": file("1"), "proc/bc/0": file("1")}, host.Place{Kind: host.Metal}},
+		"a pod":                     {map[string]*fstest.MapFile{"run/secrets/kubernetes.io/serviceaccount/token": file("x"), ".dockerenv": file("")}, host.Place{Kind: host.Kubernetes}},
+		"Podman":                    {map[string]*fstest.MapFile{"run/.containerenv": file("")}, host.Place{Kind: host.Podman}},
+		"a variable of init":        {map[string]*fstest.MapFile{"proc/1/environ": file("HOME=/\x00container=lxc\x00")}, host.Place{Kind: host.LXC}},
+		"mapped users":              {map[string]*fstest.MapFile{"proc/self/uid_map": file("0 100000 65536")}, host.Place{Kind: host.Container, Mapped: true}},
+		"settings that are mounted": {map[string]*fstest.MapFile{"proc/self/mounts": file("proc /proc proc rw 0 0\nproc /proc/sys proc ro,nosuid 0 0\n")}, host.Place{Kind: host.Container}},
 		"a disk that was made of an image": {map[string]*fstest.MapFile{".dockerenv": file(""), "proc/self/mounts": file("/dev/vda / ext4 rw 0 0\n")},
 			host.Place{Kind: host.Metal}},
 	} {
@@ -223,6 +224,9 @@ func TestHere(t *testing.T) {
 	if free, total, err := h.Free("/"); err != nil || free > total || total < 1<<20 {
 		t.Errorf("free are %d of %d, %v", free, total, err)
 	}
+	if text, err := h.Rules(); err == nil && text == "" && !h.Module("nf_tables") && !h.Module("ip_tables") {
+		t.Error("there are rules of filters without a module for any")
+	}
 	h.ClockSynchronized()       // some containers may not ask
 	for _, c := range h.Cards { // what a card does not tell is an error, not a crash
 		h.Ring(c.Name)
@@ -238,5 +242,27 @@ func TestTypical(t *testing.T) {
 	}
 	if h.Memory.Total != 4<<30 || h.Processors != 2 || !h.Systemd() || h.Place.Kind != host.Virtual || h.Sysctl("net.ipv4.tcp_mem").Number(2) != 98304 {
 		t.Errorf("a machine of 4 GiB is %+v", h)
+	}
+	// The defaults are those of machines that were recorded; what the kernel keeps for itself makes those a little smaller.
+	for name, memory := range map[string]int64{"vps-1gb": 1 << 30, "vps-2gb": 2 << 30, "vps-4gb": 4 << 30, "vps-8gb": 8 << 30, "vps-16gb": 16 << 30} {
+		recorded := hosttest.Open(t, "recorded/"+name, host.Options{})
+		typical, err := host.Typical(memory, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{
+			"net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_buckets", "net.ipv4.tcp_max_orphans", "net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_max_syn_backlog",
+			"net.ipv4.tcp_mem", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", "net.core.somaxconn", "net.core.netdev_max_backlog", "fs.nr_open", "fs.file-max", "net.ipv4.tcp_tw_reuse",
+		} {
+			got, want := typical.Sysctl(key).Numbers(), recorded.Sysctl(key).Numbers()
+			if len(got) != len(want) || len(got) == 0 {
+				t.Fatalf("%s of %s is %v, recorded is %v", key, name, got, want)
+			}
+			for i := range got {
+				if got[i] < want[i] || float64(got[i]) > float64(want[i])*1.2 {
+					t.Errorf("%s of %s is %v, recorded is %v", key, name, got, want)
+				}
+			}
+		}
 	}
 }

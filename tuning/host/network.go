@@ -76,7 +76,7 @@ func Mask(processors int, like string) string {
 }
 
 // Interrupts is how many interrupts of a card each processor has taken; nil where its lines are not found. Those of virtio bear the
-// name of the device, not of the card.
+// name of the device, not of the card; only those of a card have a number behind "-input".
 func (h *Host) Interrupts(c Card) []int64 {
 	var taken []int64
 	for line := range strings.Lines(h.text("proc/interrupts")) {
@@ -86,7 +86,7 @@ func (h *Host) Interrupts(c Card) []int64 {
 		}
 		name := f[len(f)-1]
 		ours := strings.Contains(name, c.Name) ||
-			c.Driver == "virtio_net" && strings.HasPrefix(name, "virtio") && strings.Contains(name, "-input")
+			c.Driver == "virtio_net" && strings.HasPrefix(name, "virtio") && strings.Contains(name, "-input.")
 		if !ours {
 			continue
 		}

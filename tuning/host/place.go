@@ -1,6 +1,7 @@
 package host
 
 import (
+	"io/fs"
 	"path"
 	"strings"
 )
@@ -73,7 +74,7 @@ func readPlace(h *Host) Place {
 		p.Kind = OpenVZ
 	case strings.HasPrefix(named, "lxc"):
 		p.Kind = LXC
-	case named != "" || p.Mapped:
+	case named != "" || p.Mapped || h.mountOf("/proc/sys") == (mount{"/proc/sys", "proc", true}): // as runtimes make it that say nothing
 		p.Kind = Container
 	}
 	if p.Kind != Metal {
@@ -147,6 +148,10 @@ func (h *Host) WhyFixed(name string) string {
 		return "it is read-only in this " + h.Place.Kind
 	case h.Place.Mapped && !strings.HasPrefix(name, "/proc/sys/net/"):
 		return "root of this " + h.Place.Kind + " is not root of the kernel"
+	}
+	// Of the tracker a network namespace that is not the first has values of its own, and may not set them.
+	if info, err := fs.Stat(h.root, name[1:]); err == nil && info.Mode().Perm()&0o222 == 0 {
+		return "the kernel lets nobody set it in this network namespace"
 	}
 	return ""
 }

@@ -10,17 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Probes are calls of the kernel, for what no file tells. One that is nil is not known.
+// Probes are calls of the kernel or of a program, for what no file tells. One that is nil is not known.
 type Probes struct {
 	Free              func(dir string) (free, total int64, err error)
 	SyncTimes         func(dir string, times int) ([]time.Duration, error)
 	ClockSynchronized func() (bool, error)
 	Ring              func(card string) (Ring, error)
 	Offloads          func(card string) (Offloads, error)
+	Rules             func(command []string) (string, error) // what a program that lists rules of filters says
 }
 
 func systemProbes() Probes {
-	return Probes{freeBytes, syncTimes, clockSynchronized, ring, offloads}
+	return Probes{freeBytes, syncTimes, clockSynchronized, ring, offloads, list}
 }
 
 func freeBytes(dir string) (free, total int64, err error) {

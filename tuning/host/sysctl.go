@@ -143,8 +143,11 @@ func parseSysctl(text string) []Assignment {
 		if !found {
 			continue // "-key" takes a key out of a pattern, and sets nothing
 		}
-		key = strings.TrimPrefix(strings.TrimSpace(key), "-")
-		all = append(all, Assignment{Key: sysctlKey(key), Value: strings.Join(strings.Fields(value), " "), Line: number})
+		key = sysctlKey(strings.TrimPrefix(strings.TrimSpace(key), "-"))
+		if key == "net.nf_conntrack_max" {
+			key = "net.netfilter.nf_conntrack_max" // two names of one value
+		}
+		all = append(all, Assignment{Key: key, Value: strings.Join(strings.Fields(value), " "), Line: number})
 	}
 	return all
 }

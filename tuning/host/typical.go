@@ -36,7 +36,7 @@ func typicalFiles(memory int64, processors int) texts {
 		"proc/sys/fs/file-nr":                                         "1024 0 9223372036854775807",
 		"proc/sys/net/core/somaxconn":                                 "4096",
 		"proc/sys/net/core/netdev_max_backlog":                        "1000",
-		"proc/sys/net/ipv4/tcp_max_syn_backlog":                       fmt.Sprint(max(128, min(4096, pages/2048))),
+		"proc/sys/net/ipv4/tcp_max_syn_backlog":                       fmt.Sprint(max(128, min(4096, pages/4096))),
 		"proc/sys/net/ipv4/tcp_syncookies":                            "1",
 		"proc/sys/net/ipv4/tcp_mem":                                   fmt.Sprintf("%d %d %d", pressure/4*3, pressure, pressure/4*6),
 		"proc/sys/net/ipv4/tcp_rmem":                                  "4096 131072 6291456",
@@ -48,11 +48,22 @@ func typicalFiles(memory int64, processors int) texts {
 		"proc/sys/net/ipv4/tcp_keepalive_time":                        "7200",
 		"proc/sys/net/ipv4/ip_local_port_range":                       "32768 60999",
 		"proc/sys/net/ipv4/ip_local_reserved_ports":                   "",
-		"proc/sys/net/netfilter/nf_conntrack_max":                     fmt.Sprint(max(1024, min(262144, pages/4))),
-		"proc/sys/net/netfilter/nf_conntrack_buckets":                 fmt.Sprint(max(1024, min(262144, pages/4))),
+		"proc/sys/net/netfilter/nf_conntrack_max":                     fmt.Sprint(trackedDefault(memory)),
+		"proc/sys/net/netfilter/nf_conntrack_buckets":                 fmt.Sprint(trackedDefault(memory)),
 		"proc/sys/net/netfilter/nf_conntrack_count":                   "16",
 		"proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established": "432000",
 	}
+}
+
+// trackedDefault is how many connections the kernel's tracker takes on a machine, in as many buckets.
+func trackedDefault(memory int64) int64 {
+	switch {
+	case memory > 4<<30:
+		return 262144
+	case memory > 1<<30:
+		return 65536
+	}
+	return max(1024, memory>>17) // buckets of 8 bytes, together a part in 16384 of the memory
 }
 
 // texts is a tree of files without directories, by name.

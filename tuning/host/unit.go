@@ -57,11 +57,13 @@ func readUnit(h *Host, name string) Unit {
 		}
 	}
 	ranked := map[string]string{}
-	for _, dir := range unitDirectories {
-		entries, _ := fs.ReadDir(h.root, path.Join(dir, name+".d"))
-		for _, entry := range entries {
-			if base := entry.Name(); path.Ext(base) == ".conf" && ranked[base] == "" {
-				ranked[base] = path.Join(dir, name+".d", base)
+	for _, dropIns := range []string{name + ".d", "service.d"} { // of the unit, and of all services
+		for _, dir := range unitDirectories {
+			entries, _ := fs.ReadDir(h.root, path.Join(dir, dropIns))
+			for _, entry := range entries {
+				if base := entry.Name(); path.Ext(base) == ".conf" && ranked[base] == "" {
+					ranked[base] = path.Join(dir, dropIns, base)
+				}
 			}
 		}
 	}
@@ -126,6 +128,9 @@ func (h *Host) LoginLimits() (all []Setting) {
 	files := []string{"etc/security/limits.conf"}
 	entries, _ := fs.ReadDir(h.root, "etc/security/limits.d")
 	for _, entry := range entries { // in the order of their names
+		if path.Ext(entry.Name()) != ".conf" {
+			continue // which pam_limits does not read
+		}
 		files = append(files, path.Join("etc/security/limits.d", entry.Name()))
 	}
 	for _, file := range files {

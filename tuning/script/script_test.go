@@ -2,6 +2,7 @@ package script
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -308,5 +309,41 @@ func TestScriptPutsBackWhenItFails(t *testing.T) {
 			}
 			c.run("apply", 0)
 		})
+	}
+}
+
+// TestScriptOverLinks: what is in the place of one of its files is somebody's, also where it leads nowhere.
+func TestScriptOverLinks(t *testing.T) {
+	h := hosttest.Open(t, "vps-1gb", host.Options{})
+	plan := tuning.Make(h, tuning.Target{Connections: 100000}, nil)
+	for name, shell := range shells {
+		c := newTry(t, shell, Make(plan), "vps-1gb")
+		file := filepath.Join(c.root, tuning.SysctlFile)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.Symlink("no-such-file", file)); err != nil {
+			t.Fatal(name, err)
+		}
+		before := c.state()
+		c.run("apply", 1, "is a symbolic link")
+		c.same("apply over a link", before)
+	}
+}
+
+// TestScriptLeavesAloneWhatIsFixed: a link leads to a file of this kernel that nobody may write, not even root.
+func TestScriptLeavesAloneWhatIsFixed(t *testing.T) {
+	h := hosttest.Open(t, "vps-1gb", host.Options{})
+	plan := tuning.Make(h, tuning.Target{Connections: 100000}, nil)
+	const file = "proc/sys/net/core/somaxconn"
+	for name, shell := range shells {
+		c := newTry(t, shell, Make(plan), "vps-1gb")
+		if err := errors.Join(os.Remove(filepath.Join(c.root, file)), os.Symlink("/proc/sys/kernel/cap_last_cap", filepath.Join(c.root, file))); err != nil {
+			t.Fatal(name, err)
+		}
+		before := c.state()
+		c.run("apply", 0, "fixed   net.core.somaxconn can't be set from here")
+		if text := c.state()["/"+tuning.SysctlFile]; strings.Contains(text, "somaxconn") || !strings.Contains(text, "tcp_wmem") {
+			t.Errorf("%s: the file sets what can't be set, or not what can: %s", name, text)
+		}
+		c.run("rollback", 0)
+		c.same("rollback", before)
 	}
 }

@@ -198,7 +198,11 @@ rollback says more"
 	fi
 	[ ! -e "$ROOT/var/lib/rookery-tune" ] || die "rookery tune apply was run on this machine: roll that back first, rookery tune rollback"
 	[ ! -e "$STATE" ] || die "an earlier apply was interrupted: sh tune.sh rollback puts back what it had changed"
-	mkdir -p "$STATE"
+	for n in $(numbers); do
+		[ ! -h "$ROOT$(path_of "$n")" ] || die "$(path_of "$n") is a symbolic link, and not a file of this script: take it away if nobody needs it"
+	done
+	mkdir -p "$(dirname "$STATE")"
+	mkdir "$STATE" || die "another apply is at work" # of two only one makes it
 	: >"$STATE/changed"
 	: >"$STATE/directories"
 	: >"$STATE/sysctl"
@@ -211,6 +215,11 @@ rollback says more"
 		[ -e "$ROOT$file" ] || continue
 		look "$ROOT$file"
 		! good "$rule" "$number" "$reads" "$wanted" || continue
+		# In a container some are for looking at only. To open one changes nothing, and the kernel refuses that to root, too.
+		(: >>"$ROOT$file") 2>/dev/null || {
+			echo "fixed   $key can't be set from here"
+			continue
+		}
 		echo "$file|$key|$reads|$wanted" >>"$STATE/changed"
 		case $file in
 		/proc/sys/net/netfilter/*) optional=- ;; # no fault where the module is not loaded

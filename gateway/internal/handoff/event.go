@@ -22,9 +22,22 @@ const (
 	Page
 	// Answer carries a finished reply to a request for history.
 	Answer
-	// Marked carries the finished reply to a Mark, Told that to one that asks.
+	// Marked carries the finished reply to a Mark, Told that to one that asks, or to any request of the keepers of members and of presence.
 	Marked
 	Told
+	// Admitted lets a connection join a room with members, Denied does not.
+	Admitted
+	Denied
+	// MemberChanged: a member has another role, or is muted or no more. For all loops, as are those that follow.
+	MemberChanged
+	// MemberRemoved: a user is no member any more. Message is what their connections are told.
+	MemberRemoved
+	// RoomChanged: a room with members has other settings.
+	RoomChanged
+	// Personal is Message for those connections of a user that want to be told of their rooms.
+	Personal
+	// Banned: a user may not be here any more.
+	Banned
 	// Observe has a loop tell the keeper of presence who is in Room, and who comes and goes from
 	// then on; Ignore ends that.
 	Observe
@@ -65,10 +78,11 @@ type Event struct {
 	After     uint64
 	Begin     uint64 // oldest message that is still there
 
-	Message *proto.Encoded // Delivery, Ephemeral
+	Member  *Membership    // Admitted, MemberChanged, MemberRemoved, RoomChanged, Personal, Banned
+	Message *proto.Encoded // Delivery, Ephemeral, MemberRemoved, Personal
 	Frames  []byte         // Page, Answer, Marked, Told, Changed: Headroom, then frames as they stand in a stream of the codec
 
-	Code proto.ErrorCode // Refused; Page, Answer and Told when there are no Frames
+	Code proto.ErrorCode // Refused, Denied; Page, Answer and Told when there are no Frames
 	Text string          // the sentence for Code
 
 	Size int // bytes to Release when worked off

@@ -52,6 +52,18 @@ func (m *Mailbox[T]) Listen(bell func()) {
 	}
 }
 
+// Wakes listens for a receiver that is a goroutine: when an item has come into the empty mailbox, the channel has something.
+func (m *Mailbox[T]) Wakes() <-chan struct{} {
+	wake := make(chan struct{}, 1)
+	m.Listen(func() {
+		select {
+		case wake <- struct{}{}:
+		default: // it has something already
+		}
+	})
+	return wake
+}
+
 // Listened reports whether somebody listens yet.
 func (m *Mailbox[T]) Listened() bool { return m.bell.Load() != nil }
 

@@ -14,6 +14,8 @@ const (
 	Came
 	Went
 	Turned
+	// Expelled is Went for a user who is no member of the room any more.
+	Expelled
 	// Typing: the user is typing in a room, or with Stopped is not any more. Not answered.
 	Typing
 )

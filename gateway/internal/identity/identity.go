@@ -42,11 +42,13 @@ type Identity struct {
 	Rights  *Rights // nil is every room
 }
 
-// Rights are the patterns of the rooms a user may enter and write to. An empty list is no
-// room at all.
+// Rights are the patterns of the rooms a user may enter, write to, create and be a moderator of. An empty
+// list is no room at all.
 type Rights struct {
-	Join    []string
-	Publish []string
+	Join     []string
+	Publish  []string
+	Create   []string
+	Moderate []string
 }
 
 // CanJoin reports whether the user may enter a room and read it.
@@ -57,6 +59,22 @@ func (i Identity) CanJoin(room string) bool {
 // CanPublish reports whether the user may write to a room.
 func (i Identity) CanPublish(room string) bool {
 	return i.Rights == nil || matches(i.Rights.Publish, room)
+}
+
+// CanCreate reports whether the user may create a room with members.
+func (i Identity) CanCreate(room string) bool {
+	return i.Rights == nil || matches(i.Rights.Create, room)
+}
+
+// Moderates reports whether the user is a moderator of a room, whatever they are in it; of the whole server if it is empty.
+func (i Identity) Moderates(room string) bool {
+	if i.Rights == nil {
+		return false
+	}
+	if room == "" {
+		return slices.Contains(i.Rights.Moderate, "*")
+	}
+	return matches(i.Rights.Moderate, room)
 }
 
 func matches(patterns []string, room string) bool {

@@ -38,6 +38,27 @@ func TestRights(t *testing.T) {
 	}
 }
 
+func TestCreatingAndModerating(t *testing.T) {
+	anybody, staff := Identity{User: "a"}, Identity{User: "b", Rights: &Rights{Create: []string{"x*"}, Moderate: []string{"y*"}}}
+	boss := Identity{User: "c", Rights: &Rights{Moderate: []string{"y*", "*"}}}
+	for _, test := range []struct {
+		who               Identity
+		room              string
+		creates, moderate bool
+	}{
+		{anybody, "x1", true, false}, {anybody, "", true, false},
+		{staff, "x1", true, false}, {staff, "y1", false, true}, {staff, "", false, false},
+		{boss, "x1", false, true}, {boss, "", false, true},
+	} {
+		if got := test.who.CanCreate(test.room); got != test.creates {
+			t.Errorf("%s creates %q: %v", test.who.User, test.room, got)
+		}
+		if got := test.who.Moderates(test.room); got != test.moderate {
+			t.Errorf("%s moderates %q: %v", test.who.User, test.room, got)
+		}
+	}
+}
+
 func TestCheckPattern(t *testing.T) {
 	for _, pattern := range []string{"*", "a", "a*", "team-*", strings.Repeat("r", 128), strings.Repeat("r", 128) + "*", "für*"} {
 		if err := CheckPattern(pattern); err != nil {

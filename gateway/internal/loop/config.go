@@ -20,6 +20,13 @@ type Receipts interface {
 	Mark(handoff.Mark) bool
 }
 
+// Members is the keeper of members. Ask reports false when its queue is full; then nothing was taken. Banned says until when a user
+// may not be on this server, 0 if they may; it never waits for long.
+type Members interface {
+	Ask(handoff.MemberRequest) bool
+	Banned(user string) (until int64)
+}
+
 // Presence is the keeper of presence. Ask reports false when its queue is full; then nothing was taken. Tell is always taken.
 type Presence interface {
 	Ask(handoff.Presence) bool
@@ -36,10 +43,14 @@ type Authenticator interface {
 type Config struct {
 	Rooms    Rooms
 	Receipts Receipts
+	Members  Members
 	Presence Presence
 	Rules    Rules
 	Inboxes  []*handoff.Mailbox[handoff.Event] // one for each loop
 	Epoch    string
+	// Kind says which rooms have members. Asked like Ephemeral. DirectRoom names the room of two users, "" if there are no such rooms.
+	Kind       func(room string) handoff.RoomKind
+	DirectRoom func(a, b string) string
 	// Ephemeral says of which rooms nothing is stored. It is asked by every loop, and its answers
 	// never change.
 	Ephemeral func(room string) bool
@@ -67,6 +78,7 @@ type Config struct {
 	FrameTimeout     time.Duration // half a frame or message
 	StallTimeout     time.Duration // a connection that takes nothing
 	Heartbeat        time.Duration
+	RetryWindow      time.Duration // a publish may be repeated with its key
 }
 
 // Rules are what may change while the loops run; Engine.SetRules replaces them as a whole.
@@ -99,7 +111,7 @@ const (
 	maxReading = 64
 	// gatherBytes is how much a connection's own requests, or a burst in its rooms, may gather before it is written.
 	gatherBytes = 256 << 10
-	// maxReadings bounds the requests for history, receipts and presence that a connection has under way.
+	// maxReadings bounds the requests for history, receipts, members and presence that a connection has under way.
 	maxReadings = 8
 	// closeTimeout is how long a peer may take to answer our Close.
 	closeTimeout = time.Second

@@ -40,6 +40,7 @@ type conn struct {
 	refused  refusal
 	readings uint8 // history requests under way
 	resuming bool  // in loop.resuming
+	watching bool  // in loop.watchers
 	away     bool  // nobody sits at it, it has said
 
 	decoder framing.Decoder
@@ -63,14 +64,19 @@ type conn struct {
 // subscription is a room that the connection is a member of, or is becoming one.
 type subscription struct {
 	room   *localRoom
-	member int32 // index in room.members, or joining
-	gone   bool  // left before the join was answered: it waits for that answer only
-	// watching: the connection is told who comes and goes.
-	watching bool
+	member int32 // index in room.members, or joining, or entering
+	// gone: left before the join was answered, or removed from the room: it waits for that answer only.
+	gone, removed bool
+	// watching: the connection is told who comes and goes. typing: the user was typing when it said so last.
+	watching, typing bool
 }
 
-// joining is the member index of a subscription that the shard has not answered yet.
-const joining = -1
+// joining is the member index of a subscription that the shard has not answered yet, entering that of one that the keeper of
+// members has not.
+const (
+	joining  = -1
+	entering = -2
+)
 
 // name is the connection in logs.
 func (c *conn) name() string { return c.handle.String() }
@@ -135,6 +141,7 @@ func (l *Loop) abort(c *conn) {
 func (l *Loop) forget(c *conn) {
 	l.unsubscribe(c)
 	if c.identity != nil {
+		l.unwatch(c)
 		l.counted.Sessions.Add(-1)
 		l.engine.admission.logout(c.user, c.identity.User)
 		c.identity, c.user = nil, nil

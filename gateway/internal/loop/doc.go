@@ -17,6 +17,9 @@
 //	presence.go      who is there and who is typing: requests, and what the keeper is told
 //	admission.go     caps per address and user, rates (shared by the loops)
 //	subscription.go  who is a member of what on this loop
+//	membership.go    rooms with members: who is what in them, so far as they are here
+//	members.go       what the keeper of members is asked
+//	slow.go          slow mode (shared by the loops)
 //	gather.go        rooms whose messages are to wait for each other first
 //	fanout.go        committed messages to members, in slices
 //	ephemeral.go     messages that are not in the log, and who is behind with them

@@ -20,6 +20,7 @@ type Engine struct {
 	// Set at construction.
 	cfg       Config
 	admission *admission
+	slow      *slowMode
 	started   time.Time
 	booted    chan struct{}
 	counters  []*Counters
@@ -47,6 +48,7 @@ func New(cfg Config) *Engine {
 	e := &Engine{
 		cfg:       cfg,
 		admission: newAdmission(),
+		slow:      newSlowMode(cfg.RetryWindow),
 		started:   time.Now(),
 		booted:    make(chan struct{}),
 	}

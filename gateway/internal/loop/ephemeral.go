@@ -179,7 +179,7 @@ func (l *Loop) resume(c *conn) {
 	given := 0
 	for _, s := range c.subscriptions {
 		r := s.room
-		if s.member == joining || !r.hasStopped(c) {
+		if s.member < 0 || !r.hasStopped(c) {
 			continue
 		}
 		if given >= keptBytes {

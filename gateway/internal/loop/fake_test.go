@@ -162,6 +162,23 @@ func (k *fakeKeeper) Mark(m handoff.Mark) bool {
 	return true
 }
 
+// fakeMembers keeps what it is asked, or takes nothing if it is full.
+type fakeMembers struct {
+	requests []handoff.MemberRequest
+	banned   map[string]int64
+	full     bool
+}
+
+func (m *fakeMembers) Ask(r handoff.MemberRequest) bool {
+	if m.full {
+		return false
+	}
+	m.requests = append(m.requests, r)
+	return true
+}
+
+func (m *fakeMembers) Banned(user string) int64 { return m.banned[user] }
+
 // fakePresence takes everything, or no questions if it is full.
 type fakePresence struct {
 	said []handoff.Presence
@@ -181,9 +198,17 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 	r := &rig{t: t, rooms: &fakeRooms{}, events: &fakeEvents{}, armed: map[*conn]bool{}}
 	cfg := Config{
 		Rooms: r.rooms, Rules: Rules{Auth: anyone{}}, Epoch: "7f3a",
-		Inboxes:  []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](1 << 20)},
-		Log:      slog.New(slog.DiscardHandler),
-		Receipts: &fakeKeeper{}, KeepsReceipts: func(string) bool { return true },
+		Inboxes: []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](1 << 20)},
+		Log:     slog.New(slog.DiscardHandler),
+		Members: &fakeMembers{},
+		Kind: func(room string) handoff.RoomKind {
+			if strings.HasPrefix(room, "group:") {
+				return handoff.Group
+			}
+			return handoff.Plain
+		},
+		DirectRoom: func(a, b string) string { return "group:" + a + b },
+		Receipts:   &fakeKeeper{}, KeepsReceipts: func(string) bool { return true },
 		Presence: &fakePresence{}, KeepsPresence: func(string) bool { return true },
 		Ephemeral: func(room string) bool { return room == "ephemeral" },
 		Window:    func(string) time.Duration { return 0 },
@@ -192,6 +217,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 		MessageBytes: 64 << 10, HeaderBytes: 8 << 10, RoomsPerConnection: 100,
 		OutboundBytes: 1 << 20, OutboundTotal: 1 << 30,
 		HandshakeTimeout: time.Minute, FrameTimeout: time.Minute, StallTimeout: time.Hour, Heartbeat: time.Hour,
+		RetryWindow: time.Minute,
 	}
 	if change != nil {
 		change(&cfg)

@@ -63,6 +63,11 @@ type Loop struct {
 	asking    queue[handoff.Read] // history requests that wait their turn
 	asked     int                 // pages of history ordered and not yet here
 
+	// Rooms with members, see membership.go.
+	watchers map[string][]uint32 // by user: connections that are told of their rooms
+	banned   []string            // users whose connections are being looked for
+	swept    int                 // the next slot to look at
+
 	// Deadlines, see clock.go.
 	urgent []handoff.Handle // connections that have one
 	patrol int              // next slot to look at
@@ -89,8 +94,8 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 	return &Loop{
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
-		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), slice: sliceWrites, put: put,
-		now: e.moment(),
+		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), watchers: make(map[string][]uint32),
+		slice: sliceWrites, put: put, now: e.moment(),
 	}
 }
 
@@ -155,12 +160,13 @@ func (l *Loop) work() {
 	}
 	clear(l.taken)
 	l.taken = l.taken[:0]
+	l.sweepBanned()
 	l.resumeSome()
 	l.gathered()
 	l.fanOut(l.slice)
 	l.flush()
 	l.pump()
-	if l.busy.len() > 0 || l.resuming.len() > 0 {
+	if l.busy.len() > 0 || l.resuming.len() > 0 || len(l.banned) > 0 {
 		l.ring()
 		// The shards and the committer have their turn too: a loop that writes all the time never blocks, and the runtime would
 		// take its processor away only after ten milliseconds, at each step of a message's way once.
@@ -196,6 +202,20 @@ func (l *Loop) take(e *handoff.Event) {
 		}
 	case handoff.Told:
 		l.answer(e)
+	case handoff.Admitted:
+		l.admitted(e)
+	case handoff.Denied:
+		l.denied(e)
+	case handoff.MemberChanged:
+		l.memberChanged(e)
+	case handoff.MemberRemoved:
+		l.memberRemoved(e)
+	case handoff.RoomChanged:
+		l.roomChanged(e)
+	case handoff.Personal:
+		l.personal(e)
+	case handoff.Banned:
+		l.ban(e.Member.User)
 	case handoff.Observe:
 		l.observe(e)
 	case handoff.Ignore:

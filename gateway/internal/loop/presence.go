@@ -9,11 +9,11 @@ import (
 	v1 "rookery/proto/rookery/v1"
 )
 
-// presence asks the keeper who is in a room.
-func (l *Loop) presence(c *conn, id uint64, r *v1.PresenceRequest) {
+// askPresence asks the keeper who is in a room.
+func (l *Loop) askPresence(c *conn, id uint64, r *v1.PresenceRequest) {
 	i := c.find(r.Room)
 	switch {
-	case !l.mayRead(c, id, r.Room):
+	case !l.mayRead(c, id, r.Room) || !l.isInside(c, id, r.Room):
 		return
 	case !l.cfg.KeepsPresence(r.Room):
 		l.fail(c, id, proto.ErrBadRequest, fmt.Sprintf("Nobody is told who is in the room %q.", r.Room))
@@ -22,7 +22,7 @@ func (l *Loop) presence(c *conn, id uint64, r *v1.PresenceRequest) {
 		l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("This connection has not joined %q.", r.Room))
 		return
 	case c.readings >= maxReadings:
-		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier requests for history, receipts and presence.")
+		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier requests for history, receipts, members and presence.")
 		return
 	}
 	if !l.cfg.Presence.Ask(handoff.Presence{
@@ -47,7 +47,7 @@ func (l *Loop) state(c *conn, id uint64, r *v1.StateRequest) {
 	if away := r.State == "away"; away != c.away {
 		c.away = away
 		for _, s := range c.subscriptions {
-			if s.member != joining {
+			if s.member >= 0 {
 				l.tellPresence(c, s.room, handoff.Turned)
 			}
 		}
@@ -56,25 +56,43 @@ func (l *Loop) state(c *conn, id uint64, r *v1.StateRequest) {
 
 // typing tells the keeper that the user is typing. Without an id nobody waits for an answer, and under pressure it is dropped.
 func (l *Loop) typing(c *conn, id uint64, r *v1.TypingRequest) {
+	i := c.find(r.Room)
 	switch {
-	case !l.validRoom(c, id, r.Room):
+	case !l.validRoom(c, id, r.Room) || !l.isInside(c, id, r.Room):
 		return
-	case c.find(r.Room) < 0:
+	case i < 0:
 		l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("This connection has not joined %q.", r.Room))
 		return
 	case !c.identity.CanPublish(r.Room):
 		l.fail(c, id, proto.ErrPublishForbidden, fmt.Sprintf("Your token does not allow publishing in %q.", r.Room))
 		return
+	case !r.Stopped && l.cfg.Kind(r.Room) != handoff.Plain:
+		if _, ok := l.voice(c, id, r.Room); !ok {
+			return
+		}
 	}
 	taken := l.cfg.Presence.Ask(handoff.Presence{
 		Kind: handoff.Typing, From: c.handle, Room: strings.Clone(r.Room), User: c.identity.User, Stopped: r.Stopped,
 	})
+	if taken {
+		c.subscriptions[i].typing = !r.Stopped
+	}
 	switch {
 	case id == 0:
 	case taken:
 		l.reply(c, &v1.ServerFrame{Id: id, Op: &v1.ServerFrame_Typing{Typing: &v1.Typing{Room: r.Room}}})
 	default:
 		l.overloaded(c, id)
+	}
+}
+
+// endPresence ends what a subscription that is removed had to do with presence.
+func (l *Loop) endPresence(c *conn, s *subscription) {
+	if s.watching {
+		l.cfg.Presence.Tell(handoff.Presence{Kind: handoff.Unwatch, From: c.handle, Room: s.room.name})
+	}
+	if s.typing {
+		l.cfg.Presence.Tell(handoff.Presence{Kind: handoff.Typing, From: c.handle, Room: s.room.name, User: c.identity.User, Stopped: true})
 	}
 }
 

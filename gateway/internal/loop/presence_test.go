@@ -27,6 +27,9 @@ func (k *fakePresence) short() (list []string) {
 		if p.Away {
 			s += " away"
 		}
+		if p.Stopped {
+			s += " stopped"
+		}
 		if p.Kind == handoff.Here {
 			s = fmt.Sprintf("here %s", p.Room)
 			for _, m := range p.Members {
@@ -48,6 +51,14 @@ func (k *fakePresence) must(t *testing.T, want ...string) {
 
 func askPresence(id uint64, room string, watch bool) *v1.ClientFrame {
 	return &v1.ClientFrame{Id: id, Op: &v1.ClientFrame_Presence{Presence: &v1.PresenceRequest{Room: room, Watch: watch}}}
+}
+
+func typing(id uint64, room string) *v1.ClientFrame {
+	return &v1.ClientFrame{Id: id, Op: &v1.ClientFrame_Typing{Typing: &v1.TypingRequest{Room: room}}}
+}
+
+func stopTyping(id uint64, room string) *v1.ClientFrame {
+	return &v1.ClientFrame{Id: id, Op: &v1.ClientFrame_Typing{Typing: &v1.TypingRequest{Room: room, Stopped: true}}}
 }
 
 // TestObservedRooms: of a room that is observed the keeper is told everything, of others nothing.
@@ -86,8 +97,8 @@ func TestObservedRooms(t *testing.T) {
 	keeper.must(t)
 }
 
-// TestWatchers: a change is for who watches, and takes bytes.
-func TestWatchers(t *testing.T) {
+// TestPresenceWatchers: a change is for who watches, and takes bytes.
+func TestPresenceWatchers(t *testing.T) {
 	r, keeper := presenceRig(t)
 	s := r.open(true, proto.Binary)
 	c := s.context.(*conn)
@@ -127,9 +138,6 @@ func TestPresenceFaults(t *testing.T) {
 	r, keeper := presenceRig(t)
 	s := r.open(true, proto.Binary)
 	r.join(s, "r", 0)
-	typing := func(id uint64, room string) *v1.ClientFrame {
-		return &v1.ClientFrame{Id: id, Op: &v1.ClientFrame_Typing{Typing: &v1.TypingRequest{Room: room}}}
-	}
 	for _, c := range []struct {
 		frame *v1.ClientFrame
 		want  proto.ErrorCode
@@ -170,4 +178,76 @@ func TestPresenceFaults(t *testing.T) {
 	}
 	r.request(s, askPresence(30, "r", false))
 	r.mustFail(s, 30, proto.ErrRateLimited)
+}
+
+// TestTypingEndsWithTheRoom: who leaves while typing has stopped; who is not typing has nothing to stop.
+func TestTypingEndsWithTheRoom(t *testing.T) {
+	r, keeper := presenceRig(t)
+	s := r.open(true, proto.Binary)
+	types := fmt.Sprintf("%d r 0", handoff.Typing)
+	leave := &v1.ClientFrame{Id: 3, Op: &v1.ClientFrame_Leave{Leave: &v1.Leave{Room: "r"}}}
+	r.join(s, "r", 0)
+	r.request(s, typing(0, "r"))
+	r.request(s, leave)
+	keeper.must(t, types, types+" stopped")
+	r.sent(s)
+	r.join(s, "r", 0)
+	r.request(s, typing(0, "r"))
+	r.request(s, stopTyping(0, "r"))
+	r.request(s, leave)
+	keeper.must(t, types, types+" stopped")
+	r.sent(s)
+	r.join(s, "r", 0)
+	r.request(s, typing(0, "r"))
+	r.events.Close(s)
+	keeper.must(t, types, types+" stopped")
+}
+
+// TestPresenceOfGroups: it is for who is inside, typing for who may publish, and both end when a membership does.
+func TestPresenceOfGroups(t *testing.T) {
+	keeper := &fakePresence{}
+	r := newRig(t, func(c *Config) { c.Presence = keeper })
+	s := r.open(true, proto.Binary)
+	outside := func(code proto.ErrorCode) {
+		t.Helper()
+		for _, f := range []*v1.ClientFrame{askPresence(5, group, false), askPresence(5, group, true), typing(5, group), stopTyping(5, group)} {
+			r.request(s, f)
+			r.mustFail(s, 5, code)
+		}
+	}
+	outside(proto.ErrNotJoined)
+	r.request(s, &v1.ClientFrame{Id: 2, Op: &v1.ClientFrame_Join{Join: &v1.Join{Room: group}}})
+	outside(proto.ErrJoinPending)
+	r.put(handoff.Event{Kind: handoff.Denied, To: s.context.(*conn).handle, ID: 2, Room: group, Code: proto.ErrNotMember, Text: "no"})
+	r.work()
+	r.mustFail(s, 2, proto.ErrNotMember)
+	r.asked()
+	keeper.must(t)
+
+	r.enter(s, being(handoff.RoleGuest))
+	r.request(s, typing(6, group))
+	r.mustFail(s, 6, proto.ErrRoleForbidden)
+	muted := being(handoff.RoleMember)
+	muted.MutedUntil = proto.MaxInteger
+	r.put(handoff.Event{Kind: handoff.MemberChanged, Room: group, Member: muted})
+	r.work()
+	r.request(s, typing(6, group))
+	r.mustFail(s, 6, proto.ErrMuted)
+	r.request(s, stopTyping(0, group)) // who was muted while typing may stop
+	keeper.must(t, fmt.Sprintf("%d %s 0 stopped", handoff.Typing, group))
+
+	r.put(handoff.Event{Kind: handoff.MemberChanged, Room: group, Member: being(handoff.RoleMember)})
+	r.put(handoff.Event{Kind: handoff.Observe, Room: group, Size: handoff.ReplySize})
+	r.work()
+	r.request(s, typing(0, group))
+	r.request(s, askPresence(7, group, true))
+	r.sent(s)
+	keeper.said = nil
+	r.removed()
+	keeper.must(t, fmt.Sprintf("%d %s 0", handoff.Unwatch, group), fmt.Sprintf("%d %s 0 stopped", handoff.Typing, group),
+		fmt.Sprintf("%d %s 0", handoff.Expelled, group))
+	if frames := r.sent(s); len(frames) != 1 || frames[0].GetRemoved() == nil {
+		t.Fatalf("who is removed is sent %v", frames)
+	}
+	outside(proto.ErrNotJoined)
 }

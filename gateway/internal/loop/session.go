@@ -52,8 +52,18 @@ func (l *Loop) frame(c *conn, b []byte) {
 		l.mark(c, f.Id, op.Mark)
 	case *v1.ClientFrame_Receipts:
 		l.receipts(c, f.Id, op.Receipts)
+	case *v1.ClientFrame_Create:
+		l.create(c, f.Id, op.Create)
+	case *v1.ClientFrame_Configure:
+		l.configure(c, f.Id, op.Configure)
+	case *v1.ClientFrame_Member:
+		l.changeMember(c, f.Id, op.Member)
+	case *v1.ClientFrame_Members:
+		l.listMembers(c, f.Id, op.Members)
+	case *v1.ClientFrame_Rooms:
+		l.listRooms(c, f.Id, op.Rooms)
 	case *v1.ClientFrame_Presence:
-		l.presence(c, f.Id, op.Presence)
+		l.askPresence(c, f.Id, op.Presence)
 	case *v1.ClientFrame_State:
 		l.state(c, f.Id, op.State)
 	case *v1.ClientFrame_Typing:
@@ -88,6 +98,11 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 		l.fail(c, id, code, sentence(err))
 		l.cfg.Log.Info("authentication failed", "conn", c.name(), "remote", c.sock.RemoteAddr(), "err", err)
 		l.close(c, last, "")
+		return
+	}
+	if until := l.cfg.Members.Banned(who.User); until != 0 {
+		l.fail(c, id, proto.ErrBanned, fmt.Sprintf("You are banned from this server%s.", handoff.UntilWhen(until)))
+		l.close(c, proto.CloseBanned, "")
 		return
 	}
 	if c.phase == connected {
@@ -136,19 +151,16 @@ func (l *Loop) join(c *conn, id uint64, r *v1.Join) {
 		l.fail(c, id, proto.ErrTooManyRooms, fmt.Sprintf("A connection may join %d rooms; leave one first.", l.cfg.RoomsPerConnection))
 	case r.GetAfter() > proto.MaxInteger || len(r.Epoch) > proto.MaxName:
 		l.fail(c, id, proto.ErrBadRequest, "after is at most 2^53-1, epoch what a joined has said.")
+	case l.cfg.Kind(r.Room) != handoff.Plain:
+		l.requestEntry(c, id, r)
 	case l.standsAt(c, r):
-		l.joinHere(c, id, r)
+		l.joinHere(c, id, l.refer(c, l.rooms[r.Room], joining), r)
 	default:
-		room := strings.Clone(r.Room)
-		taken := l.cfg.Rooms.Send(handoff.Command{
-			Kind: handoff.Join, From: c.handle, ID: id, Room: room, Ephemeral: l.cfg.Ephemeral(room),
-			HasAfter: r.After != nil, After: r.GetAfter(), Epoch: strings.Clone(r.Epoch),
-		})
-		if !taken {
+		i := l.refer(c, l.local(strings.Clone(r.Room)), joining)
+		if !l.sendJoin(c, id, c.subscriptions[i].room, r) {
 			l.overloaded(c, id)
-			return
+			l.remove(c, i)
 		}
-		l.subscribe(c, room)
 	}
 }
 
@@ -160,7 +172,7 @@ func (l *Loop) leave(c *conn, id uint64, r *v1.Leave) {
 		return
 	}
 	s := &c.subscriptions[i]
-	if s.member == joining {
+	if s.member < 0 {
 		s.gone = true
 		l.leaves = append(l.leaves, leave{c.handle, s.room, id})
 		return
@@ -187,21 +199,29 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 		l.fail(c, id, proto.ErrBadRequest, "text is not UTF-8; send bytes as data.")
 		return
 	}
-	user, wait, ok := l.engine.admission.allow(c.user, c.identity.User, time.Now())
-	if c.user = user; !ok {
-		f := proto.ErrRateLimited.Frame(id, "You publish faster than the server allows.")
-		ms := uint32(max(1, wait.Milliseconds()))
-		f.GetError().RetryAfterMs = &ms
-		l.counted.Errors[errorIndex[proto.ErrRateLimited]].Add(1)
-		l.reply(c, f)
+	slow, ok := l.maySpeak(c, id, r)
+	if !ok || !l.mayPublishNow(c, id) {
 		return
+	}
+	room := strings.Clone(r.Room)
+	who := speaker{room, c.identity.User}
+	counts := false
+	if slow > 0 {
+		var wait time.Duration
+		if wait, counts = l.engine.slow.take(who, r.Key, slow, time.Now()); wait > 0 {
+			l.failUntil(c, id, proto.ErrSlowMode, fmt.Sprintf("%q is in slow mode: one message in %v.", room, slow), wait)
+			return
+		}
 	}
 	taken := l.cfg.Rooms.Send(handoff.Command{
 		Kind: handoff.Publish, From: c.handle, ID: id, Ephemeral: r.Ephemeral || l.cfg.Ephemeral(r.Room),
-		Room: strings.Clone(r.Room), User: c.identity.User, Key: strings.Clone(r.Key),
+		Room: room, User: c.identity.User, Key: strings.Clone(r.Key),
 		Content: proto.AppendContent(nil, r),
 	})
 	if !taken {
+		if counts {
+			l.engine.slow.giveBack(who)
+		}
 		l.overloaded(c, id)
 	}
 }
@@ -218,7 +238,7 @@ func (l *Loop) history(c *conn, id uint64, r *v1.HistoryRequest) {
 		read.Limit = proto.DefaultHistory
 	}
 	switch {
-	case !l.mayRead(c, id, r.Room):
+	case !l.mayRead(c, id, r.Room) || !l.isInside(c, id, r.Room):
 		return
 	case r.Before != nil && r.After != nil:
 		l.fail(c, id, proto.ErrBadRequest, "history takes before or after, not both.")
@@ -297,7 +317,7 @@ func (l *Loop) toKeeper(c *conn, m handoff.Mark, room string) (taken bool) {
 
 // hasReceipts reports whether the user may have a part in the receipts of a room, and answers if not.
 func (l *Loop) hasReceipts(c *conn, id uint64, room string) bool {
-	if !l.mayRead(c, id, room) {
+	if !l.mayRead(c, id, room) || !l.isInside(c, id, room) {
 		return false
 	}
 	if !l.cfg.KeepsReceipts(room) {

@@ -1,7 +1,9 @@
 package loop
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"rookery/gateway/internal/handoff"
@@ -14,11 +16,13 @@ import (
 type localRoom struct {
 	name string
 	// refs counts the subscriptions that point here, joining ones among them.
-	refs int32
+	refs  int32
+	holes int32 // in members
 	// members are slots of the table. While a batch is being handed out a member that
 	// leaves becomes a hole, so that nobody is skipped or served twice.
-	holes   int32
 	members []uint32
+	// membership is nil in plain rooms, and until the keeper of members has admitted somebody.
+	membership *membership
 	// seq is the last message that the shard has sent to this loop.
 	seq uint64
 	// pending are messages that no batch has taken yet, in the order in which they came: those of the
@@ -32,6 +36,7 @@ type localRoom struct {
 	stored     int32  // how many of pending are of the log
 	window     uint16 // milliseconds that messages gather before they are fanned out
 	queued     bool   // in loop.busy or loop.gathering
+	ordered    bool   // the shard was asked for its deliveries
 	observed   bool   // the keeper of presence is told who comes and goes
 	// begin is the oldest message that was there when the shard was last asked, at the moment asked.
 	begin uint64
@@ -66,17 +71,16 @@ func (l *Loop) standsAt(c *conn, j *v1.Join) bool {
 		j.GetAfter() <= r.seq && c.answered(j.Room) < 0
 }
 
-// joinHere makes the connection a member without the shard.
-func (l *Loop) joinHere(c *conn, id uint64, j *v1.Join) {
-	r := l.rooms[j.Room]
+// joinHere makes subscription i, which is joining, a member's without the shard.
+func (l *Loop) joinHere(c *conn, id uint64, i int, j *v1.Join) {
+	r := c.subscriptions[i].room
 	recovered := j.After != nil && (j.Epoch == "" || j.Epoch == l.cfg.Epoch)
 	l.welcome(c, id, r, r.seq, j.After != nil, recovered)
-	l.refer(c, r)
 	position := r.seq
 	if recovered {
 		position = j.GetAfter()
 	}
-	l.enter(c, len(c.subscriptions)-1, position)
+	l.enter(c, i, position)
 }
 
 // answered returns the index of the subscription that a join's answer is for: the shard
@@ -85,8 +89,18 @@ func (c *conn) answered(room string) int {
 	return slices.IndexFunc(c.subscriptions, func(s subscription) bool { return s.room.name == room && s.member == joining })
 }
 
-// subscribe notes that a Join is on its way.
-func (l *Loop) subscribe(c *conn, name string) {
+// sendJoin asks the shard where the room stands, and for its deliveries.
+func (l *Loop) sendJoin(c *conn, id uint64, r *localRoom, j *v1.Join) (taken bool) {
+	taken = l.cfg.Rooms.Send(handoff.Command{
+		Kind: handoff.Join, From: c.handle, ID: id, Room: r.name, Ephemeral: l.cfg.Ephemeral(r.name),
+		HasAfter: j.After != nil, After: j.GetAfter(), Epoch: strings.Clone(j.Epoch),
+	})
+	r.ordered = r.ordered || taken
+	return taken
+}
+
+// local returns what the loop has of a room, new if it had nothing. The name is kept.
+func (l *Loop) local(name string) *localRoom {
 	r := l.rooms[name]
 	if r == nil {
 		_, observed := l.observed[name]
@@ -94,14 +108,15 @@ func (l *Loop) subscribe(c *conn, name string) {
 		l.rooms[name] = r
 		l.counted.Rooms.Add(1)
 	}
-	l.refer(c, r)
+	return r
 }
 
-// refer adds a subscription that is not a member's yet.
-func (l *Loop) refer(c *conn, r *localRoom) {
+// refer adds a subscription that is not a member's yet, joining or entering.
+func (l *Loop) refer(c *conn, r *localRoom, member int32) (i int) {
 	r.refs++
-	c.subscriptions = append(c.subscriptions, subscription{room: r, member: joining})
+	c.subscriptions = append(c.subscriptions, subscription{room: r, member: member})
 	l.counted.Subscriptions.Add(1)
+	return len(c.subscriptions) - 1
 }
 
 // joined makes the connection a member. From here on it is given every message after e.Seq
@@ -114,11 +129,14 @@ func (l *Loop) joined(e *handoff.Event) {
 	i := c.answered(e.Room)
 	r := c.subscriptions[i].room
 	r.begin, r.asked = e.Begin, l.now
+	if c.subscriptions[i].removed {
+		l.fail(c, e.ID, proto.ErrNotMember, fmt.Sprintf("You are not a member of %q any more.", r.name))
+		l.remove(c, i)
+		return
+	}
 	l.welcome(c, e.ID, r, e.Seq, e.HasAfter, e.Recovered)
 	if c.subscriptions[i].gone {
-		j := slices.IndexFunc(l.leaves, func(w leave) bool { return w.from == c.handle && w.room == r })
-		l.left(c, l.leaves[j].id, r.name)
-		l.leaves = slices.Delete(l.leaves, j, j+1)
+		l.answerLeave(c, r)
 		l.remove(c, i)
 		return
 	}
@@ -140,7 +158,10 @@ func (l *Loop) joined(e *handoff.Event) {
 
 // welcome answers a join.
 func (l *Loop) welcome(c *conn, id uint64, r *localRoom, head uint64, hasAfter, recovered bool) {
-	reply := &v1.Joined{Room: r.name, Epoch: l.cfg.Epoch, Head: head, Begin: r.begin, Ephemeral: l.cfg.Ephemeral(r.name), Receipts: l.cfg.KeepsReceipts(r.name)}
+	reply := &v1.Joined{
+		Room: r.name, Epoch: l.cfg.Epoch, Head: head, Begin: r.begin, Ephemeral: l.cfg.Ephemeral(r.name), Receipts: l.cfg.KeepsReceipts(r.name),
+		Membership: r.info(c.identity.User),
+	}
 	if hasAfter {
 		reply.Recovered = &recovered
 	}
@@ -164,6 +185,13 @@ func (l *Loop) left(c *conn, id uint64, room string) {
 	l.reply(c, &v1.ServerFrame{Id: id, Op: &v1.ServerFrame_Left{Left: &v1.Left{Room: room}}})
 }
 
+// answerLeave answers the oldest leave of a room that waits for the answer to a join.
+func (l *Loop) answerLeave(c *conn, r *localRoom) {
+	i := slices.IndexFunc(l.leaves, func(w leave) bool { return w.from == c.handle && w.room == r })
+	l.left(c, l.leaves[i].id, r.name)
+	l.leaves = slices.Delete(l.leaves, i, i+1)
+}
+
 // unsubscribe ends all memberships of a connection that goes.
 func (l *Loop) unsubscribe(c *conn) {
 	for i := len(c.subscriptions) - 1; i >= 0; i-- {
@@ -181,11 +209,16 @@ func (l *Loop) remove(c *conn, i int) {
 	c.subscriptions = slices.Delete(c.subscriptions, i, i+1)
 	l.counted.Subscriptions.Add(-1)
 	r := s.room
-	if s.watching {
-		l.cfg.Presence.Tell(handoff.Presence{Kind: handoff.Unwatch, From: c.handle, Room: r.name})
+	if r.membership != nil && s.member != entering {
+		r.absent(c)
 	}
-	if s.member != joining {
-		l.tellPresence(c, r, handoff.Went)
+	l.endPresence(c, &s)
+	if s.member >= 0 {
+		if s.removed {
+			l.tellPresence(c, r, handoff.Expelled)
+		} else {
+			l.tellPresence(c, r, handoff.Went)
+		}
 		l.caughtUp(c, r)
 		l.forgo(c, r, s.member)
 		if r.batch != nil {
@@ -234,7 +267,9 @@ func (l *Loop) retire(r *localRoom) {
 	if r.refs > 0 || l.rooms[r.name] != r {
 		return
 	}
-	l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Gone, From: handoff.Handle{Loop: l.index}, Room: r.name})
+	if r.ordered {
+		l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Gone, From: handoff.Handle{Loop: l.index}, Room: r.name})
+	}
 	delete(l.rooms, r.name)
 	l.counted.Rooms.Add(-1)
 	l.drop(r)

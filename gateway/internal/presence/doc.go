@@ -16,6 +16,7 @@
 //   - What a loop tells of a room before it has answered is of an older observation, and counts for nothing. That ends only when all
 //     loops have answered it that anybody has connected to.
 //   - Somebody whose last connection has gone is there until the grace period has passed: who comes back meanwhile was never away.
+//     Who was removed from a room with members is gone at once.
 //
 // # Bounds
 //

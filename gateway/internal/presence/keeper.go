@@ -30,7 +30,7 @@ type Keeper struct {
 	// Set at construction.
 	cfg     Config
 	mailbox *handoff.Mailbox[letter]
-	wake    chan struct{}
+	wake    <-chan struct{}
 	ended   chan struct{}
 
 	// Owned by keepLoop.
@@ -67,7 +67,6 @@ func Start(cfg Config) *Keeper {
 	k := &Keeper{
 		cfg:       cfg,
 		mailbox:   handoff.NewMailbox[letter](cfg.MailboxBytes),
-		wake:      make(chan struct{}, 1),
 		ended:     make(chan struct{}),
 		rooms:     make(map[string]*room),
 		changed:   make(map[*room]struct{}),
@@ -76,12 +75,7 @@ func Start(cfg Config) *Keeper {
 		typingDue: stopped(),
 		out:       handoff.NewOutgoing(cfg.Loops),
 	}
-	k.mailbox.Listen(func() {
-		select {
-		case k.wake <- struct{}{}:
-		default: // a wake-up waits already
-		}
-	})
+	k.wake = k.mailbox.Wakes()
 	go k.keepLoop()
 	return k
 }
@@ -185,9 +179,9 @@ func (k *Keeper) take(p *handoff.Presence) {
 		if r.here[loop] {
 			r.came(p.User, p.From, p.Away)
 		}
-	case handoff.Went:
+	case handoff.Went, handoff.Expelled:
 		if r.here[loop] {
-			r.went(p.User, p.From)
+			r.went(p.User, p.From, p.Kind == handoff.Expelled)
 		}
 	case handoff.Turned:
 		if r.here[loop] {

@@ -292,6 +292,42 @@ func TestGrace(t *testing.T) {
 	})
 }
 
+// TestExpelled: for who is removed from the room nobody waits, unless they are back by then.
+func TestExpelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := begin(t, nil)
+		defer r.keeper.Close()
+		watcher, phone, laptop := handle(0, 1), handle(1, 2), handle(0, 3)
+		r.join("r", handoff.Member{Handle: watcher, User: "alice"})
+		r.join("r", handoff.Member{Handle: phone, User: "bob"})
+		r.join("r", handoff.Member{Handle: laptop, User: "bob"})
+		r.ask("r", watcher, true)
+		r.settle(time.Second)
+		v := &view{}
+		r.look(v, watcher)
+		expel := func(h handoff.Handle) {
+			r.keeper.Tell(handoff.Presence{Kind: handoff.Expelled, From: h, Room: "r", User: "bob"})
+		}
+		expel(phone)
+		r.settle(time.Second)
+		if r.look(v, watcher); v.states["bob"] != "online" {
+			t.Fatalf("while the other loop has not come to it, seen is %+v", v)
+		}
+		expel(laptop)
+		r.settle(time.Second)
+		if r.look(v, watcher); len(v.states) != 1 || v.count != 1 {
+			t.Fatalf("after it, seen is %+v", v)
+		}
+		r.join("r", handoff.Member{Handle: handle(0, 4), User: "bob"})
+		r.settle(time.Second)
+		r.leave("r", handle(0, 4))
+		r.settle(2 * time.Second)
+		if r.look(v, watcher); v.states["bob"] != "online" {
+			t.Fatalf("who was let in again and then lost the connection is not waited for: %+v", v)
+		}
+	})
+}
+
 // TestLargeRooms have counts, and some names in the answer.
 func TestLargeRooms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

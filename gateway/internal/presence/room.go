@@ -35,6 +35,7 @@ type watcher struct{ json bool }
 type person struct {
 	connections []connection // mostly one
 	gone        time.Time    // when the last one went, while there is none
+	expelled    bool         // and they are no member any more: there is nothing to wait for
 	told        string       // state that the version has; empty: it does not know the user
 }
 
@@ -61,14 +62,14 @@ func (r *room) came(user string, h handoff.Handle, isAway bool) {
 	r.news[user] = p
 }
 
-func (r *room) went(user string, h handoff.Handle) {
+func (r *room) went(user string, h handoff.Handle, expelled bool) {
 	p := r.people[user]
 	if p == nil {
 		return
 	}
 	p.connections = slices.DeleteFunc(p.connections, func(c connection) bool { return c.handle == h })
 	if len(p.connections) == 0 {
-		p.gone = time.Now()
+		p.gone, p.expelled = time.Now(), expelled
 		r.leaving[user] = p
 	}
 	r.news[user] = p
@@ -119,7 +120,7 @@ type change struct {
 // changes brings the people to what holds now, and gives those that are new to the version, in the order of their names.
 func (r *room) changes(now time.Time, grace time.Duration) (list []change) {
 	for user, p := range r.leaving {
-		if now.Sub(p.gone) < grace {
+		if !p.expelled && now.Sub(p.gone) < grace {
 			continue
 		}
 		delete(r.leaving, user)

@@ -61,7 +61,7 @@ type Keeper struct {
 	// Set at construction.
 	cfg     Config
 	mailbox *handoff.Mailbox[letter]
-	wake    chan struct{}
+	wake    <-chan struct{}
 	ended   chan struct{}
 
 	// Owned by keepLoop.
@@ -113,7 +113,6 @@ func Start(cfg Config) *Keeper {
 	k := &Keeper{
 		cfg:      cfg,
 		mailbox:  handoff.NewMailbox[letter](cfg.MailboxBytes),
-		wake:     make(chan struct{}, 1),
 		ended:    make(chan struct{}),
 		waiting:  make(map[place]*wish),
 		due:      time.NewTimer(time.Hour),
@@ -121,12 +120,7 @@ func Start(cfg Config) *Keeper {
 		out:      handoff.NewOutgoing(cfg.Loops),
 	}
 	k.due.Stop()
-	k.mailbox.Listen(func() {
-		select {
-		case k.wake <- struct{}{}:
-		default: // a wake-up waits already
-		}
-	})
+	k.wake = k.mailbox.Wakes()
 	go k.keepLoop()
 	return k
 }

@@ -24,7 +24,7 @@ type shard struct {
 	epoch    string
 	producer Producer
 	mailbox  *handoff.Mailbox[letter]
-	wake     chan struct{}
+	wake     <-chan struct{}
 
 	// Owned by runLoop (and by Start before it runs).
 	rooms    map[string]*room
@@ -58,17 +58,11 @@ func newShard(cfg Config) *shard {
 		cfg:     cfg,
 		epoch:   EpochName(cfg.Log.Epoch()),
 		mailbox: handoff.NewMailbox[letter](cfg.MailboxBytes),
-		wake:    make(chan struct{}, 1),
 		out:     handoff.NewOutgoing(cfg.Loops),
 		rooms:   make(map[string]*room),
 		keys:    newRetryKeys(cfg.RetryWindow, cfg.RetryKeys),
 	}
-	s.mailbox.Listen(func() {
-		select {
-		case s.wake <- struct{}{}:
-		default: // a wake-up waits already
-		}
-	})
+	s.wake = s.mailbox.Wakes()
 	s.producer = cfg.Log.Open(func(n int, err error) {
 		s.mailbox.PutAlways(letter{committed: n, err: err}, 0)
 	})

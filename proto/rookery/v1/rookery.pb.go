@@ -45,6 +45,11 @@ type ClientFrame struct {
 	//	*ClientFrame_Ping
 	//	*ClientFrame_Mark
 	//	*ClientFrame_Receipts
+	//	*ClientFrame_Create
+	//	*ClientFrame_Configure
+	//	*ClientFrame_Member
+	//	*ClientFrame_Members
+	//	*ClientFrame_Rooms
 	//	*ClientFrame_Presence
 	//	*ClientFrame_State
 	//	*ClientFrame_Typing
@@ -169,6 +174,51 @@ func (x *ClientFrame) GetReceipts() *ReceiptsRequest {
 	return nil
 }
 
+func (x *ClientFrame) GetCreate() *Create {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Create); ok {
+			return x.Create
+		}
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetConfigure() *Configure {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Configure); ok {
+			return x.Configure
+		}
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetMember() *ChangeMember {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Member); ok {
+			return x.Member
+		}
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetMembers() *MembersRequest {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Members); ok {
+			return x.Members
+		}
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetRooms() *RoomsRequest {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Rooms); ok {
+			return x.Rooms
+		}
+	}
+	return nil
+}
+
 func (x *ClientFrame) GetPresence() *PresenceRequest {
 	if x != nil {
 		if x, ok := x.Op.(*ClientFrame_Presence); ok {
@@ -232,6 +282,26 @@ type ClientFrame_Receipts struct {
 	Receipts *ReceiptsRequest `protobuf:"bytes,9,opt,name=receipts,proto3,oneof"`
 }
 
+type ClientFrame_Create struct {
+	Create *Create `protobuf:"bytes,10,opt,name=create,proto3,oneof"`
+}
+
+type ClientFrame_Configure struct {
+	Configure *Configure `protobuf:"bytes,11,opt,name=configure,proto3,oneof"`
+}
+
+type ClientFrame_Member struct {
+	Member *ChangeMember `protobuf:"bytes,12,opt,name=member,proto3,oneof"`
+}
+
+type ClientFrame_Members struct {
+	Members *MembersRequest `protobuf:"bytes,13,opt,name=members,proto3,oneof"`
+}
+
+type ClientFrame_Rooms struct {
+	Rooms *RoomsRequest `protobuf:"bytes,14,opt,name=rooms,proto3,oneof"`
+}
+
 type ClientFrame_Presence struct {
 	Presence *PresenceRequest `protobuf:"bytes,24,opt,name=presence,proto3,oneof"`
 }
@@ -260,6 +330,16 @@ func (*ClientFrame_Mark) isClientFrame_Op() {}
 
 func (*ClientFrame_Receipts) isClientFrame_Op() {}
 
+func (*ClientFrame_Create) isClientFrame_Op() {}
+
+func (*ClientFrame_Configure) isClientFrame_Op() {}
+
+func (*ClientFrame_Member) isClientFrame_Op() {}
+
+func (*ClientFrame_Members) isClientFrame_Op() {}
+
+func (*ClientFrame_Rooms) isClientFrame_Op() {}
+
 func (*ClientFrame_Presence) isClientFrame_Op() {}
 
 func (*ClientFrame_State) isClientFrame_Op() {}
@@ -267,7 +347,8 @@ func (*ClientFrame_State) isClientFrame_Op() {}
 func (*ClientFrame_Typing) isClientFrame_Op() {}
 
 // ServerFrame is a reply (id is the request's) or something the server says by itself
-// (id is 0 or absent): message, gap, receipt, receipts, presence_change, typing, goaway, ping, close.
+// (id is 0 or absent): message, gap, receipt, receipts, room, member, removed, presence_change, typing, goaway, ping,
+// close.
 type ServerFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -288,6 +369,11 @@ type ServerFrame struct {
 	//	*ServerFrame_Marked
 	//	*ServerFrame_Receipts
 	//	*ServerFrame_Receipt
+	//	*ServerFrame_Room
+	//	*ServerFrame_Member
+	//	*ServerFrame_Members
+	//	*ServerFrame_Rooms
+	//	*ServerFrame_Removed
 	//	*ServerFrame_Presence
 	//	*ServerFrame_PresenceChange
 	//	*ServerFrame_State
@@ -476,6 +562,51 @@ func (x *ServerFrame) GetReceipt() *Receipt {
 	return nil
 }
 
+func (x *ServerFrame) GetRoom() *RoomInfo {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Room); ok {
+			return x.Room
+		}
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetMember() *MemberChanged {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Member); ok {
+			return x.Member
+		}
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetMembers() *Members {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Members); ok {
+			return x.Members
+		}
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetRooms() *Rooms {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Rooms); ok {
+			return x.Rooms
+		}
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetRemoved() *Removed {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Removed); ok {
+			return x.Removed
+		}
+	}
+	return nil
+}
+
 func (x *ServerFrame) GetPresence() *Presence {
 	if x != nil {
 		if x, ok := x.Op.(*ServerFrame_Presence); ok {
@@ -576,6 +707,26 @@ type ServerFrame_Receipt struct {
 	Receipt *Receipt `protobuf:"bytes,16,opt,name=receipt,proto3,oneof"`
 }
 
+type ServerFrame_Room struct {
+	Room *RoomInfo `protobuf:"bytes,17,opt,name=room,proto3,oneof"`
+}
+
+type ServerFrame_Member struct {
+	Member *MemberChanged `protobuf:"bytes,18,opt,name=member,proto3,oneof"`
+}
+
+type ServerFrame_Members struct {
+	Members *Members `protobuf:"bytes,19,opt,name=members,proto3,oneof"`
+}
+
+type ServerFrame_Rooms struct {
+	Rooms *Rooms `protobuf:"bytes,20,opt,name=rooms,proto3,oneof"`
+}
+
+type ServerFrame_Removed struct {
+	Removed *Removed `protobuf:"bytes,21,opt,name=removed,proto3,oneof"`
+}
+
 type ServerFrame_Presence struct {
 	Presence *Presence `protobuf:"bytes,31,opt,name=presence,proto3,oneof"`
 }
@@ -621,6 +772,16 @@ func (*ServerFrame_Marked) isServerFrame_Op() {}
 func (*ServerFrame_Receipts) isServerFrame_Op() {}
 
 func (*ServerFrame_Receipt) isServerFrame_Op() {}
+
+func (*ServerFrame_Room) isServerFrame_Op() {}
+
+func (*ServerFrame_Member) isServerFrame_Op() {}
+
+func (*ServerFrame_Members) isServerFrame_Op() {}
+
+func (*ServerFrame_Rooms) isServerFrame_Op() {}
+
+func (*ServerFrame_Removed) isServerFrame_Op() {}
 
 func (*ServerFrame_Presence) isServerFrame_Op() {}
 
@@ -839,7 +1000,9 @@ type Joined struct {
 	// Everything in this room is ephemeral: nothing is stored, and head stays 0.
 	Ephemeral bool `protobuf:"varint,6,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
 	// The room keeps receipts: clients are asked to mark how far they have come.
-	Receipts      bool `protobuf:"varint,7,opt,name=receipts,proto3" json:"receipts,omitempty"`
+	Receipts bool `protobuf:"varint,7,opt,name=receipts,proto3" json:"receipts,omitempty"`
+	// Of a room with members: what it is, and what the user is in it.
+	Membership    *RoomInfo `protobuf:"bytes,8,opt,name=membership,proto3" json:"membership,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -921,6 +1084,13 @@ func (x *Joined) GetReceipts() bool {
 		return x.Receipts
 	}
 	return false
+}
+
+func (x *Joined) GetMembership() *RoomInfo {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
 }
 
 type Leave struct {
@@ -2111,6 +2281,875 @@ func (x *ReceiptCount) GetRead() uint32 {
 	return 0
 }
 
+// Create makes a room with members, and the user its owner: the room of that name, or with user the direct room
+// of the two. One that is the user's own already is answered as it is.
+type Create struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// The other user of a direct room; then room is absent.
+	User  string `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	Title string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
+	// One message of a user in this time; moderators are exempt.
+	SlowModeMs uint32 `protobuf:"varint,4,opt,name=slow_mode_ms,json=slowModeMs,proto3" json:"slow_mode_ms,omitempty"`
+	// The least role that may publish: guest, member, moderator or owner. Empty: member.
+	Speak         string `protobuf:"bytes,5,opt,name=speak,proto3" json:"speak,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Create) Reset() {
+	*x = Create{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Create) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Create) ProtoMessage() {}
+
+func (x *Create) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Create.ProtoReflect.Descriptor instead.
+func (*Create) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Create) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Create) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Create) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *Create) GetSlowModeMs() uint32 {
+	if x != nil {
+		return x.SlowModeMs
+	}
+	return 0
+}
+
+func (x *Create) GetSpeak() string {
+	if x != nil {
+		return x.Speak
+	}
+	return ""
+}
+
+// Configure changes settings of a room; what is absent stays as it is.
+type Configure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Title         *string                `protobuf:"bytes,2,opt,name=title,proto3,oneof" json:"title,omitempty"`
+	SlowModeMs    *uint32                `protobuf:"varint,3,opt,name=slow_mode_ms,json=slowModeMs,proto3,oneof" json:"slow_mode_ms,omitempty"`
+	Speak         string                 `protobuf:"bytes,4,opt,name=speak,proto3" json:"speak,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Configure) Reset() {
+	*x = Configure{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Configure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Configure) ProtoMessage() {}
+
+func (x *Configure) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Configure.ProtoReflect.Descriptor instead.
+func (*Configure) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Configure) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Configure) GetTitle() string {
+	if x != nil && x.Title != nil {
+		return *x.Title
+	}
+	return ""
+}
+
+func (x *Configure) GetSlowModeMs() uint32 {
+	if x != nil && x.SlowModeMs != nil {
+		return *x.SlowModeMs
+	}
+	return 0
+}
+
+func (x *Configure) GetSpeak() string {
+	if x != nil {
+		return x.Speak
+	}
+	return ""
+}
+
+// ChangeMember does something to a user in a room, or to the user who asks.
+type ChangeMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: the whole server, for ban and unban.
+	Room string `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Empty: the user who asks.
+	User string `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// invite, leave, kick, ban, unban, mute, unmute or role.
+	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	// Of invite (empty: member) and role: owner, moderator, member or guest.
+	Role string `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	// Of ban and mute: for how long, 0 for ever.
+	ForMs uint64 `protobuf:"varint,5,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`
+	// Of kick, ban and mute: for the user and the members to read.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeMember) Reset() {
+	*x = ChangeMember{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeMember) ProtoMessage() {}
+
+func (x *ChangeMember) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeMember.ProtoReflect.Descriptor instead.
+func (*ChangeMember) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ChangeMember) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *ChangeMember) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ChangeMember) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ChangeMember) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *ChangeMember) GetForMs() uint64 {
+	if x != nil {
+		return x.ForMs
+	}
+	return 0
+}
+
+func (x *ChangeMember) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// MembersRequest asks for a page of the members of a room, by name.
+type MembersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Those that come after this name.
+	After string `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	// 1 to 200; absent or 0: 50.
+	Limit uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Instead, who is banned from the room.
+	Banned        bool `protobuf:"varint,4,opt,name=banned,proto3" json:"banned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MembersRequest) Reset() {
+	*x = MembersRequest{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MembersRequest) ProtoMessage() {}
+
+func (x *MembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MembersRequest.ProtoReflect.Descriptor instead.
+func (*MembersRequest) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *MembersRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *MembersRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *MembersRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *MembersRequest) GetBanned() bool {
+	if x != nil {
+		return x.Banned
+	}
+	return false
+}
+
+// RoomsRequest asks for a page of the rooms that the user is a member of, by name.
+type RoomsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	After string                 `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	// 1 to 200; absent or 0: 50.
+	Limit uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Have this connection told when the user comes into a room, is removed from one, or becomes something else there.
+	Watch         bool `protobuf:"varint,3,opt,name=watch,proto3" json:"watch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomsRequest) Reset() {
+	*x = RoomsRequest{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomsRequest) ProtoMessage() {}
+
+func (x *RoomsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomsRequest.ProtoReflect.Descriptor instead.
+func (*RoomsRequest) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RoomsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *RoomsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *RoomsRequest) GetWatch() bool {
+	if x != nil {
+		return x.Watch
+	}
+	return false
+}
+
+// RoomInfo: a room with members, and what the user who is told is in it. Without an id: it has changed.
+type RoomInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// open, group or direct.
+	Kind  string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Title string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
+	// owner, moderator, member or guest; empty: not a member.
+	Role string `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	// The least role that may publish.
+	Speak string `protobuf:"bytes,5,opt,name=speak,proto3" json:"speak,omitempty"`
+	// The user may not publish until then, Unix milliseconds; 2^53-1 is for ever.
+	MutedUntil *uint64 `protobuf:"varint,6,opt,name=muted_until,json=mutedUntil,proto3,oneof" json:"muted_until,omitempty"`
+	// One message of a user in this time, 0: any number.
+	SlowModeMs uint32 `protobuf:"varint,7,opt,name=slow_mode_ms,json=slowModeMs,proto3" json:"slow_mode_ms,omitempty"`
+	// Of a direct room: the other user.
+	Peer          string `protobuf:"bytes,8,opt,name=peer,proto3" json:"peer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomInfo) Reset() {
+	*x = RoomInfo{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomInfo) ProtoMessage() {}
+
+func (x *RoomInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomInfo.ProtoReflect.Descriptor instead.
+func (*RoomInfo) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RoomInfo) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomInfo) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *RoomInfo) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *RoomInfo) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *RoomInfo) GetSpeak() string {
+	if x != nil {
+		return x.Speak
+	}
+	return ""
+}
+
+func (x *RoomInfo) GetMutedUntil() uint64 {
+	if x != nil && x.MutedUntil != nil {
+		return *x.MutedUntil
+	}
+	return 0
+}
+
+func (x *RoomInfo) GetSlowModeMs() uint32 {
+	if x != nil {
+		return x.SlowModeMs
+	}
+	return 0
+}
+
+func (x *RoomInfo) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+// MemberChanged: what has happened to a user in a room, as a reply and to its members.
+type MemberChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	User  string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// join, invite, leave, kick, ban, unban, mute, unmute or role.
+	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	// What the user is now; empty: not a member.
+	Role string `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	// Of ban and mute: until when, Unix milliseconds; 2^53-1 is for ever.
+	Until  *uint64 `protobuf:"varint,5,opt,name=until,proto3,oneof" json:"until,omitempty"`
+	Reason string  `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who did it; empty: the server.
+	By            string `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberChanged) Reset() {
+	*x = MemberChanged{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberChanged) ProtoMessage() {}
+
+func (x *MemberChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberChanged.ProtoReflect.Descriptor instead.
+func (*MemberChanged) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *MemberChanged) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *MemberChanged) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *MemberChanged) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *MemberChanged) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *MemberChanged) GetUntil() uint64 {
+	if x != nil && x.Until != nil {
+		return *x.Until
+	}
+	return 0
+}
+
+func (x *MemberChanged) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *MemberChanged) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+type Members struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Room    string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Members []*Member              `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
+	// There are more after the last one.
+	More bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	// How many members the room has.
+	Total         uint32 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Members) Reset() {
+	*x = Members{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Members) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Members) ProtoMessage() {}
+
+func (x *Members) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Members.ProtoReflect.Descriptor instead.
+func (*Members) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Members) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Members) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *Members) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *Members) GetTotal() uint32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+// Member: a user of a room, or one who is banned from it.
+type Member struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	User  string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Role  string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// When the user became a member, Unix milliseconds.
+	Since       *uint64 `protobuf:"varint,3,opt,name=since,proto3,oneof" json:"since,omitempty"`
+	MutedUntil  *uint64 `protobuf:"varint,4,opt,name=muted_until,json=mutedUntil,proto3,oneof" json:"muted_until,omitempty"`
+	BannedUntil *uint64 `protobuf:"varint,5,opt,name=banned_until,json=bannedUntil,proto3,oneof" json:"banned_until,omitempty"`
+	// Of the ban or the mute.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Member) Reset() {
+	*x = Member{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Member) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Member) ProtoMessage() {}
+
+func (x *Member) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Member) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Member) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Member) GetSince() uint64 {
+	if x != nil && x.Since != nil {
+		return *x.Since
+	}
+	return 0
+}
+
+func (x *Member) GetMutedUntil() uint64 {
+	if x != nil && x.MutedUntil != nil {
+		return *x.MutedUntil
+	}
+	return 0
+}
+
+func (x *Member) GetBannedUntil() uint64 {
+	if x != nil && x.BannedUntil != nil {
+		return *x.BannedUntil
+	}
+	return 0
+}
+
+func (x *Member) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type Rooms struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Rooms []*RoomInfo            `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	// There are more after the last one.
+	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rooms) Reset() {
+	*x = Rooms{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rooms) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rooms) ProtoMessage() {}
+
+func (x *Rooms) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rooms.ProtoReflect.Descriptor instead.
+func (*Rooms) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Rooms) GetRooms() []*RoomInfo {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
+func (x *Rooms) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// Removed: the user is in the room no more, and no message of it follows.
+type Removed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// leave, kick or ban.
+	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	// Of ban: until when, Unix milliseconds; 2^53-1 is for ever.
+	Until         *uint64 `protobuf:"varint,3,opt,name=until,proto3,oneof" json:"until,omitempty"`
+	Reason        string  `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	By            string  `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Removed) Reset() {
+	*x = Removed{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Removed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Removed) ProtoMessage() {}
+
+func (x *Removed) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Removed.ProtoReflect.Descriptor instead.
+func (*Removed) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Removed) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Removed) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *Removed) GetUntil() uint64 {
+	if x != nil && x.Until != nil {
+		return *x.Until
+	}
+	return 0
+}
+
+func (x *Removed) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Removed) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
 // PresenceRequest asks who is in a room.
 type PresenceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2123,7 +3162,7 @@ type PresenceRequest struct {
 
 func (x *PresenceRequest) Reset() {
 	*x = PresenceRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2135,7 +3174,7 @@ func (x *PresenceRequest) String() string {
 func (*PresenceRequest) ProtoMessage() {}
 
 func (x *PresenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2148,7 +3187,7 @@ func (x *PresenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceRequest.ProtoReflect.Descriptor instead.
 func (*PresenceRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{23}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PresenceRequest) GetRoom() string {
@@ -2181,7 +3220,7 @@ type Presence struct {
 
 func (x *Presence) Reset() {
 	*x = Presence{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +3232,7 @@ func (x *Presence) String() string {
 func (*Presence) ProtoMessage() {}
 
 func (x *Presence) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +3245,7 @@ func (x *Presence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Presence.ProtoReflect.Descriptor instead.
 func (*Presence) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{24}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Presence) GetRoom() string {
@@ -2251,7 +3290,7 @@ type UserPresence struct {
 
 func (x *UserPresence) Reset() {
 	*x = UserPresence{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +3302,7 @@ func (x *UserPresence) String() string {
 func (*UserPresence) ProtoMessage() {}
 
 func (x *UserPresence) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +3315,7 @@ func (x *UserPresence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserPresence.ProtoReflect.Descriptor instead.
 func (*UserPresence) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{25}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *UserPresence) GetUser() string {
@@ -2314,7 +3353,7 @@ type PresenceChange struct {
 
 func (x *PresenceChange) Reset() {
 	*x = PresenceChange{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +3365,7 @@ func (x *PresenceChange) String() string {
 func (*PresenceChange) ProtoMessage() {}
 
 func (x *PresenceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +3378,7 @@ func (x *PresenceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceChange.ProtoReflect.Descriptor instead.
 func (*PresenceChange) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{26}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PresenceChange) GetRoom() string {
@@ -2380,7 +3419,7 @@ type StateRequest struct {
 
 func (x *StateRequest) Reset() {
 	*x = StateRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2392,7 +3431,7 @@ func (x *StateRequest) String() string {
 func (*StateRequest) ProtoMessage() {}
 
 func (x *StateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2405,7 +3444,7 @@ func (x *StateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateRequest.ProtoReflect.Descriptor instead.
 func (*StateRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{27}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StateRequest) GetState() string {
@@ -2425,7 +3464,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2437,7 +3476,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2450,7 +3489,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{28}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *State) GetState() string {
@@ -2471,7 +3510,7 @@ type TypingRequest struct {
 
 func (x *TypingRequest) Reset() {
 	*x = TypingRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2483,7 +3522,7 @@ func (x *TypingRequest) String() string {
 func (*TypingRequest) ProtoMessage() {}
 
 func (x *TypingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2496,7 +3535,7 @@ func (x *TypingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TypingRequest.ProtoReflect.Descriptor instead.
 func (*TypingRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{29}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *TypingRequest) GetRoom() string {
@@ -2528,7 +3567,7 @@ type Typing struct {
 
 func (x *Typing) Reset() {
 	*x = Typing{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2540,7 +3579,7 @@ func (x *Typing) String() string {
 func (*Typing) ProtoMessage() {}
 
 func (x *Typing) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2553,7 +3592,7 @@ func (x *Typing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Typing.ProtoReflect.Descriptor instead.
 func (*Typing) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{30}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Typing) GetRoom() string {
@@ -2597,7 +3636,7 @@ type GoAway struct {
 
 func (x *GoAway) Reset() {
 	*x = GoAway{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +3648,7 @@ func (x *GoAway) String() string {
 func (*GoAway) ProtoMessage() {}
 
 func (x *GoAway) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +3661,7 @@ func (x *GoAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoAway.ProtoReflect.Descriptor instead.
 func (*GoAway) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{31}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GoAway) GetReason() string {
@@ -2658,7 +3697,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2670,7 +3709,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2683,7 +3722,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{32}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Close) GetCode() uint32 {
@@ -2705,7 +3744,7 @@ var File_rookery_v1_rookery_proto protoreflect.FileDescriptor
 const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\n" +
 	"\x18rookery/v1/rookery.proto\x12\n" +
-	"rookery.v1\"\xbd\x04\n" +
+	"rookery.v1\"\xc0\x06\n" +
 	"\vClientFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\aconnect\x18\x02 \x01(\v2\x13.rookery.v1.ConnectH\x00R\aconnect\x12&\n" +
@@ -2715,11 +3754,17 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\ahistory\x18\x06 \x01(\v2\x1a.rookery.v1.HistoryRequestH\x00R\ahistory\x12&\n" +
 	"\x04ping\x18\a \x01(\v2\x10.rookery.v1.PingH\x00R\x04ping\x12&\n" +
 	"\x04mark\x18\b \x01(\v2\x10.rookery.v1.MarkH\x00R\x04mark\x129\n" +
-	"\breceipts\x18\t \x01(\v2\x1b.rookery.v1.ReceiptsRequestH\x00R\breceipts\x129\n" +
+	"\breceipts\x18\t \x01(\v2\x1b.rookery.v1.ReceiptsRequestH\x00R\breceipts\x12,\n" +
+	"\x06create\x18\n" +
+	" \x01(\v2\x12.rookery.v1.CreateH\x00R\x06create\x125\n" +
+	"\tconfigure\x18\v \x01(\v2\x15.rookery.v1.ConfigureH\x00R\tconfigure\x122\n" +
+	"\x06member\x18\f \x01(\v2\x18.rookery.v1.ChangeMemberH\x00R\x06member\x126\n" +
+	"\amembers\x18\r \x01(\v2\x1a.rookery.v1.MembersRequestH\x00R\amembers\x120\n" +
+	"\x05rooms\x18\x0e \x01(\v2\x18.rookery.v1.RoomsRequestH\x00R\x05rooms\x129\n" +
 	"\bpresence\x18\x18 \x01(\v2\x1b.rookery.v1.PresenceRequestH\x00R\bpresence\x120\n" +
 	"\x05state\x18\x19 \x01(\v2\x18.rookery.v1.StateRequestH\x00R\x05state\x123\n" +
 	"\x06typing\x18\x1a \x01(\v2\x19.rookery.v1.TypingRequestH\x00R\x06typingB\x04\n" +
-	"\x02op\"\xa9\a\n" +
+	"\x02op\"\x97\t\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x125\n" +
 	"\tconnected\x18\x02 \x01(\v2\x15.rookery.v1.ConnectedH\x00R\tconnected\x12,\n" +
@@ -2737,7 +3782,12 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x03gap\x18\r \x01(\v2\x0f.rookery.v1.GapH\x00R\x03gap\x12,\n" +
 	"\x06marked\x18\x0e \x01(\v2\x12.rookery.v1.MarkedH\x00R\x06marked\x122\n" +
 	"\breceipts\x18\x0f \x01(\v2\x14.rookery.v1.ReceiptsH\x00R\breceipts\x12/\n" +
-	"\areceipt\x18\x10 \x01(\v2\x13.rookery.v1.ReceiptH\x00R\areceipt\x122\n" +
+	"\areceipt\x18\x10 \x01(\v2\x13.rookery.v1.ReceiptH\x00R\areceipt\x12*\n" +
+	"\x04room\x18\x11 \x01(\v2\x14.rookery.v1.RoomInfoH\x00R\x04room\x123\n" +
+	"\x06member\x18\x12 \x01(\v2\x19.rookery.v1.MemberChangedH\x00R\x06member\x12/\n" +
+	"\amembers\x18\x13 \x01(\v2\x13.rookery.v1.MembersH\x00R\amembers\x12)\n" +
+	"\x05rooms\x18\x14 \x01(\v2\x11.rookery.v1.RoomsH\x00R\x05rooms\x12/\n" +
+	"\aremoved\x18\x15 \x01(\v2\x13.rookery.v1.RemovedH\x00R\aremoved\x122\n" +
 	"\bpresence\x18\x1f \x01(\v2\x14.rookery.v1.PresenceH\x00R\bpresence\x12E\n" +
 	"\x0fpresence_change\x18  \x01(\v2\x1a.rookery.v1.PresenceChangeH\x00R\x0epresenceChange\x12)\n" +
 	"\x05state\x18! \x01(\v2\x11.rookery.v1.StateH\x00R\x05state\x12,\n" +
@@ -2755,7 +3805,7 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x19\n" +
 	"\x05after\x18\x03 \x01(\x04H\x00R\x05after\x88\x01\x01B\b\n" +
-	"\x06_after\"\xc7\x01\n" +
+	"\x06_after\"\xfd\x01\n" +
 	"\x06Joined\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x12\n" +
@@ -2763,7 +3813,10 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\trecovered\x18\x04 \x01(\bH\x00R\trecovered\x88\x01\x01\x12\x14\n" +
 	"\x05begin\x18\x05 \x01(\x04R\x05begin\x12\x1c\n" +
 	"\tephemeral\x18\x06 \x01(\bR\tephemeral\x12\x1a\n" +
-	"\breceipts\x18\a \x01(\bR\breceiptsB\f\n" +
+	"\breceipts\x18\a \x01(\bR\breceipts\x124\n" +
+	"\n" +
+	"membership\x18\b \x01(\v2\x14.rookery.v1.RoomInfoR\n" +
+	"membershipB\f\n" +
 	"\n" +
 	"_recovered\"\x1b\n" +
 	"\x05Leave\x12\x12\n" +
@@ -2846,7 +3899,85 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\fReceiptCount\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\tdelivered\x18\x02 \x01(\rR\tdelivered\x12\x12\n" +
-	"\x04read\x18\x03 \x01(\rR\x04read\";\n" +
+	"\x04read\x18\x03 \x01(\rR\x04read\"~\n" +
+	"\x06Create\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n" +
+	"\x05title\x18\x03 \x01(\tR\x05title\x12 \n" +
+	"\fslow_mode_ms\x18\x04 \x01(\rR\n" +
+	"slowModeMs\x12\x14\n" +
+	"\x05speak\x18\x05 \x01(\tR\x05speak\"\x92\x01\n" +
+	"\tConfigure\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x19\n" +
+	"\x05title\x18\x02 \x01(\tH\x00R\x05title\x88\x01\x01\x12%\n" +
+	"\fslow_mode_ms\x18\x03 \x01(\rH\x01R\n" +
+	"slowModeMs\x88\x01\x01\x12\x14\n" +
+	"\x05speak\x18\x04 \x01(\tR\x05speakB\b\n" +
+	"\x06_titleB\x0f\n" +
+	"\r_slow_mode_ms\"\x91\x01\n" +
+	"\fChangeMember\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x12\x12\n" +
+	"\x04role\x18\x04 \x01(\tR\x04role\x12\x15\n" +
+	"\x06for_ms\x18\x05 \x01(\x04R\x05forMs\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"h\n" +
+	"\x0eMembersRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06banned\x18\x04 \x01(\bR\x06banned\"P\n" +
+	"\fRoomsRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x14\n" +
+	"\x05watch\x18\x03 \x01(\bR\x05watch\"\xde\x01\n" +
+	"\bRoomInfo\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05title\x18\x03 \x01(\tR\x05title\x12\x12\n" +
+	"\x04role\x18\x04 \x01(\tR\x04role\x12\x14\n" +
+	"\x05speak\x18\x05 \x01(\tR\x05speak\x12$\n" +
+	"\vmuted_until\x18\x06 \x01(\x04H\x00R\n" +
+	"mutedUntil\x88\x01\x01\x12 \n" +
+	"\fslow_mode_ms\x18\a \x01(\rR\n" +
+	"slowModeMs\x12\x12\n" +
+	"\x04peer\x18\b \x01(\tR\x04peerB\x0e\n" +
+	"\f_muted_until\"\xb0\x01\n" +
+	"\rMemberChanged\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x12\x12\n" +
+	"\x04role\x18\x04 \x01(\tR\x04role\x12\x19\n" +
+	"\x05until\x18\x05 \x01(\x04H\x00R\x05until\x88\x01\x01\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x0e\n" +
+	"\x02by\x18\a \x01(\tR\x02byB\b\n" +
+	"\x06_until\"u\n" +
+	"\aMembers\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12,\n" +
+	"\amembers\x18\x02 \x03(\v2\x12.rookery.v1.MemberR\amembers\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\x12\x14\n" +
+	"\x05total\x18\x04 \x01(\rR\x05total\"\xdc\x01\n" +
+	"\x06Member\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x19\n" +
+	"\x05since\x18\x03 \x01(\x04H\x00R\x05since\x88\x01\x01\x12$\n" +
+	"\vmuted_until\x18\x04 \x01(\x04H\x01R\n" +
+	"mutedUntil\x88\x01\x01\x12&\n" +
+	"\fbanned_until\x18\x05 \x01(\x04H\x02R\vbannedUntil\x88\x01\x01\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reasonB\b\n" +
+	"\x06_sinceB\x0e\n" +
+	"\f_muted_untilB\x0f\n" +
+	"\r_banned_until\"G\n" +
+	"\x05Rooms\x12*\n" +
+	"\x05rooms\x18\x01 \x03(\v2\x14.rookery.v1.RoomInfoR\x05rooms\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\x82\x01\n" +
+	"\aRemoved\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x19\n" +
+	"\x05until\x18\x03 \x01(\x04H\x00R\x05until\x88\x01\x01\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02byB\b\n" +
+	"\x06_until\";\n" +
 	"\x0fPresenceRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05watch\x18\x02 \x01(\bR\x05watch\"~\n" +
@@ -2897,7 +4028,7 @@ func file_rookery_v1_rookery_proto_rawDescGZIP() []byte {
 	return file_rookery_v1_rookery_proto_rawDescData
 }
 
-var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*ClientFrame)(nil),     // 0: rookery.v1.ClientFrame
 	(*ServerFrame)(nil),     // 1: rookery.v1.ServerFrame
@@ -2922,16 +4053,27 @@ var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*Receipts)(nil),        // 20: rookery.v1.Receipts
 	(*Receipt)(nil),         // 21: rookery.v1.Receipt
 	(*ReceiptCount)(nil),    // 22: rookery.v1.ReceiptCount
-	(*PresenceRequest)(nil), // 23: rookery.v1.PresenceRequest
-	(*Presence)(nil),        // 24: rookery.v1.Presence
-	(*UserPresence)(nil),    // 25: rookery.v1.UserPresence
-	(*PresenceChange)(nil),  // 26: rookery.v1.PresenceChange
-	(*StateRequest)(nil),    // 27: rookery.v1.StateRequest
-	(*State)(nil),           // 28: rookery.v1.State
-	(*TypingRequest)(nil),   // 29: rookery.v1.TypingRequest
-	(*Typing)(nil),          // 30: rookery.v1.Typing
-	(*GoAway)(nil),          // 31: rookery.v1.GoAway
-	(*Close)(nil),           // 32: rookery.v1.Close
+	(*Create)(nil),          // 23: rookery.v1.Create
+	(*Configure)(nil),       // 24: rookery.v1.Configure
+	(*ChangeMember)(nil),    // 25: rookery.v1.ChangeMember
+	(*MembersRequest)(nil),  // 26: rookery.v1.MembersRequest
+	(*RoomsRequest)(nil),    // 27: rookery.v1.RoomsRequest
+	(*RoomInfo)(nil),        // 28: rookery.v1.RoomInfo
+	(*MemberChanged)(nil),   // 29: rookery.v1.MemberChanged
+	(*Members)(nil),         // 30: rookery.v1.Members
+	(*Member)(nil),          // 31: rookery.v1.Member
+	(*Rooms)(nil),           // 32: rookery.v1.Rooms
+	(*Removed)(nil),         // 33: rookery.v1.Removed
+	(*PresenceRequest)(nil), // 34: rookery.v1.PresenceRequest
+	(*Presence)(nil),        // 35: rookery.v1.Presence
+	(*UserPresence)(nil),    // 36: rookery.v1.UserPresence
+	(*PresenceChange)(nil),  // 37: rookery.v1.PresenceChange
+	(*StateRequest)(nil),    // 38: rookery.v1.StateRequest
+	(*State)(nil),           // 39: rookery.v1.State
+	(*TypingRequest)(nil),   // 40: rookery.v1.TypingRequest
+	(*Typing)(nil),          // 41: rookery.v1.Typing
+	(*GoAway)(nil),          // 42: rookery.v1.GoAway
+	(*Close)(nil),           // 43: rookery.v1.Close
 }
 var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	2,  // 0: rookery.v1.ClientFrame.connect:type_name -> rookery.v1.Connect
@@ -2942,40 +4084,53 @@ var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	14, // 5: rookery.v1.ClientFrame.ping:type_name -> rookery.v1.Ping
 	17, // 6: rookery.v1.ClientFrame.mark:type_name -> rookery.v1.Mark
 	19, // 7: rookery.v1.ClientFrame.receipts:type_name -> rookery.v1.ReceiptsRequest
-	23, // 8: rookery.v1.ClientFrame.presence:type_name -> rookery.v1.PresenceRequest
-	27, // 9: rookery.v1.ClientFrame.state:type_name -> rookery.v1.StateRequest
-	29, // 10: rookery.v1.ClientFrame.typing:type_name -> rookery.v1.TypingRequest
-	3,  // 11: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
-	5,  // 12: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
-	7,  // 13: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
-	9,  // 14: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
-	11, // 15: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
-	15, // 16: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
-	16, // 17: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
-	12, // 18: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
-	31, // 19: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
-	14, // 20: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
-	32, // 21: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
-	13, // 22: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
-	18, // 23: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
-	20, // 24: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
-	21, // 25: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
-	24, // 26: rookery.v1.ServerFrame.presence:type_name -> rookery.v1.Presence
-	26, // 27: rookery.v1.ServerFrame.presence_change:type_name -> rookery.v1.PresenceChange
-	28, // 28: rookery.v1.ServerFrame.state:type_name -> rookery.v1.State
-	30, // 29: rookery.v1.ServerFrame.typing:type_name -> rookery.v1.Typing
-	12, // 30: rookery.v1.History.messages:type_name -> rookery.v1.Message
-	13, // 31: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
-	21, // 32: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
-	21, // 33: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
-	22, // 34: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
-	25, // 35: rookery.v1.Presence.users:type_name -> rookery.v1.UserPresence
-	25, // 36: rookery.v1.PresenceChange.users:type_name -> rookery.v1.UserPresence
-	37, // [37:37] is the sub-list for method output_type
-	37, // [37:37] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	23, // 8: rookery.v1.ClientFrame.create:type_name -> rookery.v1.Create
+	24, // 9: rookery.v1.ClientFrame.configure:type_name -> rookery.v1.Configure
+	25, // 10: rookery.v1.ClientFrame.member:type_name -> rookery.v1.ChangeMember
+	26, // 11: rookery.v1.ClientFrame.members:type_name -> rookery.v1.MembersRequest
+	27, // 12: rookery.v1.ClientFrame.rooms:type_name -> rookery.v1.RoomsRequest
+	34, // 13: rookery.v1.ClientFrame.presence:type_name -> rookery.v1.PresenceRequest
+	38, // 14: rookery.v1.ClientFrame.state:type_name -> rookery.v1.StateRequest
+	40, // 15: rookery.v1.ClientFrame.typing:type_name -> rookery.v1.TypingRequest
+	3,  // 16: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
+	5,  // 17: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
+	7,  // 18: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
+	9,  // 19: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
+	11, // 20: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
+	15, // 21: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
+	16, // 22: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
+	12, // 23: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
+	42, // 24: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
+	14, // 25: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
+	43, // 26: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
+	13, // 27: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
+	18, // 28: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
+	20, // 29: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
+	21, // 30: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
+	28, // 31: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
+	29, // 32: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
+	30, // 33: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
+	32, // 34: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
+	33, // 35: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
+	35, // 36: rookery.v1.ServerFrame.presence:type_name -> rookery.v1.Presence
+	37, // 37: rookery.v1.ServerFrame.presence_change:type_name -> rookery.v1.PresenceChange
+	39, // 38: rookery.v1.ServerFrame.state:type_name -> rookery.v1.State
+	41, // 39: rookery.v1.ServerFrame.typing:type_name -> rookery.v1.Typing
+	28, // 40: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
+	12, // 41: rookery.v1.History.messages:type_name -> rookery.v1.Message
+	13, // 42: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
+	21, // 43: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
+	21, // 44: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
+	22, // 45: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
+	31, // 46: rookery.v1.Members.members:type_name -> rookery.v1.Member
+	28, // 47: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
+	36, // 48: rookery.v1.Presence.users:type_name -> rookery.v1.UserPresence
+	36, // 49: rookery.v1.PresenceChange.users:type_name -> rookery.v1.UserPresence
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_rookery_v1_rookery_proto_init() }
@@ -2992,6 +4147,11 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ClientFrame_Ping)(nil),
 		(*ClientFrame_Mark)(nil),
 		(*ClientFrame_Receipts)(nil),
+		(*ClientFrame_Create)(nil),
+		(*ClientFrame_Configure)(nil),
+		(*ClientFrame_Member)(nil),
+		(*ClientFrame_Members)(nil),
+		(*ClientFrame_Rooms)(nil),
 		(*ClientFrame_Presence)(nil),
 		(*ClientFrame_State)(nil),
 		(*ClientFrame_Typing)(nil),
@@ -3012,6 +4172,11 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ServerFrame_Marked)(nil),
 		(*ServerFrame_Receipts)(nil),
 		(*ServerFrame_Receipt)(nil),
+		(*ServerFrame_Room)(nil),
+		(*ServerFrame_Member)(nil),
+		(*ServerFrame_Members)(nil),
+		(*ServerFrame_Rooms)(nil),
+		(*ServerFrame_Removed)(nil),
 		(*ServerFrame_Presence)(nil),
 		(*ServerFrame_PresenceChange)(nil),
 		(*ServerFrame_State)(nil),
@@ -3029,13 +4194,18 @@ func file_rookery_v1_rookery_proto_init() {
 		(*Message_Data)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[16].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[24].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[28].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[29].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[31].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rookery_v1_rookery_proto_rawDesc), len(file_rookery_v1_rookery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

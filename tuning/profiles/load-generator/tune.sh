@@ -20,6 +20,7 @@ FILES=1
 values() {
 	cat <<'END'
 least|1|/proc/sys/net/core/netdev_max_backlog|net.core.netdev_max_backlog|2048|packets that one processor hands to another (loopback, RPS, drivers without NAPI) wait in a queue of this length, and are dropped when it is full
+least|1|/proc/sys/net/netfilter/nf_conntrack_max|net.netfilter.nf_conntrack_max|94208|where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full
 most|1|/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established|net.netfilter.nf_conntrack_tcp_timeout_established|86400|a connection whose end was not seen stays in the table for this long, five days by default; heartbeats keep those that live
 same|1|/proc/sys/net/ipv4/ip_local_port_range|net.ipv4.ip_local_port_range|1024 65535|who opens connections (a proxy to the gateway, a load generator) takes one of these ports for each, from each of its addresses to each address and port
 same|1|/proc/sys/net/ipv4/ip_local_reserved_ports|net.ipv4.ip_local_reserved_ports|8080,9090|a wider range of ports must not take one on which a program wants to listen
@@ -208,7 +209,11 @@ rollback says more"
 	fi
 	[ ! -e "$ROOT/var/lib/rookery-tune" ] || die "rookery tune apply was run on this machine: roll that back first, rookery tune rollback"
 	[ ! -e "$STATE" ] || die "an earlier apply was interrupted: sh tune.sh rollback puts back what it had changed"
-	mkdir -p "$STATE"
+	for n in $(numbers); do
+		[ ! -h "$ROOT$(path_of "$n")" ] || die "$(path_of "$n") is a symbolic link, and not a file of this script: take it away if nobody needs it"
+	done
+	mkdir -p "$(dirname "$STATE")"
+	mkdir "$STATE" || die "another apply is at work" # of two only one makes it
 	: >"$STATE/changed"
 	: >"$STATE/directories"
 	: >"$STATE/sysctl"
@@ -221,6 +226,11 @@ rollback says more"
 		[ -e "$ROOT$file" ] || continue
 		look "$ROOT$file"
 		! good "$rule" "$number" "$reads" "$wanted" || continue
+		# In a container some are for looking at only. To open one changes nothing, and the kernel refuses that to root, too.
+		(: >>"$ROOT$file") 2>/dev/null || {
+			echo "fixed   $key can't be set from here"
+			continue
+		}
 		echo "$file|$key|$reads|$wanted" >>"$STATE/changed"
 		case $file in
 		/proc/sys/net/netfilter/*) optional=- ;; # no fault where the module is not loaded

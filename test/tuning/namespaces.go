@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -15,12 +17,18 @@ import (
 
 // stage is where the play is given.
 type stage interface {
+	name() string
 	// settle makes it ready, with copies of what the play changes.
 	settle(work string) error
-	// login starts a program with the limits that PAM gives to a login of root.
-	login(ctx context.Context, args ...string) (*exec.Cmd, error)
-	// boot loads our file of settings as it is loaded at boot, and says how.
-	boot(ctx context.Context) (string, error)
+	// untune gives it limits under the target that rented machines have, and lift raises one of them by hand.
+	untune(connections int) error
+	lift(key string, connections int) error
+	// start starts the gateway.
+	start(ctx context.Context, p *play) (stop func() error, err error)
+	// verify has the programs of the system look at what apply has written.
+	verify(ctx context.Context, p *play) error
+	// boot loads the files as they are loaded at boot. It is over with errBoots if the machine boots indeed.
+	boot(ctx context.Context, p *play) error
 	// owns says whether a file of the kernel is the stage's alone.
 	owns(name string) bool
 }
@@ -74,21 +82,53 @@ func bringUp(name string) error {
 	return nil
 }
 
-func (namespaces) login(ctx context.Context, args ...string) (*exec.Cmd, error) {
-	command := exec.CommandContext(ctx, "su", "root", "-c", "exec "+strings.Join(args, " "))
-	return command, command.Start()
+func (namespaces) name() string { return "namespaces of a machine" }
+
+// untunedFiles is what a login has on many machines.
+const untunedFiles = 1024
+
+func (namespaces) untune(int) error { return loginLimit(untunedFiles) }
+
+func (namespaces) lift(key string, _ int) error { return fmt.Errorf("%s is not met here", key) }
+
+// start starts it from a login, so that PAM gives it its limits.
+func (namespaces) start(ctx context.Context, p *play) (stop func() error, err error) {
+	data, err := os.MkdirTemp(p.work, "data-")
+	if err != nil {
+		return nil, err
+	}
+	gateway := exec.CommandContext(ctx, "su", "root", "-c", fmt.Sprintf("exec %s serve --dev --listen %s --data %s", p.binary, address, filepath.Join(data, "log")))
+	if err := gateway.Start(); err != nil {
+		return nil, err
+	}
+	return func() error {
+		process, err := gatewayProcess()
+		if err != nil {
+			return err
+		}
+		if err := syscall.Kill(process, syscall.SIGTERM); err != nil {
+			return err
+		}
+		// su stops when its child is stopped, as in a burst, and would wait for ever for somebody to let it go on.
+		if err := gateway.Process.Signal(syscall.SIGCONT); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
+		gateway.Wait() // its status is that of a process that was told to end
+		return nil
+	}, nil
 }
 
-func (namespaces) boot(ctx context.Context) (string, error) {
+func (namespaces) verify(context.Context, *play) error { return nil }
+
+func (namespaces) boot(ctx context.Context, p *play) error {
+	if err := p.restore(p.memory.Original); err != nil {
+		return err
+	}
 	load := exec.CommandContext(ctx, "/usr/lib/systemd/systemd-sysctl", "/"+tuning.SysctlFile)
 	if _, err := os.Stat(load.Path); err != nil {
 		load = exec.CommandContext(ctx, "sysctl", "-p", "/"+tuning.SysctlFile)
 	}
-	how := strings.Join(load.Args, " ")
-	if said, status, err := output(load); err != nil || status != 0 {
-		return how, fmt.Errorf("%s: status %d, %w: %s", how, status, err, said)
-	}
-	return how, nil
+	return all(load)
 }
 
 func (namespaces) owns(name string) bool { return strings.HasPrefix(name, "/proc/sys/net/") }

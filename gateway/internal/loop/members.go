@@ -1,0 +1,119 @@
+package loop
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"rookery/gateway/internal/handoff"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+// What a connection asks of the keeper of members: rights of the token are checked here, all others there.
+
+func (l *Loop) create(c *conn, id uint64, r *v1.Create) {
+	room := r.Room
+	switch {
+	case r.User != "" && room != "":
+		l.fail(c, id, proto.ErrBadRequest, "A create has room, or user for a direct room, not both.")
+		return
+	case r.User != "" && !proto.ValidName(r.User):
+		l.fail(c, id, proto.ErrBadRequest, "user is 1 to 128 bytes of UTF-8 without control characters.")
+		return
+	case r.User != "":
+		if room = l.cfg.DirectRoom(c.identity.User, r.User); room == "" {
+			l.fail(c, id, proto.ErrBadRequest, "This server has no direct rooms; the setting rooms.members makes them.")
+			return
+		}
+	}
+	if !l.mayRead(c, id, room) {
+		return
+	}
+	if !c.identity.CanCreate(room) {
+		l.fail(c, id, proto.ErrRoomForbidden, fmt.Sprintf("Your token does not allow creating %q.", room))
+		return
+	}
+	l.askToChange(c, id, handoff.MemberRequest{
+		Kind: handoff.CreateRoom, Room: room, Target: r.User,
+		SetTitle: true, Title: r.Title, SetSlow: true, SlowMS: r.SlowModeMs, Speak: r.Speak,
+	})
+}
+
+func (l *Loop) configure(c *conn, id uint64, r *v1.Configure) {
+	if l.mayRead(c, id, r.Room) {
+		l.askToChange(c, id, handoff.MemberRequest{
+			Kind: handoff.ConfigureRoom, Room: r.Room,
+			SetTitle: r.Title != nil, Title: r.GetTitle(), SetSlow: r.SlowModeMs != nil, SlowMS: r.GetSlowModeMs(), Speak: r.Speak,
+		})
+	}
+}
+
+func (l *Loop) changeMember(c *conn, id uint64, r *v1.ChangeMember) {
+	if r.Room == "" || l.mayRead(c, id, r.Room) {
+		l.askToChange(c, id, handoff.MemberRequest{
+			Kind: handoff.ChangeMember, Room: r.Room, Target: r.User, Action: r.Action, Role: r.Role, ForMS: r.ForMs, Reason: r.Reason,
+		})
+	}
+}
+
+func (l *Loop) listMembers(c *conn, id uint64, r *v1.MembersRequest) {
+	if l.mayRead(c, id, r.Room) {
+		l.askMembers(c, id, handoff.MemberRequest{
+			Kind: handoff.ListMembers, Room: r.Room, PageAfter: r.After, Limit: limit(r.Limit), Banned: r.Banned,
+		})
+	}
+}
+
+func (l *Loop) listRooms(c *conn, id uint64, r *v1.RoomsRequest) {
+	// First, so that nothing happens between the page and the watch.
+	if r.Watch {
+		l.watch(c)
+	}
+	l.askMembers(c, id, handoff.MemberRequest{Kind: handoff.ListRooms, PageAfter: r.After, Limit: limit(r.Limit)})
+}
+
+// limit keeps a number that is too large from becoming another one.
+func limit(n uint32) int { return int(min(n, proto.MaxPage+1)) }
+
+// askToChange is for what is stored: it counts as a message of the user.
+func (l *Loop) askToChange(c *conn, id uint64, r handoff.MemberRequest) {
+	if l.mayPublishNow(c, id) {
+		l.askMembers(c, id, r)
+	}
+}
+
+func (l *Loop) askMembers(c *conn, id uint64, r handoff.MemberRequest) {
+	if c.readings >= maxReadings {
+		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier requests for history, receipts and members.")
+		return
+	}
+	for _, s := range []*string{&r.Room, &r.Target, &r.Title, &r.Speak, &r.Action, &r.Role, &r.Reason, &r.PageAfter} {
+		*s = strings.Clone(*s)
+	}
+	r.From, r.ID, r.JSON, r.User = c.handle, id, c.codec == proto.JSON, c.identity.User
+	r.Moderator = c.identity.Moderates(r.Room)
+	if !l.cfg.Members.Ask(r) {
+		l.overloaded(c, id)
+		return
+	}
+	c.readings++
+}
+
+// mayPublishNow takes a message from the user's bucket, and answers if there is none.
+func (l *Loop) mayPublishNow(c *conn, id uint64) bool {
+	user, wait, ok := l.engine.admission.allow(c.user, c.identity.User, time.Now())
+	if c.user = user; !ok {
+		l.failUntil(c, id, proto.ErrRateLimited, "You publish faster than the server allows.", wait)
+	}
+	return ok
+}
+
+// failUntil is fail with the time from which the request may succeed.
+func (l *Loop) failUntil(c *conn, id uint64, code proto.ErrorCode, text string, wait time.Duration) {
+	f := code.Frame(id, text)
+	ms := uint32(max(1, (wait+time.Millisecond-1)/time.Millisecond))
+	f.GetError().RetryAfterMs = &ms
+	l.counted.Errors[errorIndex[code]].Add(1)
+	l.reply(c, f)
+}

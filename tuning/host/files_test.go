@@ -1,0 +1,74 @@
+package host_test
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"rookery/tuning/host"
+	"rookery/tuning/hosttest"
+)
+
+// with gives a machine some more files.
+func with(t *testing.T, machine string, files map[string]string) *host.Host {
+	t.Helper()
+	tree := hosttest.Tree(t, machine)
+	for name, text := range files {
+		tree[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o644}
+	}
+	h, err := host.Open(tree, host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// TestDropInsOfAllServices count for the gateway, too; of two with one name that of the unit does.
+func TestDropInsOfAllServices(t *testing.T) {
+	files := map[string]string{"etc/systemd/system/service.d/50-all.conf": "[Service]\nLimitNOFILE=2000\n"}
+	if s, _ := with(t, "vps-4gb", files).Unit.Last("LimitNOFILE"); s.Limit() != 2000 {
+		t.Errorf("a drop-in of all services gives %+v", s)
+	}
+	files["usr/lib/systemd/system/rookery.service.d/50-all.conf"] = "[Service]\nLimitNOFILE=3000\n"
+	if s, _ := with(t, "vps-4gb", files).Unit.Last("LimitNOFILE"); s.Limit() != 3000 {
+		t.Errorf("beside one of the unit with the same name it gives %+v", s)
+	}
+	files["etc/systemd/system/rookery.service.d/40-mine.conf"] = "[Service]\nLimitNOFILE=4000\n"
+	if s, _ := with(t, "vps-4gb", files).Unit.Last("LimitNOFILE"); s.Limit() != 3000 {
+		t.Errorf("beside one that is read before it gives %+v", s)
+	}
+}
+
+// TestFilesThatPAMDoesNotRead have another ending.
+func TestFilesThatPAMDoesNotRead(t *testing.T) {
+	all := with(t, "vps-4gb", map[string]string{"etc/security/limits.d/10.conf": "* - nofile 7\n", "etc/security/limits.d/20.conf.bak": "* - nofile 8\n"}).LoginLimits()
+	if len(all) != 1 || all[0].Limit() != 7 {
+		t.Errorf("the limits are %+v", all)
+	}
+}
+
+// TestTwoNames: the tracker's table has two.
+func TestTwoNames(t *testing.T) {
+	h := with(t, "vps-4gb", map[string]string{"etc/sysctl.d/50-old.conf": "net.nf_conntrack_max = 5\n"})
+	if a, found := h.AtBoot("net.netfilter.nf_conntrack_max"); !found || a.Value != "5" {
+		t.Errorf("the line that decides is %+v", a)
+	}
+}
+
+// TestWhatNobodyMayWrite: a container's root that is allowed /proc/sys/net may still not set what its network namespace only shows.
+func TestWhatNobodyMayWrite(t *testing.T) {
+	const table = "proc/sys/net/netfilter/nf_conntrack_max"
+	tree := hosttest.Tree(t, "lxc")
+	tree[table] = &fstest.MapFile{Data: []byte("65536\n"), Mode: 0o644}
+	h, err := host.Open(tree, host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why := h.WhyFixed(table); why != "" {
+		t.Errorf("a file that may be written is fixed: %s", why)
+	}
+	tree[table].Mode = 0o444
+	if why := h.WhyFixed(table); !strings.Contains(why, "network namespace") {
+		t.Errorf("a file that nobody may write: %q", why)
+	}
+}
