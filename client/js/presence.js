@@ -14,6 +14,8 @@ export class Presence {
   #watching = false;
   /** Counts questions, so that the answer to an older one is known as such. */
   #questions = 0;
+  /** Of the question, in a row. */
+  #refusals = 0;
   #version = 0;
   #count = 0;
   /** User to 'online' or 'away'. Of a large room those who were named. */
@@ -68,7 +70,7 @@ export class Presence {
     if (this.#link.ready) this.#link.tell('typing', { room: this.#room, stopped: true });
   }
 
-  /** What was typed is published: whoever sees that needs no word. */
+  /** What was typed is published, which ends it for the server too. */
   published() {
     this.#quiet();
   }
@@ -77,11 +79,16 @@ export class Presence {
     if (this.#watching) this.#ask();
   }
 
+  /** What was told holds no more. */
   disconnected() {
+    this.ended();
+    this.#typed({ users: [], more: 0 });
+  }
+
+  ended() {
     this.#questions++;
     this.#version = 0;
     this.#quiet();
-    this.#typists = { users: [], more: 0 };
     this.#link.clock.clearTimeout(this.#typistsTimer);
   }
 
@@ -116,9 +123,10 @@ export class Presence {
     this.#link.request('presence', { room: this.#room, watch: true }, (error, reply) => {
       if (question !== this.#questions) return;
       if (error) {
-        if (error.retry) this.#link.clock.setTimeout(() => question === this.#questions && this.#ask(), this.#link.delay(0, error.retryAfterMs));
+        if (error.retry) this.#link.clock.setTimeout(() => question === this.#questions && this.#ask(), this.#link.delay(this.#refusals++, error.retryAfterMs));
         return;
       }
+      this.#refusals = 0;
       this.#version = reply.version;
       this.#states.clear();
       this.#take(reply.count, reply.users);

@@ -164,9 +164,10 @@ export class Room {
   }
 
   message(message) {
-    this.#presence.wrote(message.from);
     if (message.ephemeral) {
-      if (this.#state === 'joined') this.#call('onMessage', message); // the position knows nothing of it
+      if (this.#state !== 'joined') return;
+      if (this.#ephemeral) this.#presence.wrote(message.from);
+      this.#call('onMessage', message); // the position knows nothing of it
       return;
     }
     if (this.#state !== 'joined' || message.seq <= this.#seq) return;
@@ -176,6 +177,7 @@ export class Room {
     }
     this.#mending = false;
     this.#seq = message.seq;
+    this.#presence.wrote(message.from);
     this.#call('onMessage', message);
   }
 
@@ -306,7 +308,7 @@ export class Room {
   #end(state, error) {
     this.#link.clock.clearTimeout(this.#retryTimer);
     this.#receipts.disconnected();
-    this.#presence.disconnected();
+    this.#presence.ended();
     this.#settled.reject(error);
     this.#setState(state, error);
   }

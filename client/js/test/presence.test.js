@@ -105,3 +105,24 @@ test('typists end with their time, with their message, and are not this user', a
   await clock.pass(4_000);
   assert.deepEqual(typing.at(-1), [0]);
 });
+
+test('a lost connection has nobody typing, a room that was left tells nothing', async () => {
+  const made = await watchedLobby();
+  made.tell(['bob']);
+  const first = made.socket();
+  await reconnect(made);
+  assert.notEqual(made.socket(), first);
+  assert.deepEqual(made.typing, [['bob', 0], [0]]);
+  made.socket().joined('lobby', 0);
+  made.tell(['bob']);
+  made.room.leave();
+  await made.clock.pass(10_000);
+  assert.deepEqual(made.typing.slice(2), [['bob', 0]]);
+});
+
+test('an ephemeral message in a room that stores its messages is not what was typed', async () => {
+  const { typing, tell, socket } = await watchedLobby();
+  tell(['bob']);
+  socket().say({ message: { room: 'lobby', ephemeral: true, key: 'cursor', at: 1, from: 'bob', text: '7,8' } });
+  assert.deepEqual(typing, [['bob', 0]]);
+});

@@ -45,6 +45,7 @@ type conn struct {
 
 	decoder framing.Decoder
 	closed  uint16 // code that we closed it with, 0: the peer left
+	typed   bool   // it has said that the user is typing, in some room; here, where there is padding
 	out     int32  // index+1 in loop.dirty
 
 	heard    moment // last bytes from the peer

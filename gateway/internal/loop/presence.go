@@ -76,6 +76,7 @@ func (l *Loop) typing(c *conn, id uint64, r *v1.TypingRequest) {
 	})
 	if taken {
 		c.subscriptions[i].typing = !r.Stopped
+		c.typed = true
 	}
 	switch {
 	case id == 0:
@@ -86,13 +87,28 @@ func (l *Loop) typing(c *conn, id uint64, r *v1.TypingRequest) {
 	}
 }
 
+// wrote: who publishes is not typing any more. Most connections never say that they are, and need not look for the room.
+func (l *Loop) wrote(c *conn, room string) {
+	if !c.typed {
+		return
+	}
+	if i := c.find(room); i >= 0 && c.subscriptions[i].typing {
+		c.subscriptions[i].typing = false
+		l.stopTyping(c, room)
+	}
+}
+
+func (l *Loop) stopTyping(c *conn, room string) {
+	l.cfg.Presence.Tell(handoff.Presence{Kind: handoff.Typing, From: c.handle, Room: room, User: c.identity.User, Stopped: true})
+}
+
 // endPresence ends what a subscription that is removed had to do with presence.
 func (l *Loop) endPresence(c *conn, s *subscription) {
 	if s.watching {
 		l.cfg.Presence.Tell(handoff.Presence{Kind: handoff.Unwatch, From: c.handle, Room: s.room.name})
 	}
 	if s.typing {
-		l.cfg.Presence.Tell(handoff.Presence{Kind: handoff.Typing, From: c.handle, Room: s.room.name, User: c.identity.User, Stopped: true})
+		l.stopTyping(c, s.room.name)
 	}
 }
 

@@ -180,7 +180,7 @@ func TestPresenceFaults(t *testing.T) {
 	r.mustFail(s, 30, proto.ErrRateLimited)
 }
 
-// TestTypingEndsWithTheRoom: who leaves while typing has stopped; who is not typing has nothing to stop.
+// TestTypingEndsWithTheRoom: who leaves or publishes while typing has stopped; who is not typing has nothing to stop.
 func TestTypingEndsWithTheRoom(t *testing.T) {
 	r, keeper := presenceRig(t)
 	s := r.open(true, proto.Binary)
@@ -198,6 +198,17 @@ func TestTypingEndsWithTheRoom(t *testing.T) {
 	keeper.must(t, types, types+" stopped")
 	r.sent(s)
 	r.join(s, "r", 0)
+	r.request(s, typing(0, "r"))
+	publish := func(p *v1.Publish) {
+		p.Content = &v1.Publish_Text{Text: "x"}
+		r.request(s, &v1.ClientFrame{Id: 4, Op: &v1.ClientFrame_Publish{Publish: p}})
+	}
+	publish(&v1.Publish{Room: "r", Ephemeral: true})
+	publish(&v1.Publish{Room: "other"})
+	keeper.must(t, types)
+	publish(&v1.Publish{Room: "r"})
+	publish(&v1.Publish{Room: "r"})
+	keeper.must(t, types+" stopped")
 	r.request(s, typing(0, "r"))
 	r.events.Close(s)
 	keeper.must(t, types, types+" stopped")

@@ -223,6 +223,10 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 			l.engine.slow.giveBack(who)
 		}
 		l.overloaded(c, id)
+		return
+	}
+	if !r.Ephemeral {
+		l.wrote(c, room)
 	}
 }
 
