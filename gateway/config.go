@@ -144,28 +144,42 @@ type RoomsConfig struct {
 	// Gather are rules for rooms whose messages are to gather before they leave, "PATTERN 50ms": the first that matches
 	// counts. What gathers costs a write for each member together instead of one for each message. Default none: nothing waits.
 	Gather []string
+	// EditWindow are rules for rooms in which a message can be edited and deleted by its author for some time only,
+	// "PATTERN 15m", from 0s, never, on: the first that matches counts. Default none: at any time.
+	EditWindow []string
+	// Pins are patterns of the rooms in which everybody who may write pins messages; in others moderators do. Default all.
+	Pins []string
 	// Members are rules for the rooms that have members, "PATTERN open", group or direct: the first that matches counts. All others
 	// are for whoever has a token for them. Default "direct:* direct", "group:* group" and "channel:* open".
 	Members []string
 }
 
-// gatherRule is a rule of RoomsConfig.Gather.
-type gatherRule struct {
+// timeRule is a rule of RoomsConfig.Gather or RoomsConfig.EditWindow.
+type timeRule struct {
 	pattern string
 	window  time.Duration
 }
 
-func (c RoomsConfig) gatherRules() (rules []gatherRule, err error) {
-	for _, text := range c.Gather {
+func (c RoomsConfig) gatherRules() ([]timeRule, error) {
+	return timeRules(c.Gather, "ticker-* 50ms", time.Millisecond, loop.MaxWindow)
+}
+
+func (c RoomsConfig) editRules() ([]timeRule, error) {
+	return timeRules(c.EditWindow, "support-* 15m", 0, century)
+}
+
+// timeRules reads rules of a pattern and a time each.
+func timeRules(texts []string, example string, least, most time.Duration) (rules []timeRule, err error) {
+	for _, text := range texts {
 		space := strings.LastIndexByte(text, ' ')
 		if space < 0 {
-			return nil, fmt.Errorf("has the rule %q, which names no time; write a pattern and then a time, like 'ticker-* 50ms'", text)
+			return nil, fmt.Errorf("has the rule %q, which names no time; write a pattern and then a time, like '%s'", text, example)
 		}
-		rule := gatherRule{pattern: strings.TrimSpace(text[:space])}
+		rule := timeRule{pattern: strings.TrimSpace(text[:space])}
 		if err := identity.CheckPattern(rule.pattern); err != nil {
 			return nil, fmt.Errorf("has the rule %q, whose %w", text, err)
 		}
-		v := durationValue{&rule.window, time.Millisecond, loop.MaxWindow}
+		v := durationValue{&rule.window, least, most}
 		if err := v.Set(text[space+1:]); err != nil {
 			return nil, fmt.Errorf("has the rule %q, whose time %w", text, err)
 		}
@@ -177,14 +191,14 @@ func (c RoomsConfig) gatherRules() (rules []gatherRule, err error) {
 	return rules, nil
 }
 
-// window is how long messages of a room gather.
-func window(rules []gatherRule, room string) time.Duration {
+// window is the time of the first rule for a room, false if there is none.
+func window(rules []timeRule, room string) (time.Duration, bool) {
 	for _, rule := range rules {
 		if identity.Matches(rule.pattern, room) {
-			return rule.window
+			return rule.window, true
 		}
 	}
-	return 0
+	return 0, false
 }
 
 func (c RoomsConfig) ephemeral(room string) bool { return anyMatches(c.Ephemeral, room) }
@@ -193,6 +207,8 @@ func (c RoomsConfig) ephemeral(room string) bool { return anyMatches(c.Ephemeral
 func (c RoomsConfig) receipts(room string) bool {
 	return anyMatches(c.Receipts, room) && !c.ephemeral(room)
 }
+
+func (c RoomsConfig) membersPin(room string) bool { return anyMatches(c.Pins, room) }
 
 // presence says in which rooms everybody may know who else is there.
 func (c RoomsConfig) presence(room string) bool { return anyMatches(c.Presence, room) }
@@ -286,6 +302,7 @@ func DefaultConfig() Config {
 		Auth:        AuthConfig{Leeway: 30 * time.Second},
 		Rooms: RoomsConfig{
 			Receipts: []string{"*"},
+			Pins:     []string{"*"},
 			Members:  []string{"direct:* direct", "group:* group", "channel:* open"},
 			Presence: []string{"*"}, PresenceGrace: 20 * time.Second,
 		},

@@ -121,6 +121,10 @@ func settings() []setting {
 			value: func(c *Config) value { return durationValue{&c.Rooms.PresenceGrace, 0, time.Hour} }},
 		{name: "rooms.gather", usage: "rooms whose messages gather before they leave, like 'ticker-* 50ms'; the first that matches counts",
 			value: func(c *Config) value { return listValue{&c.Rooms.Gather} }},
+		{name: "rooms.edit_window", usage: "how long messages can be edited and deleted by who wrote them, like 'support-* 15m'; the first that matches counts",
+			value: func(c *Config) value { return listValue{&c.Rooms.EditWindow} }},
+		{name: "rooms.pins", usage: "patterns of the rooms in which every member pins messages, like 'team-*'; in others moderators do",
+			value: func(c *Config) value { return listValue{&c.Rooms.Pins} }},
 		{name: "rooms.members", usage: "rooms that have members, like 'team-* group' (or open, or direct); the first that matches counts",
 			value: func(c *Config) value { return listValue{&c.Rooms.Members} }},
 

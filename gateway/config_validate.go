@@ -119,9 +119,12 @@ func (c Config) validate(faults *faultList) {
 	}
 	patterns(c.Rooms.Ephemeral, "rooms.ephemeral")
 	patterns(c.Rooms.Receipts, "rooms.receipts")
+	patterns(c.Rooms.Pins, "rooms.pins")
 	patterns(c.Rooms.Presence, "rooms.presence")
 	_, err := c.Rooms.gatherRules()
 	refuse(err != nil, fmt.Sprint(err), "rooms.gather")
+	_, err = c.Rooms.editRules()
+	refuse(err != nil, fmt.Sprint(err), "rooms.edit_window")
 	_, err = c.Rooms.memberRules()
 	refuse(err != nil, fmt.Sprint(err), "rooms.members")
 	_, err = parseRetention(c.Retention)

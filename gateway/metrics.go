@@ -133,6 +133,10 @@ func newMetrics(s *Server) *metrics {
 	inRooms(gauge, "rooms", "Rooms held in memory: with members or a publish under way.", func(s *Server) int64 { return s.rooms.Stats().Rooms })
 	inRooms(gauge, "retry_keys", "Retry keys remembered.", func(s *Server) int64 { return s.rooms.Stats().Keys })
 	inRooms(counter, "retry_keys_evicted_total", "Retry keys forgotten before their window ended.", func(s *Server) int64 { return s.rooms.Stats().KeysEvicted })
+	inRooms(counter, "changes_refused_total", "Changes of messages refused by a rule: by whom, how late, how many.", func(s *Server) int64 { return s.rooms.Stats().RefusedChanges })
+	inRooms(counter, "changes_indexed_total", "Records that the index of changes has taken: changes, mentions, messages of threads.", func(s *Server) int64 { return s.changes.Stats().Applied })
+	inRooms(counter, "changes_rebuilt_total", "Times that the index of changes was made again from the log.", func(s *Server) int64 { return s.changes.Stats().Rebuilt })
+	inRooms(gauge, "changes_behind_bytes", "Bytes of the log that the index of changes has not read yet.", func(s *Server) int64 { return s.changes.Stats().Behind })
 	inRooms(counter, "pages_total", "Pages of the log read for catch-up and history.", func(s *Server) int64 { return s.rooms.Stats().Pages })
 	inRooms(counter, "pages_damaged_total", "Pages of the log that could not be read.", func(s *Server) int64 { return s.rooms.Stats().DamagedPages })
 

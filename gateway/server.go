@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"rookery/gateway/internal/receipts"
 	"rookery/gateway/internal/room"
 	"rookery/storage/catalog"
+	"rookery/storage/changes"
 	"rookery/storage/commitlog"
 	"rookery/storage/ship"
 	"rookery/web"
@@ -39,6 +41,7 @@ type Server struct {
 	store       *commitlog.Log
 	catalog     *catalog.Catalog
 	shipper     *ship.Shipper // nil: off
+	changes     *changes.Index
 	rooms       *room.Rooms
 	receipts    *receipts.Keeper
 	members     *members.Keeper
@@ -120,16 +123,29 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	s.retentionRules.Store(&retained)
 	s.store.Retain(s.retention)
 
+	if s.changes, err = changes.Open(changes.Config{
+		Log: s.store, Dir: filepath.Join(cfg.Data, "changes"), Read: room.Facts, Logger: logger,
+	}); err != nil {
+		return nil, fmt.Errorf("%w (setting data)", err)
+	}
+	undo = append(undo, func() { _ = s.changes.Close() })
+
 	if s.shipper, err = newShipper(cfg, s.store, logger); err != nil {
 		return nil, err
 	}
 
+	editable, err := cfg.Rooms.editRules()
+	if err != nil {
+		return nil, err
+	}
 	inboxes := make([]*handoff.Mailbox[handoff.Event], s.loops)
 	for i := range inboxes {
 		inboxes[i] = handoff.NewMailbox[handoff.Event](inboxBytes)
 	}
 	if s.rooms, err = room.Start(room.Config{
 		Log:         roomLog{s.store},
+		Changes:     s.changes,
+		EditWindow:  func(room string) (time.Duration, bool) { return window(editable, room) },
 		Loops:       inboxes,
 		Shards:      orElse(cfg.Shards, max(2, runtime.NumCPU())),
 		Readers:     2 * runtime.NumCPU(),
@@ -170,19 +186,23 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, fmt.Errorf("start the keeper of members: %w", err)
 	}
 	s.engine = loop.New(loop.Config{
-		Rooms:              s.rooms,
-		Receipts:           s.receipts,
-		Members:            s.members,
-		Kind:               kind,
-		DirectRoom:         func(a, b string) string { return directRoom(memberRules, a, b) },
-		Presence:           s.presence,
-		Rules:              rules(cfg, auth),
-		Inboxes:            inboxes,
-		Epoch:              room.EpochName(s.store.Epoch()),
-		Ephemeral:          cfg.Rooms.ephemeral,
-		KeepsReceipts:      cfg.Rooms.receipts,
-		KeepsPresence:      cfg.Rooms.presence,
-		Window:             func(room string) time.Duration { return window(gather, room) },
+		Rooms:         s.rooms,
+		Receipts:      s.receipts,
+		Members:       s.members,
+		Presence:      s.presence,
+		Kind:          kind,
+		DirectRoom:    func(a, b string) string { return directRoom(memberRules, a, b) },
+		Rules:         rules(cfg, auth),
+		Inboxes:       inboxes,
+		Epoch:         room.EpochName(s.store.Epoch()),
+		Ephemeral:     cfg.Rooms.ephemeral,
+		KeepsReceipts: cfg.Rooms.receipts,
+		KeepsPresence: cfg.Rooms.presence,
+		MembersPin:    cfg.Rooms.membersPin,
+		Window: func(room string) time.Duration {
+			w, _ := window(gather, room)
+			return w
+		},
 		Log:                logger,
 		Page:               web.Lookup,
 		Policy:             web.ContentSecurityPolicy,
@@ -277,7 +297,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	s.stopShipping()
-	return errors.Join(err, s.store.Close())
+	return errors.Join(err, s.changes.Close(), s.store.Close())
 }
 
 // drain ends the connections and the rooms, and gives the last replies time to leave. All
@@ -335,7 +355,7 @@ func (s *Server) closeStorage() error {
 	s.presence.Close()
 	s.catalog.Close()
 	s.stopShipping()
-	return s.store.Close()
+	return errors.Join(s.changes.Close(), s.store.Close())
 }
 
 func (s *Server) pageURL() string {

@@ -66,12 +66,14 @@ type vtFrame interface {
 }
 
 func appendBinary(dst []byte, f vtFrame) []byte {
-	size := f.SizeVT()
-	dst = binary.AppendUvarint(dst, uint64(size))
+	return appendMarshalled(binary.AppendUvarint(dst, uint64(f.SizeVT())), f)
+}
+
+func appendMarshalled(dst []byte, f vtFrame) []byte {
 	start := len(dst)
-	dst = append(dst, make([]byte, size)...)
+	dst = append(dst, make([]byte, f.SizeVT())...)
 	if _, err := f.MarshalToSizedBufferVT(dst[start:]); err != nil {
-		panic(fmt.Sprintf("BUG: marshal of a frame into its own size: %v", err))
+		panic(fmt.Sprintf("BUG: marshal of a message into its own size: %v", err))
 	}
 	return dst
 }

@@ -21,6 +21,12 @@ var (
 	ErrNotConnected     = ErrorCode{401, "not_connected", false}
 	ErrRoomForbidden    = ErrorCode{403, "room_forbidden", false}
 	ErrPublishForbidden = ErrorCode{403, "publish_forbidden", false}
+	ErrChangeForbidden  = ErrorCode{403, "change_forbidden", false}
+	ErrChangeTooLate    = ErrorCode{403, "change_too_late", false}
+	ErrMessageNotFound  = ErrorCode{404, "message_not_found", false}
+	ErrMessageDeleted   = ErrorCode{410, "message_deleted", false}
+	ErrUnchanged        = ErrorCode{409, "unchanged", false}
+	ErrTooManyChanges   = ErrorCode{409, "too_many_changes", false}
 	ErrNotMember        = ErrorCode{403, "not_member", false}
 	ErrRoleForbidden    = ErrorCode{403, "role_forbidden", false}
 	ErrBanned           = ErrorCode{403, "banned", false}
@@ -50,7 +56,8 @@ var (
 func Errors() []ErrorCode {
 	return []ErrorCode{
 		ErrBadRequest, ErrUnknownOperation, ErrUnauthorized, ErrTokenExpired, ErrNotConnected,
-		ErrRoomForbidden, ErrPublishForbidden, ErrNotMember, ErrRoleForbidden, ErrBanned, ErrMuted,
+		ErrRoomForbidden, ErrPublishForbidden, ErrChangeForbidden, ErrChangeTooLate,
+		ErrMessageNotFound, ErrMessageDeleted, ErrUnchanged, ErrTooManyChanges, ErrNotMember, ErrRoleForbidden, ErrBanned, ErrMuted,
 		ErrNotJoined, ErrNoSuchRoom, ErrNoSuchMember, ErrAlreadyJoined, ErrJoinPending, ErrUserChanged, ErrRoomExists, ErrRoomFull,
 		ErrTooLarge, ErrRateLimited, ErrSlowMode, ErrMemberOfTooMany, ErrTooManyRooms, ErrTooManyUserConns,
 		ErrInternal, ErrHistoryDamaged, ErrOverloaded, ErrLogUnavailable, ErrDraining,

@@ -1,8 +1,104 @@
 package proto
 
 import (
+	"bytes"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
 	"google.golang.org/protobuf/encoding/protowire"
+
+	v1 "rookery/proto/rookery/v1"
 )
+
+// Plain reports whether a stored content is a text or bytes and nothing else: no change, no thread, no mention.
+func Plain(content []byte) bool {
+	_, _, ok := ReadContent(content)
+	return ok || len(content) == 0
+}
+
+// appendRichContent is AppendContent for what has more than a text or bytes. The fields of Message that a publish
+// has stand in the order of the generated code, so that a header before them still makes a Message.
+func appendRichContent(dst []byte, p *v1.Publish) []byte {
+	m := v1.Message{ReplyTo: p.ReplyTo, Thread: p.Thread, Mentions: p.Mentions, Kind: p.Kind, Change: p.Change}
+	switch c := p.Content.(type) {
+	case *v1.Publish_Text:
+		m.Content = &v1.Message_Text{Text: c.Text}
+	case *v1.Publish_Data:
+		m.Content = &v1.Message_Data{Data: c.Data}
+	}
+	return appendMarshalled(dst, &m)
+}
+
+// AppendContentJSON appends the JSON form of the publish that a stored content came from, without room and key. ok is false
+// for a content that is not the one that this publish would be stored as.
+func AppendContentJSON(dst, content []byte) (_ []byte, ok bool) {
+	var m v1.Message
+	if len(content) == 0 || m.UnmarshalVT(content) != nil {
+		return dst, false
+	}
+	p := v1.Publish{ReplyTo: m.ReplyTo, Thread: m.Thread, Mentions: m.Mentions, Kind: m.Kind, Change: m.Change}
+	switch c := m.Content.(type) {
+	case *v1.Message_Text:
+		p.Content = &v1.Publish_Text{Text: c.Text}
+	case *v1.Message_Data:
+		p.Content = &v1.Publish_Data{Data: c.Data}
+	}
+	if !bytes.Equal(AppendContent(nil, &p), content) {
+		return dst, false
+	}
+	return appendJSON(dst, p.ProtoReflect()), true
+}
+
+// CheckPublish says what is wrong with a publish, in a sentence for its sender; "" is nothing.
+func CheckPublish(p *v1.Publish) string {
+	text, isText := p.Content.(*v1.Publish_Text)
+	_, isEdit := p.Change.GetOp().(*v1.Change_Edit)
+	switch {
+	case len(p.Key) > MaxKey || !utf8.ValidString(p.Key):
+		return "key is at most 128 bytes of UTF-8."
+	case isText && !utf8.ValidString(text.Text):
+		return "text is not UTF-8; send bytes as data."
+	case p.ReplyTo > MaxInteger || p.Thread > MaxInteger:
+		return "replyTo and thread are sequence numbers, at most 2^53-1."
+	case len(p.Mentions) > MaxMentions:
+		return "A message mentions 50 users at most."
+	case len(p.Kind) > MaxKind || !utf8.ValidString(p.Kind) || strings.ContainsFunc(p.Kind, notInWord):
+		return "kind is one word of at most 64 bytes."
+	case p.Change == nil && p.Content == nil:
+		return "A publish has text or data."
+	}
+	for _, user := range p.Mentions {
+		if !ValidName(user) {
+			return "mentions are names of users: 1 to 128 bytes of UTF-8 without control characters."
+		}
+	}
+	switch {
+	case p.Change == nil:
+		return ""
+	case p.Ephemeral:
+		return "A change is stored; it can't be ephemeral."
+	case p.Change.Target == 0 || p.Change.Target > MaxInteger:
+		return "A change has a target, the sequence number of a message."
+	case p.Change.Op == nil:
+		return "A change is one of edit, delete, react and pin."
+	case p.ReplyTo != 0 || p.Thread != 0 || p.Kind != "":
+		return "A change has no replyTo, thread or kind: the message keeps its own."
+	case isEdit && p.Content == nil:
+		return "An edit has text or data."
+	case !isEdit && (p.Content != nil || len(p.Mentions) > 0):
+		return "Only an edit has a content and mentions."
+	}
+	if react, ok := p.Change.Op.(*v1.Change_React); ok {
+		r := react.React.GetReaction()
+		if r == "" || len(r) > MaxReaction || !utf8.ValidString(r) || strings.ContainsFunc(r, unicode.IsControl) {
+			return "A reaction is 1 to 64 bytes of UTF-8 without control characters."
+		}
+	}
+	return ""
+}
+
+func notInWord(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
 // ReadContent takes apart what AppendContent wrote. value is a view into content; text says whether
 // it is a text or bytes. ok is false for anything that AppendTextContent and AppendDataContent would

@@ -13,14 +13,19 @@ import (
 	v1 "rookery/proto/rookery/v1"
 )
 
-const protocolPath = "../docs/protocol.md"
+const (
+	protocolPath = "../docs/protocol.md"
+	changesPath  = "../docs/changes.md"
+)
 
 // examplePages are those that show frames: together all of them.
-var examplePages = []string{protocolPath, "../docs/rooms.md", "../docs/presence.md"}
+var examplePages = []string{protocolPath, changesPath, "../docs/rooms.md", "../docs/presence.md"}
 
-func readProtocol(t *testing.T) string {
+func readProtocol(t *testing.T) string { return readPage(t, protocolPath) }
+
+func readPage(t *testing.T, path string) string {
 	t.Helper()
-	b, err := os.ReadFile(protocolPath)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +111,21 @@ func TestDocumentedLimits(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s does not say %q any more", protocolPath, want)
 		}
+	}
+	page := readPage(t, changesPath)
+	for _, want := range []string{
+		fmt.Sprintf("| users that a message mentions | %d |", MaxMentions),
+		fmt.Sprintf("| `kind`, a reaction | %d bytes |", MaxKind),
+		fmt.Sprintf("| different reactions of a message | %d, and %d of one user |", MaxReactions, MaxUserReactions),
+		fmt.Sprintf("| edits of a message | %d |", MaxEdits),
+		fmt.Sprintf("| pinned messages of a room | %d |", MaxPins),
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%s does not say %q any more", changesPath, want)
+		}
+	}
+	if MaxKind != MaxReaction {
+		t.Errorf("a kind has %d bytes, a reaction %d, and %s has one row for both", MaxKind, MaxReaction, changesPath)
 	}
 	if MaxInteger != 1<<53-1 {
 		t.Errorf("MaxInteger is %d", MaxInteger)

@@ -16,8 +16,7 @@ import (
 // one form. Reading is left to protojson. Fields come in the order of the schema.
 // Numbers, booleans and lists are written also when they are zero or empty ("head":0 is
 // what a reader of an empty room needs to see), but for the id of a frame that answers
-// nothing and the mark ephemeral, which nearly everything lacks; empty strings and bytes
-// are left out.
+// nothing and what nearly every message lacks, see rare; empty strings and bytes are left out.
 func appendJSON(dst []byte, m protoreflect.Message) []byte {
 	dst = append(dst, '{')
 	fields := m.Descriptor().Fields()
@@ -39,13 +38,25 @@ func appendJSON(dst []byte, m protoreflect.Message) []byte {
 	return append(dst, '}')
 }
 
+// rare are fields that are left out when they are zero or empty: most messages and requests have none of them.
+func rare(name protoreflect.Name) bool {
+	switch name {
+	case "id", "ephemeral", "reply_to", "thread", "mentions", "revision", "edits", "deleted", "reactions", "pinned", "remove", "own":
+		return true
+	}
+	return false
+}
+
 func writtenWhenZero(fd protoreflect.FieldDescriptor) bool {
+	if rare(fd.Name()) {
+		return false
+	}
 	if fd.IsList() {
 		return true
 	}
 	switch fd.Kind() {
 	case protoreflect.BoolKind, protoreflect.Uint32Kind, protoreflect.Uint64Kind:
-		return !fd.HasPresence() && fd.Name() != "id" && fd.Name() != "ephemeral"
+		return !fd.HasPresence()
 	}
 	return false
 }

@@ -29,6 +29,19 @@ const (
 	// MaxPageBytes ends a page of history or catch-up, whatever its number of messages.
 	// One message may be longer; it is then a page of its own.
 	MaxPageBytes = 128 << 10
+	// MaxMentions is how many users one message may mention.
+	MaxMentions = 50
+	// MaxKind is the longest kind of a message, MaxReaction the longest reaction.
+	MaxKind     = 64
+	MaxReaction = 64
+	// MaxReactions is how many different reactions a message may have, MaxUserReactions how many of one user.
+	MaxReactions     = 32
+	MaxUserReactions = 8
+	// MaxReactionUsers is how many users of a reaction are named.
+	MaxReactionUsers = 10
+	// MaxEdits is how often a message may be edited, MaxPins how many of a room may be pinned.
+	MaxEdits = 100
+	MaxPins  = 100
 	// MaxFrameBytes is the largest frame or message that any server may be set to take.
 	MaxFrameBytes = 1 << 20
 )

@@ -41,6 +41,9 @@ type Header struct {
 // Message in the binary codec. Protocol Buffers may be concatenated, so a stored content
 // with the header's fields before it is a Message, and catch-up copies instead of decoding.
 func AppendContent(dst []byte, p *v1.Publish) []byte {
+	if p.ReplyTo != 0 || p.Thread != 0 || len(p.Mentions) > 0 || p.Kind != "" || p.Change != nil {
+		return appendRichContent(dst, p)
+	}
 	switch c := p.Content.(type) {
 	case *v1.Publish_Text:
 		dst = protowire.AppendTag(dst, fieldMessageText, protowire.BytesType)
@@ -117,6 +120,21 @@ func (b *HistoryBuilder) Add(h Header, content []byte) {
 	}
 	b.messages = append(b.messages, m)
 	b.size += len(m)
+}
+
+// AddMessage encodes a message that is not as the log has it, and returns its size; m may be reused afterwards.
+func (b *HistoryBuilder) AddMessage(m *v1.Message) (size int) {
+	var encoded []byte
+	if b.codec == JSON {
+		encoded = appendJSON(nil, m.ProtoReflect())
+	} else {
+		encoded = protowire.AppendTag(nil, fieldHistoryMessage, protowire.BytesType)
+		encoded = protowire.AppendVarint(encoded, uint64(m.SizeVT()))
+		encoded = appendMarshalled(encoded, m)
+	}
+	b.messages = append(b.messages, encoded)
+	b.size += len(encoded)
+	return len(encoded)
 }
 
 // AddGap says that the messages first to last of the page can't be read, and returns how many
@@ -274,6 +292,12 @@ func appendMessageField(dst []byte, field protowire.Number, size int, h Header, 
 // appendMessageJSON writes what appendJSON would for the same Message, without decoding
 // it into one: a room's JSON form is made once a message, a catch-up's once a reader.
 func appendMessageJSON(dst []byte, h Header, content []byte) []byte {
+	if !Plain(content) {
+		var m v1.Message
+		if DecodeMessage(&m, h, content) == nil {
+			return appendJSON(dst, m.ProtoReflect())
+		}
+	}
 	dst = append(dst, `{"room":`...)
 	dst = appendJSONString(dst, h.Room)
 	dst = append(dst, `,"seq":`...)
@@ -289,29 +313,12 @@ func appendMessageJSON(dst []byte, h Header, content []byte) []byte {
 			dst = appendJSONString(dst, h.Key)
 		}
 	}
-	for len(content) > 0 {
-		field, kind, n := protowire.ConsumeTag(content)
-		if n < 0 {
-			break
-		}
-		size := protowire.ConsumeFieldValue(field, kind, content[n:])
-		if size < 0 {
-			break
-		}
-		value := content[n : n+size]
-		content = content[n+size:]
-		if kind != protowire.BytesType {
-			continue
-		}
-		text, _ := protowire.ConsumeBytes(value)
-		switch field {
-		case fieldMessageText:
-			dst = append(dst, `,"text":`...)
-			dst = appendJSONString(dst, string(text))
-		case fieldMessageData:
-			dst = append(dst, `,"data":`...)
-			dst = appendJSONBytes(dst, text)
-		}
+	if value, isText, plain := ReadContent(content); plain && isText {
+		dst = append(dst, `,"text":`...)
+		dst = appendJSONString(dst, string(value))
+	} else if plain {
+		dst = append(dst, `,"data":`...)
+		dst = appendJSONBytes(dst, value)
 	}
 	return append(dst, '}')
 }

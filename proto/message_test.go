@@ -45,8 +45,9 @@ func TestFieldNumbers(t *testing.T) {
 			t.Errorf("%s.%s: the hot path writes field %d, the schema has %v", c.in.Name(), c.name, c.got, fd)
 		}
 	}
-	if n := message.Fields().Len(); n != 8 {
-		t.Errorf("Message has %d fields, the hot path knows 8: teach AppendMessage and appendMessageJSON the new one", n)
+	// Of the 19 the hot path writes eight; whatever has one of the others is written by the generated code.
+	if n := message.Fields().Len(); n != 19 {
+		t.Errorf("Message has %d fields, the hot path knows 19: teach AppendContent, AppendMessage and appendMessageJSON the new one", n)
 	}
 	// The seventh, ephemeral, marks a page that is never built: it has no messages.
 	if n := history.Fields().Len(); n != 7 {

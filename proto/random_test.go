@@ -111,15 +111,27 @@ func randomMessage(r *rand.Rand) (Header, *v1.Publish) {
 	if r.IntN(3) == 0 {
 		h.Seq, h.Ephemeral, h.Key = 0, true, randomText(r)
 	}
+	p := &v1.Publish{}
 	if r.IntN(2) == 0 {
-		return h, &v1.Publish{Content: &v1.Publish_Text{Text: randomText(r)}}
+		p.Content = &v1.Publish_Text{Text: randomText(r)}
+	} else {
+		p.Content = &v1.Publish_Data{Data: randomBytes(r)}
 	}
-	return h, &v1.Publish{Content: &v1.Publish_Data{Data: randomBytes(r)}}
+	if r.IntN(3) == 0 {
+		p.ReplyTo, p.Thread, p.Kind, p.Mentions = randomInteger(r), randomInteger(r), randomText(r), []string{"u" + randomText(r)}
+	} else if r.IntN(3) == 0 {
+		p.Change = &v1.Change{}
+		fill(r, p.Change.ProtoReflect())
+	}
+	return h, p
 }
 
 // delivered is the Message that a header and a publish make, put together by hand.
 func delivered(h Header, p *v1.Publish) *v1.Message {
-	m := &v1.Message{Room: h.Room, Seq: h.Seq, At: uint64(h.At), From: h.From, Ephemeral: h.Ephemeral, Key: h.Key}
+	m := &v1.Message{
+		Room: h.Room, Seq: h.Seq, At: uint64(h.At), From: h.From, Ephemeral: h.Ephemeral, Key: h.Key,
+		ReplyTo: p.ReplyTo, Thread: p.Thread, Kind: p.Kind, Mentions: p.Mentions, Change: p.Change,
+	}
 	switch c := p.Content.(type) {
 	case *v1.Publish_Text:
 		m.Content = &v1.Message_Text{Text: c.Text}

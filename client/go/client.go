@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -143,6 +144,9 @@ func (p *Publication) check() error {
 	case !utf8.ValidString(p.Text):
 		return fmt.Errorf("the text is no UTF-8: publish it as data")
 	}
+	if fault := proto.CheckPublish(p.frame()); fault != "" {
+		return errors.New(fault)
+	}
 	return nil
 }
 
@@ -186,7 +190,10 @@ func (c *Client) History(ctx context.Context, room string, query HistoryQuery) (
 	if err := checkQuery(room, query); err != nil {
 		return Page{}, fmt.Errorf("read history of room %q: %w", room, err)
 	}
-	request := &v1.HistoryRequest{Room: room, Limit: uint32(query.Limit), After: query.After}
+	request := &v1.HistoryRequest{
+		Room: room, Limit: uint32(query.Limit), After: query.After,
+		Thread: query.Thread, Pinned: query.Pinned, Mentions: query.Mentions,
+	}
 	if query.Before != 0 {
 		request.Before = &query.Before
 	}

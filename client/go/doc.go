@@ -24,6 +24,8 @@
 //	outbox.go        publishes until they are answered
 //	ephemeral.go     publishes that are worth nothing a moment later
 //	reads.go         history and receipts until they are answered
+//	changes.go       editing, deleting, reacting, pinning
+//	shown.go         messages with the changes in them
 //	members.go       rooms with members: who is what in them
 //	receipts.go      how far users have come in a room
 //	presence.go      who is in a room, and who is typing there

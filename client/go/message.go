@@ -18,12 +18,38 @@ type Message struct {
 	// Ephemeral messages have no Seq, are in no history, and carry the Key of their publish.
 	Ephemeral bool
 	Key       string
+
+	ReplyTo  uint64   // message that this one answers, 0: none
+	Thread   uint64   // message that begins the thread it belongs to, 0: none
+	Mentions []string // users that it speaks of
+	Kind     string   // what an application takes the content for
+
+	// Change is not nil when this is not a message but a change to an earlier one: see Shown. An edit's Text, Data and
+	// Mentions are those of the message from now on, unless NoContent.
+	Change *Change
+	// NoContent: it has neither Text nor Data, not even empty ones.
+	NoContent bool
+
+	// What the server has folded into a message that it read from the log, and Shown into one that it holds.
+	Revision  uint64 // sequence number of the newest change in it, 0: none
+	Edits     int
+	Deleted   bool // a tombstone: it has no content any more
+	Pinned    bool
+	Reactions []Reaction
+	Replies   Replies // of the thread that it begins
 }
 
 func newMessage(m *v1.Message) Message {
 	message := Message{
 		Room: m.Room, Seq: m.Seq, At: time.UnixMilli(int64(m.At)), From: m.From, Text: m.GetText(),
 		Ephemeral: m.Ephemeral, Key: m.Key,
+		ReplyTo: m.ReplyTo, Thread: m.Thread, Mentions: m.Mentions, Kind: m.Kind,
+		Change: newChange(m.Change), NoContent: m.Content == nil,
+		Revision: m.Revision, Edits: int(m.Edits), Deleted: m.Deleted, Pinned: m.Pinned,
+		Replies: Replies{Count: int(m.Replies.GetCount()), Last: m.Replies.GetLast()},
+	}
+	for _, r := range m.Reactions {
+		message.Reactions = append(message.Reactions, Reaction{r.Reaction, int(r.Count), r.Users, r.Own})
 	}
 	if c, ok := m.Content.(*v1.Message_Data); ok {
 		message.Data = append([]byte{}, c.Data...)
@@ -48,6 +74,14 @@ type Publication struct {
 	// Text, or Data when that is not nil.
 	Text string
 	Data []byte
+
+	// As in Message; all may be left out. A Change other than an edit has no content and mentions, and
+	// there are calls for them: Edit, Delete, React, Pin.
+	ReplyTo  uint64
+	Thread   uint64
+	Mentions []string
+	Kind     string
+	Change   *Change
 }
 
 // Published is the acknowledgement: the message is durable in its place.
@@ -66,12 +100,17 @@ type HistoryQuery struct {
 	After *uint64
 	// Limit is 1 to 200; 0: 50. The server may send fewer, see Page.More.
 	Limit int
+	// At most one of these: only the thread that this message begins, itself among it; only what is pinned; only what
+	// mentions this user.
+	Thread   uint64
+	Pinned   bool
+	Mentions bool
 }
 
 // Page is an answer to History.
 type Page struct {
 	Epoch    string
-	Messages []Message   // ascending
+	Messages []Message   // ascending, with their later changes in them; one that is a Change is there for its Seq only
 	More     bool        // in the direction that was asked for
 	Begin    uint64      // oldest message of the room that is still there; one above the newest if none is
 	Gaps     []*GapError // messages of this page that can't be read, ascending

@@ -76,9 +76,16 @@ func newPending(p Publication) *Pending {
 }
 
 func (p *Publication) frame() *v1.Publish {
-	frame := &v1.Publish{Room: p.Room, Key: p.Key, Content: &v1.Publish_Text{Text: p.Text}}
-	if p.Data != nil {
+	frame := &v1.Publish{
+		Room: p.Room, Key: p.Key, ReplyTo: p.ReplyTo, Thread: p.Thread, Mentions: p.Mentions, Kind: p.Kind,
+		Change: p.Change.frame(),
+	}
+	switch {
+	case p.Change != nil && p.Change.Op != Edit:
+	case p.Data != nil:
 		frame.Content = &v1.Publish_Data{Data: p.Data}
+	default:
+		frame.Content = &v1.Publish_Text{Text: p.Text}
 	}
 	return frame
 }
@@ -115,7 +122,7 @@ func (o *outbox) add(p *Pending) error {
 	o.bytes += p.size()
 	o.lanes[p.frame.Room] = append(o.lanes[p.frame.Room], p)
 	o.send(p.frame.Room)
-	if r := o.machine.rooms[p.frame.Room]; r != nil {
+	if r := o.machine.rooms[p.frame.Room]; r != nil && p.frame.Change == nil {
 		r.presence.quiet()
 	}
 	return nil

@@ -339,8 +339,11 @@ func TestWhoIsTyping(t *testing.T) {
 		told.nothing() // as before
 		say(messageFrame("lobby", 8), "dan", false)
 		say(messageFrame("lobby", 9), "carol", true) // a cursor, perhaps
+		liked := messageFrame("lobby", 9)
+		liked.GetMessage().Change = &v1.Change{Target: 8, Op: &v1.Change_React{React: &v1.React{Reaction: "👍"}}}
+		say(liked, "bob", false)
 		told.nothing()
-		say(messageFrame("lobby", 9), "bob", false)
+		say(messageFrame("lobby", 10), "bob", false)
 		told.expect(Typists{[]string{"carol"}, 2})
 		time.Sleep(3 * time.Second)
 		tell(0, "carol")

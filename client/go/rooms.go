@@ -170,7 +170,9 @@ func (m *machine) message(message *v1.Message) {
 		return
 	}
 	r.position.Seq = message.Seq
-	r.wrote(message.From)
+	if message.Change == nil {
+		r.wrote(message.From)
+	}
 }
 
 // gap is what the server says in place of messages that it does not have any more.

@@ -114,7 +114,7 @@ function decodeFields(fields, reader) {
       continue;
     }
     const value = decodeValue(f, wire, reader);
-    if (f.repeated) frame[f.name].push(value);
+    if (f.repeated) (frame[f.name] ??= []).push(value);
     else frame[f.name] = value;
   }
   return frame;

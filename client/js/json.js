@@ -41,6 +41,8 @@ function toPlain(fields, values) {
     if (value === undefined) {
       // As the server writes it: a number that is zero is written, the id is not.
       if (f.type === 'uint' && !f.present && f.name !== 'id') plain[f.name] = 0;
+    } else if (f.repeated) {
+      if (value.length > 0) plain[f.name] = value.map((item) => toPlainValue(f, item));
     } else if (f.present || value !== '') {
       plain[f.name] = toPlainValue(f, value);
     }

@@ -43,17 +43,20 @@ export class Outbox {
     return `${this.#keyPrefix}-${this.#keys}`;
   }
 
-  /** @returns {Promise<{seq: number, at: number, key: string}>} */
-  publish(room, content, key = this.nextKey()) {
-    const body = { room, key };
-    let size;
+  /**
+   * @param {string|Uint8Array|undefined} content  undefined: of a change that has none
+   * @returns {Promise<{seq: number, at: number, key: string}>}
+   */
+  publish(room, content, { key = this.nextKey(), ...more } = {}) {
+    const body = { room, key, ...more };
+    let size = 0;
     if (typeof content === 'string') {
       body.text = content;
       size = new TextEncoder().encode(content).length;
     } else if (content instanceof Uint8Array) {
       body.data = content.slice(); // the caller may go on writing into its own
       size = content.length;
-    } else {
+    } else if (content !== undefined || !more.change) {
       return Promise.reject(new TypeError('publish: the content is neither a string nor a Uint8Array'));
     }
     const refusal = this.#refusal(size, key);

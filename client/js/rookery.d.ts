@@ -85,6 +85,60 @@ export interface Message {
   ephemeral?: boolean;
   /** Of an ephemeral message: the key of its publish, if it had one. */
   key?: string;
+  /** The message that this one answers. */
+  replyTo?: number;
+  /** The message that begins the thread which it belongs to. */
+  thread?: number;
+  mentions?: string[];
+  /** What an application takes the content for. */
+  kind?: string;
+  /** It is not a message but a change to an earlier one: see Shown. */
+  change?: Change;
+  /** Sequence number of the newest change that is in it. */
+  revision?: number;
+  edits?: number;
+  /** A tombstone: it has no content any more. */
+  deleted?: boolean;
+  reactions?: Reaction[];
+  pinned?: boolean;
+  /** Of the thread that it begins. */
+  replies?: { count: number; last: number };
+}
+
+/** What is done to the message target; one of the others is there. */
+export interface Change {
+  target: number;
+  edit?: object;
+  delete?: object;
+  react?: { reaction: string; remove?: boolean };
+  pin?: { remove?: boolean };
+}
+
+export interface Reaction {
+  reaction: string;
+  count: number;
+  /** Some of them. */
+  users: string[];
+  /** This user is one of them. */
+  own?: boolean;
+}
+
+export interface PublishOptions {
+  key?: string;
+  replyTo?: number;
+  thread?: number;
+  mentions?: string[];
+  kind?: string;
+}
+
+/** Messages of one room with what was changed later in them: give it all that is delivered and all pages. */
+export class Shown {
+  constructor(user: () => string | null);
+  /** The message that is new or changed now; null if there is none. */
+  take(message: Message): Message | null;
+  get(seq: number): Message | undefined;
+  forget(seq: number): void;
+  clear(): void;
 }
 
 export interface Published {
@@ -100,12 +154,16 @@ export interface HistoryPage {
   after?: number;
   /** 1 to 200; default 50. */
   limit?: number;
+  /** At most one of these: a thread by the message that begins it, what is pinned, what mentions this user. */
+  thread?: number;
+  pinned?: boolean;
+  mentions?: boolean;
 }
 
 export interface History {
   room: string;
   epoch: string;
-  /** Ascending by seq. */
+  /** Ascending by seq, with their later changes in them; one that is a change is there for its seq only. */
   messages: Message[];
   /** There is more in the direction that was asked for. */
   more: boolean;
@@ -288,7 +346,11 @@ export interface Room {
   readonly seq: number | undefined;
   /** Settled by the first answer of the server. */
   readonly ready: Promise<Room>;
-  publish(content: string | Uint8Array, options?: { key?: string }): Promise<Published>;
+  publish(content: string | Uint8Array, options?: PublishOptions): Promise<Published>;
+  edit(seq: number, content: string | Uint8Array, options?: { mentions?: string[]; key?: string }): Promise<Published>;
+  delete(seq: number, options?: { key?: string }): Promise<Published>;
+  react(seq: number, reaction: string, options?: { remove?: boolean; key?: string }): Promise<Published>;
+  pin(seq: number, options?: { remove?: boolean; key?: string }): Promise<Published>;
   sendEphemeral(content: string | Uint8Array, options?: { key?: string }): boolean;
   history(page?: HistoryPage): Promise<History>;
   /** Nothing here is stored. undefined before the first answer of the server. */
@@ -340,11 +402,18 @@ export class Rookery {
   /** Nobody sits at this client, or somebody does again. */
   setAway(away: boolean): void;
   join(name: string, options?: JoinOptions): Room;
-  publish(room: string, content: string | Uint8Array, options?: { key?: string }): Promise<Published>;
+  publish(room: string, content: string | Uint8Array, options?: PublishOptions): Promise<Published>;
+  /** Changes to a message, by its sequence number. They are published like messages: kept, sent again, and durable. */
+  edit(room: string, seq: number, content: string | Uint8Array, options?: { mentions?: string[]; key?: string }): Promise<Published>;
+  delete(room: string, seq: number, options?: { key?: string }): Promise<Published>;
+  react(room: string, seq: number, reaction: string, options?: { remove?: boolean; key?: string }): Promise<Published>;
+  pin(room: string, seq: number, options?: { remove?: boolean; key?: string }): Promise<Published>;
   /** To who has joined the room now; false: it was not sent, and never will be. */
   sendEphemeral(room: string, content: string | Uint8Array, options?: { key?: string }): boolean;
   nextKey(): string;
   history(room: string, page?: HistoryPage): Promise<History>;
+  /** A holder for the messages of one room, which folds changes into them. */
+  shown(): Shown;
   createRoom(options: { room: string; title?: string; slowModeMs?: number; speak?: Role }): Promise<RoomInfo>;
   startDirect(user: string): Promise<RoomInfo>;
   configureRoom(room: string, settings: { title?: string; slowModeMs?: number; speak?: Role }): Promise<RoomInfo>;

@@ -12,7 +12,7 @@
 // order. docs/client.md is the specification: states, timers, and what is not promised.
 //
 // Each file is one owner: connection.js one socket's life, room.js a room's position, receipts.js how
-// far users have come in it, presence.js who is there and who is typing,
+// far users have come in it, presence.js who is there and who is typing, shown.js messages with their later changes,
 // outbox.js and reads.js what waits for an answer; this one the state machine that starts and
 // ends connections. Everything runs on the one event loop; nothing here waits.
 
@@ -25,8 +25,9 @@ import { json } from './json.js';
 import { Outbox } from './outbox.js';
 import { Reads } from './reads.js';
 import { Room } from './room.js';
+import { Shown } from './shown.js';
 
-export { RookeryError, shouldReconnect };
+export { RookeryError, Shown, shouldReconnect };
 
 const codecs = { binary, json };
 
@@ -167,9 +168,32 @@ export class Rookery {
     return room;
   }
 
-  /** Publishes text or bytes to a room, joined or not. Resolves when it is durable. */
-  publish(room, content, { key } = {}) {
-    return this.#outbox.publish(room, content, key);
+  /**
+   * Publishes text or bytes to a room, joined or not. Resolves when it is durable. Options: key, replyTo, thread,
+   * mentions, kind, and change for what edit and the others below make of it.
+   */
+  publish(room, content, { key, replyTo, thread, mentions, kind, change } = {}) {
+    return this.#outbox.publish(room, content, { key, replyTo, thread, mentions, kind, change });
+  }
+
+  /** Gives a message of this user another content. */
+  edit(room, seq, content, { mentions, key } = {}) {
+    return this.#outbox.publish(room, content, { key, mentions, change: { target: seq, edit: {} } });
+  }
+
+  /** Takes away what a message said. */
+  delete(room, seq, { key } = {}) {
+    return this.#outbox.publish(room, undefined, { key, change: { target: seq, delete: {} } });
+  }
+
+  /** Adds a reaction, an emoji or a short text, or takes it back. */
+  react(room, seq, reaction, { remove, key } = {}) {
+    return this.#outbox.publish(room, undefined, { key, change: { target: seq, react: { reaction, remove } } });
+  }
+
+  /** Puts a message on the room's list of pinned ones, or takes it off. */
+  pin(room, seq, { remove, key } = {}) {
+    return this.#outbox.publish(room, undefined, { key, change: { target: seq, pin: { remove } } });
   }
 
   /**
@@ -191,9 +215,17 @@ export class Rookery {
     return this.#outbox.nextKey();
   }
 
-  /** Reads a page of a room's history, ascending: the newest, or those before or after a seq. */
-  history(room, { before, after, limit } = {}) {
-    return this.#reads.read('history', { room, before, after, limit });
+  /**
+   * Reads a page of a room's history, ascending: the newest, or those before or after a seq; all of it, or one of a thread, what
+   * is pinned, and what mentions this user.
+   */
+  history(room, { before, after, limit, thread, pinned, mentions } = {}) {
+    return this.#reads.read('history', { room, before, after, limit, thread, pinned, mentions });
+  }
+
+  /** Holds messages of one room with what was changed later in them; see shown.js. */
+  shown() {
+    return new Shown(() => this.#user);
   }
 
   // Rooms with members, docs/rooms.md. These requests last over lost connections like reads, so the server may see one
@@ -431,6 +463,10 @@ export class Rookery {
       },
       forget: (room) => client.#rooms.delete(room.name),
       publish: (room, content, options) => client.publish(room, content, options),
+      edit: (room, seq, content, options) => client.edit(room, seq, content, options),
+      delete: (room, seq, options) => client.delete(room, seq, options),
+      react: (room, seq, reaction, options) => client.react(room, seq, reaction, options),
+      pin: (room, seq, options) => client.pin(room, seq, options),
       sendEphemeral: (room, content, options) => client.sendEphemeral(room, content, options),
       history: (room, page) => client.history(room, page),
       randomBytes: this.#settings.randomBytes,

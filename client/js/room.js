@@ -86,6 +86,23 @@ export class Room {
     return this.#link.publish(this.name, content, options);
   }
 
+  /** Changes of messages of this room; see Rookery. */
+  edit(seq, content, options) {
+    return this.#link.edit(this.name, seq, content, options);
+  }
+
+  delete(seq, options) {
+    return this.#link.delete(this.name, seq, options);
+  }
+
+  react(seq, reaction, options) {
+    return this.#link.react(this.name, seq, reaction, options);
+  }
+
+  pin(seq, options) {
+    return this.#link.pin(this.name, seq, options);
+  }
+
   /** Sends to who is in this room now; see Rookery.sendEphemeral. */
   sendEphemeral(content, options) {
     return this.#link.sendEphemeral(this.name, content, options);
@@ -177,7 +194,7 @@ export class Room {
     }
     this.#mending = false;
     this.#seq = message.seq;
-    this.#presence.wrote(message.from);
+    if (!message.change) this.#presence.wrote(message.from);
     this.#call('onMessage', message);
   }
 

@@ -11,7 +11,7 @@
  * @property {'uint'|'bool'|'string'|'bytes'|'message'} type
  * @property {Field[]} [fields]  of a message
  * @property {boolean} [present]  absent and zero are two things: `optional`, or one of a oneof
- * @property {boolean} [repeated]
+ * @property {boolean} [repeated]  a list; with present it is absent when it is empty
  */
 
 /** @returns {Field} */
@@ -27,6 +27,23 @@ const operation = (number, name, fields) => message(number, name, fields, { pres
 
 const present = { present: true };
 
+const many = { repeated: true, present: true };
+
+const change = [
+  uint(1, 'target'),
+  operation(2, 'edit', []),
+  operation(3, 'delete', []),
+  operation(4, 'react', [string(1, 'reaction'), bool(2, 'remove', present)]),
+  operation(5, 'pin', [bool(1, 'remove', present)]),
+];
+
+const reaction = [
+  string(1, 'reaction'),
+  uint(2, 'count'),
+  string(3, 'users', { repeated: true }),
+  bool(4, 'own', present),
+];
+
 const chatMessage = [
   string(1, 'room'),
   uint(2, 'seq'),
@@ -34,6 +51,17 @@ const chatMessage = [
   string(4, 'from'),
   bool(7, 'ephemeral', present),
   string(8, 'key', present),
+  uint(9, 'replyTo', present),
+  uint(10, 'thread', present),
+  string(11, 'mentions', many),
+  string(12, 'kind', present),
+  message(13, 'change', change, present),
+  uint(14, 'revision', present),
+  uint(15, 'edits', present),
+  bool(16, 'deleted', present),
+  message(17, 'reactions', reaction, many),
+  bool(18, 'pinned', present),
+  message(19, 'replies', [uint(1, 'count'), uint(2, 'last')], present),
   string(5, 'text', present),
   bytes(6, 'data', present),
 ];
@@ -76,6 +104,11 @@ export const clientFrame = [
     string(1, 'room'),
     string(2, 'key'),
     bool(5, 'ephemeral', present),
+    uint(6, 'replyTo', present),
+    uint(7, 'thread', present),
+    string(8, 'mentions', many),
+    string(9, 'kind', present),
+    message(10, 'change', change, present),
     string(3, 'text', present),
     bytes(4, 'data', present),
   ]),
@@ -84,6 +117,9 @@ export const clientFrame = [
     uint(2, 'before', present),
     uint(3, 'after', present),
     uint(4, 'limit'),
+    uint(5, 'thread', present),
+    bool(6, 'pinned', present),
+    bool(7, 'mentions', present),
   ]),
   operation(7, 'ping', []),
   operation(8, 'mark', [string(1, 'room'), uint(2, 'delivered'), uint(3, 'read'), string(4, 'epoch')]),
@@ -215,8 +251,9 @@ const zero = { uint: 0, bool: false, string: '' };
 export function emptyFrame(fields) {
   const frame = {};
   for (const f of fields) {
+    if (f.present) continue;
     if (f.repeated) frame[f.name] = [];
-    else if (!f.present) frame[f.name] = zero[f.type];
+    else frame[f.name] = zero[f.type];
   }
   return frame;
 }

@@ -49,9 +49,56 @@ func dangerous(r rune) bool {
 	return false
 }
 
-// body is what a message says, in one line.
+// body is what a message says or does, in one line. What is not its content stands in brackets.
 func body(m client.Message) string {
-	if m.Data != nil {
+	if m.Change != nil {
+		return changeBody(m)
+	}
+	var before, behind string
+	if m.ReplyTo != 0 {
+		before += fmt.Sprintf("[to %d] ", m.ReplyTo)
+	}
+	if m.Thread != 0 && m.Thread != m.ReplyTo {
+		before += fmt.Sprintf("[in thread %d] ", m.Thread)
+	}
+	if m.Edits > 0 && !m.Deleted {
+		behind += " [edited]"
+	}
+	for _, r := range m.Reactions {
+		behind += fmt.Sprintf(" [%s %d]", safe(r.Reaction), r.Count)
+	}
+	if m.Pinned {
+		behind += " [pinned]"
+	}
+	return before + content(m) + behind
+}
+
+func changeBody(m client.Message) string {
+	c := m.Change
+	switch {
+	case c.Op == client.Edit:
+		return fmt.Sprintf("[edits %d] %s", c.Target, content(m))
+	case c.Op == client.Delete:
+		return fmt.Sprintf("[deletes %d]", c.Target)
+	case c.Op == client.React && c.Remove:
+		return fmt.Sprintf("[takes back %s from %d]", safe(c.Reaction), c.Target)
+	case c.Op == client.React:
+		return fmt.Sprintf("[reacts to %d with %s]", c.Target, safe(c.Reaction))
+	case c.Op == client.Pin && c.Remove:
+		return fmt.Sprintf("[unpins %d]", c.Target)
+	case c.Op == client.Pin:
+		return fmt.Sprintf("[pins %d]", c.Target)
+	}
+	return fmt.Sprintf("[changes %d]", c.Target)
+}
+
+func content(m client.Message) string {
+	switch {
+	case m.Deleted:
+		return "[deleted]"
+	case m.NoContent:
+		return "[overtaken by a later change]"
+	case m.Data != nil:
 		return fmt.Sprintf("[%d bytes] %.32x", len(m.Data), m.Data)
 	}
 	return safe(m.Text)

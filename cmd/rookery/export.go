@@ -175,6 +175,11 @@ func (protoContents) Append(dst, value []byte, text bool) []byte {
 	return proto.AppendDataContent(dst, value)
 }
 
+func (protoContents) Reading(body []byte) string {
+	reading, _ := proto.AppendContentJSON(nil, body)
+	return string(reading)
+}
+
 // untilSignal ends at SIGINT or SIGTERM; a second one ends the process at once.
 func untilSignal(ctx context.Context) (context.Context, func()) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"rookery/proto"
-	v1 "rookery/proto/rookery/v1"
 	"rookery/storage"
 	"rookery/storage/commitlog"
 )
@@ -34,7 +33,9 @@ type dumped struct {
 	Key      string  `json:"key,omitempty"`
 	Text     *string `json:"text,omitempty"`
 	Data     []byte  `json:"data,omitempty"`
-	Body     []byte  `json:"body,omitempty"`
+	// Says is the publish of a record that is more than a text or data; Body is one of another kind.
+	Says json.RawMessage `json:"says,omitempty"`
+	Body []byte          `json:"body,omitempty"`
 }
 
 // logDump prints records.
@@ -105,21 +106,17 @@ func dump(e commitlog.Entry) dumped {
 	if e.Stub {
 		return line
 	}
-	var m v1.Message
-	if err := proto.DecodeMessage(&m, proto.Header{}, r.Body); err == nil {
-		// What says the same and nothing else when it is encoded again.
-		switch c := m.Content.(type) {
-		case *v1.Message_Text:
-			if again := proto.AppendContent(nil, &v1.Publish{Content: &v1.Publish_Text{Text: c.Text}}); string(again) == string(r.Body) {
-				line.Text = &c.Text
-				return line
-			}
-		case *v1.Message_Data:
-			if again := proto.AppendContent(nil, &v1.Publish{Content: &v1.Publish_Data{Data: c.Data}}); string(again) == string(r.Body) {
-				line.Data = c.Data
-				return line
-			}
-		}
+	if value, isText, plain := proto.ReadContent(r.Body); plain && isText {
+		text := string(value)
+		line.Text = &text
+		return line
+	} else if plain {
+		line.Data = value
+		return line
+	}
+	if says, ok := proto.AppendContentJSON(nil, r.Body); ok {
+		line.Says = says
+		return line
 	}
 	line.Body = r.Body
 	return line

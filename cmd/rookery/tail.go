@@ -132,19 +132,22 @@ func (f *tailFlags) follow(ctx context.Context, c *client.Client, room string, o
 
 // jsonLine has the fields of the protocol's own JSON.
 func jsonLine(m client.Message) string {
-	fields := struct {
-		Room string  `json:"room"`
-		Seq  uint64  `json:"seq"`
-		At   int64   `json:"at"`
-		From string  `json:"from"`
-		Mark bool    `json:"ephemeral,omitempty"`
-		Key  string  `json:"key,omitempty"`
-		Text *string `json:"text,omitempty"`
-		Data *[]byte `json:"data,omitempty"`
-	}{Room: m.Room, Seq: m.Seq, At: m.At.UnixMilli(), From: m.From, Mark: m.Ephemeral, Key: m.Key}
-	if m.Data != nil {
+	fields := jsonMessage{
+		Room: m.Room, Seq: m.Seq, At: m.At.UnixMilli(), From: m.From, Mark: m.Ephemeral, Key: m.Key,
+		ReplyTo: m.ReplyTo, Thread: m.Thread, Mentions: m.Mentions, Kind: m.Kind, Change: newJSONChange(m.Change),
+		Revision: m.Revision, Edits: m.Edits, Deleted: m.Deleted, Pinned: m.Pinned,
+	}
+	for _, r := range m.Reactions {
+		fields.Reactions = append(fields.Reactions, jsonReaction{r.Reaction, r.Count, r.Users, r.Own})
+	}
+	if m.Replies.Last != 0 {
+		fields.Replies = &jsonReplies{m.Replies.Count, m.Replies.Last}
+	}
+	switch {
+	case m.NoContent:
+	case m.Data != nil:
 		fields.Data = &m.Data
-	} else {
+	default:
 		fields.Text = &m.Text
 	}
 	var out bytes.Buffer

@@ -122,6 +122,8 @@ func (d *decoder) field(l *line, f field) (err error) {
 		r.Body = d.contents.Append(slices.Grow(r.Body[:0], len(value)+16), value, f == fieldText)
 	case fieldBody:
 		r.Body, err = d.parser.base64(r.Body[:0])
+	case fieldReading:
+		_, err = d.parser.string() // the body says the same
 	case fieldFirst:
 		l.First, err = d.parser.uint()
 	case fieldLast:

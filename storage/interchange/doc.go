@@ -21,7 +21,8 @@
 //	         clients see it; start: the position that the export began at; at: when, Unix milliseconds; rooms, if
 //	         they were chosen: names, or beginnings of names with one * behind; user, if one was chosen
 //	message  position in the log; room; seq, from 1; at: Unix milliseconds; from: the user; key: the retry
-//	         key, if it has one; and what it says: text, or data (bytes), or body
+//	         key, if it has one; and what it says: text, or data (bytes), or body, before which reading may say
+//	         what a body is about, for people: a reader passes over it
 //	system   the same, of a room that belongs to the system: its name begins with the byte 0x01. It always
 //	         has a body
 //	begin    room; first, from 2: the room goes on with this number, and what is before it is not given: retention

@@ -99,6 +99,9 @@ func (e *encoder) appendRecord(dst []byte, l *line) []byte {
 		case ok:
 			return appendBytes(dst, fieldData, value)
 		}
+		if reading := e.contents.Reading(r.Body); reading != "" {
+			dst = appendText(dst, fieldReading, reading)
+		}
 	}
 	return appendBytes(dst, fieldBody, r.Body)
 }

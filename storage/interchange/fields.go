@@ -43,6 +43,7 @@ const (
 	fieldText
 	fieldData
 	fieldBody
+	fieldReading
 	fieldFirst
 	fieldLast
 	fieldFile
@@ -58,7 +59,7 @@ var fieldNames = [...]string{
 	fieldKind: "kind", fieldFormat: "format", fieldVersion: "version", fieldLog: "log", fieldEpoch: "epoch",
 	fieldStart: "start", fieldAt: "at", fieldRooms: "rooms", fieldUser: "user", fieldPosition: "position",
 	fieldRoom: "room", fieldRoomBase64: "roomBase64", fieldSeq: "seq", fieldFrom: "from", fieldFromBase64: "fromBase64",
-	fieldKey: "key", fieldKeyBase64: "keyBase64", fieldText: "text", fieldData: "data", fieldBody: "body",
+	fieldKey: "key", fieldKeyBase64: "keyBase64", fieldText: "text", fieldData: "data", fieldBody: "body", fieldReading: "reading",
 	fieldFirst: "first", fieldLast: "last", fieldFile: "file", fieldOffset: "offset", fieldWhat: "what",
 	fieldLines: "lines", fieldDamaged: "damaged", fieldEnd: "end", fieldChecksum: "checksum",
 }
@@ -113,6 +114,7 @@ var shapes = [...]shape{
 	},
 	kindMessage: {
 		required: setOf(fieldPosition, fieldSeq, fieldAt),
+		optional: setOf(fieldReading),
 		oneOf:    []fieldSet{roomForms, fromForms, setOf(fieldText, fieldData, fieldBody)},
 		atMost:   keyForms,
 	},

@@ -149,4 +149,6 @@ type Contents interface {
 	Read(body []byte) (value []byte, text, ok bool)
 	// Append appends the body that says so.
 	Append(dst, value []byte, text bool) []byte
+	// Reading gives a body of another kind in a form for people, "" if it has none. It may hold anything.
+	Reading(body []byte) string
 }

@@ -32,6 +32,11 @@ func (protoContents) Append(dst, value []byte, text bool) []byte {
 	return proto.AppendDataContent(dst, value)
 }
 
+func (protoContents) Reading(body []byte) string {
+	reading, _ := proto.AppendContentJSON(nil, body)
+	return string(reading)
+}
+
 func text(s string) []byte { return proto.AppendTextContent(nil, []byte(s)) }
 
 const testDir = "/log"

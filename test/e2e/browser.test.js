@@ -1,95 +1,16 @@
 // The chat page in Chromium, as people use it: two windows, two names, one room, and a server
 // that dies in the middle.
-//
-// CHROMIUM names the browser (default: Debian's). With SCREENSHOTS=DIR the page is
-// photographed into that folder.
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
-
-import { chromium } from 'playwright-core';
 import WebSocket from 'ws';
 
 import { Rookery } from '../../client/js/rookery.js';
+import { DESK, PHONE, Person, closeBrowser, newContext, openBrowser } from './person.js';
 import { Server } from './server.js';
 
-const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-// As root, in a container and offline: no sandbox, and nothing that calls home.
-const args = ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-
-const DESK = { width: 1100, height: 720 };
-const PHONE = { width: 360, height: 740 };
-const BACK_MS = 60_000;
-
-let browser;
-test.before(async () => {
-  browser = await chromium.launch({ executablePath, args });
-});
-test.after(() => browser?.close());
-
-/** One person's window, with storage of its own. */
-class Person {
-  constructor(page, name) {
-    this.page = page;
-    this.name = name;
-    this.faults = [];
-    page.on('pageerror', (error) => this.faults.push(`error: ${error.message}`));
-    page.on('console', (message) => {
-      // A server that is down is what some tests are about, and the browser says so itself.
-      if (message.type() === 'error' && !/^WebSocket connection to .* failed/.test(message.text())) {
-        this.faults.push(`console: ${message.text()}`);
-      }
-    });
-  }
-
-  static async arrive(t, server, name, { room = 'lobby', viewport = DESK, colorScheme = 'light' } = {}) {
-    const context = await browser.newContext({ viewport, colorScheme });
-    t.after(() => context.close());
-    const person = new Person(await context.newPage(), name);
-    await person.page.goto(`${server.address}/?name=${name}&room=${encodeURIComponent(room)}`);
-    await person.find('join-button').click();
-    await person.state('live');
-    await person.shown();
-    return person;
-  }
-
-  find(testid) {
-    return this.page.getByTestId(testid);
-  }
-
-  async state(state) {
-    await this.page.locator(`[data-testid=connection-state][data-state=${state}]`).waitFor({ timeout: BACK_MS });
-  }
-
-  /** The room has been read: what comes from now on is new. */
-  async shown() {
-    await this.page.locator('[data-testid=timeline-top]:is([data-state=ready], [data-state=beginning])').waitFor({ state: 'attached' });
-  }
-
-  async say(text) {
-    await this.find('composer').fill(text);
-    await this.find('composer').press('Enter');
-  }
-
-  /** What the page shows of messages that have a place. */
-  messages() {
-    return this.page.locator('[data-testid=message][data-seq]').evaluateAll((lines) => lines.map((line) => ({
-      seq: Number(line.dataset.seq),
-      from: line.dataset.from,
-      text: line.querySelector('[data-testid=text]').textContent,
-    })));
-  }
-
-  /** Waits until the page shows the message with that place. */
-  async sees(seq) {
-    await this.page.locator(`[data-testid=message][data-seq="${seq}"]`).waitFor({ state: 'attached', timeout: BACK_MS });
-  }
-
-  async photograph(name) {
-    if (process.env.SCREENSHOTS) await this.page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
-  }
-}
+test.before(openBrowser);
+test.after(closeBrowser);
 
 function assertWhole(messages, count) {
   assert.deepEqual(messages.map((m) => m.seq), Array.from({ length: count }, (_, i) => i + 1));
@@ -348,7 +269,7 @@ test('a phone: rooms and room are two panes; all of it by keyboard and by ear', 
     assert.equal(await alice.find('composer').isVisible(), true);
   }
 
-  const context = await browser.newContext({ viewport: DESK });
+  const context = await newContext({ viewport: DESK });
   t.after(() => context.close());
   const carol = new Person(await context.newPage(), 'carol');
   await carol.page.goto(server.address);
@@ -402,7 +323,7 @@ test('a message that is too long says so and can be taken back', { timeout: 60_0
 
 test('a token that the server refuses leads back to signing in, with the reason', { timeout: 60_000 }, async (t) => {
   const server = await Server.start(t);
-  const context = await browser.newContext({ viewport: DESK });
+  const context = await newContext({ viewport: DESK });
   t.after(() => context.close());
   const page = await context.newPage();
   await page.goto(server.address);

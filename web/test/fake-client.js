@@ -1,5 +1,6 @@
 // Everything below a conversation: the client, and the server behind it.
 
+import { Shown, folded } from '../../client/js/shown.js';
 import { Conversation } from '../page/app/conversation.js';
 import { Settings } from '../page/app/settings.js';
 import { FakeStorage } from './fake-storage.js';
@@ -34,7 +35,9 @@ export class FakeClient {
     const { before, after, limit } = range;
     this.histories.push(range);
     if (this.failure) throw this.failure;
-    let found = this.stored;
+    let found = this.stored.filter((m) => !m.change).map((message) => this.stored
+      .filter((m) => m.change?.target === message.seq)
+      .reduce((so, change) => folded(so, change, this.user), message));
     if (before !== undefined) found = found.filter((m) => m.seq < before);
     if (after !== undefined) found = found.filter((m) => m.seq > after);
     const messages = after !== undefined ? found.slice(0, limit) : found.slice(-limit);
@@ -57,14 +60,26 @@ export class FakeClient {
     return room;
   }
 
-  publish(room, text, { key }) {
-    return new Promise((resolve, reject) => this.publishes.push({ text, key, resolve, reject }));
+  publish(room, text, { key, ...more }) {
+    return new Promise((resolve, reject) => this.publishes.push({ text, key, more, resolve, reject }));
+  }
+
+  shown() {
+    return new Shown(() => this.user);
   }
 
   /** Something is said and delivered. */
   say(from = 'bob', text) {
     const seq = this.stored.length + 1;
     const message = { room: 'lobby', seq, at: seq, from, text: text ?? `m${seq}` };
+    this.stored.push(message);
+    this.deliver(message);
+  }
+
+  /** Something is changed and delivered. */
+  alter(change, text, from = 'bob') {
+    const seq = this.stored.length + 1;
+    const message = { room: 'lobby', seq, at: seq, from, change, ...(text === undefined ? {} : { text }) };
     this.stored.push(message);
     this.deliver(message);
   }

@@ -67,7 +67,10 @@ func (c *Crowd) dueConnects(now int64) int64 {
 		k.at = c.connectTime(k.next)
 		c.dial(slot, due)
 	}
-	for len(k.queue) > 0 {
+	for n := 0; len(k.queue) > 0; n++ {
+		if n == turn {
+			return now
+		}
 		first := k.queue[0]
 		u := &c.users[first.slot]
 		waits := u.state == connecting && u.expires == first.expires

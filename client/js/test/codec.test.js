@@ -14,10 +14,11 @@ const golden = readFileSync(new URL('../../../proto/testdata/frames.txt', import
     return { name, direction, bytes: Uint8Array.from(Buffer.from(hex, 'hex')), text };
   });
 
-/** With its length before it, as in a WebSocket message. All golden vectors are short. */
+/** With its length before it, as in a WebSocket message. All golden vectors are shorter than 16 KiB. */
 function delimited(bytes) {
-  assert.ok(bytes.length < 128);
-  return Uint8Array.from([bytes.length, ...bytes]);
+  assert.ok(bytes.length < 1 << 14);
+  const length = bytes.length < 128 ? [bytes.length] : [(bytes.length % 128) + 128, bytes.length >> 7];
+  return Uint8Array.from([...length, ...bytes]);
 }
 
 /** The frame that a golden line describes, as an application would write it. */

@@ -120,9 +120,10 @@ test('a lost connection has nobody typing, a room that was left tells nothing', 
   assert.deepEqual(made.typing.slice(2), [['bob', 0]]);
 });
 
-test('an ephemeral message in a room that stores its messages is not what was typed', async () => {
+test('an ephemeral message in a room that stores its messages, and a change of one, are not what was typed', async () => {
   const { typing, tell, socket } = await watchedLobby();
   tell(['bob']);
   socket().say({ message: { room: 'lobby', ephemeral: true, key: 'cursor', at: 1, from: 'bob', text: '7,8' } });
+  socket().say({ message: { room: 'lobby', seq: 1, at: 1, from: 'bob', change: { target: 1, react: { reaction: '👍' } } } });
   assert.deepEqual(typing, [['bob', 0]]);
 });

@@ -1,5 +1,10 @@
 package handoff
 
+import (
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
 // CommandKind says what a loop wants of a room.
 type CommandKind uint8
 
@@ -10,6 +15,8 @@ const (
 	Gone
 	// Publish is answered by Published or Refused, by nothing but Refused if it is ephemeral and without ID.
 	Publish
+	// Alter is a Publish that changes an earlier message. It is looked at beside the log before the shard orders it.
+	Alter
 )
 
 // Command is one request from a loop to the shard of a room. Its strings and bytes are
@@ -31,10 +38,27 @@ type Command struct {
 	User    string
 	Key     string
 	Content []byte // as proto.AppendContent makes it
+	Refers  uint64 // newest message that it speaks of, 0 if none
+
+	// Alter, besides the fields of Publish.
+	Change *Change
+}
+
+// Change is what the way of an Alter adds to it.
+type Change struct {
+	// Set by the loop.
+	*v1.Change
+	Moderates bool // the user has the rights of a moderator in the room
+	Pins      bool // everybody may pin in the room
+
+	// Set by who looks at it beside the log: why it is refused, with a Text. A refused one goes to the shard as well: its
+	// retry key may be known there.
+	Code proto.ErrorCode
+	Text string
 }
 
 // Size is about what the command holds of memory.
-func (c *Command) Size() int { return 160 + len(c.Room) + len(c.Epoch) + len(c.Key) + len(c.Content) }
+func (c *Command) Size() int { return 176 + len(c.Room) + len(c.Epoch) + len(c.Key) + len(c.Content) }
 
 // ReadKind says what is read from the log for a connection.
 type ReadKind uint8
@@ -47,6 +71,17 @@ const (
 	HistoryAfter
 )
 
+// ReadList is which messages of a room a page of history is of.
+type ReadList uint8
+
+// Of these but Everything only what the index of changes lists.
+const (
+	Everything ReadList = iota
+	Thread              // the thread that message Root begins
+	Pinned
+	Mentions // of User
+)
+
 // Read asks the log readers for messages of one room.
 type Read struct {
 	Kind     ReadKind
@@ -56,6 +91,9 @@ type Read struct {
 	Position uint64 // exclusive; for HistoryBefore 0 is the newest end
 	Limit    int    // messages, for history
 	JSON     bool   // the connection's codec
+	User     string // who reads
+	List     ReadList
+	Root     uint64 // of a Thread
 }
 
 // Mark says that a user has come further in a room, or asks how far everybody has. A question is answered by Told, a mark by Marked or Refused, and

@@ -56,6 +56,8 @@ type Config struct {
 	Ephemeral func(room string) bool
 	// KeepsReceipts says which rooms keep receipts. Asked like Ephemeral.
 	KeepsReceipts func(room string) bool
+	// MembersPin says in which rooms everybody may pin messages, and not moderators alone. Asked like Ephemeral.
+	MembersPin func(room string) bool
 	// KeepsPresence says of which rooms everybody in them may know who else is. Asked like Ephemeral.
 	KeepsPresence func(room string) bool
 	// Window is how long messages of a room gather before they are fanned out, up to MaxWindow; 0: they do not. Asked like Ephemeral.

@@ -210,9 +210,10 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 		DirectRoom: func(a, b string) string { return "group:" + a + b },
 		Receipts:   &fakeKeeper{}, KeepsReceipts: func(string) bool { return true },
 		Presence: &fakePresence{}, KeepsPresence: func(string) bool { return true },
-		Ephemeral: func(room string) bool { return room == "ephemeral" },
-		Window:    func(string) time.Duration { return 0 },
-		Page:      func(string) ([]byte, string, bool) { return nil, "", false },
+		MembersPin: func(string) bool { return true },
+		Ephemeral:  func(room string) bool { return room == "ephemeral" },
+		Window:     func(string) time.Duration { return 0 },
+		Page:       func(string) ([]byte, string, bool) { return nil, "", false },
 
 		MessageBytes: 64 << 10, HeaderBytes: 8 << 10, RoomsPerConnection: 100,
 		OutboundBytes: 1 << 20, OutboundTotal: 1 << 30,

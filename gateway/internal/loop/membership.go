@@ -170,13 +170,22 @@ func (l *Loop) failOutside(c *conn, id uint64, room string) {
 	l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("%q is a room with members: join it first.", room))
 }
 
-// inside is what the connection's user is in a room that it has joined, nil if it has not.
+// inside is what the connection's user is in a room with members that it has joined, nil if it has not.
 func (l *Loop) inside(c *conn, room string) *present {
 	i := c.find(room)
-	if i < 0 || c.subscriptions[i].member == entering {
+	if i < 0 || c.subscriptions[i].member == entering || c.subscriptions[i].room.membership == nil {
 		return nil
 	}
 	return c.subscriptions[i].room.membership.users[c.identity.User]
+}
+
+// moderates reports whether the connection's user is a moderator of a room, by token or by role.
+func (l *Loop) moderates(c *conn, room string) bool {
+	if c.identity.Moderates(room) {
+		return true
+	}
+	p := l.inside(c, room)
+	return p != nil && p.role >= handoff.RoleModerator
 }
 
 // maySpeak reports whether the user may publish in a room, and answers if not. slow is what slow mode allows one message in, if it
@@ -186,8 +195,8 @@ func (l *Loop) maySpeak(c *conn, id uint64, r *v1.Publish) (slow time.Duration, 
 		return 0, true
 	}
 	role, ok := l.voice(c, id, r.Room)
-	if !ok || role >= handoff.RoleModerator || r.Ephemeral || l.cfg.Ephemeral(r.Room) {
-		return 0, ok
+	if !ok || role >= handoff.RoleModerator || r.Change != nil || r.Ephemeral || l.cfg.Ephemeral(r.Room) {
+		return 0, ok // slow mode is for messages that people have to read
 	}
 	return time.Duration(l.rooms[r.Room].membership.slowMS) * time.Millisecond, true
 }
@@ -201,8 +210,8 @@ func (l *Loop) voice(c *conn, id uint64, room string) (role handoff.Role, ok boo
 	}
 	speak := l.rooms[room].membership.speak
 	role = p.role
-	if role < handoff.RoleModerator && c.identity.Moderates(room) {
-		role = handoff.RoleModerator
+	if l.moderates(c, room) {
+		role = max(role, handoff.RoleModerator)
 	}
 	switch now := time.Now().UnixMilli(); {
 	case role < speak:

@@ -237,6 +237,11 @@ func (m *model) read() {
 		codec = proto.JSON
 	}
 	e := handoff.Event{Kind: handoff.Page, To: r.To, Room: r.Room, Seq: r.Position, Frames: make([]byte, handoff.Headroom)}
+	if m.rng.IntN(10) == 0 {
+		// The index of changes is behind: the same page is asked for again.
+		m.rig.put(handoff.Event{Kind: handoff.Page, To: r.To, Room: r.Room, Seq: r.Position, Code: proto.ErrOverloaded})
+		return
+	}
 	for range 1 + m.rng.IntN(8) {
 		if e.Seq == m.log[r.Room] {
 			break

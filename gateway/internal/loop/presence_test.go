@@ -200,11 +200,14 @@ func TestTypingEndsWithTheRoom(t *testing.T) {
 	r.join(s, "r", 0)
 	r.request(s, typing(0, "r"))
 	publish := func(p *v1.Publish) {
-		p.Content = &v1.Publish_Text{Text: "x"}
+		if p.Change == nil {
+			p.Content = &v1.Publish_Text{Text: "x"}
+		}
 		r.request(s, &v1.ClientFrame{Id: 4, Op: &v1.ClientFrame_Publish{Publish: p}})
 	}
 	publish(&v1.Publish{Room: "r", Ephemeral: true})
 	publish(&v1.Publish{Room: "other"})
+	publish(&v1.Publish{Room: "r", Change: &v1.Change{Target: 1, Op: &v1.Change_React{React: &v1.React{Reaction: "x"}}}})
 	keeper.must(t, types)
 	publish(&v1.Publish{Room: "r"})
 	publish(&v1.Publish{Room: "r"})

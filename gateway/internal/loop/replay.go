@@ -99,7 +99,7 @@ func (l *Loop) pump() {
 		}
 		taken := l.cfg.Rooms.Read(handoff.Read{
 			Kind: handoff.Replay, To: c.handle, Room: e.room.name,
-			Position: e.position, JSON: c.codec == proto.JSON,
+			Position: e.position, JSON: c.codec == proto.JSON, User: c.identity.User,
 		})
 		if !taken {
 			l.lag(c) // the next turn tries again; ticks see to it that there is one
@@ -139,6 +139,10 @@ func (l *Loop) page(ev *handoff.Event) {
 			return
 		}
 		l.lag(c)
+		return
+	}
+	if ev.Seq == e.position && ev.Code == proto.ErrOverloaded {
+		l.lag(c) // the index of changes is behind: the reader has waited for it, and does so again
 		return
 	}
 	if ev.Seq == e.position {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/identity"
@@ -182,21 +181,19 @@ func (l *Loop) leave(c *conn, id uint64, r *v1.Leave) {
 }
 
 func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
-	text, isText := r.Content.(*v1.Publish_Text)
+	ephemeral := r.Ephemeral || l.cfg.Ephemeral(r.Room)
 	switch {
 	case !l.validRoom(c, id, r.Room):
 		return
 	case !c.identity.CanPublish(r.Room):
 		l.fail(c, id, proto.ErrPublishForbidden, fmt.Sprintf("Your token does not allow publishing in %q.", r.Room))
 		return
-	case len(r.Key) > proto.MaxKey || !utf8.ValidString(r.Key):
-		l.fail(c, id, proto.ErrBadRequest, "key is at most 128 bytes of UTF-8.")
+	case r.Change != nil && ephemeral:
+		l.fail(c, id, proto.ErrBadRequest, "What is ephemeral is not stored, so there is nothing to change.")
 		return
-	case r.Content == nil:
-		l.fail(c, id, proto.ErrBadRequest, "A publish has text or data.")
-		return
-	case isText && !utf8.ValidString(text.Text):
-		l.fail(c, id, proto.ErrBadRequest, "text is not UTF-8; send bytes as data.")
+	}
+	if fault := proto.CheckPublish(r); fault != "" {
+		l.fail(c, id, proto.ErrBadRequest, fault)
 		return
 	}
 	slow, ok := l.maySpeak(c, id, r)
@@ -213,28 +210,54 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 			return
 		}
 	}
-	taken := l.cfg.Rooms.Send(handoff.Command{
-		Kind: handoff.Publish, From: c.handle, ID: id, Ephemeral: r.Ephemeral || l.cfg.Ephemeral(r.Room),
+	command := handoff.Command{
+		Kind: handoff.Publish, From: c.handle, ID: id, Ephemeral: ephemeral,
 		Room: room, User: c.identity.User, Key: strings.Clone(r.Key),
-		Content: proto.AppendContent(nil, r),
-	})
-	if !taken {
+		Content: proto.AppendContent(nil, r), Refers: max(r.ReplyTo, r.Thread),
+	}
+	if r.Change != nil {
+		command.Kind, command.Change = handoff.Alter, l.change(c, r)
+	}
+	if !l.cfg.Rooms.Send(command) {
 		if counts {
 			l.engine.slow.giveBack(who)
 		}
 		l.overloaded(c, id)
 		return
 	}
-	if !r.Ephemeral {
+	if !r.Ephemeral && r.Change == nil {
 		l.wrote(c, room)
 	}
+}
+
+// change is what the room has to know of who asks for a change.
+func (l *Loop) change(c *conn, r *v1.Publish) *handoff.Change {
+	change := &handoff.Change{
+		Change:    &v1.Change{Target: r.Change.Target, Op: r.Change.Op},
+		Moderates: l.moderates(c, r.Room),
+		Pins:      l.cfg.MembersPin(r.Room),
+	}
+	if react := r.Change.GetReact(); react != nil {
+		change.Op = &v1.Change_React{React: &v1.React{Reaction: strings.Clone(react.Reaction), Remove: react.Remove}}
+	}
+	return change
 }
 
 func (l *Loop) history(c *conn, id uint64, r *v1.HistoryRequest) {
 	read := handoff.Read{
 		Kind: handoff.HistoryBefore, To: c.handle, ID: id, Position: r.GetBefore(),
-		Limit: int(r.Limit), JSON: c.codec == proto.JSON,
+		Limit: int(r.Limit), JSON: c.codec == proto.JSON, User: c.identity.User, Root: r.Thread,
 	}
+	lists := 0
+	list := func(l handoff.ReadList, wanted bool) {
+		if wanted {
+			read.List = l
+			lists++
+		}
+	}
+	list(handoff.Thread, r.Thread != 0)
+	list(handoff.Pinned, r.Pinned)
+	list(handoff.Mentions, r.Mentions)
 	if r.After != nil {
 		read.Kind, read.Position = handoff.HistoryAfter, r.GetAfter()
 	}
@@ -249,6 +272,9 @@ func (l *Loop) history(c *conn, id uint64, r *v1.HistoryRequest) {
 		return
 	case r.Before != nil && r.GetBefore() == 0 || read.Position > proto.MaxInteger:
 		l.fail(c, id, proto.ErrBadRequest, "before is 1 to 2^53-1, after 0 to 2^53-1.")
+		return
+	case lists > 1 || r.Thread > proto.MaxInteger:
+		l.fail(c, id, proto.ErrBadRequest, "history takes one of thread, 1 to 2^53-1, pinned and mentions.")
 		return
 	case read.Limit > proto.MaxHistory:
 		l.fail(c, id, proto.ErrBadRequest, fmt.Sprintf("limit is at most %d.", proto.MaxHistory))

@@ -35,6 +35,9 @@ func (s *shard) land(f *flight) {
 		s.acknowledge(again, r.name, done)
 	}
 	s.toMembers(r, handoff.Delivery, f.header, f.content)
+	if f.alters != 0 {
+		s.checkers.settled(place{r.name, f.alters})
+	}
 	s.forgetIdle(r)
 }
 
@@ -62,6 +65,9 @@ func (s *shard) fail(f *flight) {
 	s.refuse(f.sender, proto.ErrLogUnavailable, text)
 	for _, again := range f.retries {
 		s.refuse(again, proto.ErrLogUnavailable, text)
+	}
+	if f.alters != 0 {
+		s.checkers.settled(place{f.room.name, f.alters})
 	}
 	s.forgetIdle(f.room)
 }

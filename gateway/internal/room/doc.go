@@ -10,7 +10,11 @@
 //	ephemeral.go  what passes by the log
 //	members.go    which loops have members of the room
 //	keys.go       retry keys: what was published before is not published twice
-//	reader.go     pages of a room for who is behind and for who asks for history
+//	reader.go     pages of a room for who is behind
+//	history.go    pages of a room for who asks for history
+//	fold.go       what is read has the changes in it that were made since
+//	check.go      changes to earlier messages wait for each other here, before they are ordered
+//	allowed.go    and may they be made
 //
 // # Invariants
 //

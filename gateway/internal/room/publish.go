@@ -20,6 +20,7 @@ type flight struct {
 	// Who gets the reply: the first sender, then retries that came while it was in flight.
 	sender  sender
 	retries []sender
+	alters  uint64 // message that it changes, 0: none
 }
 
 type sender struct {
@@ -27,8 +28,8 @@ type sender struct {
 	id     uint64
 }
 
-// publish gives the message its place and queues it for the log.
-func (s *shard) publish(c *handoff.Command) {
+// publish gives the message its place and queues it for the log; false: it was answered at once.
+func (s *shard) publish(c *handoff.Command) (flies bool) {
 	from := sender{c.From, c.ID}
 	var key keyHash
 	if c.Key != "" {
@@ -36,25 +37,34 @@ func (s *shard) publish(c *handoff.Command) {
 		if done, ok := s.keys.find(key); ok {
 			s.duplicates.Add(1)
 			s.acknowledge(from, c.Room, done)
-			return
+			return false
 		}
 		if f := s.flights.find(key); f != nil {
 			s.duplicates.Add(1)
 			if len(f.retries) == maxRetries {
 				s.refusedLoad.Add(1)
 				s.refuse(from, proto.ErrOverloaded, "This publish waits for the disk already; wait for its answer.")
-				return
+				return false
 			}
 			f.retries = append(f.retries, from)
-			return
+			return false
 		}
+	}
+	if c.Change != nil && c.Change.Text != "" {
+		s.refuse(from, c.Change.Code, c.Change.Text)
+		return false
 	}
 	if s.loopsBehind() {
 		s.refuseDelivery(from)
-		return
+		return false
 	}
 
 	r := s.room(c.Room)
+	if c.Refers > r.head {
+		s.forgetIdle(r)
+		s.refuse(from, proto.ErrMessageNotFound, "The room has no message with the number in replyTo or thread.")
+		return false
+	}
 	// A room's times do not run backwards with the clock, as long as the room is held.
 	at := max(s.cfg.Now().UnixMilli(), r.lastAt)
 	err := s.producer.Append(storage.Record{
@@ -63,15 +73,20 @@ func (s *shard) publish(c *handoff.Command) {
 	if err != nil {
 		s.forgetIdle(r)
 		s.refuseAppend(from, err)
-		return
+		return false
 	}
 	r.next++
 	r.lastAt = at
-	s.flights.push(&flight{
+	f := &flight{
 		room:   r,
 		header: proto.Header{Room: r.name, Seq: r.next, At: at, From: c.User}, content: c.Content,
 		key: key, sender: from,
-	})
+	}
+	if c.Change != nil {
+		f.alters = c.Change.Target
+	}
+	s.flights.push(f)
+	return true
 }
 
 // loopsBehind reports that a loop has more deliveries waiting than its mailbox should

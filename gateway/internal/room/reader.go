@@ -7,7 +7,9 @@ import (
 
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
 	"rookery/storage"
+	"rookery/storage/changes"
 )
 
 const (
@@ -85,10 +87,34 @@ func (r *readers) read(read handoff.Read) {
 	r.cfg.Loops[read.To.Loop].PutAlways(e, e.Size)
 }
 
+// viewing calls fn with a fold that has in it all that was committed before.
+func (r *readers) viewing(read handoff.Read, fn func(*fold) error) error {
+	f := &fold{log: r.cfg.Log, read: read}
+	if r.cfg.Changes == nil {
+		return fn(f)
+	}
+	if err := r.cfg.Changes.Wait(); err != nil {
+		return err
+	}
+	return r.cfg.Changes.View(read.Room, func(v *changes.View) error {
+		f.view = v
+		return fn(f)
+	})
+}
+
 // replay gives what the log has after a position: messages, and a gap in place of those that
 // are gone. So the position always moves on, unless nothing can be read at all.
 func (r *readers) replay(read handoff.Read) handoff.Event {
 	e := handoff.Event{Kind: handoff.Page, To: read.To, Room: read.Room, Seq: read.Position}
+	err := r.viewing(read, func(f *fold) error { return r.replayPage(read, f, &e) })
+	if err != nil {
+		e.Frames, e.Seq = nil, read.Position
+		e.Code, e.Text = r.report(read, err)
+	}
+	return e
+}
+
+func (r *readers) replayPage(read handoff.Read, f *fold, e *handoff.Event) error {
 	e.Frames = make([]byte, handoff.Headroom, 1<<10)
 	// reach puts a gap before seq if it does not follow what was given.
 	reach := func(seq uint64, reason string) {
@@ -98,93 +124,46 @@ func (r *readers) replay(read handoff.Read) handoff.Event {
 		}
 	}
 	limit := storage.PageLimit{Records: replayMessages, Bytes: replayBytes}
+	var wrong error
 	err := r.cfg.Log.ReadAfter(read.Room, read.Position, limit, func(rec storage.Record) bool {
+		var folded *v1.Message
+		if folded, wrong = f.message(rec); wrong != nil {
+			return false
+		}
 		reach(rec.Seq, proto.GapExpired)
-		e.Frames = proto.AppendMessage(e.Frames, codec(read), header(rec), rec.Body)
+		if folded != nil {
+			e.Frames = proto.AppendServerFrame(e.Frames, codec(read), &v1.ServerFrame{Op: &v1.ServerFrame_Message{Message: folded}})
+		} else {
+			e.Frames = proto.AppendMessage(e.Frames, codec(read), header(rec), rec.Body)
+		}
 		e.Seq = rec.Seq
-		return true
+		return len(e.Frames) < 2*replayBytes // an edit may be longer than what it replaces
 	})
+	if wrong != nil {
+		return wrong
+	}
 	if damaged, ok := errors.AsType[*storage.DamagedError](err); ok {
 		r.report(read, err)
 		reach(damaged.First, proto.GapExpired)
 		reach(damaged.Last+1, proto.GapDamaged)
-		return e
+		return nil
 	}
-	if err != nil {
-		e.Code, e.Text = r.report(read, err)
-	} else if e.Seq == read.Position {
+	if err == nil && e.Seq == read.Position {
 		// Retention has taken all up to the head, perhaps just now.
 		reach(r.cfg.Log.Begin(read.Room), proto.GapExpired)
 	}
-	return e
-}
-
-func (r *readers) history(read handoff.Read) handoff.Event {
-	begin := r.cfg.Log.Begin(read.Room)
-	page := proto.NewHistory(codec(read), read.ID, read.Room, r.epoch, begin)
-	h := historyPage{page: page, wanted: read.Limit, position: read.Position, budget: proto.MaxPageBytes}
-	descending := read.Kind == handoff.HistoryBefore
-	var err error
-	for again := true; again && err == nil; {
-		again, err = r.historyStep(read, &h, descending)
+	if err != nil && e.Seq != read.Position {
+		r.report(read, err) // what was read is a page
+		return nil
 	}
-	e := handoff.Event{Kind: handoff.Answer, To: read.To, ID: read.ID, Room: read.Room}
-	if err != nil {
-		e.Code, e.Text = r.report(read, err)
-		return e
-	}
-	more := h.position > begin // descending: something is under the page
-	if !descending {
-		more = h.position < r.cfg.Log.Head(read.Room)
-	}
-	e.Frames = page.Append(make([]byte, handoff.Headroom), descending, more && h.moved)
-	return e
-}
-
-// historyPage is a page in the making.
-type historyPage struct {
-	page     *proto.HistoryBuilder
-	wanted   int    // messages that still fit
-	budget   int    // bytes that still fit
-	position uint64 // read on behind it, or under it
-	moved    bool   // something was found
-}
-
-// maxPageGaps bounds the gaps that a page names; a page of damage alone ends there.
-const maxPageGaps = 16
-
-// historyStep reads up to the end of the page, or to the next damage, behind which it goes on.
-func (r *readers) historyStep(read handoff.Read, h *historyPage, descending bool) (again bool, err error) {
-	add := func(rec storage.Record) bool {
-		h.page.Add(header(rec), rec.Body)
-		h.wanted--
-		h.budget -= len(rec.Body)
-		h.position, h.moved = rec.Seq, true
-		return h.wanted > 0
-	}
-	limit := storage.PageLimit{Records: h.wanted, Bytes: h.budget}
-	if descending {
-		err = r.cfg.Log.ReadBefore(read.Room, h.position, limit, add)
-	} else {
-		err = r.cfg.Log.ReadAfter(read.Room, h.position, limit, add)
-	}
-	damaged, ok := errors.AsType[*storage.DamagedError](err)
-	if !ok {
-		return false, err
-	}
-	r.report(read, err)
-	gaps := h.page.AddGap(damaged.First, damaged.Last)
-	h.moved = true
-	if descending {
-		h.position = damaged.First
-	} else {
-		h.position = damaged.Last
-	}
-	return h.wanted > 0 && h.budget > 0 && gaps < maxPageGaps && h.position > 1, nil
+	return err
 }
 
 // report tells the operator what can't be read; the client hears that it is so.
 func (r *readers) report(read handoff.Read, err error) (proto.ErrorCode, string) {
+	if errors.Is(err, changes.ErrBehind) || errors.Is(err, changes.ErrDamaged) {
+		return proto.ErrOverloaded, "The index of changes is behind; ask again later."
+	}
 	r.damaged.Add(1)
 	if r.cfg.ReportDamaged != nil {
 		r.cfg.ReportDamaged(read.Room, err)

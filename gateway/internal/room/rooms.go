@@ -39,25 +39,31 @@ type Producer interface {
 
 // Config says how the rooms run. All fields without a default must be set.
 type Config struct {
-	Log   Log
-	Loops []*handoff.Mailbox[handoff.Event] // by handoff.Handle.Loop
+	Log Log
+	// Changes is the index of changes; nil refuses changes, and messages are given as they were published.
+	Changes Changes
+	Loops   []*handoff.Mailbox[handoff.Event] // by handoff.Handle.Loop
 
-	Shards        int           // goroutines that order; default 2
-	MailboxBytes  int           // bound of each shard's mailbox; default 16 MiB
-	Readers       int           // goroutines that read the log; default 4
-	RetryWindow   time.Duration // how long a retry key is remembered; default 10 minutes
-	RetryKeys     int           // most retry keys a shard remembers; default 1,000,000
-	Now           func() time.Time
+	Shards       int           // goroutines that order; default 2
+	MailboxBytes int           // bound of each shard's mailbox; default 16 MiB
+	Readers      int           // goroutines that read the log; default 4
+	RetryWindow  time.Duration // how long a retry key is remembered; default 10 minutes
+	RetryKeys    int           // most retry keys a shard remembers; default 1,000,000
+	Now          func() time.Time
+	// EditWindow is how long the author of a message may edit and delete it, if that is bounded; default for ever.
+	EditWindow    func(room string) (window time.Duration, bounded bool)
 	ReportDamaged func(room string, err error) // a page could not be read; may be nil
 }
 
 // Rooms is the set of shards and log readers. Its methods are safe for concurrent use.
 type Rooms struct {
 	// Set at construction.
-	shards  []*shard
-	seed    maphash.Seed
-	readers *readers
-	running sync.WaitGroup
+	shards   []*shard
+	seed     maphash.Seed
+	readers  *readers
+	checkers *checkers // nil: there is no index of changes
+	running  sync.WaitGroup
+	checking sync.WaitGroup
 }
 
 // Start remembers the retry keys of the log's newest records and starts the shards and
@@ -81,9 +87,17 @@ func Start(cfg Config) (*Rooms, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.EditWindow == nil {
+		cfg.EditWindow = forever
+	}
 	rs := &Rooms{seed: maphash.MakeSeed()}
+	if cfg.Changes != nil {
+		rs.checkers = newCheckers(cfg, rs.order)
+	}
 	for range cfg.Shards {
-		rs.shards = append(rs.shards, newShard(cfg))
+		s := newShard(cfg)
+		s.checkers = rs.checkers
+		rs.shards = append(rs.shards, s)
 	}
 	since := cfg.Now().Add(-cfg.RetryWindow)
 	err := cfg.Log.Recent(since, cfg.RetryKeys*cfg.Shards, func(r storage.Record) bool {
@@ -98,6 +112,9 @@ func Start(cfg Config) (*Rooms, error) {
 	for _, s := range rs.shards {
 		rs.running.Go(s.runLoop)
 	}
+	if rs.checkers != nil {
+		rs.checkers.start(&rs.checking)
+	}
 	rs.readers = startReaders(cfg, &rs.running)
 	return rs, nil
 }
@@ -105,6 +122,9 @@ func Start(cfg Config) (*Rooms, error) {
 // Send hands a command to the shard of its room and reports false when that shard's
 // mailbox is full. Gone is always taken: each follows a Join that was.
 func (rs *Rooms) Send(c handoff.Command) bool {
+	if c.Kind == handoff.Alter {
+		return rs.checkers.put(c)
+	}
 	s := rs.shard(c.Room)
 	size := c.Size()
 	if c.Kind == handoff.Gone {
@@ -114,6 +134,12 @@ func (rs *Rooms) Send(c handoff.Command) bool {
 	return s.mailbox.Put(letter{command: c, size: size}, size)
 }
 
+// order hands a change that was checked to the shard of its room.
+func (rs *Rooms) order(c handoff.Command) {
+	size := c.Size()
+	rs.shard(c.Room).mailbox.PutAlways(letter{command: c, size: size}, size)
+}
+
 // Read queues a read of the log and reports false when too many wait.
 func (rs *Rooms) Read(r handoff.Read) bool { return rs.readers.put(r) }
 
@@ -121,6 +147,10 @@ func (rs *Rooms) Read(r handoff.Read) bool { return rs.readers.put(r) }
 // has failed and its events are in the loops' mailboxes, and ends the goroutines. Reads
 // that wait are answered first. The caller sends nothing any more.
 func (rs *Rooms) Close() {
+	if rs.checkers != nil {
+		rs.checkers.stop()
+		rs.checking.Wait()
+	}
 	for _, s := range rs.shards {
 		s.mailbox.PutAlways(letter{stop: true}, 0)
 	}
@@ -142,6 +172,9 @@ func (rs *Rooms) Stats() Stats {
 		sum.Rooms += s.held.Load()
 		sum.Shards = append(sum.Shards, ShardStats{s.published.Load(), s.mailbox.Held()})
 	}
+	if rs.checkers != nil {
+		sum.RefusedChanges = rs.checkers.refused.Load()
+	}
 	sum.Pages = rs.readers.pages.Load()
 	sum.DamagedPages = rs.readers.damaged.Load()
 	return sum
@@ -149,17 +182,19 @@ func (rs *Rooms) Stats() Stats {
 
 // Stats of all shards and readers.
 type Stats struct {
-	Published    int64 // publishes committed
-	Ephemeral    int64 // ephemeral messages passed on
-	Duplicates   int64 // publishes answered from a retry key
-	RefusedLog   int64 // publishes refused or failed because of the log
-	RefusedLoad  int64 // publishes refused because a queue was full
-	KeysEvicted  int64 // retry keys forgotten before their time, for room
-	Keys         int64 // retry keys held now
-	Rooms        int64 // rooms held in memory now
-	Shards       []ShardStats
-	Pages        int64 // pages read
-	DamagedPages int64 // pages that could not be read
+	Published   int64 // publishes committed
+	Ephemeral   int64 // ephemeral messages passed on
+	Duplicates  int64 // publishes answered from a retry key
+	RefusedLog  int64 // publishes refused or failed because of the log
+	RefusedLoad int64 // publishes refused because a queue was full
+	// RefusedChanges were refused by a rule: not the author, too late, too many.
+	RefusedChanges int64
+	KeysEvicted    int64 // retry keys forgotten before their time, for room
+	Keys           int64 // retry keys held now
+	Rooms          int64 // rooms held in memory now
+	Shards         []ShardStats
+	Pages          int64 // pages read
+	DamagedPages   int64 // pages that could not be read
 }
 
 // ShardStats of one shard: how even the work is among them.

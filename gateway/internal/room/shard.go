@@ -23,6 +23,7 @@ type shard struct {
 	cfg      Config
 	epoch    string
 	producer Producer
+	checkers *checkers
 	mailbox  *handoff.Mailbox[letter]
 	wake     <-chan struct{}
 
@@ -102,6 +103,10 @@ func (s *shard) open(l *letter) {
 		s.pass(c)
 	case c.Kind == handoff.Publish:
 		s.publish(c)
+	case c.Kind == handoff.Alter:
+		if !s.publish(c) {
+			s.checkers.settled(place{c.Room, c.Change.Target})
+		}
 	}
 }
 

@@ -1190,6 +1190,17 @@ type Publish struct {
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	// Delivered to who is there now and never stored. In an ephemeral room all are.
 	Ephemeral bool `protobuf:"varint,5,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	// The message that this one answers, by its sequence number.
+	ReplyTo uint64 `protobuf:"varint,6,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
+	// The message that begins the thread to which this one belongs, by its sequence number.
+	Thread uint64 `protobuf:"varint,7,opt,name=thread,proto3" json:"thread,omitempty"`
+	// Names of users that the content speaks of, at most 50.
+	Mentions []string `protobuf:"bytes,8,rep,name=mentions,proto3" json:"mentions,omitempty"`
+	// What an application takes the content for, one word of at most 64 bytes.
+	Kind string `protobuf:"bytes,9,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Not a new message, but a change to one that is there. Content and mentions are an edit's alone, the rest is
+	// not there.
+	Change *Change `protobuf:"bytes,10,opt,name=change,proto3" json:"change,omitempty"`
 	// Types that are valid to be assigned to Content:
 	//
 	//	*Publish_Text
@@ -1250,6 +1261,41 @@ func (x *Publish) GetEphemeral() bool {
 	return false
 }
 
+func (x *Publish) GetReplyTo() uint64 {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return 0
+}
+
+func (x *Publish) GetThread() uint64 {
+	if x != nil {
+		return x.Thread
+	}
+	return 0
+}
+
+func (x *Publish) GetMentions() []string {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Publish) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Publish) GetChange() *Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
 func (x *Publish) GetContent() isPublish_Content {
 	if x != nil {
 		return x.Content
@@ -1291,6 +1337,305 @@ func (*Publish_Text) isPublish_Content() {}
 
 func (*Publish_Data) isPublish_Content() {}
 
+// Change is what a message with a sequence number of its own does to an earlier one of the room.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sequence number of the message that is changed; never that of a change.
+	Target uint64 `protobuf:"varint,1,opt,name=target,proto3" json:"target,omitempty"`
+	// Types that are valid to be assigned to Op:
+	//
+	//	*Change_Edit
+	//	*Change_Delete
+	//	*Change_React
+	//	*Change_Pin
+	Op            isChange_Op `protobuf_oneof:"op"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Change) GetTarget() uint64 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *Change) GetOp() isChange_Op {
+	if x != nil {
+		return x.Op
+	}
+	return nil
+}
+
+func (x *Change) GetEdit() *Edit {
+	if x != nil {
+		if x, ok := x.Op.(*Change_Edit); ok {
+			return x.Edit
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetDelete() *Delete {
+	if x != nil {
+		if x, ok := x.Op.(*Change_Delete); ok {
+			return x.Delete
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetReact() *React {
+	if x != nil {
+		if x, ok := x.Op.(*Change_React); ok {
+			return x.React
+		}
+	}
+	return nil
+}
+
+func (x *Change) GetPin() *Pin {
+	if x != nil {
+		if x, ok := x.Op.(*Change_Pin); ok {
+			return x.Pin
+		}
+	}
+	return nil
+}
+
+type isChange_Op interface {
+	isChange_Op()
+}
+
+type Change_Edit struct {
+	Edit *Edit `protobuf:"bytes,2,opt,name=edit,proto3,oneof"`
+}
+
+type Change_Delete struct {
+	Delete *Delete `protobuf:"bytes,3,opt,name=delete,proto3,oneof"`
+}
+
+type Change_React struct {
+	React *React `protobuf:"bytes,4,opt,name=react,proto3,oneof"`
+}
+
+type Change_Pin struct {
+	Pin *Pin `protobuf:"bytes,5,opt,name=pin,proto3,oneof"`
+}
+
+func (*Change_Edit) isChange_Op() {}
+
+func (*Change_Delete) isChange_Op() {}
+
+func (*Change_React) isChange_Op() {}
+
+func (*Change_Pin) isChange_Op() {}
+
+// Edit: content and mentions of the message that holds the change take the place of the target's. One that is delivered
+// without a content has been overtaken: a later change took its content away.
+type Edit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Edit) Reset() {
+	*x = Edit{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Edit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Edit) ProtoMessage() {}
+
+func (x *Edit) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Edit.ProtoReflect.Descriptor instead.
+func (*Edit) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{10}
+}
+
+// Delete: what the target said is gone. Its number, author and time stay.
+type Delete struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delete) Reset() {
+	*x = Delete{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delete) ProtoMessage() {}
+
+func (x *Delete) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delete.ProtoReflect.Descriptor instead.
+func (*Delete) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{11}
+}
+
+// React: the sender's reaction to the target, an emoji or a short text of at most 64 bytes.
+type React struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Reaction string                 `protobuf:"bytes,1,opt,name=reaction,proto3" json:"reaction,omitempty"`
+	// It is taken back.
+	Remove        bool `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *React) Reset() {
+	*x = React{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *React) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*React) ProtoMessage() {}
+
+func (x *React) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use React.ProtoReflect.Descriptor instead.
+func (*React) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *React) GetReaction() string {
+	if x != nil {
+		return x.Reaction
+	}
+	return ""
+}
+
+func (x *React) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+// Pin: the target is on the room's list of pinned messages.
+type Pin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It is taken off.
+	Remove        bool `protobuf:"varint,1,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pin) Reset() {
+	*x = Pin{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pin) ProtoMessage() {}
+
+func (x *Pin) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pin.ProtoReflect.Descriptor instead.
+func (*Pin) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Pin) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
 // Published: the message is durable as the server's log.sync setting says, or, without a
 // seq, the ephemeral message is on its way.
 type Published struct {
@@ -1305,7 +1650,7 @@ type Published struct {
 
 func (x *Published) Reset() {
 	*x = Published{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[9]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1317,7 +1662,7 @@ func (x *Published) String() string {
 func (*Published) ProtoMessage() {}
 
 func (x *Published) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[9]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1330,7 +1675,7 @@ func (x *Published) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Published.ProtoReflect.Descriptor instead.
 func (*Published) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{9}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Published) GetRoom() string {
@@ -1362,14 +1707,19 @@ type HistoryRequest struct {
 	Before *uint64                `protobuf:"varint,2,opt,name=before,proto3,oneof" json:"before,omitempty"`
 	After  *uint64                `protobuf:"varint,3,opt,name=after,proto3,oneof" json:"after,omitempty"`
 	// 1 to 200; absent or 0: 50. A page also ends at 128 KiB.
-	Limit         uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most one of these: only the thread that this message begins, itself among it; only what is pinned; only
+	// what mentions the user who asks.
+	Thread        uint64 `protobuf:"varint,5,opt,name=thread,proto3" json:"thread,omitempty"`
+	Pinned        bool   `protobuf:"varint,6,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	Mentions      bool   `protobuf:"varint,7,opt,name=mentions,proto3" json:"mentions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[10]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1731,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[10]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1744,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{10}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HistoryRequest) GetRoom() string {
@@ -1425,6 +1775,27 @@ func (x *HistoryRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *HistoryRequest) GetThread() uint64 {
+	if x != nil {
+		return x.Thread
+	}
+	return 0
+}
+
+func (x *HistoryRequest) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
+func (x *HistoryRequest) GetMentions() bool {
+	if x != nil {
+		return x.Mentions
+	}
+	return false
+}
+
 type History struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
@@ -1445,7 +1816,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[11]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +1828,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[11]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +1841,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{11}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *History) GetRoom() string {
@@ -1534,6 +1905,22 @@ type Message struct {
 	Ephemeral bool `protobuf:"varint,7,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
 	// The key of an ephemeral publish.
 	Key string `protobuf:"bytes,8,opt,name=key,proto3" json:"key,omitempty"`
+	// As in Publish. What is read from the log has the changes in it that were made since.
+	ReplyTo  uint64   `protobuf:"varint,9,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
+	Thread   uint64   `protobuf:"varint,10,opt,name=thread,proto3" json:"thread,omitempty"`
+	Mentions []string `protobuf:"bytes,11,rep,name=mentions,proto3" json:"mentions,omitempty"`
+	Kind     string   `protobuf:"bytes,12,opt,name=kind,proto3" json:"kind,omitempty"`
+	Change   *Change  `protobuf:"bytes,13,opt,name=change,proto3" json:"change,omitempty"`
+	// The sequence number of the newest change that is in this message; absent: it is as it was published.
+	Revision uint64 `protobuf:"varint,14,opt,name=revision,proto3" json:"revision,omitempty"`
+	// How often it was edited.
+	Edits uint32 `protobuf:"varint,15,opt,name=edits,proto3" json:"edits,omitempty"`
+	// It is a tombstone: it has no content any more.
+	Deleted   bool        `protobuf:"varint,16,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	Reactions []*Reaction `protobuf:"bytes,17,rep,name=reactions,proto3" json:"reactions,omitempty"`
+	Pinned    bool        `protobuf:"varint,18,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	// Of a message that begins a thread.
+	Replies *Replies `protobuf:"bytes,19,opt,name=replies,proto3" json:"replies,omitempty"`
 	// Types that are valid to be assigned to Content:
 	//
 	//	*Message_Text
@@ -1545,7 +1932,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[12]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1944,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[12]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1957,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{12}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Message) GetRoom() string {
@@ -1615,6 +2002,83 @@ func (x *Message) GetKey() string {
 	return ""
 }
 
+func (x *Message) GetReplyTo() uint64 {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return 0
+}
+
+func (x *Message) GetThread() uint64 {
+	if x != nil {
+		return x.Thread
+	}
+	return 0
+}
+
+func (x *Message) GetMentions() []string {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Message) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Message) GetChange() *Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *Message) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Message) GetEdits() uint32 {
+	if x != nil {
+		return x.Edits
+	}
+	return 0
+}
+
+func (x *Message) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *Message) GetReactions() []*Reaction {
+	if x != nil {
+		return x.Reactions
+	}
+	return nil
+}
+
+func (x *Message) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
+func (x *Message) GetReplies() *Replies {
+	if x != nil {
+		return x.Replies
+	}
+	return nil
+}
+
 func (x *Message) GetContent() isMessage_Content {
 	if x != nil {
 		return x.Content
@@ -1656,6 +2120,130 @@ func (*Message_Text) isMessage_Content() {}
 
 func (*Message_Data) isMessage_Content() {}
 
+// Reaction: how many users reacted to a message so.
+type Reaction struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Reaction string                 `protobuf:"bytes,1,opt,name=reaction,proto3" json:"reaction,omitempty"`
+	Count    uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// Some of them, ten at most.
+	Users []string `protobuf:"bytes,3,rep,name=users,proto3" json:"users,omitempty"`
+	// The user who reads is one of them.
+	Own           bool `protobuf:"varint,4,opt,name=own,proto3" json:"own,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reaction) Reset() {
+	*x = Reaction{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reaction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reaction) ProtoMessage() {}
+
+func (x *Reaction) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reaction.ProtoReflect.Descriptor instead.
+func (*Reaction) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Reaction) GetReaction() string {
+	if x != nil {
+		return x.Reaction
+	}
+	return ""
+}
+
+func (x *Reaction) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Reaction) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *Reaction) GetOwn() bool {
+	if x != nil {
+		return x.Own
+	}
+	return false
+}
+
+// Replies: how many messages a thread has beside its first, and the newest one's sequence number.
+type Replies struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Count         uint32                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	Last          uint64                 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replies) Reset() {
+	*x = Replies{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replies) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replies) ProtoMessage() {}
+
+func (x *Replies) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replies.ProtoReflect.Descriptor instead.
+func (*Replies) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Replies) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Replies) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
 // Gap stands in a room's order where messages would be that are not there any more. What
 // follows goes on after last.
 type Gap struct {
@@ -1671,7 +2259,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1683,7 +2271,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[13]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1696,7 +2284,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{13}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Gap) GetRoom() string {
@@ -1737,7 +2325,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +2337,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[14]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +2350,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{14}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{21}
 }
 
 type Pong struct {
@@ -1773,7 +2361,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +2373,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[15]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +2386,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{15}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{22}
 }
 
 type Error struct {
@@ -1819,7 +2407,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1831,7 +2419,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[16]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1844,7 +2432,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{16}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -1899,7 +2487,7 @@ type Mark struct {
 
 func (x *Mark) Reset() {
 	*x = Mark{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1911,7 +2499,7 @@ func (x *Mark) String() string {
 func (*Mark) ProtoMessage() {}
 
 func (x *Mark) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[17]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1924,7 +2512,7 @@ func (x *Mark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mark.ProtoReflect.Descriptor instead.
 func (*Mark) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{17}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Mark) GetRoom() string {
@@ -1967,7 +2555,7 @@ type Marked struct {
 
 func (x *Marked) Reset() {
 	*x = Marked{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1979,7 +2567,7 @@ func (x *Marked) String() string {
 func (*Marked) ProtoMessage() {}
 
 func (x *Marked) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[18]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1992,7 +2580,7 @@ func (x *Marked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Marked.ProtoReflect.Descriptor instead.
 func (*Marked) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{18}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Marked) GetRoom() string {
@@ -2026,7 +2614,7 @@ type ReceiptsRequest struct {
 
 func (x *ReceiptsRequest) Reset() {
 	*x = ReceiptsRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2626,7 @@ func (x *ReceiptsRequest) String() string {
 func (*ReceiptsRequest) ProtoMessage() {}
 
 func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[19]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2639,7 @@ func (x *ReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{19}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReceiptsRequest) GetRoom() string {
@@ -2081,7 +2669,7 @@ type Receipts struct {
 
 func (x *Receipts) Reset() {
 	*x = Receipts{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2093,7 +2681,7 @@ func (x *Receipts) String() string {
 func (*Receipts) ProtoMessage() {}
 
 func (x *Receipts) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[20]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2106,7 +2694,7 @@ func (x *Receipts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipts.ProtoReflect.Descriptor instead.
 func (*Receipts) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{20}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Receipts) GetRoom() string {
@@ -2164,7 +2752,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2176,7 +2764,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[21]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2189,7 +2777,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{21}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Receipt) GetRoom() string {
@@ -2232,7 +2820,7 @@ type ReceiptCount struct {
 
 func (x *ReceiptCount) Reset() {
 	*x = ReceiptCount{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2244,7 +2832,7 @@ func (x *ReceiptCount) String() string {
 func (*ReceiptCount) ProtoMessage() {}
 
 func (x *ReceiptCount) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[22]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2257,7 +2845,7 @@ func (x *ReceiptCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptCount.ProtoReflect.Descriptor instead.
 func (*ReceiptCount) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{22}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReceiptCount) GetSeq() uint64 {
@@ -2299,7 +2887,7 @@ type Create struct {
 
 func (x *Create) Reset() {
 	*x = Create{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2311,7 +2899,7 @@ func (x *Create) String() string {
 func (*Create) ProtoMessage() {}
 
 func (x *Create) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[23]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2324,7 +2912,7 @@ func (x *Create) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Create.ProtoReflect.Descriptor instead.
 func (*Create) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{23}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Create) GetRoom() string {
@@ -2375,7 +2963,7 @@ type Configure struct {
 
 func (x *Configure) Reset() {
 	*x = Configure{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2387,7 +2975,7 @@ func (x *Configure) String() string {
 func (*Configure) ProtoMessage() {}
 
 func (x *Configure) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[24]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2400,7 +2988,7 @@ func (x *Configure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configure.ProtoReflect.Descriptor instead.
 func (*Configure) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{24}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Configure) GetRoom() string {
@@ -2452,7 +3040,7 @@ type ChangeMember struct {
 
 func (x *ChangeMember) Reset() {
 	*x = ChangeMember{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2464,7 +3052,7 @@ func (x *ChangeMember) String() string {
 func (*ChangeMember) ProtoMessage() {}
 
 func (x *ChangeMember) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[25]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2477,7 +3065,7 @@ func (x *ChangeMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeMember.ProtoReflect.Descriptor instead.
 func (*ChangeMember) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{25}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ChangeMember) GetRoom() string {
@@ -2538,7 +3126,7 @@ type MembersRequest struct {
 
 func (x *MembersRequest) Reset() {
 	*x = MembersRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2550,7 +3138,7 @@ func (x *MembersRequest) String() string {
 func (*MembersRequest) ProtoMessage() {}
 
 func (x *MembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[26]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2563,7 +3151,7 @@ func (x *MembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersRequest.ProtoReflect.Descriptor instead.
 func (*MembersRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{26}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *MembersRequest) GetRoom() string {
@@ -2608,7 +3196,7 @@ type RoomsRequest struct {
 
 func (x *RoomsRequest) Reset() {
 	*x = RoomsRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2620,7 +3208,7 @@ func (x *RoomsRequest) String() string {
 func (*RoomsRequest) ProtoMessage() {}
 
 func (x *RoomsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[27]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2633,7 +3221,7 @@ func (x *RoomsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomsRequest.ProtoReflect.Descriptor instead.
 func (*RoomsRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{27}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RoomsRequest) GetAfter() string {
@@ -2680,7 +3268,7 @@ type RoomInfo struct {
 
 func (x *RoomInfo) Reset() {
 	*x = RoomInfo{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2692,7 +3280,7 @@ func (x *RoomInfo) String() string {
 func (*RoomInfo) ProtoMessage() {}
 
 func (x *RoomInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[28]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2705,7 +3293,7 @@ func (x *RoomInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomInfo.ProtoReflect.Descriptor instead.
 func (*RoomInfo) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{28}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RoomInfo) GetRoom() string {
@@ -2784,7 +3372,7 @@ type MemberChanged struct {
 
 func (x *MemberChanged) Reset() {
 	*x = MemberChanged{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +3384,7 @@ func (x *MemberChanged) String() string {
 func (*MemberChanged) ProtoMessage() {}
 
 func (x *MemberChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[29]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +3397,7 @@ func (x *MemberChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberChanged.ProtoReflect.Descriptor instead.
 func (*MemberChanged) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{29}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *MemberChanged) GetRoom() string {
@@ -2875,7 +3463,7 @@ type Members struct {
 
 func (x *Members) Reset() {
 	*x = Members{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2887,7 +3475,7 @@ func (x *Members) String() string {
 func (*Members) ProtoMessage() {}
 
 func (x *Members) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[30]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2900,7 +3488,7 @@ func (x *Members) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Members.ProtoReflect.Descriptor instead.
 func (*Members) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{30}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Members) GetRoom() string {
@@ -2948,7 +3536,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2960,7 +3548,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[31]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2973,7 +3561,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{31}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Member) GetUser() string {
@@ -3029,7 +3617,7 @@ type Rooms struct {
 
 func (x *Rooms) Reset() {
 	*x = Rooms{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3041,7 +3629,7 @@ func (x *Rooms) String() string {
 func (*Rooms) ProtoMessage() {}
 
 func (x *Rooms) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[32]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3054,7 +3642,7 @@ func (x *Rooms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rooms.ProtoReflect.Descriptor instead.
 func (*Rooms) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{32}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Rooms) GetRooms() []*RoomInfo {
@@ -3087,7 +3675,7 @@ type Removed struct {
 
 func (x *Removed) Reset() {
 	*x = Removed{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[33]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3099,7 +3687,7 @@ func (x *Removed) String() string {
 func (*Removed) ProtoMessage() {}
 
 func (x *Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[33]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3112,7 +3700,7 @@ func (x *Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removed.ProtoReflect.Descriptor instead.
 func (*Removed) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{33}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Removed) GetRoom() string {
@@ -3162,7 +3750,7 @@ type PresenceRequest struct {
 
 func (x *PresenceRequest) Reset() {
 	*x = PresenceRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[34]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3174,7 +3762,7 @@ func (x *PresenceRequest) String() string {
 func (*PresenceRequest) ProtoMessage() {}
 
 func (x *PresenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[34]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3187,7 +3775,7 @@ func (x *PresenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceRequest.ProtoReflect.Descriptor instead.
 func (*PresenceRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{34}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PresenceRequest) GetRoom() string {
@@ -3220,7 +3808,7 @@ type Presence struct {
 
 func (x *Presence) Reset() {
 	*x = Presence{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[35]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3232,7 +3820,7 @@ func (x *Presence) String() string {
 func (*Presence) ProtoMessage() {}
 
 func (x *Presence) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[35]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3245,7 +3833,7 @@ func (x *Presence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Presence.ProtoReflect.Descriptor instead.
 func (*Presence) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{35}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Presence) GetRoom() string {
@@ -3290,7 +3878,7 @@ type UserPresence struct {
 
 func (x *UserPresence) Reset() {
 	*x = UserPresence{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[36]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3302,7 +3890,7 @@ func (x *UserPresence) String() string {
 func (*UserPresence) ProtoMessage() {}
 
 func (x *UserPresence) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[36]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3315,7 +3903,7 @@ func (x *UserPresence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserPresence.ProtoReflect.Descriptor instead.
 func (*UserPresence) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{36}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *UserPresence) GetUser() string {
@@ -3353,7 +3941,7 @@ type PresenceChange struct {
 
 func (x *PresenceChange) Reset() {
 	*x = PresenceChange{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[37]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3365,7 +3953,7 @@ func (x *PresenceChange) String() string {
 func (*PresenceChange) ProtoMessage() {}
 
 func (x *PresenceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[37]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3378,7 +3966,7 @@ func (x *PresenceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceChange.ProtoReflect.Descriptor instead.
 func (*PresenceChange) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{37}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PresenceChange) GetRoom() string {
@@ -3419,7 +4007,7 @@ type StateRequest struct {
 
 func (x *StateRequest) Reset() {
 	*x = StateRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[38]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3431,7 +4019,7 @@ func (x *StateRequest) String() string {
 func (*StateRequest) ProtoMessage() {}
 
 func (x *StateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[38]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3444,7 +4032,7 @@ func (x *StateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateRequest.ProtoReflect.Descriptor instead.
 func (*StateRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{38}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StateRequest) GetState() string {
@@ -3464,7 +4052,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[39]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3476,7 +4064,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[39]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3489,7 +4077,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{39}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *State) GetState() string {
@@ -3510,7 +4098,7 @@ type TypingRequest struct {
 
 func (x *TypingRequest) Reset() {
 	*x = TypingRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[40]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3522,7 +4110,7 @@ func (x *TypingRequest) String() string {
 func (*TypingRequest) ProtoMessage() {}
 
 func (x *TypingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[40]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3535,7 +4123,7 @@ func (x *TypingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TypingRequest.ProtoReflect.Descriptor instead.
 func (*TypingRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{40}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *TypingRequest) GetRoom() string {
@@ -3567,7 +4155,7 @@ type Typing struct {
 
 func (x *Typing) Reset() {
 	*x = Typing{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[41]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3579,7 +4167,7 @@ func (x *Typing) String() string {
 func (*Typing) ProtoMessage() {}
 
 func (x *Typing) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[41]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3592,7 +4180,7 @@ func (x *Typing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Typing.ProtoReflect.Descriptor instead.
 func (*Typing) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{41}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Typing) GetRoom() string {
@@ -3636,7 +4224,7 @@ type GoAway struct {
 
 func (x *GoAway) Reset() {
 	*x = GoAway{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[42]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3648,7 +4236,7 @@ func (x *GoAway) String() string {
 func (*GoAway) ProtoMessage() {}
 
 func (x *GoAway) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[42]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3661,7 +4249,7 @@ func (x *GoAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoAway.ProtoReflect.Descriptor instead.
 func (*GoAway) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{42}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GoAway) GetReason() string {
@@ -3697,7 +4285,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3709,7 +4297,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3722,7 +4310,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{43}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Close) GetCode() uint32 {
@@ -3822,23 +4410,46 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x05Leave\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\"\x1a\n" +
 	"\x04Left\x12\x12\n" +
-	"\x04room\x18\x01 \x01(\tR\x04room\"\x84\x01\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\"\x93\x02\n" +
 	"\aPublish\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1c\n" +
-	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x14\n" +
+	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x19\n" +
+	"\breply_to\x18\x06 \x01(\x04R\areplyTo\x12\x16\n" +
+	"\x06thread\x18\a \x01(\x04R\x06thread\x12\x1a\n" +
+	"\bmentions\x18\b \x03(\tR\bmentions\x12\x12\n" +
+	"\x04kind\x18\t \x01(\tR\x04kind\x12*\n" +
+	"\x06change\x18\n" +
+	" \x01(\v2\x12.rookery.v1.ChangeR\x06change\x12\x14\n" +
 	"\x04text\x18\x03 \x01(\tH\x00R\x04text\x12\x14\n" +
 	"\x04data\x18\x04 \x01(\fH\x00R\x04dataB\t\n" +
-	"\acontent\"A\n" +
+	"\acontent\"\xcc\x01\n" +
+	"\x06Change\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\x04R\x06target\x12&\n" +
+	"\x04edit\x18\x02 \x01(\v2\x10.rookery.v1.EditH\x00R\x04edit\x12,\n" +
+	"\x06delete\x18\x03 \x01(\v2\x12.rookery.v1.DeleteH\x00R\x06delete\x12)\n" +
+	"\x05react\x18\x04 \x01(\v2\x11.rookery.v1.ReactH\x00R\x05react\x12#\n" +
+	"\x03pin\x18\x05 \x01(\v2\x0f.rookery.v1.PinH\x00R\x03pinB\x04\n" +
+	"\x02op\"\x06\n" +
+	"\x04Edit\"\b\n" +
+	"\x06Delete\";\n" +
+	"\x05React\x12\x1a\n" +
+	"\breaction\x18\x01 \x01(\tR\breaction\x12\x16\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\"\x1d\n" +
+	"\x03Pin\x12\x16\n" +
+	"\x06remove\x18\x01 \x01(\bR\x06remove\"A\n" +
 	"\tPublished\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x0e\n" +
-	"\x02at\x18\x03 \x01(\x04R\x02at\"\x87\x01\n" +
+	"\x02at\x18\x03 \x01(\x04R\x02at\"\xd3\x01\n" +
 	"\x0eHistoryRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x1b\n" +
 	"\x06before\x18\x02 \x01(\x04H\x00R\x06before\x88\x01\x01\x12\x19\n" +
 	"\x05after\x18\x03 \x01(\x04H\x01R\x05after\x88\x01\x01\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\rR\x05limitB\t\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06thread\x18\x05 \x01(\x04R\x06thread\x12\x16\n" +
+	"\x06pinned\x18\x06 \x01(\bR\x06pinned\x12\x1a\n" +
+	"\bmentions\x18\a \x01(\bR\bmentionsB\t\n" +
 	"\a_beforeB\b\n" +
 	"\x06_after\"\xd1\x01\n" +
 	"\aHistory\x12\x12\n" +
@@ -3848,17 +4459,37 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x04more\x18\x04 \x01(\bR\x04more\x12\x14\n" +
 	"\x05begin\x18\x05 \x01(\x04R\x05begin\x12#\n" +
 	"\x04gaps\x18\x06 \x03(\v2\x0f.rookery.v1.GapR\x04gaps\x12\x1c\n" +
-	"\tephemeral\x18\a \x01(\bR\tephemeral\"\xba\x01\n" +
+	"\tephemeral\x18\a \x01(\bR\tephemeral\"\x90\x04\n" +
 	"\aMessage\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x0e\n" +
 	"\x02at\x18\x03 \x01(\x04R\x02at\x12\x12\n" +
 	"\x04from\x18\x04 \x01(\tR\x04from\x12\x1c\n" +
 	"\tephemeral\x18\a \x01(\bR\tephemeral\x12\x10\n" +
-	"\x03key\x18\b \x01(\tR\x03key\x12\x14\n" +
+	"\x03key\x18\b \x01(\tR\x03key\x12\x19\n" +
+	"\breply_to\x18\t \x01(\x04R\areplyTo\x12\x16\n" +
+	"\x06thread\x18\n" +
+	" \x01(\x04R\x06thread\x12\x1a\n" +
+	"\bmentions\x18\v \x03(\tR\bmentions\x12\x12\n" +
+	"\x04kind\x18\f \x01(\tR\x04kind\x12*\n" +
+	"\x06change\x18\r \x01(\v2\x12.rookery.v1.ChangeR\x06change\x12\x1a\n" +
+	"\brevision\x18\x0e \x01(\x04R\brevision\x12\x14\n" +
+	"\x05edits\x18\x0f \x01(\rR\x05edits\x12\x18\n" +
+	"\adeleted\x18\x10 \x01(\bR\adeleted\x122\n" +
+	"\treactions\x18\x11 \x03(\v2\x14.rookery.v1.ReactionR\treactions\x12\x16\n" +
+	"\x06pinned\x18\x12 \x01(\bR\x06pinned\x12-\n" +
+	"\areplies\x18\x13 \x01(\v2\x13.rookery.v1.RepliesR\areplies\x12\x14\n" +
 	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x14\n" +
 	"\x04data\x18\x06 \x01(\fH\x00R\x04dataB\t\n" +
-	"\acontent\"[\n" +
+	"\acontent\"d\n" +
+	"\bReaction\x12\x1a\n" +
+	"\breaction\x18\x01 \x01(\tR\breaction\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\x12\x14\n" +
+	"\x05users\x18\x03 \x03(\tR\x05users\x12\x10\n" +
+	"\x03own\x18\x04 \x01(\bR\x03own\"3\n" +
+	"\aReplies\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\rR\x05count\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"[\n" +
 	"\x03Gap\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x12\n" +
@@ -4028,7 +4659,7 @@ func file_rookery_v1_rookery_proto_rawDescGZIP() []byte {
 	return file_rookery_v1_rookery_proto_rawDescData
 }
 
-var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*ClientFrame)(nil),     // 0: rookery.v1.ClientFrame
 	(*ServerFrame)(nil),     // 1: rookery.v1.ServerFrame
@@ -4039,98 +4670,113 @@ var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*Leave)(nil),           // 6: rookery.v1.Leave
 	(*Left)(nil),            // 7: rookery.v1.Left
 	(*Publish)(nil),         // 8: rookery.v1.Publish
-	(*Published)(nil),       // 9: rookery.v1.Published
-	(*HistoryRequest)(nil),  // 10: rookery.v1.HistoryRequest
-	(*History)(nil),         // 11: rookery.v1.History
-	(*Message)(nil),         // 12: rookery.v1.Message
-	(*Gap)(nil),             // 13: rookery.v1.Gap
-	(*Ping)(nil),            // 14: rookery.v1.Ping
-	(*Pong)(nil),            // 15: rookery.v1.Pong
-	(*Error)(nil),           // 16: rookery.v1.Error
-	(*Mark)(nil),            // 17: rookery.v1.Mark
-	(*Marked)(nil),          // 18: rookery.v1.Marked
-	(*ReceiptsRequest)(nil), // 19: rookery.v1.ReceiptsRequest
-	(*Receipts)(nil),        // 20: rookery.v1.Receipts
-	(*Receipt)(nil),         // 21: rookery.v1.Receipt
-	(*ReceiptCount)(nil),    // 22: rookery.v1.ReceiptCount
-	(*Create)(nil),          // 23: rookery.v1.Create
-	(*Configure)(nil),       // 24: rookery.v1.Configure
-	(*ChangeMember)(nil),    // 25: rookery.v1.ChangeMember
-	(*MembersRequest)(nil),  // 26: rookery.v1.MembersRequest
-	(*RoomsRequest)(nil),    // 27: rookery.v1.RoomsRequest
-	(*RoomInfo)(nil),        // 28: rookery.v1.RoomInfo
-	(*MemberChanged)(nil),   // 29: rookery.v1.MemberChanged
-	(*Members)(nil),         // 30: rookery.v1.Members
-	(*Member)(nil),          // 31: rookery.v1.Member
-	(*Rooms)(nil),           // 32: rookery.v1.Rooms
-	(*Removed)(nil),         // 33: rookery.v1.Removed
-	(*PresenceRequest)(nil), // 34: rookery.v1.PresenceRequest
-	(*Presence)(nil),        // 35: rookery.v1.Presence
-	(*UserPresence)(nil),    // 36: rookery.v1.UserPresence
-	(*PresenceChange)(nil),  // 37: rookery.v1.PresenceChange
-	(*StateRequest)(nil),    // 38: rookery.v1.StateRequest
-	(*State)(nil),           // 39: rookery.v1.State
-	(*TypingRequest)(nil),   // 40: rookery.v1.TypingRequest
-	(*Typing)(nil),          // 41: rookery.v1.Typing
-	(*GoAway)(nil),          // 42: rookery.v1.GoAway
-	(*Close)(nil),           // 43: rookery.v1.Close
+	(*Change)(nil),          // 9: rookery.v1.Change
+	(*Edit)(nil),            // 10: rookery.v1.Edit
+	(*Delete)(nil),          // 11: rookery.v1.Delete
+	(*React)(nil),           // 12: rookery.v1.React
+	(*Pin)(nil),             // 13: rookery.v1.Pin
+	(*Published)(nil),       // 14: rookery.v1.Published
+	(*HistoryRequest)(nil),  // 15: rookery.v1.HistoryRequest
+	(*History)(nil),         // 16: rookery.v1.History
+	(*Message)(nil),         // 17: rookery.v1.Message
+	(*Reaction)(nil),        // 18: rookery.v1.Reaction
+	(*Replies)(nil),         // 19: rookery.v1.Replies
+	(*Gap)(nil),             // 20: rookery.v1.Gap
+	(*Ping)(nil),            // 21: rookery.v1.Ping
+	(*Pong)(nil),            // 22: rookery.v1.Pong
+	(*Error)(nil),           // 23: rookery.v1.Error
+	(*Mark)(nil),            // 24: rookery.v1.Mark
+	(*Marked)(nil),          // 25: rookery.v1.Marked
+	(*ReceiptsRequest)(nil), // 26: rookery.v1.ReceiptsRequest
+	(*Receipts)(nil),        // 27: rookery.v1.Receipts
+	(*Receipt)(nil),         // 28: rookery.v1.Receipt
+	(*ReceiptCount)(nil),    // 29: rookery.v1.ReceiptCount
+	(*Create)(nil),          // 30: rookery.v1.Create
+	(*Configure)(nil),       // 31: rookery.v1.Configure
+	(*ChangeMember)(nil),    // 32: rookery.v1.ChangeMember
+	(*MembersRequest)(nil),  // 33: rookery.v1.MembersRequest
+	(*RoomsRequest)(nil),    // 34: rookery.v1.RoomsRequest
+	(*RoomInfo)(nil),        // 35: rookery.v1.RoomInfo
+	(*MemberChanged)(nil),   // 36: rookery.v1.MemberChanged
+	(*Members)(nil),         // 37: rookery.v1.Members
+	(*Member)(nil),          // 38: rookery.v1.Member
+	(*Rooms)(nil),           // 39: rookery.v1.Rooms
+	(*Removed)(nil),         // 40: rookery.v1.Removed
+	(*PresenceRequest)(nil), // 41: rookery.v1.PresenceRequest
+	(*Presence)(nil),        // 42: rookery.v1.Presence
+	(*UserPresence)(nil),    // 43: rookery.v1.UserPresence
+	(*PresenceChange)(nil),  // 44: rookery.v1.PresenceChange
+	(*StateRequest)(nil),    // 45: rookery.v1.StateRequest
+	(*State)(nil),           // 46: rookery.v1.State
+	(*TypingRequest)(nil),   // 47: rookery.v1.TypingRequest
+	(*Typing)(nil),          // 48: rookery.v1.Typing
+	(*GoAway)(nil),          // 49: rookery.v1.GoAway
+	(*Close)(nil),           // 50: rookery.v1.Close
 }
 var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	2,  // 0: rookery.v1.ClientFrame.connect:type_name -> rookery.v1.Connect
 	4,  // 1: rookery.v1.ClientFrame.join:type_name -> rookery.v1.Join
 	6,  // 2: rookery.v1.ClientFrame.leave:type_name -> rookery.v1.Leave
 	8,  // 3: rookery.v1.ClientFrame.publish:type_name -> rookery.v1.Publish
-	10, // 4: rookery.v1.ClientFrame.history:type_name -> rookery.v1.HistoryRequest
-	14, // 5: rookery.v1.ClientFrame.ping:type_name -> rookery.v1.Ping
-	17, // 6: rookery.v1.ClientFrame.mark:type_name -> rookery.v1.Mark
-	19, // 7: rookery.v1.ClientFrame.receipts:type_name -> rookery.v1.ReceiptsRequest
-	23, // 8: rookery.v1.ClientFrame.create:type_name -> rookery.v1.Create
-	24, // 9: rookery.v1.ClientFrame.configure:type_name -> rookery.v1.Configure
-	25, // 10: rookery.v1.ClientFrame.member:type_name -> rookery.v1.ChangeMember
-	26, // 11: rookery.v1.ClientFrame.members:type_name -> rookery.v1.MembersRequest
-	27, // 12: rookery.v1.ClientFrame.rooms:type_name -> rookery.v1.RoomsRequest
-	34, // 13: rookery.v1.ClientFrame.presence:type_name -> rookery.v1.PresenceRequest
-	38, // 14: rookery.v1.ClientFrame.state:type_name -> rookery.v1.StateRequest
-	40, // 15: rookery.v1.ClientFrame.typing:type_name -> rookery.v1.TypingRequest
+	15, // 4: rookery.v1.ClientFrame.history:type_name -> rookery.v1.HistoryRequest
+	21, // 5: rookery.v1.ClientFrame.ping:type_name -> rookery.v1.Ping
+	24, // 6: rookery.v1.ClientFrame.mark:type_name -> rookery.v1.Mark
+	26, // 7: rookery.v1.ClientFrame.receipts:type_name -> rookery.v1.ReceiptsRequest
+	30, // 8: rookery.v1.ClientFrame.create:type_name -> rookery.v1.Create
+	31, // 9: rookery.v1.ClientFrame.configure:type_name -> rookery.v1.Configure
+	32, // 10: rookery.v1.ClientFrame.member:type_name -> rookery.v1.ChangeMember
+	33, // 11: rookery.v1.ClientFrame.members:type_name -> rookery.v1.MembersRequest
+	34, // 12: rookery.v1.ClientFrame.rooms:type_name -> rookery.v1.RoomsRequest
+	41, // 13: rookery.v1.ClientFrame.presence:type_name -> rookery.v1.PresenceRequest
+	45, // 14: rookery.v1.ClientFrame.state:type_name -> rookery.v1.StateRequest
+	47, // 15: rookery.v1.ClientFrame.typing:type_name -> rookery.v1.TypingRequest
 	3,  // 16: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
 	5,  // 17: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
 	7,  // 18: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
-	9,  // 19: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
-	11, // 20: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
-	15, // 21: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
-	16, // 22: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
-	12, // 23: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
-	42, // 24: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
-	14, // 25: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
-	43, // 26: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
-	13, // 27: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
-	18, // 28: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
-	20, // 29: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
-	21, // 30: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
-	28, // 31: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
-	29, // 32: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
-	30, // 33: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
-	32, // 34: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
-	33, // 35: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
-	35, // 36: rookery.v1.ServerFrame.presence:type_name -> rookery.v1.Presence
-	37, // 37: rookery.v1.ServerFrame.presence_change:type_name -> rookery.v1.PresenceChange
-	39, // 38: rookery.v1.ServerFrame.state:type_name -> rookery.v1.State
-	41, // 39: rookery.v1.ServerFrame.typing:type_name -> rookery.v1.Typing
-	28, // 40: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
-	12, // 41: rookery.v1.History.messages:type_name -> rookery.v1.Message
-	13, // 42: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
-	21, // 43: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
-	21, // 44: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
-	22, // 45: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
-	31, // 46: rookery.v1.Members.members:type_name -> rookery.v1.Member
-	28, // 47: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
-	36, // 48: rookery.v1.Presence.users:type_name -> rookery.v1.UserPresence
-	36, // 49: rookery.v1.PresenceChange.users:type_name -> rookery.v1.UserPresence
-	50, // [50:50] is the sub-list for method output_type
-	50, // [50:50] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	14, // 19: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
+	16, // 20: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
+	22, // 21: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
+	23, // 22: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
+	17, // 23: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
+	49, // 24: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
+	21, // 25: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
+	50, // 26: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
+	20, // 27: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
+	25, // 28: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
+	27, // 29: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
+	28, // 30: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
+	35, // 31: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
+	36, // 32: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
+	37, // 33: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
+	39, // 34: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
+	40, // 35: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
+	42, // 36: rookery.v1.ServerFrame.presence:type_name -> rookery.v1.Presence
+	44, // 37: rookery.v1.ServerFrame.presence_change:type_name -> rookery.v1.PresenceChange
+	46, // 38: rookery.v1.ServerFrame.state:type_name -> rookery.v1.State
+	48, // 39: rookery.v1.ServerFrame.typing:type_name -> rookery.v1.Typing
+	35, // 40: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
+	9,  // 41: rookery.v1.Publish.change:type_name -> rookery.v1.Change
+	10, // 42: rookery.v1.Change.edit:type_name -> rookery.v1.Edit
+	11, // 43: rookery.v1.Change.delete:type_name -> rookery.v1.Delete
+	12, // 44: rookery.v1.Change.react:type_name -> rookery.v1.React
+	13, // 45: rookery.v1.Change.pin:type_name -> rookery.v1.Pin
+	17, // 46: rookery.v1.History.messages:type_name -> rookery.v1.Message
+	20, // 47: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
+	9,  // 48: rookery.v1.Message.change:type_name -> rookery.v1.Change
+	18, // 49: rookery.v1.Message.reactions:type_name -> rookery.v1.Reaction
+	19, // 50: rookery.v1.Message.replies:type_name -> rookery.v1.Replies
+	28, // 51: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
+	28, // 52: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
+	29, // 53: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
+	38, // 54: rookery.v1.Members.members:type_name -> rookery.v1.Member
+	35, // 55: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
+	43, // 56: rookery.v1.Presence.users:type_name -> rookery.v1.UserPresence
+	43, // 57: rookery.v1.PresenceChange.users:type_name -> rookery.v1.UserPresence
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_rookery_v1_rookery_proto_init() }
@@ -4188,24 +4834,30 @@ func file_rookery_v1_rookery_proto_init() {
 		(*Publish_Text)(nil),
 		(*Publish_Data)(nil),
 	}
-	file_rookery_v1_rookery_proto_msgTypes[10].OneofWrappers = []any{}
-	file_rookery_v1_rookery_proto_msgTypes[12].OneofWrappers = []any{
+	file_rookery_v1_rookery_proto_msgTypes[9].OneofWrappers = []any{
+		(*Change_Edit)(nil),
+		(*Change_Delete)(nil),
+		(*Change_React)(nil),
+		(*Change_Pin)(nil),
+	}
+	file_rookery_v1_rookery_proto_msgTypes[15].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[17].OneofWrappers = []any{
 		(*Message_Text)(nil),
 		(*Message_Data)(nil),
 	}
-	file_rookery_v1_rookery_proto_msgTypes[16].OneofWrappers = []any{}
-	file_rookery_v1_rookery_proto_msgTypes[24].OneofWrappers = []any{}
-	file_rookery_v1_rookery_proto_msgTypes[28].OneofWrappers = []any{}
-	file_rookery_v1_rookery_proto_msgTypes[29].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[23].OneofWrappers = []any{}
 	file_rookery_v1_rookery_proto_msgTypes[31].OneofWrappers = []any{}
-	file_rookery_v1_rookery_proto_msgTypes[33].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[35].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[36].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[38].OneofWrappers = []any{}
+	file_rookery_v1_rookery_proto_msgTypes[40].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rookery_v1_rookery_proto_rawDesc), len(file_rookery_v1_rookery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   44,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -6,7 +6,10 @@ import { Composer } from './composer.js';
 import { ConnectionView } from './connection-view.js';
 import { Conversation } from './conversation.js';
 import { byId } from './elements.js';
+import { mentionsIn } from './mentions.js';
+import { MessageActions } from './message-actions.js';
 import { hashOfRoom, nameFault, roomOfHash } from './names.js';
+import { Panel } from './panel.js';
 import { RoomsView } from './rooms-view.js';
 import { Shortcuts } from './shortcuts.js';
 import { Timeline } from './timeline.js';
@@ -18,6 +21,7 @@ export class Chat {
   #left;
   #timeline;
   #composer;
+  #panel;
   #rooms;
   #announcer = new Announcer();
   /** Ends every listener of this chat at once. */
@@ -37,8 +41,12 @@ export class Chat {
     this.#client = client;
     this.#settings = settings;
     this.#left = left;
-    this.#composer = new Composer((text) => this.#send(text), signal);
-    this.#timeline = new Timeline(client, (text) => this.#composer.edit(text), signal);
+    this.#composer = new Composer((text, purpose) => this.#send(text, purpose), () => this.#known(), signal);
+    const actions = this.#messageActions();
+    this.#timeline = new Timeline(client, (text) => this.#composer.edit(text), actions, signal);
+    this.#panel = new Panel(client, actions, () => this.#composer.cancel(), signal);
+    new MessageActions((seq) => this.#current?.get(seq), () => client.user, actions, signal);
+    byId('pins-open').addEventListener('click', () => this.#panel.open(this.#current, { pinned: true }, 'Pinned'), { signal });
     this.#rooms = new RoomsView({
       add: (name) => this.#add(name),
       open: (name) => this.#goTo(name),
@@ -113,6 +121,7 @@ export class Chat {
       conversation = this.#make(name);
       this.#settings.rooms = [...this.#conversations.keys()];
     }
+    this.#panel.close();
     this.#composer.keepDraft(this.#current?.name);
     this.#current = conversation;
     if (!conversation.begun || conversation.status === 'failed') conversation.begin();
@@ -142,16 +151,66 @@ export class Chat {
     this.#goTo(names[(position + names.length) % names.length]);
   }
 
-  #send(text) {
-    this.#current.send(text);
+  #send(text, { reply, thread, edit }) {
+    const mentions = mentionsIn(text, this.#known());
+    const named = mentions.length > 0 ? { mentions } : {};
+    if (edit) {
+      this.#tell(this.#current.edit(edit.seq, text, mentions));
+      return;
+    }
+    const more = { ...named };
+    if (reply) {
+      more.replyTo = reply.seq;
+      if (reply.thread) more.thread = reply.thread;
+    }
+    if (thread) more.thread = thread.seq;
+    this.#current.send(text, more);
     this.#timeline.jump();
+  }
+
+  /** Who is known in this room: whoever wrote something that is here. */
+  #known() {
+    const names = new Set(this.#current?.messages.map(({ from }) => from));
+    return [...names].sort();
+  }
+
+  #messageActions() {
+    const short = ({ from, text = 'data' }) => `${from}: ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`;
+    return {
+      react: ({ seq, reactions }, reaction) => {
+        const own = reactions?.some((r) => r.reaction === reaction && r.own) === true;
+        this.#tell(this.#current.react(seq, reaction, own));
+      },
+      pin: ({ seq, pinned }) => this.#tell(this.#current.pin(seq, pinned === true)),
+      remove: ({ seq }) => this.#tell(this.#current.delete(seq)),
+      reply: (message) => this.#composer.begin({ reply: message }, `In reply to ${short(message)}`),
+      edit: (message) => this.#composer.begin({ edit: message }, 'Editing your message'),
+      thread: (message) => {
+        const root = message.thread ? { seq: message.thread } : message;
+        this.#panel.open(this.#current, { thread: root.seq }, 'Thread');
+        this.#composer.begin({ thread: root }, 'In the thread');
+      },
+      goTo: (seq) => this.#timeline.goTo(seq),
+    };
+  }
+
+  /** What could not be changed is said where it was asked for; what is so already needs no words. */
+  async #tell(change) {
+    try {
+      await change;
+      byId('composer-fault').textContent = '';
+    } catch (error) {
+      if (error.code !== 'unchanged') byId('composer-fault').textContent = error.message;
+    }
   }
 
   // What happens.
 
-  #changed({ conversation, arrived }) {
+  #changed({ conversation, arrived, altered }) {
     if (conversation === this.#current) {
       this.#timeline.changed();
+      if (arrived || altered) this.#panel.changed(conversation);
+      if (altered?.deleted) this.#announcer.clear(); // what was said aloud stands there still
       if (arrived && arrived.from !== this.#client.user) this.#announcer.say(arrived);
     }
     this.#renderRooms();

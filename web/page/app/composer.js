@@ -1,20 +1,36 @@
 // The message box. Each room has its own draft, as long as the page lives.
 
 import { byId } from './elements.js';
+import { Completion } from './mentions.js';
 
 export class Composer {
   #text = byId('composer-text');
+  #about = byId('composer-about');
   #drafts = new Map();
   #send;
+  #completion;
+  /** What the text is for: {reply}, {thread} or {edit}, each a message; {} is for the room. */
+  #purpose = {};
 
-  /** @param {(text: string) => void} send */
-  constructor(send, signal) {
+  /**
+   * @param {(text: string, purpose: object) => void} send
+   * @param {() => string[]} known  names to complete
+   */
+  constructor(send, known, signal) {
     this.#send = send;
+    this.#completion = new Completion(this.#text, known, signal);
+    byId('composer-cancel').addEventListener('click', () => this.cancel(), { signal });
     byId('composer').addEventListener('submit', (event) => {
       event.preventDefault();
       this.#submit();
     }, { signal });
     this.#text.addEventListener('keydown', (event) => {
+      if (!event.isComposing && this.#completion.key(event)) return;
+      if (event.key === 'Escape' && !this.#about.hidden) {
+        event.stopPropagation();
+        this.cancel();
+        return;
+      }
       // While a word is being composed (Japanese, Chinese), Enter ends the word.
       if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
       event.preventDefault();
@@ -34,7 +50,26 @@ export class Composer {
     this.#text.focus();
   }
 
+  /** Says what the next text is for; of an edit it is the text as it was. */
+  begin(purpose, words) {
+    this.#purpose = purpose;
+    byId('composer-about-text').textContent = words;
+    this.#about.hidden = false;
+    if (purpose.edit) this.#text.value = purpose.edit.text;
+    this.#fit();
+    this.#text.focus();
+  }
+
+  /** The next text is for the room again. */
+  cancel() {
+    if (this.#purpose.edit) this.#text.value = '';
+    this.#purpose = {};
+    this.#about.hidden = true;
+    this.#fit();
+  }
+
   keepDraft(room) {
+    this.cancel();
     if (room !== undefined) this.#drafts.set(room, this.#text.value);
   }
 
@@ -46,9 +81,13 @@ export class Composer {
   #submit() {
     const text = this.#text.value.trim();
     if (text === '') return;
+    const purpose = this.#purpose;
     this.#text.value = '';
     this.#fit();
-    this.#send(text);
+    // A thread goes on until it is closed.
+    if (purpose.reply || purpose.edit) this.cancel();
+    this.#completion.close();
+    this.#send(text, purpose);
     this.#text.focus();
   }
 

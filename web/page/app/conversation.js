@@ -8,6 +8,9 @@
 // Messages of this page that the server has not yet given a place stand behind the window,
 // in `outgoing`.
 //
+// Changes to messages take numbers of the room as well. They are folded into the messages and are not in the window, so it
+// also knows which numbers it covers.
+//
 // In a room that keeps receipts, how far the person has read is what the server says, for all their
 // devices; this page marks what has arrived here, and what was looked at. In an ephemeral room nothing has a
 // place: what is said stands in `passing` until newer words push it out.
@@ -25,6 +28,7 @@ const KEY_WINDOW_MS = 9 * 60_000;
  * @typedef {object} Outgoing
  * @property {string} key     the retry key: sent again with it, it is stored once
  * @property {string} text
+ * @property {object} [more]  what it answers and mentions
  * @property {number} at      when it was written, by this machine's clock
  * @property {'pending'|'sent'|'failed'} state  sent: acknowledged, its message not yet here
  * @property {string} [error] why it failed
@@ -46,6 +50,13 @@ export class Conversation {
   /** Nobody knows how far the room was read: it is taken as read. */
   #assumedRead = false;
   #passed = 0;
+  /** Holds the messages of the window, with their changes. */
+  #shown;
+  /** The window covers these numbers; the last one is not known before the first message where it is undefined. */
+  #first = 1;
+  #end = 0;
+  /** How many of the numbers after lastRead are changes, which nobody has to read. */
+  #changesUnread = 0;
 
   /**
    * @param {object} client    a Rookery, or a stand-in for it
@@ -58,6 +69,7 @@ export class Conversation {
     this.#client = client;
     this.#settings = settings;
     this.#changed = changed;
+    this.#shown = client.shown();
 
     this.status = 'loading'; // loading | ready | failed
     this.error = null;
@@ -84,7 +96,7 @@ export class Conversation {
   }
 
   get unread() {
-    return Math.max(0, this.newest - this.lastRead);
+    return Math.max(0, this.newest - this.lastRead - this.#changesUnread);
   }
 
   /** Which way the window is being moved: older, newer, or null. */
@@ -151,8 +163,9 @@ export class Conversation {
 
   // Sending.
 
-  send(text) {
-    const entry = { key: this.#client.nextKey(), text, at: Date.now(), state: 'pending' };
+  /** @param {{replyTo?: number, thread?: number, mentions?: string[]}} more */
+  send(text, more = {}) {
+    const entry = { key: this.#client.nextKey(), text, more, at: Date.now(), state: 'pending' };
     this.outgoing.push(entry);
     this.#saveOutgoing();
     this.#publish(entry);
@@ -181,17 +194,49 @@ export class Conversation {
     return this.outgoing.filter((entry) => entry.state === 'failed' || entry.seq === undefined || entry.seq > this.newest);
   }
 
+  // Changes. Each is settled when the server has answered; what it did comes like everybody's.
+
+  edit(seq, text, mentions) {
+    return this.#client.edit(this.name, seq, text, { mentions });
+  }
+
+  delete(seq) {
+    return this.#client.delete(this.name, seq);
+  }
+
+  react(seq, reaction, remove) {
+    return this.#client.react(this.name, seq, reaction, { remove });
+  }
+
+  pin(seq, remove) {
+    return this.#client.pin(this.name, seq, { remove });
+  }
+
+  /** A page of a thread, or of what is pinned, with all changes in it; the window stays as it is. */
+  async list(query) {
+    const page = await this.#client.history(this.name, query);
+    return { ...page, messages: page.messages.map((message) => this.#shown.get(message.seq) ?? message) };
+  }
+
+  /** A message of the window, undefined if it is not there. */
+  get(seq) {
+    return this.#shown.get(seq);
+  }
+
   // Moving the window.
 
   /** Takes in a page of what came before the window. */
   loadOlder() {
     if (this.atBeginning || this.messages.length === 0) return Promise.resolve();
-    return this.#load('older', { before: this.messages[0].seq, limit: PAGE }, (page) => {
-      if (page.messages.length > 0 && page.messages.at(-1).seq + 1 !== this.messages[0].seq) return;
-      this.messages.unshift(...page.messages);
+    const before = this.#first;
+    return this.#load('older', { before, limit: PAGE }, (page) => {
+      if (this.#first !== before) return;
+      this.messages.unshift(...this.#hold(page));
+      if (page.messages.length > 0) this.#first = page.messages[0].seq;
       this.atBeginning = !page.more;
       if (this.messages.length > MAX_KEPT) {
-        this.messages.length = MAX_KEPT;
+        this.#letGo(this.messages.splice(MAX_KEPT));
+        this.#end = this.#lastSeq;
         this.attached = false;
       }
     });
@@ -200,10 +245,11 @@ export class Conversation {
   /** Takes in a page of what came after the window, until it meets the live edge. */
   loadNewer() {
     if (this.attached || this.messages.length === 0) return Promise.resolve();
-    return this.#load('newer', { after: this.#lastSeq, limit: PAGE }, (page) => {
-      this.messages.push(...page.messages);
+    const { newest } = this;
+    return this.#load('newer', { after: this.#end, limit: PAGE }, (page) => {
+      this.messages.push(...this.#hold(page));
       this.#dropOldest();
-      this.#measure();
+      this.#measure(page, page.more ? 0 : newest);
     });
   }
 
@@ -212,8 +258,9 @@ export class Conversation {
     this.following = true;
     if (this.attached) return;
     this.#move = null; // whatever is on its way leads elsewhere
+    const { newest } = this;
     await this.#load('newer', { limit: PAGE }, (page) => {
-      this.#replace(page);
+      this.#replace(page, newest);
       this.following = true; // the view may have scrolled about in the meantime
     });
   }
@@ -235,12 +282,38 @@ export class Conversation {
     this.#changed({ conversation: this });
   }
 
-  #replace(page) {
+  /** newest: what was known to be there when the page was asked for. */
+  #replace(page, newest = 0) {
     this.epoch = page.epoch;
     this.ephemeral = page.ephemeral === true;
-    this.messages = page.messages;
+    this.#letGo(this.messages);
+    this.messages = this.#hold(page);
+    this.#first = page.messages[0]?.seq ?? 1;
+    this.#end = 0;
     this.atBeginning = !page.more;
-    this.#measure();
+    this.#measure(page, newest);
+  }
+
+  /** Takes the messages of a page in and gives those that are new, with their changes. */
+  #hold({ messages }) {
+    for (const message of messages) this.#shown.take(message);
+    return messages.map(({ seq }) => this.#shown.get(seq)).filter((message) => message !== undefined);
+  }
+
+  #letGo(messages) {
+    for (const { seq } of messages) this.#shown.forget(seq);
+  }
+
+  /** Puts what a message has become into the window. */
+  #renew(message) {
+    const { messages } = this;
+    let low = 0;
+    for (let high = messages.length; low < high; ) {
+      const middle = (low + high) >> 1;
+      if (messages[middle].seq < message.seq) low = middle + 1;
+      else high = middle;
+    }
+    if (messages[low]?.seq === message.seq) messages[low] = message;
   }
 
   get #lastSeq() {
@@ -248,9 +321,10 @@ export class Conversation {
   }
 
   /** History may be ahead of what the room has delivered, or behind it. */
-  #measure() {
-    this.newest = Math.max(this.newest, this.#lastSeq);
-    this.attached = this.#lastSeq >= this.newest;
+  #measure({ messages }, covered) {
+    this.#end = Math.max(this.#end, messages.at(-1)?.seq ?? 0, covered);
+    this.newest = Math.max(this.newest, this.#end);
+    this.attached = this.#end >= this.newest;
   }
 
   // What the room says.
@@ -258,7 +332,7 @@ export class Conversation {
   #join(page) {
     this.#room = this.#client.join(this.name, {
       epoch: page.epoch,
-      after: page.messages.at(-1)?.seq ?? 0,
+      after: this.newest,
       onMessage: (message) => this.#receive(message),
       onJoined: (event, room) => this.#joined(event, room),
       onReceipt: (receipt) => this.#heard(receipt),
@@ -284,22 +358,39 @@ export class Conversation {
     }
     const allRead = this.lastRead >= this.newest && !this.#assumedRead;
     const own = message.from === this.#client.user;
+    const covers = this.attached && message.seq > this.#end;
     this.newest = Math.max(this.newest, message.seq);
     this.#mark({ delivered: this.newest });
+    if (message.change) {
+      this.#fold(message, { covers, allRead });
+      return;
+    }
     if (own) {
       this.#recognise(message);
       if (allRead) this.#setRead(this.newest); // nobody has to read what they wrote
     }
     // Not when a page of history has brought it already.
-    if (this.attached && message.seq > this.#lastSeq) {
+    if (covers) {
       if (!this.following && this.messages.length >= MAX_KEPT) {
         this.attached = false;
       } else {
-        this.messages.push(message);
+        this.#end = message.seq;
+        this.messages.push(this.#shown.take(message) ?? message);
         if (this.following) this.#dropOldest();
       }
     }
+    const root = message.thread && this.#shown.get(message.thread);
+    if (root) this.#renew(root);
     this.#changed({ conversation: this, arrived: message });
+  }
+
+  #fold(change, { covers, allRead }) {
+    if (covers) this.#end = change.seq;
+    if (allRead) this.#setRead(this.newest);
+    else if (change.seq > this.lastRead) this.#changesUnread++;
+    const message = this.#shown.take(change);
+    if (message) this.#renew(message);
+    this.#changed({ conversation: this, altered: message ?? undefined });
   }
 
   /** A value that its sender has renewed takes the place of the one before; anything else is said. */
@@ -372,14 +463,15 @@ export class Conversation {
   #dropOldest() {
     const surplus = this.messages.length - MAX_KEPT;
     if (surplus <= 0) return;
-    this.messages.splice(0, surplus);
+    this.#letGo(this.messages.splice(0, surplus));
+    this.#first = this.messages[0].seq;
     this.atBeginning = false;
   }
 
   async #publish(entry) {
     entry.inFlight = true;
     try {
-      const { seq } = await this.#client.publish(this.name, entry.text, { key: entry.key });
+      const { seq } = await this.#client.publish(this.name, entry.text, { ...entry.more, key: entry.key });
       entry.state = 'sent';
       entry.seq = seq;
       this.#saveOutgoing();
@@ -403,7 +495,7 @@ export class Conversation {
 
   #saveOutgoing() {
     const unsent = this.outgoing.filter((entry) => entry.state !== 'sent');
-    this.#settings.saveOutgoing(this.name, unsent.map(({ key, text, at }) => ({ key, text, at })));
+    this.#settings.saveOutgoing(this.name, unsent.map(({ key, text, more, at }) => ({ key, text, more, at })));
   }
 
   #takeReadPosition({ epoch }) {
@@ -416,6 +508,7 @@ export class Conversation {
   /** told: it is not what was looked at here, so nobody else is told. */
   #setRead(seq, { told = false } = {}) {
     this.lastRead = seq;
+    this.#changesUnread = 0;
     this.#assumedRead = false;
     this.#settings.saveRead(this.name, { epoch: this.epoch, seq });
     if (!told) this.#mark({ read: seq });
@@ -434,7 +527,7 @@ export class Conversation {
 }
 
 /** What an earlier visit of this page left unsent. */
-function restored({ key, text, at }) {
-  if (Date.now() - at < KEY_WINDOW_MS) return { key, text, at, state: 'pending' };
-  return { key, text, at, state: 'failed', error: 'Written in an earlier visit, and perhaps sent: look whether it is there.' };
+function restored({ key, text, more, at }) {
+  if (Date.now() - at < KEY_WINDOW_MS) return { key, text, more, at, state: 'pending' };
+  return { key, text, more, at, state: 'failed', error: 'Written in an earlier visit, and perhaps sent: look whether it is there.' };
 }

@@ -1,16 +1,22 @@
 // What one line of the timeline looks like: a message, a message on its way, a heading.
 
 import { element, visuallyHidden } from './elements.js';
+import { changesView, quoteView } from './changes-view.js';
+import { textWithMentions } from './mentions.js';
 import { hueOf, initialOf } from './names.js';
 import { dayOf, fullTimeOf, timeOf } from './times.js';
 
-/** A message that the server has given its place. grouped: it follows one of the same author. */
-export function messageView(message, { grouped, own }) {
+/**
+ * A message that the server has given its place. grouped: it follows one of the same author; answered: the message that it
+ * answers, as far as it is known; actions: see message-actions.js.
+ */
+export function messageView(message, { grouped, own, user, answered, actions }) {
   const { seq, at, from } = message;
   const line = element('li', {
     class: lineClass(grouped, own),
     data: { testid: 'message', seq, from },
-  }, authorView(from, at, grouped), bodyView(message), timeView(at, 'message-side-time'));
+  }, authorView(from, at, grouped), bodyView(message, { user, answered, actions }), timeView(at, 'message-side-time'));
+  if (message.mentions?.includes(user)) line.classList.add('message-to-me');
   if (own) line.append(element('span', { class: 'ticks', hidden: true, data: { testid: 'ticks' } }));
   return line;
 }
@@ -67,11 +73,18 @@ export function newMessagesView() {
   return element('li', { class: 'day day-new', data: { testid: 'new-divider' } }, element('span', {}, 'New'));
 }
 
-function bodyView({ text, data }) {
-  const content = text === undefined
-    ? element('p', { class: 'message-data' }, `${data?.length ?? 0} bytes of data`)
-    : textView(text);
-  return element('div', { class: 'message-body' }, content);
+function bodyView(message, { user, answered, actions } = {}) {
+  const body = element('div', { class: 'message-body' });
+  if (message.replyTo) body.append(quoteView(message.replyTo, answered, actions));
+  body.append(contentView(message, user));
+  body.append(...changesView(message, actions));
+  return body;
+}
+
+function contentView({ text, data, deleted, mentions }, user) {
+  if (deleted) return element('p', { class: 'message-gone', data: { testid: 'deleted' } }, 'This message was deleted.');
+  if (text === undefined) return element('p', { class: 'message-data' }, `${data?.length ?? 0} bytes of data`);
+  return textView(text, mentions, user);
 }
 
 function lineClass(grouped, own) {
@@ -90,15 +103,15 @@ function timeView(at, className) {
   return element('time', { class: className, dateTime: new Date(at).toISOString(), title: fullTimeOf(at) }, timeOf(at));
 }
 
-/** Text with its web addresses as links. Nothing else in it means anything. */
-function textView(text) {
+/** Text with its web addresses as links, and those whom it mentions marked. Nothing else in it means anything. */
+function textView(text, mentions = [], user = undefined) {
   const view = element('p', { class: 'message-text', dir: 'auto', data: { testid: 'text' } });
   let end = 0;
   for (const match of text.matchAll(/https?:\/\/[^\s<>"]+[^\s<>".,;:!?')\]}]/g)) {
-    view.append(text.slice(end, match.index), linkView(match[0]));
+    view.append(...textWithMentions(text.slice(end, match.index), mentions, user), linkView(match[0]));
     end = match.index + match[0].length;
   }
-  view.append(text.slice(end));
+  view.append(...textWithMentions(text.slice(end), mentions, user));
   return view;
 }
 

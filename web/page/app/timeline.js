@@ -19,6 +19,7 @@ export class Timeline {
   // Set at construction.
   #client;
   #actions;
+  #messageActions;
   #scroller = byId('scroller');
   #list = byId('messages');
   #top = byId('timeline-top');
@@ -31,9 +32,13 @@ export class Timeline {
   /** The line "New" stands after this sequence number; null: nowhere. */
   #newAfter = null;
 
-  /** @param {(text: string) => void} edit  takes the text of a message that was not sent */
-  constructor(client, edit, signal) {
+  /**
+   * @param {(text: string) => void} edit  takes the text of a message that was not sent
+   * @param {object} messageActions  see message-actions.js
+   */
+  constructor(client, edit, messageActions, signal) {
     this.#client = client;
+    this.#messageActions = messageActions;
     this.#actions = {
       retry: ({ key }) => this.#conversation.retry(key),
       discard: ({ key }) => this.#conversation.discard(key),
@@ -81,6 +86,11 @@ export class Timeline {
     this.#newAfter = null;
     this.#conversation.jumpToNewest();
     this.#render();
+  }
+
+  /** Shows a message of the window, if it is there. */
+  goTo(seq) {
+    this.#lines.get(`seq ${seq}`)?.node.scrollIntoView({ block: 'center' });
   }
 
   /** Nobody looks at the page any more: what comes now is new. */
@@ -131,11 +141,13 @@ export class Timeline {
         grouped = false;
       }
       previousSeq = message.seq;
-      const own = message.from === this.#client.user;
+      const { user } = this.#client;
+      const own = message.from === user;
+      const answered = message.replyTo && conversation.get(message.replyTo);
       lines.push({
         key: `seq ${message.seq}`,
-        signature: `${grouped}`,
-        make: () => messageView(message, { grouped, own }),
+        signature: `${grouped} ${message.revision} ${message.replies?.last} ${answered?.revision}`,
+        make: () => messageView(message, { grouped, own, user, answered: answered || undefined, actions: this.#messageActions }),
         update: own ? (line) => showTicks(line, conversation.receipts?.of(message.seq)) : undefined,
       });
     }

@@ -1,0 +1,87 @@
+package changes
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const bootFile = "/proc/sys/kernel/random/boot_id"
+
+// boot names this run of the kernel, "" if it can't be known.
+func boot() string {
+	b, err := os.ReadFile(bootFile)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// believed says why the tree is to be made again, "" if it holds what was committed to it.
+func (x *Index) believed() (reason string, err error) {
+	b, err := os.ReadFile(x.markPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return "it has no mark", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimSpace(string(b))
+	if was, open := strings.CutPrefix(text, "open "); open {
+		if x.boot == "" || was != x.boot {
+			return "the machine went down while it was open", nil
+		}
+		return "", nil
+	}
+	sum, err := x.cleanMark()
+	if errors.Is(err, fs.ErrNotExist) {
+		return "its file is missing", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if text != sum {
+		return "its checksum does not match", nil
+	}
+	return "", nil
+}
+
+func (x *Index) cleanMark() (string, error) {
+	f, err := os.Open(x.treePath())
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := crc32.New(castagnoli)
+	size, err := io.Copy(sum, f)
+	return fmt.Sprintf("clean %d %08x", size, sum.Sum32()), err
+}
+
+// mark replaces the mark; it is synced before the call returns.
+func (x *Index) mark(text string) error {
+	next := x.markPath() + ".tmp"
+	f, err := os.Create(next)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(next, x.markPath()); err != nil {
+		return err
+	}
+	dir, err := os.Open(x.config.Dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func (x *Index) treePath() string { return filepath.Join(x.config.Dir, "changes.db") }
+func (x *Index) markPath() string { return filepath.Join(x.config.Dir, "changes.mark") }

@@ -1,0 +1,92 @@
+// One person's window in Chromium.
+//
+// CHROMIUM names the browser (default: Debian's). With SCREENSHOTS=DIR the page is
+// photographed into that folder.
+
+import { join } from 'node:path';
+
+import { chromium } from 'playwright-core';
+
+const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
+// As root, in a container and offline: no sandbox, and nothing that calls home.
+const args = ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+
+export const DESK = { width: 1100, height: 720 };
+export const PHONE = { width: 360, height: 740 };
+export const BACK_MS = 60_000;
+
+let browser;
+
+export async function openBrowser() {
+  browser = await chromium.launch({ executablePath, args });
+}
+
+export async function closeBrowser() {
+  await browser?.close();
+}
+
+/** A browser's profile of its own, without anybody signed in. */
+export const newContext = (options) => browser.newContext(options);
+
+/** One person's window, with storage of its own. */
+export class Person {
+  constructor(page, name) {
+    this.page = page;
+    this.name = name;
+    this.faults = [];
+    page.on('pageerror', (error) => this.faults.push(`error: ${error.message}`));
+    page.on('console', (message) => {
+      // A server that is down is what some tests are about, and the browser says so itself.
+      if (message.type() === 'error' && !/^WebSocket connection to .* failed/.test(message.text())) {
+        this.faults.push(`console: ${message.text()}`);
+      }
+    });
+  }
+
+  static async arrive(t, server, name, { room = 'lobby', viewport = DESK, colorScheme = 'light' } = {}) {
+    const context = await browser.newContext({ viewport, colorScheme });
+    t.after(() => context.close());
+    const person = new Person(await context.newPage(), name);
+    await person.page.goto(`${server.address}/?name=${name}&room=${encodeURIComponent(room)}`);
+    await person.find('join-button').click();
+    await person.state('live');
+    await person.shown();
+    return person;
+  }
+
+  find(testid) {
+    return this.page.getByTestId(testid);
+  }
+
+  async state(state) {
+    await this.page.locator(`[data-testid=connection-state][data-state=${state}]`).waitFor({ timeout: BACK_MS });
+  }
+
+  /** The room has been read: what comes from now on is new. */
+  async shown() {
+    await this.page.locator('[data-testid=timeline-top]:is([data-state=ready], [data-state=beginning])').waitFor({ state: 'attached' });
+  }
+
+  async say(text) {
+    await this.find('composer').fill(text);
+    await this.find('composer').press('Enter');
+  }
+
+  /** What the page shows of messages that have a place. */
+  messages() {
+    return this.page.locator('[data-testid=message][data-seq]').evaluateAll((lines) => lines.map((line) => ({
+      seq: Number(line.dataset.seq),
+      from: line.dataset.from,
+      text: line.querySelector('[data-testid=text]').textContent,
+    })));
+  }
+
+  /** Waits until the page shows the message with that place. */
+  async sees(seq) {
+    await this.page.locator(`[data-testid=message][data-seq="${seq}"]`).waitFor({ state: 'attached', timeout: BACK_MS });
+  }
+
+  async photograph(name) {
+    if (process.env.SCREENSHOTS) await this.page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
+  }
+}

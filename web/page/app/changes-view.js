@@ -1,0 +1,43 @@
+// What was said about a message later: edits, pins, reactions, its thread, and what it answers.
+
+import { element } from './elements.js';
+
+/** The message that another one answers, in a line of its own. */
+export function quoteView(seq, answered, actions) {
+  const words = answered === undefined ? `message ${seq}` : `${answered.from}: ${answered.deleted ? 'deleted' : answered.text ?? 'data'}`;
+  const quote = element('button', { class: 'message-quote', type: 'button', dir: 'auto', data: { testid: 'quote' } }, `In reply to ${words}`);
+  quote.addEventListener('click', () => actions?.goTo(seq));
+  return quote;
+}
+
+/** The parts behind the content; none for most messages. */
+export function changesView(message, actions) {
+  const parts = [];
+  const marks = [];
+  if (message.edits && !message.deleted) marks.push(element('span', { data: { testid: 'edited' } }, 'Edited'));
+  if (message.pinned) marks.push(element('span', { data: { testid: 'pinned' } }, 'Pinned'));
+  if (marks.length > 0) parts.push(element('p', { class: 'message-marks' }, ...marks));
+  const below = (message.reactions ?? []).map((reaction) => reactionView(message, reaction, actions));
+  if (message.replies) below.push(repliesView(message, actions));
+  if (below.length > 0) parts.push(element('div', { class: 'message-below' }, ...below));
+  return parts;
+}
+
+function reactionView(message, { reaction, count, users, own }, actions) {
+  const others = count - users.length;
+  const who = `${users.join(', ')}${others > 0 ? ` and ${others} more` : ''}`;
+  const chip = element('button', {
+    class: 'reaction', type: 'button', title: who,
+    attributes: { 'aria-pressed': String(own === true), 'aria-label': `${reaction}, ${count}: ${who}` },
+    data: { testid: 'reaction', reaction },
+  }, `${reaction} ${count}`);
+  chip.addEventListener('click', () => actions?.react(message, reaction));
+  return chip;
+}
+
+function repliesView(message, actions) {
+  const { count } = message.replies;
+  const button = element('button', { class: 'replies', type: 'button', data: { testid: 'replies' } }, count === 1 ? '1 reply' : `${count} replies`);
+  button.addEventListener('click', () => actions?.thread(message));
+  return button;
+}

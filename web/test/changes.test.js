@@ -1,0 +1,97 @@
+import test from 'node:test';
+import assert from 'node:assert/strict';
+
+import { MAX_KEPT } from '../page/app/conversation.js';
+import { open, settle } from './fake-client.js';
+
+const react = (target, reaction = '+') => ({ target, react: { reaction } });
+const texts = ({ messages }) => messages.map(({ seq, text, deleted }) => `${seq}${deleted ? 'x' : text}`);
+
+test('a change is folded into its message and is not a line of its own', async () => {
+  const { client, conversation, changes } = await open({ stored: 3 });
+  conversation.markRead();
+  client.alter({ target: 2, edit: {} }, 'better');
+  client.alter({ target: 3, delete: {} });
+  client.alter(react(1));
+  assert.deepEqual(texts(conversation), ['1m1', '2better', '3x']);
+  assert.equal(conversation.messages[0].reactions[0].count, 1);
+  assert.equal(conversation.newest, 6);
+  assert.equal(conversation.unread, 0, 'nobody has to read a reaction');
+  assert.equal(changes.at(-1).arrived, undefined);
+  client.say();
+  assert.deepEqual(texts(conversation).at(-1), '7m7');
+});
+
+test('changes among unread messages are not counted', async () => {
+  const { client, conversation } = await open({ stored: 3 });
+  client.say();
+  client.alter(react(1));
+  client.alter(react(2));
+  client.say();
+  assert.equal(conversation.unread, 2);
+  conversation.markRead();
+  assert.equal(conversation.unread, 0);
+});
+
+test('pages with changes between their messages join up', async () => {
+  const { client, conversation } = await open();
+  for (let i = 0; i < 200; i++) {
+    client.say();
+    client.alter(react(2 * i + 1));
+  }
+  await conversation.begin();
+  assert.equal(conversation.messages.length, 50);
+  assert.equal(conversation.attached, true);
+  while (!conversation.atBeginning) await conversation.loadOlder();
+  assert.deepEqual(conversation.messages.map((m) => m.seq), Array.from({ length: 200 }, (_, i) => 2 * i + 1));
+  assert.ok(conversation.messages.every((m) => m.reactions[0].count === 1));
+});
+
+test('a reader far back comes to the live edge again, over changes', async () => {
+  const { client, conversation } = await open({ stored: 500 });
+  conversation.following = false;
+  for (let i = 0; i < 9; i++) await conversation.loadOlder();
+  assert.equal(conversation.attached, false);
+  for (let i = 0; i < 70; i++) client.alter(react(400 + i));
+  client.alter(react(10));
+  assert.equal(conversation.messages.find((m) => m.seq === 10).reactions[0].count, 1);
+  for (let i = 0; !conversation.attached; i++) {
+    assert.ok(i < 20, 'it comes to the end');
+    await conversation.loadNewer();
+    assert.ok(conversation.messages.length <= MAX_KEPT);
+  }
+  assert.equal(conversation.messages.at(-1).seq, 500);
+  assert.equal(conversation.messages.at(-1).reactions, undefined);
+  assert.equal(conversation.messages.find((m) => m.seq === 450).reactions[0].count, 1);
+  conversation.following = true;
+  client.say();
+  assert.equal(conversation.messages.at(-1).seq, 572);
+});
+
+test('a change that comes while its page is on the way is in it', async () => {
+  const { client, conversation } = await open({ stored: 120 });
+  let release;
+  client.held = new Promise((resolve) => (release = resolve));
+  const loading = conversation.loadOlder();
+  await settle(); // the page was made, and is on its way
+  client.alter({ target: 60, edit: {} }, 'later');
+  release();
+  await loading;
+  assert.equal(conversation.messages.find((m) => m.seq === 60).text, 'later');
+});
+
+test('a reply in a thread is counted by the message that begins it', async () => {
+  const { client, conversation } = await open({ stored: 2 });
+  client.deliver({ room: 'lobby', seq: 3, at: 3, from: 'bob', text: 'in it', thread: 1 });
+  assert.deepEqual(conversation.messages[0].replies, { count: 1, last: 3 });
+});
+
+test('what a message answers and mentions is sent with it, and again after a failure', async () => {
+  const { client, conversation } = await open({ stored: 2 });
+  conversation.send('@bob yes', { replyTo: 1, mentions: ['bob'] });
+  assert.deepEqual(client.publishes[0].more, { replyTo: 1, mentions: ['bob'] });
+  client.publishes[0].reject(Object.assign(new Error('no'), { code: 'rate_limited' }));
+  await settle();
+  conversation.retry(conversation.outgoing[0].key);
+  assert.deepEqual(client.publishes[1].more, { replyTo: 1, mentions: ['bob'] });
+});
