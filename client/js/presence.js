@@ -44,16 +44,17 @@ export class Presence {
     return { count: this.#count, users: new Map(this.#states) };
   }
 
-  watch() {
+  /** A room that is not joined yet is asked for when it is. */
+  watch(joined) {
     this.#watching = true;
-    this.#ask();
+    if (joined) this.#ask();
   }
 
-  unwatch() {
+  unwatch(joined) {
     if (!this.#watching) return;
     this.#watching = false;
     this.#questions++;
-    if (this.#link.ready) this.#link.request('presence', { room: this.#room }, () => {});
+    if (joined && this.#link.ready) this.#link.request('presence', { room: this.#room }, () => {});
   }
 
   /** Says that the user is typing, if that was not said a moment ago. */

@@ -173,6 +173,7 @@ export class Rookery {
    * mentions, kind, and change for what edit and the others below make of it.
    */
   publish(room, content, { key, replyTo, thread, mentions, kind, change } = {}) {
+    if (!change) this.#rooms.get(room)?.published();
     return this.#outbox.publish(room, content, { key, replyTo, thread, mentions, kind, change });
   }
 

@@ -82,7 +82,6 @@ export class Room {
 
   /** Publishes to this room; see Rookery.publish. */
   publish(content, options) {
-    this.#presence.published();
     return this.#link.publish(this.name, content, options);
   }
 
@@ -136,11 +135,11 @@ export class Room {
 
   /** Has onPresence called with who is in the room, now and whenever that changes, over lost connections too. */
   watchPresence() {
-    if (!final.has(this.#state)) this.#presence.watch();
+    if (!final.has(this.#state)) this.#presence.watch(this.#state === 'joined');
   }
 
   unwatchPresence() {
-    this.#presence.unwatch();
+    this.#presence.unwatch(this.#state === 'joined');
   }
 
   /** Says that the user is typing here; call it with every key. It is sent now and then, and nobody answers it. */
@@ -241,6 +240,11 @@ export class Room {
   /** What a large room gets instead: how many have its newest messages. */
   counted({ head, users, counts }) {
     if (this.#state === 'joined') this.#call('onReceiptCounts', { head, users, counts });
+  }
+
+  /** The user has published a message here. */
+  published() {
+    this.#presence.published();
   }
 
   presenceChange(change) {

@@ -32,6 +32,16 @@ test('changes are folded into what the answer said', async () => {
   assert.deepEqual(room.presence, { count: 2, users: new Map([['alice', 'online'], ['carol', 'online']]) });
 });
 
+test('a room that is not joined yet is asked for when it is, and once', async () => {
+  const { client, socket } = await connected();
+  const room = client.join('lobby');
+  room.watchPresence();
+  assert.equal(socket().requests('presence').length, 0);
+  socket().joined('lobby', 0);
+  assert.equal(socket().requests('presence').length, 1);
+  socket().reply('presence', { presence: { room: 'lobby', version: 1, count: 0, users: [] } });
+});
+
 test('a missed version is asked for again', async () => {
   const { seen, answer, change, socket } = await watchedLobby();
   answer(3, [person('alice', 'online')]);
@@ -79,7 +89,7 @@ test('a refusal that may pass is tried again', async () => {
 });
 
 test('typing is sent now and then, until the text is sent or thrown away', async () => {
-  const { room, socket, clock } = await watchedLobby();
+  const { client, room, socket, clock } = await watchedLobby();
   const said = () => socket().requests('typing').map(({ id, typing }) => [id, typing.stopped === true]);
   for (let i = 0; i < 9; i++) room.typing();
   assert.deepEqual(said(), [[undefined, false]]);
@@ -90,9 +100,14 @@ test('typing is sent now and then, until the text is sent or thrown away', async
   room.stopTyping();
   assert.deepEqual(said().slice(2), [[undefined, true]]);
   room.typing();
-  room.publish('hello').catch(() => {});
+  client.react('lobby', 1, '👍').catch(() => {});
+  room.typing();
+  assert.equal(said().length, 4, 'a reaction is not what was typed');
+  client.publish('lobby', 'hello').catch(() => {});
   room.stopTyping();
   assert.equal(said().length, 4, 'the message says that it is over');
+  room.typing();
+  assert.equal(said().length, 5, 'and the next one has begun');
 });
 
 test('typists end with their time, with their message, and are not this user', async () => {

@@ -31,7 +31,7 @@ test('the types of a room are those of the code, but for the events', () => {
   const room = makeClient().client.join('lobby');
   const events = [
     ...['connected', 'disconnected', 'ended', 'message', 'gap', 'receipt', 'counted', 'changed', 'removed'],
-    ...['presenceChange', 'typists'],
+    ...['presenceChange', 'typists', 'published'],
   ];
   const members = real(room);
   for (const name of ['constructor', ...events]) assert.ok(members.delete(name), name);
