@@ -53,6 +53,11 @@ export class FakeClient {
       marks: [],
       leave: () => (room.state = 'left'),
       mark: (standing) => room.marks.push(standing),
+      said: [], // of presence and typing
+      watchPresence: () => room.said.push('watch'),
+      unwatchPresence: () => room.said.push('unwatch'),
+      typing: () => room.said.push('typing'),
+      stopTyping: () => room.said.push('stopped'),
       receipts: () => new Promise((resolve, reject) => (room.answer = { resolve, reject })),
     };
     this.joins.push(room);

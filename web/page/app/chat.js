@@ -10,6 +10,7 @@ import { mentionsIn } from './mentions.js';
 import { MessageActions } from './message-actions.js';
 import { hashOfRoom, nameFault, roomOfHash } from './names.js';
 import { Panel } from './panel.js';
+import { PeopleView } from './people-view.js';
 import { RoomsView } from './rooms-view.js';
 import { Shortcuts } from './shortcuts.js';
 import { Timeline } from './timeline.js';
@@ -24,6 +25,7 @@ export class Chat {
   #panel;
   #rooms;
   #announcer = new Announcer();
+  #people = new PeopleView();
   /** Ends every listener of this chat at once. */
   #listening = new AbortController();
 
@@ -62,7 +64,10 @@ export class Chat {
 
     window.addEventListener('hashchange', () => this.#show(roomOfHash(location.hash)), { signal });
     window.addEventListener('online', () => client.wake(), { signal });
+    byId('composer-text').addEventListener('input', ({ target }) => this.#current?.people.wrote(target.value), { signal });
+    client.setAway(document.hidden);
     document.addEventListener('visibilitychange', () => {
+      client.setAway(document.hidden);
       if (document.hidden) {
         this.#timeline.unseen();
       } else {
@@ -123,7 +128,11 @@ export class Chat {
     }
     this.#panel.close();
     this.#composer.keepDraft(this.#current?.name);
+    this.#current?.people.wrote('');
+    this.#current?.people.watch(false);
     this.#current = conversation;
+    conversation.people.watch(true);
+    this.#people.render(conversation.people);
     if (!conversation.begun || conversation.status === 'failed') conversation.begin();
     byId('room-title').textContent = name;
     byId('composer-text').placeholder = `Message ${name}`;
@@ -206,7 +215,11 @@ export class Chat {
 
   // What happens.
 
-  #changed({ conversation, arrived, altered }) {
+  #changed({ conversation, arrived, altered, people }) {
+    if (people) {
+      if (conversation === this.#current) this.#people.render(conversation.people);
+      return;
+    }
     if (conversation === this.#current) {
       this.#timeline.changed();
       if (arrived || altered) this.#panel.changed(conversation);

@@ -15,6 +15,7 @@
 // devices; this page marks what has arrived here, and what was looked at. In an ephemeral room nothing has a
 // place: what is said stands in `passing` until newer words push it out.
 
+import { People } from './people.js';
 import { Receipts } from './receipts.js';
 
 const PAGE = 50;
@@ -62,7 +63,7 @@ export class Conversation {
    * @param {object} client    a Rookery, or a stand-in for it
    * @param {string} name
    * @param {object} settings  see settings.js
-   * @param {(what: {conversation: Conversation, arrived?: object}) => void} changed
+   * @param {(what: {conversation: Conversation, arrived?: object, people?: boolean}) => void} changed
    */
   constructor(client, name, settings, changed) {
     this.name = name;
@@ -70,6 +71,8 @@ export class Conversation {
     this.#settings = settings;
     this.#changed = changed;
     this.#shown = client.shown();
+    /** Who is there; what changes in it changes nothing else. */
+    this.people = new People(() => this.#changed({ conversation: this, people: true }));
 
     this.status = 'loading'; // loading | ready | failed
     this.error = null;
@@ -340,6 +343,7 @@ export class Conversation {
         this.receipts?.count(event);
         this.#changed({ conversation: this });
       },
+      ...this.people.callbacks,
       onReset: () => this.begin(),
       // Where the window would have a hole, it starts anew at the newest messages.
       onGap: () => this.begin(),
@@ -348,6 +352,7 @@ export class Conversation {
         else this.#changed({ conversation: this });
       },
     });
+    this.people.entered(this.#room);
   }
 
   #receive(message) {
