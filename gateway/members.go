@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/identity"
 	"rookery/gateway/internal/members"
+	"rookery/gateway/internal/room"
 	"rookery/proto"
 	"rookery/storage/catalog"
 )
@@ -134,7 +136,7 @@ func catalogChange(c members.Change) catalog.Change {
 	case c.Family == members.RoomMember && c.Gone:
 		return catalog.RemoveMember(c.Room, c.User)
 	case c.Family == members.RoomMember:
-		return catalog.SetMember(c.Room, c.User, catalog.Member{Role: c.Role.String(), Since: c.Since})
+		return catalog.SetMember(c.Room, c.User, catalog.Member{Role: c.Role.String(), Since: c.Since, From: c.From})
 	case c.Family == members.RoomBan && c.Gone:
 		return catalog.RemoveBan(c.Room, c.User)
 	case c.Family == members.RoomBan:
@@ -158,7 +160,7 @@ func memberRecord(m catalog.Member) members.Record {
 	if !ok {
 		role = handoff.RoleGuest
 	}
-	return members.Record{Role: role, Since: m.Since}
+	return members.Record{Role: role, Since: m.Since, From: m.From}
 }
 
 func banRecord(b catalog.Ban) members.Record {
@@ -166,4 +168,44 @@ func banRecord(b catalog.Ban) members.Record {
 		b.Until = handoff.ForEver
 	}
 	return members.Record{Until: b.Until, Reason: b.Reason}
+}
+
+// holdings are what the catalog knows of users in rooms, as the readers declare it.
+type holdings struct {
+	members   memberStore
+	standings standings
+	kind      func(room string) handoff.RoomKind
+}
+
+func (h holdings) Rooms(user string, fn func(room string) bool) error {
+	more := true
+	err := h.members.catalog.RoomsOf(user, func(room string, _ catalog.Member) bool {
+		more = h.kind(room) == handoff.Plain || fn(room) // a plain one is of former settings, and comes below if at all
+		return more
+	})
+	if err != nil || !more {
+		return err
+	}
+	return h.members.catalog.PositionsOf(user, func(room string, p catalog.Position) bool {
+		return h.kind(room) != handoff.Plain || p.Epoch != h.standings.epoch || fn(room)
+	})
+}
+
+func (h holdings) Holding(name, user string) (held room.Holding, err error) {
+	standing, err := h.standings.Standing(name, user)
+	if err != nil {
+		return held, err
+	}
+	held.Delivered, held.Read = standing.Delivered, standing.Read
+	kind := h.kind(name)
+	if kind == handoff.Plain {
+		return held, nil
+	}
+	member, _, err := h.members.catalog.Member(name, user)
+	if err != nil {
+		return held, err
+	}
+	held.From = member.From
+	held.Membership, err = members.Describe(h.members, kind, name, user, time.Now())
+	return held, err
 }

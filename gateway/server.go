@@ -138,6 +138,12 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	memberRules, err := cfg.Rooms.memberRules()
+	if err != nil {
+		return nil, err
+	}
+	kind := func(room string) handoff.RoomKind { return roomKind(memberRules, room) }
+	standing := standings{s.catalog, room.EpochName(s.store.Epoch())}
 	inboxes := make([]*handoff.Mailbox[handoff.Event], s.loops)
 	for i := range inboxes {
 		inboxes[i] = handoff.NewMailbox[handoff.Event](inboxBytes)
@@ -145,6 +151,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	if s.rooms, err = room.Start(room.Config{
 		Log:         roomLog{s.store},
 		Changes:     s.changes,
+		Holdings:    holdings{memberStore{s.catalog}, standing, kind},
 		EditWindow:  func(room string) (time.Duration, bool) { return window(editable, room) },
 		Loops:       inboxes,
 		Shards:      orElse(cfg.Shards, max(2, runtime.NumCPU())),
@@ -162,7 +169,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, err
 	}
 	s.receipts = receipts.Start(receipts.Config{
-		Store: standings{s.catalog, room.EpochName(s.store.Epoch())},
+		Store: standing,
 		Head:  s.store.Head,
 		Loops: inboxes,
 		Log:   logger,
@@ -170,15 +177,11 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	undo = append(undo, s.receipts.Close)
 	s.presence = presence.Start(presence.Config{Loops: inboxes, Grace: cfg.Rooms.PresenceGrace})
 	undo = append(undo, s.presence.Close)
-	memberRules, err := cfg.Rooms.memberRules()
-	if err != nil {
-		return nil, err
-	}
-	kind := func(room string) handoff.RoomKind { return roomKind(memberRules, room) }
 	if s.members, err = members.Start(members.Config{
 		Store:          memberStore{s.catalog},
 		Loops:          inboxes,
 		Kind:           kind,
+		Head:           s.store.Head,
 		Log:            logger,
 		RoomsPerUser:   cfg.Limits.RoomsPerUser,
 		MembersPerRoom: cfg.Limits.MembersPerRoom,

@@ -16,10 +16,11 @@ import (
 const (
 	protocolPath = "../docs/protocol.md"
 	changesPath  = "../docs/changes.md"
+	syncPath     = "../docs/sync.md"
 )
 
 // examplePages are those that show frames: together all of them.
-var examplePages = []string{protocolPath, changesPath, "../docs/rooms.md", "../docs/presence.md"}
+var examplePages = []string{protocolPath, changesPath, "../docs/rooms.md", syncPath, "../docs/presence.md"}
 
 func readProtocol(t *testing.T) string { return readPage(t, protocolPath) }
 
@@ -122,6 +123,17 @@ func TestDocumentedLimits(t *testing.T) {
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%s does not say %q any more", changesPath, want)
+		}
+	}
+	page = readPage(t, syncPath)
+	for _, want := range []string{
+		fmt.Sprintf("| rooms in a page | %d, also when none", MaxSyncRooms),
+		fmt.Sprintf("| messages of a room | %d;", MaxSyncMessages),
+		fmt.Sprintf("counted up to %d |", MaxMentionCount),
+		fmt.Sprintf("ends at %d KiB", MaxPageBytes>>10),
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%s does not say %q any more", syncPath, want)
 		}
 	}
 	if MaxKind != MaxReaction {

@@ -19,6 +19,11 @@ const (
 	// MaxPage is the largest number of members or rooms in one page, DefaultPage that when the request names none.
 	MaxPage     = 200
 	DefaultPage = 50
+	// MaxSyncRooms is the largest number of rooms in one page of a sync, MaxSyncMessages how many messages of each.
+	// MaxMentionCount is as far as mentions are counted.
+	MaxSyncRooms    = 1000
+	MaxSyncMessages = 20
+	MaxMentionCount = 100
 	// MaxTitle is the longest title of a room, MaxReason the longest reason of a kick, ban or mute.
 	MaxTitle  = 128
 	MaxReason = 256

@@ -27,6 +27,7 @@
 //	changes.go       editing, deleting, reacting, pinning
 //	shown.go         messages with the changes in them
 //	members.go       rooms with members: who is what in them
+//	sync.go          all rooms of the user, as whoever comes back finds them
 //	receipts.go      how far users have come in a room
 //	presence.go      who is in a room, and who is typing there
 //	updates.go       receipts and presence on their way to the application

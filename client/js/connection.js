@@ -17,6 +17,7 @@ const replyTo = {
   member: 'member',
   members: 'members',
   rooms: 'rooms',
+  sync: 'synced',
   presence: 'presence',
   state: 'state',
   ping: 'pong',

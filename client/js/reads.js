@@ -1,4 +1,4 @@
-// What is asked and not yet answered: pages of history, receipts, and all about members. A read can be repeated without
+// What is asked and not yet answered: pages of history and of rooms, receipts, and all about members. A read can be repeated without
 // harm, so it is, until it is answered. docs/client.md, "History".
 
 import { RookeryError } from './errors.js';
@@ -15,7 +15,7 @@ export class Reads {
   }
 
   /**
-   * @param {'history'|'receipts'|'create'|'configure'|'member'|'members'|'rooms'} op
+   * @param {'history'|'receipts'|'create'|'configure'|'member'|'members'|'rooms'|'sync'} op
    * @param {object} body
    * @returns {Promise<object>} the reply
    */

@@ -282,6 +282,33 @@ export interface RoomPage {
   more: boolean;
 }
 
+/** A room as a user finds it who comes back. */
+export interface RoomState {
+  room: string;
+  membership?: RoomInfo;
+  head: number;
+  begin: number;
+  delivered: number;
+  read: number;
+  /** Messages behind read that are still there; changes are none. */
+  unread: number;
+  /** How many of them mention the user, at most 100. */
+  mentions: number;
+  /** Something was said behind the position that was asked with. */
+  changed: boolean;
+  /** The newest messages, ascending; only where changed. */
+  messages: Message[];
+}
+
+export interface SyncPage {
+  epoch: string;
+  rooms: RoomState[];
+  /** There is a page behind this one. */
+  next?: string;
+  /** Of the last page: where to go on from at the next sync. */
+  position?: string;
+}
+
 export interface UserPresence {
   user: string;
   state: 'online' | 'away' | 'offline';
@@ -420,6 +447,7 @@ export class Rookery {
   changeMember(action: MemberAction): Promise<MemberChange>;
   members(room: string, page?: { after?: string; limit?: number; banned?: boolean }): Promise<MemberPage>;
   rooms(page?: { after?: string; limit?: number }): Promise<RoomPage>;
+  sync(query?: { position?: string; next?: string; limit?: number; messages?: number }): Promise<SyncPage>;
 }
 
 export class RookeryError extends Error {

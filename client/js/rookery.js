@@ -262,6 +262,14 @@ export class Rookery {
     return this.#reads.read('rooms', { after, limit });
   }
 
+  /**
+   * Reads a page of all rooms of this user, those written to last first: docs/sync.md. A page has next, for the page behind it,
+   * or, the last one, position, for the next time.
+   */
+  sync({ position, next, limit, messages } = {}) {
+    return this.#reads.read('sync', { position, next, limit, messages });
+  }
+
   // The state machine, in the order in which a connection meets it.
 
   #wait(delay, error = null) {

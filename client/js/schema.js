@@ -147,9 +147,23 @@ export const clientFrame = [
   ]),
   operation(13, 'members', [string(1, 'room'), string(2, 'after'), uint(3, 'limit'), bool(4, 'banned')]),
   operation(14, 'rooms', [string(1, 'after'), uint(2, 'limit'), bool(3, 'watch')]),
+  operation(20, 'sync', [string(1, 'position'), string(2, 'next'), uint(3, 'limit'), uint(4, 'messages')]),
   operation(24, 'presence', [string(1, 'room'), bool(2, 'watch')]),
   operation(25, 'state', [string(1, 'state')]),
   operation(26, 'typing', [string(1, 'room'), bool(2, 'stopped')]),
+];
+
+const roomState = [
+  string(1, 'room'),
+  message(2, 'membership', roomInfo, present),
+  uint(3, 'head'),
+  uint(4, 'begin'),
+  uint(5, 'delivered'),
+  uint(6, 'read'),
+  uint(7, 'unread'),
+  uint(8, 'mentions'),
+  bool(9, 'changed'),
+  message(10, 'messages', chatMessage, { repeated: true }),
 ];
 
 /** @type {Field[]} */
@@ -222,6 +236,12 @@ export const serverFrame = [
     uint(4, 'total'),
   ]),
   operation(20, 'rooms', [message(1, 'rooms', roomInfo, { repeated: true }), bool(2, 'more')]),
+  operation(27, 'synced', [
+    string(1, 'epoch'),
+    message(2, 'rooms', roomState, { repeated: true }),
+    string(3, 'next', present),
+    string(4, 'position', present),
+  ]),
   operation(21, 'removed', [
     string(1, 'room'),
     string(2, 'action'),

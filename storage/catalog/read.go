@@ -22,6 +22,7 @@ type Settings struct {
 type Member struct {
 	Role  string `json:"role"`
 	Since int64  `json:"since,omitempty"` // Unix milliseconds
+	From  uint64 `json:"from,omitempty"`  // the room's newest message at that time
 }
 
 // Position is how far a user has come in a room.

@@ -47,8 +47,8 @@ func TestFamilies(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", what, got, want)
 		}
 	}
-	check("members", collect(t, c.Members, "a"), "ali {guest 0}", "alice {owner 0}", "bob {guest 0}")
-	check("rooms of alice", collect(t, c.RoomsOf, "alice"), "a {owner 0}", "a b {guest 0}", "a\"<~\u2028é {x 0}", "ab {guest 0}")
+	check("members", collect(t, c.Members, "a"), "ali {guest 0 0}", "alice {owner 0 0}", "bob {guest 0 0}")
+	check("rooms of alice", collect(t, c.RoomsOf, "alice"), "a {owner 0 0}", "a b {guest 0 0}", "a\"<~\u2028é {x 0 0}", "ab {guest 0 0}")
 	check("positions", collect(t, c.Positions, "a"), "ali {7f3a 2 2}", "alice {7f3a 41 41}")
 	check("positions of alice", collect(t, c.PositionsOf, "alice"), "a {7f3a 41 41}", "b {7f3a 1 1}")
 	check("devices", collect(t, c.DevicesOf, "alice"), "desk {desk}", "phone {Alice's phone}")
@@ -57,8 +57,8 @@ func TestFamilies(t *testing.T) {
 	check("nobody's", collect(t, c.RoomsOf, "al"))
 
 	mustUpdate(t, c, RemoveMember("a", "alice"), RemoveDevice("alice", "desk"), RemoveBan("a", "trent"), RemoveBan("a", "nobody"))
-	check("rooms of alice", collect(t, c.RoomsOf, "alice"), "a b {guest 0}", "a\"<~\u2028é {x 0}", "ab {guest 0}")
-	check("members", collect(t, c.Members, "a"), "ali {guest 0}", "bob {guest 0}")
+	check("rooms of alice", collect(t, c.RoomsOf, "alice"), "a b {guest 0 0}", "a\"<~\u2028é {x 0 0}", "ab {guest 0 0}")
+	check("members", collect(t, c.Members, "a"), "ali {guest 0 0}", "bob {guest 0 0}")
 	check("bans", collect(t, c.Bans, "a"))
 	if m, ok, err := c.Member("a", "bob"); m.Role != "guest" || !ok || err != nil {
 		t.Errorf("bob is %v, %v, %v", m, ok, err)

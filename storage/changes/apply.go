@@ -16,6 +16,7 @@ func apply(tx *bolt.Tx, r storage.Record, f Facts) error {
 		a.set(bucketRooms, a.room, append(make([]byte, 8), r.Room...))
 	}
 	if f.Target != 0 {
+		a.number()
 		a.change()
 		return a.err
 	}
@@ -77,6 +78,16 @@ func (a *application) change() {
 		}
 	}
 	a.keep(target, s)
+}
+
+// number counts the change, also one that comes to nothing: it has a number of the room in any case.
+func (a *application) number() {
+	c := a.tx.Bucket(bucketMade).Cursor()
+	before := uint64(0)
+	if key, value := lastBefore(c, withSeq(a.room, a.record.Seq)); bytes.HasPrefix(key, a.room) {
+		before = binary.BigEndian.Uint64(value)
+	}
+	a.set(bucketMade, withSeq(a.room, a.record.Seq), binary.BigEndian.AppendUint64(nil, before+1))
 }
 
 func (a *application) mention(seq uint64) {

@@ -441,3 +441,67 @@ func TestStateEncoding(t *testing.T) {
 		}
 	}
 }
+
+// TestChangesAreCounted: of any part of a room, how many numbers are changes; also when retention has taken the first ones, and when
+// the index is made again from what is left.
+func TestChangesAreCounted(t *testing.T) {
+	b := start(t, t.TempDir()).open()
+	bodies := []string{"a", "react 1 +", "b", "edit 3", "future 1", "react 1 +", "c", "delete 1"}
+	for _, room := range []string{"other", "room", "zoo"} {
+		for _, body := range bodies {
+			b.say(room, "alice", body)
+		}
+	}
+	b.say("quiet", "alice", "a")
+	check := func(when string, from uint64) {
+		t.Helper()
+		if err := b.index.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		err := b.index.View("room", func(v *View) error {
+			for after := from; after <= 9; after++ {
+				for last := from; last <= 9; last++ {
+					want := uint64(0)
+					for seq := after + 1; seq <= min(last, 8); seq++ {
+						if strings.Contains(bodies[seq-1], " ") {
+							want++
+						}
+					}
+					if got := v.Changes(after, last); got != want {
+						t.Errorf("%s: %d changes behind %d up to %d, want %d", when, got, after, last, want)
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.index.View("quiet", func(v *View) error {
+			if n := v.Changes(0, 1); n != 0 {
+				t.Errorf("%s: %d changes in a room without one", when, n)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("at first", 0)
+	if err := b.log.Trim("room", 4); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 { // a commit of the index looks at two rooms
+		b.say("zoo", "alice", "mention bob")
+		if err := b.index.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("after retention", 3)
+	b.kill()
+	if err := os.Remove(filepath.Join(b.dir, "changes", "changes.db")); err != nil {
+		t.Fatal(err)
+	}
+	b = start(t, b.dir).open()
+	check("made again", 3)
+	b.close()
+}

@@ -27,6 +27,7 @@
 //	pins      room seq                            sequence number of the pin
 //	mentions  room user seq                       the message seq mentions the user, or did before an edit
 //	mentioned room seq user                       the same the other way round, for the sweep
+//	made      room seq                            how many changes the room has up to this one, itself among them
 //
 // # Rules
 //

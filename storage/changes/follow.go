@@ -27,7 +27,7 @@ const (
 
 // Wait returns when everything that was committed before the call is in the index, or ErrBehind after five seconds.
 func (x *Index) Wait() error {
-	position := x.end()
+	position := x.config.Log.End()
 	if x.applied.Load() >= position && !x.damaged.Load() {
 		return nil
 	}
@@ -114,7 +114,7 @@ func (x *Index) catchUpOnce() error {
 			return err
 		}
 	}
-	for x.tail.Next() < x.end() {
+	for x.tail.Next() < x.config.Log.End() {
 		select {
 		case <-x.stop:
 			return errStopped

@@ -166,7 +166,7 @@ func (x *Index) openTree() (reason string) {
 			return err
 		})
 	})
-	if err == nil && position > x.end() {
+	if err == nil && position > x.config.Log.End() {
 		err = errors.New("it is ahead of the log")
 	}
 	if err != nil {
@@ -174,12 +174,6 @@ func (x *Index) openTree() (reason string) {
 	}
 	x.use(tree, position)
 	return ""
-}
-
-// end is where the log ends for readers. A room's Head is never beyond it.
-func (x *Index) end() int64 {
-	base, bytes := x.config.Log.Committed()
-	return base + bytes
 }
 
 func (x *Index) use(tree *bolt.DB, position int64) {
@@ -190,7 +184,7 @@ func (x *Index) use(tree *bolt.DB, position int64) {
 	x.applied.Store(position)
 }
 
-const metaVersion = 1
+const metaVersion = 2
 
 func (x *Index) putMeta(tx *bolt.Tx, position int64) error {
 	b := []byte{metaVersion}
@@ -304,5 +298,5 @@ type Stats struct {
 
 // Stats may be called at any time.
 func (x *Index) Stats() Stats {
-	return Stats{x.changes.Load(), x.rebuilt.Load(), max(0, x.end()-x.applied.Load())}
+	return Stats{x.changes.Load(), x.rebuilt.Load(), max(0, x.config.Log.End()-x.applied.Load())}
 }

@@ -16,10 +16,11 @@ var (
 	bucketPins      = []byte("pins")
 	bucketMentions  = []byte("mentions")
 	bucketMentioned = []byte("mentioned")
+	bucketMade      = []byte("made")
 )
 
 var buckets = [][]byte{
-	bucketMeta, bucketRooms, bucketStates, bucketReacted, bucketThreads, bucketPins, bucketMentions, bucketMentioned,
+	bucketMeta, bucketRooms, bucketStates, bucketReacted, bucketThreads, bucketPins, bucketMentions, bucketMentioned, bucketMade,
 }
 
 const nameBytes = 16

@@ -52,7 +52,7 @@ func (x *Index) sweepRoom(tx *bolt.Tx, room, value []byte) error {
 			return err
 		}
 	}
-	for _, bucket := range [][]byte{bucketReacted, bucketThreads, bucketPins, bucketStates} {
+	for _, bucket := range [][]byte{bucketReacted, bucketThreads, bucketPins, bucketStates, bucketMade} {
 		c := tx.Bucket(bucket).Cursor()
 		n := 0
 		for key, _ := c.Seek(room); key != nil && bytes.Compare(key, end) < 0; key, _ = c.Seek(room) {

@@ -2,6 +2,7 @@ package changes
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -84,6 +85,28 @@ func (v *View) Mentions(user string, r Range) []uint64 {
 	return v.list(bucketMentions, append(bytes.Clone(v.room), nameKey(user)...), r)
 }
 
+// Changes gives how many of the numbers behind after, up to last, are changes and not messages.
+func (v *View) Changes(after, last uint64) uint64 {
+	if v.Empty || after >= last {
+		return 0
+	}
+	c := v.tx.Bucket(bucketMade).Cursor()
+	first, begin := c.Seek(withSeq(v.room, after+1))
+	if !bytes.HasPrefix(first, v.room) || lastSeq(first) > last {
+		return 0
+	}
+	_, end := lastBefore(c, withSeq(v.room, last+1))
+	return binary.BigEndian.Uint64(end) - binary.BigEndian.Uint64(begin) + 1
+}
+
+// lastBefore moves to the last entry in front of a key.
+func lastBefore(c *bolt.Cursor, key []byte) (before, value []byte) {
+	if found, _ := c.Seek(key); found == nil {
+		return c.Last()
+	}
+	return c.Prev()
+}
+
 // list gives numbers that stand under a prefix.
 func (v *View) list(bucket, prefix []byte, r Range) (seqs []uint64) {
 	if v.Empty {
@@ -101,11 +124,7 @@ func (v *View) list(bucket, prefix []byte, r Range) (seqs []uint64) {
 	if end == 0 {
 		end = 1<<64 - 1
 	}
-	if key, _ = c.Seek(withSeq(prefix, end)); key == nil {
-		key, _ = c.Last()
-	} else {
-		key, _ = c.Prev()
-	}
+	key, _ = lastBefore(c, withSeq(prefix, end))
 	for ; bytes.HasPrefix(key, prefix) && len(seqs) < r.Most; key, _ = c.Prev() {
 		seqs = append(seqs, lastSeq(key))
 	}

@@ -135,6 +135,9 @@ func (l *Log) Epoch() uint64 { return l.meta.epoch }
 // Head gives the newest visible sequence number of a room, 0 for a room never seen.
 func (l *Log) Head(room string) uint64 { return l.table.find(l.table.key(room)).headSeq }
 
+// Place is where the newest record of a room lies: rooms with a higher one were written to later. 0 if it has none.
+func (l *Log) Place(room string) int64 { return int64(l.table.find(l.table.key(room)).headAt) }
+
 // Begin gives the oldest sequence number of a room that is still given: 1 for a room never seen, Head+1
 // if retention took all.
 func (l *Log) Begin(room string) uint64 { return l.table.find(l.table.key(room)).firstSeq }

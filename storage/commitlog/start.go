@@ -26,6 +26,12 @@ func (l *Log) StartRoom(room string, first uint64) error {
 	return <-done
 }
 
+// End gives where the log ends for readers, and where the next record will be. No room's Head is beyond it.
+func (l *Log) End() int64 {
+	base, bytes := l.Committed()
+	return base + bytes
+}
+
 // Committed gives where the log ends for readers: the base of the active segment, and the bytes of its
 // file that are committed. In SyncAlways mode they are synced.
 func (l *Log) Committed() (base, bytes int64) {

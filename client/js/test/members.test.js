@@ -25,9 +25,10 @@ test('every request about members has its reply', async () => {
     [client.configureRoom('group:a', { slowModeMs: 5 }), 'configure', { room: 'group:a', slowModeMs: 5 }, { room: { ...group, slowModeMs: 5 } }],
     [client.changeMember({ room: 'group:a', user: 'bob', action: 'mute', forMs: 9 }), 'member', { room: 'group:a', user: 'bob', action: 'mute', forMs: 9 }, { member: { room: 'group:a', user: 'bob', action: 'mute', until: 10 } }],
     [client.members('group:a', { after: 'al' }), 'members', { room: 'group:a', after: 'al' }, { members: { room: 'group:a', members: [{ user: 'bob', role: 'guest' }], more: false, total: 2 } }],
+    [client.sync({ position: '7f3a/9', messages: 2 }), 'sync', { position: '7f3a/9', messages: 2 }, { synced: { epoch: '7f3a', rooms: [], position: '7f3a/12' } }],
     [client.rooms({ limit: 1 }), 'rooms', { limit: 1 }, { rooms: { rooms: [group], more: true } }],
   ];
-  const requests = ['create', 'configure', 'member', 'members', 'rooms'].flatMap((op) => socket().requests(op).map((frame) => [frame.id, frame[op]]));
+  const requests = ['create', 'configure', 'member', 'members', 'sync', 'rooms'].flatMap((op) => socket().requests(op).map((frame) => [frame.id, frame[op]]));
   assert.equal(requests.length, asked.length);
   for (const [i, [promise, op, body, reply]] of asked.entries()) {
     const [id, sent] = requests[i];

@@ -69,6 +69,8 @@ const (
 	// HistoryBefore and HistoryAfter: a page that the client asked for, answered by Answer.
 	HistoryBefore
 	HistoryAfter
+	// Sync: a page of a user's rooms, answered by Answer.
+	Sync
 )
 
 // ReadList is which messages of a room a page of history is of.
@@ -82,7 +84,7 @@ const (
 	Mentions // of User
 )
 
-// Read asks the log readers for messages of one room.
+// Read asks the log readers for messages of one room, or for a user's rooms.
 type Read struct {
 	Kind     ReadKind
 	To       Handle
@@ -94,6 +96,16 @@ type Read struct {
 	User     string // who reads
 	List     ReadList
 	Root     uint64 // of a Thread
+	Rooms    *Rooms // of Sync; Limit is how many, and Room is not there
+}
+
+// Rooms says which part of a user's rooms is wanted. Its strings are its own copies.
+type Rooms struct {
+	Position string // of an earlier Sync
+	Next     string // of the page before
+	Messages int    // of each room
+	// May reports whether the user may read a room. It is safe to call from any goroutine.
+	May func(room string) bool
 }
 
 // Mark says that a user has come further in a room, or asks how far everybody has. A question is answered by Told, a mark by Marked or Refused, and

@@ -47,6 +47,8 @@ func (l *Loop) frame(c *conn, b []byte) {
 		l.publish(c, f.Id, op.Publish)
 	case *v1.ClientFrame_History:
 		l.history(c, f.Id, op.History)
+	case *v1.ClientFrame_Sync:
+		l.sync(c, f.Id, op.Sync)
 	case *v1.ClientFrame_Mark:
 		l.mark(c, f.Id, op.Mark)
 	case *v1.ClientFrame_Receipts:

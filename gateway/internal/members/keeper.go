@@ -24,7 +24,9 @@ type Config struct {
 	MembersPerRoom int // default 100,000
 	Named          int // in a room of more members nobody is told who joins and leaves; default 100
 	MailboxBytes   int // default 8 MiB
-	Now            func() time.Time
+	// Head is the newest message of a room; default none.
+	Head func(room string) uint64
+	Now  func() time.Time
 }
 
 // storedAtOnce is about how many changes are made together: a record of some 50 KiB.
@@ -102,6 +104,9 @@ func Start(cfg Config) (*Keeper, error) {
 	orElse(&cfg.MembersPerRoom, 100_000)
 	orElse(&cfg.Named, 100)
 	orElse(&cfg.MailboxBytes, 8<<20)
+	if cfg.Head == nil {
+		cfg.Head = func(string) uint64 { return 0 }
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

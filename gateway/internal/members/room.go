@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -74,15 +75,30 @@ func (k *Keeper) full(room, user string) *Refusal {
 }
 
 func (k *Keeper) admit(room, user string, role handoff.Role) {
-	k.view.put(Key{RoomMember, room, user}, Record{Role: role, Since: k.now()})
+	k.view.put(Key{RoomMember, room, user}, Record{Role: role, Since: k.now(), From: k.cfg.Head(room)})
 }
 
 // membership is what loops keep of a member and of the room.
 func (k *Keeper) membership(room, user string) *handoff.Membership {
-	settings, _ := k.view.settings(room)
+	return k.view.membership(k.cfg.Kind(room), room, user, k.now())
+}
+
+// Describe says what a room with members is and what a user is in it, nil if the user is no member. It reads the store as it is, so it
+// is for any goroutine that may wait for that, and may be a moment older than what loops know.
+func Describe(store Store, kind handoff.RoomKind, room, user string, now time.Time) (*v1.RoomInfo, error) {
+	v := newView(store)
+	m := v.membership(kind, room, user, now.UnixMilli())
+	if v.err != nil || m.Role == handoff.RoleNone {
+		return nil, v.err
+	}
+	return info(room, m), nil
+}
+
+func (v *view) membership(kind handoff.RoomKind, room, user string, now int64) *handoff.Membership {
+	settings, _ := v.settings(room)
 	m := &handoff.Membership{
-		User: user, Role: k.view.member(room, user).Role, MutedUntil: k.view.until(RoomMute, room, user, k.now()).Until,
-		Kind: k.cfg.Kind(room), Title: settings.Title, Speak: speak(settings), SlowMS: settings.SlowMS,
+		User: user, Role: v.member(room, user).Role, MutedUntil: v.until(RoomMute, room, user, now).Until,
+		Kind: kind, Title: settings.Title, Speak: speak(settings), SlowMS: settings.SlowMS,
 	}
 	if m.Kind == handoff.Direct {
 		m.Peer = settings.Direct[0]

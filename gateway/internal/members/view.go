@@ -49,7 +49,9 @@ type Record struct {
 	Speak  handoff.Role
 	Direct [2]string // the users of a direct room
 
-	Role handoff.Role // RoomMember
+	// RoomMember.
+	Role handoff.Role
+	From uint64 // the room's newest message when the membership began
 
 	// RoomBan, RoomMute.
 	Until  int64 // Unix milliseconds, handoff.ForEver at most

@@ -77,9 +77,12 @@ func (r *readers) readLoop() {
 
 func (r *readers) read(read handoff.Read) {
 	var e handoff.Event
-	if read.Kind == handoff.Replay {
+	switch read.Kind {
+	case handoff.Replay:
 		e = r.replay(read)
-	} else {
+	case handoff.Sync:
+		e = r.sync(read)
+	default:
 		e = r.history(read)
 	}
 	r.pages.Add(1)
@@ -89,12 +92,25 @@ func (r *readers) read(read handoff.Read) {
 
 // viewing calls fn with a fold that has in it all that was committed before.
 func (r *readers) viewing(read handoff.Read, fn func(*fold) error) error {
+	if err := r.settle(); err != nil {
+		return err
+	}
+	return r.view(read, fn)
+}
+
+// settle waits until the index has in it all that is committed now.
+func (r *readers) settle() error {
+	if r.cfg.Changes == nil {
+		return nil
+	}
+	return r.cfg.Changes.Wait()
+}
+
+// view calls fn with a fold of all that settle has waited for.
+func (r *readers) view(read handoff.Read, fn func(*fold) error) error {
 	f := &fold{log: r.cfg.Log, read: read}
 	if r.cfg.Changes == nil {
 		return fn(f)
-	}
-	if err := r.cfg.Changes.Wait(); err != nil {
-		return err
 	}
 	return r.cfg.Changes.View(read.Room, func(v *changes.View) error {
 		f.view = v

@@ -41,6 +41,10 @@ func (l *fakeLog) Head(room string) uint64 {
 	return uint64(len(l.records[room]))
 }
 
+// Place has the room that was appended to last behind all others.
+func (l *fakeLog) Place(room string) int64 { return int64(l.Head(room)) }
+func (l *fakeLog) End() int64              { return 1 << 40 }
+
 func (l *fakeLog) Begin(string) uint64 { return max(1, l.begin) }
 
 // damage gives the error for a lost record, with those beside it.

@@ -18,6 +18,9 @@ type Log interface {
 	Head(room string) uint64
 	// Begin is the oldest sequence number that is still there, Head+1 if none is.
 	Begin(room string) uint64
+	// Place is where the newest record of a room lies in the log, 0 if there is none; End lies behind all that is committed.
+	Place(room string) int64
+	End() int64
 	// Open makes a producer. committed is called with the number of oldest appended
 	// records that were committed (err nil) or failed. It must not block.
 	Open(committed func(n int, err error)) Producer
@@ -42,7 +45,9 @@ type Config struct {
 	Log Log
 	// Changes is the index of changes; nil refuses changes, and messages are given as they were published.
 	Changes Changes
-	Loops   []*handoff.Mailbox[handoff.Event] // by handoff.Handle.Loop
+	// Holdings are the rooms that users have; nil: they have none.
+	Holdings Holdings
+	Loops    []*handoff.Mailbox[handoff.Event] // by handoff.Handle.Loop
 
 	Shards       int           // goroutines that order; default 2
 	MailboxBytes int           // bound of each shard's mailbox; default 16 MiB

@@ -50,6 +50,7 @@ type ClientFrame struct {
 	//	*ClientFrame_Member
 	//	*ClientFrame_Members
 	//	*ClientFrame_Rooms
+	//	*ClientFrame_Sync
 	//	*ClientFrame_Presence
 	//	*ClientFrame_State
 	//	*ClientFrame_Typing
@@ -219,6 +220,15 @@ func (x *ClientFrame) GetRooms() *RoomsRequest {
 	return nil
 }
 
+func (x *ClientFrame) GetSync() *SyncRequest {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Sync); ok {
+			return x.Sync
+		}
+	}
+	return nil
+}
+
 func (x *ClientFrame) GetPresence() *PresenceRequest {
 	if x != nil {
 		if x, ok := x.Op.(*ClientFrame_Presence); ok {
@@ -302,6 +312,10 @@ type ClientFrame_Rooms struct {
 	Rooms *RoomsRequest `protobuf:"bytes,14,opt,name=rooms,proto3,oneof"`
 }
 
+type ClientFrame_Sync struct {
+	Sync *SyncRequest `protobuf:"bytes,20,opt,name=sync,proto3,oneof"`
+}
+
 type ClientFrame_Presence struct {
 	Presence *PresenceRequest `protobuf:"bytes,24,opt,name=presence,proto3,oneof"`
 }
@@ -340,6 +354,8 @@ func (*ClientFrame_Members) isClientFrame_Op() {}
 
 func (*ClientFrame_Rooms) isClientFrame_Op() {}
 
+func (*ClientFrame_Sync) isClientFrame_Op() {}
+
 func (*ClientFrame_Presence) isClientFrame_Op() {}
 
 func (*ClientFrame_State) isClientFrame_Op() {}
@@ -374,6 +390,7 @@ type ServerFrame struct {
 	//	*ServerFrame_Members
 	//	*ServerFrame_Rooms
 	//	*ServerFrame_Removed
+	//	*ServerFrame_Synced
 	//	*ServerFrame_Presence
 	//	*ServerFrame_PresenceChange
 	//	*ServerFrame_State
@@ -607,6 +624,15 @@ func (x *ServerFrame) GetRemoved() *Removed {
 	return nil
 }
 
+func (x *ServerFrame) GetSynced() *Synced {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Synced); ok {
+			return x.Synced
+		}
+	}
+	return nil
+}
+
 func (x *ServerFrame) GetPresence() *Presence {
 	if x != nil {
 		if x, ok := x.Op.(*ServerFrame_Presence); ok {
@@ -727,6 +753,10 @@ type ServerFrame_Removed struct {
 	Removed *Removed `protobuf:"bytes,21,opt,name=removed,proto3,oneof"`
 }
 
+type ServerFrame_Synced struct {
+	Synced *Synced `protobuf:"bytes,27,opt,name=synced,proto3,oneof"`
+}
+
 type ServerFrame_Presence struct {
 	Presence *Presence `protobuf:"bytes,31,opt,name=presence,proto3,oneof"`
 }
@@ -782,6 +812,8 @@ func (*ServerFrame_Members) isServerFrame_Op() {}
 func (*ServerFrame_Rooms) isServerFrame_Op() {}
 
 func (*ServerFrame_Removed) isServerFrame_Op() {}
+
+func (*ServerFrame_Synced) isServerFrame_Op() {}
 
 func (*ServerFrame_Presence) isServerFrame_Op() {}
 
@@ -3738,12 +3770,11 @@ func (x *Removed) GetBy() string {
 	return ""
 }
 
-// PresenceRequest asks who is in a room.
+// PresenceRequest asks who is in a room. watch: and has this connection told of changes, until it leaves or asks without.
 type PresenceRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
-	// Tell this connection of changes too, until it leaves the room or asks again without.
-	Watch         bool `protobuf:"varint,2,opt,name=watch,proto3" json:"watch,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Watch         bool                   `protobuf:"varint,2,opt,name=watch,proto3" json:"watch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3797,11 +3828,9 @@ type Presence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
 	// Changes that follow have the next numbers. It starts anew when nobody has watched the room for a while.
-	Version uint64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	// How many users are there.
-	Count uint32 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
-	// Each of them, by name; of a large room some of them.
-	Users         []*UserPresence `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"`
+	Version       uint64          `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Count         uint32          `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"` // of users
+	Users         []*UserPresence `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"`  // each of them; of a large room some
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3869,9 +3898,8 @@ type UserPresence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	User  string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	// online: one of the user's connections there says so. away: none does. offline: there is none.
-	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
-	// offline: since when, Unix milliseconds.
-	Since         uint64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	State         string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	Since         uint64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"` // offline: since when, Unix milliseconds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3929,12 +3957,11 @@ func (x *UserPresence) GetSince() uint64 {
 
 // PresenceChange: what has changed in a room that the connection watches, since the version before.
 type PresenceChange struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Room    string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
-	Version uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	Count   uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
-	// Nobody by name in a large room.
-	Users         []*UserPresence `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Count         uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	Users         []*UserPresence        `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"` // none in a large room
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3997,7 +4024,7 @@ func (x *PresenceChange) GetUsers() []*UserPresence {
 	return nil
 }
 
-// StateRequest says whether somebody sits at this connection: online, or away.
+// StateRequest says whether somebody sits at this connection: online, or away. State answers it.
 type StateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
@@ -4042,7 +4069,6 @@ func (x *StateRequest) GetState() string {
 	return ""
 }
 
-// State answers it.
 type State struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
@@ -4142,13 +4168,11 @@ func (x *TypingRequest) GetStopped() bool {
 
 // Typing: who is typing in a room, all of them, for lifetime_ms from now on. As a reply it has nothing but the room.
 type Typing struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
-	// The first that began.
-	Users []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
-	// How many there are besides.
-	More          uint32 `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
-	LifetimeMs    uint32 `protobuf:"varint,4,opt,name=lifetime_ms,json=lifetimeMs,proto3" json:"lifetime_ms,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Users         []string               `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"` // the first that began
+	More          uint32                 `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`  // besides
+	LifetimeMs    uint32                 `protobuf:"varint,4,opt,name=lifetime_ms,json=lifetimeMs,proto3" json:"lifetime_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4327,12 +4351,280 @@ func (x *Close) GetReason() string {
 	return ""
 }
 
+// SyncRequest asks for a page of all that the user has: the rooms that they are a member of, and the plain ones in
+// which they have marked something; those written to last come first.
+type SyncRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The position of an earlier sync: rooms in which nothing was said since come without messages.
+	Position string `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	// What the page before said in next.
+	Next string `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
+	// 1 to 1,000 rooms; absent or 0: 1,000. A page also ends at 128 KiB.
+	Limit uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// The newest messages of each room, at most 20; absent or 0: none.
+	Messages      uint32 `protobuf:"varint,4,opt,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncRequest) Reset() {
+	*x = SyncRequest{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncRequest) ProtoMessage() {}
+
+func (x *SyncRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
+func (*SyncRequest) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *SyncRequest) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *SyncRequest) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *SyncRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *SyncRequest) GetMessages() uint32 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+type Synced struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Epoch string                 `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Rooms []*RoomState           `protobuf:"bytes,2,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	// There are more: what to ask for. A room that was written to since the first page may come again.
+	Next string `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
+	// Of the last page: where to go on from at the next sync.
+	Position      string `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Synced) Reset() {
+	*x = Synced{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Synced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Synced) ProtoMessage() {}
+
+func (x *Synced) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Synced.ProtoReflect.Descriptor instead.
+func (*Synced) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *Synced) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *Synced) GetRooms() []*RoomState {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
+func (x *Synced) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *Synced) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+// RoomState is a room as a user finds it who comes back.
+type RoomState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Of a room with members.
+	Membership *RoomInfo `protobuf:"bytes,2,opt,name=membership,proto3" json:"membership,omitempty"`
+	Head       uint64    `protobuf:"varint,3,opt,name=head,proto3" json:"head,omitempty"`
+	// Oldest sequence number that is still there, head + 1 if none is.
+	Begin uint64 `protobuf:"varint,4,opt,name=begin,proto3" json:"begin,omitempty"`
+	// How far the user has come, see Mark.
+	Delivered uint64 `protobuf:"varint,5,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Read      uint64 `protobuf:"varint,6,opt,name=read,proto3" json:"read,omitempty"`
+	// Messages behind read that are still there. Changes are none.
+	Unread uint64 `protobuf:"varint,7,opt,name=unread,proto3" json:"unread,omitempty"`
+	// How many of them mention the user, at most 100.
+	Mentions uint32 `protobuf:"varint,8,opt,name=mentions,proto3" json:"mentions,omitempty"`
+	// Something was said behind the position that was asked with.
+	Changed bool `protobuf:"varint,9,opt,name=changed,proto3" json:"changed,omitempty"`
+	// The newest messages, ascending, with all changes in them. Only where changed.
+	Messages      []*Message `protobuf:"bytes,10,rep,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomState) Reset() {
+	*x = RoomState{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomState) ProtoMessage() {}
+
+func (x *RoomState) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomState.ProtoReflect.Descriptor instead.
+func (*RoomState) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *RoomState) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RoomState) GetMembership() *RoomInfo {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
+}
+
+func (x *RoomState) GetHead() uint64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+func (x *RoomState) GetBegin() uint64 {
+	if x != nil {
+		return x.Begin
+	}
+	return 0
+}
+
+func (x *RoomState) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *RoomState) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+func (x *RoomState) GetUnread() uint64 {
+	if x != nil {
+		return x.Unread
+	}
+	return 0
+}
+
+func (x *RoomState) GetMentions() uint32 {
+	if x != nil {
+		return x.Mentions
+	}
+	return 0
+}
+
+func (x *RoomState) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *RoomState) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
 var File_rookery_v1_rookery_proto protoreflect.FileDescriptor
 
 const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\n" +
 	"\x18rookery/v1/rookery.proto\x12\n" +
-	"rookery.v1\"\xc0\x06\n" +
+	"rookery.v1\"\xef\x06\n" +
 	"\vClientFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\aconnect\x18\x02 \x01(\v2\x13.rookery.v1.ConnectH\x00R\aconnect\x12&\n" +
@@ -4348,11 +4640,12 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\tconfigure\x18\v \x01(\v2\x15.rookery.v1.ConfigureH\x00R\tconfigure\x122\n" +
 	"\x06member\x18\f \x01(\v2\x18.rookery.v1.ChangeMemberH\x00R\x06member\x126\n" +
 	"\amembers\x18\r \x01(\v2\x1a.rookery.v1.MembersRequestH\x00R\amembers\x120\n" +
-	"\x05rooms\x18\x0e \x01(\v2\x18.rookery.v1.RoomsRequestH\x00R\x05rooms\x129\n" +
+	"\x05rooms\x18\x0e \x01(\v2\x18.rookery.v1.RoomsRequestH\x00R\x05rooms\x12-\n" +
+	"\x04sync\x18\x14 \x01(\v2\x17.rookery.v1.SyncRequestH\x00R\x04sync\x129\n" +
 	"\bpresence\x18\x18 \x01(\v2\x1b.rookery.v1.PresenceRequestH\x00R\bpresence\x120\n" +
 	"\x05state\x18\x19 \x01(\v2\x18.rookery.v1.StateRequestH\x00R\x05state\x123\n" +
 	"\x06typing\x18\x1a \x01(\v2\x19.rookery.v1.TypingRequestH\x00R\x06typingB\x04\n" +
-	"\x02op\"\x97\t\n" +
+	"\x02op\"\xc5\t\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x125\n" +
 	"\tconnected\x18\x02 \x01(\v2\x15.rookery.v1.ConnectedH\x00R\tconnected\x12,\n" +
@@ -4375,7 +4668,8 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x06member\x18\x12 \x01(\v2\x19.rookery.v1.MemberChangedH\x00R\x06member\x12/\n" +
 	"\amembers\x18\x13 \x01(\v2\x13.rookery.v1.MembersH\x00R\amembers\x12)\n" +
 	"\x05rooms\x18\x14 \x01(\v2\x11.rookery.v1.RoomsH\x00R\x05rooms\x12/\n" +
-	"\aremoved\x18\x15 \x01(\v2\x13.rookery.v1.RemovedH\x00R\aremoved\x122\n" +
+	"\aremoved\x18\x15 \x01(\v2\x13.rookery.v1.RemovedH\x00R\aremoved\x12,\n" +
+	"\x06synced\x18\x1b \x01(\v2\x12.rookery.v1.SyncedH\x00R\x06synced\x122\n" +
 	"\bpresence\x18\x1f \x01(\v2\x14.rookery.v1.PresenceH\x00R\bpresence\x12E\n" +
 	"\x0fpresence_change\x18  \x01(\v2\x1a.rookery.v1.PresenceChangeH\x00R\x0epresenceChange\x12)\n" +
 	"\x05state\x18! \x01(\v2\x11.rookery.v1.StateH\x00R\x05state\x12,\n" +
@@ -4645,7 +4939,31 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\twindow_ms\x18\x03 \x01(\rR\bwindowMs\"3\n" +
 	"\x05Close\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reasonB$Z\"rookery/proto/rookery/v1;rookeryv1b\x06proto3"
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"o\n" +
+	"\vSyncRequest\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\tR\bposition\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\tR\x04next\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x1a\n" +
+	"\bmessages\x18\x04 \x01(\rR\bmessages\"{\n" +
+	"\x06Synced\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12+\n" +
+	"\x05rooms\x18\x02 \x03(\v2\x15.rookery.v1.RoomStateR\x05rooms\x12\x12\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\x12\x1a\n" +
+	"\bposition\x18\x04 \x01(\tR\bposition\"\xb0\x02\n" +
+	"\tRoomState\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x124\n" +
+	"\n" +
+	"membership\x18\x02 \x01(\v2\x14.rookery.v1.RoomInfoR\n" +
+	"membership\x12\x12\n" +
+	"\x04head\x18\x03 \x01(\x04R\x04head\x12\x14\n" +
+	"\x05begin\x18\x04 \x01(\x04R\x05begin\x12\x1c\n" +
+	"\tdelivered\x18\x05 \x01(\x04R\tdelivered\x12\x12\n" +
+	"\x04read\x18\x06 \x01(\x04R\x04read\x12\x16\n" +
+	"\x06unread\x18\a \x01(\x04R\x06unread\x12\x1a\n" +
+	"\bmentions\x18\b \x01(\rR\bmentions\x12\x18\n" +
+	"\achanged\x18\t \x01(\bR\achanged\x12/\n" +
+	"\bmessages\x18\n" +
+	" \x03(\v2\x13.rookery.v1.MessageR\bmessagesB$Z\"rookery/proto/rookery/v1;rookeryv1b\x06proto3"
 
 var (
 	file_rookery_v1_rookery_proto_rawDescOnce sync.Once
@@ -4659,7 +4977,7 @@ func file_rookery_v1_rookery_proto_rawDescGZIP() []byte {
 	return file_rookery_v1_rookery_proto_rawDescData
 }
 
-var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*ClientFrame)(nil),     // 0: rookery.v1.ClientFrame
 	(*ServerFrame)(nil),     // 1: rookery.v1.ServerFrame
@@ -4712,6 +5030,9 @@ var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*Typing)(nil),          // 48: rookery.v1.Typing
 	(*GoAway)(nil),          // 49: rookery.v1.GoAway
 	(*Close)(nil),           // 50: rookery.v1.Close
+	(*SyncRequest)(nil),     // 51: rookery.v1.SyncRequest
+	(*Synced)(nil),          // 52: rookery.v1.Synced
+	(*RoomState)(nil),       // 53: rookery.v1.RoomState
 }
 var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	2,  // 0: rookery.v1.ClientFrame.connect:type_name -> rookery.v1.Connect
@@ -4727,56 +5048,61 @@ var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	32, // 10: rookery.v1.ClientFrame.member:type_name -> rookery.v1.ChangeMember
 	33, // 11: rookery.v1.ClientFrame.members:type_name -> rookery.v1.MembersRequest
 	34, // 12: rookery.v1.ClientFrame.rooms:type_name -> rookery.v1.RoomsRequest
-	41, // 13: rookery.v1.ClientFrame.presence:type_name -> rookery.v1.PresenceRequest
-	45, // 14: rookery.v1.ClientFrame.state:type_name -> rookery.v1.StateRequest
-	47, // 15: rookery.v1.ClientFrame.typing:type_name -> rookery.v1.TypingRequest
-	3,  // 16: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
-	5,  // 17: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
-	7,  // 18: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
-	14, // 19: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
-	16, // 20: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
-	22, // 21: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
-	23, // 22: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
-	17, // 23: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
-	49, // 24: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
-	21, // 25: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
-	50, // 26: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
-	20, // 27: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
-	25, // 28: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
-	27, // 29: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
-	28, // 30: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
-	35, // 31: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
-	36, // 32: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
-	37, // 33: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
-	39, // 34: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
-	40, // 35: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
-	42, // 36: rookery.v1.ServerFrame.presence:type_name -> rookery.v1.Presence
-	44, // 37: rookery.v1.ServerFrame.presence_change:type_name -> rookery.v1.PresenceChange
-	46, // 38: rookery.v1.ServerFrame.state:type_name -> rookery.v1.State
-	48, // 39: rookery.v1.ServerFrame.typing:type_name -> rookery.v1.Typing
-	35, // 40: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
-	9,  // 41: rookery.v1.Publish.change:type_name -> rookery.v1.Change
-	10, // 42: rookery.v1.Change.edit:type_name -> rookery.v1.Edit
-	11, // 43: rookery.v1.Change.delete:type_name -> rookery.v1.Delete
-	12, // 44: rookery.v1.Change.react:type_name -> rookery.v1.React
-	13, // 45: rookery.v1.Change.pin:type_name -> rookery.v1.Pin
-	17, // 46: rookery.v1.History.messages:type_name -> rookery.v1.Message
-	20, // 47: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
-	9,  // 48: rookery.v1.Message.change:type_name -> rookery.v1.Change
-	18, // 49: rookery.v1.Message.reactions:type_name -> rookery.v1.Reaction
-	19, // 50: rookery.v1.Message.replies:type_name -> rookery.v1.Replies
-	28, // 51: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
-	28, // 52: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
-	29, // 53: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
-	38, // 54: rookery.v1.Members.members:type_name -> rookery.v1.Member
-	35, // 55: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
-	43, // 56: rookery.v1.Presence.users:type_name -> rookery.v1.UserPresence
-	43, // 57: rookery.v1.PresenceChange.users:type_name -> rookery.v1.UserPresence
-	58, // [58:58] is the sub-list for method output_type
-	58, // [58:58] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	51, // 13: rookery.v1.ClientFrame.sync:type_name -> rookery.v1.SyncRequest
+	41, // 14: rookery.v1.ClientFrame.presence:type_name -> rookery.v1.PresenceRequest
+	45, // 15: rookery.v1.ClientFrame.state:type_name -> rookery.v1.StateRequest
+	47, // 16: rookery.v1.ClientFrame.typing:type_name -> rookery.v1.TypingRequest
+	3,  // 17: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
+	5,  // 18: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
+	7,  // 19: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
+	14, // 20: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
+	16, // 21: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
+	22, // 22: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
+	23, // 23: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
+	17, // 24: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
+	49, // 25: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
+	21, // 26: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
+	50, // 27: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
+	20, // 28: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
+	25, // 29: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
+	27, // 30: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
+	28, // 31: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
+	35, // 32: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
+	36, // 33: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
+	37, // 34: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
+	39, // 35: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
+	40, // 36: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
+	52, // 37: rookery.v1.ServerFrame.synced:type_name -> rookery.v1.Synced
+	42, // 38: rookery.v1.ServerFrame.presence:type_name -> rookery.v1.Presence
+	44, // 39: rookery.v1.ServerFrame.presence_change:type_name -> rookery.v1.PresenceChange
+	46, // 40: rookery.v1.ServerFrame.state:type_name -> rookery.v1.State
+	48, // 41: rookery.v1.ServerFrame.typing:type_name -> rookery.v1.Typing
+	35, // 42: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
+	9,  // 43: rookery.v1.Publish.change:type_name -> rookery.v1.Change
+	10, // 44: rookery.v1.Change.edit:type_name -> rookery.v1.Edit
+	11, // 45: rookery.v1.Change.delete:type_name -> rookery.v1.Delete
+	12, // 46: rookery.v1.Change.react:type_name -> rookery.v1.React
+	13, // 47: rookery.v1.Change.pin:type_name -> rookery.v1.Pin
+	17, // 48: rookery.v1.History.messages:type_name -> rookery.v1.Message
+	20, // 49: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
+	9,  // 50: rookery.v1.Message.change:type_name -> rookery.v1.Change
+	18, // 51: rookery.v1.Message.reactions:type_name -> rookery.v1.Reaction
+	19, // 52: rookery.v1.Message.replies:type_name -> rookery.v1.Replies
+	28, // 53: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
+	28, // 54: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
+	29, // 55: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
+	38, // 56: rookery.v1.Members.members:type_name -> rookery.v1.Member
+	35, // 57: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
+	43, // 58: rookery.v1.Presence.users:type_name -> rookery.v1.UserPresence
+	43, // 59: rookery.v1.PresenceChange.users:type_name -> rookery.v1.UserPresence
+	53, // 60: rookery.v1.Synced.rooms:type_name -> rookery.v1.RoomState
+	35, // 61: rookery.v1.RoomState.membership:type_name -> rookery.v1.RoomInfo
+	17, // 62: rookery.v1.RoomState.messages:type_name -> rookery.v1.Message
+	63, // [63:63] is the sub-list for method output_type
+	63, // [63:63] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_rookery_v1_rookery_proto_init() }
@@ -4798,6 +5124,7 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ClientFrame_Member)(nil),
 		(*ClientFrame_Members)(nil),
 		(*ClientFrame_Rooms)(nil),
+		(*ClientFrame_Sync)(nil),
 		(*ClientFrame_Presence)(nil),
 		(*ClientFrame_State)(nil),
 		(*ClientFrame_Typing)(nil),
@@ -4823,6 +5150,7 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ServerFrame_Members)(nil),
 		(*ServerFrame_Rooms)(nil),
 		(*ServerFrame_Removed)(nil),
+		(*ServerFrame_Synced)(nil),
 		(*ServerFrame_Presence)(nil),
 		(*ServerFrame_PresenceChange)(nil),
 		(*ServerFrame_State)(nil),
@@ -4857,7 +5185,7 @@ func file_rookery_v1_rookery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rookery_v1_rookery_proto_rawDesc), len(file_rookery_v1_rookery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   51,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
