@@ -283,7 +283,7 @@ export interface RoomPage {
 }
 
 /** A room as a user finds it who comes back. */
-export interface RoomState {
+export interface SyncedRoom {
   room: string;
   membership?: RoomInfo;
   head: number;
@@ -302,7 +302,7 @@ export interface RoomState {
 
 export interface SyncPage {
   epoch: string;
-  rooms: RoomState[];
+  rooms: SyncedRoom[];
   /** There is a page behind this one. */
   next?: string;
   /** Of the last page: where to go on from at the next sync. */
