@@ -218,7 +218,7 @@ func (l *Loop) take(e *handoff.Event) {
 	case handoff.RoomChanged:
 		l.roomChanged(e)
 	case handoff.Personal:
-		l.personal(e)
+		l.tellWatchers(e, nil)
 	case handoff.Banned:
 		l.ban(e.Member.User)
 	case handoff.Writable:

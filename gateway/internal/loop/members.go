@@ -69,7 +69,7 @@ func (l *Loop) listRooms(c *conn, id uint64, r *v1.RoomsRequest) {
 	if r.Watch {
 		l.watch(c)
 	}
-	l.askMembers(c, id, handoff.MemberRequest{Kind: handoff.ListRooms, PageAfter: r.After, Limit: limit(r.Limit)})
+	l.askMembers(c, id, handoff.MemberRequest{Kind: handoff.ListRooms, PageAfter: r.After, Limit: limit(r.Limit), May: c.identity.CanJoin})
 }
 
 // limit keeps a number that is too large from becoming another one.
