@@ -9,40 +9,56 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"rookery/gateway/internal/identity"
+	"rookery/gateway/internal/jwks"
 	"rookery/proto"
 )
 
 // maxToken bounds what is decoded before any signature was checked.
 const maxToken = 8 << 10
 
-// An authenticator turns the token or the name of a connect frame into an identity. It is
-// immutable: every event loop calls it at the same time.
+// An authenticator turns the token or the name of a connect frame into an identity. Every event loop calls it at
+// the same time. It is immutable, but for the key set that it asks.
 //
 // A token is a JWT (RFC 7519) signed with HS256, RS256, ES256 or EdDSA by one of the
 // configured keys. A key checks the one algorithm of its type, whatever the token says. A
 // token with a kid is checked with the key of that kid, or if there is none with the keys
-// that were given none; a token without one is tried with each key of its algorithm.
+// that were given none; a token without one is tried with each key of its algorithm. The keys of a key set (package jwks) are asked
+// too: with a kid for the one of that kid, without for the only one of the algorithm. A kid that is nowhere is
+// refused only when the set has been fetched since; until then the answer is an [identity.NotYetError].
 //
 //	sub      required  the user's name: 1 to 128 bytes of UTF-8 without control characters
 //	exp      required  the identity ends here, plus the leeway
 //	nbf      optional  not before this time, less the leeway
+//	iat      optional  when it was issued, for the revocation of a user's earlier tokens
+//	jti      optional  the token's id, for its revocation
 //	iss, aud           required if configured, else ignored
 //	rooms    optional  patterns of the rooms the user may enter; absent is every room
+//	limits   optional  rates of the user, lower or as far as the settings allow higher than those of the server
 //	publish  optional  patterns of the rooms the user may write to; absent is as rooms
 //	create   optional  patterns of the rooms the user may create; absent is as rooms
 //	moderate optional  patterns of the rooms the user is a moderator of; absent is none
 type authenticator struct {
 	dev    bool
 	keys   []verifyKey
-	leeway time.Duration
-	parser *jwt.Parser
+	keySet *jwks.Set // nil: none
+	// revoked says which tokens were taken back; nil: none.
+	revoked     revokedCheck
+	leeway      time.Duration
+	maxLifetime time.Duration
+	now         func() time.Time
+	parser      *jwt.Parser
 }
 
-func newAuthenticator(c Config) (*authenticator, error) {
-	return newAuthenticatorAt(c, time.Now)
+// revokedCheck is revocation.Set's.
+type revokedCheck interface {
+	Revoked(tokenID, user string, issued time.Time) bool
 }
 
-func newAuthenticatorAt(c Config, now func() time.Time) (*authenticator, error) {
+func newAuthenticator(c Config, keySet *jwks.Set, revoked revokedCheck) (*authenticator, error) {
+	return newAuthenticatorAt(c, keySet, revoked, time.Now)
+}
+
+func newAuthenticatorAt(c Config, keySet *jwks.Set, revoked revokedCheck, now func() time.Time) (*authenticator, error) {
 	var faults faultList
 	keys := c.loadKeys(&faults)
 	if err := faults.join(); err != nil {
@@ -61,10 +77,14 @@ func newAuthenticatorAt(c Config, now func() time.Time) (*authenticator, error) 
 		options = append(options, jwt.WithAudience(c.Auth.Audience))
 	}
 	return &authenticator{
-		dev:    c.Dev,
-		keys:   keys,
-		leeway: c.Auth.Leeway,
-		parser: jwt.NewParser(options...),
+		dev:         c.Dev,
+		keys:        keys,
+		keySet:      keySet,
+		revoked:     revoked,
+		leeway:      c.Auth.Leeway,
+		maxLifetime: c.Auth.MaxLifetime,
+		now:         now,
+		parser:      jwt.NewParser(options...),
 	}, nil
 }
 
@@ -93,27 +113,51 @@ func (a *authenticator) verify(token string) (identity.Identity, error) {
 	switch {
 	case len(token) > maxToken:
 		return refuse("it is longer than %d bytes", maxToken)
-	case len(a.keys) == 0:
+	case len(a.keys) == 0 && a.keySet == nil:
 		return refuse("this server has no key to check it with; connect with a name")
 	}
 	var claims tokenClaims
-	if _, err := a.parser.ParseWithClaims(token, &claims, a.keysFor); err != nil {
+	var missing *string // a kid that the key set may have after its next fetch
+	_, err := a.parser.ParseWithClaims(token, &claims, func(token *jwt.Token) (keys any, err error) {
+		keys, missing, err = a.keysFor(token)
+		return keys, err
+	})
+	if err != nil && missing != nil && (errors.Is(err, jwt.ErrTokenSignatureInvalid) || errors.Is(err, jwt.ErrTokenUnverifiable)) {
+		if wait := a.keySet.Wait(*missing); wait > 0 {
+			return identity.Identity{}, &identity.NotYetError{After: wait}
+		}
+	}
+	if err != nil {
 		return identity.Identity{}, tokenFault(err)
 	}
-	return claims.identity(a.leeway)
+	who, err := claims.identity(a.leeway)
+	if err != nil {
+		return who, err
+	}
+	var issued time.Time
+	if claims.IssuedAt != nil {
+		issued = claims.IssuedAt.Time
+	}
+	switch {
+	case a.revoked != nil && a.revoked.Revoked(claims.ID, claims.Subject, issued):
+		return identity.Identity{}, fmt.Errorf("%w: get a new one", identity.ErrTokenRevoked)
+	case a.maxLifetime != 0 && claims.ExpiresAt.Sub(a.now()) > a.maxLifetime+a.leeway:
+		return refuse("it lives longer than the %v that this server allows", a.maxLifetime)
+	}
+	return who, nil
 }
 
-// keysFor is asked by the parser for the keys that may have signed a token. Its answer
-// holds only keys of the token's own algorithm; "none" is the algorithm of no key.
-func (a *authenticator) keysFor(token *jwt.Token) (any, error) {
+// keysFor gives the parser the keys that may have signed a token, and the kid, if the key set should have
+// it and does not. The keys are only those of the token's own algorithm; "none" is the algorithm of no key.
+func (a *authenticator) keysFor(token *jwt.Token) (keys any, missing *string, err error) {
 	// "If any of the listed extension Header Parameters are not understood and supported
 	// by the recipient, then the JWS is invalid." (RFC 7515 section 4.1.11) We know none.
 	if _, critical := token.Header["crit"]; critical {
-		return nil, tokenReason("it asks for extensions that this server does not have")
+		return nil, nil, tokenReason("it asks for extensions that this server does not have")
 	}
 	id, isText := token.Header["kid"].(string)
 	if !isText && token.Header["kid"] != nil {
-		return nil, tokenReason("its kid is not a string")
+		return nil, nil, tokenReason("its kid is not a string")
 	}
 	named := id != "" && slices.ContainsFunc(a.keys, func(key verifyKey) bool { return key.id == id })
 	var set jwt.VerificationKeySet
@@ -125,10 +169,31 @@ func (a *authenticator) keysFor(token *jwt.Token) (any, error) {
 			set.Keys = append(set.Keys, key.key)
 		}
 	}
-	if len(set.Keys) == 0 {
-		return nil, tokenReason(fmt.Sprintf("this server has no key for algorithm %.20q and kid %.64q", token.Method.Alg(), id))
+	if a.keySet != nil && !named && fromKeySet(token.Method) {
+		key, ok := a.keySet.Find(id, token.Method.Alg())
+		switch {
+		case ok && id != "":
+			set.Keys = []jwt.VerificationKey{key.Public}
+		case ok:
+			set.Keys = append(set.Keys, key.Public)
+		default:
+			missing = &id
+		}
 	}
-	return set, nil
+	if len(set.Keys) == 0 {
+		return nil, missing, tokenReason(fmt.Sprintf("this server has no key for algorithm %.20q and kid %.64q", token.Method.Alg(), id))
+	}
+	return set, missing, nil
+}
+
+// fromKeySet reports whether keys of a key set may check an algorithm. Never HS256, whatever the set says: what is published
+// is no secret.
+func fromKeySet(method jwt.SigningMethod) bool {
+	switch method.Alg() {
+	case jwks.RS256, jwks.ES256, jwks.EdDSA:
+		return true
+	}
+	return false
 }
 
 // tokenReason is a reason of ours that the parser carries out, among its own words.

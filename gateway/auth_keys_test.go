@@ -96,7 +96,7 @@ func TestSignedTokensAreTaken(t *testing.T) {
 func checkSigned(t *testing.T, key SigningKey, c Config) {
 	t.Helper()
 	c.Auth.Issuer, c.Auth.Audience = "me", "you"
-	a, err := newAuthenticator(c)
+	a, err := newAuthenticator(c, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestSigningKeyFiles(t *testing.T) {
 func TestNewAuthenticatorRefusesWhatValidateRefuses(t *testing.T) {
 	c := DefaultConfig()
 	c.Auth.PublicKeys = []string{"/nowhere.pem"}
-	if _, err := newAuthenticator(c); err == nil {
+	if _, err := newAuthenticator(c, nil, nil); err == nil {
 		t.Error("an authenticator without its key is made")
 	}
 }

@@ -88,7 +88,7 @@ func keyFile(t testing.TB, text string) string {
 
 func testAuthenticator(t testing.TB, c Config) *authenticator {
 	t.Helper()
-	a, err := newAuthenticatorAt(c, func() time.Time { return testNow })
+	a, err := newAuthenticatorAt(c, nil, nil, func() time.Time { return testNow })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"rookery/gateway/internal/identity"
+	"rookery/gateway/internal/rate"
 	"rookery/proto"
 )
 
@@ -22,6 +24,7 @@ type tokenClaims struct {
 	Publish  patterns `json:"publish,omitzero"`
 	Create   patterns `json:"create,omitzero"`
 	Moderate patterns `json:"moderate,omitzero"`
+	Limits   limits   `json:"limits,omitzero"`
 }
 
 // identity makes the identity of claims whose signature and times are checked.
@@ -36,10 +39,16 @@ func (c *tokenClaims) identity(leeway time.Duration) (identity.Identity, error) 
 	// The leeway is in it, since the check at connect grants it: else a peer whose clock is
 	// behind would be let in and thrown out in the same moment.
 	id := identity.Identity{User: c.Subject, Expires: c.ExpiresAt.Add(leeway).UnixMilli()}
-	if c.Rooms == nil && c.Publish == nil && c.Create == nil && c.Moderate == nil {
+	if proto.ValidName(c.ID) {
+		id.TokenID = identity.HashTokenID(c.ID)
+	}
+	if c.IssuedAt != nil {
+		id.Issued = uint32(min(max(0, c.IssuedAt.Unix()), math.MaxUint32))
+	}
+	if c.Rooms == nil && c.Publish == nil && c.Create == nil && c.Moderate == nil && c.Limits.Claims == nil {
 		return id, nil
 	}
-	id.Rights = &identity.Rights{Join: []string{"*"}, Moderate: c.Moderate}
+	id.Rights = &identity.Rights{Join: []string{"*"}, Moderate: c.Moderate, Rates: c.Limits.Claims}
 	if c.Rooms != nil {
 		id.Rights.Join = c.Rooms
 	}
@@ -96,6 +105,38 @@ func (p patterns) check() error {
 	return nil
 }
 
+// limits is the claim of that name: rates of the user, a second, by operation.
+type limits struct{ *rate.Claims }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (l *limits) UnmarshalJSON(data []byte) error {
+	const wrong = tokenReason("its limits have to be rates a second by operation, like {\"publish\":5}, from 0.001 on")
+	var given map[string]float64
+	if err := json.Unmarshal(data, &given); err != nil || given == nil {
+		return wrong
+	}
+	l.Claims = new(rate.Claims)
+	for name, perSecond := range given {
+		_, operation, err := rate.Parse(rate.User.String(), name)
+		if err != nil || !(perSecond >= 0.001 && perSecond <= 1e12) {
+			return wrong
+		}
+		l.Claims[operation] = float32(perSecond)
+	}
+	return nil
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (l limits) MarshalJSON() ([]byte, error) {
+	given := map[string]float32{}
+	for o, perSecond := range l.Claims {
+		if perSecond > 0 {
+			given[rate.Operation(o).String()] = perSecond
+		}
+	}
+	return json.Marshal(given)
+}
+
 // TokenRequest is what a new token says. The zero value of a field leaves its claim out.
 type TokenRequest struct {
 	User     string        // required: sub
@@ -106,6 +147,7 @@ type TokenRequest struct {
 	Moderate []string      // patterns of the rooms to be a moderator of; nil is none
 	Issuer   string
 	Audience string
+	ID       string // jti, by which it can be revoked alone
 }
 
 // A SigningKey signs tokens.
@@ -177,11 +219,15 @@ func (k SigningKey) SignToken(r TokenRequest) (string, error) {
 			return "", fmt.Errorf("token refused: %w", err)
 		}
 	}
+	if r.ID != "" && !proto.ValidName(r.ID) {
+		return "", fmt.Errorf("id %q: the id of a token is 1 to %d bytes of text without control characters", r.ID, proto.MaxName)
+	}
 	now := time.Now()
 	claims := &tokenClaims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Subject:   r.User,
 			Issuer:    r.Issuer,
+			ID:        r.ID,
 			IssuedAt:  jwt.NewNumericDate(now),
 			ExpiresAt: jwt.NewNumericDate(now.Add(r.Lifetime)),
 		},

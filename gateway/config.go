@@ -74,10 +74,18 @@ type AuthConfig struct {
 	// PublicKeys are PEM files with a public key each (RSA: RS256, ECDSA P-256: ES256,
 	// Ed25519: EdDSA), written path or kid=path. Default none.
 	PublicKeys []string
+	// JWKS is where the issuer publishes its keys as a JSON Web Key Set: https://…, http:// of this machine, or a file. Default
+	// empty, none.
+	JWKS string
+	// JWKSRefresh is the longest time between two fetches of JWKS. Default 10 min. A token with an unknown kid
+	// brings the next forward.
+	JWKSRefresh time.Duration
 	// Issuer is what a token's iss has to be. Default empty, not checked.
 	Issuer string
 	// Audience is what a token's aud has to contain. Default empty, not checked.
 	Audience string
+	// MaxLifetime is how long a token may still live when it is used. Default 0, any time. What is revoked is kept for so long.
+	MaxLifetime time.Duration
 	// Leeway is how far the clocks of issuer and server may differ. Default 30 s.
 	Leeway time.Duration
 }
@@ -99,6 +107,11 @@ type LimitsConfig struct {
 	// MessageBurst is how many messages a user who was silent may publish at once.
 	// Default 40.
 	MessageBurst int
+	// Rates are more rates, "SCOPE OPERATION RATE/s burst BURST": what a user, an address or a room may do of one operation,
+	// on average and at once after silence. Default as in DefaultConfig, in development mode none; "off" alone is none.
+	Rates []string
+	// ClaimedRates is how many times the rate of a user the claim "limits" of a token may give. Default 1: it may lower only.
+	ClaimedRates int
 	// MessageBytes is the largest frame taken from a client. Default 64 KiB, at most
 	// proto.MaxFrameBytes (1 MiB).
 	MessageBytes int
@@ -299,7 +312,7 @@ func DefaultConfig() Config {
 		Data:        "data",
 		Heartbeat:   25 * time.Second,
 		RetryWindow: 10 * time.Minute,
-		Auth:        AuthConfig{Leeway: 30 * time.Second},
+		Auth:        AuthConfig{JWKSRefresh: 10 * time.Minute, Leeway: 30 * time.Second},
 		Rooms: RoomsConfig{
 			Receipts: []string{"*"},
 			Pins:     []string{"*"},
@@ -311,6 +324,13 @@ func DefaultConfig() Config {
 			ConnectionsPerUser: 20,
 			MessagesPerSecond:  20,
 			MessageBurst:       40,
+			ClaimedRates:       1,
+			Rates: []string{
+				"user connect 5/s burst 50", "user join 50/s burst 5000", "user read 20/s burst 200",
+				"user mark 100/s burst 2000", "user bytes 1MiB/s burst 4MiB",
+				"address open 100/s burst 1000", "address connect 100/s burst 1000",
+				"room publish 1000/s burst 5000",
+			},
 			MessageBytes:       64 << 10,
 			RoomsPerConnection: 1000,
 			RoomsPerUser:       10_000,

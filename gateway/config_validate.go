@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"rookery/gateway/internal/identity"
+	"rookery/gateway/internal/jwks"
 	"rookery/storage/ship"
 )
 
@@ -125,6 +126,8 @@ func (c Config) validate(faults *faultList) {
 	refuse(err != nil, fmt.Sprint(err), "rooms.gather")
 	_, err = c.Rooms.editRules()
 	refuse(err != nil, fmt.Sprint(err), "rooms.edit_window")
+	_, err = c.Limits.rateRules()
+	refuse(err != nil, fmt.Sprint(err), "limits.rates")
 	_, err = c.Rooms.memberRules()
 	refuse(err != nil, fmt.Sprint(err), "rooms.members")
 	_, err = parseRetention(c.Retention)
@@ -136,6 +139,10 @@ func (c Config) validate(faults *faultList) {
 	refuse(c.Drain.Timeout < c.Drain.Window,
 		fmt.Sprintf("ends before drain.window, %v, is over; make it longer", c.Drain.Window), "drain.timeout", "drain.window")
 
+	if c.Auth.JWKS != "" {
+		err := jwks.CheckSource(c.Auth.JWKS)
+		refuse(err != nil, fmt.Sprint(err), "auth.jwks")
+	}
 	c.validateKeys(faults)
 }
 

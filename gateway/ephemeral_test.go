@@ -80,7 +80,7 @@ func TestEphemeralMessages(t *testing.T) {
 
 func TestEphemeralPublishIsCheckedLikeAnyOther(t *testing.T) {
 	srv := gatewaytest.Start(t, production, func(c *gateway.Config) {
-		c.Limits.MessagesPerSecond, c.Limits.MessageBurst = 1, 3
+		c.Limits.MessagesPerSecond, c.Limits.MessageBurst = 1, 10
 	})
 	for _, w := range wires {
 		t.Run(w.name, func(t *testing.T) {

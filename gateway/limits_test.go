@@ -141,6 +141,57 @@ func TestPublishRateOfAUserHoldsOverConnections(t *testing.T) {
 	}
 }
 
+// TestRatesOfOtherRequests: of a user over joins, reads, marks and changes of members, and of a room over its publishes.
+func TestRatesOfOtherRequests(t *testing.T) {
+	srv := gatewaytest.Start(t, func(c *gateway.Config) {
+		c.Auth.HS256Secret = secret
+		c.Limits.MessagesPerSecond, c.Limits.MessageBurst = 1000, 1000
+		c.Limits.Rates = []string{
+			"user join 0.01/s burst 1", "user read 0.01/s burst 1", "user mark 0.01/s burst 1", "room publish 0.01/s burst 1",
+		}
+	})
+	for _, w := range wires {
+		t.Run(w.name, func(t *testing.T) {
+			room := "r " + w.name
+			alice, bob := open(t, srv.Addr(), w), login(t, srv.Addr(), w, "bob "+w.name)
+			// The claim leaves her one change in a thousand seconds.
+			connect(alice, signed(t, jwt.MapClaims{
+				"sub": "alice " + w.name, "exp": time.Now().Add(time.Hour).Unix(), "limits": map[string]float64{"publish": 0.001},
+			}), "")
+			alice.must()
+			limited := func(p *peer, seconds uint32, f *v1.ClientFrame) {
+				t.Helper()
+				e := p.answer(p.request(f)).GetError()
+				if after := e.GetRetryAfterMs(); e.GetName() != proto.ErrRateLimited.Name || after > 1000*seconds || after < 500*seconds {
+					t.Errorf("%v was answered with %v, want rate_limited for %d s", f, e, seconds)
+				}
+			}
+			history := &v1.ClientFrame{Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: room}}}
+			mark := &v1.ClientFrame{Op: &v1.ClientFrame_Mark{Mark: &v1.Mark{Room: room, Read: 1}}}
+			publish := &v1.ClientFrame{Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{Room: room, Content: &v1.Publish_Text{Text: "x"}}}}
+
+			alice.enter(room)
+			limited(alice, 100, &v1.ClientFrame{Op: &v1.ClientFrame_Join{Join: &v1.Join{Room: "channel:" + w.name}}})
+			if f := bob.answer(bob.request(publish)); f.GetPublished() == nil {
+				t.Errorf("the first publish of the room was answered with %v", f)
+			}
+			limited(bob, 100, publish)
+			alice.request(mark)
+			limited(alice, 100, mark)
+			if f := alice.answer(alice.request(history)); f.GetHistory() == nil {
+				t.Errorf("the first read was answered with %v", f)
+			}
+			limited(alice, 100, history)
+			limited(alice, 100, &v1.ClientFrame{Op: &v1.ClientFrame_Members{Members: &v1.MembersRequest{Room: "channel:" + w.name}}})
+			limited(alice, 100, &v1.ClientFrame{Op: &v1.ClientFrame_Rooms{Rooms: &v1.RoomsRequest{Watch: true}}})
+			alice.create(&v1.Create{Room: "group:" + w.name})
+			limited(alice, 1000, &v1.ClientFrame{Op: &v1.ClientFrame_Create{Create: &v1.Create{User: "bob"}}})
+			limited(alice, 1000, &v1.ClientFrame{Op: &v1.ClientFrame_Member{Member: &v1.ChangeMember{Room: "group:" + w.name, Action: "invite", User: "bob"}}})
+			limited(alice, 1000, &v1.ClientFrame{Op: &v1.ClientFrame_Configure{Configure: &v1.Configure{Room: "group:" + w.name}}})
+		})
+	}
+}
+
 func TestConnectionsOfAUserAreCapped(t *testing.T) {
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Limits.ConnectionsPerUser = 2 })
 	first := login(t, srv.Addr(), wires[0], "alice")

@@ -22,9 +22,9 @@ type metrics struct {
 	catalog []catalogMetric
 	ship    []shipMetric // given while the log is shipped
 
-	closed, refused, errors, capacity *prometheus.Desc
-	ephemeralDropped                  *prometheus.Desc
-	syncSeconds, batchRecords         *prometheus.Desc
+	closed, refused, denied, errors, capacity *prometheus.Desc
+	ephemeralDropped                          *prometheus.Desc
+	syncSeconds, batchRecords                 *prometheus.Desc
 
 	// By loop and by shard: whether the work is spread.
 	loopConnections, loopDeliveries, loopMailbox *prometheus.Desc
@@ -73,6 +73,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 func newMetrics(s *Server) *metrics {
 	m := &metrics{server: s,
 		closed:           desc("connections_closed_total", "Connections ended, by the code they were closed with; peer: by the client.", "code"),
+		denied:           desc("denied_total", "Whom the server turned away for what they did, by reason.", "reason"),
 		refused:          desc("connections_refused_total", "Connections turned away, by reason.", "reason"),
 		errors:           desc("request_errors_total", "Requests answered with an error, by its name.", "name"),
 		ephemeralDropped: desc("ephemeral_dropped_total", "Deliveries of ephemeral messages and receipts left out for connections that were behind; left: they ended behind.", "reason"),
@@ -108,6 +109,7 @@ func newMetrics(s *Server) *metrics {
 	inLoop(gauge, "ephemeral_kept_bytes", "Ephemeral messages and receipts kept for who is behind.", func(c *loop.Counters) int64 { return c.EphemeralKept.Load() })
 	inLoop(counter, "probes_total", "Silent connections asked for a sign of life.", func(c *loop.Counters) int64 { return c.Probes.Load() })
 	inLoop(counter, "probes_answered_total", "Silent connections that gave a sign of life when they were asked.", func(c *loop.Counters) int64 { return c.Answers.Load() })
+	inLoop(counter, "denied_unlogged_total", "Denials without a log line, since there were many of the address.", func(c *loop.Counters) int64 { return c.Unlogged.Load() })
 	inLoop(counter, "panics_total", "Panics that closed one connection.", func(c *loop.Counters) int64 { return c.Panics.Load() })
 
 	inRooms := func(kind prometheus.ValueType, name, help string, read func(*Server) int64) {
@@ -139,6 +141,13 @@ func newMetrics(s *Server) *metrics {
 	inRooms(gauge, "changes_behind_bytes", "Bytes of the log that the index of changes has not read yet.", func(s *Server) int64 { return s.changes.Stats().Behind })
 	inRooms(counter, "pages_total", "Pages of the log read for catch-up and history.", func(s *Server) int64 { return s.rooms.Stats().Pages })
 	inRooms(counter, "pages_damaged_total", "Pages of the log that could not be read.", func(s *Server) int64 { return s.rooms.Stats().DamagedPages })
+
+	inRooms(counter, "rate_buckets_evicted_total", "Buckets of rates that were forgotten before they were full, for want of room.", func(s *Server) int64 { return int64(s.engine.Evicted()) })
+	inRooms(gauge, "revocations", "Revocations of tokens and users that are kept.", func(s *Server) int64 { return int64(s.revocations.Len()) })
+	inRooms(gauge, "jwks_keys", "Keys of the issuer's key set in force.", func(s *Server) int64 { return int64(s.keySet.stats().Keys) })
+	inRooms(gauge, "jwks_age_seconds", "Since the issuer's keys were last fetched, 0 if they never were.", func(s *Server) int64 { return int64(s.keySet.stats().Age.Seconds()) })
+	inRooms(counter, "jwks_fetches_total", "Fetches of the issuer's keys.", func(s *Server) int64 { return int64(s.keySet.stats().Fetches) })
+	inRooms(counter, "jwks_fetch_failures_total", "Fetches of the issuer's keys that failed; the old keys stay good.", func(s *Server) int64 { return int64(s.keySet.stats().Failed) })
 
 	inLog := func(kind prometheus.ValueType, name, help string, read func(commitlog.Stats) float64) {
 		m.log = append(m.log, logMetric{desc(name, help), kind, read})
@@ -221,6 +230,11 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	for i, name := range loop.RefusalNames() {
 		if name != "" {
 			value(m.refused, counter, sum(func(c *loop.Counters) int64 { return c.Refused[i].Load() }), name)
+		}
+	}
+	for i, name := range loop.DenialNames() {
+		if name != "" {
+			value(m.denied, counter, sum(func(c *loop.Counters) int64 { return c.Denied[i].Load() }), name)
 		}
 	}
 	for i, reason := range loop.DropNames() {

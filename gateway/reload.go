@@ -9,13 +9,16 @@ import (
 
 // rules are the settings that hold for whoever connects next.
 func rules(cfg Config, auth *authenticator) loop.Rules {
+	rates, err := cfg.Limits.rateRules()
+	if err != nil {
+		panic("BUG: a validated configuration has rates that can't be read: " + err.Error())
+	}
 	return loop.Rules{
 		Auth:               auth,
 		Origins:            cfg.Limits.Origins,
 		ConnectionsPerIP:   cfg.Limits.ConnectionsPerIP,
 		ConnectionsPerUser: cfg.Limits.ConnectionsPerUser,
-		MessagesPerSecond:  float64(cfg.Limits.MessagesPerSecond),
-		MessageBurst:       cfg.Limits.MessageBurst,
+		Rates:              rates,
 	}
 }
 
@@ -23,7 +26,7 @@ func rules(cfg Config, auth *authenticator) loop.Rules {
 // level of the log lines is the caller's, who made the logger.
 var reloadable = []string{
 	"auth.", "limits.origins", "limits.connections", "limits.connections_per_ip",
-	"limits.connections_per_user", "limits.messages_per_second", "limits.message_burst",
+	"limits.connections_per_user", "limits.messages_per_second", "limits.message_burst", "limits.rates", "limits.claimed_rates",
 	"retention.", "logging.level",
 }
 
@@ -41,14 +44,18 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	// Development mode decides who is let in without a token; that stays as it was started.
 	authCfg := cfg
 	authCfg.Dev = s.cfg.Dev
-	auth, err := newAuthenticator(authCfg)
-	if err != nil {
-		return nil, err
-	}
 	retained, err := parseRetention(cfg.Retention)
 	if err != nil {
 		return nil, err
 	}
+	keySet := s.keySet.next(cfg.Auth, s.log)
+	auth, err := newAuthenticator(authCfg, keySet, s.revocations)
+	if err != nil {
+		s.keySet.discard(keySet)
+		return nil, err
+	}
+	s.keySet.use(cfg.Auth, keySet)
+	s.auth.Store(&cfg.Auth)
 	s.retentionRules.Store(&retained)
 	s.store.Retain(s.retention) // all rooms are asked for again
 	s.engine.SetRules(rules(cfg, auth))

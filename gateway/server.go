@@ -17,6 +17,7 @@ import (
 	"rookery/gateway/internal/members"
 	"rookery/gateway/internal/presence"
 	"rookery/gateway/internal/receipts"
+	"rookery/gateway/internal/revocation"
 	"rookery/gateway/internal/room"
 	"rookery/storage/catalog"
 	"rookery/storage/changes"
@@ -44,16 +45,22 @@ type Server struct {
 	changes     *changes.Index
 	rooms       *room.Rooms
 	receipts    *receipts.Keeper
+	revocations *revocation.Set
 	members     *members.Keeper
 	presence    *presence.Keeper
 	engine      *loop.Engine
 	serving     chan struct{}
+
+	// Its own lock.
+	keySet keySet
 
 	// Written by Run, read by the admin listener.
 	state atomic.Int32
 
 	// Written by New and Reload, read by retention from any goroutine.
 	retentionRules atomic.Pointer[retentionRules]
+	// The same, read by the admin listener.
+	auth atomic.Pointer[AuthConfig]
 }
 
 // States of readiness.
@@ -75,10 +82,6 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		}
 	}()
 	if err := cfg.Validate(); err != nil {
-		return nil, err
-	}
-	auth, err := newAuthenticator(cfg)
-	if err != nil {
 		return nil, err
 	}
 	if s.descriptors, err = descriptorLimit(); err != nil {
@@ -116,6 +119,19 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, fmt.Errorf("open the catalog in the log in %s (setting data): %w", cfg.Data, err)
 	}
 	undo = append(undo, s.catalog.Close)
+	if s.revocations, err = revocation.Open(revocation.Config{
+		Store: revocationStore{s.catalog}, Tell: s.tellRevoked, Log: logger,
+	}); err != nil {
+		return nil, err
+	}
+	undo = append(undo, s.revocations.Close)
+	s.auth.Store(&cfg.Auth)
+	s.keySet.use(cfg.Auth, s.keySet.next(cfg.Auth, logger))
+	undo = append(undo, s.keySet.close)
+	auth, err := newAuthenticator(cfg, s.keySet.set, s.revocations)
+	if err != nil {
+		return nil, err
+	}
 	retained, err := parseRetention(cfg.Retention)
 	if err != nil {
 		return nil, err
@@ -265,6 +281,7 @@ func (s *Server) Serving() <-chan struct{} { return s.serving }
 func (s *Server) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	defer background.Wait()
+	defer s.keySet.close()
 	admin := s.startAdmin(&background)
 	defer admin.Close()
 	if s.shipper != nil {
@@ -326,6 +343,7 @@ func (s *Server) drain() error {
 	go func() {
 		s.rooms.Close()
 		s.receipts.Close()
+		s.revocations.Close()
 		s.members.Close()
 		s.presence.Close()
 		s.catalog.Close()
@@ -354,6 +372,7 @@ func (s *Server) await(until time.Time, done func() bool) {
 func (s *Server) closeStorage() error {
 	s.rooms.Close()
 	s.receipts.Close()
+	s.revocations.Close()
 	s.members.Close()
 	s.presence.Close()
 	s.catalog.Close()

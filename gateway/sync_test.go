@@ -239,8 +239,18 @@ func TestSyncByToken(t *testing.T) {
 	for _, s := range phone.sync(&v1.SyncRequest{}).Rooms {
 		rooms = append(rooms, s.Room)
 	}
-	if !slices.Equal(rooms, []string{"group:b"}) {
+	for _, r := range phone.myRooms(true).Rooms {
+		rooms = append(rooms, r.Room)
+	}
+	if !slices.Equal(rooms, []string{"group:b", "group:b"}) {
 		t.Errorf("the phone is told of %v", rooms)
+	}
+	// Nor is it told of what becomes of the user there.
+	for _, room := range []string{"group:a", "group:b"} {
+		alice.change(room, "kick", "bob")
+	}
+	if f := phone.must(); f.GetRemoved().GetRoom() != "group:b" {
+		t.Errorf("the phone is told of %v", f)
 	}
 }
 

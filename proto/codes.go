@@ -18,6 +18,7 @@ var (
 	ErrUnknownOperation = ErrorCode{400, "unknown_operation", false}
 	ErrUnauthorized     = ErrorCode{401, "unauthorized", false}
 	ErrTokenExpired     = ErrorCode{401, "token_expired", false}
+	ErrTokenRevoked     = ErrorCode{401, "token_revoked", false}
 	ErrNotConnected     = ErrorCode{401, "not_connected", false}
 	ErrRoomForbidden    = ErrorCode{403, "room_forbidden", false}
 	ErrPublishForbidden = ErrorCode{403, "publish_forbidden", false}
@@ -47,6 +48,7 @@ var (
 	ErrTooManyUserConns = ErrorCode{429, "too_many_connections", true}
 	ErrInternal         = ErrorCode{500, "internal", true}
 	ErrOverloaded       = ErrorCode{503, "overloaded", true}
+	ErrKeysPending      = ErrorCode{503, "keys_pending", true}
 	ErrLogUnavailable   = ErrorCode{503, "log_unavailable", true}
 	ErrHistoryDamaged   = ErrorCode{500, "history_damaged", false}
 	ErrDraining         = ErrorCode{503, "draining", true}
@@ -55,12 +57,12 @@ var (
 // Errors lists every ErrorCode.
 func Errors() []ErrorCode {
 	return []ErrorCode{
-		ErrBadRequest, ErrUnknownOperation, ErrUnauthorized, ErrTokenExpired, ErrNotConnected,
+		ErrBadRequest, ErrUnknownOperation, ErrUnauthorized, ErrTokenExpired, ErrTokenRevoked, ErrNotConnected,
 		ErrRoomForbidden, ErrPublishForbidden, ErrChangeForbidden, ErrChangeTooLate,
 		ErrMessageNotFound, ErrMessageDeleted, ErrUnchanged, ErrTooManyChanges, ErrNotMember, ErrRoleForbidden, ErrBanned, ErrMuted,
 		ErrNotJoined, ErrNoSuchRoom, ErrNoSuchMember, ErrAlreadyJoined, ErrJoinPending, ErrUserChanged, ErrRoomExists, ErrRoomFull,
 		ErrTooLarge, ErrRateLimited, ErrSlowMode, ErrMemberOfTooMany, ErrTooManyRooms, ErrTooManyUserConns,
-		ErrInternal, ErrHistoryDamaged, ErrOverloaded, ErrLogUnavailable, ErrDraining,
+		ErrInternal, ErrHistoryDamaged, ErrOverloaded, ErrKeysPending, ErrLogUnavailable, ErrDraining,
 	}
 }
 
@@ -95,6 +97,7 @@ var (
 	CloseUnauthorized = CloseCode{4501, "unauthorized"}
 	CloseNotConnected = CloseCode{4502, "not_connected"}
 	CloseVersion      = CloseCode{4503, "unsupported_version"}
+	CloseTokenRevoked = CloseCode{4504, "token_revoked"}
 	CloseBanned       = CloseCode{4510, "banned"}
 )
 
@@ -104,7 +107,7 @@ func CloseCodes() []CloseCode {
 		CloseNormal, CloseGoingAway, CloseProtocol, CloseUnsupported, CloseInvalidUTF8, CloseTooBig, CloseInternal,
 		CloseDraining, CloseHeartbeatTimeout, CloseStalled, CloseOutboundFull, CloseConnectTimeout,
 		CloseFrameTimeout, CloseTokenExpired, CloseOverloaded,
-		CloseBadFrame, CloseUnauthorized, CloseNotConnected, CloseVersion, CloseBanned,
+		CloseBadFrame, CloseUnauthorized, CloseNotConnected, CloseVersion, CloseTokenRevoked, CloseBanned,
 	}
 }
 

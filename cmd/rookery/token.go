@@ -46,6 +46,7 @@ func token(_ context.Context, args []string, p process) int {
 	set.StringVar(&f.secretFile, "secret-file", "", "sign with the HS256 secret in `file`")
 	set.StringVar(&f.privateKey, "private-key", "", "sign with the private key in the PEM `file`: RSA, ECDSA P-256 or Ed25519")
 	set.StringVar(&f.keyID, "kid", "", "`id` of the private key, as in the server's auth.public_keys")
+	set.StringVar(&f.request.ID, "id", "", "`id` of the token, its jti, by which it can be revoked alone")
 	set.StringVar(&f.request.Issuer, "issuer", "", "`text` for iss, if the key is among the flags")
 	set.StringVar(&f.request.Audience, "audience", "", "`text` for aud, if the key is among the flags")
 

@@ -36,6 +36,7 @@ func Start(t testing.TB, options ...func(*gateway.Config)) *Server {
 	cfg.Limits.ConnectionsPerIP = 0
 	cfg.Limits.ConnectionsPerUser = 0
 	cfg.Limits.MessagesPerSecond = 0
+	cfg.Limits.Rates = nil
 	cfg.Drain.Window = 0
 	for _, option := range options {
 		option(&cfg)

@@ -36,6 +36,7 @@
 //	ban      scope user   {"until":…,"reason":"…"}; until in Unix milliseconds, absent is for ever;
 //	                      the scope is a room, or empty for the whole server
 //	mute     room  user   the same, for who may not publish
+//	revocation of name    {"at":…,"until":…} in Unix milliseconds; of is "token" or "user", name the token's id or the user's
 //
 // The words are separated by a tab: names hold no control characters, and a tab sorts before
 // all else they hold. A key that begins with another word of a to z and hyphens is kept as it

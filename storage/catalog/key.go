@@ -22,12 +22,13 @@ const (
 )
 
 const (
-	familyRoom     = "room"
-	familyMember   = "member"
-	familyPosition = "position"
-	familyDevice   = "device"
-	familyBan      = "ban"
-	familyMute     = "mute"
+	familyRoom       = "room"
+	familyMember     = "member"
+	familyPosition   = "position"
+	familyDevice     = "device"
+	familyBan        = "ban"
+	familyMute       = "mute"
+	familyRevocation = "revocation"
 )
 
 // family is what is known of the keys that begin with its name.
@@ -51,6 +52,8 @@ func known(name string) (family, bool) {
 		return family{names: 2, empty: true, value: func() any { return new(Ban) }}, true
 	case familyMute:
 		return family{names: 2, value: func() any { return new(Ban) }}, true
+	case familyRevocation:
+		return family{names: 2, value: func() any { return new(revocationValue) }}, true
 	}
 	return family{}, false
 }

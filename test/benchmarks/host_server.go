@@ -40,7 +40,7 @@ func (h *host) serve(ctx context.Context, settings ...string) (*hostServer, erro
 	}
 	s := &hostServer{data: data, ended: make(chan struct{})}
 	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", data, "--drain.window", "0s",
-		"--auth.hs256-secret-file", h.secret, "--limits.connections-per-ip", "0", "--limits.messages-per-second", "0"}, settings...)
+		"--auth.hs256-secret-file", h.secret, "--limits.connections-per-ip", "0", "--limits.messages-per-second", "0", "--limits.rates", "off"}, settings...)
 	s.process = exec.CommandContext(ctx, h.binary, args...)
 	// Nothing of our environment but the path: a ROOKERY_ variable would change the server.
 	s.process.Env = []string{"PATH=" + os.Getenv("PATH")}

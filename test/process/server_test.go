@@ -90,7 +90,8 @@ func (l launch) start() (*server, error) {
 	return s, nil
 }
 
-var servingLine = regexp.MustCompile(`msg=serving address=(\S+) .*admin=(\S+)`)
+// servingLine is that of either format of log lines.
+var servingLine = regexp.MustCompile(`msg"?[=:]"?serving"?[ ,]"?address"?[=:]"?([^" ]+).*admin"?[=:]"?([^" ]+)`)
 
 // watchLoop reads the server's log until it ends; started by launch.start.
 func (s *server) watchLoop(out io.Reader) {

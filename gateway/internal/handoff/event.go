@@ -54,6 +54,8 @@ const (
 	Refuse
 	// Shut: close every connection now, with a closing handshake.
 	Shut
+	// Revoke: end the sessions of a token or a user.
+	Revoke
 	// Shrink: give back the memory of connections that have left.
 	Shrink
 )
@@ -66,11 +68,11 @@ const Headroom = 10
 type Event struct {
 	Kind EventKind
 	To   Handle
-	ID   uint64
-	Room string
+	ID   uint64 // of the request; Revoke: the token's, see identity.HashTokenID, if there is no user
+	Room string // Revoke: the user
 
 	Seq uint64 // Joined: head; Published: the message's, 0 if it is ephemeral; Page: position after the page; Drain: window to come back in, ms
-	At  int64  // Published; Drain: time to go in, ms
+	At  int64  // Published; Drain: time to go in, ms; Revoke: of a user, tokens issued up to this Unix second
 
 	// Joined: the position that the subscription continues after, and whether it does.
 	HasAfter  bool

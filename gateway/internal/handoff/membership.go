@@ -110,6 +110,7 @@ type MemberRequest struct {
 	PageAfter string
 	Limit     int
 	Banned    bool
+	May       func(room string) bool // of ListRooms: whether a room is listed; nil: all are. Safe from any goroutine
 }
 
 // Size is about what the request holds of memory.

@@ -13,9 +13,12 @@ package identity
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
+	"time"
 
+	"rookery/gateway/internal/rate"
 	"rookery/proto"
 )
 
@@ -28,11 +31,21 @@ var (
 	ErrTokenInvalid = errors.New("the token is not valid")
 	// ErrTokenExpired: it was good; a new one will do.
 	ErrTokenExpired = errors.New("the token has expired")
+	// ErrTokenRevoked: it was good, and was taken back.
+	ErrTokenRevoked = errors.New("the token was revoked")
 	// ErrNameRequired: development mode, and neither token nor name.
 	ErrNameRequired = errors.New("a name is required")
 	// ErrNameInvalid: development mode, and a name that no user can have.
 	ErrNameInvalid = errors.New("the name is not valid")
 )
+
+// NotYetError says that it can't be told yet whether a token is good: the key that it names may have been published a moment
+// ago. The same token may be let in later.
+type NotYetError struct{ After time.Duration }
+
+func (e *NotYetError) Error() string {
+	return "the keys of the token's issuer are being fetched: connect again in a moment"
+}
 
 // Identity is a user and their rights. It is immutable and may be copied. A million of
 // them may live, so that what most users don't have costs one nil pointer.
@@ -40,6 +53,24 @@ type Identity struct {
 	User    string
 	Expires int64   // Unix milliseconds from which it no longer holds; 0 is never
 	Rights  *Rights // nil is every room
+
+	// TokenID is HashTokenID of the token's id, 0 if it has none.
+	TokenID uint64
+	// Issued is when the token was issued in Unix seconds, 0 if it does not say.
+	Issued uint32
+}
+
+var tokenIDSeed = maphash.MakeSeed()
+
+// HashTokenID is what a live connection keeps of the id of its token (jti), since a million of them may live and an id may
+// have 128 bytes. It only finds the connections to close when a token is revoked; at connect whole ids are compared.
+// So 64 bits are enough: that one of a million connections has the hash of another's token by chance is one in 18 million
+// million, and nobody can bring it about, for the seed is this process's own.
+func HashTokenID(id string) uint64 {
+	if id == "" {
+		return 0
+	}
+	return max(1, maphash.String(tokenIDSeed, id))
 }
 
 // Rights are the patterns of the rooms a user may enter, write to, create and be a moderator of. An empty
@@ -49,6 +80,16 @@ type Rights struct {
 	Publish  []string
 	Create   []string
 	Moderate []string
+	// Rates are those that the token claims, nil for none.
+	Rates *rate.Claims
+}
+
+// Claims gives the rates that the token claims, nil for none.
+func (i *Identity) Claims() *rate.Claims {
+	if i.Rights == nil {
+		return nil
+	}
+	return i.Rights.Rates
 }
 
 // CanJoin reports whether the user may enter a room and read it.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"rookery/gateway/internal/rate"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
 )
@@ -37,13 +38,13 @@ func TestRateHoldsForSessionsFromBeforeIt(t *testing.T) {
 				t.Fatalf("without a rate %d of 50 went through", n)
 			}
 			// A rate so low that no token comes back while the test runs.
-			rules.MessagesPerSecond, rules.MessageBurst = 0.0001, 7
+			rules.Rates.Of[rate.User][rate.Publish] = rate.PerSecond(0.0001, 7)
 			r.loop.engine.SetRules(rules)
 			young := r.open(true, proto.Binary) // of the same user
 			if n := r.publishes(old, 5) + r.publishes(young, 5); n != 7 {
 				t.Errorf("with a burst of 7 for the user %d went through", n)
 			}
-			rules.MessagesPerSecond = 0
+			rules.Rates = rate.Rules{}
 			r.loop.engine.SetRules(rules)
 			if n := r.publishes(old, 50); n != 50 {
 				t.Errorf("when the rate was taken away again %d of 50 went through", n)

@@ -59,6 +59,7 @@ func (l *Loop) tick() {
 	l.relieve()
 	l.bound()
 	l.walk()
+	l.expire()
 }
 
 // overdue checks the deadlines of a connection and reports that it is gone.
@@ -137,14 +138,9 @@ func (l *Loop) hear(c *conn) {
 	c.heard = l.now
 }
 
-// inspect asks a silent connection for a sign of life, and closes dead ones and those whose
-// token has expired.
+// inspect asks a silent connection for a sign of life, and closes dead ones.
 func (l *Loop) inspect(c *conn) {
 	if c.phase != connected && c.phase != echoing {
-		return
-	}
-	if c.identity != nil && c.identity.Expires != 0 && time.Now().UnixMilli() >= c.identity.Expires {
-		l.close(c, proto.CloseTokenExpired, "the token has expired: come back with a new one")
 		return
 	}
 	if c.backed {

@@ -6,6 +6,7 @@ import (
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/identity"
+	"rookery/gateway/internal/rate"
 )
 
 // Rooms is what a loop needs of the room shards and log readers. Both report false when
@@ -88,10 +89,9 @@ type Rules struct {
 	Auth    Authenticator
 	Origins []string // scheme://host[:port] that pages may come from, or *; empty: our own host
 
-	ConnectionsPerIP   int     // 0: no cap
-	ConnectionsPerUser int     // 0: no cap
-	MessagesPerSecond  float64 // publishes of a user; 0: no limit
-	MessageBurst       int
+	ConnectionsPerIP   int // 0: no cap
+	ConnectionsPerUser int // 0: no cap
+	Rates              rate.Rules
 }
 
 // MaxWindow is the longest gather window of a room.

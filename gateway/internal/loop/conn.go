@@ -91,6 +91,7 @@ func (l *Loop) close(c *conn, code proto.CloseCode, reason string) {
 	if reason == "" {
 		reason = code.Name
 	}
+	l.deny(c, denialByClose(code), nil)
 	c.closed = code.Code
 	if c.backed {
 		// A Close frame behind bytes that the peer does not take would not reach it either.

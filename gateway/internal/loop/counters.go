@@ -35,8 +35,11 @@ type Counters struct {
 	EphemeralEvicted   atomic.Int64                 // newest ones of a key that were not kept for want of room
 
 	Refused [len(refusalNames)]atomic.Int64
-	Closed  []atomic.Int64 // by index in proto.CloseCodes; last: without one of ours
-	Errors  []atomic.Int64 // by index in proto.Errors
+	Denied  [len(denialNames)]atomic.Int64
+	// Unlogged counts those of Denied without a line, since there were many of the address.
+	Unlogged atomic.Int64
+	Closed   []atomic.Int64 // by index in proto.CloseCodes; last: without one of ours
+	Errors   []atomic.Int64 // by index in proto.Errors
 }
 
 // refusal says why a connection was turned away.
@@ -48,9 +51,10 @@ const (
 	refusedAddress
 	refusedDraining
 	refusedFlood
+	refusedRate
 )
 
-var refusalNames = [...]string{"", "connections", "address", "draining", "flood"}
+var refusalNames = [...]string{"", "connections", "address", "draining", "flood", "rate"}
 
 // RefusalNames gives the reasons by index in Counters.Refused; the first is none.
 func RefusalNames() []string { return refusalNames[:] }

@@ -15,7 +15,9 @@
 //	http.go          pages, and the upgrade to WebSocket
 //	session.go       frames to commands: rights, limits, replies
 //	presence.go      who is there and who is typing: requests, and what the keeper is told
-//	admission.go     caps per address and user, rates (shared by the loops)
+//	admission.go     caps per address and user (shared by the loops)
+//	rates.go         how often each operation may be done
+//	denial.go        the line for whom to ban
 //	subscription.go  who is a member of what on this loop
 //	membership.go    rooms with members: who is what in them, so far as they are here
 //	members.go       what the keeper of members is asked
@@ -27,6 +29,7 @@
 //	outbound.go      all that is pending for a connection leaves in one write
 //	drained.go       sockets that were full and take bytes again
 //	clock.go         heartbeats, deadlines, stalls
+//	expiry.go        tokens that have expired or were revoked
 //	load.go          how much may wait for a loop that has more than it can do
 //	counters.go      what the metrics read
 //

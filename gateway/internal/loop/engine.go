@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/rate"
 )
 
 // Engine is all the loops and the gnet engine that runs them.
@@ -20,6 +22,7 @@ type Engine struct {
 	// Set at construction.
 	cfg       Config
 	admission *admission
+	buckets   *rate.Table
 	slow      *slowMode
 	started   time.Time
 	booted    chan struct{}
@@ -30,6 +33,7 @@ type Engine struct {
 	refused  atomic.Int64 // and those that are only there to be told why not
 	capacity atomic.Int64 // most connections at once; more are refused with 503
 	rules    atomic.Pointer[Rules]
+	rates    atomic.Pointer[rates]   // those of rules
 	draining atomic.Bool             // no new connections
 	refusers atomic.Int64            // loops that refuse requests
 	loops    atomic.Pointer[[]*Loop] // replaced as a whole by adopt, under mu
@@ -48,6 +52,7 @@ func New(cfg Config) *Engine {
 	e := &Engine{
 		cfg:       cfg,
 		admission: newAdmission(),
+		buckets:   rate.NewTable(),
 		slow:      newSlowMode(cfg.RetryWindow),
 		started:   time.Now(),
 		booted:    make(chan struct{}),
@@ -89,6 +94,7 @@ func (e *Engine) admit() bool {
 // count the connections made under a cap, rates hold at once for everybody.
 func (e *Engine) SetRules(r Rules) {
 	e.rules.Store(&r)
+	e.rates.Store(newRates(r.Rates))
 	e.admission.setRules(r)
 }
 
@@ -196,6 +202,17 @@ func (e *Engine) Shut() {
 	}
 }
 
+// Revoke ends the sessions of a token, by identity.HashTokenID of its id, or if user is not empty those of the user whose tokens
+// were issued up to a moment: within a second. Whoever calls it has seen to it that the Authenticator takes them no more.
+func (e *Engine) Revoke(token uint64, user string, upTo time.Time) {
+	for _, l := range *e.loops.Load() {
+		l.inbox.PutAlways(handoff.Event{Kind: handoff.Revoke, ID: token, Room: user, At: upTo.Unix()}, 0)
+	}
+}
+
+// Evicted counts the buckets of rates that were forgotten for want of room.
+func (e *Engine) Evicted() uint64 { return e.buckets.Evicted() }
+
 // Shrink has the tables of connections give back what those that have left took of them.
 func (e *Engine) Shrink() {
 	e.admission.shrink()
@@ -302,10 +319,12 @@ func (h *handler) OnClose(g gnet.Conn, err error) gnet.Action {
 	return gnet.None
 }
 
-// remoteIP is the peer's address as gnet has it.
-func remoteIP(g gnet.Conn) net.IP {
-	if a, ok := g.RemoteAddr().(*net.TCPAddr); ok {
-		return a.IP
+// remoteAddr is the peer's address as gnet has it, IPv4 as such.
+func remoteAddr(g gnet.Conn) netip.Addr {
+	a, ok := g.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
 	}
-	return nil
+	from, _ := netip.AddrFromSlice(a.IP)
+	return from.Unmap()
 }

@@ -43,15 +43,22 @@ type fakeSocket struct {
 	closed   bool
 	fault    error // of the next write, which closes
 	loop     *fakeEvents
+	from     string // its peer's address; empty: 127.0.0.1
 }
 
 func (s *fakeSocket) Context() any         { return s.context }
 func (s *fakeSocket) SetContext(v any)     { s.context = v }
-func (s *fakeSocket) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 func (s *fakeSocket) Fd() int              { return -1 }
 func (s *fakeSocket) InboundBuffered() int { return len(s.in) }
 func (s *fakeSocket) OutboundBuffered() int {
 	return len(s.buffered)
+}
+
+func (s *fakeSocket) RemoteAddr() net.Addr {
+	if s.from == "" {
+		return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
+	}
+	return &net.TCPAddr{IP: net.ParseIP(s.from)}
 }
 
 func (s *fakeSocket) Peek(int) ([]byte, error) { return s.in, nil }

@@ -27,6 +27,7 @@ func (l *Loop) request(c *conn, in []byte) int {
 		l.respond(c, http.StatusRequestHeaderFieldsTooLarge, "", []byte(err.Error()), true)
 		return len(in)
 	case err != nil:
+		l.deny(c, deniedHandshake, nil)
 		l.respond(c, http.StatusBadRequest, "", []byte(err.Error()), true)
 		return len(in)
 	case head == nil:
@@ -37,16 +38,21 @@ func (l *Loop) request(c *conn, in []byte) int {
 		refused = refusedDraining // also on a connection that a proxy has kept from before
 	}
 	if refused != refusedNot {
-		l.respond(c, http.StatusServiceUnavailable, "Retry-After: 5\r\n", []byte(refused.sentence()), true)
+		after := 5
+		if refused == refusedRate {
+			after = l.openAgain(remoteAddr(c.sock))
+		}
+		l.respond(c, http.StatusServiceUnavailable, fmt.Sprintf("Retry-After: %d\r\n", after), []byte(refused.sentence()), true)
 		return len(in)
 	}
 	method, path, ok := framing.RequestTarget(head)
 	if !ok {
+		l.deny(c, deniedHandshake, nil)
 		l.respond(c, http.StatusBadRequest, "", []byte("the request line is not HTTP/1.1"), true)
 		return len(in)
 	}
 	if string(path) == socketPath || string(path) == echoPath && l.cfg.Development {
-		l.upgrade(c, head, string(path) == echoPath)
+		l.upgrade(c, head, string(method), string(path) == echoPath)
 		return len(head)
 	}
 	l.servePage(c, head, string(method), string(path))
@@ -124,7 +130,7 @@ func (l *Loop) responded(c *conn, last bool) {
 }
 
 // upgrade answers a WebSocket handshake.
-func (l *Loop) upgrade(c *conn, head []byte, echo bool) {
+func (l *Loop) upgrade(c *conn, head []byte, method string, echo bool) {
 	o, refused := readOpening(head, func(name string) bool {
 		return name == proto.SubprotocolBinary || name == proto.SubprotocolJSON
 	})
@@ -132,6 +138,7 @@ func (l *Loop) upgrade(c *conn, head []byte, echo bool) {
 		refused = &refusalOfOpening{http.StatusForbidden, "", "pages of " + o.origin + " may not connect here: see the setting limits.origins"}
 	}
 	if refused != nil {
+		l.deny(c, denialByOpening(method, refused), nil)
 		l.respond(c, refused.status, refused.fields, []byte(refused.reason), true)
 		return
 	}
@@ -174,6 +181,8 @@ func (r refusal) sentence() string {
 	switch r {
 	case refusedDraining:
 		return "the server is shutting down: try again later"
+	case refusedRate:
+		return "too many new connections from this address in a short time: try again later"
 	case refusedAddress:
 		return "too many connections from this address: try again later"
 	}

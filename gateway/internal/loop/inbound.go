@@ -91,6 +91,7 @@ func (l *Loop) sniff(c *conn, in []byte) int {
 		l.close(c, proto.CloseVersion, "this server speaks version 1 of the raw TCP framing")
 		return len(in)
 	case framing.Unknown:
+		l.deny(c, deniedHandshake, nil)
 		l.abort(c)
 	}
 	return 0

@@ -3,7 +3,6 @@ package loop
 import (
 	"maps"
 	"math/rand/v2"
-	"net/netip"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -71,6 +70,7 @@ type Loop struct {
 	// Deadlines, see clock.go.
 	urgent []handoff.Handle // connections that have one
 	patrol int              // next slot to look at
+	rounds rounds           // through the table, for tokens that hold no longer: expiry.go
 
 	// The drain.
 	draining bool          // who connects is told to go
@@ -88,6 +88,7 @@ type Loop struct {
 type slot struct {
 	conn       *conn
 	generation uint32
+	expires    uint32 // second of Unix time in which its identity does, 0: never; see expiry.go
 }
 
 func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
@@ -119,10 +120,11 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	}
 	s := &l.slots[c.handle.Slot]
 	l.opened++
-	s.generation, s.conn = l.opened, c
+	*s = slot{conn: c, generation: l.opened}
 	c.handle.Generation, c.handle.Loop = s.generation, l.index
 	g.SetContext(c)
 	l.deadline(c, l.cfg.HandshakeTimeout)
+	l.deny(c, denialByRefusal(refused), nil)
 	return gnet.None
 }
 
@@ -134,8 +136,12 @@ func (l *Loop) admission(g gnet.Conn) (refusal, *address) {
 	if !l.engine.admit() {
 		return refusedFull, nil
 	}
-	from, _ := netip.AddrFromSlice(remoteIP(g))
-	entered := l.engine.admission.enter(from.Unmap())
+	from := remoteAddr(g)
+	if !l.admitOpen(from) {
+		l.engine.admitted.Add(-1)
+		return refusedRate, nil
+	}
+	entered := l.engine.admission.enter(from)
 	if entered == nil {
 		l.engine.admitted.Add(-1)
 		return refusedAddress, nil
@@ -213,7 +219,7 @@ func (l *Loop) take(e *handoff.Event) {
 	case handoff.RoomChanged:
 		l.roomChanged(e)
 	case handoff.Personal:
-		l.personal(e)
+		l.tellWatchers(e, nil)
 	case handoff.Banned:
 		l.ban(e.Member.User)
 	case handoff.Observe:
@@ -234,6 +240,8 @@ func (l *Loop) take(e *handoff.Event) {
 		l.engine.refusers.Add(1)
 	case handoff.Shut:
 		l.shut()
+	case handoff.Revoke:
+		l.revoke(e)
 	case handoff.Shrink:
 		l.shrink()
 	}

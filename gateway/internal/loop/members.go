@@ -3,7 +3,6 @@ package loop
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
@@ -34,7 +33,7 @@ func (l *Loop) create(c *conn, id uint64, r *v1.Create) {
 		l.fail(c, id, proto.ErrRoomForbidden, fmt.Sprintf("Your token does not allow creating %q.", room))
 		return
 	}
-	l.askToChange(c, id, handoff.MemberRequest{
+	l.askMembers(c, id, handoff.MemberRequest{
 		Kind: handoff.CreateRoom, Room: room, Target: r.User,
 		SetTitle: true, Title: r.Title, SetSlow: true, SlowMS: r.SlowModeMs, Speak: r.Speak,
 	})
@@ -42,7 +41,7 @@ func (l *Loop) create(c *conn, id uint64, r *v1.Create) {
 
 func (l *Loop) configure(c *conn, id uint64, r *v1.Configure) {
 	if l.mayRead(c, id, r.Room) {
-		l.askToChange(c, id, handoff.MemberRequest{
+		l.askMembers(c, id, handoff.MemberRequest{
 			Kind: handoff.ConfigureRoom, Room: r.Room,
 			SetTitle: r.Title != nil, Title: r.GetTitle(), SetSlow: r.SlowModeMs != nil, SlowMS: r.GetSlowModeMs(), Speak: r.Speak,
 		})
@@ -51,7 +50,7 @@ func (l *Loop) configure(c *conn, id uint64, r *v1.Configure) {
 
 func (l *Loop) changeMember(c *conn, id uint64, r *v1.ChangeMember) {
 	if r.Room == "" || l.mayRead(c, id, r.Room) {
-		l.askToChange(c, id, handoff.MemberRequest{
+		l.askMembers(c, id, handoff.MemberRequest{
 			Kind: handoff.ChangeMember, Room: r.Room, Target: r.User, Action: r.Action, Role: r.Role, ForMS: r.ForMs, Reason: r.Reason,
 		})
 	}
@@ -70,18 +69,11 @@ func (l *Loop) listRooms(c *conn, id uint64, r *v1.RoomsRequest) {
 	if r.Watch {
 		l.watch(c)
 	}
-	l.askMembers(c, id, handoff.MemberRequest{Kind: handoff.ListRooms, PageAfter: r.After, Limit: limit(r.Limit)})
+	l.askMembers(c, id, handoff.MemberRequest{Kind: handoff.ListRooms, PageAfter: r.After, Limit: limit(r.Limit), May: c.identity.CanJoin})
 }
 
 // limit keeps a number that is too large from becoming another one.
 func limit(n uint32) int { return int(min(n, proto.MaxPage+1)) }
-
-// askToChange is for what is stored: it counts as a message of the user.
-func (l *Loop) askToChange(c *conn, id uint64, r handoff.MemberRequest) {
-	if l.mayPublishNow(c, id) {
-		l.askMembers(c, id, r)
-	}
-}
 
 func (l *Loop) askMembers(c *conn, id uint64, r handoff.MemberRequest) {
 	if c.readings >= maxReadings {
@@ -98,22 +90,4 @@ func (l *Loop) askMembers(c *conn, id uint64, r handoff.MemberRequest) {
 		return
 	}
 	c.readings++
-}
-
-// mayPublishNow takes a message from the user's bucket, and answers if there is none.
-func (l *Loop) mayPublishNow(c *conn, id uint64) bool {
-	user, wait, ok := l.engine.admission.allow(c.user, c.identity.User, time.Now())
-	if c.user = user; !ok {
-		l.failUntil(c, id, proto.ErrRateLimited, "You publish faster than the server allows.", wait)
-	}
-	return ok
-}
-
-// failUntil is fail with the time from which the request may succeed.
-func (l *Loop) failUntil(c *conn, id uint64, code proto.ErrorCode, text string, wait time.Duration) {
-	f := code.Frame(id, text)
-	ms := uint32(max(1, (wait+time.Millisecond-1)/time.Millisecond))
-	f.GetError().RetryAfterMs = &ms
-	l.counted.Errors[errorIndex[code]].Add(1)
-	l.reply(c, f)
 }

@@ -251,9 +251,15 @@ func (l *Loop) memberRemoved(e *handoff.Event) {
 			l.expelFrom(l.slots[slot].conn, r, e.Message)
 		}
 	}
+	l.tellWatchers(e, told)
+}
+
+// tellWatchers is for those connections of a user that watch their rooms, but those that were told, and those whose token does not
+// let them into this one.
+func (l *Loop) tellWatchers(e *handoff.Event, told []uint32) {
 	for _, slot := range l.watchers[e.Member.User] {
-		if !slices.Contains(told, slot) {
-			l.sendEncoded(l.slots[slot].conn, e.Message)
+		if c := l.slots[slot].conn; c.identity.CanJoin(e.Room) && !slices.Contains(told, slot) {
+			l.sendEncoded(c, e.Message)
 		}
 	}
 }
@@ -269,13 +275,6 @@ func (l *Loop) expelFrom(c *conn, r *localRoom, m *proto.Encoded) {
 		l.sendEncoded(c, m)
 		c.subscriptions[i].removed = true
 		l.remove(c, i)
-	}
-}
-
-// personal is for those connections of a user that watch their rooms.
-func (l *Loop) personal(e *handoff.Event) {
-	for _, slot := range l.watchers[e.Member.User] {
-		l.sendEncoded(l.slots[slot].conn, e.Message)
 	}
 }
 

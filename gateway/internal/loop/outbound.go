@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"time"
 	"unsafe"
 
 	"github.com/gobwas/ws"
@@ -70,6 +71,15 @@ func (l *Loop) reply(c *conn, f *v1.ServerFrame) {
 func (l *Loop) fail(c *conn, id uint64, code proto.ErrorCode, text string) {
 	l.counted.Errors[errorIndex[code]].Add(1)
 	l.reply(c, code.Frame(id, text))
+}
+
+// failFor answers a request with an error that says when to try again.
+func (l *Loop) failFor(c *conn, id uint64, code proto.ErrorCode, text string, wait time.Duration) {
+	l.counted.Errors[errorIndex[code]].Add(1)
+	f := code.Frame(id, text)
+	ms := uint32((wait + time.Millisecond - 1) / time.Millisecond) // not a moment too early
+	f.GetError().RetryAfterMs = &ms
+	l.reply(c, f)
 }
 
 func (l *Loop) control(c *conn, op ws.OpCode, payload []byte) {

@@ -26,7 +26,12 @@ func (l *Loop) frame(c *conn, b []byte) {
 		return
 	}
 	if connect := f.GetConnect(); connect != nil {
-		l.connect(c, f.Id, connect)
+		switch {
+		case l.admit(c, &f, len(b)):
+			l.connect(c, f.Id, connect)
+		case c.phase != connected:
+			l.close(c, proto.CloseOverloaded, proto.ErrRateLimited.Name)
+		}
 		return
 	}
 	if c.phase != connected {
@@ -36,6 +41,9 @@ func (l *Loop) frame(c *conn, b []byte) {
 	}
 	if l.refusing {
 		l.fail(c, f.Id, proto.ErrDraining, "The server is shutting down; send again after reconnecting.")
+		return
+	}
+	if !l.admit(c, &f, len(b)) {
 		return
 	}
 	switch op := f.Op.(type) {
@@ -92,17 +100,12 @@ func (l *Loop) needsNoReply(f *v1.ClientFrame) bool {
 func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 	who, err := l.engine.rules.Load().Auth.Authenticate(strings.Clone(r.Token), strings.Clone(r.Name))
 	if err != nil {
-		code, last := proto.ErrUnauthorized, proto.CloseUnauthorized
-		if errors.Is(err, identity.ErrTokenExpired) {
-			code, last = proto.ErrTokenExpired, proto.CloseTokenExpired
-		}
-		l.fail(c, id, code, sentence(err))
-		l.cfg.Log.Info("authentication failed", "conn", c.name(), "remote", c.sock.RemoteAddr(), "err", err)
-		l.close(c, last, "")
+		l.turnAway(c, id, err)
 		return
 	}
 	if until := l.cfg.Members.Banned(who.User); until != 0 {
 		l.fail(c, id, proto.ErrBanned, fmt.Sprintf("You are banned from this server%s.", handoff.UntilWhen(until)))
+		l.deny(c, deniedBanned, nil)
 		l.close(c, proto.CloseBanned, "")
 		return
 	}
@@ -111,18 +114,24 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 			l.fail(c, id, proto.ErrUserChanged, fmt.Sprintf("This connection belongs to %q; open another one for %q.", c.identity.User, who.User))
 			return
 		}
-		c.identity = &who
+		l.identify(c, who)
 		l.greet(c, id)
+		l.leaveForbidden(c)
+		return
+	}
+	if !l.admitUser(c, id, who.User, who.Claims()) {
+		l.close(c, proto.CloseOverloaded, proto.ErrRateLimited.Name)
 		return
 	}
 	user := l.engine.admission.login(who.User)
 	if user == nil {
+		l.deny(c, deniedUserConnections, nil)
 		l.fail(c, id, proto.ErrTooManyUserConns, "This user has as many connections as the server allows; close another one first.")
 		l.close(c, proto.CloseOverloaded, proto.ErrTooManyUserConns.Name)
 		return
 	}
 	c.user = user
-	c.identity = &who
+	l.identify(c, who)
 	c.phase = connected
 	c.due = 0
 	l.counted.Sessions.Add(1)
@@ -130,6 +139,25 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 	if l.draining {
 		l.goaway(c)
 	}
+}
+
+// turnAway ends a connection that could not be authenticated.
+func (l *Loop) turnAway(c *conn, id uint64, err error) {
+	if notYet, ok := errors.AsType[*identity.NotYetError](err); ok {
+		l.failFor(c, id, proto.ErrKeysPending, sentence(err), notYet.After)
+		l.close(c, proto.CloseOverloaded, proto.ErrKeysPending.Name)
+		return
+	}
+	code, last := proto.ErrUnauthorized, proto.CloseUnauthorized
+	switch {
+	case errors.Is(err, identity.ErrTokenExpired):
+		code, last = proto.ErrTokenExpired, proto.CloseTokenExpired
+	case errors.Is(err, identity.ErrTokenRevoked):
+		code, last = proto.ErrTokenRevoked, proto.CloseTokenRevoked
+	}
+	l.fail(c, id, code, sentence(err))
+	l.deny(c, denialOf(err), err)
+	l.close(c, last, "")
 }
 
 func (l *Loop) greet(c *conn, id uint64) {
@@ -199,7 +227,7 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 		return
 	}
 	slow, ok := l.maySpeak(c, id, r)
-	if !ok || !l.mayPublishNow(c, id) {
+	if !ok {
 		return
 	}
 	room := strings.Clone(r.Room)
@@ -208,7 +236,7 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 	if slow > 0 {
 		var wait time.Duration
 		if wait, counts = l.engine.slow.take(who, r.Key, slow, time.Now()); wait > 0 {
-			l.failUntil(c, id, proto.ErrSlowMode, fmt.Sprintf("%q is in slow mode: one message in %v.", room, slow), wait)
+			l.failFor(c, id, proto.ErrSlowMode, fmt.Sprintf("%q is in slow mode: one message in %v.", room, slow), wait)
 			return
 		}
 	}

@@ -185,6 +185,23 @@ func (l *Loop) left(c *conn, id uint64, room string) {
 	l.reply(c, &v1.ServerFrame{Id: id, Op: &v1.ServerFrame_Left{Left: &v1.Left{Room: room}}})
 }
 
+// leaveForbidden ends the memberships that the connection's new identity does not allow. The client is told by a left of no
+// request's.
+func (l *Loop) leaveForbidden(c *conn) {
+	for i := len(c.subscriptions) - 1; i >= 0; i-- {
+		s := &c.subscriptions[i]
+		switch {
+		case s.gone || c.identity.CanJoin(s.room.name):
+		case s.member < 0: // joining or entering
+			s.gone = true
+			l.leaves = append(l.leaves, leave{from: c.handle, room: s.room})
+		default:
+			l.left(c, 0, s.room.name)
+			l.remove(c, i)
+		}
+	}
+}
+
 // answerLeave answers the oldest leave of a room that waits for the answer to a join.
 func (l *Loop) answerLeave(c *conn, r *localRoom) {
 	i := slices.IndexFunc(l.leaves, func(w leave) bool { return w.from == c.handle && w.room == r })
