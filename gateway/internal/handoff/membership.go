@@ -80,12 +80,12 @@ const (
 
 // MemberRequest is what somebody wants of the keeper of members. Its strings are its own copies.
 type MemberRequest struct {
-	Kind MemberKind
-	From Handle
-	ID   uint64
-	JSON bool   // the connection's codec
-	Room string // empty in a change: the whole server
-	User string // who asks
+	Kind  MemberKind
+	From  Handle
+	ID    uint64
+	Codec proto.Codec
+	Room  string // empty in a change: the whole server
+	User  string // who asks
 	// Moderator: the user's token makes them one in this room, or of the whole server. Server: it is the server that asks.
 	Moderator, Server bool
 

@@ -1,5 +1,7 @@
 package handoff
 
+import "rookery/proto"
+
 // PresenceKind says what a loop tells the keeper of presence.
 type PresenceKind uint8
 
@@ -22,12 +24,12 @@ const (
 
 // Presence is what a loop tells the keeper of presence. Its strings are its own copies.
 type Presence struct {
-	Kind PresenceKind
-	From Handle // of Here only the loop counts
-	ID   uint64 // AskPresence
-	JSON bool   // the connection's codec
-	Room string
-	User string
+	Kind  PresenceKind
+	From  Handle // of Here only the loop counts
+	ID    uint64 // AskPresence
+	Codec proto.Codec
+	Room  string
+	User  string
 
 	Watch   bool
 	Away    bool // Came, Turned

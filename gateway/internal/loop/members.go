@@ -83,7 +83,7 @@ func (l *Loop) askMembers(c *conn, id uint64, r handoff.MemberRequest) {
 	for _, s := range []*string{&r.Room, &r.Target, &r.Title, &r.Speak, &r.Action, &r.Role, &r.Reason, &r.PageAfter} {
 		*s = strings.Clone(*s)
 	}
-	r.From, r.ID, r.JSON, r.User = c.handle, id, c.codec == proto.JSON, c.identity.User
+	r.From, r.ID, r.Codec, r.User = c.handle, id, c.codec, c.identity.User
 	r.Moderator = c.identity.Moderates(r.Room)
 	if !l.cfg.Members.Ask(r) {
 		l.overloaded(c, id)

@@ -26,7 +26,7 @@ func (l *Loop) askPresence(c *conn, id uint64, r *v1.PresenceRequest) {
 		return
 	}
 	if !l.cfg.Presence.Ask(handoff.Presence{
-		Kind: handoff.AskPresence, From: c.handle, ID: id, JSON: c.codec == proto.JSON, Room: strings.Clone(r.Room), Watch: r.Watch,
+		Kind: handoff.AskPresence, From: c.handle, ID: id, Codec: c.codec, Room: strings.Clone(r.Room), Watch: r.Watch,
 	}) {
 		l.overloaded(c, id)
 		return

@@ -276,7 +276,7 @@ func (l *Loop) change(c *conn, r *v1.Publish) *handoff.Change {
 func (l *Loop) history(c *conn, id uint64, r *v1.HistoryRequest) {
 	read := handoff.Read{
 		Kind: handoff.HistoryBefore, To: c.handle, ID: id, Position: r.GetBefore(),
-		Limit: int(r.Limit), JSON: c.codec == proto.JSON, User: c.identity.User, Root: r.Thread,
+		Limit: int(r.Limit), Codec: c.codec, User: c.identity.User, Root: r.Thread,
 	}
 	lists := 0
 	list := func(l handoff.ReadList, wanted bool) {
@@ -368,7 +368,7 @@ func (l *Loop) answer(e *handoff.Event) {
 }
 
 func (l *Loop) toKeeper(c *conn, m handoff.Mark, room string) (taken bool) {
-	m.JSON, m.Room, m.User = c.codec == proto.JSON, strings.Clone(room), c.identity.User
+	m.Codec, m.Room, m.User = c.codec, strings.Clone(room), c.identity.User
 	if taken = l.cfg.Receipts.Mark(m); !taken {
 		l.overloaded(c, m.ID)
 	}

@@ -162,9 +162,9 @@ func TestMarks(t *testing.T) {
 	user := s.context.(*conn).identity.User
 	from := s.context.(*conn).handle
 	want := []handoff.Mark{
-		{From: from, Room: "r", User: user, Delivered: 7, Read: 5},
-		{From: from, ID: 3, Room: "r", User: user, Read: 6},
-		{From: from, ID: 4, Room: "r", User: user, Ask: true},
+		{From: from, Codec: proto.Binary, Room: "r", User: user, Delivered: 7, Read: 5},
+		{From: from, Codec: proto.Binary, ID: 3, Room: "r", User: user, Read: 6},
+		{From: from, Codec: proto.Binary, ID: 4, Room: "r", User: user, Ask: true},
 	}
 	if !slices.Equal(keeper.marks, want) {
 		t.Errorf("the keeper was sent %+v, want %+v", keeper.marks, want)

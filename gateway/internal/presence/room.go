@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rookery/gateway/internal/handoff"
+	"rookery/proto"
 )
 
 // States of a user.
@@ -29,7 +30,7 @@ type room struct {
 	leaving  map[string]*person         // those whose connections have all gone, until the grace period has passed
 }
 
-type watcher struct{ json bool }
+type watcher struct{ codec proto.Codec }
 
 // person is a user in a room.
 type person struct {

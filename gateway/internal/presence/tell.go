@@ -11,7 +11,7 @@ import (
 // answer says who is in the room, as its version has it: who came since is told with the next. And it notes whether the connection wants to be told of changes.
 func (k *Keeper) answer(r *room, p *handoff.Presence) {
 	if p.Watch {
-		r.watchers[p.From] = watcher{p.JSON}
+		r.watchers[p.From] = watcher{p.Codec}
 	} else {
 		delete(r.watchers, p.From)
 	}
@@ -19,7 +19,7 @@ func (k *Keeper) answer(r *room, p *handoff.Presence) {
 	for _, user := range r.some(k.cfg.Named) {
 		a.Users = append(a.Users, &v1.UserPresence{User: user, State: r.people[user].told})
 	}
-	frames := encode(p.JSON, &v1.ServerFrame{Id: p.ID, Op: &v1.ServerFrame_Presence{Presence: a}})
+	frames := encode(p.Codec, &v1.ServerFrame{Id: p.ID, Op: &v1.ServerFrame_Presence{Presence: a}})
 	k.out.Post(int(p.From.Loop), handoff.Event{Kind: handoff.Told, To: p.From, Frames: frames, Size: handoff.ReplySize + len(frames)})
 }
 
@@ -39,17 +39,13 @@ func (k *Keeper) tellRoom(r *room, now time.Time) {
 	f := &v1.ServerFrame{Op: &v1.ServerFrame_PresenceChange{PresenceChange: c}}
 	for to, w := range r.watchers {
 		// Each has its own bytes: the loop writes the header of a WebSocket message in front of them.
-		frames := encode(w.json, f)
+		frames := encode(w.codec, f)
 		k.told.Add(1)
 		k.out.Post(int(to.Loop), handoff.Event{Kind: handoff.Changed, To: to, Room: r.name, Frames: frames, Size: handoff.ReplySize + len(frames)})
 	}
 }
 
-func encode(json bool, f *v1.ServerFrame) []byte {
-	codec := proto.Binary
-	if json {
-		codec = proto.JSON
-	}
+func encode(codec proto.Codec, f *v1.ServerFrame) []byte {
 	return proto.AppendServerFrame(make([]byte, handoff.Headroom, 256), codec, f)
 }
 
