@@ -55,6 +55,7 @@ func (p *peer) sees(from *v1.Presence, want map[string]string) {
 
 // TestPresence: who is there, on several devices, over every wire and both loops.
 func TestPresence(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Rooms.PresenceGrace = 100 * time.Millisecond })
 	for _, w := range wires {
 		t.Run(w.name, func(t *testing.T) {
@@ -93,6 +94,7 @@ func TestPresence(t *testing.T) {
 
 // TestTyping: the members are told, and for how long it holds.
 func TestTyping(t *testing.T) {
+	t.Parallel()
 	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 		room := "typing " + w.name
 		alice, bob := login(t, srv.Addr(), w, "alice"), login(t, srv.Addr(), w, "bob")
@@ -141,6 +143,7 @@ func TestRoomsWithoutPresence(t *testing.T) {
 
 // TestPresenceOfGroups: whoever is no member is told nothing, and a ban ends what there was, at once.
 func TestPresenceOfGroups(t *testing.T) {
+	t.Parallel()
 	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 		room := "group:presence " + w.name
 		alice, bob, carol := login(t, srv.Addr(), w, "alice"), login(t, srv.Addr(), w, "bob"), login(t, srv.Addr(), w, "carol")
