@@ -47,6 +47,7 @@ type Config struct {
 	RetryWindow time.Duration
 
 	Auth      AuthConfig
+	API       APIConfig
 	Limits    LimitsConfig
 	Rooms     RoomsConfig
 	Log       LogConfig
@@ -88,6 +89,15 @@ type AuthConfig struct {
 	MaxLifetime time.Duration
 	// Leeway is how far the clocks of issuer and server may differ. Default 30 s.
 	Leeway time.Duration
+}
+
+// APIConfig says who may use the server API, on the admin listener. Without a key it is off.
+type APIConfig struct {
+	// Keys are the keys, one a line: a name, scopes with commas between them, the secret. Default none. Prefer KeysFile: an
+	// environment is easily printed.
+	Keys Secret
+	// KeysFile names the file that holds the keys. Default none.
+	KeysFile string
 }
 
 // LimitsConfig bounds what peers can make the server do. Where 0 means none, it says so.

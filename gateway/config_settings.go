@@ -82,6 +82,11 @@ func settings() []setting {
 		{name: "auth.leeway", usage: "how far the clocks of issuer and server may differ",
 			value: func(c *Config) value { return durationValue{&c.Auth.Leeway, 0, 10 * time.Minute} }},
 
+		{name: "api.keys", usage: "keys of the server API, a line each: name, scopes, secret; without any it is off", secret: true,
+			value: func(c *Config) value { return secretValue{&c.API.Keys} }},
+		{name: "api.keys_file", usage: "file that holds the keys of the server API",
+			value: func(c *Config) value { return stringValue{&c.API.KeysFile} }},
+
 		{name: "limits.connections", usage: "most connections; 0 is what the descriptor limit allows",
 			value: func(c *Config) value { return intValue{&c.Limits.Connections, 0, many} }},
 		{name: "limits.connections_per_ip", usage: "most connections of one address; 0 is none", development: "0",

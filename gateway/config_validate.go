@@ -144,6 +144,7 @@ func (c Config) validate(faults *faultList) {
 		refuse(err != nil, fmt.Sprint(err), "auth.jwks")
 	}
 	c.validateKeys(faults)
+	c.validateAPIKeys(faults)
 }
 
 // shipFault says why the log can't be shipped to where it is told to, "" if it may. Whether the place is there

@@ -8,10 +8,13 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"rookery/gateway/internal/api"
+	"rookery/gateway/internal/calls"
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/members"
@@ -48,6 +51,8 @@ type Server struct {
 	revocations *revocation.Set
 	members     *members.Keeper
 	presence    *presence.Keeper
+	calls       *calls.Calls
+	api         *api.API
 	engine      *loop.Engine
 	serving     chan struct{}
 
@@ -164,12 +169,14 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	for i := range inboxes {
 		inboxes[i] = handoff.NewMailbox[handoff.Event](inboxBytes)
 	}
+	// The rooms answer to one more than the loops: to who calls them and is no connection.
+	answers := handoff.NewMailbox[handoff.Event](inboxBytes)
 	if s.rooms, err = room.Start(room.Config{
 		Log:         roomLog{s.store},
 		Changes:     s.changes,
 		Holdings:    holdings{memberStore{s.catalog}, standing, kind},
 		EditWindow:  func(room string) (time.Duration, bool) { return window(editable, room) },
-		Loops:       inboxes,
+		Loops:       append(slices.Clone(inboxes), answers),
 		Shards:      orElse(cfg.Shards, max(2, runtime.NumCPU())),
 		Readers:     2 * runtime.NumCPU(),
 		RetryWindow: cfg.RetryWindow,
@@ -180,6 +187,8 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, fmt.Errorf("read the newest messages of the log: %w", err)
 	}
 	undo = append(undo, s.rooms.Close)
+	s.calls = calls.Start(s.rooms, answers, len(inboxes))
+	undo = append(undo, s.calls.Close)
 	gather, err := cfg.Rooms.gatherRules()
 	if err != nil {
 		return nil, err
@@ -238,6 +247,9 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		RetryWindow:        cfg.RetryWindow,
 	})
 	s.engine.SetCapacity(connections)
+	if s.api, err = s.newAPI(inboxes, kind, memberRules); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -338,15 +350,18 @@ func (s *Server) drain() error {
 
 	// What was accepted is committed and acknowledged before anybody is cut off.
 	s.engine.Refuse()
-	s.await(by(time.Second), s.engine.Refusing)
+	s.api.Refuse()
+	s.await(by(time.Second), func() bool { return s.engine.Refusing() && s.api.Idle() })
 	landed := make(chan struct{})
 	go func() {
 		s.rooms.Close()
+		s.calls.Close()
 		s.receipts.Close()
 		s.revocations.Close()
 		s.members.Close()
 		s.presence.Close()
 		s.catalog.Close()
+		s.api.Close()
 		close(landed)
 	}()
 	var late error
@@ -370,7 +385,9 @@ func (s *Server) await(until time.Time, done func() bool) {
 }
 
 func (s *Server) closeStorage() error {
+	s.api.Close()
 	s.rooms.Close()
+	s.calls.Close()
 	s.receipts.Close()
 	s.revocations.Close()
 	s.members.Close()

@@ -64,7 +64,7 @@ type Loop struct {
 
 	// Rooms with members, see membership.go.
 	watchers map[string][]uint32 // by user: connections that are told of their rooms
-	banned   []string            // users whose connections are being looked for
+	expelled []expulsion         // users whose connections are being looked for
 	swept    int                 // the next slot to look at
 
 	// Deadlines, see clock.go.
@@ -166,13 +166,13 @@ func (l *Loop) work() {
 	}
 	clear(l.taken)
 	l.taken = l.taken[:0]
-	l.sweepBanned()
+	l.sweepExpelled()
 	l.resumeSome()
 	l.gathered()
 	l.fanOut(l.slice)
 	l.flush()
 	l.pump()
-	if l.busy.len() > 0 || l.resuming.len() > 0 || len(l.banned) > 0 {
+	if l.busy.len() > 0 || l.resuming.len() > 0 || len(l.expelled) > 0 {
 		l.ring()
 		// The shards and the committer have their turn too: a loop that writes all the time never blocks, and the runtime would
 		// take its processor away only after ten milliseconds, at each step of a message's way once.
@@ -221,7 +221,9 @@ func (l *Loop) take(e *handoff.Event) {
 	case handoff.Personal:
 		l.tellWatchers(e, nil)
 	case handoff.Banned:
-		l.ban(e.Member.User)
+		l.expel(expulsion{e.Member.User, proto.CloseBanned, "you are banned from this server"})
+	case handoff.Disconnect:
+		l.expel(expulsion{e.Member.User, proto.CloseNormal, e.Text})
 	case handoff.Observe:
 		l.observe(e)
 	case handoff.Ignore:

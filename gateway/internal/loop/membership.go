@@ -30,7 +30,7 @@ type present struct {
 	slots      []uint32 // of the connections, one for each subscription that was admitted
 }
 
-// sweepSlots is how many connections are looked at in a turn for users who are banned from the server.
+// sweepSlots is how many connections are looked at in a turn for users who are expelled.
 const sweepSlots = 4096
 
 // requestEntry asks the keeper whether the user may join. Until it answers the subscription is entering: it counts, it can be
@@ -305,26 +305,36 @@ func (l *Loop) unwatch(c *conn) {
 	l.watchers[c.identity.User] = left
 }
 
-// ban has the connections of a user looked for. There is no index of users, which all would pay for and few need.
-func (l *Loop) ban(user string) {
-	l.banned = append(l.banned, user)
+// expulsion is a user whose connections are to be closed, and what they are told.
+type expulsion struct {
+	user   string
+	code   proto.CloseCode
+	reason string
+}
+
+// expel has the connections of a user looked for. There is no index of users, which all would pay for and few need.
+func (l *Loop) expel(x expulsion) {
+	l.expelled = append(l.expelled, x)
 	l.swept = 0
 }
 
-// sweepBanned closes the connections of who is banned from the server, a part of the table each turn. Who connects meanwhile is
+// sweepExpelled closes the connections of who is expelled, a part of the table each turn. Who is banned and connects meanwhile is
 // refused.
-func (l *Loop) sweepBanned() {
-	if len(l.banned) == 0 {
+func (l *Loop) sweepExpelled() {
+	if len(l.expelled) == 0 {
 		return
 	}
 	end := min(l.swept+sweepSlots, len(l.slots))
 	for ; l.swept < end; l.swept++ {
 		c := l.slots[l.swept].conn
-		if c != nil && c.identity != nil && slices.Contains(l.banned, c.identity.User) {
-			l.close(c, proto.CloseBanned, "you are banned from this server")
+		if c == nil || c.identity == nil {
+			continue
+		}
+		if i := slices.IndexFunc(l.expelled, func(x expulsion) bool { return x.user == c.identity.User }); i >= 0 {
+			l.close(c, l.expelled[i].code, l.expelled[i].reason)
 		}
 	}
 	if l.swept >= len(l.slots) {
-		l.banned = nil
+		l.expelled = nil
 	}
 }

@@ -334,7 +334,7 @@ func TestBannedAreFound(t *testing.T) {
 	}
 	r.put(handoff.Event{Kind: handoff.Banned, Member: &handoff.Membership{User: "alice"}})
 	r.loop.work()
-	if !r.rung || len(r.loop.banned) != 1 {
+	if !r.rung || len(r.loop.expelled) != 1 {
 		t.Error("the whole table was looked at in one turn")
 	}
 	r.work()
@@ -344,7 +344,7 @@ func TestBannedAreFound(t *testing.T) {
 			t.Fatalf("connection %d was sent %v", i, frames)
 		}
 	}
-	if r.loop.banned != nil {
+	if r.loop.expelled != nil {
 		t.Error("they are still looked for")
 	}
 	// Who is banned does not get in.
