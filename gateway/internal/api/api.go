@@ -235,7 +235,11 @@ func (a *API) checked(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	if op.Method != http.MethodGet {
-		a.cfg.Log.Info("server API", "key", holder.name, "operation", op.OperationID, "path", ctx.URL().Path)
+		level := slog.LevelInfo
+		if op.Security[0][keyScheme][0] == ScopePublish {
+			level = slog.LevelDebug // who said what is in the log of messages
+		}
+		a.cfg.Log.Log(ctx.Context(), level, "server API", "key", holder.name, "operation", op.OperationID, "path", ctx.URL().Path)
 	}
 	if op.OperationID == exportID {
 		next(ctx) // it takes as long as it takes

@@ -20,8 +20,8 @@ type Content struct {
 	Mentions []string `json:"mentions,omitempty" doc:"users that it is about"`
 }
 
-// Message is what is published.
-type Message struct {
+// NewMessage is what is published.
+type NewMessage struct {
 	User string `json:"user" doc:"who says it; the key's rights count, not theirs"`
 	Content
 	Kind      string `json:"kind,omitempty" doc:"a word of yours for what it is"`
@@ -38,14 +38,14 @@ type RetryKey struct {
 type publish struct {
 	InRoom
 	RetryKey
-	Body Message
+	Body NewMessage
 }
 
 type broadcast struct {
 	RetryKey
 	Body struct {
 		Rooms []string `json:"rooms" minItems:"1" maxItems:"200"`
-		Message
+		NewMessage
 	}
 }
 
@@ -119,15 +119,32 @@ func (a *API) publish(ctx context.Context, in *publish) (*answer[wire[*v1.Publis
 	if err != nil {
 		return nil, err
 	}
-	command, err := a.command(in.Room, in.Body.User, p)
+	return a.say(ctx, in.Room, in.Body.User, p)
+}
+
+// say publishes in one room, and gives the room's answer.
+func (a *API) say(ctx context.Context, room, user string, p *v1.Publish) (*answer[wire[*v1.Published]], error) {
+	content, f := a.content(user, p)
+	if f != nil {
+		return nil, f
+	}
+	command, err := a.command(room, user, p, content)
 	if err != nil {
 		return nil, err
 	}
-	return a.send(ctx, command)
+	pending, err := a.cfg.Calls.Send(command)
+	if err != nil {
+		return nil, fault(err, nothingHappened)
+	}
+	published, err := await(ctx, pending, command)
+	if err != nil {
+		return nil, err
+	}
+	return answerWith(published), nil
 }
 
 // publish is the message as the protocol has it, without its room.
-func (m *Message) publish(header string) (*v1.Publish, error) {
+func (m *NewMessage) publish(header string) (*v1.Publish, error) {
 	p := &v1.Publish{Key: m.Key, Kind: m.Kind, ReplyTo: m.ReplyTo, Thread: m.Thread, Ephemeral: m.Ephemeral}
 	if header != "" && p.Key != "" && header != p.Key {
 		return nil, faultOf(proto.ErrBadRequest, "The header Idempotency-Key and the field key say different things.")
@@ -141,14 +158,23 @@ func (m *Message) publish(header string) (*v1.Publish, error) {
 	return p, nil
 }
 
-// command is what the room's shard is told. The rights of users do not count here, the rules of messages do.
-func (a *API) command(room, user string, p *v1.Publish) (handoff.Command, error) {
+// content is what the log is given, in however many rooms. The rights of users do not count here, the rules of messages do.
+func (a *API) content(user string, p *v1.Publish) ([]byte, *Fault) {
 	if f := nameFault("user", user); f != nil {
-		return handoff.Command{}, f
+		return nil, f
 	}
 	if text := proto.CheckPublish(p); text != "" {
-		return handoff.Command{}, faultOf(proto.ErrBadRequest, "%s", text)
+		return nil, faultOf(proto.ErrBadRequest, "%s", text)
 	}
+	content := proto.AppendContent(nil, p)
+	if len(content) > a.cfg.MessageBytes {
+		return nil, faultOf(proto.ErrTooLarge, "A message has %d bytes at most, the setting limits.message_bytes.", a.cfg.MessageBytes)
+	}
+	return content, nil
+}
+
+// command is what a room's shard is told.
+func (a *API) command(room, user string, p *v1.Publish, content []byte) (handoff.Command, error) {
 	if kind := a.cfg.Kind(room); kind == handoff.Group || kind == handoff.Direct {
 		if _, err := a.cfg.Room(room); errors.Is(err, ErrNoRoom) {
 			return handoff.Command{}, noRoom(room)
@@ -158,10 +184,7 @@ func (a *API) command(room, user string, p *v1.Publish) (handoff.Command, error)
 	}
 	c := handoff.Command{
 		Kind: handoff.Publish, Room: room, User: user, Key: p.Key, Ephemeral: p.Ephemeral || a.cfg.Ephemeral(room),
-		Content: proto.AppendContent(nil, p), Refers: max(p.ReplyTo, p.Thread),
-	}
-	if len(c.Content) > a.cfg.MessageBytes {
-		return handoff.Command{}, faultOf(proto.ErrTooLarge, "A message has %d bytes at most, the setting limits.message_bytes.", a.cfg.MessageBytes)
+		Content: content, Refers: max(p.ReplyTo, p.Thread),
 	}
 	if p.Change == nil {
 		return c, nil
@@ -172,18 +195,6 @@ func (a *API) command(room, user string, p *v1.Publish) (handoff.Command, error)
 	_, deletes := p.Change.Op.(*v1.Change_Delete)
 	c.Kind, c.Change = handoff.Alter, &handoff.Change{Change: p.Change, Moderates: deletes}
 	return c, nil
-}
-
-func (a *API) send(ctx context.Context, c handoff.Command) (*answer[wire[*v1.Published]], error) {
-	pending, err := a.cfg.Calls.Send(c)
-	if err != nil {
-		return nil, fault(err, nothingHappened)
-	}
-	published, err := await(ctx, pending, c)
-	if err != nil {
-		return nil, err
-	}
-	return answerWith(published), nil
 }
 
 // await gives what a room answered to a publish.
@@ -205,6 +216,10 @@ func (a *API) broadcast(ctx context.Context, in *broadcast) (*answer[Broadcast],
 	if err != nil {
 		return nil, err
 	}
+	content, f := a.content(in.Body.User, p)
+	if f != nil {
+		return nil, f
+	}
 	results := make([]Result, len(in.Body.Rooms))
 	asked := make([]*calls.Pending, len(results))
 	commands := make([]handoff.Command, len(results))
@@ -213,7 +228,7 @@ func (a *API) broadcast(ctx context.Context, in *broadcast) (*answer[Broadcast],
 		err := error(nil)
 		if f := nameFault("room", room); f != nil {
 			err = f
-		} else if commands[i], err = a.command(room, in.Body.User, p); err == nil {
+		} else if commands[i], err = a.command(room, in.Body.User, p, content); err == nil {
 			if asked[i], err = a.cfg.Calls.Send(commands[i]); err != nil {
 				err = fault(err, nothingHappened)
 			}
@@ -244,18 +259,10 @@ func (a *API) editMessage(ctx context.Context, in *editMessage) (*answer[wire[*v
 	if f := in.Body.Content.put(p); f != nil {
 		return nil, f
 	}
-	command, err := a.command(in.Room, in.Body.User, p)
-	if err != nil {
-		return nil, err
-	}
-	return a.send(ctx, command)
+	return a.say(ctx, in.Room, in.Body.User, p)
 }
 
 func (a *API) deleteMessage(ctx context.Context, in *deleteMessage) (*answer[wire[*v1.Published]], error) {
 	p := &v1.Publish{Key: in.Key, Change: &v1.Change{Target: in.Seq, Op: &v1.Change_Delete{Delete: &v1.Delete{}}}}
-	command, err := a.command(in.Room, in.User, p)
-	if err != nil {
-		return nil, err
-	}
-	return a.send(ctx, command)
+	return a.say(ctx, in.Room, in.User, p)
 }

@@ -38,11 +38,14 @@ func named(r huma.Registry, name string, s *huma.Schema) *huma.Schema {
 
 // schemaOf describes a message of the protocol.
 func schemaOf(r huma.Registry, of protoreflect.MessageDescriptor) *huma.Schema {
-	name := string(of.Name())
-	if r.Map()[name] != nil {
-		return named(r, name, nil)
+	name, whole := string(of.Name()), string(of.FullName())
+	if there := r.Map()[name]; there != nil {
+		if there.Description != whole {
+			panic("BUG: a type of the API has the name of the protocol's " + whole)
+		}
+		return named(r, name, there)
 	}
-	s := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{}}
+	s := &huma.Schema{Type: huma.TypeObject, Description: whole, Properties: map[string]*huma.Schema{}}
 	ref := named(r, name, s)
 	for i := range of.Fields().Len() {
 		field := of.Fields().Get(i)

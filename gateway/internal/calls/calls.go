@@ -144,13 +144,6 @@ func (c *Calls) forget(id uint64) {
 	c.mu.Unlock()
 }
 
-// Waiting is how many calls are under way.
-func (c *Calls) Waiting() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.waiting)
-}
-
 // answerLoop gives answers to who waits for them: started by Start, ended by Close.
 func (c *Calls) answerLoop() {
 	defer close(c.ended)

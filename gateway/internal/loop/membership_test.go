@@ -347,6 +347,18 @@ func TestBannedAreFound(t *testing.T) {
 	if r.loop.expelled != nil {
 		t.Error("they are still looked for")
 	}
+	// Who is disconnected is told another code, also beside somebody who is banned.
+	r.put(handoff.Event{Kind: handoff.Disconnect, Member: &handoff.Membership{User: "bob"}, Text: "bye"})
+	r.put(handoff.Event{Kind: handoff.Banned, Member: &handoff.Membership{User: "carol"}})
+	r.work()
+	for i, s := range sockets {
+		if i%1000 == 7 {
+			continue
+		}
+		if frames := r.sent(s); len(frames) != 1 || frames[0].GetClose().GetCode() != uint32(proto.CloseNormal.Code) || frames[0].GetClose().GetReason() != "bye" {
+			t.Fatalf("connection %d was sent %v", i, frames)
+		}
+	}
 	// Who is banned does not get in.
 	r.loop.cfg.Members.(*fakeMembers).banned = map[string]int64{"alice": handoff.ForEver}
 	s := &fakeSocket{room: 1 << 30, loop: r.events}
