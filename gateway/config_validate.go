@@ -253,5 +253,5 @@ func checkSecretFile(path, name, from string, faults *faultList) {
 }
 
 func openToAll(path string) string {
-	return fmt.Sprintf("file %s can be read by every user of the machine, and whoever reads it can sign tokens; chmod o-r it", path)
+	return fmt.Sprintf("file %s can be read by every user of the machine, and whoever reads it has the secret; chmod o-r it", path)
 }
