@@ -23,8 +23,8 @@ type Config struct {
 	// Listen is the public address, host:port: WebSocket, HTTP and raw TCP. Default
 	// ":8080", all addresses. Port 0 takes any free port.
 	Listen string
-	// Admin is the address for metrics, health, pprof and the policies of rooms. Default
-	// "127.0.0.1:9090". Empty turns it off. It asks for no password: keep it off public addresses.
+	// Admin is the address for metrics, health, pprof, the policies of rooms and the server API. Default
+	// "127.0.0.1:9090". Empty turns it off. Only the API asks for a key: keep it off public addresses.
 	Admin string
 	// Data is the directory of the log. Default "data". One process at a time.
 	Data string
