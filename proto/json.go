@@ -39,7 +39,9 @@ func appendJSON(dst []byte, m protoreflect.Message) []byte {
 }
 
 // AppendJSON appends a message of the protocol as it stands in the JSON of a frame.
-func AppendJSON(dst []byte, m protoreflect.ProtoMessage) []byte { return appendJSON(dst, m.ProtoReflect()) }
+func AppendJSON(dst []byte, m protoreflect.ProtoMessage) []byte {
+	return appendJSON(dst, m.ProtoReflect())
+}
 
 // InEveryJSON reports whether a field is in the JSON of every message, also when it is zero or empty.
 func InEveryJSON(fd protoreflect.FieldDescriptor) bool { return writtenWhenZero(fd) }
