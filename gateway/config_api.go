@@ -14,7 +14,10 @@ func (c Config) apiKeys() (api.Keys, error) {
 }
 
 func (c Config) validateAPIKeys(faults *faultList) {
-	name, _, err := c.readAPIKeys()
+	name, keys, err := c.readAPIKeys()
+	if err == nil && len(keys) > 0 && c.Admin == "" {
+		err = errors.New("is for the admin listener, and admin is empty; give that an address")
+	}
 	switch {
 	case err == nil:
 	case name == "api.keys":
