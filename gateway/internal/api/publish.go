@@ -17,7 +17,7 @@ import (
 type Content struct {
 	Text     *string  `json:"text,omitempty" doc:"what it says; or data"`
 	Data     []byte   `json:"data,omitempty" doc:"bytes, instead of text"`
-	Mentions []string `json:"mentions,omitempty" doc:"users that it is about"`
+	Mentions []string `json:"mentions,omitempty" nullable:"false" doc:"users that it is about"`
 }
 
 // NewMessage is what is published.
@@ -44,14 +44,14 @@ type publish struct {
 type broadcast struct {
 	RetryKey
 	Body struct {
-		Rooms []string `json:"rooms" minItems:"1" maxItems:"200"`
+		Rooms []string `json:"rooms" minItems:"1" maxItems:"200" nullable:"false"`
 		NewMessage
 	}
 }
 
 // Broadcast is what came of a broadcast, in the order of the rooms that were named.
 type Broadcast struct {
-	Results []Result `json:"results"`
+	Results []Result `json:"results" nullable:"false"`
 }
 
 // Result is what came of a broadcast in one room: published, or an error.

@@ -25,7 +25,7 @@ type Room struct {
 	Speak      string   `json:"speak,omitempty" doc:"the least role that may publish"`
 	SlowModeMS uint32   `json:"slowModeMs,omitempty"`
 	Members    uint32   `json:"members,omitempty"`
-	Users      []string `json:"users,omitempty" doc:"the two of a direct room"`
+	Users      []string `json:"users,omitempty" nullable:"false" doc:"the two of a direct room"`
 }
 
 type InRoom struct {
@@ -35,7 +35,7 @@ type InRoom struct {
 type createRoom struct {
 	Body struct {
 		Room       string   `json:"room,omitempty" doc:"a name that the setting rooms.members has for open rooms or groups"`
-		Users      []string `json:"users,omitempty" doc:"instead of room: the two users of a direct room"`
+		Users      []string `json:"users,omitempty" nullable:"false" doc:"instead of room: the two users of a direct room"`
 		Owner      string   `json:"owner,omitempty" doc:"who owns it; without one the server alone does"`
 		Title      string   `json:"title,omitempty"`
 		SlowModeMS uint32   `json:"slowModeMs,omitempty" doc:"least time between two messages of a user"`
