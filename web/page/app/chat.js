@@ -4,13 +4,13 @@
 import { Announcer } from './announcer.js';
 import { Composer } from './composer.js';
 import { ConnectionView } from './connection-view.js';
-import { Conversation } from './conversation.js';
 import { byId } from './elements.js';
 import { mentionsIn } from './mentions.js';
 import { MessageActions } from './message-actions.js';
 import { hashOfRoom, nameFault, roomOfHash } from './names.js';
 import { Panel } from './panel.js';
 import { PeopleView } from './people-view.js';
+import { Rooms } from './rooms.js';
 import { RoomsView } from './rooms-view.js';
 import { Shortcuts } from './shortcuts.js';
 import { Timeline } from './timeline.js';
@@ -18,21 +18,18 @@ import { Timeline } from './timeline.js';
 export class Chat {
   // Set at construction.
   #client;
-  #settings;
   #left;
   #timeline;
   #composer;
   #panel;
   #rooms;
+  #roomsView;
   #announcer = new Announcer();
   #people = new PeopleView();
   /** Ends every listener of this chat at once. */
   #listening = new AbortController();
 
-  /** Room name to conversation, in the order of the list. */
-  #conversations = new Map();
   #current = null;
-  #wasConnected = false;
 
   /**
    * @param {{client: object, settings: object, left: (error: Error|null) => void}} options
@@ -41,7 +38,6 @@ export class Chat {
   constructor({ client, settings, left }) {
     const { signal } = this.#listening;
     this.#client = client;
-    this.#settings = settings;
     this.#left = left;
     this.#composer = new Composer((text, purpose) => this.#send(text, purpose), () => this.#known(), signal);
     const actions = this.#messageActions();
@@ -49,7 +45,8 @@ export class Chat {
     this.#panel = new Panel(client, actions, () => this.#composer.cancel(), signal);
     new MessageActions((seq) => this.#current?.get(seq), () => client.user, actions, signal);
     byId('pins-open').addEventListener('click', () => this.#panel.open(this.#current, { pinned: true }, 'Pinned'), { signal });
-    this.#rooms = new RoomsView({
+    this.#rooms = new Rooms(client, settings, (change) => this.#changed(change), (ended) => this.#listed(ended));
+    this.#roomsView = new RoomsView({
       add: (name) => this.#add(name),
       open: (name) => this.#goTo(name),
       leave: (name) => this.#leave(name),
@@ -73,7 +70,7 @@ export class Chat {
       } else {
         client.wake(); // the browser may have stopped our timers while nobody looked
         this.#timeline.seen();
-        for (const conversation of this.#conversations.values()) conversation.refresh();
+        for (const conversation of this.#rooms.all) conversation.refresh();
       }
     }, { signal });
     byId('sign-out').addEventListener('click', () => this.#close(null), { signal });
@@ -84,26 +81,15 @@ export class Chat {
     }, { signal });
   }
 
-  /** Shows the chat with the room of the link, of the address, or the first one. */
+  /** Shows the chat with the room of the address, which a reload keeps, of the link, or the first one. */
   open(asked) {
     byId('chat').hidden = false;
-    for (const name of this.#settings.rooms) this.#make(name);
     this.#client.connect().catch(() => {}); // the state says it
-    const wanted = [asked, roomOfHash(location.hash)].find((name) => name && nameFault(name) === null);
-    this.#goTo(wanted ?? this.#conversations.keys().next().value);
-    for (const conversation of this.#conversations.values()) {
-      if (conversation !== this.#current) conversation.begin(1);
-    }
-    this.#rooms.render(this.#conversations, this.#current);
+    const wanted = [roomOfHash(location.hash), asked].find((name) => name && nameFault(name) === null);
+    this.#goTo(wanted ?? this.#rooms.all[0].name);
   }
 
   // Rooms.
-
-  #make(name) {
-    const conversation = new Conversation(this.#client, name, this.#settings, (change) => this.#changed(change));
-    this.#conversations.set(name, conversation);
-    return conversation;
-  }
 
   #add(name) {
     this.#goTo(name);
@@ -121,11 +107,8 @@ export class Chat {
       this.#openPane('room');
       return;
     }
-    let conversation = this.#conversations.get(name);
-    if (conversation === undefined) {
-      conversation = this.#make(name);
-      this.#settings.rooms = [...this.#conversations.keys()];
-    }
+    const conversation = this.#rooms.open(name);
+    if (this.#current?.status === 'removed') this.#rooms.leave(this.#current.name);
     this.#panel.close();
     this.#composer.keepDraft(this.#current?.name);
     this.#current?.people.wrote('');
@@ -134,8 +117,6 @@ export class Chat {
     conversation.people.watch(true);
     this.#people.render(conversation.people);
     if (!conversation.begun || conversation.status === 'failed') conversation.begin();
-    byId('room-title').textContent = name;
-    byId('composer-text').placeholder = `Message ${name}`;
     this.#announcer.clear();
     this.#timeline.show(conversation);
     this.#composer.restoreDraft(name);
@@ -144,18 +125,16 @@ export class Chat {
   }
 
   #leave(name) {
-    const names = [...this.#conversations.keys()];
-    if (names.length === 1) return; // the last one stays: a page without a room is of no use
+    if (this.#rooms.size === 1) return; // the last one stays: a page without a room is of no use
+    const names = this.#rooms.all.map((conversation) => conversation.name);
     const position = names.indexOf(name);
-    this.#conversations.get(name).end();
-    this.#conversations.delete(name);
-    this.#settings.rooms = [...this.#conversations.keys()];
+    this.#rooms.leave(name);
     if (this.#current.name === name) this.#goTo(names[position + 1] ?? names[position - 1]);
     else this.#renderRooms();
   }
 
   #step(by) {
-    const names = [...this.#conversations.keys()];
+    const names = this.#rooms.all.map((conversation) => conversation.name);
     const position = names.indexOf(this.#current.name) + by;
     this.#goTo(names[(position + names.length) % names.length]);
   }
@@ -229,13 +208,23 @@ export class Chat {
     this.#renderRooms();
   }
 
+  /** What the person has lost stays as long as they look at it, and says why. */
+  #listed(ended) {
+    if (ended !== null && ended !== this.#current) this.#rooms.leave(ended.name);
+    this.#renderRooms();
+  }
+
   #renderRooms() {
-    this.#rooms.render(this.#conversations, this.#current);
+    if (this.#current === null) return;
+    this.#roomsView.render(this.#rooms.all, this.#current);
+    const { title } = this.#current;
+    if (byId('room-title').textContent === title) return;
+    byId('room-title').textContent = title;
+    byId('composer-text').placeholder = `Message ${title}`;
   }
 
   #clientState({ state, error }) {
     if (state === 'connected') {
-      this.#wasConnected = true;
       byId('self').textContent = this.#client.user;
     }
     if (state === 'closed' && !this.#listening.signal.aborted) this.#close(error);

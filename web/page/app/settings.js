@@ -7,6 +7,7 @@ const ROOMS = 'rookery.rooms';
 const READ = 'rookery.read';
 const TOKEN = 'rookery.token';
 const OUTGOING = 'rookery.outgoing';
+const AWAY = 'rookery.put-away';
 
 const DEFAULT_ROOM = 'lobby';
 
@@ -45,6 +46,16 @@ export class Settings {
     write(this.#lasting, ROOMS, rooms);
   }
 
+  /** Rooms that the person has taken off the list; the server still knows that they were there. */
+  get putAway() {
+    const rooms = read(this.#lasting, AWAY, []);
+    return Array.isArray(rooms) ? rooms : [];
+  }
+
+  set putAway(rooms) {
+    write(this.#lasting, AWAY, rooms);
+  }
+
   /** How far a room was read: {epoch, seq}, or undefined. */
   loadRead(room) {
     return own(read(this.#lasting, READ, {}), room);
@@ -55,7 +66,7 @@ export class Settings {
     write(this.#lasting, READ, { ...read(this.#lasting, READ, {}), [room]: position });
   }
 
-  /** What was written in this window and not acknowledged: {key, text, at} each. */
+  /** What was written in this window and not acknowledged: {key, text, more, at} each. */
   loadOutgoing(room) {
     return own(read(this.#passing, OUTGOING, {}), room) ?? [];
   }
@@ -68,7 +79,7 @@ export class Settings {
 
   /** The person is gone: nothing of theirs stays but the list of rooms. */
   forgetPerson() {
-    for (const key of [NAME, READ]) remove(this.#lasting, key);
+    for (const key of [NAME, READ, AWAY]) remove(this.#lasting, key);
     for (const key of [TOKEN, OUTGOING]) remove(this.#passing, key);
   }
 }

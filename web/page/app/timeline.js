@@ -65,7 +65,6 @@ export class Timeline {
     this.#lines.clear();
     this.#list.replaceChildren();
     conversation.jumpToNewest(); // its window may have been left further back
-    this.#scroller.setAttribute('aria-label', `Messages in ${conversation.name}`);
     this.#render();
   }
 
@@ -200,15 +199,18 @@ export class Timeline {
   }
 
   #renderTop() {
-    const { status, error, name, atBeginning, ephemeral, messages, moving } = this.#conversation;
+    const { status, error, title, atBeginning, ephemeral, messages, moving } = this.#conversation;
     let text = '';
     if (status === 'failed') text = `This room can't be shown: ${error.message}`;
+    else if (status === 'removed') text = error.message;
     else if (status === 'loading' && messages.length === 0) text = 'Loading…';
-    else if (ephemeral) text = `Nothing is kept in ${name}: what is said here is seen by who is here now.`;
-    else if (atBeginning) text = messages.length === 0 ? `Nothing in ${name} yet. Say something.` : `The beginning of ${name}`;
+    else if (ephemeral) text = `Nothing is kept in ${title}: what is said here is seen by who is here now.`;
+    else if (atBeginning) text = messages.length === 0 ? `Nothing in ${title} yet. Say something.` : `The beginning of ${title}`;
     else if (moving === 'older') text = 'Loading older messages…';
     else if (error !== null) text = `Older messages can't be shown: ${error.message}`;
     if (this.#top.textContent !== text) this.#top.textContent = text;
+    const label = `Messages in ${title}`;
+    if (this.#scroller.getAttribute('aria-label') !== label) this.#scroller.setAttribute('aria-label', label);
     this.#top.dataset.state = atBeginning ? 'beginning' : status;
   }
 
