@@ -80,3 +80,118 @@ test('all rooms are in the list, on every device, with what is unread and mentio
   for (const person of [alice, phone]) await lists(person, 'Birds', 'bob', 'lobby');
   for (const person of [alice, phone]) assert.deepEqual(person.faults, []);
 });
+
+const press = (person, testid) => person.find(testid).click();
+
+/** Begins a conversation with the dialog. */
+async function create(person, kind, text) {
+  await press(person, 'create-open');
+  await person.find(`create-${kind}`).check();
+  await person.find('create-text').fill(text);
+  await person.find('create-text').press('Enter');
+}
+
+test('direct conversations, groups and channels are begun with the dialog', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice');
+  const bob = await Person.arrive(t, server, 'bob', { viewport: PHONE, colorScheme: 'dark' });
+
+  await create(alice, 'direct', 'bob');
+  await alice.page.getByRole('heading', { level: 1, name: 'bob' }).waitFor();
+  await alice.say('hello bob');
+  await alice.sees(1);
+  await bob.page.getByRole('button', { name: 'Rooms' }).click();
+  await row(bob, 'alice').getByText('1 unread').waitFor();
+  await press(bob, 'create-open');
+  await bob.photograph('create-phone-dark');
+  await press(bob, 'create-cancel');
+  await row(bob, 'alice').click();
+  await bob.sees(1);
+
+  await create(alice, 'group', 'Birds');
+  await alice.page.getByRole('heading', { level: 1, name: 'Birds' }).waitFor();
+  await create(alice, 'channel', 'news');
+  await alice.page.waitForURL(/#channel%3Anews$/);
+  await alice.find('create').waitFor({ state: 'hidden' });
+  await lists(alice, 'news', 'Birds', 'bob', 'lobby');
+  await bob.page.getByRole('button', { name: 'Rooms' }).click();
+  await create(bob, 'channel', 'news');
+  await bob.page.waitForURL(/#channel%3Anews$/);
+  await bob.say('anything new?');
+  await alice.sees(1);
+
+  // What the server refuses is said in the dialog, which stays.
+  await create(alice, 'direct', 'alice');
+  await alice.find('create-error').getByText(/\w/).waitFor();
+  await alice.photograph('create-error');
+  await alice.page.keyboard.press('Escape');
+  assert.equal(await alice.find('create').isVisible(), false);
+  for (const person of [alice, bob]) assert.deepEqual(person.faults, []);
+});
+
+const member = (person, user) => person.page.locator(`[data-testid=member][data-user=${user}]`);
+
+async function manage(person, user, action) {
+  await member(person, user).getByTestId('member-manage').click();
+  await member(person, user).getByTestId(`member-${action}`).click();
+}
+
+test('members: invite, roles, mute, remove, ban, settings and leaving', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t, '--rooms.presence-grace', '100ms');
+  const alice = await Person.arrive(t, server, 'alice');
+  const bob = await Person.arrive(t, server, 'bob', { viewport: PHONE, colorScheme: 'dark' });
+  assert.equal(await alice.find('members-open').isVisible(), false, 'the lobby has no members');
+  await create(alice, 'group', 'Birds');
+  await alice.page.getByRole('heading', { level: 1, name: 'Birds' }).waitFor();
+  await press(alice, 'members-open');
+  await member(alice, 'alice').getByText('owner').waitFor();
+  for (const name of ['bob', 'carol']) {
+    await alice.find('invite-name').fill(name);
+    await press(alice, 'invite');
+    await member(alice, name).getByText('member').waitFor();
+  }
+  await alice.find('members').getByText('Members (3)').waitFor();
+
+  // He sees who is there, and what he may do: invite and leave.
+  await bob.page.getByRole('button', { name: 'Rooms' }).click();
+  await row(bob, 'Birds').click();
+  await press(bob, 'members-open');
+  await bob.page.locator('[data-testid=member][data-user=alice][data-state=online]').waitFor();
+  await bob.page.locator('[data-testid=member][data-user=carol][data-state=offline]').waitFor();
+  assert.deepEqual(await bob.find('member-manage').count(), 0);
+  assert.equal(await bob.find('room-settings').isVisible(), false);
+  assert.equal(await bob.find('invite-name').isVisible(), true);
+  await bob.photograph('members-phone-dark');
+
+  // A moderator may do more, at once.
+  await manage(alice, 'bob', 'role-moderator');
+  await member(bob, 'carol').getByTestId('member-manage').waitFor();
+  assert.equal(await member(bob, 'alice').getByTestId('member-manage').count(), 0);
+  await manage(bob, 'carol', 'mute');
+  await member(alice, 'carol').getByText(/muted until/).waitFor();
+  await member(alice, 'carol').getByTestId('member-manage').click();
+  await alice.find('room-settings').locator('summary').click();
+  await alice.photograph('members-desk');
+  await alice.find('settings-title').fill('Great birds');
+  await alice.find('settings-pace').selectOption('30000');
+  await press(alice, 'settings-save');
+  for (const person of [alice, bob]) await person.page.getByRole('heading', { level: 1, name: 'Great birds' }).waitFor({ state: 'attached' });
+  await member(alice, 'carol').getByTestId('member-ban').click();
+  await member(bob, 'carol').waitFor({ state: 'detached' });
+  await press(alice, 'members-banned');
+  await member(alice, 'carol').getByText('banned for ever').waitFor();
+  await manage(alice, 'carol', 'unban');
+  await member(alice, 'carol').waitFor({ state: 'detached' });
+  await press(alice, 'members-banned');
+
+  // The server's words where it refuses.
+  await bob.find('invite-name').fill('alice\u0007');
+  await press(bob, 'invite');
+  await bob.find('members-fault').getByText(/control/).waitFor();
+  await press(bob, 'room-leave');
+  await bob.find('room-leave').getByText('for good').waitFor();
+  await press(bob, 'room-leave');
+  await lists(bob, 'lobby');
+  await member(alice, 'bob').waitFor({ state: 'detached' });
+  for (const person of [alice, bob]) assert.deepEqual(person.faults, []);
+});

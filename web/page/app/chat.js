@@ -4,7 +4,9 @@
 import { Announcer } from './announcer.js';
 import { Composer } from './composer.js';
 import { ConnectionView } from './connection-view.js';
+import { CreateDialog } from './create-dialog.js';
 import { byId } from './elements.js';
+import { MembersView } from './members-view.js';
 import { mentionsIn } from './mentions.js';
 import { MessageActions } from './message-actions.js';
 import { hashOfRoom, nameFault, roomOfHash } from './names.js';
@@ -22,6 +24,7 @@ export class Chat {
   #timeline;
   #composer;
   #panel;
+  #members;
   #rooms;
   #roomsView;
   #announcer = new Announcer();
@@ -51,6 +54,9 @@ export class Chat {
       open: (name) => this.#goTo(name),
       leave: (name) => this.#leave(name),
     }, signal);
+    this.#members = new MembersView(client, (name) => this.#leave(name), signal);
+    byId('members-open').addEventListener('click', () => this.#members.open(this.#current), { signal });
+    new CreateDialog(client, (name) => this.#enter(name), signal);
     new ConnectionView(client, signal);
     new Shortcuts({
       step: (by) => this.#step(by),
@@ -96,6 +102,18 @@ export class Chat {
     this.#composer.focus();
   }
 
+  /** Shows a room once it is known that it can be entered. */
+  async #enter(name) {
+    const conversation = this.#rooms.open(name);
+    if (!conversation.begun || conversation.status !== 'ready') await conversation.begin();
+    if (conversation.status === 'failed') {
+      if (conversation !== this.#current) this.#leave(name);
+      throw conversation.error;
+    }
+    this.#goTo(name);
+    this.#composer.focus();
+  }
+
   #goTo(name) {
     location.hash = hashOfRoom(name);
     // Its event comes later, or not at all when the room was there already.
@@ -110,6 +128,7 @@ export class Chat {
     const conversation = this.#rooms.open(name);
     if (this.#current?.status === 'removed') this.#rooms.leave(this.#current.name);
     this.#panel.close();
+    this.#members.close();
     this.#composer.keepDraft(this.#current?.name);
     this.#current?.people.wrote('');
     this.#current?.people.watch(false);
@@ -156,9 +175,10 @@ export class Chat {
     this.#timeline.jump();
   }
 
-  /** Who is known in this room: whoever wrote something that is here. */
+  /** Who is known in this room: whoever is there, or wrote something that is here. */
   #known() {
     const names = new Set(this.#current?.messages.map(({ from }) => from));
+    for (const { user } of this.#current?.people.there.named ?? []) names.add(user);
     return [...names].sort();
   }
 
@@ -196,11 +216,14 @@ export class Chat {
 
   #changed({ conversation, arrived, altered, people }) {
     if (people) {
-      if (conversation === this.#current) this.#people.render(conversation.people);
+      if (conversation !== this.#current) return;
+      this.#people.render(conversation.people);
+      this.#members.changed(conversation);
       return;
     }
     if (conversation === this.#current) {
       this.#timeline.changed();
+      this.#members.changed(conversation);
       if (arrived || altered) this.#panel.changed(conversation);
       if (altered?.deleted) this.#announcer.clear(); // what was said aloud stands there still
       if (arrived && arrived.from !== this.#client.user) this.#announcer.say(arrived);
@@ -217,7 +240,8 @@ export class Chat {
   #renderRooms() {
     if (this.#current === null) return;
     this.#roomsView.render(this.#rooms.all, this.#current);
-    const { title } = this.#current;
+    const { title, membership } = this.#current;
+    byId('members-open').hidden = membership === null;
     if (byId('room-title').textContent === title) return;
     byId('room-title').textContent = title;
     byId('composer-text').placeholder = `Message ${title}`;

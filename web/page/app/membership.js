@@ -1,6 +1,8 @@
 // Rooms with members: what may be done in them by whom, and the words for what they are. docs/rooms.md has the rules;
 // the server enforces them, the page does not show what it would refuse.
 
+import { dayNumber, fullTimeOf, timeOf } from './times.js';
+
 const ROLES = ['guest', 'member', 'moderator', 'owner'];
 const rank = (role) => ROLES.indexOf(role);
 
@@ -60,4 +62,8 @@ export function silence({ membership, lastOwnAt }, now) {
   return until > now ? { reason: 'slow', until } : null;
 }
 
-export const isForEver = (until) => until >= FOR_EVER;
+/** Until when somebody is muted or banned. */
+export function untilWords(until, now = Date.now()) {
+  if (until >= FOR_EVER) return 'for ever';
+  return `until ${dayNumber(until) === dayNumber(now) ? timeOf(until) : fullTimeOf(until)}`;
+}

@@ -67,6 +67,13 @@ export class People {
     return { named, more: Math.max(0, count - named.length) };
   }
 
+  /** 'online', 'away', 'offline', or undefined where it is not known: of a large room the server names some. */
+  stateOf(user) {
+    if (this.#present === null) return undefined;
+    const { count, users } = this.#present;
+    return users.get(user) ?? (users.size >= count ? 'offline' : undefined);
+  }
+
   /** '' when nobody else is. */
   get typingWords() {
     const { users, more } = this.#typists;
