@@ -30,8 +30,9 @@
 //	timeline.js           shows a conversation and keeps the reader's place
 //	message-view.js       one line of it, with changes-view.js and mentions.js
 //	message-actions.js    what can be done to a message
+//	notifications.js      what is told while nobody looks
 //	panel.js              a thread, or what is pinned
-//	rooms-view.js, create-dialog.js, members-view.js, room-settings.js, people-view.js
+//	rooms-view.js, create-dialog.js, members-view.js, room-settings.js, people-view.js, silence-view.js
 //	composer.js, connection-view.js, announcer.js, shortcuts.js
 //	settings.js           what is remembered over a reload
 //	names.js, times.js, elements.js

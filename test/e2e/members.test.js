@@ -195,3 +195,109 @@ test('members: invite, roles, mute, remove, ban, settings and leaving', { timeou
   await member(alice, 'bob').waitFor({ state: 'detached' });
   for (const person of [alice, bob]) assert.deepEqual(person.faults, []);
 });
+
+test('who may not write is told why, and until when', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await client(t, server, 'alice');
+  const room = 'group:birds';
+  await alice.createRoom({ room, title: 'Birds' });
+  await alice.changeMember({ room, user: 'bob', action: 'invite' });
+  const bob = await Person.arrive(t, server, 'bob', { viewport: PHONE });
+  const state = (words) => bob.find('composer-state').getByText(words).waitFor();
+  const free = () => bob.find('composer-state').waitFor({ state: 'hidden' });
+  await bob.page.getByRole('button', { name: 'Rooms' }).click();
+  await row(bob, 'Birds').click();
+  await bob.say('one');
+  await bob.sees(1);
+
+  await alice.changeMember({ room, user: 'bob', action: 'mute', forMs: 3_600_000 });
+  await state(/You are muted until/);
+  assert.equal(await bob.find('composer').isDisabled(), true);
+  await bob.photograph('muted-phone');
+  await alice.changeMember({ room, user: 'bob', action: 'unmute' });
+  await free();
+  await alice.configureRoom(room, { speak: 'moderator' });
+  await state('Only moderators write here.');
+  await alice.changeMember({ room, user: 'bob', action: 'role', role: 'guest' });
+  await alice.configureRoom(room, { speak: 'member' });
+  await state('Guests only read here.');
+  await alice.changeMember({ room, user: 'bob', action: 'role', role: 'member' });
+  await free();
+
+  // In slow mode one may write, but not send; edits are free.
+  await alice.configureRoom(room, { slowModeMs: 3_600_000 });
+  await state(/Slow mode/);
+  await state(/\d+ s/);
+  await bob.say('two');
+  assert.equal(await bob.find('composer').inputValue(), 'two');
+  assert.equal(await bob.find('send').isDisabled(), true);
+  await alice.configureRoom(room, { slowModeMs: 0 });
+  await free();
+  await bob.find('composer').press('Enter');
+  await bob.sees(2);
+
+  await alice.changeMember({ room, user: 'bob', action: 'kick', reason: 'too loud' });
+  await state(/no longer a member of .*too loud/);
+  assert.equal(await bob.find('composer').isDisabled(), true);
+  await bob.photograph('removed-phone');
+  await bob.page.getByRole('button', { name: 'Rooms' }).click();
+  await row(bob, 'lobby').click();
+  await lists(bob, 'lobby');
+  assert.equal(await bob.find('composer').isDisabled(), false);
+  assert.deepEqual(bob.faults, []);
+});
+
+test('mentions and direct messages notify while nobody looks, unless the room is muted here', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const bob = await client(t, server, 'bob');
+  const alice = await Person.arrive(t, server, 'alice');
+  // The browser's own would need a desktop that shows them.
+  await alice.page.addInitScript(() => {
+    window.notified = [];
+    window.Notification = class extends EventTarget {
+      static permission = 'default';
+      static async requestPermission() {
+        return (this.permission = 'granted');
+      }
+      constructor(title, { body }) {
+        super();
+        window.notified.push([title, body]);
+        window.newest = this;
+      }
+      close() {}
+    };
+  });
+  await alice.page.reload();
+  await alice.state('live');
+  await alice.shown();
+  const direct = await bob.startDirect('alice');
+  await bob.join(direct.room).ready;
+  await lists(alice, 'bob', 'lobby');
+  await alice.hide(true);
+  await bob.publish(direct.room, 'before it is allowed');
+  await row(alice, 'bob').getByText('1 unread').waitFor();
+  await alice.hide(false);
+  await press(alice, 'notify');
+  await alice.find('notify').waitFor({ state: 'hidden' });
+  await bob.publish(direct.room, 'while somebody looks');
+  await row(alice, 'bob').getByText('2 unread').waitFor();
+  await alice.hide(true);
+  await bob.publish(direct.room, 'psst');
+  await bob.publish('lobby', 'nothing special');
+  await bob.publish('lobby', '@alice look', { mentions: ['alice'] });
+  await alice.page.waitForFunction(() => window.notified.length === 2);
+  assert.deepEqual(new Set(await alice.page.evaluate(() => window.notified.map((each) => each.join(': ')))), new Set(['bob: psst', 'bob in lobby: @alice look']));
+  await alice.hide(false);
+  await press(alice, 'room-mute');
+  assert.equal(await alice.find('room-mute').getAttribute('aria-pressed'), 'true');
+  await alice.hide(true);
+  await bob.publish('lobby', '@alice again', { mentions: ['alice'] });
+  await bob.publish(direct.room, 'last');
+  await alice.page.waitForFunction(() => window.notified.length === 3);
+  assert.deepEqual(await alice.page.evaluate(() => window.notified[2]), ['bob', 'last']);
+  await alice.page.evaluate(() => window.newest.dispatchEvent(new Event('click')));
+  await alice.page.getByRole('heading', { level: 1, name: 'bob' }).waitFor();
+  await alice.hide(false);
+  await alice.photograph('muted-room');
+  assert.deepEqual(alice.faults, []);
+});

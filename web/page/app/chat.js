@@ -9,12 +9,15 @@ import { byId } from './elements.js';
 import { MembersView } from './members-view.js';
 import { mentionsIn } from './mentions.js';
 import { MessageActions } from './message-actions.js';
+import { isModerator } from './membership.js';
 import { hashOfRoom, nameFault, roomOfHash } from './names.js';
+import { Notifications } from './notifications.js';
 import { Panel } from './panel.js';
 import { PeopleView } from './people-view.js';
 import { Rooms } from './rooms.js';
 import { RoomsView } from './rooms-view.js';
 import { Shortcuts } from './shortcuts.js';
+import { SilenceView } from './silence-view.js';
 import { Timeline } from './timeline.js';
 
 export class Chat {
@@ -24,6 +27,9 @@ export class Chat {
   #timeline;
   #composer;
   #panel;
+  #messageActions;
+  #notifications;
+  #silence;
   #members;
   #rooms;
   #roomsView;
@@ -43,16 +49,23 @@ export class Chat {
     this.#client = client;
     this.#left = left;
     this.#composer = new Composer((text, purpose) => this.#send(text, purpose), () => this.#known(), signal);
-    const actions = this.#messageActions();
-    this.#timeline = new Timeline(client, (text) => this.#composer.edit(text), actions, signal);
+    const actions = this.#actions();
+    this.#messageActions = new MessageActions((seq) => this.#current?.get(seq), (message) => this.#may(message), actions, signal);
+    this.#timeline = new Timeline(client, {
+      edit: (text) => this.#composer.edit(text),
+      rendered: () => this.#messageActions.rendered(),
+      messageActions: actions,
+    }, signal);
+    this.#silence = new SilenceView(this.#composer, signal);
+    this.#notifications = new Notifications(() => client.user, settings, (name) => this.#goTo(name), () => this.#renderRooms(), signal);
     this.#panel = new Panel(client, actions, () => this.#composer.cancel(), signal);
-    new MessageActions((seq) => this.#current?.get(seq), () => client.user, actions, signal);
     byId('pins-open').addEventListener('click', () => this.#panel.open(this.#current, { pinned: true }, 'Pinned'), { signal });
     this.#rooms = new Rooms(client, settings, (change) => this.#changed(change), (ended) => this.#listed(ended));
     this.#roomsView = new RoomsView({
       add: (name) => this.#add(name),
       open: (name) => this.#goTo(name),
       leave: (name) => this.#leave(name),
+      isMuted: (name) => settings.muted.includes(name),
     }, signal);
     this.#members = new MembersView(client, (name) => this.#leave(name), signal);
     byId('members-open').addEventListener('click', () => this.#members.open(this.#current), { signal });
@@ -139,6 +152,8 @@ export class Chat {
     this.#announcer.clear();
     this.#timeline.show(conversation);
     this.#composer.restoreDraft(name);
+    this.#notifications.show(conversation);
+    this.#silence.render(conversation);
     this.#openPane('room');
     this.#renderRooms();
   }
@@ -182,7 +197,13 @@ export class Chat {
     return [...names].sort();
   }
 
-  #messageActions() {
+  /** Moderators take away what others said; nobody edits it. */
+  #may({ from }) {
+    const own = from === this.#client.user;
+    return { edit: own, remove: own || isModerator(this.#current.membership) };
+  }
+
+  #actions() {
     const short = ({ from, text = 'data' }) => `${from}: ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`;
     return {
       react: ({ seq, reactions }, reaction) => {
@@ -221,7 +242,9 @@ export class Chat {
       this.#members.changed(conversation);
       return;
     }
+    if (arrived) this.#notifications.arrived(conversation, arrived);
     if (conversation === this.#current) {
+      this.#silence.render(conversation);
       this.#timeline.changed();
       this.#members.changed(conversation);
       if (arrived || altered) this.#panel.changed(conversation);

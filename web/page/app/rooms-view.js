@@ -9,7 +9,7 @@ export class RoomsView {
   /** Room name to {row, link, mark, name, mention, badge, leave}. */
   #rows = new Map();
 
-  /** @param {Record<'add'|'open'|'leave', (name: string) => void>} actions */
+  /** @param {Record<'add'|'open'|'leave', (name: string) => void> & {isMuted: (name: string) => boolean}} actions */
   constructor(actions, signal) {
     this.#actions = actions;
     this.#list.replaceChildren();
@@ -31,7 +31,7 @@ export class RoomsView {
     let unreadElsewhere = 0;
     for (const conversation of conversations) {
       this.#renderRow(conversation, conversation === current, conversations.length === 1);
-      if (conversation !== current) unreadElsewhere += conversation.unread;
+      if (conversation !== current && !this.#actions.isMuted(conversation.name)) unreadElsewhere += conversation.unread;
     }
     this.#order(conversations);
     const total = unreadElsewhere + current.unread;
@@ -59,6 +59,7 @@ export class RoomsView {
     if (isCurrent) view.link.setAttribute('aria-current', 'page');
     else view.link.removeAttribute('aria-current');
     view.row.dataset.status = status;
+    view.row.dataset.muted = this.#actions.isMuted(name);
     const kind = membership?.kind ?? 'open';
     if (view.row.dataset.kind !== kind || view.name.textContent !== title) {
       view.row.dataset.kind = kind;

@@ -8,6 +8,7 @@ const READ = 'rookery.read';
 const TOKEN = 'rookery.token';
 const OUTGOING = 'rookery.outgoing';
 const AWAY = 'rookery.put-away';
+const MUTED = 'rookery.muted';
 
 const DEFAULT_ROOM = 'lobby';
 
@@ -48,12 +49,20 @@ export class Settings {
 
   /** Rooms that the person has taken off the list; the server still knows that they were there. */
   get putAway() {
-    const rooms = read(this.#lasting, AWAY, []);
-    return Array.isArray(rooms) ? rooms : [];
+    return names(this.#lasting, AWAY);
   }
 
   set putAway(rooms) {
     write(this.#lasting, AWAY, rooms);
+  }
+
+  /** Rooms of which this device does not notify. */
+  get muted() {
+    return names(this.#lasting, MUTED);
+  }
+
+  set muted(rooms) {
+    write(this.#lasting, MUTED, rooms);
   }
 
   /** How far a room was read: {epoch, seq}, or undefined. */
@@ -79,7 +88,7 @@ export class Settings {
 
   /** The person is gone: nothing of theirs stays but the list of rooms. */
   forgetPerson() {
-    for (const key of [NAME, READ, AWAY]) remove(this.#lasting, key);
+    for (const key of [NAME, READ, AWAY, MUTED]) remove(this.#lasting, key);
     for (const key of [TOKEN, OUTGOING]) remove(this.#passing, key);
   }
 }
@@ -93,6 +102,11 @@ function read(storage, key, otherwise) {
   } catch {
     return otherwise;
   }
+}
+
+function names(storage, key) {
+  const rooms = read(storage, key, []);
+  return Array.isArray(rooms) ? rooms : [];
 }
 
 function write(storage, key, value) {

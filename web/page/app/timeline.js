@@ -20,6 +20,7 @@ export class Timeline {
   #client;
   #actions;
   #messageActions;
+  #rendered;
   #scroller = byId('scroller');
   #list = byId('messages');
   #top = byId('timeline-top');
@@ -33,11 +34,14 @@ export class Timeline {
   #newAfter = null;
 
   /**
-   * @param {(text: string) => void} edit  takes the text of a message that was not sent
-   * @param {object} messageActions  see message-actions.js
+   * @param {object} owner
+   * @param {(text: string) => void} owner.edit  takes the text of a message that was not sent
+   * @param {() => void} owner.rendered  the lines may be others
+   * @param {object} owner.messageActions  see message-actions.js
    */
-  constructor(client, edit, messageActions, signal) {
+  constructor(client, { edit, rendered, messageActions }, signal) {
     this.#client = client;
+    this.#rendered = rendered;
     this.#messageActions = messageActions;
     this.#actions = {
       retry: ({ key }) => this.#conversation.retry(key),
@@ -110,6 +114,7 @@ export class Timeline {
     if (document.hidden && this.#newAfter === null && conversation.unread > 0) this.#newAfter = conversation.lastRead;
     const place = this.#place();
     this.#reconcile(this.#wantedLines());
+    this.#rendered();
     this.#renderTop();
     this.#restore(place);
     this.#markRead();
@@ -185,9 +190,14 @@ export class Timeline {
       let line = this.#lines.get(key);
       if (line?.signature !== signature) {
         const node = make();
+        const focused = line !== undefined && line.node.contains(document.activeElement);
         if (line !== undefined) {
           if (next === line.node) next = node;
           line.node.replaceWith(node);
+        }
+        if (focused) {
+          node.tabIndex = -1;
+          node.focus({ preventScroll: true });
         }
         line = { node, signature };
         this.#lines.set(key, line);
