@@ -2,7 +2,7 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 
 import { MemberList } from '../page/app/member-list.js';
-import { actionsOn, isModerator, mayInvite, mayLeave, silence, titleOf, untilWords } from '../page/app/membership.js';
+import { actionsOn, isModerator, mayInvite, mayLeave, removalWords, silence, titleOf, untilWords } from '../page/app/membership.js';
 
 const role = (name, more = {}) => ({ room: 'group:a', kind: 'group', role: name, speak: 'member', slowModeMs: 0, ...more });
 const names = (actions) => actions.map(({ name }) => name);
@@ -57,6 +57,13 @@ test('the words for until when', () => {
   const noon = new Date(2026, 2, 1, 12).getTime();
   assert.equal(untilWords(Number.MAX_SAFE_INTEGER), 'for ever');
   assert.ok(untilWords(noon + 60_000, noon).length < untilWords(noon + 86_400_000, noon).length);
+});
+
+test('the words for how a membership has ended', () => {
+  assert.equal(removalWords('Birds', { action: 'leave' }), 'You have left Birds.');
+  assert.equal(removalWords('Birds', { action: 'ban', reason: 'spam' }), 'You are banned from Birds for ever: spam.');
+  assert.match(removalWords('Birds', { action: 'ban', until: Date.now() + 60_000 }), /^You are banned from Birds until .+\.$/);
+  assert.equal(removalWords('Birds'), 'You are no longer a member of Birds.');
 });
 
 // The list.

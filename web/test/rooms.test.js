@@ -80,7 +80,7 @@ test('news: an invitation, and a removal', async () => {
   assert.deepEqual(names(), ['group:a', 'lobby']);
   client.emit('removed', { room: 'group:a', action: 'kick' });
   assert.deepEqual(ended, ['group:a']);
-  assert.deepEqual([made.all[0].status, made.all[0].error.message], ['removed', 'You are no longer a member of Birds.']);
+  assert.deepEqual([made.all[0].status, made.all[0].error.message], ['removed', 'You were removed from Birds.']);
   client.emit('removed', { room: 'group:never-here', action: 'kick' });
   client.emit('room', member('group:a')); // invited again
   await settle();
@@ -129,7 +129,9 @@ test('being removed ends the room with the reason', async () => {
   const { client, conversation } = await open({ memberships: new Map([['lobby', member('lobby')]]) });
   client.joins[0].options.onMembership(member('lobby', { role: 'moderator' }));
   assert.equal(conversation.membership.role, 'moderator');
-  client.joins[0].options.onState({ state: 'removed', error: new Error('kicked') });
-  conversation.lost();
-  assert.deepEqual([conversation.status, conversation.error.message], ['removed', 'kicked']);
+  conversation.people.watch(true);
+  client.joins[0].options.onPresence({ count: 1, users: new Map([['alice', 'online']]) });
+  conversation.lost({ action: 'kick', reason: 'too loud' });
+  assert.deepEqual([conversation.status, conversation.error.message], ['removed', 'You were removed from Birds: too loud.']);
+  assert.deepEqual([client.joins[0].state, conversation.people.there.named], ['left', []]);
 });

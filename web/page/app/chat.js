@@ -263,8 +263,8 @@ export class Chat {
   #renderRooms() {
     if (this.#current === null) return;
     this.#roomsView.render(this.#rooms.all, this.#current);
-    const { title, membership } = this.#current;
-    byId('members-open').hidden = membership === null;
+    const { title, membership, status } = this.#current;
+    byId('members-open').hidden = membership === null || status === 'removed';
     if (byId('room-title').textContent === title) return;
     byId('room-title').textContent = title;
     byId('composer-text').placeholder = `Message ${title}`;

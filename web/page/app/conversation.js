@@ -15,7 +15,7 @@
 // devices; this page marks what has arrived here, and what was looked at. In an ephemeral room nothing has a
 // place: what is said stands in `passing` until newer words push it out.
 
-import { titleOf } from './membership.js';
+import { removalWords, titleOf } from './membership.js';
 import { Outgoing } from './outgoing.js';
 import { People } from './people.js';
 import { Receipts } from './receipts.js';
@@ -198,10 +198,12 @@ export class Conversation {
     this.#changed({ conversation: this });
   }
 
-  /** The person is no member any more. The room may have said why already. */
-  lost() {
+  /** The person is no member any more; removal says why, if that is known. */
+  lost(removal) {
+    this.#beginnings++; // whatever is on its way is not shown any more
     this.#room?.leave();
-    if (this.status !== 'removed') this.#fail(new Error(`You are no longer a member of ${this.title}.`), 'removed');
+    this.people.left();
+    this.#fail(new Error(removalWords(this.title, removal)), 'removed');
   }
 
   /** Leaves the room and what is unsent in it. */
@@ -409,7 +411,6 @@ export class Conversation {
       },
       onState: ({ state, error }) => {
         if (state === 'refused') this.#fail(error);
-        else if (state === 'removed') this.#fail(error, 'removed');
         else this.#changed({ conversation: this });
       },
     });

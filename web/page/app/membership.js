@@ -62,6 +62,21 @@ export function silence({ membership, lastOwnAt }, now) {
   return until > now ? { reason: 'slow', until } : null;
 }
 
+/** How a membership has ended. The end may have been found out later, without its reason. */
+export function removalWords(title, { action, until, reason } = {}, now = Date.now()) {
+  const because = reason ? `: ${reason}` : '';
+  switch (action) {
+    case 'leave':
+      return `You have left ${title}.`;
+    case 'kick':
+      return `You were removed from ${title}${because}.`;
+    case 'ban':
+      return `You are banned from ${title} ${untilWords(until || FOR_EVER, now)}${because}.`;
+    default:
+      return `You are no longer a member of ${title}.`;
+  }
+}
+
 /** Until when somebody is muted or banned. */
 export function untilWords(until, now = Date.now()) {
   if (until >= FOR_EVER) return 'for ever';

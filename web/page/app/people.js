@@ -33,6 +33,12 @@ export class People {
     if (this.#watched) room.watchPresence();
   }
 
+  /** The person is not in the room any more. */
+  left() {
+    this.#room = null;
+    this.#take({ present: null, typists: NOBODY });
+  }
+
   /** Somebody looks at the room, or does not any more. */
   watch(wanted) {
     if (wanted === this.#watched) return;

@@ -33,7 +33,7 @@ export class Rooms {
     // Later, when the client has told its reads of the connection, else it would ask twice.
     client.on('state', ({ state }) => state === 'connected' && queueMicrotask(() => this.sync()));
     client.on('room', (room) => this.#heard(room));
-    client.on('removed', ({ room }) => this.#removed(room));
+    client.on('removed', (removal) => this.#removed(removal.room, removal));
   }
 
   /** The conversations in the order of the list. */
@@ -121,10 +121,10 @@ export class Rooms {
     this.#listed(null);
   }
 
-  #removed(name) {
+  #removed(name, removal) {
     const conversation = this.#conversations.get(name);
     if (conversation === undefined) return;
-    conversation.lost();
+    conversation.lost(removal);
     this.#listed(conversation);
   }
 

@@ -212,7 +212,6 @@ export class Timeline {
     const { status, error, title, atBeginning, ephemeral, messages, moving } = this.#conversation;
     let text = '';
     if (status === 'failed') text = `This room can't be shown: ${error.message}`;
-    else if (status === 'removed') text = error.message;
     else if (status === 'loading' && messages.length === 0) text = 'Loading…';
     else if (ephemeral) text = `Nothing is kept in ${title}: what is said here is seen by who is here now.`;
     else if (atBeginning) text = messages.length === 0 ? `Nothing in ${title} yet. Say something.` : `The beginning of ${title}`;
