@@ -113,6 +113,20 @@ test('what this device has read counts where the server keeps no receipts', asyn
   assert.deepEqual([made.all[0].unread, made.all[0].mentions], [2, 2]);
 });
 
+test('how far others have come is asked when somebody looks, and what another device has read comes with the list', async () => {
+  const client = Object.assign(new FakeClient(), { keepsReceipts: true });
+  const pages = [{ epoch: 'e1', rooms: [synced('attic', 600, { read: 4, unread: 5 })] }];
+  const { made } = await list({ pages, client, rooms: ['attic'] });
+  const [attic] = made.all;
+  assert.deepEqual([attic.unread, client.joins[0].answer], [5, undefined]);
+  attic.look();
+  assert.notEqual(client.joins[0].answer, undefined);
+  client.pages = [{ epoch: 'e1', rooms: [synced('attic', 600, { read: 7, unread: 1 })] }];
+  client.emit('state', { state: 'connected' });
+  await settle();
+  assert.deepEqual([attic.unread, attic.lastRead], [1, 7]);
+});
+
 test('a room with members is joined before it is read, and again from what was read', async () => {
   const membership = member('lobby');
   const { client, conversation } = await open({ stored: 60, closed: new Set(['lobby']), memberships: new Map([['lobby', membership]]) });

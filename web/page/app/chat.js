@@ -39,6 +39,7 @@ export class Chat {
   #listening = new AbortController();
 
   #current = null;
+  #scheduled = false;
 
   /**
    * @param {{client: object, settings: object, left: (error: Error|null) => void}} options
@@ -147,6 +148,7 @@ export class Chat {
     this.#current?.people.watch(false);
     this.#current = conversation;
     conversation.people.watch(true);
+    conversation.look();
     this.#people.render(conversation.people);
     if (!conversation.begun || conversation.status === 'failed') conversation.begin();
     this.#announcer.clear();
@@ -260,8 +262,17 @@ export class Chat {
     this.#renderRooms();
   }
 
+  /** Many changes, as of a page of rooms, make one rendering. */
   #renderRooms() {
-    if (this.#current === null) return;
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      if (this.#current !== null && !this.#listening.signal.aborted) this.#showRooms();
+    });
+  }
+
+  #showRooms() {
     this.#roomsView.render(this.#rooms.all, this.#current);
     const { title, membership, status } = this.#current;
     byId('members-open').hidden = membership === null || status === 'removed';

@@ -48,6 +48,8 @@ export class Conversation {
   #notUnread = 0;
   /** How the list of all rooms knew it (client.sync), null for those that it does not have. */
   #synced = null;
+  /** The list has told how far the person has read, and nobody has looked: how far others have come is not asked yet. */
+  #unasked = false;
 
   /**
    * @param {object} client    a Rookery, or a stand-in for it
@@ -126,6 +128,7 @@ export class Conversation {
     const beginning = ++this.#beginnings;
     this.#room?.leave();
     this.#move = null;
+    this.#unasked = false;
     this.receipts = null;
     this.newest = 0;
     this.status = 'loading';
@@ -177,6 +180,11 @@ export class Conversation {
   introduce(synced, { epoch, join }) {
     this.membership = synced.membership ?? this.membership;
     if (this.begun) {
+      const { read, unread, head } = synced;
+      if (epoch === this.epoch && head === this.newest && read > this.lastRead) {
+        this.#setRead(read, { told: true }); // on another device, while there was no connection here
+        this.#notUnread = head - read - unread;
+      }
       this.#changed({ conversation: this });
       return;
     }
@@ -184,6 +192,7 @@ export class Conversation {
     const { head, begin, messages } = synced;
     if (join && (messages.length > 0 || head < begin)) {
       this.#beginnings++;
+      this.#unasked = true;
       this.status = 'ready';
       const more = messages.length > 0 && messages[0].seq > begin;
       this.#replace({ epoch, messages, more }, head);
@@ -222,6 +231,13 @@ export class Conversation {
     }
     this.#setRead(this.newest);
     this.#changed({ conversation: this });
+  }
+
+  /** Somebody looks at the room now. */
+  look() {
+    if (!this.#unasked) return;
+    this.#unasked = false;
+    if (this.receipts !== null) this.#ask(this.#room);
   }
 
   /** The page is looked at again: a large room does not tell what other devices of this person have read. */
@@ -486,7 +502,7 @@ export class Conversation {
     if (receipts) {
       this.receipts ??= new Receipts(this.#client.user);
       this.#mark({ delivered: this.newest });
-      this.#ask(room); // what changed while there was no connection is not told
+      if (!this.#unasked) this.#ask(room); // what changed while there was no connection is not told
     } else {
       this.receipts = null;
       if (this.#assumedRead) this.#setRead(this.lastRead);

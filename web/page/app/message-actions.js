@@ -27,7 +27,9 @@ export class MessageActions {
     this.#actions = actions;
     const show = (event) => this.#show(event.target.closest('[data-seq]'));
     const on = (event, listener) => this.#list.addEventListener(event, listener, { signal });
-    on('pointerover', show);
+    on('pointerover', (event) => {
+      if (!this.#row.contains(document.activeElement)) show(event); // who uses the keyboard keeps the row
+    });
     on('click', show);
     on('pointerleave', () => {
       if (!this.#row.contains(document.activeElement)) this.#row.remove();

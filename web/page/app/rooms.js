@@ -77,7 +77,8 @@ export class Rooms {
         this.#stale = false;
         await this.#readAll();
       } while (this.#stale);
-    } catch {
+    } catch (error) {
+      if (error.code === 'closed') return;
       // The client repeats what can be repeated. Without an answer the rooms of this device are there; the next connection asks again.
     }
     this.#syncing = false;
