@@ -20,14 +20,6 @@ async function sees(person, ...users) {
   assert.deepEqual(await there(person), users);
 }
 
-/** Whether the browser says that the page is hidden, which a window of a test never is by itself. */
-async function hide(person, hidden) {
-  await person.page.evaluate((value) => {
-    Object.defineProperty(document, 'hidden', { configurable: true, value });
-    document.dispatchEvent(new Event('visibilitychange'));
-  }, hidden);
-}
-
 test('who comes, is away, types and goes', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t, '--rooms.presence-grace', '100ms');
   const alice = await Person.arrive(t, server, 'alice');
@@ -35,10 +27,10 @@ test('who comes, is away, types and goes', { timeout: 120_000 }, async (t) => {
   const bob = await Person.arrive(t, server, 'bob');
   for (const person of [alice, bob]) await sees(person, 'alice online', 'bob online');
 
-  await hide(alice, true);
+  await alice.hide(true);
   await sees(bob, 'bob online', 'alice away');
   await bob.photograph('people-away');
-  await hide(alice, false);
+  await alice.hide(false);
   await sees(bob, 'alice online', 'bob online');
 
   const typing = (words) => alice.find('typing').filter({ hasText: words }).waitFor();

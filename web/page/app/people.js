@@ -33,6 +33,12 @@ export class People {
     if (this.#watched) room.watchPresence();
   }
 
+  /** The person is not in the room any more. */
+  left() {
+    this.#room = null;
+    this.#take({ present: null, typists: NOBODY });
+  }
+
   /** Somebody looks at the room, or does not any more. */
   watch(wanted) {
     if (wanted === this.#watched) return;
@@ -65,6 +71,13 @@ export class People {
     named.sort((a, b) => (a.state === b.state ? (a.user < b.user ? -1 : 1) : a.state === 'online' ? -1 : 1));
     named.splice(MOST_NAMED);
     return { named, more: Math.max(0, count - named.length) };
+  }
+
+  /** 'online', 'away', 'offline', or undefined where it is not known: of a large room the server names some. */
+  stateOf(user) {
+    if (this.#present === null) return undefined;
+    const { count, users } = this.#present;
+    return users.get(user) ?? (users.size >= count ? 'offline' : undefined);
   }
 
   /** '' when nobody else is. */
