@@ -56,6 +56,7 @@ func (s *Server) adminHandler() http.Handler {
 		newMetrics(s),
 	)
 	mux := http.NewServeMux()
+	mux.Handle("/v1/", s.api)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /readyz", s.readiness)
@@ -68,7 +69,16 @@ func (s *Server) adminHandler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
+	return unhurried(mux)
+}
+
+// unhurried takes off the bound on writing that the server API has set for an earlier request of the connection: a profile takes as
+// long as it was asked to.
+func unhurried(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+		next.ServeHTTP(w, r)
+	})
 }
 
 // health says that the process lives. A log that can't be written does not change that:

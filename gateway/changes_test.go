@@ -97,6 +97,7 @@ func (p *peer) shows(r *v1.HistoryRequest, want string) {
 
 // TestChangesOnEveryWire: what a member sees live, what one sees who comes later, and what one sees who was away.
 func TestChangesOnEveryWire(t *testing.T) {
+	t.Parallel()
 	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 		room := "changes " + w.name
 		alice, bob := login(t, srv.Addr(), w, "alice"), login(t, srv.Addr(), w, "bob")
@@ -202,6 +203,7 @@ func TestChangesAreChecked(t *testing.T) {
 
 // TestWhoMayChange: the room's time, the room's pins, and moderators.
 func TestWhoMayChange(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) {
 		c.Auth.HS256Secret = gateway.Secret(strings.Repeat("s", 32))
 		c.Rooms.EditWindow = []string{"fixed-* 0s", "slow-* 24h"}
@@ -300,6 +302,7 @@ func TestChangesHaveRetryKeys(t *testing.T) {
 
 // TestLimitsOfChanges: edits, reactions and pins are bounded, and what is at the bound can still be taken back.
 func TestLimitsOfChanges(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	alice := login(t, srv.Addr(), wires[0], "alice")
 	say := func() uint64 {
@@ -332,6 +335,7 @@ func TestLimitsOfChanges(t *testing.T) {
 
 // TestAcknowledgedChangesCount has many change one message at once: what was acknowledged is what history says.
 func TestAcknowledgedChangesCount(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Data = dir })
 	author := login(t, srv.Addr(), wires[0], "author")
@@ -398,6 +402,7 @@ func TestAcknowledgedChangesCount(t *testing.T) {
 
 // TestHistoryBetweenChanges: many changes between two messages do not hide them, nor end the history.
 func TestHistoryBetweenChanges(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	alice := login(t, srv.Addr(), wires[0], "alice")
 	alice.done(&v1.Publish{Room: "r", Content: &v1.Publish_Text{Text: "one"}})

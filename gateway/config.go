@@ -23,8 +23,8 @@ type Config struct {
 	// Listen is the public address, host:port: WebSocket, HTTP and raw TCP. Default
 	// ":8080", all addresses. Port 0 takes any free port.
 	Listen string
-	// Admin is the address for metrics, health, pprof and the policies of rooms. Default
-	// "127.0.0.1:9090". Empty turns it off. It asks for no password: keep it off public addresses.
+	// Admin is the address for metrics, health, pprof, the policies of rooms and the server API. Default
+	// "127.0.0.1:9090". Empty turns it off. Only the API asks for a key: keep it off public addresses.
 	Admin string
 	// Data is the directory of the log. Default "data". One process at a time.
 	Data string
@@ -47,6 +47,7 @@ type Config struct {
 	RetryWindow time.Duration
 
 	Auth      AuthConfig
+	API       APIConfig
 	Limits    LimitsConfig
 	Rooms     RoomsConfig
 	Log       LogConfig
@@ -89,6 +90,15 @@ type AuthConfig struct {
 	MaxLifetime time.Duration
 	// Leeway is how far the clocks of issuer and server may differ. Default 30 s.
 	Leeway time.Duration
+}
+
+// APIConfig says who may use the server API, on the admin listener. Without a key it is off.
+type APIConfig struct {
+	// Keys are the keys, one a line: a name, scopes with commas between them, the secret. Default none. Prefer KeysFile: an
+	// environment is easily printed.
+	Keys Secret
+	// KeysFile names the file that holds the keys. Default none.
+	KeysFile string
 }
 
 // LimitsConfig bounds what peers can make the server do. Where 0 means none, it says so.
@@ -151,6 +161,10 @@ type RoomsConfig struct {
 	Ephemeral []string
 	// Receipts are patterns of the rooms that keep how far each user has come; ephemeral ones never do. Default all.
 	Receipts []string
+	// Presence are patterns of the rooms in which everybody may know who else is there. Default all.
+	Presence []string
+	// PresenceGrace is how long somebody whose last connection has gone is still there. Default 20 s.
+	PresenceGrace time.Duration
 	// Gather are rules for rooms whose messages are to gather before they leave, "PATTERN 50ms": the first that matches
 	// counts. What gathers costs a write for each member together instead of one for each message. Default none: nothing waits.
 	Gather []string
@@ -219,6 +233,9 @@ func (c RoomsConfig) receipts(room string) bool {
 }
 
 func (c RoomsConfig) membersPin(room string) bool { return anyMatches(c.Pins, room) }
+
+// presence says in which rooms everybody may know who else is there.
+func (c RoomsConfig) presence(room string) bool { return anyMatches(c.Presence, room) }
 
 func anyMatches(patterns []string, room string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool { return identity.Matches(pattern, room) })
@@ -311,6 +328,7 @@ func DefaultConfig() Config {
 			Receipts: []string{"*"},
 			Pins:     []string{"*"},
 			Members:  []string{"direct:* direct", "group:* group", "channel:* open"},
+			Presence: []string{"*"}, PresenceGrace: 20 * time.Second,
 		},
 		Limits: LimitsConfig{
 			ConnectionsPerIP:   1000,

@@ -22,6 +22,7 @@ func TestRefusals(t *testing.T) {
 	good := writeFile(t, "good", strings.Repeat("s", minSecret))
 	long := strings.Repeat("s", minSecret)
 	empty := writeFile(t, "empty.yaml", "")
+	apiKeys := writeFile(t, "api-keys", "# ours\nbackend read,publish "+long+"\n")
 
 	dev := func(args ...string) []string { return append([]string{"--dev"}, args...) }
 	tests := []struct {
@@ -38,6 +39,13 @@ func TestRefusals(t *testing.T) {
 		{"no secret file", []string{"--auth.hs256-secret-file", "/nowhere/x"}, nil, []string{"auth.hs256_secret_file", "/nowhere/x", "no such file"}},
 		{"secret file is a directory", []string{"--auth.hs256-secret-file", dir}, nil, []string{dir}},
 		{"keys are checked in development mode too", dev("--auth.hs256-secret=abc"), nil, []string{"3 bytes"}},
+
+		{"API keys that can't be read", dev("--api.keys", "backend read "+long+" more"), nil, []string{"api.keys = a secret (flag --api.keys)", "line 1 has 4 words"}},
+		{"API keys twice", dev("--api.keys-file", apiKeys, "--api.keys", "a read "+long), nil, []string{"api.keys_file", "together with api.keys"}},
+		{"no API keys file", dev("--api.keys-file", "/nowhere/x"), nil, []string{"api.keys_file", "/nowhere/x", "no such file"}},
+		{"API keys for everybody", dev("--api.keys-file", open), nil, []string{open, "every user", "chmod o-r"}},
+		{"API keys file without a key", dev("--api.keys-file", empty), nil, []string{"api.keys_file", "holds no key"}},
+		{"API keys without a listener", dev("--api.keys-file", apiKeys, "--admin="), nil, []string{"api.keys_file", "admin is empty"}},
 
 		{"no port", dev("--listen", "127.0.0.1"), nil, []string{`listen = "127.0.0.1" (flag --listen)`, "host:port"}},
 		{"empty listen", dev("--listen="), nil, []string{`listen = ""`, "host:port"}},

@@ -53,9 +53,11 @@ func LoadConfig(args, environ []string) (Config, error) {
 		c.applyDevelopmentDefaults(known)
 	}
 	c.validate(&faults)
-	if file["auth.hs256_secret"].texts != nil {
-		path, _ := configPath(flags, environment)
-		checkSecretFile(path.texts[0], "auth.hs256_secret", file["auth.hs256_secret"].from, &faults)
+	for _, name := range []string{"auth.hs256_secret", "api.keys"} {
+		if file[name].texts != nil {
+			path, _ := configPath(flags, environment)
+			checkSecretFile(path.texts[0], name, file[name].from, &faults)
+		}
 	}
 	if err := faults.join(); err != nil {
 		return Config{}, err

@@ -82,6 +82,11 @@ func settings() []setting {
 		{name: "auth.leeway", usage: "how far the clocks of issuer and server may differ",
 			value: func(c *Config) value { return durationValue{&c.Auth.Leeway, 0, 10 * time.Minute} }},
 
+		{name: "api.keys", usage: "keys of the server API, a line each: name, scopes, secret; without any it is off", secret: true,
+			value: func(c *Config) value { return secretValue{&c.API.Keys} }},
+		{name: "api.keys_file", usage: "file that holds the keys of the server API",
+			value: func(c *Config) value { return stringValue{&c.API.KeysFile} }},
+
 		{name: "limits.connections", usage: "most connections; 0 is what the descriptor limit allows",
 			value: func(c *Config) value { return intValue{&c.Limits.Connections, 0, many} }},
 		{name: "limits.connections_per_ip", usage: "most connections of one address; 0 is none", development: "0",
@@ -125,6 +130,10 @@ func settings() []setting {
 			value: func(c *Config) value { return listValue{&c.Rooms.Ephemeral} }},
 		{name: "rooms.receipts", usage: "patterns of the rooms that keep who has which message and has read it, like 'team-*'",
 			value: func(c *Config) value { return listValue{&c.Rooms.Receipts} }},
+		{name: "rooms.presence", usage: "patterns of the rooms in which everybody may know who else is there, like 'team-*'",
+			value: func(c *Config) value { return listValue{&c.Rooms.Presence} }},
+		{name: "rooms.presence_grace", usage: "how long somebody whose last connection has gone is still there",
+			value: func(c *Config) value { return durationValue{&c.Rooms.PresenceGrace, 0, time.Hour} }},
 		{name: "rooms.gather", usage: "rooms whose messages gather before they leave, like 'ticker-* 50ms'; the first that matches counts",
 			value: func(c *Config) value { return listValue{&c.Rooms.Gather} }},
 		{name: "rooms.edit_window", usage: "how long messages can be edited and deleted by who wrote them, like 'support-* 15m'; the first that matches counts",

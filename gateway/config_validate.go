@@ -121,6 +121,7 @@ func (c Config) validate(faults *faultList) {
 	patterns(c.Rooms.Ephemeral, "rooms.ephemeral")
 	patterns(c.Rooms.Receipts, "rooms.receipts")
 	patterns(c.Rooms.Pins, "rooms.pins")
+	patterns(c.Rooms.Presence, "rooms.presence")
 	_, err := c.Rooms.gatherRules()
 	refuse(err != nil, fmt.Sprint(err), "rooms.gather")
 	_, err = c.Rooms.editRules()
@@ -145,6 +146,7 @@ func (c Config) validate(faults *faultList) {
 		refuse(err != nil, fmt.Sprint(err), "auth.jwks")
 	}
 	c.validateKeys(faults)
+	c.validateAPIKeys(faults)
 }
 
 // shipFault says why the log can't be shipped to where it is told to, "" if it may. Whether the place is there
@@ -253,5 +255,5 @@ func checkSecretFile(path, name, from string, faults *faultList) {
 }
 
 func openToAll(path string) string {
-	return fmt.Sprintf("file %s can be read by every user of the machine, and whoever reads it can sign tokens; chmod o-r it", path)
+	return fmt.Sprintf("file %s can be read by every user of the machine, and whoever reads it has the secret; chmod o-r it", path)
 }

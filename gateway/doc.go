@@ -6,6 +6,7 @@
 //	server.go       start, run, drain: log, rooms, loops, admin listener
 //	descriptors.go  how many connections the process can hold
 //	admin.go        health, readiness, metrics, profiles
+//	api.go          what the server API may ask
 //	metrics.go      the counters of all owners, as Prometheus reads them
 //
 // The owners themselves are in internal: handoff says how they talk to each other.

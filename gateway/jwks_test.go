@@ -21,6 +21,7 @@ import (
 // TestRotationIsFollowed against an issuer over HTTP: a token of a key that was published a moment ago is told to come back,
 // and is taken then.
 func TestRotationIsFollowed(t *testing.T) {
+	t.Parallel()
 	newKey := func() (string, ed25519.PrivateKey) {
 		public, private, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {

@@ -88,6 +88,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 }
 
 func TestSessionEndsWithItsToken(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, production, func(c *gateway.Config) { c.Heartbeat = 8 * time.Second })
 	p, q := open(t, srv.Addr(), wires[1]), open(t, srv.Addr(), wires[1])
 	soon := time.Now().Add(4 * time.Second).Unix() // what follows comes before that

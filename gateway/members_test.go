@@ -72,6 +72,7 @@ func (p *peer) myRooms(watch bool) *v1.Rooms {
 }
 
 func TestGroups(t *testing.T) {
+	t.Parallel()
 	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 		room := "group:" + w.name
 		alice, bob, eve := login(t, srv.Addr(), w, "alice"), login(t, srv.Addr(), w, "bob"), login(t, srv.Addr(), w, "eve")
@@ -293,6 +294,7 @@ func TestDirectFromBothSides(t *testing.T) {
 
 // TestMembersSurviveARestart: members, roles, mutes, bans and settings.
 func TestMembersSurviveARestart(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	in := func(c *gateway.Config) { c.Data = data }
 	srv := gatewaytest.Start(t, in)
@@ -329,6 +331,7 @@ func TestMembersSurviveARestart(t *testing.T) {
 
 // TestSlowMode: one message in a time, for all connections of a user together; moderators and what is ephemeral are exempt.
 func TestSlowMode(t *testing.T) {
+	t.Parallel()
 	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 		room := "channel:slow " + w.name
 		alice, bob, phone := login(t, srv.Addr(), w, "alice"), login(t, srv.Addr(), w, "bob"), login(t, srv.Addr(), w, "bob")
@@ -419,6 +422,7 @@ func TestMemberTokens(t *testing.T) {
 
 // TestMembershipLimits: 10,000 rooms of a user and 100,000 members of a room, in the catalog as it is.
 func TestMembershipLimits(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	log, err := commitlog.Open(commitlog.Config{Dir: data, Sync: commitlog.SyncNever})
 	if err != nil {

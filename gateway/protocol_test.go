@@ -146,6 +146,7 @@ func TestHistoryPagesInBothDirections(t *testing.T) {
 }
 
 func TestRetryKeyGivesTheSameAnswer(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	w := wires[0]
 	inDir := func(c *gateway.Config) { c.Data = dir }

@@ -39,6 +39,7 @@ func (p *peer) wantReceipt(room, user string, delivered, read uint64) {
 }
 
 func TestReceipts(t *testing.T) {
+	t.Parallel()
 	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 		room := "receipts " + w.name
 		alice, bob, phone := login(t, srv.Addr(), w, "alice"), login(t, srv.Addr(), w, "bob"), login(t, srv.Addr(), w, "bob")
@@ -100,6 +101,7 @@ func TestReceipts(t *testing.T) {
 
 // TestReceiptsSurviveARestart: what was told is in the log.
 func TestReceiptsSurviveARestart(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	in := func(c *gateway.Config) { c.Data = data }
 	srv := gatewaytest.Start(t, in)
@@ -159,6 +161,7 @@ func TestRoomsWithoutReceipts(t *testing.T) {
 
 // TestLargeRoomsAreCounted: with more than a hundred users nobody is named.
 func TestLargeRoomsAreCounted(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	w := wires[0]
 	watcher := login(t, srv.Addr(), w, "watcher")
@@ -187,6 +190,7 @@ func TestLargeRoomsAreCounted(t *testing.T) {
 
 // TestPositionsOfAnotherEpoch count for nothing: their numbers are those of another history.
 func TestPositionsOfAnotherEpoch(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	log, err := commitlog.Open(commitlog.Config{Dir: data})
 	if err != nil {

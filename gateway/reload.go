@@ -25,7 +25,7 @@ func rules(cfg Config, auth *authenticator) loop.Rules {
 // reloadable are the names of the settings that Reload puts in force, or their groups. The
 // level of the log lines is the caller's, who made the logger.
 var reloadable = []string{
-	"auth.", "limits.origins", "limits.connections", "limits.connections_per_ip",
+	"auth.", "api.", "limits.origins", "limits.connections", "limits.connections_per_ip",
 	"limits.connections_per_user", "limits.messages_per_second", "limits.message_burst", "limits.rates", "limits.claimed_rates",
 	"retention.", "logging.level",
 }
@@ -48,6 +48,10 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	keys, err := cfg.apiKeys()
+	if err != nil {
+		return nil, err
+	}
 	keySet := s.keySet.next(cfg.Auth, s.log)
 	auth, err := newAuthenticator(authCfg, keySet, s.revocations)
 	if err != nil {
@@ -56,6 +60,7 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	}
 	s.keySet.use(cfg.Auth, keySet)
 	s.auth.Store(&cfg.Auth)
+	s.api.SetKeys(keys)
 	s.retentionRules.Store(&retained)
 	s.store.Retain(s.retention) // all rooms are asked for again
 	s.engine.SetRules(rules(cfg, auth))

@@ -19,6 +19,7 @@ import (
 // TestClientsAfterARestore: a client has seen messages that the restored log has no more. It is told so, and gets what
 // takes their numbers; it is not taken for one that has seen them.
 func TestClientsAfterARestore(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	dir := t.TempDir()

@@ -28,6 +28,7 @@ func tokenOf(t *testing.T, user, id string, issued time.Time) string {
 
 // TestRevocation: over the admin listener, on live connections of all loops, at connect, after a restart, and taken back.
 func TestRevocation(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	options := func(c *gateway.Config) {
 		c.Loops, c.Data = 3, data

@@ -27,6 +27,7 @@ import (
 // that it sees in a room go up by one, those of the writer's ephemeral messages go up, and who
 // stalled all the time sees the newest of each key in the end.
 func TestSeamBetweenCatchUpAndLive(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("ROOKERY_SEED"); s != "" {
 		seed, _ = strconv.ParseUint(s, 10, 64)

@@ -8,13 +8,17 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"rookery/gateway/internal/api"
+	"rookery/gateway/internal/calls"
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/members"
+	"rookery/gateway/internal/presence"
 	"rookery/gateway/internal/push"
 	"rookery/gateway/internal/receipts"
 	"rookery/gateway/internal/revocation"
@@ -48,6 +52,9 @@ type Server struct {
 	revocations *revocation.Set
 	members     *members.Keeper
 	push        *push.Keeper // nil: off
+	presence    *presence.Keeper
+	calls       *calls.Calls
+	api         *api.API
 	engine      *loop.Engine
 	serving     chan struct{}
 
@@ -164,12 +171,14 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	for i := range inboxes {
 		inboxes[i] = handoff.NewMailbox[handoff.Event](inboxBytes)
 	}
+	// The rooms answer to one more than the loops: to who calls them and is no connection.
+	answers := handoff.NewMailbox[handoff.Event](inboxBytes)
 	if s.rooms, err = room.Start(room.Config{
 		Log:         roomLog{s.store},
 		Changes:     s.changes,
 		Holdings:    holdings{memberStore{s.catalog}, standing, kind},
 		EditWindow:  func(room string) (time.Duration, bool) { return window(editable, room) },
-		Loops:       inboxes,
+		Loops:       append(slices.Clone(inboxes), answers),
 		Shards:      orElse(cfg.Shards, max(2, runtime.NumCPU())),
 		Readers:     2 * runtime.NumCPU(),
 		RetryWindow: cfg.RetryWindow,
@@ -180,6 +189,8 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, fmt.Errorf("read the newest messages of the log: %w", err)
 	}
 	undo = append(undo, s.rooms.Close)
+	s.calls = calls.Start(s.rooms, answers, len(inboxes))
+	undo = append(undo, s.calls.Close)
 	gather, err := cfg.Rooms.gatherRules()
 	if err != nil {
 		return nil, err
@@ -191,6 +202,8 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Log:   logger,
 	})
 	undo = append(undo, s.receipts.Close)
+	s.presence = presence.Start(presence.Config{Loops: inboxes, Grace: cfg.Rooms.PresenceGrace})
+	undo = append(undo, s.presence.Close)
 	browsers, err := s.newWebPush()
 	if err != nil {
 		return nil, err
@@ -220,6 +233,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Rooms:         s.rooms,
 		Receipts:      s.receipts,
 		Members:       s.members,
+		Presence:      s.presence,
 		Kind:          kind,
 		DirectRoom:    func(a, b string) string { return directRoom(memberRules, a, b) },
 		Rules:         rules(cfg, auth),
@@ -227,6 +241,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Epoch:         room.EpochName(s.store.Epoch()),
 		Ephemeral:     cfg.Rooms.ephemeral,
 		KeepsReceipts: cfg.Rooms.receipts,
+		KeepsPresence: cfg.Rooms.presence,
 		MembersPin:    cfg.Rooms.membersPin,
 		Window: func(room string) time.Duration {
 			w, _ := window(gather, room)
@@ -248,6 +263,9 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		RetryWindow:        cfg.RetryWindow,
 	})
 	s.engine.SetCapacity(connections)
+	if s.api, err = s.newAPI(inboxes, kind, memberRules); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -348,15 +366,19 @@ func (s *Server) drain() error {
 
 	// What was accepted is committed and acknowledged before anybody is cut off.
 	s.engine.Refuse()
-	s.await(by(time.Second), s.engine.Refusing)
+	s.api.Refuse()
+	s.await(by(time.Second), func() bool { return s.engine.Refusing() && s.api.Idle() })
 	landed := make(chan struct{})
 	go func() {
 		s.stopPush()
 		s.rooms.Close()
+		s.calls.Close()
 		s.receipts.Close()
 		s.revocations.Close()
 		s.members.Close()
+		s.presence.Close()
 		s.catalog.Close()
+		s.api.Close()
 		close(landed)
 	}()
 	var late error
@@ -380,11 +402,14 @@ func (s *Server) await(until time.Time, done func() bool) {
 }
 
 func (s *Server) closeStorage() error {
+	s.api.Close()
 	s.stopPush()
 	s.rooms.Close()
+	s.calls.Close()
 	s.receipts.Close()
 	s.revocations.Close()
 	s.members.Close()
+	s.presence.Close()
 	s.catalog.Close()
 	s.stopShipping()
 	return errors.Join(s.changes.Close(), s.store.Close())

@@ -45,6 +45,7 @@ func isZero(v float64) bool { return v == 0 }
 // TestShipsWhileItServesAndWhenItLeaves: what is acknowledged is at the target soon, and all of it when the
 // server has left.
 func TestShipsWhileItServesAndWhenItLeaves(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv := gatewaytest.Start(t, shipTo(dir))
 	p := login(t, srv.Addr(), wires[0], "alice")
@@ -95,6 +96,7 @@ func TestServesWhileItCantShip(t *testing.T) {
 
 // TestDoesNotShipOverAnotherLog: a directory that another server ships to is left alone, and somebody is told.
 func TestDoesNotShipOverAnotherLog(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	first := gatewaytest.Start(t, shipTo(dir))
 	p := login(t, first.Addr(), wires[0], "alice")

@@ -64,6 +64,7 @@ func inWords(rooms []*v1.RoomState) string {
 }
 
 func TestSync(t *testing.T) {
+	t.Parallel()
 	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 		one, two, plain := "group:one"+w.name, "group:two"+w.name, "plain"+w.name
 		alice, bob := login(t, srv.Addr(), w, "alice"+w.name), login(t, srv.Addr(), w, "bob"+w.name)
@@ -146,6 +147,7 @@ func TestSync(t *testing.T) {
 // TestSyncWhileRoomsMove: rooms that are written to between pages change their places, and none is passed over. What was said after
 // its room came is said to have changed at the next sync.
 func TestSyncWhileRoomsMove(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	alice, bob := login(t, srv.Addr(), wires[0], "alice"), login(t, srv.Addr(), wires[1], "bob")
 	const rooms = 12
@@ -188,6 +190,7 @@ func TestSyncWhileRoomsMove(t *testing.T) {
 
 // TestSyncAfterARestart: everything is as it was, and the position counts on.
 func TestSyncAfterARestart(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	in := func(c *gateway.Config) { c.Data = data }
 	srv := gatewaytest.Start(t, in)
@@ -239,8 +242,18 @@ func TestSyncByToken(t *testing.T) {
 	for _, s := range phone.sync(&v1.SyncRequest{}).Rooms {
 		rooms = append(rooms, s.Room)
 	}
-	if !slices.Equal(rooms, []string{"group:b"}) {
+	for _, r := range phone.myRooms(true).Rooms {
+		rooms = append(rooms, r.Room)
+	}
+	if !slices.Equal(rooms, []string{"group:b", "group:b"}) {
 		t.Errorf("the phone is told of %v", rooms)
+	}
+	// Nor is it told of what becomes of the user there.
+	for _, room := range []string{"group:a", "group:b"} {
+		alice.change(room, "kick", "bob")
+	}
+	if f := phone.must(); f.GetRemoved().GetRoom() != "group:b" {
+		t.Errorf("the phone is told of %v", f)
 	}
 }
 

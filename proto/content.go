@@ -127,3 +127,23 @@ func AppendDataContent(dst, data []byte) []byte {
 	dst = protowire.AppendTag(dst, fieldMessageData, protowire.BytesType)
 	return protowire.AppendBytes(dst, data)
 }
+
+// StoredContents is what storage/interchange does not know of the bodies of messages.
+type StoredContents struct{}
+
+// Read takes a content apart that is a text or bytes and nothing else.
+func (StoredContents) Read(body []byte) (value []byte, text, ok bool) { return ReadContent(body) }
+
+// Append puts it together again.
+func (StoredContents) Append(dst, value []byte, text bool) []byte {
+	if text {
+		return AppendTextContent(dst, value)
+	}
+	return AppendDataContent(dst, value)
+}
+
+// Reading is what any content says, for people.
+func (StoredContents) Reading(body []byte) string {
+	reading, _ := AppendContentJSON(nil, body)
+	return string(reading)
+}

@@ -20,7 +20,7 @@ const (
 )
 
 // examplePages are those that show frames: together all of them.
-var examplePages = []string{protocolPath, changesPath, "../docs/rooms.md", syncPath, "../docs/push.md"}
+var examplePages = []string{protocolPath, changesPath, "../docs/rooms.md", syncPath, "../docs/presence.md", "../docs/push.md"}
 
 func readProtocol(t *testing.T) string { return readPage(t, protocolPath) }
 

@@ -38,6 +38,14 @@ func appendJSON(dst []byte, m protoreflect.Message) []byte {
 	return append(dst, '}')
 }
 
+// AppendJSON appends a message of the protocol as it stands in the JSON of a frame.
+func AppendJSON(dst []byte, m protoreflect.ProtoMessage) []byte {
+	return appendJSON(dst, m.ProtoReflect())
+}
+
+// InEveryJSON reports whether a field is in the JSON of every message, also when it is zero or empty.
+func InEveryJSON(fd protoreflect.FieldDescriptor) bool { return writtenWhenZero(fd) }
+
 // rare are fields that are left out when they are zero or empty: most messages and requests have none of them.
 func rare(name protoreflect.Name) bool {
 	switch name {

@@ -19,17 +19,26 @@
 //
 //	main.js               who is there: signing in or chatting
 //	signin.js             the first view
-//	chat.js               owner of the client, the conversations and which one is seen
-//	conversation.js       one room: a window of messages, what is unsent, what is unread
+//	chat.js               owner of the client, the views and which room is seen
+//	rooms.js              all rooms of the person and their order
+//	conversation.js       one room: a window of messages, what is unread
+//	outgoing.js           what was written in it here and has no place yet
 //	receipts.js           how far everybody has come in it
+//	people.js             who is there and who is typing
+//	membership.js         what may be done in a room with members, and by whom
+//	member-list.js        its members, page by page
 //	timeline.js           shows a conversation and keeps the reader's place
-//	message-view.js       one line of it
-//	rooms-view.js, composer.js, connection-view.js, announcer.js, shortcuts.js
+//	message-view.js       one line of it, with changes-view.js and mentions.js
+//	message-actions.js    what can be done to a message
+//	notifications.js      what is told while nobody looks
+//	panel.js              a thread, or what is pinned
+//	rooms-view.js, create-dialog.js, members-view.js, room-settings.js, people-view.js, silence-view.js
+//	composer.js, connection-view.js, announcer.js, shortcuts.js
 //	settings.js           what is remembered over a reload
 //	names.js, times.js, elements.js
 //
-// conversation.js, receipts.js, settings.js, names.js and times.js know nothing of the document and are
-// tested in Node (test/); the whole is tested in a browser (test/e2e).
+// Those that know nothing of the document are tested in Node (test/): rooms.js, conversation.js, outgoing.js, receipts.js,
+// people.js, membership.js, member-list.js, settings.js, names.js and times.js. The whole is tested in a browser (test/e2e).
 package web
 
 import (

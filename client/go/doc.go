@@ -29,6 +29,8 @@
 //	members.go       rooms with members: who is what in them
 //	sync.go          all rooms of the user, as whoever comes back finds them
 //	receipts.go      how far users have come in a room
+//	presence.go      who is in a room, and who is typing there
+//	updates.go       receipts and presence on their way to the application
 //	notices.go       changes of state on their way to OnState
 //
 // # A slow application

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"reflect"
 	"strconv"
 	"sync"
 	"testing"
@@ -123,6 +124,83 @@ func TestGatewayEphemeral(t *testing.T) {
 				t.Errorf("history: %+v, %v", page, err)
 			}
 		})
+	}
+}
+
+func TestGatewayPresence(t *testing.T) {
+	g := gatewaytest.Start(t, func(c *gateway.Config) {
+		c.Rooms.Presence = []string{"seen-*"}
+		c.Rooms.PresenceGrace = 100 * time.Millisecond
+	})
+	ctx := within(t)
+	for name, url := range map[string]string{"WebSocket": g.URL(), "raw TCP": "tcp://" + g.Addr()} {
+		t.Run(name, func(t *testing.T) {
+			room := "seen-" + name
+			alice, bob := connect(t, client.Config{URL: url, Name: "alice"}), connect(t, client.Config{URL: url, Name: "bob"})
+			bob.SetAway(true)
+			atAlice, err := alice.Join(ctx, room, client.JoinOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Each state is reached by what is done when the one before is seen.
+			var atBob *client.Subscription
+			steps := []struct {
+				want client.Presence
+				then func()
+			}{
+				{client.Presence{Count: 1, Users: []client.UserPresence{{User: "alice", State: client.Online}}}, func() {
+					if atBob, err = bob.Join(ctx, room, client.JoinOptions{}); err != nil {
+						t.Fatal(err)
+					}
+				}},
+				{client.Presence{Count: 2, Users: []client.UserPresence{{User: "alice", State: client.Online}, {User: "bob", State: client.Away}}},
+					func() { bob.SetAway(false) }},
+				{client.Presence{Count: 2, Users: []client.UserPresence{{User: "alice", State: client.Online}, {User: "bob", State: client.Online}}}, func() {
+					atBob.Typing()
+					for typists, err := range atAlice.TypingUpdates(ctx) {
+						if err != nil || len(typists.Users) != 1 || typists.Users[0] != "bob" {
+							t.Errorf("typing are %+v, %v", typists, err)
+						}
+						break
+					}
+					if _, err := bob.Publish(ctx, room, "done"); err != nil {
+						t.Fatal(err)
+					}
+					for typists, err := range atAlice.TypingUpdates(ctx) {
+						if err != nil || len(typists.Users) != 0 {
+							t.Errorf("after the message typing are %+v, %v", typists, err)
+						}
+						break
+					}
+					atBob.Leave()
+				}},
+				{client.Presence{Count: 1, Users: []client.UserPresence{{User: "alice", State: client.Online}}}, func() {}},
+			}
+			step := 0
+			for seen, err := range atAlice.PresenceUpdates(ctx) {
+				if err != nil || !reflect.DeepEqual(seen, steps[step].want) {
+					t.Fatalf("step %d: seen %+v, %v", step, seen, err)
+				}
+				steps[step].then()
+				if step++; step == len(steps) {
+					break
+				}
+			}
+		})
+	}
+	c := connect(t, client.Config{URL: g.URL(), Name: "alice"})
+	room, err := c.Join(ctx, "hidden", client.JoinOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused *client.RequestError
+	for seen, err := range room.PresenceUpdates(ctx) {
+		if !errors.As(err, &refused) || refused.Name != "bad_request" {
+			t.Errorf("of a room without presence is told %+v, %v", seen, err)
+		}
+	}
+	if refused == nil {
+		t.Error("of a room without presence nothing is told, not even that")
 	}
 }
 

@@ -37,6 +37,7 @@ type machine struct {
 	deadline   *alarm              // while Connecting
 	stable     *alarm              // while Connected
 	maxMessage int                 // of the last connection, 0 before
+	away       bool                // nobody sits here, the application says
 	user       string              // the server's name for this client, of the last connection
 
 	// Written by the loop before done is closed, read after.
@@ -167,6 +168,9 @@ func (m *machine) welcomed(reply *v1.Connected) {
 	m.stable = m.after(m.config.StableAfter, func() { m.failures = 0 })
 	m.startHeartbeat(time.Duration(reply.HeartbeatMs) * time.Millisecond)
 	m.watchRooms()
+	if m.away {
+		m.sayState() // a connection begins online
+	}
 	m.joinAll()
 	m.outbox.sendAll()
 	m.reads.sendAll()
@@ -319,6 +323,10 @@ func (m *machine) frame(c *connection, frame *v1.ServerFrame) {
 		m.news.add(RoomEvent{Member: newMemberChange(op.Member)})
 	case *v1.ServerFrame_Removed:
 		m.removed(op.Removed)
+	case *v1.ServerFrame_PresenceChange:
+		m.presenceChanged(op.PresenceChange)
+	case *v1.ServerFrame_Typing:
+		m.typed(op.Typing)
 	case *v1.ServerFrame_Goaway:
 		m.goAway(op.Goaway)
 	case *v1.ServerFrame_Ping:

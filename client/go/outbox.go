@@ -122,6 +122,9 @@ func (o *outbox) add(p *Pending) error {
 	o.bytes += p.size()
 	o.lanes[p.frame.Room] = append(o.lanes[p.frame.Room], p)
 	o.send(p.frame.Room)
+	if r := o.machine.rooms[p.frame.Room]; r != nil && p.frame.Change == nil {
+		r.presence.quiet()
+	}
 	return nil
 }
 

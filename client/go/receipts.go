@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"sync"
 	"time"
 
 	"rookery/proto"
@@ -86,85 +85,7 @@ func (s *Subscription) Receipts(ctx context.Context) (Receipts, error) {
 //
 // Ranging over it again goes on where the last range stopped. One range at a time.
 func (s *Subscription) ReceiptUpdates(ctx context.Context) iter.Seq2[Receipts, error] {
-	return func(yield func(Receipts, error) bool) {
-		for {
-			next, some, ended, err := s.updates.take()
-			switch {
-			case some:
-				if !yield(next, nil) {
-					return
-				}
-			case ended:
-				if err != nil {
-					yield(Receipts{}, err)
-				}
-				return
-			default:
-				select {
-				case <-s.updates.ready:
-				case <-ctx.Done():
-					yield(Receipts{}, ctx.Err())
-					return
-				}
-			}
-		}
-	}
-}
-
-// updates are receipts that the application has not taken: the newest of each user, who are at most 100, and the
-// newest counts.
-type updates struct {
-	// Set at construction.
-	ready chan struct{} // there is something to take, or the end
-
-	// Guarded by mu.
-	mu     sync.Mutex
-	next   Receipts
-	some   bool
-	silent bool // the application has left
-	ended  bool
-	err    error
-}
-
-// change is what the loop adds.
-func (u *updates) change(add func(*Receipts)) {
-	u.mu.Lock()
-	if !u.silent {
-		add(&u.next)
-		u.some = true
-	}
-	u.mu.Unlock()
-	u.ring()
-}
-
-// forget is for what is of no use any more: the application has left, or the history is another one.
-func (u *updates) forget(silent bool) {
-	u.mu.Lock()
-	u.next, u.some = Receipts{}, false
-	u.silent = u.silent || silent
-	u.mu.Unlock()
-}
-
-func (u *updates) take() (next Receipts, some, ended bool, err error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	next, some, ended, err = u.next, u.some, u.ended, u.err
-	u.next, u.some = Receipts{}, false
-	return next, some, ended, err
-}
-
-func (u *updates) end(err error) {
-	u.mu.Lock()
-	u.ended, u.err = true, err
-	u.mu.Unlock()
-	u.ring()
-}
-
-func (u *updates) ring() {
-	select {
-	case u.ready <- struct{}{}:
-	default:
-	}
+	return s.updates.all(ctx)
 }
 
 // marks is how far users have come in a room, as the machine knows it. Owned by the loop.

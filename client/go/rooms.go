@@ -23,6 +23,7 @@ type room struct {
 	refusals int        // of the join, in a row
 	first    chan error // tells Join; nil once it is told
 	marks    marks
+	presence presence
 
 	keepsReceipts bool // as the last joined said
 
@@ -53,6 +54,8 @@ func newRoom(m *machine, name string, options JoinOptions) *room {
 		func() { m.post(func() { m.leave(r) }) })
 	r.subscription.mark = func(to Standing) { m.post(func() { m.mark(r, to) }) }
 	r.subscription.ask = func(ctx context.Context) (Receipts, error) { return m.askReceipts(ctx, r) }
+	r.subscription.watch = func(wanted bool) { m.post(func() { m.watchPresence(r, wanted) }) }
+	r.subscription.typing = func(goesOn bool) { m.post(func() { m.typing(r, goesOn) }) }
 	return r
 }
 
@@ -124,6 +127,7 @@ func (m *machine) admitted(r *room, reply *v1.Joined) {
 	}
 	r.answer(nil)
 	m.sendMark(r)
+	m.askPresence(r)
 }
 
 func (m *machine) refused(r *room, err *RequestError) {
@@ -146,6 +150,9 @@ func (m *machine) message(message *v1.Message) {
 	r := m.rooms[message.Room]
 	if message.Ephemeral {
 		if r != nil && r.state == joined {
+			if r.subscription.Ephemeral() {
+				r.wrote(message.From)
+			}
 			r.subscription.pass(newMessage(message)) // the position knows nothing of it
 		}
 		return
@@ -163,6 +170,9 @@ func (m *machine) message(message *v1.Message) {
 		return
 	}
 	r.position.Seq = message.Seq
+	if message.Change == nil {
+		r.wrote(message.From)
+	}
 }
 
 // gap is what the server says in place of messages that it does not have any more.
@@ -255,6 +265,7 @@ func (r *room) disconnected() {
 	r.retry.stop()
 	r.onServer, r.suspect = false, false
 	r.marks.disconnected()
+	r.presence.disconnected(r)
 	if r.state == joined {
 		r.state = joining
 	}
@@ -265,6 +276,7 @@ func (r *room) finish(err error) {
 	r.state = finished
 	r.retry.stop()
 	r.marks.disconnected()
+	r.presence.disconnected(r)
 	r.answer(err)
 	r.subscription.end(err)
 }

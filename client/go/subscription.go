@@ -27,7 +27,13 @@ type Subscription struct {
 	// Set by the room's construction; receipts.go.
 	mark    func(Standing)
 	ask     func(context.Context) (Receipts, error)
-	updates *updates
+	updates *updates[Receipts]
+
+	// As above; presence.go.
+	watch   func(bool)
+	typing  func(goesOn bool)
+	present *updates[Presence]
+	typists *updates[Typists]
 
 	// Guarded by mu, which is held for memory work only.
 	mu        sync.Mutex
@@ -62,7 +68,8 @@ func newSubscription(room string, options JoinOptions, empty, leave func()) *Sub
 	s := &Subscription{
 		room: room, buffer: options.Buffer, empty: empty, leave: leave,
 		ready:   make(chan struct{}, 1),
-		updates: &updates{ready: make(chan struct{}, 1)},
+		updates: newUpdates[Receipts](),
+		present: newUpdates[Presence](), typists: newUpdates[Typists](),
 	}
 	if s.buffer == 0 {
 		s.buffer = defaultBuffer
@@ -98,6 +105,8 @@ func (s *Subscription) Leave() {
 	s.waiting, s.bytes, s.stored, s.ephemeral = nil, 0, 0, 0
 	s.mu.Unlock()
 	s.updates.forget(true)
+	s.present.forget(true)
+	s.typists.forget(true)
 	s.leave()
 }
 
@@ -259,6 +268,8 @@ func (s *Subscription) end(err error) {
 	s.ended, s.err = true, err
 	s.mu.Unlock()
 	s.updates.end(err)
+	s.present.end(err)
+	s.typists.end(err)
 	s.ring()
 }
 

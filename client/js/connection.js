@@ -20,6 +20,8 @@ const replyTo = {
   sync: 'synced',
   notify: 'notify',
   device: 'device',
+  presence: 'presence',
+  state: 'state',
   ping: 'pong',
 };
 
@@ -102,7 +104,7 @@ export class Connection {
   }
 
   /**
-   * Sends what nobody answers: an ephemeral publish, a mark. false: it is too large, or the socket
+   * Sends what nobody answers: an ephemeral publish, a mark, typing. false: it is too large, or the socket
    * has so much waiting that it would be old when it left.
    */
   tell(op, body) {

@@ -283,7 +283,7 @@ export interface RoomPage {
 }
 
 /** A room as a user finds it who comes back. */
-export interface RoomState {
+export interface SyncedRoom {
   room: string;
   membership?: RoomInfo;
   head: number;
@@ -307,11 +307,25 @@ export type WebPushSubscription =
 
 export interface SyncPage {
   epoch: string;
-  rooms: RoomState[];
+  rooms: SyncedRoom[];
   /** There is a page behind this one. */
   next?: string;
   /** Of the last page: where to go on from at the next sync. */
   position?: string;
+}
+
+export interface UserPresence {
+  user: string;
+  state: 'online' | 'away' | 'offline';
+  /** Of offline: Unix milliseconds at which the last connection ended. */
+  since: number;
+}
+
+export interface PresenceSeen {
+  /** How many users are in the room. */
+  count: number;
+  /** Those who were named: all of them, unless the room is a large one. */
+  users: Map<string, 'online' | 'away'>;
 }
 
 export interface JoinOptions {
@@ -343,6 +357,10 @@ export interface JoinOptions {
   onGap?: (event: { first: number; last: number; reason: 'expired' | 'damaged' }, room: Room) => void;
   /** A user, perhaps this one on another device, has come further. Never goes back. */
   onReceipt?: (receipt: Receipt, room: Room) => void;
+  /** With watchPresence: who is there now. `changes` are those who are new, or not as before. */
+  onPresence?: (seen: PresenceSeen & { changes: UserPresence[] }, room: Room) => void;
+  /** Who else is typing, all of them: the first by name, and how many more. */
+  onTyping?: (typists: { users: string[]; more: number }, room: Room) => void;
   /** Of a large room, instead: how many have its newest messages. */
   onReceiptCounts?: (event: { head: number; users: number; counts: ReceiptCount[] }, room: Room) => void;
   /** Of a room with members: what the room is, or what the user is in it, has changed. */
@@ -380,6 +398,14 @@ export interface Room {
   mark(standing: Partial<Standing>): void;
   /** How far everybody has come; rejected in a room that keeps no receipts. */
   receipts(): Promise<Receipts>;
+  /** Who is there, as far as it is watched and known. */
+  readonly presence: PresenceSeen;
+  /** Has onPresence called, now and whenever it changes, until unwatchPresence; over lost connections too. */
+  watchPresence(): void;
+  unwatchPresence(): void;
+  /** The user is typing: to be called with every key, and sent every few seconds. Ends with publish or stopTyping. */
+  typing(): void;
+  stopTyping(): void;
   leave(): void;
 }
 
@@ -394,7 +420,7 @@ export class Rookery {
   readonly queued: number;
   on(name: 'state', listener: (event: StateEvent) => void): () => void;
   on(name: 'goaway', listener: (event: GoAwayEvent) => void): () => void;
-  /** The server has refused an ephemeral message, or a mark. */
+  /** The server has refused an ephemeral message, a mark, or typing. */
   on(name: 'refused', listener: (error: RookeryError) => void): () => void;
   on(name: 'room', listener: (room: RoomInfo) => void): () => void;
   on(name: 'member', listener: (change: MemberChange) => void): () => void;
@@ -405,6 +431,8 @@ export class Rookery {
   close(): void;
   /** The network is back, the page is looked at: try at once, or check the connection. */
   wake(): void;
+  /** Nobody sits at this client, or somebody does again. */
+  setAway(away: boolean): void;
   join(name: string, options?: JoinOptions): Room;
   publish(room: string, content: string | Uint8Array, options?: PublishOptions): Promise<Published>;
   /** Changes to a message, by its sequence number. They are published like messages: kept, sent again, and durable. */

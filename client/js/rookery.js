@@ -12,7 +12,7 @@
 // order. docs/client.md is the specification: states, timers, and what is not promised.
 //
 // Each file is one owner: connection.js one socket's life, room.js a room's position, receipts.js how
-// far users have come in it, shown.js messages with their later changes,
+// far users have come in it, presence.js who is there and who is typing, shown.js messages with their later changes,
 // outbox.js and reads.js what waits for an answer; this one the state machine that starts and
 // ends connections. Everything runs on the one event loop; nothing here waits.
 
@@ -57,6 +57,8 @@ export class Rookery {
   #tries = 0;
   #waitTimer;
   #retryAt = null;
+  /** Nobody sits at this client, the application has said. */
+  #away = false;
   #error = null;
 
   // Of the connection that is there, if one is.
@@ -147,6 +149,13 @@ export class Rookery {
     }
   }
 
+  /** Says whether somebody sits at this client; true is away. It is said again with each connection. */
+  setAway(away) {
+    if (this.#away === away) return;
+    this.#away = away;
+    if (this.#link.ready) this.#sayState();
+  }
+
   /** Joins a room; options as in rookery.d.ts. */
   join(name, options) {
     if (this.#state === 'closed') throw this.#error;
@@ -164,6 +173,7 @@ export class Rookery {
    * mentions, kind, and change for what edit and the others below make of it.
    */
   publish(room, content, { key, replyTo, thread, mentions, kind, change } = {}) {
+    if (!change) this.#rooms.get(room)?.published();
     return this.#outbox.publish(room, content, { key, replyTo, thread, mentions, kind, change });
   }
 
@@ -343,6 +353,7 @@ export class Rookery {
     this.#maxMessageBytes = connected.maxMessageBytes || Infinity;
     this.#error = null;
     this.#setState('connected');
+    if (this.#away) this.#sayState(); // a connection begins online
     this.#established.resolve(connected);
     // The page that is answered is of no use: this has the server tell of the user's rooms.
     if (this.#settings.watchRooms) this.#connection.request('rooms', { limit: 1, watch: true }, () => {});
@@ -352,11 +363,17 @@ export class Rookery {
     this.#reads.connected();
   }
 
-  #frame({ message, gap, receipt, receipts, room, member, removed, goaway, error }) {
+  #sayState() {
+    this.#connection.request('state', { state: this.#away ? 'away' : 'online' }, () => {});
+  }
+
+  #frame({ message, gap, receipt, receipts, presenceChange, typing, room, member, removed, goaway, error }) {
     if (message) this.#rooms.get(message.room)?.message(message);
     if (gap) this.#rooms.get(gap.room)?.gap(gap);
     if (receipt) this.#rooms.get(receipt.room)?.receipt(receipt);
     if (receipts) this.#rooms.get(receipts.room)?.counted(receipts);
+    if (presenceChange) this.#rooms.get(presenceChange.room)?.presenceChange(presenceChange);
+    if (typing) this.#rooms.get(typing.room)?.typists(typing);
     if (room) {
       this.#rooms.get(room.room)?.changed(room);
       this.#emit('room', room);

@@ -2,6 +2,7 @@
 // "Rooms".
 
 import { RookeryError } from './errors.js';
+import { Presence } from './presence.js';
 import { Receipts } from './receipts.js';
 
 /** States after which nothing comes any more. */
@@ -13,6 +14,7 @@ export class Room {
   #callbacks;
   #settled;
   #receipts;
+  #presence;
 
   #state = 'joining';
   #epoch;
@@ -35,13 +37,15 @@ export class Room {
    * @param {object} link  see rookery.js
    * @param {string} name
    * @param {{after?: number, epoch?: string, onMessage?: Function, onJoined?: Function, onReset?: Function,
-   *   onGap?: Function, onReceipt?: Function, onReceiptCounts?: Function, onMembership?: Function, onState?: Function}} options
+   *   onGap?: Function, onReceipt?: Function, onReceiptCounts?: Function, onMembership?: Function,
+   *   onPresence?: Function, onTyping?: Function, onState?: Function}} options
    */
   constructor(link, name, { after, epoch, ...callbacks } = {}) {
     this.#link = link;
     this.name = name;
     this.#callbacks = callbacks;
     this.#receipts = new Receipts(link, name);
+    this.#presence = new Presence(link, name, (seen) => this.#call('onPresence', seen), (typists) => this.#call('onTyping', typists));
     this.#seq = after;
     this.#epoch = epoch;
     /** Settled by the first answer: joined, or the reason why not. */
@@ -124,6 +128,30 @@ export class Room {
     return answer;
   }
 
+  /** Who is in the room, as far as it is watched and known: { count, users }, users a map to 'online' or 'away'. */
+  get presence() {
+    return this.#presence.seen;
+  }
+
+  /** Has onPresence called with who is in the room, now and whenever that changes, over lost connections too. */
+  watchPresence() {
+    if (!final.has(this.#state)) this.#presence.watch(this.#state === 'joined');
+  }
+
+  unwatchPresence() {
+    this.#presence.unwatch(this.#state === 'joined');
+  }
+
+  /** Says that the user is typing here; call it with every key. It is sent now and then, and nobody answers it. */
+  typing() {
+    if (this.#state === 'joined') this.#presence.type();
+  }
+
+  /** Says that the user is typing no more, as when a text is thrown away. */
+  stopTyping() {
+    if (this.#state === 'joined') this.#presence.stopTyping();
+  }
+
   /** Ends the subscription. Nothing is delivered from now on. */
   leave() {
     if (final.has(this.#state)) return;
@@ -143,6 +171,7 @@ export class Room {
     this.#joins = 0;
     this.#mending = false;
     this.#receipts.disconnected();
+    this.#presence.disconnected();
     this.#setState('joining');
   }
 
@@ -152,7 +181,9 @@ export class Room {
 
   message(message) {
     if (message.ephemeral) {
-      if (this.#state === 'joined') this.#call('onMessage', message); // the position knows nothing of it
+      if (this.#state !== 'joined') return;
+      if (this.#ephemeral) this.#presence.wrote(message.from);
+      this.#call('onMessage', message); // the position knows nothing of it
       return;
     }
     if (this.#state !== 'joined' || message.seq <= this.#seq) return;
@@ -162,6 +193,7 @@ export class Room {
     }
     this.#mending = false;
     this.#seq = message.seq;
+    if (!message.change) this.#presence.wrote(message.from);
     this.#call('onMessage', message);
   }
 
@@ -210,6 +242,19 @@ export class Room {
     if (this.#state === 'joined') this.#call('onReceiptCounts', { head, users, counts });
   }
 
+  /** The user has published a message here. */
+  published() {
+    this.#presence.published();
+  }
+
+  presenceChange(change) {
+    if (this.#state === 'joined') this.#presence.change(change);
+  }
+
+  typists(typists) {
+    if (this.#state === 'joined') this.#presence.typists(typists);
+  }
+
   // Joining.
 
   #sendJoin() {
@@ -238,6 +283,7 @@ export class Room {
     this.#setState('joined');
     if (reset) this.#receipts.reset();
     this.#receipts.joined(joined);
+    this.#presence.joined();
     // Before the promise, whose callbacks run later than the messages that follow the reply.
     if (reset) this.#call('onReset', { epoch: joined.epoch, head: joined.head, previous });
     if (this.#state === 'joined') this.#call('onJoined', {
@@ -283,6 +329,7 @@ export class Room {
   #end(state, error) {
     this.#link.clock.clearTimeout(this.#retryTimer);
     this.#receipts.disconnected();
+    this.#presence.ended();
     this.#settled.reject(error);
     this.#setState(state, error);
   }

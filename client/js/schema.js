@@ -90,6 +90,8 @@ const member = [
   string(6, 'reason', present),
 ];
 
+const userPresence = [string(1, 'user'), string(2, 'state'), uint(3, 'since')];
+
 const gap = [string(1, 'room'), uint(2, 'first'), uint(3, 'last'), string(4, 'reason')];
 
 /** @type {Field[]} */
@@ -151,6 +153,9 @@ export const clientFrame = [
     string(1, 'id'),
     message(2, 'webPush', [string(1, 'endpoint'), string(2, 'p256dh'), string(3, 'auth')], present),
   ]),
+  operation(24, 'presence', [string(1, 'room'), bool(2, 'watch')]),
+  operation(25, 'state', [string(1, 'state')]),
+  operation(26, 'typing', [string(1, 'room'), bool(2, 'stopped')]),
 ];
 
 const roomState = [
@@ -251,6 +256,20 @@ export const serverFrame = [
     string(4, 'reason', present),
     string(5, 'by', present),
   ]),
+  operation(31, 'presence', [
+    string(1, 'room'),
+    uint(2, 'version'),
+    uint(3, 'count'),
+    message(4, 'users', userPresence, { repeated: true }),
+  ]),
+  operation(32, 'presenceChange', [
+    string(1, 'room'),
+    uint(2, 'version'),
+    uint(3, 'count'),
+    message(4, 'users', userPresence, { repeated: true }),
+  ]),
+  operation(33, 'state', [string(1, 'state')]),
+  operation(34, 'typing', [string(1, 'room'), string(2, 'users', { repeated: true }), uint(3, 'more'), uint(4, 'lifetimeMs')]),
 ];
 
 const zero = { uint: 0, bool: false, string: '' };

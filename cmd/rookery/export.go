@@ -96,7 +96,7 @@ func export(ctx context.Context, args []string, p process) int {
 		end = segment.End
 	}
 	show := newProgress(p, f.out != "")
-	config := interchange.ExportConfig{Filter: f.filter, Start: f.from, Contents: protoContents{}}
+	config := interchange.ExportConfig{Filter: f.filter, Start: f.from, Contents: proto.StoredContents{}}
 	config.Progress = func(position int64, s interchange.ExportSummary) {
 		show.line("%s messages, %s bytes, %.0f%%", withCommas(s.Messages), withCommas(s.Bytes), 100*float64(position)/float64(max(end, position, 1)))
 	}
@@ -161,23 +161,6 @@ func (f *exportFlags) explain(err error) error {
 		return fmt.Errorf("%w; once that is mended, the same command with --resume goes on", err)
 	}
 	return err
-}
-
-// protoContents is what storage does not know of the bodies of messages.
-type protoContents struct{}
-
-func (protoContents) Read(body []byte) (value []byte, text, ok bool) { return proto.ReadContent(body) }
-
-func (protoContents) Append(dst, value []byte, text bool) []byte {
-	if text {
-		return proto.AppendTextContent(dst, value)
-	}
-	return proto.AppendDataContent(dst, value)
-}
-
-func (protoContents) Reading(body []byte) string {
-	reading, _ := proto.AppendContentJSON(nil, body)
-	return string(reading)
 }
 
 // untilSignal ends at SIGINT or SIGTERM; a second one ends the process at once.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 
+	"rookery/proto"
 	"rookery/storage"
 	"rookery/storage/commitlog"
 	"rookery/storage/interchange"
@@ -74,7 +75,7 @@ func importLog(ctx context.Context, args []string, p process) int {
 
 	show := newProgress(p, true)
 	summary, err := f.append(ctx, in, interchange.ImportConfig{
-		Contents: protoContents{}, Renumber: f.renumber,
+		Contents: proto.StoredContents{}, Renumber: f.renumber,
 		Progress: func(read int64, s interchange.ImportSummary) {
 			show.line("%s records appended, %s were there already, %.0f%%", withCommas(s.Appended), withCommas(s.Present), 100*float64(read)/float64(max(size, read, 1)))
 		},

@@ -165,6 +165,7 @@ test('an ephemeral room shows what passes, and a room without receipts has no ti
   const bob = await Person.arrive(t, server, 'bob', { room: 'game' });
   await alice.find('timeline-top').getByText('Nothing is kept in game').waitFor();
   await alice.say('hello');
+  await bob.page.locator('[data-testid=message][data-passing]').first().waitFor(); // no order but each sender's
   await bob.say('hello yourself');
   for (const person of [alice, bob]) {
     const shown = person.page.locator('[data-testid=message][data-passing]');

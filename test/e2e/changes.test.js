@@ -96,3 +96,35 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
     assert.deepEqual(person.faults, []);
   }
 });
+
+test('what can be done to a message can be done with the keyboard', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice');
+  for (const text of ['one', 'two', 'three']) await alice.say(text);
+  await alice.sees(3);
+  const focused = (wanted) => alice.page.waitForFunction((is) => document.activeElement.dataset.seq === is || document.activeElement.dataset.testid === is, wanted);
+  const press = (...keys) => keys.reduce((before, key) => before.then(() => alice.page.keyboard.press(key)), Promise.resolve());
+  await alice.page.locator('#scroller').focus();
+  await press('Tab');
+  await focused('3');
+  await press('ArrowUp', 'ArrowUp', 'ArrowUp');
+  await focused('1');
+  await press('ArrowDown', 'Tab');
+  await focused('action-react-👍');
+  assert.equal(await alice.page.getByRole('toolbar', { name: 'What to do with this message' }).count(), 1);
+  await press('ArrowRight');
+  await focused('action-react-❤️');
+  await alice.photograph('message-keyboard');
+  await press('Enter');
+  await reads(alice, 2, 'reaction', '❤️ 1');
+  await focused('2'); // the line was made anew
+  await press('ArrowRight', 'End');
+  await focused('action-delete');
+  await press('Escape');
+  await focused('2');
+  await press('ArrowRight', 'End', 'ArrowLeft', 'Enter');
+  await alice.find('composer-about').getByText('Editing').waitFor();
+  await alice.say('two, mended');
+  await reads(alice, 2, 'text', 'two, mended');
+  assert.deepEqual(alice.faults, []);
+});

@@ -86,6 +86,14 @@ export class Person {
     await this.page.locator(`[data-testid=message][data-seq="${seq}"]`).waitFor({ state: 'attached', timeout: BACK_MS });
   }
 
+  /** Whether the browser says that the page is hidden, which a window of a test never is by itself. */
+  async hide(hidden) {
+    await this.page.evaluate((value) => {
+      Object.defineProperty(document, 'hidden', { configurable: true, value });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
+  }
+
   async photograph(name) {
     if (process.env.SCREENSHOTS) await this.page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
   }

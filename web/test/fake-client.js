@@ -18,6 +18,14 @@ export class FakeClient {
   held = null;
   keepsReceipts = false;
   ephemeral = false;
+  /** Pages that sync answers, in order; the last one stays. */
+  pages = [{ epoch: 'e1', rooms: [] }];
+  syncs = [];
+  state = 'idle';
+  /** Rooms with members: not_joined before they are. */
+  closed = new Set();
+  memberships = new Map();
+  #listeners = new Map();
   #keys = 0;
 
   store(count, from = 'bob') {
@@ -35,6 +43,8 @@ export class FakeClient {
     const { before, after, limit } = range;
     this.histories.push(range);
     if (this.failure) throw this.failure;
+    const inside = this.joins.some((joined) => joined.name === room && joined.state === 'joined');
+    if (this.closed.has(room) && !inside) throw Object.assign(new Error('join it first'), { code: 'not_joined' });
     let found = this.stored.filter((m) => !m.change).map((message) => this.stored
       .filter((m) => m.change?.target === message.seq)
       .reduce((so, change) => folded(so, change, this.user), message));
@@ -46,17 +56,41 @@ export class FakeClient {
     return page;
   }
 
+  on(name, listener) {
+    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), listener]);
+  }
+
+  emit(name, event) {
+    for (const listener of this.#listeners.get(name) ?? []) listener(event);
+  }
+
+  async sync(query) {
+    this.syncs.push(query);
+    const page = this.pages.length > 1 ? this.pages.shift() : this.pages[0];
+    if (page instanceof Error) throw page;
+    return page;
+  }
+
   join(name, options) {
     const room = {
+      name,
       options,
+      ready: this.refusal ? Promise.reject(this.refusal) : Promise.resolve(),
       state: 'joined',
       marks: [],
       leave: () => (room.state = 'left'),
       mark: (standing) => room.marks.push(standing),
+      said: [], // of presence and typing
+      watchPresence: () => room.said.push('watch'),
+      unwatchPresence: () => room.said.push('unwatch'),
+      typing: () => room.said.push('typing'),
+      stopTyping: () => room.said.push('stopped'),
       receipts: () => new Promise((resolve, reject) => (room.answer = { resolve, reject })),
     };
     this.joins.push(room);
-    queueMicrotask(() => options.onJoined({ receipts: this.keepsReceipts, ephemeral: this.ephemeral }, room));
+    const { keepsReceipts: receipts, ephemeral } = this;
+    const membership = this.memberships.get(name);
+    queueMicrotask(() => options?.onJoined({ receipts, ephemeral, membership }, room));
     return room;
   }
 

@@ -2,6 +2,7 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 
 import { hashOfRoom, hueOf, initialOf, nameFault, roomOfHash } from '../page/app/names.js';
+import { concerns } from '../page/app/notifications.js';
 import { Settings } from '../page/app/settings.js';
 import { dayNumber, dayOf, secondsUntil } from '../page/app/times.js';
 import { FakeStorage } from './fake-storage.js';
@@ -81,4 +82,25 @@ test('settings: a browser without storage, or with nonsense in it, is one withou
   broken.setItem('rookery.rooms', '{"not":"a list"}');
   broken.setItem('rookery.name', 'no json');
   assert.deepEqual([new Settings(broken, broken).name, new Settings(broken, broken).rooms], ['', ['lobby']]);
+});
+
+test('what is about the person, and not only about the room', () => {
+  const direct = { membership: { kind: 'direct' } };
+  assert.equal(concerns(direct, { from: 'bob' }, 'alice'), true);
+  assert.equal(concerns(direct, { from: 'alice' }, 'alice'), false);
+  for (const membership of [null, { kind: 'group' }]) {
+    assert.equal(concerns({ membership }, { from: 'bob', mentions: ['alice'] }, 'alice'), true);
+    assert.equal(concerns({ membership }, { from: 'bob', mentions: ['carol'] }, 'alice'), false);
+    assert.equal(concerns({ membership }, { from: 'bob' }, 'alice'), false);
+  }
+});
+
+test('rooms that are muted or put away are remembered, and forgotten with the person', () => {
+  const settings = new Settings(new FakeStorage(), new FakeStorage());
+  assert.deepEqual([settings.muted, settings.putAway], [[], []]);
+  settings.muted = ['attic'];
+  settings.putAway = ['cellar'];
+  assert.deepEqual([settings.muted, settings.putAway], [['attic'], ['cellar']]);
+  settings.forgetPerson();
+  assert.deepEqual([settings.muted, settings.putAway], [[], []]);
 });

@@ -43,7 +43,8 @@ func TestFieldNumbers(t *testing.T) {
 				t.Errorf("%s.%s is %v, want %d", c.message.Descriptor().Name(), name, fd, number)
 			}
 		}
-		if name := c.message.Descriptor().Name(); (name == "Published" || name == "Message" || name == "Receipt") && fields.Len() != len(c.fields) {
+		// A message has more: with one of them it is decoded in full, see TestFastPathsAgree.
+		if name := c.message.Descriptor().Name(); (name == "Published" || name == "Receipt") && fields.Len() != len(c.fields) {
 			t.Errorf("%s has %d fields, %d are known here", c.message.Descriptor().Name(), fields.Len(), len(c.fields))
 		}
 	}
@@ -143,6 +144,15 @@ func TestFastPathsAgree(t *testing.T) {
 			m := &v1.Message{Room: room, Seq: number(), At: number(), From: randomText(random)}
 			if random.IntN(3) == 0 {
 				m.Seq, m.Ephemeral, m.Key = 0, true, randomText(random)
+			}
+			switch random.IntN(10) {
+			case 0:
+				m.ReplyTo, m.Thread, m.Mentions, m.Kind = number(), number(), []string{randomText(random)}, randomText(random)
+			case 1:
+				m.Change = &v1.Change{Target: number(), Op: &v1.Change_React{React: &v1.React{Reaction: randomText(random)}}}
+			case 2:
+				m.Revision, m.Edits, m.Deleted, m.Pinned = number(), 1, true, true
+				m.Reactions = []*v1.Reaction{{Reaction: "+", Count: 1, Own: true}}
 			}
 			switch random.IntN(4) {
 			case 0:

@@ -143,6 +143,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.meter.Wake(time.Now())
 	defer func() { l.meter.Sleep(time.Now()) }()
 	for ctx.Err() == nil {
+		l.takePosted() // in each turn: the bell comes behind all sockets that are ready, of which there may be tens of thousands
 		next := l.handler.Due(Now())
 		if len(l.broken) > 0 {
 			l.endBroken()
@@ -157,7 +158,8 @@ func (l *Loop) Run(ctx context.Context) error {
 		}
 		for _, event := range l.events[:n] {
 			if event.Fd < 0 {
-				l.takePosted()
+				var count [8]byte
+				unix.Read(l.bell, count[:]) // what was posted is taken in the next turn
 				continue
 			}
 			l.handle(int(event.Fd), event.Events, event.Pad)
@@ -184,8 +186,6 @@ func (l *Loop) wait(timeout time.Duration) (int, error) {
 }
 
 func (l *Loop) takePosted() {
-	var count [8]byte
-	unix.Read(l.bell, count[:])
 	l.mu.Lock()
 	posted := l.posted
 	l.posted = nil

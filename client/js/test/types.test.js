@@ -29,7 +29,10 @@ test('the types of the client are those of the code', () => {
 
 test('the types of a room are those of the code, but for the events', () => {
   const room = makeClient().client.join('lobby');
-  const events = ['connected', 'disconnected', 'ended', 'message', 'gap', 'receipt', 'counted', 'changed', 'removed'];
+  const events = [
+    ...['connected', 'disconnected', 'ended', 'message', 'gap', 'receipt', 'counted', 'changed', 'removed'],
+    ...['presenceChange', 'typists', 'published'],
+  ];
   const members = real(room);
   for (const name of ['constructor', ...events]) assert.ok(members.delete(name), name);
   assert.deepEqual(declared('Room'), members);

@@ -92,7 +92,7 @@ type Read struct {
 	Room     string
 	Position uint64 // exclusive; for HistoryBefore 0 is the newest end
 	Limit    int    // messages, for history
-	JSON     bool   // the connection's codec
+	Codec    proto.Codec
 	User     string // who reads
 	List     ReadList
 	Root     uint64 // of a Thread
@@ -111,11 +111,11 @@ type Rooms struct {
 // Mark says that a user has come further in a room, or asks how far everybody has. A question is answered by Told, a mark by Marked or Refused, and
 // one without ID by nothing but Refused. Its strings are its own copies.
 type Mark struct {
-	From Handle
-	ID   uint64 // of the request, 0: it has none
-	JSON bool   // the connection's codec
-	Room string
-	User string
+	From  Handle
+	ID    uint64 // of the request, 0: it has none
+	Codec proto.Codec
+	Room  string
+	User  string
 
 	Ask             bool // it is a question; then the positions are not there
 	Delivered, Read uint64

@@ -22,7 +22,7 @@ const (
 	Page
 	// Answer carries a finished reply to a request for history.
 	Answer
-	// Marked carries the finished reply to a Mark, Told that to one that asks, or to any request of the keeper of members.
+	// Marked carries the finished reply to a Mark, Told that to one that asks, or to any request of the keepers of members and of presence.
 	Marked
 	Told
 	// Admitted lets a connection join a room with members, Denied does not.
@@ -36,8 +36,15 @@ const (
 	RoomChanged
 	// Personal is Message for those connections of a user that want to be told of their rooms.
 	Personal
-	// Banned: a user may not be here any more.
+	// Banned: a user may not be here any more. Disconnect: their connections are closed, for the reason in Text.
 	Banned
+	Disconnect
+	// Observe has a loop tell the keeper of presence who is in Room, and who comes and goes from
+	// then on; Ignore ends that.
+	Observe
+	Ignore
+	// Changed is a frame for one connection that watches Room, if it still does.
+	Changed
 	// Writable: a socket that was full takes bytes again.
 	Writable
 	// Tick: a tenth of a second has passed.
@@ -74,12 +81,12 @@ type Event struct {
 	After     uint64
 	Begin     uint64 // oldest message that is still there
 
-	Member  *Membership    // Admitted, MemberChanged, MemberRemoved, RoomChanged, Personal, Banned
+	Member  *Membership    // Admitted, MemberChanged, MemberRemoved, RoomChanged, Personal, Banned, Disconnect
 	Message *proto.Encoded // Delivery, Ephemeral, MemberRemoved, Personal
-	Frames  []byte         // Page, Answer, Marked, Told: Headroom, then frames as they stand in a stream of the codec
+	Frames  []byte         // Page, Answer, Marked, Told, Changed: Headroom, then frames as they stand in a stream of the codec
 
 	Code proto.ErrorCode // Refused, Denied; Page, Answer and Told when there are no Frames
-	Text string          // the sentence for Code
+	Text string          // the sentence for Code; Disconnect: the reason
 
 	Size int // bytes to Release when worked off
 }

@@ -64,6 +64,9 @@ func (m *Mailbox[T]) Wakes() <-chan struct{} {
 	return wake
 }
 
+// Listened reports whether somebody listens yet.
+func (m *Mailbox[T]) Listened() bool { return m.bell.Load() != nil }
+
 // Put adds an item of about size bytes, or reports false when the mailbox is full.
 func (m *Mailbox[T]) Put(item T, size int) bool {
 	if m.Full() {

@@ -106,12 +106,12 @@ const (
 
 // MemberRequest is what somebody wants of the keeper of members. Its strings are its own copies.
 type MemberRequest struct {
-	Kind MemberKind
-	From Handle
-	ID   uint64
-	JSON bool   // the connection's codec
-	Room string // empty in a change: the whole server
-	User string // who asks
+	Kind  MemberKind
+	From  Handle
+	ID    uint64
+	Codec proto.Codec
+	Room  string // empty in a change: the whole server
+	User  string // who asks
 	// Moderator: the user's token makes them one in this room, or of the whole server. Server: it is the server that asks.
 	Moderator, Server bool
 
@@ -141,9 +141,10 @@ type MemberRequest struct {
 	Level string // empty: only asked
 
 	// SetDevice.
-	Device   string  // empty: only asked
-	Register bool    // or forget
-	WebPush  WebPush // to register
+	Device   string                 // empty: only asked
+	Register bool                   // or forget
+	WebPush  WebPush                // to register
+	May      func(room string) bool // of ListRooms: whether a room is listed; nil: all are. Safe from any goroutine
 }
 
 // Size is about what the request holds of memory.

@@ -28,6 +28,12 @@ type Members interface {
 	Banned(user string) (until int64)
 }
 
+// Presence is the keeper of presence. Ask reports false when its queue is full; then nothing was taken. Tell is always taken.
+type Presence interface {
+	Ask(handoff.Presence) bool
+	Tell(handoff.Presence)
+}
+
 // Authenticator checks who a client is. Its errors are shown to the client.
 type Authenticator interface {
 	Authenticate(token, name string) (identity.Identity, error)
@@ -39,6 +45,7 @@ type Config struct {
 	Rooms    Rooms
 	Receipts Receipts
 	Members  Members
+	Presence Presence
 	Rules    Rules
 	Inboxes  []*handoff.Mailbox[handoff.Event] // one for each loop
 	Epoch    string
@@ -52,6 +59,8 @@ type Config struct {
 	KeepsReceipts func(room string) bool
 	// MembersPin says in which rooms everybody may pin messages, and not moderators alone. Asked like Ephemeral.
 	MembersPin func(room string) bool
+	// KeepsPresence says of which rooms everybody in them may know who else is. Asked like Ephemeral.
+	KeepsPresence func(room string) bool
 	// Window is how long messages of a room gather before they are fanned out, up to MaxWindow; 0: they do not. Asked like Ephemeral.
 	Window func(room string) time.Duration
 	Log    *slog.Logger
@@ -104,7 +113,7 @@ const (
 	maxReading = 64
 	// gatherBytes is how much a connection's own requests, or a burst in its rooms, may gather before it is written.
 	gatherBytes = 256 << 10
-	// maxReadings bounds the requests for history, receipts and members that a connection has under way.
+	// maxReadings bounds the requests for history, receipts, members and presence that a connection has under way.
 	maxReadings = 8
 	// closeTimeout is how long a peer may take to answer our Close.
 	closeTimeout = time.Second

@@ -41,9 +41,11 @@ type conn struct {
 	readings uint8 // history requests under way
 	resuming bool  // in loop.resuming
 	watching bool  // in loop.watchers
+	away     bool  // nobody sits at it, it has said
 
 	decoder framing.Decoder
 	closed  uint16 // code that we closed it with, 0: the peer left
+	typed   bool   // it has said that the user is typing, in some room; here, where there is padding
 	out     int32  // index+1 in loop.dirty
 
 	heard    moment // last bytes from the peer
@@ -66,6 +68,8 @@ type subscription struct {
 	member int32 // index in room.members, or joining, or entering
 	// gone: left before the join was answered, or removed from the room: it waits for that answer only.
 	gone, removed bool
+	// watching: the connection is told who comes and goes. typing: the user was typing when it said so last.
+	watching, typing bool
 }
 
 // joining is the member index of a subscription that the shard has not answered yet, entering that of one that the keeper of

@@ -14,6 +14,7 @@
 //	inbound.go       bytes to frames
 //	http.go          pages, and the upgrade to WebSocket
 //	session.go       frames to commands: rights, limits, replies
+//	presence.go      who is there and who is typing: requests, and what the keeper is told
 //	admission.go     caps per address and user (shared by the loops)
 //	rates.go         how often each operation may be done
 //	denial.go        the line for whom to ban

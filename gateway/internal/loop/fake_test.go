@@ -186,6 +186,21 @@ func (m *fakeMembers) Ask(r handoff.MemberRequest) bool {
 
 func (m *fakeMembers) Banned(user string) int64 { return m.banned[user] }
 
+// fakePresence takes everything, or no questions if it is full.
+type fakePresence struct {
+	said []handoff.Presence
+	full bool
+}
+
+func (k *fakePresence) Ask(p handoff.Presence) bool {
+	if !k.full {
+		k.Tell(p)
+	}
+	return !k.full
+}
+
+func (k *fakePresence) Tell(p handoff.Presence) { k.said = append(k.said, p) }
+
 func newRig(t testing.TB, change func(*Config)) *rig {
 	r := &rig{t: t, rooms: &fakeRooms{}, events: &fakeEvents{}, armed: map[*conn]bool{}}
 	cfg := Config{
@@ -201,6 +216,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 		},
 		DirectRoom: func(a, b string) string { return "group:" + a + b },
 		Receipts:   &fakeKeeper{}, KeepsReceipts: func(string) bool { return true },
+		Presence: &fakePresence{}, KeepsPresence: func(string) bool { return true },
 		MembersPin: func(string) bool { return true },
 		Ephemeral:  func(room string) bool { return room == "ephemeral" },
 		Window:     func(string) time.Duration { return 0 },

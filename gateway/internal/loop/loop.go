@@ -53,6 +53,7 @@ type Loop struct {
 
 	// Fan-out and catch-up.
 	rooms     map[string]*localRoom
+	observed  map[string]struct{} // rooms, here or not, of which the keeper of presence is told
 	leaves    []leave             // of joins that are not answered yet
 	busy      queue[*localRoom]   // rooms with messages to fan out
 	gathering gathering           // those that wait for their windows first
@@ -63,7 +64,7 @@ type Loop struct {
 
 	// Rooms with members, see membership.go.
 	watchers map[string][]uint32 // by user: connections that are told of their rooms
-	banned   []string            // users whose connections are being looked for
+	expelled []expulsion         // users whose connections are being looked for
 	swept    int                 // the next slot to look at
 
 	// Deadlines, see clock.go.
@@ -94,8 +95,8 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 	return &Loop{
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
-		rooms: make(map[string]*localRoom), watchers: make(map[string][]uint32), slice: sliceWrites, put: put,
-		now: e.moment(),
+		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), watchers: make(map[string][]uint32),
+		slice: sliceWrites, put: put, now: e.moment(),
 	}
 }
 
@@ -165,13 +166,13 @@ func (l *Loop) work() {
 	}
 	clear(l.taken)
 	l.taken = l.taken[:0]
-	l.sweepBanned()
+	l.sweepExpelled()
 	l.resumeSome()
 	l.gathered()
 	l.fanOut(l.slice)
 	l.flush()
 	l.pump()
-	if l.busy.len() > 0 || l.resuming.len() > 0 || len(l.banned) > 0 {
+	if l.busy.len() > 0 || l.resuming.len() > 0 || len(l.expelled) > 0 {
 		l.ring()
 		// The shards and the committer have their turn too: a loop that writes all the time never blocks, and the runtime would
 		// take its processor away only after ten milliseconds, at each step of a message's way once.
@@ -218,9 +219,17 @@ func (l *Loop) take(e *handoff.Event) {
 	case handoff.RoomChanged:
 		l.roomChanged(e)
 	case handoff.Personal:
-		l.personal(e)
+		l.tellWatchers(e, nil)
 	case handoff.Banned:
-		l.ban(e.Member.User)
+		l.expel(expulsion{e.Member.User, proto.CloseBanned, "you are banned from this server"})
+	case handoff.Disconnect:
+		l.expel(expulsion{e.Member.User, proto.CloseNormal, e.Text})
+	case handoff.Observe:
+		l.observe(e)
+	case handoff.Ignore:
+		l.ignore(e.Room)
+	case handoff.Changed:
+		l.presenceChanged(e)
 	case handoff.Writable:
 		l.writable(l.conn(e.To))
 	case handoff.Tick:

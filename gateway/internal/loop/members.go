@@ -69,7 +69,7 @@ func (l *Loop) listRooms(c *conn, id uint64, r *v1.RoomsRequest) {
 	if r.Watch {
 		l.watch(c)
 	}
-	l.askMembers(c, id, handoff.MemberRequest{Kind: handoff.ListRooms, PageAfter: r.After, Limit: limit(r.Limit)})
+	l.askMembers(c, id, handoff.MemberRequest{Kind: handoff.ListRooms, PageAfter: r.After, Limit: limit(r.Limit), May: c.identity.CanJoin})
 }
 
 func (l *Loop) notify(c *conn, id uint64, r *v1.NotifyPreference) {
@@ -100,7 +100,7 @@ func (l *Loop) askMembers(c *conn, id uint64, r handoff.MemberRequest) {
 	} {
 		*s = strings.Clone(*s)
 	}
-	r.From, r.ID, r.JSON, r.User = c.handle, id, c.codec == proto.JSON, c.identity.User
+	r.From, r.ID, r.Codec, r.User = c.handle, id, c.codec, c.identity.User
 	r.Moderator = c.identity.Moderates(r.Room)
 	if !l.cfg.Members.Ask(r) {
 		l.overloaded(c, id)

@@ -30,7 +30,7 @@ type present struct {
 	slots      []uint32 // of the connections, one for each subscription that was admitted
 }
 
-// sweepSlots is how many connections are looked at in a turn for users who are banned from the server.
+// sweepSlots is how many connections are looked at in a turn for users who are expelled.
 const sweepSlots = 4096
 
 // requestEntry asks the keeper whether the user may join. Until it answers the subscription is entering: it counts, it can be
@@ -155,7 +155,7 @@ func (r *localRoom) info(user string) *v1.RoomInfo {
 // isInside reports whether the connection may read a room beyond its live messages: any room that is plain, and one with members
 // where it has been admitted. It answers if not.
 func (l *Loop) isInside(c *conn, id uint64, room string) bool {
-	if l.cfg.Kind(room) == handoff.Plain || l.presence(c, room) != nil {
+	if l.cfg.Kind(room) == handoff.Plain || l.inside(c, room) != nil {
 		return true
 	}
 	l.failOutside(c, id, room)
@@ -170,8 +170,8 @@ func (l *Loop) failOutside(c *conn, id uint64, room string) {
 	l.fail(c, id, proto.ErrNotJoined, fmt.Sprintf("%q is a room with members: join it first.", room))
 }
 
-// presence is what the connection's user is in a room with members that it has joined, nil if it has not.
-func (l *Loop) presence(c *conn, room string) *present {
+// inside is what the connection's user is in a room with members that it has joined, nil if it has not.
+func (l *Loop) inside(c *conn, room string) *present {
 	i := c.find(room)
 	if i < 0 || c.subscriptions[i].member == entering || c.subscriptions[i].room.membership == nil {
 		return nil
@@ -184,7 +184,7 @@ func (l *Loop) moderates(c *conn, room string) bool {
 	if c.identity.Moderates(room) {
 		return true
 	}
-	p := l.presence(c, room)
+	p := l.inside(c, room)
 	return p != nil && p.role >= handoff.RoleModerator
 }
 
@@ -194,28 +194,34 @@ func (l *Loop) maySpeak(c *conn, id uint64, r *v1.Publish) (slow time.Duration, 
 	if l.cfg.Kind(r.Room) == handoff.Plain {
 		return 0, true
 	}
-	p := l.presence(c, r.Room)
-	if p == nil {
-		l.failOutside(c, id, r.Room)
-		return 0, false
+	role, ok := l.voice(c, id, r.Room)
+	if !ok || role >= handoff.RoleModerator || r.Change != nil || r.Ephemeral || l.cfg.Ephemeral(r.Room) {
+		return 0, ok // slow mode is for messages that people have to read
 	}
-	m := l.rooms[r.Room].membership
-	role := p.role
-	if l.moderates(c, r.Room) {
+	return time.Duration(l.rooms[r.Room].membership.slowMS) * time.Millisecond, true
+}
+
+// voice is the role with which the user may publish in a room with members. It answers if there is none.
+func (l *Loop) voice(c *conn, id uint64, room string) (role handoff.Role, ok bool) {
+	p := l.inside(c, room)
+	if p == nil {
+		l.failOutside(c, id, room)
+		return role, false
+	}
+	speak := l.rooms[room].membership.speak
+	role = p.role
+	if l.moderates(c, room) {
 		role = max(role, handoff.RoleModerator)
 	}
 	switch now := time.Now().UnixMilli(); {
-	case role < m.speak:
-		l.fail(c, id, proto.ErrRoleForbidden, fmt.Sprintf("You are a %s of %q, and it takes a %s to publish there.", role, r.Room, m.speak))
-		return 0, false
+	case role < speak:
+		l.fail(c, id, proto.ErrRoleForbidden, fmt.Sprintf("You are a %s of %q, and it takes a %s to publish there.", role, room, speak))
+		return role, false
 	case p.mutedUntil > now:
-		l.fail(c, id, proto.ErrMuted, fmt.Sprintf("You are muted in %q%s.", r.Room, handoff.UntilWhen(p.mutedUntil)))
-		return 0, false
+		l.fail(c, id, proto.ErrMuted, fmt.Sprintf("You are muted in %q%s.", room, handoff.UntilWhen(p.mutedUntil)))
+		return role, false
 	}
-	if role >= handoff.RoleModerator || r.Change != nil || r.Ephemeral || l.cfg.Ephemeral(r.Room) {
-		return 0, true // slow mode is for messages that people have to read
-	}
-	return time.Duration(m.slowMS) * time.Millisecond, true
+	return role, true
 }
 
 // memberChanged puts a role or a mute in force.
@@ -245,9 +251,15 @@ func (l *Loop) memberRemoved(e *handoff.Event) {
 			l.expelFrom(l.slots[slot].conn, r, e.Message)
 		}
 	}
+	l.tellWatchers(e, told)
+}
+
+// tellWatchers is for those connections of a user that watch their rooms, but those that were told, and those whose token does not
+// let them into this one.
+func (l *Loop) tellWatchers(e *handoff.Event, told []uint32) {
 	for _, slot := range l.watchers[e.Member.User] {
-		if !slices.Contains(told, slot) {
-			l.sendEncoded(l.slots[slot].conn, e.Message)
+		if c := l.slots[slot].conn; c.identity.CanJoin(e.Room) && !slices.Contains(told, slot) {
+			l.sendEncoded(c, e.Message)
 		}
 	}
 }
@@ -261,14 +273,8 @@ func (l *Loop) expelFrom(c *conn, r *localRoom, m *proto.Encoded) {
 		c.subscriptions[i].gone, c.subscriptions[i].removed = true, true
 	default:
 		l.sendEncoded(c, m)
+		c.subscriptions[i].removed = true
 		l.remove(c, i)
-	}
-}
-
-// personal is for those connections of a user that watch their rooms.
-func (l *Loop) personal(e *handoff.Event) {
-	for _, slot := range l.watchers[e.Member.User] {
-		l.sendEncoded(l.slots[slot].conn, e.Message)
 	}
 }
 
@@ -299,26 +305,36 @@ func (l *Loop) unwatch(c *conn) {
 	l.watchers[c.identity.User] = left
 }
 
-// ban has the connections of a user looked for. There is no index of users, which all would pay for and few need.
-func (l *Loop) ban(user string) {
-	l.banned = append(l.banned, user)
+// expulsion is a user whose connections are to be closed, and what they are told.
+type expulsion struct {
+	user   string
+	code   proto.CloseCode
+	reason string
+}
+
+// expel has the connections of a user looked for. There is no index of users, which all would pay for and few need.
+func (l *Loop) expel(x expulsion) {
+	l.expelled = append(l.expelled, x)
 	l.swept = 0
 }
 
-// sweepBanned closes the connections of who is banned from the server, a part of the table each turn. Who connects meanwhile is
+// sweepExpelled closes the connections of who is expelled, a part of the table each turn. Who is banned and connects meanwhile is
 // refused.
-func (l *Loop) sweepBanned() {
-	if len(l.banned) == 0 {
+func (l *Loop) sweepExpelled() {
+	if len(l.expelled) == 0 {
 		return
 	}
 	end := min(l.swept+sweepSlots, len(l.slots))
 	for ; l.swept < end; l.swept++ {
 		c := l.slots[l.swept].conn
-		if c != nil && c.identity != nil && slices.Contains(l.banned, c.identity.User) {
-			l.close(c, proto.CloseBanned, "you are banned from this server")
+		if c == nil || c.identity == nil {
+			continue
+		}
+		if i := slices.IndexFunc(l.expelled, func(x expulsion) bool { return x.user == c.identity.User }); i >= 0 {
+			l.close(c, l.expelled[i].code, l.expelled[i].reason)
 		}
 	}
 	if l.swept >= len(l.slots) {
-		l.banned = nil
+		l.expelled = nil
 	}
 }

@@ -334,7 +334,7 @@ func TestBannedAreFound(t *testing.T) {
 	}
 	r.put(handoff.Event{Kind: handoff.Banned, Member: &handoff.Membership{User: "alice"}})
 	r.loop.work()
-	if !r.rung || len(r.loop.banned) != 1 {
+	if !r.rung || len(r.loop.expelled) != 1 {
 		t.Error("the whole table was looked at in one turn")
 	}
 	r.work()
@@ -344,8 +344,20 @@ func TestBannedAreFound(t *testing.T) {
 			t.Fatalf("connection %d was sent %v", i, frames)
 		}
 	}
-	if r.loop.banned != nil {
+	if r.loop.expelled != nil {
 		t.Error("they are still looked for")
+	}
+	// Who is disconnected is told another code, also beside somebody who is banned.
+	r.put(handoff.Event{Kind: handoff.Disconnect, Member: &handoff.Membership{User: "bob"}, Text: "bye"})
+	r.put(handoff.Event{Kind: handoff.Banned, Member: &handoff.Membership{User: "carol"}})
+	r.work()
+	for i, s := range sockets {
+		if i%1000 == 7 {
+			continue
+		}
+		if frames := r.sent(s); len(frames) != 1 || frames[0].GetClose().GetCode() != uint32(proto.CloseNormal.Code) || frames[0].GetClose().GetReason() != "bye" {
+			t.Fatalf("connection %d was sent %v", i, frames)
+		}
 	}
 	// Who is banned does not get in.
 	r.loop.cfg.Members.(*fakeMembers).banned = map[string]int64{"alice": handoff.ForEver}

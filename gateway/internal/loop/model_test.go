@@ -232,10 +232,7 @@ func (m *model) read() {
 	i := m.rng.IntN(len(m.rig.rooms.reads))
 	r := m.rig.rooms.reads[i]
 	m.rig.rooms.reads = append(m.rig.rooms.reads[:i], m.rig.rooms.reads[i+1:]...)
-	codec := proto.Binary
-	if r.JSON {
-		codec = proto.JSON
-	}
+	codec := r.Codec
 	e := handoff.Event{Kind: handoff.Page, To: r.To, Room: r.Room, Seq: r.Position, Frames: make([]byte, handoff.Headroom)}
 	if m.rng.IntN(10) == 0 {
 		// The index of changes is behind: the same page is asked for again.

@@ -83,6 +83,12 @@ func operationOf(f *v1.ClientFrame) (o rate.Operation, room string) {
 		return rate.Read, op.Receipts.GetRoom()
 	case *v1.ClientFrame_Mark:
 		return rate.Mark, op.Mark.GetRoom()
+	case *v1.ClientFrame_Typing:
+		return rate.Mark, op.Typing.GetRoom()
+	case *v1.ClientFrame_State:
+		return rate.Mark, ""
+	case *v1.ClientFrame_Presence:
+		return rate.Read, op.Presence.GetRoom()
 	case *v1.ClientFrame_Members:
 		return rate.Read, op.Members.GetRoom()
 	case *v1.ClientFrame_Rooms, *v1.ClientFrame_Sync:
@@ -119,7 +125,7 @@ func (l *Loop) mayUse(c *conn, f *v1.ClientFrame, o rate.Operation, room string)
 	if kind == handoff.Plain || kind == handoff.Open && f.GetJoin() != nil {
 		return true
 	}
-	p := l.presence(c, room)
+	p := l.inside(c, room)
 	if p == nil || o != rate.Publish {
 		return p != nil
 	}

@@ -99,7 +99,7 @@ func (l *Loop) pump() {
 		}
 		taken := l.cfg.Rooms.Read(handoff.Read{
 			Kind: handoff.Replay, To: c.handle, Room: e.room.name,
-			Position: e.position, JSON: c.codec == proto.JSON, User: c.identity.User,
+			Position: e.position, Codec: c.codec, User: c.identity.User,
 		})
 		if !taken {
 			l.lag(c) // the next turn tries again; ticks see to it that there is one

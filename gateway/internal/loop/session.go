@@ -22,7 +22,7 @@ func (l *Loop) frame(c *conn, b []byte) {
 		return
 	}
 	if f.Id == 0 && !l.needsNoReply(&f) || f.Id > proto.MaxInteger {
-		l.fail(c, f.Id, proto.ErrBadRequest, "Every request needs an id from 1 to 2^53-1; only an ephemeral publish and a mark may have none.")
+		l.fail(c, f.Id, proto.ErrBadRequest, "Every request needs an id from 1 to 2^53-1; only an ephemeral publish, a mark and typing may have none.")
 		return
 	}
 	if connect := f.GetConnect(); connect != nil {
@@ -75,6 +75,12 @@ func (l *Loop) frame(c *conn, b []byte) {
 		l.notify(c, f.Id, op.Notify)
 	case *v1.ClientFrame_Device:
 		l.device(c, f.Id, op.Device)
+	case *v1.ClientFrame_Presence:
+		l.askPresence(c, f.Id, op.Presence)
+	case *v1.ClientFrame_State:
+		l.state(c, f.Id, op.State)
+	case *v1.ClientFrame_Typing:
+		l.typing(c, f.Id, op.Typing)
 	case *v1.ClientFrame_Ping:
 		l.reply(c, &v1.ServerFrame{Id: f.Id, Op: &v1.ServerFrame_Pong{Pong: &v1.Pong{}}})
 	default:
@@ -88,7 +94,7 @@ func (l *Loop) needsNoReply(f *v1.ClientFrame) bool {
 	switch op := f.Op.(type) {
 	case *v1.ClientFrame_Publish:
 		return op.Publish.Ephemeral || l.cfg.Ephemeral(op.Publish.Room)
-	case *v1.ClientFrame_Mark:
+	case *v1.ClientFrame_Mark, *v1.ClientFrame_Typing:
 		return true
 	}
 	return false
@@ -251,6 +257,10 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 			l.engine.slow.giveBack(who)
 		}
 		l.overloaded(c, id)
+		return
+	}
+	if !r.Ephemeral && r.Change == nil {
+		l.wrote(c, room)
 	}
 }
 
@@ -270,7 +280,7 @@ func (l *Loop) change(c *conn, r *v1.Publish) *handoff.Change {
 func (l *Loop) history(c *conn, id uint64, r *v1.HistoryRequest) {
 	read := handoff.Read{
 		Kind: handoff.HistoryBefore, To: c.handle, ID: id, Position: r.GetBefore(),
-		Limit: int(r.Limit), JSON: c.codec == proto.JSON, User: c.identity.User, Root: r.Thread,
+		Limit: int(r.Limit), Codec: c.codec, User: c.identity.User, Root: r.Thread,
 	}
 	lists := 0
 	list := func(l handoff.ReadList, wanted bool) {
@@ -304,7 +314,7 @@ func (l *Loop) history(c *conn, id uint64, r *v1.HistoryRequest) {
 		l.fail(c, id, proto.ErrBadRequest, fmt.Sprintf("limit is at most %d.", proto.MaxHistory))
 		return
 	case c.readings >= maxReadings:
-		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier requests for history and receipts.")
+		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier requests for history, receipts and presence.")
 		return
 	}
 	if l.cfg.Ephemeral(r.Room) {
@@ -341,13 +351,13 @@ func (l *Loop) receipts(c *conn, id uint64, r *v1.ReceiptsRequest) {
 	switch {
 	case !l.hasReceipts(c, id, r.Room):
 	case c.readings >= maxReadings:
-		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier requests for history and receipts.")
+		l.fail(c, id, proto.ErrRateLimited, "Wait for the answers to your earlier requests for history, receipts and presence.")
 	case l.toKeeper(c, handoff.Mark{From: c.handle, ID: id, Ask: true}, r.Room):
 		c.readings++
 	}
 }
 
-// answer is the finished reply to a request that counts among the connection's readings, history or receipts.
+// answer is the finished reply to a request that counts among the connection's readings: history, receipts or presence.
 func (l *Loop) answer(e *handoff.Event) {
 	c := l.conn(e.To)
 	if c == nil {
@@ -362,7 +372,7 @@ func (l *Loop) answer(e *handoff.Event) {
 }
 
 func (l *Loop) toKeeper(c *conn, m handoff.Mark, room string) (taken bool) {
-	m.JSON, m.Room, m.User = c.codec == proto.JSON, strings.Clone(room), c.identity.User
+	m.Codec, m.Room, m.User = c.codec, strings.Clone(room), c.identity.User
 	if taken = l.cfg.Receipts.Mark(m); !taken {
 		l.overloaded(c, m.ID)
 	}

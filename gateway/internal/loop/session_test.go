@@ -162,9 +162,9 @@ func TestMarks(t *testing.T) {
 	user := s.context.(*conn).identity.User
 	from := s.context.(*conn).handle
 	want := []handoff.Mark{
-		{From: from, Room: "r", User: user, Delivered: 7, Read: 5},
-		{From: from, ID: 3, Room: "r", User: user, Read: 6},
-		{From: from, ID: 4, Room: "r", User: user, Ask: true},
+		{From: from, Codec: proto.Binary, Room: "r", User: user, Delivered: 7, Read: 5},
+		{From: from, Codec: proto.Binary, ID: 3, Room: "r", User: user, Read: 6},
+		{From: from, Codec: proto.Binary, ID: 4, Room: "r", User: user, Ask: true},
 	}
 	if !slices.Equal(keeper.marks, want) {
 		t.Errorf("the keeper was sent %+v, want %+v", keeper.marks, want)
@@ -225,7 +225,7 @@ func TestMarks(t *testing.T) {
 type someRooms struct{}
 
 func (someRooms) Authenticate(_, name string) (identity.Identity, error) {
-	return identity.Identity{User: name, Rights: &identity.Rights{Join: []string{"r", "none", "other"}}}, nil
+	return identity.Identity{User: name, Rights: &identity.Rights{Join: []string{"r", "none", "other"}, Publish: []string{"r", "other"}}}, nil
 }
 
 // TestKeepAlive: the kernel does not ask whom a heartbeat asks anyway.

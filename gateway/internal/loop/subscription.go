@@ -37,6 +37,7 @@ type localRoom struct {
 	window     uint16 // milliseconds that messages gather before they are fanned out
 	queued     bool   // in loop.busy or loop.gathering
 	ordered    bool   // the shard was asked for its deliveries
+	observed   bool   // the keeper of presence is told who comes and goes
 	// begin is the oldest message that was there when the shard was last asked, at the moment asked.
 	begin uint64
 	asked moment
@@ -102,7 +103,8 @@ func (l *Loop) sendJoin(c *conn, id uint64, r *localRoom, j *v1.Join) (taken boo
 func (l *Loop) local(name string) *localRoom {
 	r := l.rooms[name]
 	if r == nil {
-		r = &localRoom{name: name, window: uint16(l.cfg.Window(name).Milliseconds())}
+		_, observed := l.observed[name]
+		r = &localRoom{name: name, window: uint16(l.cfg.Window(name).Milliseconds()), observed: observed}
 		l.rooms[name] = r
 		l.counted.Rooms.Add(1)
 	}
@@ -171,6 +173,7 @@ func (l *Loop) enter(c *conn, i int, position uint64) {
 	r := c.subscriptions[i].room
 	c.subscriptions[i].member = int32(len(r.members))
 	r.members = append(r.members, c.handle.Slot)
+	l.tellPresence(c, r, handoff.Came)
 	l.startEphemeral(c, r)
 	if position < r.seq || r.unserved() {
 		l.fallBehind(c, r, position)
@@ -226,7 +229,13 @@ func (l *Loop) remove(c *conn, i int) {
 	if r.membership != nil && s.member != entering {
 		r.absent(c)
 	}
+	l.endPresence(c, &s)
 	if s.member >= 0 {
+		if s.removed {
+			l.tellPresence(c, r, handoff.Expelled)
+		} else {
+			l.tellPresence(c, r, handoff.Went)
+		}
 		l.caughtUp(c, r)
 		l.forgo(c, r, s.member)
 		if r.batch != nil {

@@ -31,7 +31,7 @@ func (l *Loop) sync(c *conn, id uint64, r *v1.SyncRequest) {
 	}
 	c.readings++
 	l.asking.push(handoff.Read{
-		Kind: handoff.Sync, To: c.handle, ID: id, Limit: limit, JSON: c.codec == proto.JSON, User: c.identity.User,
+		Kind: handoff.Sync, To: c.handle, ID: id, Limit: limit, Codec: c.codec, User: c.identity.User,
 		Rooms: &handoff.Rooms{
 			Position: strings.Clone(r.Position), Next: strings.Clone(r.Next), Messages: int(r.Messages), May: c.identity.CanJoin,
 		},

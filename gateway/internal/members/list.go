@@ -75,8 +75,8 @@ func (k *Keeper) listRooms(r *handoff.MemberRequest) verdict {
 	}
 	answer := &v1.Rooms{}
 	k.list(RoomsOf, r.User, r.PageAfter, func(room string, _ Record) bool {
-		if k.cfg.Kind(room) == handoff.Plain {
-			return true // the settings had another rule when the user came into it
+		if k.cfg.Kind(room) == handoff.Plain || r.May != nil && !r.May(room) {
+			return true // of former settings, or none for this token
 		}
 		if answer.More = len(answer.Rooms) == limit; answer.More {
 			return false

@@ -91,12 +91,8 @@ func (k *Keeper) tell(d *decided) {
 	case v.refusal != nil:
 		k.post(r, handoff.Event{Kind: handoff.Told, Code: v.refusal.Code, Text: v.refusal.Text})
 	default:
-		codec := proto.Binary
-		if r.JSON {
-			codec = proto.JSON
-		}
 		v.reply.Id = r.ID
-		frames := proto.AppendServerFrame(make([]byte, handoff.Headroom, 256), codec, v.reply)
+		frames := proto.AppendServerFrame(make([]byte, handoff.Headroom, 256), r.Codec, v.reply)
 		k.post(r, handoff.Event{Kind: handoff.Told, Frames: frames})
 	}
 }

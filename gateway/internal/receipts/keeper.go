@@ -94,9 +94,9 @@ type wish struct {
 
 // answer is a request that waits for its answer.
 type answer struct {
-	to   handoff.Handle
-	id   uint64
-	json bool
+	to    handoff.Handle
+	id    uint64
+	codec proto.Codec
 }
 
 // Start starts the keeper. Close ends it.
@@ -198,7 +198,7 @@ func (k *Keeper) look() {
 
 // mark notes where a user is to stand.
 func (k *Keeper) mark(m *handoff.Mark) {
-	from := answer{m.From, m.ID, m.JSON}
+	from := answer{m.From, m.ID, m.Codec}
 	if max(m.Delivered, m.Read) > k.cfg.Head(m.Room) {
 		k.refuse(from, proto.ErrBadRequest, "A mark is at most the sequence number of the room's newest message.")
 		return

@@ -53,7 +53,7 @@ func sameCount(a, b *v1.ReceiptCount) bool {
 
 // ask answers how far everybody has come.
 func (k *Keeper) ask(m *handoff.Mark) {
-	from := answer{m.From, m.ID, m.JSON}
+	from := answer{m.From, m.ID, m.Codec}
 	r := &v1.Receipts{Room: m.Room, Head: k.cfg.Head(m.Room)}
 	own, err := k.cfg.Store.Standing(m.Room, m.User)
 	c := &census{}
@@ -96,11 +96,7 @@ func (k *Keeper) marked(at place, w *wish) {
 }
 
 func (k *Keeper) reply(kind handoff.EventKind, to answer, f *v1.ServerFrame) {
-	codec := proto.Binary
-	if to.json {
-		codec = proto.JSON
-	}
-	frames := proto.AppendServerFrame(make([]byte, handoff.Headroom, 256), codec, f)
+	frames := proto.AppendServerFrame(make([]byte, handoff.Headroom, 256), to.codec, f)
 	k.out.Post(int(to.to.Loop), handoff.Event{Kind: kind, To: to.to, Frames: frames, Size: handoff.ReplySize + len(frames)})
 }
 

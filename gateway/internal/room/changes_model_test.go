@@ -361,7 +361,7 @@ func as(m *v1.Message, user string) *v1.Message {
 // frames asks a reader and gives the frames of its answer. Nothing that is forgotten is in their bytes.
 func (w *world) frames(read handoff.Read) (frames []*v1.ServerFrame, e handoff.Event) {
 	w.t.Helper()
-	read.Room, read.JSON = modelRoom, w.random.IntN(2) == 0
+	read.Room, read.Codec = modelRoom, []proto.Codec{proto.Binary, proto.JSON}[w.random.IntN(2)]
 	if !w.rooms.Read(read) {
 		w.t.Fatal("the readers are full")
 	}
@@ -375,10 +375,10 @@ func (w *world) frames(read handoff.Read) (frames []*v1.ServerFrame, e handoff.E
 		}
 	}
 	for rest := e.Frames[handoff.Headroom:]; len(rest) > 0; {
-		frame, after, err := proto.Next(codec(read), rest)
+		frame, after, err := proto.Next(read.Codec, rest)
 		f := &v1.ServerFrame{}
 		if err == nil {
-			err = proto.DecodeServerFrame(f, codec(read), frame)
+			err = proto.DecodeServerFrame(f, read.Codec, frame)
 		}
 		if err != nil {
 			w.t.Fatal(err)

@@ -25,7 +25,7 @@ func (r *readers) history(read handoff.Read) handoff.Event {
 	e := handoff.Event{Kind: handoff.Answer, To: read.To, ID: read.ID, Room: read.Room}
 	begin := r.cfg.Log.Begin(read.Room)
 	h := historyPage{
-		page:   proto.NewHistory(codec(read), read.ID, read.Room, r.epoch, begin),
+		page:   proto.NewHistory(read.Codec, read.ID, read.Room, r.epoch, begin),
 		wanted: read.Limit, position: read.Position, budget: proto.MaxPageBytes, begin: begin,
 		passes: maxPassed, passedBytes: maxPassedBytes, descending: read.Kind == handoff.HistoryBefore,
 	}

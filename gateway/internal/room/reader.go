@@ -135,7 +135,7 @@ func (r *readers) replayPage(read handoff.Read, f *fold, e *handoff.Event) error
 	// reach puts a gap before seq if it does not follow what was given.
 	reach := func(seq uint64, reason string) {
 		if seq > e.Seq+1 {
-			e.Frames = proto.AppendGap(e.Frames, codec(read), read.Room, e.Seq+1, seq-1, reason)
+			e.Frames = proto.AppendGap(e.Frames, read.Codec, read.Room, e.Seq+1, seq-1, reason)
 			e.Seq = seq - 1
 		}
 	}
@@ -148,9 +148,9 @@ func (r *readers) replayPage(read handoff.Read, f *fold, e *handoff.Event) error
 		}
 		reach(rec.Seq, proto.GapExpired)
 		if folded != nil {
-			e.Frames = proto.AppendServerFrame(e.Frames, codec(read), &v1.ServerFrame{Op: &v1.ServerFrame_Message{Message: folded}})
+			e.Frames = proto.AppendServerFrame(e.Frames, read.Codec, &v1.ServerFrame{Op: &v1.ServerFrame_Message{Message: folded}})
 		} else {
-			e.Frames = proto.AppendMessage(e.Frames, codec(read), header(rec), rec.Body)
+			e.Frames = proto.AppendMessage(e.Frames, read.Codec, header(rec), rec.Body)
 		}
 		e.Seq = rec.Seq
 		return len(e.Frames) < 2*replayBytes // an edit may be longer than what it replaces
@@ -189,11 +189,4 @@ func (r *readers) report(read handoff.Read, err error) (proto.ErrorCode, string)
 
 func header(rec storage.Record) proto.Header {
 	return proto.Header{Room: rec.Room, Seq: rec.Seq, At: rec.At, From: rec.From}
-}
-
-func codec(read handoff.Read) proto.Codec {
-	if read.JSON {
-		return proto.JSON
-	}
-	return proto.Binary
 }

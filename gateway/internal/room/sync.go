@@ -89,7 +89,7 @@ func (r *readers) sync(read handoff.Read) handoff.Event {
 	case err != nil:
 		e.Code, e.Text = r.report(read, err)
 	default:
-		e.Frames = proto.AppendServerFrame(make([]byte, handoff.Headroom), codec(read), &v1.ServerFrame{Id: read.ID, Op: &v1.ServerFrame_Synced{Synced: page}})
+		e.Frames = proto.AppendServerFrame(make([]byte, handoff.Headroom), read.Codec, &v1.ServerFrame{Id: read.ID, Op: &v1.ServerFrame_Synced{Synced: page}})
 	}
 	return e
 }

@@ -33,7 +33,7 @@ const (
 type ClientFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the client, 1 to 2^53-1, unique among the requests in flight. Only an
-	// ephemeral publish and a mark may come without: then they get no reply, but for an error.
+	// ephemeral publish, a mark and typing may come without: then they get no reply, but for an error.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Types that are valid to be assigned to Op:
 	//
@@ -53,6 +53,9 @@ type ClientFrame struct {
 	//	*ClientFrame_Sync
 	//	*ClientFrame_Notify
 	//	*ClientFrame_Device
+	//	*ClientFrame_Presence
+	//	*ClientFrame_State
+	//	*ClientFrame_Typing
 	Op            isClientFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -246,6 +249,33 @@ func (x *ClientFrame) GetDevice() *SetDevice {
 	return nil
 }
 
+func (x *ClientFrame) GetPresence() *PresenceRequest {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Presence); ok {
+			return x.Presence
+		}
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetState() *StateRequest {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_State); ok {
+			return x.State
+		}
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetTyping() *TypingRequest {
+	if x != nil {
+		if x, ok := x.Op.(*ClientFrame_Typing); ok {
+			return x.Typing
+		}
+	}
+	return nil
+}
+
 type isClientFrame_Op interface {
 	isClientFrame_Op()
 }
@@ -314,6 +344,18 @@ type ClientFrame_Device struct {
 	Device *SetDevice `protobuf:"bytes,22,opt,name=device,proto3,oneof"`
 }
 
+type ClientFrame_Presence struct {
+	Presence *PresenceRequest `protobuf:"bytes,24,opt,name=presence,proto3,oneof"`
+}
+
+type ClientFrame_State struct {
+	State *StateRequest `protobuf:"bytes,25,opt,name=state,proto3,oneof"`
+}
+
+type ClientFrame_Typing struct {
+	Typing *TypingRequest `protobuf:"bytes,26,opt,name=typing,proto3,oneof"`
+}
+
 func (*ClientFrame_Connect) isClientFrame_Op() {}
 
 func (*ClientFrame_Join) isClientFrame_Op() {}
@@ -346,8 +388,15 @@ func (*ClientFrame_Notify) isClientFrame_Op() {}
 
 func (*ClientFrame_Device) isClientFrame_Op() {}
 
+func (*ClientFrame_Presence) isClientFrame_Op() {}
+
+func (*ClientFrame_State) isClientFrame_Op() {}
+
+func (*ClientFrame_Typing) isClientFrame_Op() {}
+
 // ServerFrame is a reply (id is the request's) or something the server says by itself
-// (id is 0 or absent): message, gap, receipt, receipts, room, member, removed, goaway, ping, close.
+// (id is 0 or absent): message, gap, receipt, receipts, room, member, removed, presence_change, typing, goaway, ping,
+// close.
 type ServerFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -376,6 +425,10 @@ type ServerFrame struct {
 	//	*ServerFrame_Synced
 	//	*ServerFrame_Notify
 	//	*ServerFrame_Device
+	//	*ServerFrame_Presence
+	//	*ServerFrame_PresenceChange
+	//	*ServerFrame_State
+	//	*ServerFrame_Typing
 	Op            isServerFrame_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -632,6 +685,42 @@ func (x *ServerFrame) GetDevice() *DeviceSet {
 	return nil
 }
 
+func (x *ServerFrame) GetPresence() *Presence {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Presence); ok {
+			return x.Presence
+		}
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetPresenceChange() *PresenceChange {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_PresenceChange); ok {
+			return x.PresenceChange
+		}
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetState() *State {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_State); ok {
+			return x.State
+		}
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetTyping() *Typing {
+	if x != nil {
+		if x, ok := x.Op.(*ServerFrame_Typing); ok {
+			return x.Typing
+		}
+	}
+	return nil
+}
+
 type isServerFrame_Op interface {
 	isServerFrame_Op()
 }
@@ -728,6 +817,22 @@ type ServerFrame_Device struct {
 	Device *DeviceSet `protobuf:"bytes,29,opt,name=device,proto3,oneof"`
 }
 
+type ServerFrame_Presence struct {
+	Presence *Presence `protobuf:"bytes,31,opt,name=presence,proto3,oneof"`
+}
+
+type ServerFrame_PresenceChange struct {
+	PresenceChange *PresenceChange `protobuf:"bytes,32,opt,name=presence_change,json=presenceChange,proto3,oneof"`
+}
+
+type ServerFrame_State struct {
+	State *State `protobuf:"bytes,33,opt,name=state,proto3,oneof"`
+}
+
+type ServerFrame_Typing struct {
+	Typing *Typing `protobuf:"bytes,34,opt,name=typing,proto3,oneof"`
+}
+
 func (*ServerFrame_Connected) isServerFrame_Op() {}
 
 func (*ServerFrame_Joined) isServerFrame_Op() {}
@@ -773,6 +878,14 @@ func (*ServerFrame_Synced) isServerFrame_Op() {}
 func (*ServerFrame_Notify) isServerFrame_Op() {}
 
 func (*ServerFrame_Device) isServerFrame_Op() {}
+
+func (*ServerFrame_Presence) isServerFrame_Op() {}
+
+func (*ServerFrame_PresenceChange) isServerFrame_Op() {}
+
+func (*ServerFrame_State) isServerFrame_Op() {}
+
+func (*ServerFrame_Typing) isServerFrame_Op() {}
 
 // Connect says who the client is. A second connect on a live connection replaces the
 // token, for the same user only.
@@ -3721,6 +3834,471 @@ func (x *Removed) GetBy() string {
 	return ""
 }
 
+// PresenceRequest asks who is in a room. watch: and has this connection told of changes, until it leaves or asks without.
+type PresenceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Watch         bool                   `protobuf:"varint,2,opt,name=watch,proto3" json:"watch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresenceRequest) Reset() {
+	*x = PresenceRequest{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresenceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresenceRequest) ProtoMessage() {}
+
+func (x *PresenceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresenceRequest.ProtoReflect.Descriptor instead.
+func (*PresenceRequest) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *PresenceRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *PresenceRequest) GetWatch() bool {
+	if x != nil {
+		return x.Watch
+	}
+	return false
+}
+
+// Presence: who is in a room, that is, has joined it with a connection that lives, or did until a moment ago.
+type Presence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Changes that follow have the next numbers. It starts anew when nobody has watched the room for a while.
+	Version       uint64          `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Count         uint32          `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"` // of users
+	Users         []*UserPresence `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"`  // each of them; of a large room some
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Presence) Reset() {
+	*x = Presence{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Presence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Presence) ProtoMessage() {}
+
+func (x *Presence) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Presence.ProtoReflect.Descriptor instead.
+func (*Presence) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Presence) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Presence) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Presence) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Presence) GetUsers() []*UserPresence {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+// UserPresence is one user in one room.
+type UserPresence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	User  string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// online: one of the user's connections there says so. away: none does. offline: there is none.
+	State         string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	Since         uint64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"` // offline: since when, Unix milliseconds
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserPresence) Reset() {
+	*x = UserPresence{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserPresence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserPresence) ProtoMessage() {}
+
+func (x *UserPresence) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserPresence.ProtoReflect.Descriptor instead.
+func (*UserPresence) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *UserPresence) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *UserPresence) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *UserPresence) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+// PresenceChange: what has changed in a room that the connection watches, since the version before.
+type PresenceChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Count         uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	Users         []*UserPresence        `protobuf:"bytes,4,rep,name=users,proto3" json:"users,omitempty"` // none in a large room
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresenceChange) Reset() {
+	*x = PresenceChange{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresenceChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresenceChange) ProtoMessage() {}
+
+func (x *PresenceChange) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresenceChange.ProtoReflect.Descriptor instead.
+func (*PresenceChange) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *PresenceChange) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *PresenceChange) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *PresenceChange) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *PresenceChange) GetUsers() []*UserPresence {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+// StateRequest says whether somebody sits at this connection: online, or away. State answers it.
+type StateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateRequest) Reset() {
+	*x = StateRequest{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateRequest) ProtoMessage() {}
+
+func (x *StateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateRequest.ProtoReflect.Descriptor instead.
+func (*StateRequest) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *StateRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+type State struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *State) Reset() {
+	*x = State{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *State) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*State) ProtoMessage() {}
+
+func (x *State) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use State.ProtoReflect.Descriptor instead.
+func (*State) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *State) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+// TypingRequest: the user is typing in a room, which lasts for some seconds and is said again while it goes on; or has stopped.
+type TypingRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Stopped       bool                   `protobuf:"varint,2,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TypingRequest) Reset() {
+	*x = TypingRequest{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TypingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TypingRequest) ProtoMessage() {}
+
+func (x *TypingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TypingRequest.ProtoReflect.Descriptor instead.
+func (*TypingRequest) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *TypingRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *TypingRequest) GetStopped() bool {
+	if x != nil {
+		return x.Stopped
+	}
+	return false
+}
+
+// Typing: who is typing in a room, all of them, for lifetime_ms from now on. As a reply it has nothing but the room.
+type Typing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Users         []string               `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"` // the first that began
+	More          uint32                 `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`  // besides
+	LifetimeMs    uint32                 `protobuf:"varint,4,opt,name=lifetime_ms,json=lifetimeMs,proto3" json:"lifetime_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Typing) Reset() {
+	*x = Typing{}
+	mi := &file_rookery_v1_rookery_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Typing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Typing) ProtoMessage() {}
+
+func (x *Typing) ProtoReflect() protoreflect.Message {
+	mi := &file_rookery_v1_rookery_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Typing.ProtoReflect.Descriptor instead.
+func (*Typing) Descriptor() ([]byte, []int) {
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *Typing) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *Typing) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *Typing) GetMore() uint32 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+func (x *Typing) GetLifetimeMs() uint32 {
+	if x != nil {
+		return x.LifetimeMs
+	}
+	return 0
+}
+
 // GoAway: the server will close this connection soon. Wait after_ms, close, then connect
 // again at a random moment of the window_ms that follow.
 type GoAway struct {
@@ -3734,7 +4312,7 @@ type GoAway struct {
 
 func (x *GoAway) Reset() {
 	*x = GoAway{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[41]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3746,7 +4324,7 @@ func (x *GoAway) String() string {
 func (*GoAway) ProtoMessage() {}
 
 func (x *GoAway) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[41]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3759,7 +4337,7 @@ func (x *GoAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoAway.ProtoReflect.Descriptor instead.
 func (*GoAway) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{41}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GoAway) GetReason() string {
@@ -3795,7 +4373,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[42]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3807,7 +4385,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[42]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3820,7 +4398,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{42}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Close) GetCode() uint32 {
@@ -3855,7 +4433,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3867,7 +4445,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[43]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3880,7 +4458,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{43}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SyncRequest) GetPosition() string {
@@ -3925,7 +4503,7 @@ type Synced struct {
 
 func (x *Synced) Reset() {
 	*x = Synced{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[44]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3937,7 +4515,7 @@ func (x *Synced) String() string {
 func (*Synced) ProtoMessage() {}
 
 func (x *Synced) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[44]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3950,7 +4528,7 @@ func (x *Synced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Synced.ProtoReflect.Descriptor instead.
 func (*Synced) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{44}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Synced) GetEpoch() string {
@@ -4007,7 +4585,7 @@ type RoomState struct {
 
 func (x *RoomState) Reset() {
 	*x = RoomState{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[45]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4019,7 +4597,7 @@ func (x *RoomState) String() string {
 func (*RoomState) ProtoMessage() {}
 
 func (x *RoomState) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[45]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4032,7 +4610,7 @@ func (x *RoomState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomState.ProtoReflect.Descriptor instead.
 func (*RoomState) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{45}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RoomState) GetRoom() string {
@@ -4118,7 +4696,7 @@ type NotifyPreference struct {
 
 func (x *NotifyPreference) Reset() {
 	*x = NotifyPreference{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[46]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4130,7 +4708,7 @@ func (x *NotifyPreference) String() string {
 func (*NotifyPreference) ProtoMessage() {}
 
 func (x *NotifyPreference) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[46]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4143,7 +4721,7 @@ func (x *NotifyPreference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyPreference.ProtoReflect.Descriptor instead.
 func (*NotifyPreference) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{46}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *NotifyPreference) GetRoom() string {
@@ -4174,7 +4752,7 @@ type SetDevice struct {
 
 func (x *SetDevice) Reset() {
 	*x = SetDevice{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[47]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4186,7 +4764,7 @@ func (x *SetDevice) String() string {
 func (*SetDevice) ProtoMessage() {}
 
 func (x *SetDevice) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[47]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4199,7 +4777,7 @@ func (x *SetDevice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDevice.ProtoReflect.Descriptor instead.
 func (*SetDevice) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{47}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SetDevice) GetId() string {
@@ -4228,7 +4806,7 @@ type WebPush struct {
 
 func (x *WebPush) Reset() {
 	*x = WebPush{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[48]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4240,7 +4818,7 @@ func (x *WebPush) String() string {
 func (*WebPush) ProtoMessage() {}
 
 func (x *WebPush) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[48]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4253,7 +4831,7 @@ func (x *WebPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebPush.ProtoReflect.Descriptor instead.
 func (*WebPush) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{48}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *WebPush) GetEndpoint() string {
@@ -4290,7 +4868,7 @@ type DeviceSet struct {
 
 func (x *DeviceSet) Reset() {
 	*x = DeviceSet{}
-	mi := &file_rookery_v1_rookery_proto_msgTypes[49]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4302,7 +4880,7 @@ func (x *DeviceSet) String() string {
 func (*DeviceSet) ProtoMessage() {}
 
 func (x *DeviceSet) ProtoReflect() protoreflect.Message {
-	mi := &file_rookery_v1_rookery_proto_msgTypes[49]
+	mi := &file_rookery_v1_rookery_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4315,7 +4893,7 @@ func (x *DeviceSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceSet.ProtoReflect.Descriptor instead.
 func (*DeviceSet) Descriptor() ([]byte, []int) {
-	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{49}
+	return file_rookery_v1_rookery_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *DeviceSet) GetId() string {
@@ -4344,7 +4922,7 @@ var File_rookery_v1_rookery_proto protoreflect.FileDescriptor
 const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\n" +
 	"\x18rookery/v1/rookery.proto\x12\n" +
-	"rookery.v1\"\xb6\x06\n" +
+	"rookery.v1\"\xd8\a\n" +
 	"\vClientFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\aconnect\x18\x02 \x01(\v2\x13.rookery.v1.ConnectH\x00R\aconnect\x12&\n" +
@@ -4363,8 +4941,12 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x05rooms\x18\x0e \x01(\v2\x18.rookery.v1.RoomsRequestH\x00R\x05rooms\x12-\n" +
 	"\x04sync\x18\x14 \x01(\v2\x17.rookery.v1.SyncRequestH\x00R\x04sync\x126\n" +
 	"\x06notify\x18\x15 \x01(\v2\x1c.rookery.v1.NotifyPreferenceH\x00R\x06notify\x12/\n" +
-	"\x06device\x18\x16 \x01(\v2\x15.rookery.v1.SetDeviceH\x00R\x06deviceB\x04\n" +
-	"\x02op\"\xda\b\n" +
+	"\x06device\x18\x16 \x01(\v2\x15.rookery.v1.SetDeviceH\x00R\x06device\x129\n" +
+	"\bpresence\x18\x18 \x01(\v2\x1b.rookery.v1.PresenceRequestH\x00R\bpresence\x120\n" +
+	"\x05state\x18\x19 \x01(\v2\x18.rookery.v1.StateRequestH\x00R\x05state\x123\n" +
+	"\x06typing\x18\x1a \x01(\v2\x19.rookery.v1.TypingRequestH\x00R\x06typingB\x04\n" +
+	"\x02op\"\xae\n" +
+	"\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x125\n" +
 	"\tconnected\x18\x02 \x01(\v2\x15.rookery.v1.ConnectedH\x00R\tconnected\x12,\n" +
@@ -4390,7 +4972,11 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\aremoved\x18\x15 \x01(\v2\x13.rookery.v1.RemovedH\x00R\aremoved\x12,\n" +
 	"\x06synced\x18\x1b \x01(\v2\x12.rookery.v1.SyncedH\x00R\x06synced\x126\n" +
 	"\x06notify\x18\x1c \x01(\v2\x1c.rookery.v1.NotifyPreferenceH\x00R\x06notify\x12/\n" +
-	"\x06device\x18\x1d \x01(\v2\x15.rookery.v1.DeviceSetH\x00R\x06deviceB\x04\n" +
+	"\x06device\x18\x1d \x01(\v2\x15.rookery.v1.DeviceSetH\x00R\x06device\x122\n" +
+	"\bpresence\x18\x1f \x01(\v2\x14.rookery.v1.PresenceH\x00R\bpresence\x12E\n" +
+	"\x0fpresence_change\x18  \x01(\v2\x1a.rookery.v1.PresenceChangeH\x00R\x0epresenceChange\x12)\n" +
+	"\x05state\x18! \x01(\v2\x11.rookery.v1.StateH\x00R\x05state\x12,\n" +
+	"\x06typing\x18\" \x01(\v2\x12.rookery.v1.TypingH\x00R\x06typingB\x04\n" +
 	"\x02op\"3\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
@@ -4619,7 +5205,37 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x05until\x18\x03 \x01(\x04H\x00R\x05until\x88\x01\x01\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x0e\n" +
 	"\x02by\x18\x05 \x01(\tR\x02byB\b\n" +
-	"\x06_until\"X\n" +
+	"\x06_until\";\n" +
+	"\x0fPresenceRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
+	"\x05watch\x18\x02 \x01(\bR\x05watch\"~\n" +
+	"\bPresence\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\x12.\n" +
+	"\x05users\x18\x04 \x03(\v2\x18.rookery.v1.UserPresenceR\x05users\"N\n" +
+	"\fUserPresence\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x04R\x05since\"\x84\x01\n" +
+	"\x0ePresenceChange\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\x12.\n" +
+	"\x05users\x18\x04 \x03(\v2\x18.rookery.v1.UserPresenceR\x05users\"$\n" +
+	"\fStateRequest\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\"\x1d\n" +
+	"\x05State\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\"=\n" +
+	"\rTypingRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x18\n" +
+	"\astopped\x18\x02 \x01(\bR\astopped\"g\n" +
+	"\x06Typing\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
+	"\x05users\x18\x02 \x03(\tR\x05users\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\rR\x04more\x12\x1f\n" +
+	"\vlifetime_ms\x18\x04 \x01(\rR\n" +
+	"lifetimeMs\"X\n" +
 	"\x06GoAway\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x19\n" +
 	"\bafter_ms\x18\x02 \x01(\rR\aafterMs\x12\x1b\n" +
@@ -4681,7 +5297,7 @@ func file_rookery_v1_rookery_proto_rawDescGZIP() []byte {
 	return file_rookery_v1_rookery_proto_rawDescData
 }
 
-var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_rookery_v1_rookery_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*ClientFrame)(nil),      // 0: rookery.v1.ClientFrame
 	(*ServerFrame)(nil),      // 1: rookery.v1.ServerFrame
@@ -4724,15 +5340,23 @@ var file_rookery_v1_rookery_proto_goTypes = []any{
 	(*Member)(nil),           // 38: rookery.v1.Member
 	(*Rooms)(nil),            // 39: rookery.v1.Rooms
 	(*Removed)(nil),          // 40: rookery.v1.Removed
-	(*GoAway)(nil),           // 41: rookery.v1.GoAway
-	(*Close)(nil),            // 42: rookery.v1.Close
-	(*SyncRequest)(nil),      // 43: rookery.v1.SyncRequest
-	(*Synced)(nil),           // 44: rookery.v1.Synced
-	(*RoomState)(nil),        // 45: rookery.v1.RoomState
-	(*NotifyPreference)(nil), // 46: rookery.v1.NotifyPreference
-	(*SetDevice)(nil),        // 47: rookery.v1.SetDevice
-	(*WebPush)(nil),          // 48: rookery.v1.WebPush
-	(*DeviceSet)(nil),        // 49: rookery.v1.DeviceSet
+	(*PresenceRequest)(nil),  // 41: rookery.v1.PresenceRequest
+	(*Presence)(nil),         // 42: rookery.v1.Presence
+	(*UserPresence)(nil),     // 43: rookery.v1.UserPresence
+	(*PresenceChange)(nil),   // 44: rookery.v1.PresenceChange
+	(*StateRequest)(nil),     // 45: rookery.v1.StateRequest
+	(*State)(nil),            // 46: rookery.v1.State
+	(*TypingRequest)(nil),    // 47: rookery.v1.TypingRequest
+	(*Typing)(nil),           // 48: rookery.v1.Typing
+	(*GoAway)(nil),           // 49: rookery.v1.GoAway
+	(*Close)(nil),            // 50: rookery.v1.Close
+	(*SyncRequest)(nil),      // 51: rookery.v1.SyncRequest
+	(*Synced)(nil),           // 52: rookery.v1.Synced
+	(*RoomState)(nil),        // 53: rookery.v1.RoomState
+	(*NotifyPreference)(nil), // 54: rookery.v1.NotifyPreference
+	(*SetDevice)(nil),        // 55: rookery.v1.SetDevice
+	(*WebPush)(nil),          // 56: rookery.v1.WebPush
+	(*DeviceSet)(nil),        // 57: rookery.v1.DeviceSet
 }
 var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	2,  // 0: rookery.v1.ClientFrame.connect:type_name -> rookery.v1.Connect
@@ -4748,57 +5372,66 @@ var file_rookery_v1_rookery_proto_depIdxs = []int32{
 	32, // 10: rookery.v1.ClientFrame.member:type_name -> rookery.v1.ChangeMember
 	33, // 11: rookery.v1.ClientFrame.members:type_name -> rookery.v1.MembersRequest
 	34, // 12: rookery.v1.ClientFrame.rooms:type_name -> rookery.v1.RoomsRequest
-	43, // 13: rookery.v1.ClientFrame.sync:type_name -> rookery.v1.SyncRequest
-	46, // 14: rookery.v1.ClientFrame.notify:type_name -> rookery.v1.NotifyPreference
-	47, // 15: rookery.v1.ClientFrame.device:type_name -> rookery.v1.SetDevice
-	3,  // 16: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
-	5,  // 17: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
-	7,  // 18: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
-	14, // 19: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
-	16, // 20: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
-	22, // 21: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
-	23, // 22: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
-	17, // 23: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
-	41, // 24: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
-	21, // 25: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
-	42, // 26: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
-	20, // 27: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
-	25, // 28: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
-	27, // 29: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
-	28, // 30: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
-	35, // 31: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
-	36, // 32: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
-	37, // 33: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
-	39, // 34: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
-	40, // 35: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
-	44, // 36: rookery.v1.ServerFrame.synced:type_name -> rookery.v1.Synced
-	46, // 37: rookery.v1.ServerFrame.notify:type_name -> rookery.v1.NotifyPreference
-	49, // 38: rookery.v1.ServerFrame.device:type_name -> rookery.v1.DeviceSet
-	35, // 39: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
-	9,  // 40: rookery.v1.Publish.change:type_name -> rookery.v1.Change
-	10, // 41: rookery.v1.Change.edit:type_name -> rookery.v1.Edit
-	11, // 42: rookery.v1.Change.delete:type_name -> rookery.v1.Delete
-	12, // 43: rookery.v1.Change.react:type_name -> rookery.v1.React
-	13, // 44: rookery.v1.Change.pin:type_name -> rookery.v1.Pin
-	17, // 45: rookery.v1.History.messages:type_name -> rookery.v1.Message
-	20, // 46: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
-	9,  // 47: rookery.v1.Message.change:type_name -> rookery.v1.Change
-	18, // 48: rookery.v1.Message.reactions:type_name -> rookery.v1.Reaction
-	19, // 49: rookery.v1.Message.replies:type_name -> rookery.v1.Replies
-	28, // 50: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
-	28, // 51: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
-	29, // 52: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
-	38, // 53: rookery.v1.Members.members:type_name -> rookery.v1.Member
-	35, // 54: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
-	45, // 55: rookery.v1.Synced.rooms:type_name -> rookery.v1.RoomState
-	35, // 56: rookery.v1.RoomState.membership:type_name -> rookery.v1.RoomInfo
-	17, // 57: rookery.v1.RoomState.messages:type_name -> rookery.v1.Message
-	48, // 58: rookery.v1.SetDevice.web_push:type_name -> rookery.v1.WebPush
-	59, // [59:59] is the sub-list for method output_type
-	59, // [59:59] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	51, // 13: rookery.v1.ClientFrame.sync:type_name -> rookery.v1.SyncRequest
+	54, // 14: rookery.v1.ClientFrame.notify:type_name -> rookery.v1.NotifyPreference
+	55, // 15: rookery.v1.ClientFrame.device:type_name -> rookery.v1.SetDevice
+	41, // 16: rookery.v1.ClientFrame.presence:type_name -> rookery.v1.PresenceRequest
+	45, // 17: rookery.v1.ClientFrame.state:type_name -> rookery.v1.StateRequest
+	47, // 18: rookery.v1.ClientFrame.typing:type_name -> rookery.v1.TypingRequest
+	3,  // 19: rookery.v1.ServerFrame.connected:type_name -> rookery.v1.Connected
+	5,  // 20: rookery.v1.ServerFrame.joined:type_name -> rookery.v1.Joined
+	7,  // 21: rookery.v1.ServerFrame.left:type_name -> rookery.v1.Left
+	14, // 22: rookery.v1.ServerFrame.published:type_name -> rookery.v1.Published
+	16, // 23: rookery.v1.ServerFrame.history:type_name -> rookery.v1.History
+	22, // 24: rookery.v1.ServerFrame.pong:type_name -> rookery.v1.Pong
+	23, // 25: rookery.v1.ServerFrame.error:type_name -> rookery.v1.Error
+	17, // 26: rookery.v1.ServerFrame.message:type_name -> rookery.v1.Message
+	49, // 27: rookery.v1.ServerFrame.goaway:type_name -> rookery.v1.GoAway
+	21, // 28: rookery.v1.ServerFrame.ping:type_name -> rookery.v1.Ping
+	50, // 29: rookery.v1.ServerFrame.close:type_name -> rookery.v1.Close
+	20, // 30: rookery.v1.ServerFrame.gap:type_name -> rookery.v1.Gap
+	25, // 31: rookery.v1.ServerFrame.marked:type_name -> rookery.v1.Marked
+	27, // 32: rookery.v1.ServerFrame.receipts:type_name -> rookery.v1.Receipts
+	28, // 33: rookery.v1.ServerFrame.receipt:type_name -> rookery.v1.Receipt
+	35, // 34: rookery.v1.ServerFrame.room:type_name -> rookery.v1.RoomInfo
+	36, // 35: rookery.v1.ServerFrame.member:type_name -> rookery.v1.MemberChanged
+	37, // 36: rookery.v1.ServerFrame.members:type_name -> rookery.v1.Members
+	39, // 37: rookery.v1.ServerFrame.rooms:type_name -> rookery.v1.Rooms
+	40, // 38: rookery.v1.ServerFrame.removed:type_name -> rookery.v1.Removed
+	52, // 39: rookery.v1.ServerFrame.synced:type_name -> rookery.v1.Synced
+	54, // 40: rookery.v1.ServerFrame.notify:type_name -> rookery.v1.NotifyPreference
+	57, // 41: rookery.v1.ServerFrame.device:type_name -> rookery.v1.DeviceSet
+	42, // 42: rookery.v1.ServerFrame.presence:type_name -> rookery.v1.Presence
+	44, // 43: rookery.v1.ServerFrame.presence_change:type_name -> rookery.v1.PresenceChange
+	46, // 44: rookery.v1.ServerFrame.state:type_name -> rookery.v1.State
+	48, // 45: rookery.v1.ServerFrame.typing:type_name -> rookery.v1.Typing
+	35, // 46: rookery.v1.Joined.membership:type_name -> rookery.v1.RoomInfo
+	9,  // 47: rookery.v1.Publish.change:type_name -> rookery.v1.Change
+	10, // 48: rookery.v1.Change.edit:type_name -> rookery.v1.Edit
+	11, // 49: rookery.v1.Change.delete:type_name -> rookery.v1.Delete
+	12, // 50: rookery.v1.Change.react:type_name -> rookery.v1.React
+	13, // 51: rookery.v1.Change.pin:type_name -> rookery.v1.Pin
+	17, // 52: rookery.v1.History.messages:type_name -> rookery.v1.Message
+	20, // 53: rookery.v1.History.gaps:type_name -> rookery.v1.Gap
+	9,  // 54: rookery.v1.Message.change:type_name -> rookery.v1.Change
+	18, // 55: rookery.v1.Message.reactions:type_name -> rookery.v1.Reaction
+	19, // 56: rookery.v1.Message.replies:type_name -> rookery.v1.Replies
+	28, // 57: rookery.v1.Receipts.own:type_name -> rookery.v1.Receipt
+	28, // 58: rookery.v1.Receipts.receipts:type_name -> rookery.v1.Receipt
+	29, // 59: rookery.v1.Receipts.counts:type_name -> rookery.v1.ReceiptCount
+	38, // 60: rookery.v1.Members.members:type_name -> rookery.v1.Member
+	35, // 61: rookery.v1.Rooms.rooms:type_name -> rookery.v1.RoomInfo
+	43, // 62: rookery.v1.Presence.users:type_name -> rookery.v1.UserPresence
+	43, // 63: rookery.v1.PresenceChange.users:type_name -> rookery.v1.UserPresence
+	53, // 64: rookery.v1.Synced.rooms:type_name -> rookery.v1.RoomState
+	35, // 65: rookery.v1.RoomState.membership:type_name -> rookery.v1.RoomInfo
+	17, // 66: rookery.v1.RoomState.messages:type_name -> rookery.v1.Message
+	56, // 67: rookery.v1.SetDevice.web_push:type_name -> rookery.v1.WebPush
+	68, // [68:68] is the sub-list for method output_type
+	68, // [68:68] is the sub-list for method input_type
+	68, // [68:68] is the sub-list for extension type_name
+	68, // [68:68] is the sub-list for extension extendee
+	0,  // [0:68] is the sub-list for field type_name
 }
 
 func init() { file_rookery_v1_rookery_proto_init() }
@@ -4823,6 +5456,9 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ClientFrame_Sync)(nil),
 		(*ClientFrame_Notify)(nil),
 		(*ClientFrame_Device)(nil),
+		(*ClientFrame_Presence)(nil),
+		(*ClientFrame_State)(nil),
+		(*ClientFrame_Typing)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[1].OneofWrappers = []any{
 		(*ServerFrame_Connected)(nil),
@@ -4848,6 +5484,10 @@ func file_rookery_v1_rookery_proto_init() {
 		(*ServerFrame_Synced)(nil),
 		(*ServerFrame_Notify)(nil),
 		(*ServerFrame_Device)(nil),
+		(*ServerFrame_Presence)(nil),
+		(*ServerFrame_PresenceChange)(nil),
+		(*ServerFrame_State)(nil),
+		(*ServerFrame_Typing)(nil),
 	}
 	file_rookery_v1_rookery_proto_msgTypes[4].OneofWrappers = []any{}
 	file_rookery_v1_rookery_proto_msgTypes[5].OneofWrappers = []any{}
@@ -4878,7 +5518,7 @@ func file_rookery_v1_rookery_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rookery_v1_rookery_proto_rawDesc), len(file_rookery_v1_rookery_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   50,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

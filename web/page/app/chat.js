@@ -4,33 +4,42 @@
 import { Announcer } from './announcer.js';
 import { Composer } from './composer.js';
 import { ConnectionView } from './connection-view.js';
-import { Conversation } from './conversation.js';
+import { CreateDialog } from './create-dialog.js';
 import { byId } from './elements.js';
+import { MembersView } from './members-view.js';
 import { mentionsIn } from './mentions.js';
 import { MessageActions } from './message-actions.js';
+import { isModerator } from './membership.js';
 import { hashOfRoom, nameFault, roomOfHash } from './names.js';
+import { Notifications } from './notifications.js';
 import { Panel } from './panel.js';
+import { PeopleView } from './people-view.js';
+import { Rooms } from './rooms.js';
 import { RoomsView } from './rooms-view.js';
 import { Shortcuts } from './shortcuts.js';
+import { SilenceView } from './silence-view.js';
 import { Timeline } from './timeline.js';
 
 export class Chat {
   // Set at construction.
   #client;
-  #settings;
   #left;
   #timeline;
   #composer;
   #panel;
+  #messageActions;
+  #notifications;
+  #silence;
+  #members;
   #rooms;
+  #roomsView;
   #announcer = new Announcer();
+  #people = new PeopleView();
   /** Ends every listener of this chat at once. */
   #listening = new AbortController();
 
-  /** Room name to conversation, in the order of the list. */
-  #conversations = new Map();
   #current = null;
-  #wasConnected = false;
+  #scheduled = false;
 
   /**
    * @param {{client: object, settings: object, left: (error: Error|null) => void}} options
@@ -39,19 +48,29 @@ export class Chat {
   constructor({ client, settings, left }) {
     const { signal } = this.#listening;
     this.#client = client;
-    this.#settings = settings;
     this.#left = left;
     this.#composer = new Composer((text, purpose) => this.#send(text, purpose), () => this.#known(), signal);
-    const actions = this.#messageActions();
-    this.#timeline = new Timeline(client, (text) => this.#composer.edit(text), actions, signal);
+    const actions = this.#actions();
+    this.#messageActions = new MessageActions((seq) => this.#current?.get(seq), (message) => this.#may(message), actions, signal);
+    this.#timeline = new Timeline(client, {
+      edit: (text) => this.#composer.edit(text),
+      rendered: () => this.#messageActions.rendered(),
+      messageActions: actions,
+    }, signal);
+    this.#silence = new SilenceView(this.#composer, signal);
+    this.#notifications = new Notifications(() => client.user, settings, (name) => this.#goTo(name), () => this.#renderRooms(), signal);
     this.#panel = new Panel(client, actions, () => this.#composer.cancel(), signal);
-    new MessageActions((seq) => this.#current?.get(seq), () => client.user, actions, signal);
     byId('pins-open').addEventListener('click', () => this.#panel.open(this.#current, { pinned: true }, 'Pinned'), { signal });
-    this.#rooms = new RoomsView({
+    this.#rooms = new Rooms(client, settings, (change) => this.#changed(change), (ended) => this.#listed(ended));
+    this.#roomsView = new RoomsView({
       add: (name) => this.#add(name),
       open: (name) => this.#goTo(name),
       leave: (name) => this.#leave(name),
+      isMuted: (name) => settings.muted.includes(name),
     }, signal);
+    this.#members = new MembersView(client, (name) => this.#leave(name), signal);
+    byId('members-open').addEventListener('click', () => this.#members.open(this.#current), { signal });
+    new CreateDialog(client, (name) => this.#enter(name), signal);
     new ConnectionView(client, signal);
     new Shortcuts({
       step: (by) => this.#step(by),
@@ -62,13 +81,16 @@ export class Chat {
 
     window.addEventListener('hashchange', () => this.#show(roomOfHash(location.hash)), { signal });
     window.addEventListener('online', () => client.wake(), { signal });
+    byId('composer-text').addEventListener('input', ({ target }) => this.#current?.people.wrote(target.value), { signal });
+    client.setAway(document.hidden);
     document.addEventListener('visibilitychange', () => {
+      client.setAway(document.hidden);
       if (document.hidden) {
         this.#timeline.unseen();
       } else {
         client.wake(); // the browser may have stopped our timers while nobody looked
         this.#timeline.seen();
-        for (const conversation of this.#conversations.values()) conversation.refresh();
+        for (const conversation of this.#rooms.all) conversation.refresh();
       }
     }, { signal });
     byId('sign-out').addEventListener('click', () => this.#close(null), { signal });
@@ -79,28 +101,29 @@ export class Chat {
     }, { signal });
   }
 
-  /** Shows the chat with the room of the link, of the address, or the first one. */
+  /** Shows the chat with the room of the address, which a reload keeps, of the link, or the first one. */
   open(asked) {
     byId('chat').hidden = false;
-    for (const name of this.#settings.rooms) this.#make(name);
     this.#client.connect().catch(() => {}); // the state says it
-    const wanted = [asked, roomOfHash(location.hash)].find((name) => name && nameFault(name) === null);
-    this.#goTo(wanted ?? this.#conversations.keys().next().value);
-    for (const conversation of this.#conversations.values()) {
-      if (conversation !== this.#current) conversation.begin(1);
-    }
-    this.#rooms.render(this.#conversations, this.#current);
+    const wanted = [roomOfHash(location.hash), asked].find((name) => name && nameFault(name) === null);
+    this.#goTo(wanted ?? this.#rooms.all[0].name);
   }
 
   // Rooms.
 
-  #make(name) {
-    const conversation = new Conversation(this.#client, name, this.#settings, (change) => this.#changed(change));
-    this.#conversations.set(name, conversation);
-    return conversation;
+  #add(name) {
+    this.#goTo(name);
+    this.#composer.focus();
   }
 
-  #add(name) {
+  /** Shows a room once it is known that it can be entered. */
+  async #enter(name) {
+    const conversation = this.#rooms.open(name);
+    if (!conversation.begun || conversation.status !== 'ready') await conversation.begin();
+    if (conversation.status === 'failed') {
+      if (conversation !== this.#current) this.#leave(name);
+      throw conversation.error;
+    }
     this.#goTo(name);
     this.#composer.focus();
   }
@@ -116,37 +139,38 @@ export class Chat {
       this.#openPane('room');
       return;
     }
-    let conversation = this.#conversations.get(name);
-    if (conversation === undefined) {
-      conversation = this.#make(name);
-      this.#settings.rooms = [...this.#conversations.keys()];
-    }
+    const conversation = this.#rooms.open(name);
+    if (this.#current?.status === 'removed') this.#rooms.leave(this.#current.name);
     this.#panel.close();
+    this.#members.close();
     this.#composer.keepDraft(this.#current?.name);
+    this.#current?.people.wrote('');
+    this.#current?.people.watch(false);
     this.#current = conversation;
+    conversation.people.watch(true);
+    conversation.look();
+    this.#people.render(conversation.people);
     if (!conversation.begun || conversation.status === 'failed') conversation.begin();
-    byId('room-title').textContent = name;
-    byId('composer-text').placeholder = `Message ${name}`;
     this.#announcer.clear();
     this.#timeline.show(conversation);
     this.#composer.restoreDraft(name);
+    this.#notifications.show(conversation);
+    this.#silence.render(conversation);
     this.#openPane('room');
     this.#renderRooms();
   }
 
   #leave(name) {
-    const names = [...this.#conversations.keys()];
-    if (names.length === 1) return; // the last one stays: a page without a room is of no use
+    if (this.#rooms.size === 1) return; // the last one stays: a page without a room is of no use
+    const names = this.#rooms.all.map((conversation) => conversation.name);
     const position = names.indexOf(name);
-    this.#conversations.get(name).end();
-    this.#conversations.delete(name);
-    this.#settings.rooms = [...this.#conversations.keys()];
+    this.#rooms.leave(name);
     if (this.#current.name === name) this.#goTo(names[position + 1] ?? names[position - 1]);
     else this.#renderRooms();
   }
 
   #step(by) {
-    const names = [...this.#conversations.keys()];
+    const names = this.#rooms.all.map((conversation) => conversation.name);
     const position = names.indexOf(this.#current.name) + by;
     this.#goTo(names[(position + names.length) % names.length]);
   }
@@ -168,13 +192,20 @@ export class Chat {
     this.#timeline.jump();
   }
 
-  /** Who is known in this room: whoever wrote something that is here. */
+  /** Who is known in this room: whoever is there, or wrote something that is here. */
   #known() {
     const names = new Set(this.#current?.messages.map(({ from }) => from));
+    for (const { user } of this.#current?.people.there.named ?? []) names.add(user);
     return [...names].sort();
   }
 
-  #messageActions() {
+  /** Moderators take away what others said; nobody edits it. */
+  #may({ from }) {
+    const own = from === this.#client.user;
+    return { edit: own, remove: own || isModerator(this.#current.membership) };
+  }
+
+  #actions() {
     const short = ({ from, text = 'data' }) => `${from}: ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`;
     return {
       react: ({ seq, reactions }, reaction) => {
@@ -206,9 +237,18 @@ export class Chat {
 
   // What happens.
 
-  #changed({ conversation, arrived, altered }) {
+  #changed({ conversation, arrived, altered, people }) {
+    if (people) {
+      if (conversation !== this.#current) return;
+      this.#people.render(conversation.people);
+      this.#members.changed(conversation);
+      return;
+    }
+    if (arrived) this.#notifications.arrived(conversation, arrived);
     if (conversation === this.#current) {
+      this.#silence.render(conversation);
       this.#timeline.changed();
+      this.#members.changed(conversation);
       if (arrived || altered) this.#panel.changed(conversation);
       if (altered?.deleted) this.#announcer.clear(); // what was said aloud stands there still
       if (arrived && arrived.from !== this.#client.user) this.#announcer.say(arrived);
@@ -216,13 +256,33 @@ export class Chat {
     this.#renderRooms();
   }
 
+  /** What the person has lost stays as long as they look at it, and says why. */
+  #listed(ended) {
+    if (ended !== null && ended !== this.#current) this.#rooms.leave(ended.name);
+    this.#renderRooms();
+  }
+
+  /** Many changes, as of a page of rooms, make one rendering. */
   #renderRooms() {
-    this.#rooms.render(this.#conversations, this.#current);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      if (this.#current !== null && !this.#listening.signal.aborted) this.#showRooms();
+    });
+  }
+
+  #showRooms() {
+    this.#roomsView.render(this.#rooms.all, this.#current);
+    const { title, membership, status } = this.#current;
+    byId('members-open').hidden = membership === null || status === 'removed';
+    if (byId('room-title').textContent === title) return;
+    byId('room-title').textContent = title;
+    byId('composer-text').placeholder = `Message ${title}`;
   }
 
   #clientState({ state, error }) {
     if (state === 'connected') {
-      this.#wasConnected = true;
       byId('self').textContent = this.#client.user;
     }
     if (state === 'closed' && !this.#listening.signal.aborted) this.#close(error);

@@ -11,6 +11,8 @@ export class Composer {
   #completion;
   /** What the text is for: {reply}, {thread} or {edit}, each a message; {} is for the room. */
   #purpose = {};
+  /** Nothing can be sent now; an edit can. */
+  #waiting = false;
 
   /**
    * @param {(text: string, purpose: object) => void} send
@@ -37,6 +39,13 @@ export class Composer {
       this.#submit();
     }, { signal });
     this.#text.addEventListener('input', () => this.#fit(), { signal });
+  }
+
+  /** closed: nothing can be written here; waiting: nothing can be sent yet. */
+  restrict({ closed, waiting }) {
+    this.#waiting = waiting;
+    this.#text.disabled = closed;
+    byId('composer-send').disabled = closed || (waiting && !this.#purpose.edit);
   }
 
   focus() {
@@ -80,7 +89,7 @@ export class Composer {
 
   #submit() {
     const text = this.#text.value.trim();
-    if (text === '') return;
+    if (text === '' || this.#text.disabled || (this.#waiting && !this.#purpose.edit)) return;
     const purpose = this.#purpose;
     this.#text.value = '';
     this.#fit();

@@ -5,8 +5,8 @@
 // far back lets go of the live edge (the window's end is cut off), whoever follows lets go of
 // the past. Scrolling moves the window by pages of history.
 //
-// Messages of this page that the server has not yet given a place stand behind the window,
-// in `outgoing`.
+// Messages of this page that the server has not yet given a place stand behind the window:
+// outgoing.js.
 //
 // Changes to messages take numbers of the room as well. They are folded into the messages and are not in the window, so it
 // also knows which numbers it covers.
@@ -15,32 +15,21 @@
 // devices; this page marks what has arrived here, and what was looked at. In an ephemeral room nothing has a
 // place: what is said stands in `passing` until newer words push it out.
 
+import { removalWords, titleOf } from './membership.js';
+import { Outgoing } from './outgoing.js';
+import { People } from './people.js';
 import { Receipts } from './receipts.js';
 
 const PAGE = 50;
 export const MAX_KEPT = 300;
 export const MAX_PASSING = 100;
 
-/** The server remembers a retry key for 10 minutes; see docs/client.md. */
-const KEY_WINDOW_MS = 9 * 60_000;
-
-/**
- * @typedef {object} Outgoing
- * @property {string} key     the retry key: sent again with it, it is stored once
- * @property {string} text
- * @property {object} [more]  what it answers and mentions
- * @property {number} at      when it was written, by this machine's clock
- * @property {'pending'|'sent'|'failed'} state  sent: acknowledged, its message not yet here
- * @property {string} [error] why it failed
- * @property {number} [seq]   its place, as far as known
- * @property {boolean} [inFlight]  the client has it
- */
-
 export class Conversation {
   // Set at construction.
   #client;
   #settings;
   #changed;
+  #outgoing;
 
   #room = null;
   /** Counts beginnings, so that a page asked for before one is not taken after it. */
@@ -55,14 +44,18 @@ export class Conversation {
   /** The window covers these numbers; the last one is not known before the first message where it is undefined. */
   #first = 1;
   #end = 0;
-  /** How many of the numbers after lastRead are changes, which nobody has to read. */
-  #changesUnread = 0;
+  /** How many of the numbers after lastRead nobody has to read: changes, and what was before a membership. */
+  #notUnread = 0;
+  /** How the list of all rooms knew it (client.sync), null for those that it does not have. */
+  #synced = null;
+  /** The list has told how far the person has read, and nobody has looked: how far others have come is not asked yet. */
+  #unasked = false;
 
   /**
    * @param {object} client    a Rookery, or a stand-in for it
    * @param {string} name
    * @param {object} settings  see settings.js
-   * @param {(what: {conversation: Conversation, arrived?: object}) => void} changed
+   * @param {(what: {conversation: Conversation, arrived?: object, people?: boolean}) => void} changed
    */
   constructor(client, name, settings, changed) {
     this.name = name;
@@ -70,8 +63,10 @@ export class Conversation {
     this.#settings = settings;
     this.#changed = changed;
     this.#shown = client.shown();
+    /** Who is there; what changes in it changes nothing else. */
+    this.people = new People(() => this.#changed({ conversation: this, people: true }));
 
-    this.status = 'loading'; // loading | ready | failed
+    this.status = 'loading'; // loading | ready | failed | removed
     this.error = null;
     this.epoch = null;
     this.messages = [];
@@ -87,16 +82,35 @@ export class Conversation {
     this.ephemeral = false;
     /** Of an ephemeral room: messages with an id of this page's own, and a version that a newer value changes. */
     this.passing = [];
-    /** @type {Outgoing[]} */
-    this.outgoing = settings.loadOutgoing(name).map(restored);
+    /** Of a room with members: what it is, and what the person is in it. */
+    this.membership = null;
+    /** How many of the unread messages mention the person. */
+    this.mentions = 0;
+    /** When something was last said, 0 if that is not known. */
+    this.lastAt = 0;
+    this.#outgoing = new Outgoing(client, name, settings, () => this.newest, () => this.#changed({ conversation: this }));
   }
 
   get begun() {
     return this.#beginnings > 0;
   }
 
+  /** The list of all rooms has it, and it is not begun before somebody looks. */
+  get known() {
+    return this.#synced !== null;
+  }
+
+  /** When the person last wrote here, as far as the window knows; 0 for never. */
+  get lastOwnAt() {
+    return this.messages.findLast(({ from }) => from === this.#client.user)?.at ?? 0;
+  }
+
+  get title() {
+    return titleOf(this.name, this.membership);
+  }
+
   get unread() {
-    return Math.max(0, this.newest - this.lastRead - this.#changesUnread);
+    return Math.max(0, this.newest - this.lastRead - this.#notUnread);
   }
 
   /** Which way the window is being moved: older, newer, or null. */
@@ -114,6 +128,7 @@ export class Conversation {
     const beginning = ++this.#beginnings;
     this.#room?.leave();
     this.#move = null;
+    this.#unasked = false;
     this.receipts = null;
     this.newest = 0;
     this.status = 'loading';
@@ -121,7 +136,7 @@ export class Conversation {
     this.#changed({ conversation: this });
     let page;
     try {
-      page = await this.#client.history(this.name, { limit });
+      page = await this.#newestPage(limit, () => beginning === this.#beginnings);
     } catch (error) {
       if (beginning === this.#beginnings) this.#fail(error);
       return;
@@ -131,18 +146,80 @@ export class Conversation {
     this.#replace(page);
     this.#takeReadPosition(page);
     this.#join(page);
-    for (const entry of this.outgoing) {
-      if (entry.state === 'pending' && !entry.inFlight) this.#publish(entry);
+    this.#outgoing.resume();
+    this.#changed({ conversation: this });
+  }
+
+  /**
+   * Of a room with members the server gives nothing before it is joined, and only the page says from where on to join.
+   * So it is joined before as well, by which whoever may becomes a member; what comes meanwhile comes again.
+   */
+  async #newestPage(limit, wanted) {
+    try {
+      return await this.#client.history(this.name, { limit });
+    } catch (error) {
+      if (error.code !== 'not_joined' || !wanted()) throw error;
+    }
+    const entry = this.#client.join(this.name);
+    this.#room = entry;
+    try {
+      await entry.ready;
+      return await this.#client.history(this.name, { limit });
+    } finally {
+      entry.leave();
+    }
+  }
+
+  /**
+   * The list of all rooms has this one: begins with what it says instead of asking, or, if it is not to be joined before
+   * somebody looks, only shows what is unread.
+   *
+   * @param {object} synced  a room of client.sync
+   * @param {{epoch: string, join: boolean}} how
+   */
+  introduce(synced, { epoch, join }) {
+    this.membership = synced.membership ?? this.membership;
+    if (this.begun) {
+      const { read, unread, head } = synced;
+      if (epoch === this.epoch && head === this.newest && read > this.lastRead) {
+        this.#setRead(read, { told: true }); // on another device, while there was no connection here
+        this.#notUnread = head - read - unread;
+      }
+      this.#changed({ conversation: this });
+      return;
+    }
+    this.#synced = { ...synced, epoch };
+    const { head, begin, messages } = synced;
+    if (join && (messages.length > 0 || head < begin)) {
+      this.#beginnings++;
+      this.#unasked = true;
+      this.status = 'ready';
+      const more = messages.length > 0 && messages[0].seq > begin;
+      this.#replace({ epoch, messages, more }, head);
+      this.#takeReadPosition({ epoch });
+      this.#join({ epoch });
+      this.#outgoing.resume();
+    } else {
+      this.newest = head;
+      this.lastAt = messages.at(-1)?.at ?? this.lastAt;
+      this.#takeReadPosition({ epoch });
     }
     this.#changed({ conversation: this });
+  }
+
+  /** The person is no member any more; removal says why, if that is known. */
+  lost(removal) {
+    this.#beginnings++; // whatever is on its way is not shown any more
+    this.#room?.leave();
+    this.people.left();
+    this.#fail(new Error(removalWords(this.title, removal)), 'removed');
   }
 
   /** Leaves the room and what is unsent in it. */
   end() {
     this.#beginnings++;
     this.#room?.leave();
-    this.outgoing = [];
-    this.#settings.saveOutgoing(this.name, []);
+    this.#outgoing.clear();
   }
 
   /** The person has seen all there is. */
@@ -156,6 +233,13 @@ export class Conversation {
     this.#changed({ conversation: this });
   }
 
+  /** Somebody looks at the room now. */
+  look() {
+    if (!this.#unasked) return;
+    this.#unasked = false;
+    if (this.receipts !== null) this.#ask(this.#room);
+  }
+
   /** The page is looked at again: a large room does not tell what other devices of this person have read. */
   refresh() {
     if (this.receipts?.large) this.#ask(this.#room);
@@ -165,33 +249,25 @@ export class Conversation {
 
   /** @param {{replyTo?: number, thread?: number, mentions?: string[]}} more */
   send(text, more = {}) {
-    const entry = { key: this.#client.nextKey(), text, more, at: Date.now(), state: 'pending' };
-    this.outgoing.push(entry);
-    this.#saveOutgoing();
-    this.#publish(entry);
-    this.#changed({ conversation: this });
+    this.#outgoing.send(text, more);
   }
 
-  /** Sends a failed message again, with its key: if it did arrive, it is not doubled. */
   retry(key) {
-    const entry = this.outgoing.find((candidate) => candidate.key === key);
-    if (entry?.state !== 'failed') return;
-    entry.state = 'pending';
-    entry.error = undefined;
-    entry.at = Date.now();
-    this.#saveOutgoing();
-    this.#publish(entry);
-    this.#changed({ conversation: this });
+    this.#outgoing.retry(key);
   }
 
   discard(key) {
-    this.#removeOutgoing(key);
+    this.#outgoing.remove(key);
     this.#changed({ conversation: this });
   }
 
-  /** The outgoing messages to be shown: those whose message has not come. */
+  /** Everything outgoing, see outgoing.js; shownOutgoing is without that whose message has come. */
+  get outgoing() {
+    return this.#outgoing.entries;
+  }
+
   get shownOutgoing() {
-    return this.outgoing.filter((entry) => entry.state === 'failed' || entry.seq === undefined || entry.seq > this.newest);
+    return this.#outgoing.shown;
   }
 
   // Changes. Each is settled when the server has answered; what it did comes like everybody's.
@@ -291,6 +367,7 @@ export class Conversation {
     this.#first = page.messages[0]?.seq ?? 1;
     this.#end = 0;
     this.atBeginning = !page.more;
+    this.lastAt = Math.max(this.lastAt, page.messages.at(-1)?.at ?? 0);
     this.#measure(page, newest);
   }
 
@@ -340,14 +417,20 @@ export class Conversation {
         this.receipts?.count(event);
         this.#changed({ conversation: this });
       },
+      ...this.people.callbacks,
       onReset: () => this.begin(),
       // Where the window would have a hole, it starts anew at the newest messages.
       onGap: () => this.begin(),
+      onMembership: (membership) => {
+        this.membership = membership;
+        this.#changed({ conversation: this });
+      },
       onState: ({ state, error }) => {
         if (state === 'refused') this.#fail(error);
         else this.#changed({ conversation: this });
       },
     });
+    this.people.entered(this.#room);
   }
 
   #receive(message) {
@@ -365,8 +448,10 @@ export class Conversation {
       this.#fold(message, { covers, allRead });
       return;
     }
+    this.lastAt = message.at;
+    if (!own && message.mentions?.includes(this.#client.user)) this.mentions++;
     if (own) {
-      this.#recognise(message);
+      this.#outgoing.recognise(message);
       if (allRead) this.#setRead(this.newest); // nobody has to read what they wrote
     }
     // Not when a page of history has brought it already.
@@ -387,7 +472,7 @@ export class Conversation {
   #fold(change, { covers, allRead }) {
     if (covers) this.#end = change.seq;
     if (allRead) this.#setRead(this.newest);
-    else if (change.seq > this.lastRead) this.#changesUnread++;
+    else if (change.seq > this.lastRead) this.#notUnread++;
     const message = this.#shown.take(change);
     if (message) this.#renew(message);
     this.#changed({ conversation: this, altered: message ?? undefined });
@@ -395,7 +480,8 @@ export class Conversation {
 
   /** A value that its sender has renewed takes the place of the one before; anything else is said. */
   #pass(message) {
-    if (message.from === this.#client.user) this.#removeOutgoing(message.key);
+    this.lastAt = message.at;
+    if (message.from === this.#client.user) this.#outgoing.remove(message.key);
     const version = ++this.#passed;
     const renewed = this.passing.findIndex(({ from, key }) => key && key === message.key && from === message.from);
     if (renewed >= 0) {
@@ -410,12 +496,13 @@ export class Conversation {
 
   // Receipts.
 
-  #joined({ receipts, ephemeral }, room) {
+  #joined({ receipts, ephemeral, membership = null }, room) {
     this.ephemeral = ephemeral;
+    this.membership = membership;
     if (receipts) {
       this.receipts ??= new Receipts(this.#client.user);
       this.#mark({ delivered: this.newest });
-      this.#ask(room); // what changed while there was no connection is not told
+      if (!this.#unasked) this.#ask(room); // what changed while there was no connection is not told
     } else {
       this.receipts = null;
       if (this.#assumedRead) this.#setRead(this.lastRead);
@@ -447,19 +534,6 @@ export class Conversation {
     this.#changed({ conversation: this });
   }
 
-  /**
-   * A message of this user may be one that is still outgoing here: its reply comes before or
-   * after it. Until the reply says otherwise, the oldest one with the same text is taken for
-   * it, so that it is never shown twice.
-   */
-  #recognise(message) {
-    const known = this.outgoing.find((entry) => entry.seq === message.seq);
-    if (known?.state === 'sent') this.#removeOutgoing(known.key);
-    if (known) return;
-    const likely = this.outgoing.find((e) => e.state === 'pending' && e.seq === undefined && e.text === message.text);
-    if (likely) likely.seq = message.seq;
-  }
-
   #dropOldest() {
     const surplus = this.messages.length - MAX_KEPT;
     if (surplus <= 0) return;
@@ -468,47 +542,29 @@ export class Conversation {
     this.atBeginning = false;
   }
 
-  async #publish(entry) {
-    entry.inFlight = true;
-    try {
-      const { seq } = await this.#client.publish(this.name, entry.text, { ...entry.more, key: entry.key });
-      entry.state = 'sent';
-      entry.seq = seq;
-      this.#saveOutgoing();
-      // The reply and the message are not ordered: the one that comes last takes it away.
-      if (seq <= this.newest) this.#removeOutgoing(entry.key);
-    } catch (error) {
-      if (error.code === 'closed') return; // kept for the next visit of this page
-      entry.state = 'failed';
-      entry.error = error.message;
-      entry.seq = undefined;
-    } finally {
-      entry.inFlight = false;
-    }
-    this.#changed({ conversation: this });
-  }
-
-  #removeOutgoing(key) {
-    this.outgoing = this.outgoing.filter((entry) => entry.key !== key);
-    this.#saveOutgoing();
-  }
-
-  #saveOutgoing() {
-    const unsent = this.outgoing.filter((entry) => entry.state !== 'sent');
-    this.#settings.saveOutgoing(this.name, unsent.map(({ key, text, more, at }) => ({ key, text, more, at })));
-  }
-
   #takeReadPosition({ epoch }) {
-    const read = this.#settings.loadRead(this.name);
-    // A room seen for the first time has no past that anybody missed, unless the server says otherwise.
-    this.#assumedRead = read?.epoch !== epoch;
-    this.lastRead = this.#assumedRead ? this.newest : Math.min(read.seq, this.newest);
+    const here = this.#settings.loadRead(this.name);
+    const seq = here?.epoch === epoch ? here.seq : undefined;
+    const synced = this.#synced?.epoch === epoch ? this.#synced : null;
+    this.#synced = this.begun ? null : this.#synced; // later it is old
+    if (synced === null) {
+      // A room seen for the first time has no past that anybody missed, unless the server says otherwise.
+      this.#assumedRead = seq === undefined;
+      this.lastRead = Math.min(seq ?? this.newest, this.newest);
+      return;
+    }
+    this.#assumedRead = false;
+    this.lastRead = Math.min(Math.max(synced.read, seq ?? 0), synced.head);
+    const unread = Math.min(synced.unread, synced.head - this.lastRead);
+    this.#notUnread = synced.head - this.lastRead - unread;
+    this.mentions = Math.min(synced.mentions, unread);
   }
 
   /** told: it is not what was looked at here, so nobody else is told. */
   #setRead(seq, { told = false } = {}) {
     this.lastRead = seq;
-    this.#changesUnread = 0;
+    this.#notUnread = 0;
+    if (seq >= this.newest) this.mentions = 0;
     this.#assumedRead = false;
     this.#settings.saveRead(this.name, { epoch: this.epoch, seq });
     if (!told) this.#mark({ read: seq });
@@ -519,15 +575,9 @@ export class Conversation {
     this.receipts?.hear({ user: this.#client.user, delivered: Math.max(delivered, read), read });
   }
 
-  #fail(error) {
-    this.status = 'failed';
+  #fail(error, status = 'failed') {
+    this.status = status;
     this.error = error;
     this.#changed({ conversation: this });
   }
-}
-
-/** What an earlier visit of this page left unsent. */
-function restored({ key, text, more, at }) {
-  if (Date.now() - at < KEY_WINDOW_MS) return { key, text, more, at, state: 'pending' };
-  return { key, text, more, at, state: 'failed', error: 'Written in an earlier visit, and perhaps sent: look whether it is there.' };
 }

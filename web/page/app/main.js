@@ -16,7 +16,7 @@ function enter(identity) {
   settings.name = identity.name ?? '';
   settings.token = identity.token ?? '';
   signIn.hide();
-  const client = new Rookery(identity);
+  const client = new Rookery({ ...identity, watchRooms: true });
   const chat = new Chat({ client, settings, left });
   chat.open(asked.get('room'));
   asked.delete('room'); // it was asked for once; from now on the fragment says the room

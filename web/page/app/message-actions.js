@@ -1,29 +1,83 @@
-// What can be done to a message: a row of buttons on the one that is pointed at or touched.
+// What can be done to a message: a row of buttons on the one that is pointed at, touched, or reached with the keyboard.
+//
+// One message of the list is in the order of the Tab key, the last one that was reached or else the newest. Up and down go
+// to its neighbours, Tab or right into the row, in which left and right move, and Escape leads back to the message.
 
 import { byId, element } from './elements.js';
 
 const REACTIONS = ['👍', '❤️', '😂', '🎉', '👀'];
 
 export class MessageActions {
-  #row = element('div', { class: 'actions', data: { testid: 'actions' }, attributes: { role: 'toolbar', 'aria-label': 'Message' } });
+  #row = element('div', { class: 'actions', data: { testid: 'actions' }, attributes: { role: 'toolbar', 'aria-label': 'What to do with this message' } });
+  #list = byId('messages');
   #find;
-  #user;
+  #may;
   #actions;
+  /** The message that Tab leads to, by its number; undefined: the newest. */
+  #reached = undefined;
 
   /**
    * @param {(seq: number) => object|undefined} find  a message by its number
-   * @param {() => string|null} user
+   * @param {(message: object) => {edit: boolean, remove: boolean}} may  what this person may do to it
    * @param {Record<'react'|'reply'|'thread'|'edit'|'pin'|'remove', Function>} actions  each takes a message
    */
-  constructor(find, user, actions, signal) {
+  constructor(find, may, actions, signal) {
     this.#find = find;
-    this.#user = user;
+    this.#may = may;
     this.#actions = actions;
-    const list = byId('messages');
     const show = (event) => this.#show(event.target.closest('[data-seq]'));
-    list.addEventListener('pointerover', show, { signal });
-    list.addEventListener('click', show, { signal });
-    list.addEventListener('pointerleave', () => this.#row.remove(), { signal });
+    const on = (event, listener) => this.#list.addEventListener(event, listener, { signal });
+    on('pointerover', (event) => {
+      if (!this.#row.contains(document.activeElement)) show(event); // who uses the keyboard keeps the row
+    });
+    on('click', show);
+    on('pointerleave', () => {
+      if (!this.#row.contains(document.activeElement)) this.#row.remove();
+    });
+    on('focusin', (event) => {
+      const line = event.target.closest('[data-seq]');
+      if (line !== null) this.#reach(line);
+      show(event);
+    });
+    on('focusout', (event) => {
+      if (!this.#list.contains(event.relatedTarget)) this.#row.remove();
+    });
+    on('keydown', (event) => this.#key(event));
+  }
+
+  /** The lines are others now: one of them is reached with Tab. */
+  rendered() {
+    const lines = [...this.#list.querySelectorAll(':scope > [data-seq]')];
+    const line = lines.find(({ dataset }) => Number(dataset.seq) === this.#reached) ?? lines.at(-1);
+    for (const other of lines) {
+      other.tabIndex = other === line ? 0 : -1;
+      other.setAttribute('aria-describedby', 'message-hint');
+    }
+  }
+
+  #reach(line) {
+    this.#reached = Number(line.dataset.seq);
+    for (const other of this.#list.querySelectorAll(':scope > [tabindex="0"]')) other.tabIndex = -1;
+    line.tabIndex = 0;
+  }
+
+  #key(event) {
+    const line = event.target.closest('[data-seq]');
+    if (line === null || event.altKey || event.ctrlKey || event.metaKey) return;
+    const inRow = this.#row.contains(event.target);
+    const lines = [...this.#list.querySelectorAll(':scope > [data-seq]')];
+    const buttons = [...this.#row.children];
+    const next = (all, by) => all[all.indexOf(event.target) + by];
+    let target;
+    if (inRow) {
+      target = { ArrowLeft: next(buttons, -1), ArrowRight: next(buttons, 1), Home: buttons[0], End: buttons.at(-1), Escape: line }[event.key];
+    } else if (event.target === line) {
+      target = { ArrowUp: next(lines, -1), ArrowDown: next(lines, 1), ArrowRight: buttons[0] }[event.key];
+    }
+    if (target === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    target.focus();
   }
 
   #show(line) {
@@ -35,21 +89,21 @@ export class MessageActions {
       const made = element('button', { class: 'action', type: 'button', title: label, data: { testid: `action-${name}` }, attributes: { 'aria-label': label } }, words);
       made.addEventListener('click', (event) => {
         event.stopPropagation();
+        if (document.activeElement === made) line.focus({ preventScroll: true }); // the row goes, the place stays
         this.#row.remove();
         act();
       });
       return made;
     };
+    const may = this.#may(message);
     const buttons = REACTIONS.map((reaction) => button(`react-${reaction}`, reaction, () => this.#actions.react(message, reaction), `React with ${reaction}`));
     buttons.push(
       button('reply', 'Reply', () => this.#actions.reply(message)),
       button('thread', 'Thread', () => this.#actions.thread(message)),
       button('pin', message.pinned ? 'Unpin' : 'Pin', () => this.#actions.pin(message)),
     );
-    if (message.from === this.#user()) {
-      if (message.text !== undefined) buttons.push(button('edit', 'Edit', () => this.#actions.edit(message)));
-      buttons.push(button('delete', 'Delete', () => this.#actions.remove(message)));
-    }
+    if (may.edit && message.text !== undefined) buttons.push(button('edit', 'Edit', () => this.#actions.edit(message)));
+    if (may.remove) buttons.push(button('delete', 'Delete', () => this.#actions.remove(message)));
     this.#row.replaceChildren(...buttons);
     line.append(this.#row);
   }

@@ -7,6 +7,8 @@ const ROOMS = 'rookery.rooms';
 const READ = 'rookery.read';
 const TOKEN = 'rookery.token';
 const OUTGOING = 'rookery.outgoing';
+const AWAY = 'rookery.put-away';
+const MUTED = 'rookery.muted';
 
 const DEFAULT_ROOM = 'lobby';
 
@@ -45,6 +47,24 @@ export class Settings {
     write(this.#lasting, ROOMS, rooms);
   }
 
+  /** Rooms that the person has taken off the list; the server still knows that they were there. */
+  get putAway() {
+    return names(this.#lasting, AWAY);
+  }
+
+  set putAway(rooms) {
+    write(this.#lasting, AWAY, rooms);
+  }
+
+  /** Rooms of which this device does not notify. */
+  get muted() {
+    return names(this.#lasting, MUTED);
+  }
+
+  set muted(rooms) {
+    write(this.#lasting, MUTED, rooms);
+  }
+
   /** How far a room was read: {epoch, seq}, or undefined. */
   loadRead(room) {
     return own(read(this.#lasting, READ, {}), room);
@@ -55,7 +75,7 @@ export class Settings {
     write(this.#lasting, READ, { ...read(this.#lasting, READ, {}), [room]: position });
   }
 
-  /** What was written in this window and not acknowledged: {key, text, at} each. */
+  /** What was written in this window and not acknowledged: {key, text, more, at} each. */
   loadOutgoing(room) {
     return own(read(this.#passing, OUTGOING, {}), room) ?? [];
   }
@@ -68,7 +88,7 @@ export class Settings {
 
   /** The person is gone: nothing of theirs stays but the list of rooms. */
   forgetPerson() {
-    for (const key of [NAME, READ]) remove(this.#lasting, key);
+    for (const key of [NAME, READ, AWAY, MUTED]) remove(this.#lasting, key);
     for (const key of [TOKEN, OUTGOING]) remove(this.#passing, key);
   }
 }
@@ -82,6 +102,11 @@ function read(storage, key, otherwise) {
   } catch {
     return otherwise;
   }
+}
+
+function names(storage, key) {
+  const rooms = read(storage, key, []);
+  return Array.isArray(rooms) ? rooms : [];
 }
 
 function write(storage, key, value) {

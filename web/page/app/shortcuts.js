@@ -13,7 +13,7 @@ export class Shortcuts {
   }
 
   #key(event) {
-    if (event.defaultPrevented || event.isComposing || byId('help').open) return;
+    if (event.defaultPrevented || event.isComposing || document.querySelector('dialog[open]') !== null) return;
     const action = this.#action(event);
     if (action === undefined) return;
     event.preventDefault();

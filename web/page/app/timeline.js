@@ -20,6 +20,7 @@ export class Timeline {
   #client;
   #actions;
   #messageActions;
+  #rendered;
   #scroller = byId('scroller');
   #list = byId('messages');
   #top = byId('timeline-top');
@@ -33,11 +34,14 @@ export class Timeline {
   #newAfter = null;
 
   /**
-   * @param {(text: string) => void} edit  takes the text of a message that was not sent
-   * @param {object} messageActions  see message-actions.js
+   * @param {object} owner
+   * @param {(text: string) => void} owner.edit  takes the text of a message that was not sent
+   * @param {() => void} owner.rendered  the lines may be others
+   * @param {object} owner.messageActions  see message-actions.js
    */
-  constructor(client, edit, messageActions, signal) {
+  constructor(client, { edit, rendered, messageActions }, signal) {
     this.#client = client;
+    this.#rendered = rendered;
     this.#messageActions = messageActions;
     this.#actions = {
       retry: ({ key }) => this.#conversation.retry(key),
@@ -65,7 +69,6 @@ export class Timeline {
     this.#lines.clear();
     this.#list.replaceChildren();
     conversation.jumpToNewest(); // its window may have been left further back
-    this.#scroller.setAttribute('aria-label', `Messages in ${conversation.name}`);
     this.#render();
   }
 
@@ -111,6 +114,7 @@ export class Timeline {
     if (document.hidden && this.#newAfter === null && conversation.unread > 0) this.#newAfter = conversation.lastRead;
     const place = this.#place();
     this.#reconcile(this.#wantedLines());
+    this.#rendered();
     this.#renderTop();
     this.#restore(place);
     this.#markRead();
@@ -186,9 +190,14 @@ export class Timeline {
       let line = this.#lines.get(key);
       if (line?.signature !== signature) {
         const node = make();
+        const focused = line !== undefined && line.node.contains(document.activeElement);
         if (line !== undefined) {
           if (next === line.node) next = node;
           line.node.replaceWith(node);
+        }
+        if (focused) {
+          node.tabIndex = -1;
+          node.focus({ preventScroll: true });
         }
         line = { node, signature };
         this.#lines.set(key, line);
@@ -200,15 +209,17 @@ export class Timeline {
   }
 
   #renderTop() {
-    const { status, error, name, atBeginning, ephemeral, messages, moving } = this.#conversation;
+    const { status, error, title, atBeginning, ephemeral, messages, moving } = this.#conversation;
     let text = '';
     if (status === 'failed') text = `This room can't be shown: ${error.message}`;
     else if (status === 'loading' && messages.length === 0) text = 'Loading…';
-    else if (ephemeral) text = `Nothing is kept in ${name}: what is said here is seen by who is here now.`;
-    else if (atBeginning) text = messages.length === 0 ? `Nothing in ${name} yet. Say something.` : `The beginning of ${name}`;
+    else if (ephemeral) text = `Nothing is kept in ${title}: what is said here is seen by who is here now.`;
+    else if (atBeginning) text = messages.length === 0 ? `Nothing in ${title} yet. Say something.` : `The beginning of ${title}`;
     else if (moving === 'older') text = 'Loading older messages…';
     else if (error !== null) text = `Older messages can't be shown: ${error.message}`;
     if (this.#top.textContent !== text) this.#top.textContent = text;
+    const label = `Messages in ${title}`;
+    if (this.#scroller.getAttribute('aria-label') !== label) this.#scroller.setAttribute('aria-label', label);
     this.#top.dataset.state = atBeginning ? 'beginning' : status;
   }
 

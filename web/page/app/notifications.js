@@ -1,0 +1,82 @@
+// Tells of direct messages and mentions through the browser while nobody looks at the page; of a room that is muted on this
+// device nothing. The browser is asked for permission when the person wants it, not before.
+
+import { byId } from './elements.js';
+
+const LONGEST = 200;
+
+/** Whether a message is about this person and not only about the room. */
+export function concerns({ membership }, { from, mentions }, user) {
+  return from !== user && (membership?.kind === 'direct' || mentions?.includes(user) === true);
+}
+
+export class Notifications {
+  #allow = byId('notify');
+  #mute = byId('room-mute');
+  #user;
+  #settings;
+  #open;
+  #conversation = null;
+
+  /**
+   * @param {() => string|null} user
+   * @param {object} settings  see settings.js
+   * @param {(room: string) => void} open
+   * @param {() => void} changed  a room was muted, or is not any more
+   */
+  constructor(user, settings, open, changed, signal) {
+    this.#user = user;
+    this.#settings = settings;
+    this.#open = open;
+    this.#allow.addEventListener('click', () => this.#ask(), { signal });
+    this.#mute.addEventListener('click', () => {
+      const { name } = this.#conversation;
+      const muted = settings.muted;
+      settings.muted = muted.includes(name) ? muted.filter((other) => other !== name) : [...muted, name];
+      this.show(this.#conversation);
+      changed();
+    }, { signal });
+    this.#renderAllow();
+  }
+
+  /** The room that is looked at is another one. */
+  show(conversation) {
+    this.#conversation = conversation;
+    const muted = this.#settings.muted.includes(conversation.name);
+    this.#mute.setAttribute('aria-pressed', String(muted));
+    this.#mute.title = muted ? 'Muted on this device' : 'Mute on this device';
+  }
+
+  arrived(conversation, message) {
+    if (!document.hidden || this.#permission !== 'granted' || !concerns(conversation, message, this.#user())) return;
+    const { name, title, membership } = conversation;
+    if (this.#settings.muted.includes(name)) return;
+    const text = message.text ?? 'sent data';
+    const body = text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+    try {
+      // One for each room: the newest takes the place of the one before.
+      const shown = new Notification(membership?.kind === 'direct' ? title : `${message.from} in ${title}`, { body, tag: name, icon: '/app/icon.svg' });
+      shown.addEventListener('click', () => {
+        window.focus();
+        this.#open(name);
+        shown.close();
+      });
+    } catch {
+      // Browsers of phones let only service workers do it; the badge says it too.
+    }
+  }
+
+  /** undefined where the browser has none, as on plain http. */
+  get #permission() {
+    return globalThis.Notification?.permission;
+  }
+
+  async #ask() {
+    await Notification.requestPermission();
+    this.#renderAllow();
+  }
+
+  #renderAllow() {
+    this.#allow.hidden = this.#permission !== 'default';
+  }
+}

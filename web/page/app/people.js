@@ -1,0 +1,92 @@
+// Who is in a room with the person, and who is typing there: what is known of it, and the words for it.
+
+/** More names than these are a number. */
+export const MOST_NAMED = 30;
+
+const NOBODY = { users: [], more: 0 };
+
+export class People {
+  #changed;
+  #room = null;
+  #watched = false;
+  /** {count, users: Map of name to 'online' or 'away'}; null: not known, or the room is one in which nobody is told. */
+  #present = null;
+  #typists = NOBODY;
+
+  /** @param {() => void} changed */
+  constructor(changed) {
+    this.#changed = changed;
+  }
+
+  /** What the room is joined with. */
+  get callbacks() {
+    return {
+      onPresence: ({ count, users }) => this.#take({ present: { count, users } }),
+      onTyping: (typists) => this.#take({ typists }),
+    };
+  }
+
+  /** The room was joined, perhaps once more: what was known was of another time. */
+  entered(room) {
+    this.#room = room;
+    this.#take({ present: null, typists: NOBODY });
+    if (this.#watched) room.watchPresence();
+  }
+
+  /** The person is not in the room any more. */
+  left() {
+    this.#room = null;
+    this.#take({ present: null, typists: NOBODY });
+  }
+
+  /** Somebody looks at the room, or does not any more. */
+  watch(wanted) {
+    if (wanted === this.#watched) return;
+    this.#watched = wanted;
+    if (wanted) this.#room?.watchPresence();
+    else this.#room?.unwatchPresence();
+  }
+
+  /** The person has changed the text that they write. */
+  wrote(text) {
+    if (text.trim() === '') this.#room?.stopTyping();
+    else this.#room?.typing();
+  }
+
+  #take({ present = this.#present, typists = this.#typists }) {
+    this.#present = present;
+    this.#typists = typists;
+    this.#changed();
+  }
+
+  /**
+   * Those who are there, online before away, by name.
+   *
+   * @returns {{named: {user: string, state: 'online'|'away'}[], more: number}}
+   */
+  get there() {
+    if (this.#present === null) return { named: [], more: 0 };
+    const { count, users } = this.#present;
+    const named = [...users].map(([user, state]) => ({ user, state }));
+    named.sort((a, b) => (a.state === b.state ? (a.user < b.user ? -1 : 1) : a.state === 'online' ? -1 : 1));
+    named.splice(MOST_NAMED);
+    return { named, more: Math.max(0, count - named.length) };
+  }
+
+  /** 'online', 'away', 'offline', or undefined where it is not known: of a large room the server names some. */
+  stateOf(user) {
+    if (this.#present === null) return undefined;
+    const { count, users } = this.#present;
+    return users.get(user) ?? (users.size >= count ? 'offline' : undefined);
+  }
+
+  /** '' when nobody else is. */
+  get typingWords() {
+    const { users, more } = this.#typists;
+    const all = more === 0 ? [...users] : [...users, more === 1 ? 'somebody else' : `${more} others`];
+    if (all.length === 0) return '';
+    const last = all.pop();
+    const verb = all.length > 0 || (users.length === 0 && more > 1) ? 'are' : 'is';
+    return `${all.length > 0 ? `${all.join(', ')} and ${last}` : last} ${verb} typing`;
+  }
+}

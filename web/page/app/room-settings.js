@@ -1,0 +1,42 @@
+// The settings of a room with members: title, slow mode, who may speak.
+
+import { byId, element } from './elements.js';
+
+const PACES = [[0, 'Off'], [10_000, '10 seconds'], [30_000, '30 seconds'], [60_000, '1 minute'], [300_000, '5 minutes'], [3_600_000, '1 hour']];
+
+export class RoomSettings {
+  #details = byId('room-settings');
+  #title = byId('settings-title');
+  #pace = byId('settings-pace');
+  #speak = byId('settings-speak');
+  /** What the form was filled with, so that news do not take away what is being written. */
+  #filled = '';
+
+  /** @param {(change: object) => Promise<void>} configure */
+  constructor(configure, signal) {
+    byId('settings-form').addEventListener('submit', async (event) => {
+      event.preventDefault();
+      await configure({ title: this.#title.value.trim(), slowModeMs: Number(this.#pace.value), speak: this.#speak.value });
+    }, { signal });
+  }
+
+  /** @param {object|null} membership  null: the person may not change the settings */
+  render(membership) {
+    this.#details.hidden = membership === null;
+    if (membership === null) return;
+    const { title = '', slowModeMs, speak } = membership;
+    const filled = JSON.stringify([membership.room, title, slowModeMs, speak]);
+    if (filled === this.#filled) return;
+    this.#filled = filled;
+    const paces = PACES.some(([ms]) => ms === slowModeMs) ? PACES : [...PACES, [slowModeMs, `${slowModeMs / 1000} seconds`]];
+    this.#pace.replaceChildren(...paces.map(([value, words]) => element('option', { value: String(value) }, words)));
+    this.#title.value = title;
+    this.#pace.value = String(slowModeMs);
+    this.#speak.value = speak;
+  }
+
+  close() {
+    this.#details.open = false;
+    this.#filled = '';
+  }
+}
