@@ -322,6 +322,30 @@ func TestWatchers(t *testing.T) {
 	}
 }
 
+// TestManyAreExpelled: however many are expelled one after the other, those at the end of the table have their turn.
+func TestManyAreExpelled(t *testing.T) {
+	r := newRig(t, nil)
+	sockets := make([]*fakeSocket, 2*sweepSlots+10)
+	for i := range sockets {
+		sockets[i] = r.open(true, proto.Binary)
+		sockets[i].context.(*conn).identity.User = "bob"
+	}
+	last := sockets[len(sockets)-1]
+	last.context.(*conn).identity.User = "alice"
+	r.put(handoff.Event{Kind: handoff.Banned, Member: &handoff.Membership{User: "alice"}})
+	for i := range 10 {
+		r.put(handoff.Event{Kind: handoff.Disconnect, Member: &handoff.Membership{User: fmt.Sprint("nobody-", i)}})
+		r.loop.work()
+	}
+	if frames := r.sent(last); len(frames) != 1 || frames[0].GetClose().GetCode() != uint32(proto.CloseBanned.Code) {
+		t.Errorf("the banned one was sent %v", frames)
+	}
+	r.work()
+	if r.loop.expelled != nil || r.loop.toExpel != nil {
+		t.Error("they are still looked for")
+	}
+}
+
 // TestBannedAreFound: all connections of the user, a part of the table each turn.
 func TestBannedAreFound(t *testing.T) {
 	r := newRig(t, nil)
