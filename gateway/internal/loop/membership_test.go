@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/identity"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
 )
@@ -193,6 +194,33 @@ func TestRemovedInTheMiddle(t *testing.T) {
 	}
 	if users := r.loop.rooms[group].membership.users; len(users) != 1 || users["bob"] == nil {
 		t.Errorf("present are %v", users)
+	}
+}
+
+// TestHistoryOfOneRemoved: a page that was read meanwhile is not given to who was removed from the room, or may not have it any more.
+func TestHistoryOfOneRemoved(t *testing.T) {
+	for want, end := range map[string]func(r *rig, c *conn){
+		"history":        func(*rig, *conn) {},
+		"not_joined":     func(r *rig, _ *conn) { r.removed() },
+		"room_forbidden": func(r *rig, c *conn) { c.identity.Rights = &identity.Rights{Join: []string{"other"}} },
+	} {
+		r := newRig(t, nil)
+		s := r.open(true, proto.Binary)
+		c := s.context.(*conn)
+		r.enter(s, being(handoff.RoleMember))
+		r.request(s, &v1.ClientFrame{Id: 3, Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: group}}})
+		end(r, c)
+		page := proto.NewHistory(proto.Binary, 3, group, "e", 1)
+		r.put(handoff.Event{Kind: handoff.Answer, To: c.handle, ID: 3, Room: group, Frames: page.Append(make([]byte, handoff.Headroom), false, false)})
+		r.work()
+		frames := r.sent(s)
+		last := frames[len(frames)-1]
+		if last.Id != 3 || want == "history" && last.GetHistory() == nil || want != "history" && last.GetError().GetName() != want {
+			t.Errorf("answered with %v, want %s", last, want)
+		}
+		if c.readings != 0 {
+			t.Errorf("%d readings are under way", c.readings)
+		}
 	}
 }
 
