@@ -222,9 +222,13 @@ func Encode(h Header, content []byte) *Encoded {
 }
 
 // EncodeFrame makes another frame for the members of a room. Like an ephemeral message it has no place in the room's order;
-// from and key say which earlier one it takes the place of, for who is behind. f must not change afterwards.
+// from and key say which earlier one it takes the place of, for who is behind; no user's message ever does, whatever its key.
+// f must not change afterwards.
 func EncodeFrame(room, from, key string, f *v1.ServerFrame) *Encoded {
 	binary := AppendServerFrame(nil, Binary, f)
+	if key != "" {
+		key = "\xff" + key // users' keys are UTF-8
+	}
 	return &Encoded{
 		Header: Header{Room: room, From: from, Ephemeral: true, Key: key},
 		binary: binary, frame: f, size: 8 * len(binary),

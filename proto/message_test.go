@@ -157,3 +157,17 @@ func TestEncodedSize(t *testing.T) {
 		}
 	}
 }
+
+// TestKeysOfFrames: no key that a user may give a message is that of a frame of the server.
+func TestKeysOfFrames(t *testing.T) {
+	of := func(key string) string {
+		return EncodeFrame("r", "alice", key, &v1.ServerFrame{Op: &v1.ServerFrame_Member{Member: &v1.MemberChanged{Room: "r", User: "alice"}}}).Key
+	}
+	p := &v1.Publish{Room: "r", Ephemeral: true, Key: of("member"), Content: &v1.Publish_Text{Text: "x"}}
+	if CheckPublish(p) == "" || p.Key == of("room") {
+		t.Errorf("the key of a frame is %q, which users may use too, or another frame does", p.Key)
+	}
+	if key := of(""); key != "" {
+		t.Errorf("a frame without a key has %q", key)
+	}
+}

@@ -528,3 +528,21 @@ func TestReadsVerify(t *testing.T) {
 		t.Errorf("a damaged record stopped the appends: %v", err)
 	}
 }
+
+// TestOwnFilesAreKnown: what other parts of the server keep in the directory is no news to the operator, at no start.
+func TestOwnFilesAreKnown(t *testing.T) {
+	f := newFixture(t, false)
+	for _, name := range []string{"changes", "notes.txt"} {
+		file, err := f.fs.Create(testDir + "/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustClose(t, mustOpen(t, f.config))
+	if logged := f.logged.String(); strings.Contains(logged, "changes") || !strings.Contains(logged, "notes.txt") {
+		t.Errorf("logged %s", logged)
+	}
+}

@@ -131,9 +131,9 @@ func (r *recovery) list() ([]position, error) {
 	return bases, nil
 }
 
-// isOurs says whether a file of the directory belongs to a package of storage.
+// isOurs says whether a file of the directory belongs to a package of storage. The index of changes has a directory in it.
 func isOurs(name string) bool {
-	if name == metaName || name == metaTemporaryName || name == lockName {
+	if name == metaName || name == metaTemporaryName || name == lockName || name == "changes" {
 		return true
 	}
 	for _, prefix := range []string{checkpointPrefix, "catalog-"} {

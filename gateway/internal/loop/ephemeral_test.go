@@ -384,7 +384,7 @@ func TestReceiptsForWhoIsBehind(t *testing.T) {
 	r.join(s, "block", 0)
 	r.block(s, 1)
 	receipt := func(user string, read uint64) {
-		m := proto.EncodeFrame("r", user, "\x01receipt", &v1.ServerFrame{Op: &v1.ServerFrame_Receipt{Receipt: &v1.Receipt{Room: "r", User: user, Read: read}}})
+		m := proto.EncodeFrame("r", user, "receipt", &v1.ServerFrame{Op: &v1.ServerFrame_Receipt{Receipt: &v1.Receipt{Room: "r", User: user, Read: read}}})
 		if m.Size() < len(m.Frame(proto.Binary)) {
 			t.Errorf("a frame of %d bytes counts %d", len(m.Frame(proto.Binary)), m.Size())
 		}

@@ -63,9 +63,10 @@ type Loop struct {
 	asked     int                 // pages of history ordered and not yet here
 
 	// Rooms with members, see membership.go.
-	watchers map[string][]uint32 // by user: connections that are told of their rooms
-	expelled []expulsion         // users whose connections are being looked for
-	swept    int                 // the next slot to look at
+	watchers map[string][]uint32  // by user: connections that are told of their rooms
+	expelled map[string]expulsion // by user: those whose connections are being looked for
+	toExpel  map[string]expulsion // came meanwhile
+	swept    int                  // the next slot to look at
 
 	// Deadlines, see clock.go.
 	urgent []handoff.Handle // connections that have one

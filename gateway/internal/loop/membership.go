@@ -312,10 +312,18 @@ type expulsion struct {
 	reason string
 }
 
-// expel has the connections of a user looked for. There is no index of users, which all would pay for and few need.
+// expel has the connections of a user looked for. There is no index of users, which all would pay for and few need. Who is expelled
+// in the middle of a walk through the table waits for the next one: beginning anew each time, with one after the other, would never
+// come to the end of the table.
 func (l *Loop) expel(x expulsion) {
-	l.expelled = append(l.expelled, x)
-	l.swept = 0
+	into := &l.expelled
+	if l.swept > 0 {
+		into = &l.toExpel
+	}
+	if *into == nil {
+		*into = make(map[string]expulsion)
+	}
+	(*into)[x.user] = x
 }
 
 // sweepExpelled closes the connections of who is expelled, a part of the table each turn. Who is banned and connects meanwhile is
@@ -330,11 +338,11 @@ func (l *Loop) sweepExpelled() {
 		if c == nil || c.identity == nil {
 			continue
 		}
-		if i := slices.IndexFunc(l.expelled, func(x expulsion) bool { return x.user == c.identity.User }); i >= 0 {
-			l.close(c, l.expelled[i].code, l.expelled[i].reason)
+		if x, expelled := l.expelled[c.identity.User]; expelled {
+			l.close(c, x.code, x.reason)
 		}
 	}
 	if l.swept >= len(l.slots) {
-		l.expelled = nil
+		l.expelled, l.toExpel, l.swept = l.toExpel, nil, 0
 	}
 }

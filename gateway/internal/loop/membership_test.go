@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/identity"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
 )
@@ -196,6 +197,33 @@ func TestRemovedInTheMiddle(t *testing.T) {
 	}
 }
 
+// TestHistoryOfOneRemoved: a page that was read meanwhile is not given to who was removed from the room, or may not have it any more.
+func TestHistoryOfOneRemoved(t *testing.T) {
+	for want, end := range map[string]func(r *rig, c *conn){
+		"history":        func(*rig, *conn) {},
+		"not_joined":     func(r *rig, _ *conn) { r.removed() },
+		"room_forbidden": func(r *rig, c *conn) { c.identity.Rights = &identity.Rights{Join: []string{"other"}} },
+	} {
+		r := newRig(t, nil)
+		s := r.open(true, proto.Binary)
+		c := s.context.(*conn)
+		r.enter(s, being(handoff.RoleMember))
+		r.request(s, &v1.ClientFrame{Id: 3, Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: group}}})
+		end(r, c)
+		page := proto.NewHistory(proto.Binary, 3, group, "e", 1)
+		r.put(handoff.Event{Kind: handoff.Answer, To: c.handle, ID: 3, Room: group, Frames: page.Append(make([]byte, handoff.Headroom), false, false)})
+		r.work()
+		frames := r.sent(s)
+		last := frames[len(frames)-1]
+		if last.Id != 3 || want == "history" && last.GetHistory() == nil || want != "history" && last.GetError().GetName() != want {
+			t.Errorf("answered with %v, want %s", last, want)
+		}
+		if c.readings != 0 {
+			t.Errorf("%d readings are under way", c.readings)
+		}
+	}
+}
+
 // TestSpeaking: role, mute and slow mode are checked here, with what the keeper told last.
 func TestSpeaking(t *testing.T) {
 	r := newRig(t, nil)
@@ -319,6 +347,30 @@ func TestWatchers(t *testing.T) {
 	tell()
 	if len(r.loop.watchers) != 0 {
 		t.Errorf("watchers are %v", r.loop.watchers)
+	}
+}
+
+// TestManyAreExpelled: however many are expelled one after the other, those at the end of the table have their turn.
+func TestManyAreExpelled(t *testing.T) {
+	r := newRig(t, nil)
+	sockets := make([]*fakeSocket, 2*sweepSlots+10)
+	for i := range sockets {
+		sockets[i] = r.open(true, proto.Binary)
+		sockets[i].context.(*conn).identity.User = "bob"
+	}
+	last := sockets[len(sockets)-1]
+	last.context.(*conn).identity.User = "alice"
+	r.put(handoff.Event{Kind: handoff.Banned, Member: &handoff.Membership{User: "alice"}})
+	for i := range 10 {
+		r.put(handoff.Event{Kind: handoff.Disconnect, Member: &handoff.Membership{User: fmt.Sprint("nobody-", i)}})
+		r.loop.work()
+	}
+	if frames := r.sent(last); len(frames) != 1 || frames[0].GetClose().GetCode() != uint32(proto.CloseBanned.Code) {
+		t.Errorf("the banned one was sent %v", frames)
+	}
+	r.work()
+	if r.loop.expelled != nil || r.loop.toExpel != nil {
+		t.Error("they are still looked for")
 	}
 }
 

@@ -6,11 +6,10 @@ import (
 	v1 "rookery/proto/rookery/v1"
 )
 
-// Keys of the frames that take each other's place for who is behind: one of each user, and one of the room. No client's key has
-// a control character of ours in front.
+// Keys of the frames that take each other's place for who is behind: one of each user, and one of the room.
 const (
-	memberKey = "\x01member"
-	roomKey   = "\x01room"
+	memberKey = "member"
+	roomKey   = "room"
 )
 
 // info is a room as its members see it. Without a role it is about the room alone.

@@ -21,6 +21,8 @@ type Config struct {
 const (
 	// maxRooms bounds the rooms that are observed.
 	maxRooms = 10_000
+	// maxLooks bounds the rooms that are looked at for one to end.
+	maxLooks = 100
 	// maxTyping bounds the rooms in which somebody is typing.
 	maxTyping = 100_000
 )
@@ -195,7 +197,7 @@ func (k *Keeper) take(p *handoff.Presence) {
 func (k *Keeper) ask(p *handoff.Presence) {
 	r := k.rooms[p.Room]
 	if r == nil {
-		if len(k.rooms) == maxRooms {
+		if len(k.rooms) == maxRooms && !k.endDeserted() {
 			k.refused.Add(1)
 			k.refuse(p, proto.ErrOverloaded, "The server observes as many rooms as it can; ask again later.")
 			return
@@ -210,6 +212,31 @@ func (k *Keeper) ask(p *handoff.Presence) {
 	r.deserted = time.Now()
 	r.asked = append(r.asked, *p)
 	k.complete(r)
+}
+
+// endDeserted ends the observation of a room that nobody watches or waits for, before its time, and reports false if it finds none
+// soon: who only asks, of one room after the other, must not keep others from watching theirs.
+func (k *Keeper) endDeserted() bool {
+	looks := 0
+	for _, r := range k.rooms {
+		if len(r.watchers) == 0 && len(r.asked) == 0 {
+			k.end(r)
+			return true
+		}
+		if looks++; looks == maxLooks {
+			break
+		}
+	}
+	return false
+}
+
+// end has the loops tell of a room no more.
+func (k *Keeper) end(r *room) {
+	delete(k.rooms, r.name)
+	k.observed.Add(-1)
+	for loop := range k.cfg.Loops {
+		k.out.Post(loop, handoff.Event{Kind: handoff.Ignore, Room: r.name, Size: handoff.ReplySize})
+	}
 }
 
 // complete answers who waits, once all loops have said whom they have. One that nobody has connected to yet has nobody, and does not
@@ -249,11 +276,7 @@ func (k *Keeper) tellChanges() {
 			continue
 		}
 		if len(r.watchers) == 0 && len(r.asked) == 0 && now.Sub(r.deserted) >= k.cfg.Grace {
-			delete(k.rooms, r.name)
-			k.observed.Add(-1)
-			for loop := range k.cfg.Loops {
-				k.out.Post(loop, handoff.Event{Kind: handoff.Ignore, Room: r.name, Size: handoff.ReplySize})
-			}
+			k.end(r)
 			continue
 		}
 		if r.version > 0 {

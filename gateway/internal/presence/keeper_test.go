@@ -426,6 +426,16 @@ func TestTooManyRooms(t *testing.T) {
 		if f := r.told[handle(0, 5)]; len(f) != 1 || f[0].GetPresence() == nil {
 			t.Fatalf("another was told %v", f)
 		}
+		// Those that nobody waits for any more keep nobody from watching.
+		r.ask("later", handle(0, maxRooms+1), true)
+		r.settle(0)
+		if f := r.told[handle(0, maxRooms+1)]; len(f) != 1 || f[0].GetPresence() == nil {
+			t.Fatalf("who watched after the questions was told %v", f)
+		}
+		if n := r.keeper.Stats().Observed; n != maxRooms {
+			t.Errorf("%d rooms are observed, want %d", n, maxRooms)
+		}
+		r.keeper.Tell(handoff.Presence{Kind: handoff.Unwatch, From: handle(0, maxRooms+1), Room: "later"})
 		r.settle(time.Minute)
 		if n := r.keeper.Stats().Observed; n != 0 {
 			t.Errorf("%d rooms are observed though nobody watches them", n)

@@ -18,8 +18,8 @@ const (
 	typingInterval = 250 * time.Millisecond
 	// typingNamed is how many are told by name.
 	typingNamed = 5
-	// typingKey has the newest take the place of older ones for who is behind. No client's key begins with a control character of ours.
-	typingKey = "\x01typing"
+	// typingKey has the newest take the place of older ones for who is behind.
+	typingKey = "typing"
 )
 
 // typists are those who are typing in a room.

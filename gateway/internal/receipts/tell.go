@@ -8,9 +8,8 @@ import (
 	v1 "rookery/proto/rookery/v1"
 )
 
-// key of the frames that take each other's place for who is behind: one of each user, and one of a room's counts. No client's
-// key has a control character of ours in front; one that did would only take the place of the user's own receipts.
-const key = "\x01receipt"
+// key of the frames that take each other's place for who is behind: one of each user, and one of a room's counts.
+const key = "receipt"
 
 // members gives a frame to all loops: one that has no members of the room drops it.
 func (k *Keeper) members(room string, e *proto.Encoded) {

@@ -131,7 +131,9 @@ func (cs *checkers) fits(c *handoff.Command, v *changes.View, s changes.State) e
 		if (s.Pinned != 0) != op.Pin.GetRemove() {
 			return refuse(proto.ErrUnchanged, "The message is pinned already, or not pinned.")
 		}
-		if !op.Pin.GetRemove() && len(v.Pins(changes.Range{Most: proto.MaxPins})) >= proto.MaxPins {
+		// The index may list what retention has taken, until it is swept; nobody could take those off.
+		there := changes.Range{Position: cs.cfg.Log.Begin(c.Room) - 1, Most: proto.MaxPins}
+		if !op.Pin.GetRemove() && len(v.Pins(there)) >= proto.MaxPins {
 			return refuse(proto.ErrTooManyChanges, "The room has as many pinned messages as it may have; take one off first.")
 		}
 	}

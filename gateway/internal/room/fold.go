@@ -1,6 +1,8 @@
 package room
 
 import (
+	"errors"
+
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
@@ -48,6 +50,7 @@ type fold struct {
 	log  Log
 	view *changes.View // nil: there is no index
 	read handoff.Read
+	lost func(error) // is told of an edit that can't be read
 }
 
 // message gives a record as a client is to see it, or nil if that is how the log has it. The text of what was deleted
@@ -116,15 +119,21 @@ func (f *fold) change(m *v1.Message) (*v1.Message, error) {
 	return nil, nil
 }
 
-// edit puts the content of an edit into a message.
+// edit puts the content of an edit into a message. One that is damaged leaves the message empty: nobody gets past a message
+// with an error to the others of the room, as little as past a damaged one without its gap.
 func (f *fold) edit(m *v1.Message, seq uint64) error {
-	return f.log.ReadAfter(m.Room, seq-1, storage.PageLimit{Records: 1}, func(rec storage.Record) bool {
+	err := f.log.ReadAfter(m.Room, seq-1, storage.PageLimit{Records: 1}, func(rec storage.Record) bool {
 		var edit v1.Message
 		if rec.Seq == seq && edit.UnmarshalVT(rec.Body) == nil {
 			m.Content, m.Mentions = edit.Content, edit.Mentions
 		}
 		return false
 	})
+	if _, damaged := errors.AsType[*storage.DamagedError](err); damaged {
+		f.lost(err)
+		return nil
+	}
+	return err
 }
 
 func clearContent(m *v1.Message) { m.Content, m.Mentions = nil, nil }

@@ -168,13 +168,19 @@ func (r *readers) listed(read handoff.Read, h *historyPage) []uint64 {
 		return nil
 	}
 	v := h.fold.view
-	// Some of them may not be there any more, or mention the user no longer.
+	// Some of them may mention the user no longer. What retention has taken may be listed until the index is swept.
 	part := changes.Range{Position: read.Position, Descending: h.descending, Most: read.Limit + maxPassed}
+	if !h.descending {
+		part.Position = max(part.Position, h.begin-1)
+	}
+	there := func(seqs []uint64) []uint64 {
+		return slices.DeleteFunc(seqs, func(seq uint64) bool { return seq < h.begin })
+	}
 	switch read.List {
 	case handoff.Pinned:
-		return v.Pins(part)
+		return there(v.Pins(part))
 	case handoff.Mentions:
-		return v.Mentions(read.User, part)
+		return there(v.Mentions(read.User, part))
 	}
 	seqs := v.Thread(read.Root, part)
 	switch {
@@ -183,7 +189,7 @@ func (r *readers) listed(read handoff.Read, h *historyPage) []uint64 {
 	case !h.descending && read.Position < read.Root:
 		seqs = slices.Insert(seqs, 0, read.Root)
 	}
-	return seqs
+	return there(seqs)
 }
 
 // historyOne adds one message of a list, if it is there and belongs to the list still.

@@ -108,7 +108,7 @@ func (r *readers) settle() error {
 
 // view calls fn with a fold of all that settle has waited for.
 func (r *readers) view(read handoff.Read, fn func(*fold) error) error {
-	f := &fold{log: r.cfg.Log, read: read}
+	f := &fold{log: r.cfg.Log, read: read, lost: func(err error) { r.report(read, err) }}
 	if r.cfg.Changes == nil {
 		return fn(f)
 	}
