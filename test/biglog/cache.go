@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -28,19 +29,16 @@ func cool(dir string) error {
 	})
 }
 
+// eachFile does something with all files below a directory: the index of changes has one of its own.
 func eachFile(dir string, do func(*os.File) error) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		f, err := os.Open(filepath.Join(dir, entry.Name()))
-		if err == nil {
-			err = errors.Join(do(f), f.Close())
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
 		}
+		f, err := os.Open(path)
 		if err != nil {
 			return err
 		}
-	}
-	return nil
+		return errors.Join(do(f), f.Close())
+	})
 }
