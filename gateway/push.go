@@ -158,7 +158,7 @@ func (l *pushLog) Read(from int64, each func(push.Message) bool) (int64, error) 
 
 // message gives a record of which members may have to be told: in a room with members that knows what they have received.
 func (l *pushLog) message(at int64, r storage.Record) (m push.Message, ok bool) {
-	if strings.HasPrefix(r.Room, "\x01") || l.kind(r.Room) == handoff.Plain || !l.receipts(r.Room) {
+	if isSystemRoom(r.Room) || l.kind(r.Room) == handoff.Plain || !l.receipts(r.Room) {
 		return m, false
 	}
 	m = push.Message{Place: at, Room: strings.Clone(r.Room), Seq: r.Seq, At: r.At, From: strings.Clone(r.From)}

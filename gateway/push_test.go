@@ -321,3 +321,18 @@ func TestPushOff(t *testing.T) {
 	f := ann.answer(ann.request(&v1.ClientFrame{Op: &v1.ClientFrame_Notify{Notify: &v1.NotifyPreference{Room: "group:a", Level: "x"}}}))
 	ann.wantError(f, proto.ErrBadRequest)
 }
+
+// TestASecondStartIsNoNews: what the server keeps in its directory is no reason to warn its operator.
+func TestASecondStartIsNoNews(t *testing.T) {
+	data := t.TempDir()
+	for range 2 {
+		srv := gatewaytest.Start(t, func(c *gateway.Config) {
+			c.Data = data
+			c.Push.Webhook, c.Push.Secret = "http://127.0.0.1:1/", hookSecret
+		})
+		srv.Stop()
+		if srv.Logged("level=WARN") || srv.Logged("level=ERROR") {
+			t.Error("an undisturbed start is told as if something were wrong")
+		}
+	}
+}

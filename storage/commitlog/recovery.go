@@ -131,9 +131,10 @@ func (r *recovery) list() ([]position, error) {
 	return bases, nil
 }
 
-// isOurs says whether a file of the directory belongs to a package of storage. The index of changes has a directory in it.
+// isOurs says whether a file of the directory belongs to the server. The index of changes and push have directories in it.
 func isOurs(name string) bool {
-	if name == metaName || name == metaTemporaryName || name == lockName || name == "changes" {
+	switch name {
+	case metaName, metaTemporaryName, lockName, "changes", "push":
 		return true
 	}
 	for _, prefix := range []string{checkpointPrefix, "catalog-"} {
