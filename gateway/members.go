@@ -226,21 +226,21 @@ func (h holdings) Rooms(user string, fn func(room string) bool) error {
 	})
 }
 
-func (h holdings) Holding(name, user string) (held room.Holding, err error) {
+func (h holdings) Holding(name, user string) (held room.Holding, ok bool, err error) {
 	standing, err := h.standings.Standing(name, user)
 	if err != nil {
-		return held, err
+		return held, false, err
 	}
 	held.Delivered, held.Read = standing.Delivered, standing.Read
 	kind := h.kind(name)
 	if kind == handoff.Plain {
-		return held, nil
+		return held, true, nil
 	}
-	member, _, err := h.members.catalog.Member(name, user)
-	if err != nil {
-		return held, err
+	member, ok, err := h.members.catalog.Member(name, user)
+	if err != nil || !ok {
+		return held, false, err
 	}
 	held.From = member.From
 	held.Membership, err = members.Describe(h.members, kind, name, user, time.Now())
-	return held, err
+	return held, held.Membership != nil, err
 }

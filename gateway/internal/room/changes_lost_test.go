@@ -33,8 +33,8 @@ func (l lossyLog) ReadAfter(room string, after uint64, limit storage.PageLimit, 
 type hasRoom struct{}
 
 func (hasRoom) Rooms(_ string, fn func(string) bool) error { fn(modelRoom); return nil }
-func (hasRoom) Holding(string, string) (Holding, error) {
-	return Holding{Membership: &v1.RoomInfo{Room: modelRoom}}, nil
+func (hasRoom) Holding(string, string) (Holding, bool, error) {
+	return Holding{Membership: &v1.RoomInfo{Room: modelRoom}}, true, nil
 }
 
 func newOpenWorld(t *testing.T) *world {

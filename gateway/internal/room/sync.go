@@ -19,8 +19,8 @@ import (
 type Holdings interface {
 	// Rooms passes the rooms that a user is a member of, and the plain ones in which the user stands somewhere, in any order, each once.
 	Rooms(user string, fn func(room string) bool) error
-	// Holding is what a user has in a room.
-	Holding(room, user string) (Holding, error)
+	// Holding is what a user has in a room, false if the user is no member any more.
+	Holding(room, user string) (h Holding, ok bool, err error)
 }
 
 // Holding is what a user has in a room.
@@ -33,7 +33,7 @@ type Holding struct {
 // syncPassed is how many changes are passed over for the newest messages of a room.
 const syncPassed = 200
 
-var errSyncText = errors.New("position and next are what an earlier sync was answered with")
+var errSyncText = errors.New("position and next are what an earlier sync was answered with.") // for the client
 
 // held is a room of a user, as it was when the page began.
 type held struct {
@@ -85,7 +85,7 @@ func (r *readers) sync(read handoff.Read) handoff.Event {
 	page, err := r.synced(read)
 	switch {
 	case errors.Is(err, errSyncText):
-		e.Code, e.Text = proto.ErrBadRequest, "position and next are what an earlier sync was answered with."
+		e.Code, e.Text = proto.ErrBadRequest, err.Error()
 	case err != nil:
 		e.Code, e.Text = r.report(read, err)
 	default:
@@ -128,8 +128,10 @@ func (r *readers) synced(read handoff.Read) (*v1.Synced, error) {
 		if err != nil {
 			return nil, err
 		}
-		page.Rooms = append(page.Rooms, state)
-		budget -= state.SizeVT()
+		if state != nil {
+			page.Rooms = append(page.Rooms, state)
+			budget -= state.SizeVT()
+		}
 	}
 	page.Position = fmt.Sprintf("%s/%d", r.epoch, end)
 	return page, nil
@@ -148,9 +150,10 @@ func (r *readers) held(read handoff.Read) (rooms []held, err error) {
 	return rooms, err
 }
 
+// roomState is nil if the user has left the room since.
 func (r *readers) roomState(read handoff.Read, h held, changed bool) (*v1.RoomState, error) {
-	holding, err := r.cfg.Holdings.Holding(h.room, read.User)
-	if err != nil {
+	holding, ok, err := r.cfg.Holdings.Holding(h.room, read.User)
+	if err != nil || !ok {
 		return nil, err
 	}
 	state := &v1.RoomState{
