@@ -31,7 +31,7 @@ lint: ## formatting, vet, staticcheck and the rules of the house
 	go test .
 
 race: ## the Go tests with the race detector
-	go test -race -timeout 20m ./...
+	go test -race -tags invariants -timeout 20m ./...
 
 fuzz: ## every fuzz target for a minute
 	test/fuzz 60s

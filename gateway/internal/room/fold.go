@@ -2,6 +2,7 @@ package room
 
 import (
 	"errors"
+	"strings"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
@@ -60,20 +61,20 @@ func (f *fold) message(rec storage.Record) (*v1.Message, error) {
 		return nil, nil
 	}
 	if !proto.Plain(rec.Body) {
-		var m v1.Message
-		if err := proto.DecodeMessage(&m, header(rec), rec.Body); err != nil {
+		m, err := decode(rec)
+		if err != nil {
 			return nil, err
 		}
 		if m.Change != nil {
-			return f.change(&m)
+			return f.change(m)
 		}
 	}
 	state, changed := f.view.State(rec.Seq)
 	if err := f.view.Err(); err != nil || !changed {
 		return nil, err
 	}
-	m := &v1.Message{}
-	if err := proto.DecodeMessage(m, header(rec), rec.Body); err != nil {
+	m, err := decode(rec)
+	if err != nil {
 		return nil, err
 	}
 	m.Revision, m.Edits = state.Revision, uint32(state.Edits)
@@ -140,6 +141,13 @@ func clearContent(m *v1.Message) { m.Content, m.Mentions = nil, nil }
 
 // waste is a change that a page of history has no room for but as a place to go on from.
 func waste(rec storage.Record) *v1.Message {
+	return &v1.Message{Room: rec.Room, Seq: rec.Seq, At: uint64(rec.At), From: strings.Clone(rec.From), Change: speaksOf(rec.Body)}
+}
+
+// decode gives a record as a message, which may be kept: the log only lends what it passes.
+func decode(rec storage.Record) (*v1.Message, error) {
+	m := &v1.Message{}
 	h := header(rec)
-	return &v1.Message{Room: h.Room, Seq: h.Seq, At: uint64(h.At), From: h.From, Change: speaksOf(rec.Body)}
+	h.From = strings.Clone(h.From)
+	return m, proto.DecodeMessage(m, h, rec.Body)
 }

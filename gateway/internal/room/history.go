@@ -205,8 +205,7 @@ func (r *readers) historyOne(read handoff.Read, h *historyPage, seq uint64) erro
 				return false
 			}
 			if m == nil {
-				m = &v1.Message{}
-				wrong = proto.DecodeMessage(m, header(rec), rec.Body)
+				m, wrong = decode(rec)
 			}
 			if !slices.Contains(m.Mentions, read.User) {
 				return false

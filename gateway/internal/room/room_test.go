@@ -3,9 +3,11 @@ package room
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"go.uber.org/goleak"
 
@@ -102,7 +104,7 @@ func (l *fakeLog) ReadAfter(room string, after uint64, limit storage.PageLimit, 
 		if l.lost[uint64(i+1)] {
 			return l.damage(room, uint64(i+1))
 		}
-		if !fn(l.records[room][i]) {
+		if !lend(l.records[room][i], fn) {
 			break
 		}
 	}
@@ -119,11 +121,23 @@ func (l *fakeLog) ReadBefore(room string, before uint64, limit storage.PageLimit
 		if l.lost[uint64(i+1)] {
 			return l.damage(room, uint64(i+1))
 		}
-		if !fn(l.records[room][i]) {
+		if !lend(l.records[room][i], fn) {
 			break
 		}
 	}
 	return nil
+}
+
+// lend passes a record as the log does: a view into a buffer that belongs to another as soon as fn returns.
+func lend(r storage.Record, fn func(storage.Record) bool) bool {
+	buffer := slices.Concat([]byte(r.From), []byte(r.Key), r.Body)
+	from, key := buffer[:len(r.From)], buffer[len(r.From):len(r.From)+len(r.Key)]
+	r.From, r.Key, r.Body = unsafe.String(unsafe.SliceData(from), len(from)), unsafe.String(unsafe.SliceData(key), len(key)), buffer[len(r.From)+len(r.Key):]
+	again := fn(r)
+	for i := range buffer {
+		buffer[i] = 0xdb
+	}
+	return again
 }
 
 func (l *fakeLog) Recent(_ time.Time, _ int, fn func(storage.Record) bool) error {

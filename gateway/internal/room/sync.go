@@ -33,7 +33,7 @@ type Holding struct {
 // syncPassed is how many changes are passed over for the newest messages of a room.
 const syncPassed = 200
 
-var errSyncText = errors.New("position and next are what an earlier sync was answered with.") // for the client
+var errSyncText = errors.New("position and next are what an earlier sync was answered with")
 
 // held is a room of a user, as it was when the page began.
 type held struct {
@@ -85,7 +85,7 @@ func (r *readers) sync(read handoff.Read) handoff.Event {
 	page, err := r.synced(read)
 	switch {
 	case errors.Is(err, errSyncText):
-		e.Code, e.Text = proto.ErrBadRequest, err.Error()
+		e.Code, e.Text = proto.ErrBadRequest, errSyncText.Error()+"."
 	case err != nil:
 		e.Code, e.Text = r.report(read, err)
 	default:
@@ -213,8 +213,7 @@ func (f *fold) newest(head uint64, most int, state *v1.RoomState) error {
 		}
 		var m *v1.Message
 		if m, wrong = f.message(rec); wrong == nil && m == nil {
-			m = &v1.Message{}
-			wrong = proto.DecodeMessage(m, header(rec), rec.Body)
+			m, wrong = decode(rec)
 		}
 		if wrong != nil {
 			return false
