@@ -177,7 +177,27 @@ func TestAPIChangesAndHistory(t *testing.T) {
 		t.Errorf("pages forward are %v,\nbackward %v,\nwant %s", forward, backward, want)
 	}
 	b.do("POST", path, `{"user":"u","text":"in a thread","thread":1,"mentions":["carol"]}`)
-	for query, want := range map[string]int{"?thread=1": 2, "?mentions=carol": 1, "?mentions=dave": 0, "?pinned=true": 0} {
+	// Reactions are users', pins are the room's.
+	const reaction = path + "/4/reactions/%F0%9F%91%8D?user="
+	b.is(b.do("PUT", reaction+"u", ""), `{"seq":11}`)
+	b.is(b.do("PUT", reaction+"v", ""), `{"seq":12}`)
+	b.refused("PUT", reaction+"v", "", 409, "unchanged")
+	b.is(b.do("DELETE", reaction+"v", ""), `{"seq":13}`)
+	b.refused("PUT", path+"/4/reactions/%01?user=u", "", 400, "bad_request")
+	b.refused("PUT", path+"/4/reactions/x", "", 400, "bad_request")
+	pin := b.with("Idempotency-Key", "pin")
+	for range 2 {
+		pin.is(pin.do("PUT", path+"/4/pin?user=u", ""), `{"seq":14}`)
+	}
+	b.is(b.do("PUT", path+"/5/pin?user=u", ""), `{"seq":15}`)
+	b.is(b.do("DELETE", path+"/5/pin?user=u", ""), `{"seq":16}`)
+	b.refused("PUT", path+"/99/pin?user=u", "", 404, "message_not_found")
+	four := b.do("GET", path+"?pinned=true", "")["messages"].([]any)[0].(map[string]any)
+	b.is(four, `{"seq":4,"pinned":true}`)
+	if got := fmt.Sprint(four["reactions"]); got != "[map[count:1 reaction:\U0001f44d users:[u]]]" {
+		t.Errorf("the message has the reactions %s", got)
+	}
+	for query, want := range map[string]int{"?thread=1": 2, "?mentions=carol": 1, "?mentions=dave": 0, "?pinned=true": 1} {
 		if page, _, _, _ := texts(query); len(page) != want {
 			t.Errorf("%s has %v", query, page)
 		}

@@ -347,6 +347,21 @@ func TestAPIDisconnect(t *testing.T) {
 	}
 }
 
+func TestAPIPresence(t *testing.T) {
+	srv := gatewaytest.Start(t, withAPI, func(c *gateway.Config) { c.Rooms.PresenceGrace = 0 })
+	b := newBackend(t, srv)
+	b.is(b.do("GET", "/v1/rooms/lobby/presence", ""), `{"room":"lobby","count":0,"users":[]}`)
+	for i, user := range []string{"alice", "bob", "carol"} {
+		login(t, srv.Addr(), wires[i%2], user).enter("lobby")
+	}
+	eventually(t, "all three are told", func() bool { return b.do("GET", "/v1/rooms/lobby/presence", "")["count"] == 3.0 })
+	users := b.do("GET", "/v1/rooms/lobby/presence", "")["users"].([]any)
+	b.is(users[1].(map[string]any), `{"user":"bob","state":"online"}`)
+	b.do("POST", "/v1/users/bob/disconnect", "")
+	eventually(t, "bob is gone", func() bool { return b.do("GET", "/v1/rooms/lobby/presence", "")["count"] == 2.0 })
+	b.refused("GET", "/v1/rooms/group:none/presence", "", 404, "no_such_room")
+}
+
 func TestAPIUsers(t *testing.T) {
 	// One loop: another one could see the ban only after it was lifted.
 	srv := gatewaytest.Start(t, withAPI, func(c *gateway.Config) { c.Loops = 1 })
@@ -359,6 +374,10 @@ func TestAPIUsers(t *testing.T) {
 	connect(again, "", "alice")
 	again.mustFail(proto.ErrBanned)
 	b.is(b.do("DELETE", "/v1/users/alice/ban", ""), `{"user":"alice","action":"unban"}`)
+	alice = login(t, srv.Addr(), wires[0], "alice")
+	b.is(b.do("PUT", "/v1/users/alice/ban", ""), `{"user":"alice","action":"ban"}`) // without a body for ever
+	alice.mustClose(proto.CloseBanned)
+	b.do("DELETE", "/v1/users/alice/ban", "")
 	login(t, srv.Addr(), wires[0], "alice")
 	b.do("POST", "/v1/rooms/r/messages", `{"user":"u","text":"x"}`)
 	eventually(t, "only the last session is left", func() bool { return b.do("GET", "/v1/stats", "")["sessions"] == 1.0 })
@@ -367,5 +386,5 @@ func TestAPIUsers(t *testing.T) {
 		t.Errorf("the figures are of %v", at)
 	}
 	counts := stats["counts"].(map[string]any)
-	b.is(counts, `{"published":1,"connections":3}`)
+	b.is(counts, `{"published":1,"connections":4}`)
 }

@@ -189,7 +189,9 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, fmt.Errorf("read the newest messages of the log: %w", err)
 	}
 	undo = append(undo, s.rooms.Close)
-	s.calls = calls.Start(s.rooms, answers, len(inboxes))
+	s.presence = presence.Start(presence.Config{Loops: inboxes, Calls: answers, Grace: cfg.Rooms.PresenceGrace})
+	undo = append(undo, s.presence.Close)
+	s.calls = calls.Start(s.rooms, s.presence, answers, len(inboxes))
 	undo = append(undo, s.calls.Close)
 	gather, err := cfg.Rooms.gatherRules()
 	if err != nil {
@@ -202,8 +204,6 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Log:   logger,
 	})
 	undo = append(undo, s.receipts.Close)
-	s.presence = presence.Start(presence.Config{Loops: inboxes, Grace: cfg.Rooms.PresenceGrace})
-	undo = append(undo, s.presence.Close)
 	browsers, err := s.newWebPush()
 	if err != nil {
 		return nil, err

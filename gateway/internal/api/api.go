@@ -94,6 +94,7 @@ func New(cfg Config) *API {
 	a.registerRooms()
 	a.registerUsers()
 	a.registerMessages()
+	a.registerMarks()
 	a.registerHistory()
 	a.registerExport()
 	a.registerStats()

@@ -28,6 +28,7 @@ type silent struct{}
 
 func (silent) Send(handoff.Command) bool { return true }
 func (silent) Read(handoff.Read) bool    { return true }
+func (silent) Ask(handoff.Presence) bool { return true }
 func (silent) Call(ctx context.Context, _ handoff.MemberRequest) (*v1.ServerFrame, error) {
 	<-ctx.Done()
 	return nil, fmt.Errorf("wait for the keeper of members: %w", context.Cause(ctx))
@@ -42,7 +43,7 @@ type rig struct {
 
 func newRig(t *testing.T, change func(*Config)) *rig {
 	r := &rig{t: t}
-	r.calls = calls.Start(silent{}, handoff.NewMailbox[handoff.Event](1<<20), 0)
+	r.calls = calls.Start(silent{}, silent{}, handoff.NewMailbox[handoff.Event](1<<20), 0)
 	t.Cleanup(r.calls.Close)
 	cfg := Config{
 		Calls: r.calls, Members: silent{}, MessageBytes: 1 << 10, Log: slog.New(slog.DiscardHandler),

@@ -46,19 +46,11 @@ func (a *API) history(ctx context.Context, in *history) (*answer[wire[*v1.Histor
 	if err != nil {
 		return nil, fault(err, nothingHappened)
 	}
-	e, err := pending.Wait(ctx)
+	frame, err := answered(ctx, pending)
 	if err != nil {
-		return nil, fault(err, nothingHappened)
+		return nil, err
 	}
-	frame, _, err := proto.Next(proto.Binary, e.Frames[handoff.Headroom:])
-	var page v1.ServerFrame
-	if err == nil {
-		err = proto.DecodeServerFrame(&page, proto.Binary, frame)
-	}
-	if err != nil {
-		panic("BUG: a reader's page can't be read: " + err.Error())
-	}
-	return answerWith(page.GetHistory()), nil
+	return answerWith(frame.GetHistory()), nil
 }
 
 // read is the request as the readers take it.

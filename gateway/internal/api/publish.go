@@ -192,8 +192,12 @@ func (a *API) command(room, user string, p *v1.Publish, content []byte) (handoff
 	if c.Ephemeral {
 		return handoff.Command{}, faultOf(proto.ErrBadRequest, "What is ephemeral is not stored, so there is nothing to change.")
 	}
-	_, deletes := p.Change.Op.(*v1.Change_Delete)
-	c.Kind, c.Change = handoff.Alter, &handoff.Change{Change: p.Change, Moderates: deletes}
+	moderates := false
+	switch p.Change.Op.(type) {
+	case *v1.Change_Delete, *v1.Change_Pin:
+		moderates = true
+	}
+	c.Kind, c.Change = handoff.Alter, &handoff.Change{Change: p.Change, Moderates: moderates}
 	return c, nil
 }
 
@@ -263,6 +267,5 @@ func (a *API) editMessage(ctx context.Context, in *editMessage) (*answer[wire[*v
 }
 
 func (a *API) deleteMessage(ctx context.Context, in *deleteMessage) (*answer[wire[*v1.Published]], error) {
-	p := &v1.Publish{Key: in.Key, Change: &v1.Change{Target: in.Seq, Op: &v1.Change_Delete{Delete: &v1.Delete{}}}}
-	return a.say(ctx, in.Room, in.User, p)
+	return a.change(ctx, &in.OneMessage, in.User, in.Key, &v1.Change{Op: &v1.Change_Delete{Delete: &v1.Delete{}}})
 }

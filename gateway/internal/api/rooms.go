@@ -7,6 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"rookery/gateway/internal/calls"
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
@@ -93,6 +94,10 @@ func (a *API) registerRooms() {
 		OperationID: "list-members", Method: http.MethodGet, Path: "/v1/rooms/{room}/members",
 		Summary: "Members of a room in the order of their names, or who is banned from it",
 	}, a.listMembers)
+	register(a, ScopeRead, huma.Operation{
+		OperationID: "get-presence", Method: http.MethodGet, Path: "/v1/rooms/{room}/presence",
+		Summary: "Who is in a room now: who has joined it with a connection that lives",
+	}, a.presence)
 	register(a, ScopeRooms, huma.Operation{
 		OperationID: "change-member", Method: http.MethodPost, Path: "/v1/rooms/{room}/members",
 		Summary: "Invite, kick, ban, unban, mute, unmute, or give a role",
@@ -167,6 +172,40 @@ func (a *API) listMembers(ctx context.Context, in *listMembers) (*answer[wire[*v
 		return nil, err
 	}
 	return answerWith(frame.GetMembers()), nil
+}
+
+func (a *API) presence(ctx context.Context, in *InRoom) (*answer[wire[*v1.Presence]], error) {
+	if _, err := a.cfg.Room(in.Room); errors.Is(err, ErrNoRoom) {
+		return nil, noRoom(in.Room)
+	} else if err != nil {
+		return nil, fault(err, nothingHappened)
+	}
+	pending, err := a.cfg.Calls.Presence(in.Room)
+	if err != nil {
+		return nil, fault(err, nothingHappened)
+	}
+	frame, err := answered(ctx, pending)
+	if err != nil {
+		return nil, err
+	}
+	return answerWith(frame.GetPresence()), nil
+}
+
+// answered gives the frame that a question is answered with.
+func answered(ctx context.Context, pending *calls.Pending) (*v1.ServerFrame, error) {
+	e, err := pending.Wait(ctx)
+	if err != nil {
+		return nil, fault(err, nothingHappened)
+	}
+	payload, _, err := proto.Next(proto.Binary, e.Frames[handoff.Headroom:])
+	frame := &v1.ServerFrame{}
+	if err == nil {
+		err = proto.DecodeServerFrame(frame, proto.Binary, payload)
+	}
+	if err != nil {
+		panic("BUG: an answer to the server API can't be read: " + err.Error())
+	}
+	return frame, nil
 }
 
 func (a *API) changeMember(ctx context.Context, in *changeMember) (*answer[wire[*v1.MemberChanged]], error) {

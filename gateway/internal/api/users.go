@@ -22,7 +22,7 @@ type listRooms struct {
 
 type banUser struct {
 	OfUser
-	Body struct {
+	Body *struct {
 		ForMS  uint64 `json:"forMs,omitempty" doc:"without it for ever"`
 		Reason string `json:"reason,omitempty"`
 	}
@@ -63,7 +63,11 @@ func (a *API) listRooms(ctx context.Context, in *listRooms) (*answer[wire[*v1.Ro
 }
 
 func (a *API) banUser(ctx context.Context, in *banUser) (*answer[wire[*v1.MemberChanged]], error) {
-	return a.changeServer(ctx, handoff.MemberRequest{Target: in.User, Action: "ban", ForMS: in.Body.ForMS, Reason: in.Body.Reason})
+	r := handoff.MemberRequest{Target: in.User, Action: "ban"}
+	if in.Body != nil {
+		r.ForMS, r.Reason = in.Body.ForMS, in.Body.Reason
+	}
+	return a.changeServer(ctx, r)
 }
 
 func (a *API) unbanUser(ctx context.Context, in *OfUser) (*answer[wire[*v1.MemberChanged]], error) {

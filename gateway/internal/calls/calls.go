@@ -43,15 +43,21 @@ type Rooms interface {
 	Read(handoff.Read) bool
 }
 
+// Presence is the keeper of presence. presence.Keeper provides it.
+type Presence interface {
+	Ask(handoff.Presence) bool
+}
+
 // Calls is the one for whom the rooms' answers are that no connection has asked for. Its methods are safe for concurrent use.
 type Calls struct {
 	// Set at construction.
-	rooms   Rooms
-	mailbox *handoff.Mailbox[handoff.Event]
-	loop    uint16
-	wake    <-chan struct{}
-	closing chan struct{}
-	ended   chan struct{}
+	rooms    Rooms
+	presence Presence
+	mailbox  *handoff.Mailbox[handoff.Event]
+	loop     uint16
+	wake     <-chan struct{}
+	closing  chan struct{}
+	ended    chan struct{}
 
 	mu      sync.Mutex // guards all below, held for a map access
 	last    uint64
@@ -59,11 +65,11 @@ type Calls struct {
 	closed  bool
 }
 
-// Start takes the answers from a mailbox, which is the one with that number among those that the rooms were given. Close
-// ends it.
-func Start(rooms Rooms, mailbox *handoff.Mailbox[handoff.Event], loop int) *Calls {
+// Start takes the answers from a mailbox, which is the one with that number among those that the rooms and the keeper of presence
+// were given. Close ends it.
+func Start(rooms Rooms, presence Presence, mailbox *handoff.Mailbox[handoff.Event], loop int) *Calls {
 	c := &Calls{
-		rooms: rooms, mailbox: mailbox, loop: uint16(loop), wake: mailbox.Wakes(),
+		rooms: rooms, presence: presence, mailbox: mailbox, loop: uint16(loop), wake: mailbox.Wakes(),
 		closing: make(chan struct{}), ended: make(chan struct{}), waiting: make(map[uint64]chan handoff.Event),
 	}
 	go c.answerLoop()
@@ -90,6 +96,13 @@ func (c *Calls) Read(read handoff.Read) (*Pending, error) {
 	return c.begin(func(to handoff.Handle, id uint64) bool {
 		read.To, read.ID, read.Codec = to, id, proto.Binary
 		return c.rooms.Read(read)
+	})
+}
+
+// Presence asks who is in a room, in the binary codec.
+func (c *Calls) Presence(room string) (*Pending, error) {
+	return c.begin(func(from handoff.Handle, id uint64) bool {
+		return c.presence.Ask(handoff.Presence{Kind: handoff.AskPresence, From: from, ID: id, Codec: proto.Binary, Room: room})
 	})
 }
 

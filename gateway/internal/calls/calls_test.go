@@ -19,13 +19,14 @@ type rig struct {
 	refuse  bool
 
 	mu   sync.Mutex // guards all below
-	sent []handoff.Command
-	read []handoff.Read
+	sent  []handoff.Command
+	read  []handoff.Read
+	asked []handoff.Presence
 }
 
 func newRig(t *testing.T) *rig {
 	r := &rig{mailbox: handoff.NewMailbox[handoff.Event](1 << 10)}
-	r.calls = Start(r, r.mailbox, 3)
+	r.calls = Start(r, r, r.mailbox, 3)
 	t.Cleanup(r.calls.Close)
 	return r
 }
@@ -41,6 +42,13 @@ func (r *rig) Read(read handoff.Read) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.read = append(r.read, read)
+	return !r.refuse
+}
+
+func (r *rig) Ask(p handoff.Presence) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = append(r.asked, p)
 	return !r.refuse
 }
 
@@ -63,6 +71,13 @@ func TestCallsAreAnswered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		third, err := r.calls.Presence("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := r.asked[0]; p.Kind != handoff.AskPresence || p.From.Loop != 3 || p.ID <= r.read[0].ID || p.Codec != proto.Binary || p.Watch {
+			t.Errorf("the keeper of presence was asked %+v", p)
+		}
 		command, read := r.sent[0], r.read[0]
 		if command.From.Loop != 3 || read.To.Loop != 3 || command.ID == 0 || command.ID == read.ID || read.Codec != proto.Binary {
 			t.Errorf("the rooms were asked %+v, %+v", command, read)
@@ -73,6 +88,10 @@ func TestCallsAreAnswered(t *testing.T) {
 		r.answer(handoff.Event{Kind: handoff.Published, ID: command.ID, Seq: 5, Size: 10})
 		if e, err := first.Wait(t.Context()); err != nil || e.Seq != 5 {
 			t.Errorf("the first was answered %+v, %v", e, err)
+		}
+		r.answer(handoff.Event{Kind: handoff.Told, ID: r.asked[0].ID, Size: 10})
+		if _, err := third.Wait(t.Context()); err != nil {
+			t.Errorf("the third was answered %v", err)
 		}
 		_, err = second.Wait(t.Context())
 		if refusal, ok := errors.AsType[*Refusal](err); !ok || refusal.Code != proto.ErrHistoryDamaged || refusal.Text != "broken" {

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 // Config says how the keeper runs. All fields without a default must be set.
 type Config struct {
 	Loops []*handoff.Mailbox[handoff.Event] // by handoff.Handle.Loop
+	// Calls is answered as a loop is, the one behind the last, but is in no room; nil if nobody but connections asks.
+	Calls *handoff.Mailbox[handoff.Event]
 
 	Grace        time.Duration // somebody who is gone is there for so long; 0: not at all
 	Interval     time.Duration // changes gather for so long; default 1 s
@@ -75,7 +78,7 @@ func Start(cfg Config) *Keeper {
 		due:       stopped(),
 		typing:    make(map[string]*typists),
 		typingDue: stopped(),
-		out:       handoff.NewOutgoing(cfg.Loops),
+		out:       handoff.NewOutgoing(append(slices.Clone(cfg.Loops), cfg.Calls)),
 	}
 	k.wake = k.mailbox.Wakes()
 	go k.keepLoop()
