@@ -69,7 +69,7 @@ func (s *Server) adminHandler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return unhurried(mux)
+	return unhurried(s.audit.Handler(mux))
 }
 
 // unhurried takes off the bound on writing that the server API has set for an earlier request of the connection: a profile takes as

@@ -144,6 +144,7 @@ func newMetrics(s *Server) *metrics {
 	inRooms(counter, "pages_damaged_total", "Pages of the log that could not be read.", func(s *Server) int64 { return s.rooms.Stats().DamagedPages })
 
 	inRooms(counter, "rate_buckets_evicted_total", "Buckets of rates that were forgotten before they were full, for want of room.", func(s *Server) int64 { return int64(s.engine.Evicted()) })
+	inRooms(counter, "audit_failures_total", "Lines of the audit log that could not be written.", func(s *Server) int64 { return s.audit.Failures() })
 	inRooms(gauge, "revocations", "Revocations of tokens and users that are kept.", func(s *Server) int64 { return int64(s.revocations.Len()) })
 	inRooms(gauge, "jwks_keys", "Keys of the issuer's key set in force.", func(s *Server) int64 { return int64(s.keySet.stats().Keys) })
 	inRooms(gauge, "jwks_age_seconds", "Since the issuer's keys were last fetched, 0 if they never were.", func(s *Server) int64 { return int64(s.keySet.stats().Age.Seconds()) })

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"rookery/gateway/internal/audit"
 	"rookery/gateway/internal/loop"
 )
 
@@ -52,12 +53,16 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.audit.Reopen(); err != nil {
+		return nil, err
+	}
 	keySet := s.keySet.next(cfg.Auth, s.log)
 	auth, err := newAuthenticator(authCfg, keySet, s.revocations)
 	if err != nil {
 		s.keySet.discard(keySet)
 		return nil, err
 	}
+	s.audit.Write(audit.Entry{Operation: "reload"})
 	s.keySet.use(cfg.Auth, keySet)
 	s.auth.Store(&cfg.Auth)
 	s.api.SetKeys(keys)

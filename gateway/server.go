@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"rookery/gateway/internal/api"
+	"rookery/gateway/internal/audit"
 	"rookery/gateway/internal/calls"
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/loop"
@@ -53,6 +54,7 @@ type Server struct {
 	members     *members.Keeper
 	push        *push.Keeper // nil: off
 	presence    *presence.Keeper
+	audit       *audit.Log
 	calls       *calls.Calls
 	api         *api.API
 	engine      *loop.Engine
@@ -109,6 +111,10 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		}
 		undo = append(undo, func() { s.admin.Close() })
 	}
+	if s.audit, err = audit.Open(cfg.AuditFile, logger); err != nil {
+		return nil, err
+	}
+	undo = append(undo, s.audit.Close)
 	if s.store, err = commitlog.Open(commitlog.Config{
 		Dir:          cfg.Data,
 		FS:           cfg.fs,
@@ -311,6 +317,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer background.Wait()
 	defer s.keySet.close()
 	admin := s.startAdmin(&background)
+	defer s.audit.Close()
 	defer admin.Close()
 	if s.shipper != nil {
 		s.shipper.Start()

@@ -18,6 +18,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"rookery/gateway/internal/audit"
 	"rookery/gateway/internal/calls"
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
@@ -186,6 +187,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	secret, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	holder := keys.find(secret)
 	if !bearer || holder == nil {
+		audit.Of(r.Context()).Kept = true
 		a.cfg.Log.Info("a request to the server API has no valid key", "remote", r.RemoteAddr, "path", r.URL.Path)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="rookery"`)
 		writeFault(w, faultOf(proto.ErrUnauthorized, "Send a key of this server: Authorization: Bearer SECRET."))
@@ -235,10 +237,14 @@ func (a *API) checked(ctx huma.Context, next func(huma.Context)) {
 		writeFault(w, f)
 		return
 	}
+	scope := op.Security[0][keyScheme][0]
+	entry := audit.Of(ctx.Context())
+	entry.Key, entry.Operation = holder.name, op.OperationID
+	entry.Kept = entry.Kept && scope != ScopePublish || scope == ScopeExport // who said what is in the log of messages
 	if op.Method != http.MethodGet {
 		level := slog.LevelInfo
-		if op.Security[0][keyScheme][0] == ScopePublish {
-			level = slog.LevelDebug // who said what is in the log of messages
+		if scope == ScopePublish {
+			level = slog.LevelDebug
 		}
 		a.cfg.Log.Log(ctx.Context(), level, "server API", "key", holder.name, "operation", op.OperationID, "path", ctx.URL().Path)
 	}

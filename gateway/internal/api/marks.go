@@ -27,10 +27,14 @@ func (a *API) registerMarks() {
 	const reactionPath, pinPath = "/v1/rooms/{room}/messages/{seq}/reactions/{reaction}", "/v1/rooms/{room}/messages/{seq}/pin"
 	register(a, ScopePublish, huma.Operation{
 		OperationID: "add-reaction", Method: http.MethodPut, Path: reactionPath, Summary: "React to a message for a user",
-	}, func(ctx context.Context, in *reaction) (*answer[wire[*v1.Published]], error) { return a.react(ctx, in, false) })
+	}, func(ctx context.Context, in *reaction) (*answer[wire[*v1.Published]], error) {
+		return a.react(ctx, in, false)
+	})
 	register(a, ScopePublish, huma.Operation{
 		OperationID: "remove-reaction", Method: http.MethodDelete, Path: reactionPath, Summary: "Take back a user's reaction",
-	}, func(ctx context.Context, in *reaction) (*answer[wire[*v1.Published]], error) { return a.react(ctx, in, true) })
+	}, func(ctx context.Context, in *reaction) (*answer[wire[*v1.Published]], error) {
+		return a.react(ctx, in, true)
+	})
 	register(a, ScopeRooms, huma.Operation{
 		OperationID: "pin-message", Method: http.MethodPut, Path: pinPath, Summary: "Pin a message",
 	}, func(ctx context.Context, in *pin) (*answer[wire[*v1.Published]], error) { return a.pin(ctx, in, false) })

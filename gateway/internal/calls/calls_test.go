@@ -18,7 +18,7 @@ type rig struct {
 	mailbox *handoff.Mailbox[handoff.Event]
 	refuse  bool
 
-	mu   sync.Mutex // guards all below
+	mu    sync.Mutex // guards all below
 	sent  []handoff.Command
 	read  []handoff.Read
 	asked []handoff.Presence
