@@ -110,6 +110,52 @@ for (const [name, protocols] of [['with the subprotocol', ['rookery.v1.json']], 
   });
 }
 
+test('ws: two people chat by hand: a group, changes, receipts, presence, typing, sync', { timeout: 60_000 }, async (t) => {
+  const server = await Server.start(t);
+  const open = async (name) => {
+    const peer = await Peer.open(server.socketAddress, ['rookery.v1.json']);
+    await peer.request({ id: 1, connect: { name } });
+    return peer;
+  };
+  const alice = await open('alice');
+  const bob = await open('bob');
+  const room = 'group:birds';
+  assert.equal((await alice.request({ id: 2, create: { room, title: 'Birds' } })).room.role, 'owner');
+  assert.equal((await bob.request({ id: 2, join: { room } })).error.name, 'not_member');
+  assert.equal((await alice.request({ id: 3, member: { room, user: 'bob', action: 'invite' } })).member.role, 'member');
+  await alice.request({ id: 4, join: { room } });
+  const seen = (await alice.request({ id: 5, presence: { room, watch: true } })).presence;
+  assert.deepEqual(seen.users.map((u) => [u.user, u.state]), [['alice', 'online']]);
+  assert.equal((await bob.request({ id: 3, join: { room } })).joined.membership.title, 'Birds');
+  const { presenceChange } = await alice.next((f) => f.presenceChange);
+  assert.deepEqual([presenceChange.version, presenceChange.count, presenceChange.users[0].user], [seen.version + 1, 2, 'bob']);
+
+  alice.send({ typing: { room } });
+  assert.deepEqual((await bob.next((f) => f.typing?.users.length)).typing.users, ['alice']);
+  await alice.request({ id: 6, publish: { room, key: 'a', text: 'a heron, @bob', mentions: ['bob'] } });
+  assert.deepEqual((await bob.message()).mentions, ['bob']);
+  assert.deepEqual((await bob.next((f) => f.typing)).typing.users, [], 'who publishes types no more');
+  await alice.request({ id: 7, publish: { room, key: 'b', text: 'two herons, @bob', mentions: ['bob'], change: { target: 1, edit: {} } } });
+  assert.deepEqual((await bob.message()).change, { target: 1, edit: {} });
+  await bob.request({ id: 4, publish: { room, key: 'c', change: { target: 1, react: { reaction: '👍' } } } });
+  const away = (await bob.request({ id: 5, sync: { messages: 1 } })).synced;
+  assert.deepEqual(away.rooms.map((r) => [r.room, r.head, r.unread, r.mentions, r.messages[0].from, r.messages[0].text]), [[room, 3, 1, 1, 'alice', 'two herons, @bob']]);
+  assert.equal(away.rooms[0].messages[0].reactions[0].own, true);
+
+  assert.equal((await bob.request({ id: 6, mark: { room, delivered: 3, read: 3 } })).marked.read, 3);
+  const { receipt } = await alice.next((f) => f.receipt?.user === 'bob');
+  assert.deepEqual([receipt.delivered, receipt.read], [3, 3]);
+  const read = (await bob.request({ id: 7, sync: { position: away.position } })).synced;
+  assert.deepEqual(read.rooms.map((r) => [r.unread, r.mentions ?? 0, r.changed ?? false]), [[0, 0, false]]);
+  await alice.request({ id: 8, member: { room, user: 'bob', action: 'kick', reason: 'asleep' } });
+  assert.equal((await bob.next((f) => f.removed)).removed.reason, 'asleep');
+  assert.equal((await bob.request({ id: 8, publish: { room, key: 'd', text: 'x' } })).error.name, 'not_joined');
+  for (const peer of [alice, bob]) {
+    peer.socket.close(1000);
+    assert.equal((await peer.closed).code, 1000);
+  }
+});
+
 test('ws: what is no frame ends the connection with its code', { timeout: 60_000 }, async (t) => {
   const server = await Server.start(t);
   for (const text of ['no json', '{"id":1,', '[]']) {
@@ -141,4 +187,5 @@ test("Python's websockets: the same by somebody else", { timeout: 60_000 }, asyn
   assert.equal(code, 0, output);
   assert.match(output, /^with the subprotocol: ok$/m);
   assert.match(output, /^without one: ok$/m);
+  assert.match(output, /^a chat of two: ok$/m);
 });

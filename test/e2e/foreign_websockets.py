@@ -1,4 +1,4 @@
-"""Python's websockets against the server, JSON by hand: join, publish, resume, clean close.
+"""Python's websockets against the server, JSON by hand: join, publish, resume, clean close, and a chat of two.
 
 Usage: foreign_websockets.py ws://HOST:PORT/ws
 
@@ -72,11 +72,34 @@ async def converse(address, subprotocols, room):
     equal(socket.close_code, 1000)
 
 
+async def chat(address, room):
+    """Two people in a group: membership, changes, receipts, presence, sync."""
+    async with websockets.connect(address) as one, websockets.connect(address) as other:
+        alice, bob = Peer(one), Peer(other)
+        for peer, name in ((alice, "alice"), (bob, "bob")):
+            await peer.request({"id": 1, "connect": {"name": name}})
+        await alice.request({"id": 2, "create": {"room": room}})
+        await alice.request({"id": 3, "member": {"room": room, "user": "bob", "action": "invite"}})
+        await alice.request({"id": 4, "join": {"room": room}})
+        await bob.request({"id": 2, "join": {"room": room}})
+        await alice.request({"id": 5, "publish": {"room": room, "text": "hello", "mentions": ["bob"]}})
+        await alice.request({"id": 6, "publish": {"room": room, "change": {"target": 1, "pin": {}}}})
+        here = (await bob.request({"id": 3, "presence": {"room": room}}))["presence"]
+        equal([user["user"] for user in here["users"]], ["alice", "bob"])
+        synced = (await bob.request({"id": 4, "sync": {"messages": 1}}))["synced"]
+        equal([(r["head"], r["unread"], r["mentions"], r["messages"][0]["pinned"]) for r in synced["rooms"]], [(2, 1, 1, True)])
+        equal((await bob.request({"id": 5, "mark": {"room": room, "read": 2}}))["marked"]["delivered"], 2)
+        receipt = (await alice.next(lambda frame: frame.get("receipt", {}).get("user") == "bob"))["receipt"]
+        equal(receipt["read"], 2)
+
+
 async def main(address):
     await converse(address, ["rookery.v1.json"], "python")
     print("with the subprotocol: ok")
     await converse(address, None, "python without")
     print("without one: ok")
+    await chat(address, "group:python")
+    print("a chat of two: ok")
 
 
 if __name__ == "__main__":
