@@ -132,7 +132,7 @@ func TestSpareIsMadeInChunks(t *testing.T) {
 				if took := time.Since(begun); took > 2*time.Second {
 					t.Errorf("Close took %v", took)
 				}
-				if most := slow.most.Load(); most != syncChunk {
+				if most := slow.most.Load(); most > syncChunk || !closed && most < syncChunk {
 					t.Errorf("%d bytes of a spare waited for a sync, want %d", most, syncChunk)
 				}
 				if names, err := slow.List(testDir); err != nil || slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, sparePrefix) }) {

@@ -63,32 +63,29 @@ type load struct {
 	Files   int64 // limit of open files of the gateway
 }
 
-// loadPlan is what the load tester does.
+// loadPlan is what the load tester does. Few are on their way at a time: a load tester that has fallen behind its rate, as on an
+// emulated processor, makes up for it with as many at once, and they would wait for longer than the gateway waits for a handshake.
 const loadPlan = `scenario: storm
 server: {targets: ["ws://%s/ws"]}
-clients: {connections: %d, rate: %d, pending: %d, timeout: 60s, retry: {for: %s}, sources: [127.0.0.0/16]}
+clients: {connections: %d, rate: %d, pending: 500, timeout: 60s, retry: {for: %s}, sources: [127.0.0.0/16]}
 rooms: {count: %d}
 time: {warmup: 1s, duration: 10s, drain: 5s}
 `
 
-// manner is how clients come.
-type manner struct {
-	try     string // how long one tries that is not let in
-	pending int    // how many may be on their way
-}
+// beyond is how many more are asked for than a limit holds. They wait in vain until their time is up, so they are fewer than those that may
+// be on their way.
+const beyond = 250
 
-// Of a gateway that is full each client asks once: tens of thousands that ask again and again would keep an emulated processor from
-// those that are in. They are on their way for long then. Of one that has room few are, since a load tester that has fallen behind its
-// rate makes up for it with as many at once, and falls further behind.
-var (
-	once  = manner{"1ms", 50000}
-	often = manner{"5m", 1000}
+// How long a client tries that is not let in. Of a gateway that is full each asks once.
+const (
+	once  = "1ms"
+	often = "5m"
 )
 
 // putLoad has the load tester connect.
-func (p *play) putLoad(ctx context.Context, connections int, how manner) (load, error) {
+func (p *play) putLoad(ctx context.Context, connections int, try string) (load, error) {
 	plan, file := filepath.Join(p.work, "plan.yaml"), filepath.Join(p.work, "result.json")
-	if err := os.WriteFile(plan, fmt.Appendf(nil, loadPlan, address, connections, p.rate, how.pending, how.try, max(1, connections/10)), 0o600); err != nil {
+	if err := os.WriteFile(plan, fmt.Appendf(nil, loadPlan, address, connections, p.rate, try, max(1, connections/10)), 0o600); err != nil {
 		return load{}, err
 	}
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // that of the load before

@@ -134,7 +134,7 @@ func (p *play) untuned(ctx context.Context) error {
 			return fmt.Errorf("check says that nothing stops an untuned gateway; first it names %+v", first)
 		}
 		p.tell("check names %s first, which is %s and holds %d connections", first.Key, first.Current, first.At)
-		l, err := p.putLoad(ctx, p.connections, once)
+		l, err := p.putLoad(ctx, min(p.connections, int(first.At)+beyond), once)
 		if err != nil {
 			return err
 		}
