@@ -167,6 +167,8 @@ type RoomsConfig struct {
 	Presence []string
 	// PresenceGrace is how long somebody whose last connection has gone is still there. Default 20 s.
 	PresenceGrace time.Duration
+	// LastSeen has it stored when users were last there, and members of rooms with presence told. Default true.
+	LastSeen bool
 	// Gather are rules for rooms whose messages are to gather before they leave, "PATTERN 50ms": the first that matches
 	// counts. What gathers costs a write for each member together instead of one for each message. Default none: nothing waits.
 	Gather []string
@@ -330,7 +332,7 @@ func DefaultConfig() Config {
 			Receipts: []string{"*"},
 			Pins:     []string{"*"},
 			Members:  []string{"direct:* direct", "group:* group", "channel:* open"},
-			Presence: []string{"*"}, PresenceGrace: 20 * time.Second,
+			Presence: []string{"*"}, PresenceGrace: 20 * time.Second, LastSeen: true,
 		},
 		Limits: LimitsConfig{
 			ConnectionsPerIP:   1000,

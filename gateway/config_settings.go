@@ -136,6 +136,8 @@ func settings() []setting {
 			value: func(c *Config) value { return listValue{&c.Rooms.Presence} }},
 		{name: "rooms.presence_grace", usage: "how long somebody whose last connection has gone is still there",
 			value: func(c *Config) value { return durationValue{&c.Rooms.PresenceGrace, 0, time.Hour} }},
+		{name: "rooms.last_seen", usage: "store when users were last there, and tell who is with them in a room with members",
+			value: func(c *Config) value { return boolValue{&c.Rooms.LastSeen} }},
 		{name: "rooms.gather", usage: "rooms whose messages gather before they leave, like 'ticker-* 50ms'; the first that matches counts",
 			value: func(c *Config) value { return listValue{&c.Rooms.Gather} }},
 		{name: "rooms.edit_window", usage: "how long messages can be edited and deleted by who wrote them, like 'support-* 15m'; the first that matches counts",

@@ -133,6 +133,7 @@ func newMetrics(s *Server) *metrics {
 	inRooms(counter, "presence_told_total", "Changes of presence and who is typing, given to loops.", func(s *Server) int64 { return s.presence.Stats().Told })
 	inRooms(counter, "presence_refused_total", "Questions of presence and typing refused because too much waited.", func(s *Server) int64 { return s.presence.Stats().Refused })
 	inRooms(counter, "presence_untold_total", "Who is typing, not given to a loop with too much waiting.", func(s *Server) int64 { return s.presence.Stats().Untold })
+	inRooms(counter, "last_seen_unnoted_total", "Ends of sessions that are not stored, because too much waited for the disk.", func(s *Server) int64 { return s.seen.Unnoted() })
 	inRooms(gauge, "rooms", "Rooms held in memory: with members or a publish under way.", func(s *Server) int64 { return s.rooms.Stats().Rooms })
 	inRooms(gauge, "retry_keys", "Retry keys remembered.", func(s *Server) int64 { return s.rooms.Stats().Keys })
 	inRooms(counter, "retry_keys_evicted_total", "Retry keys forgotten before their window ended.", func(s *Server) int64 { return s.rooms.Stats().KeysEvicted })

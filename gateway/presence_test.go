@@ -191,3 +191,51 @@ func TestPresenceOfGroups(t *testing.T) {
 		bob.mustFail(proto.ErrNotJoined)
 	})
 }
+
+// TestLastSeen: when a session ends it is stored, over a restart, and told to who is with the user in a room.
+func TestLastSeen(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	start := func(kept bool) *gatewaytest.Server {
+		return gatewaytest.Start(t, func(c *gateway.Config) {
+			c.Data, c.Rooms.LastSeen, c.Rooms.Presence = data, kept, []string{"group:told"}
+		})
+	}
+	seen := func(p *peer, room string) (at map[string]uint64) {
+		t.Helper()
+		at = map[string]uint64{}
+		f := p.answer(p.request(&v1.ClientFrame{Op: &v1.ClientFrame_Members{Members: &v1.MembersRequest{Room: room}}}))
+		for _, m := range f.GetMembers().GetMembers() {
+			at[m.User] = m.GetLastSeen()
+		}
+		return at
+	}
+	srv := start(true)
+	alice, bob := login(t, srv.Addr(), wires[0], "alice"), login(t, srv.Addr(), wires[1], "bob")
+	for _, room := range []string{"group:told", "group:untold"} {
+		alice.create(&v1.Create{Room: room})
+		alice.change(room, "invite", "bob")
+	}
+	if at := seen(alice, "group:told"); at["bob"] != 0 || at["alice"] != 0 {
+		t.Errorf("before anybody has left they were seen %v", at)
+	}
+	before := uint64(time.Now().UnixMilli())
+	bob.conn.Close()
+	eventually(t, "bob was seen", func() bool { return seen(alice, "group:told")["bob"] >= before })
+	first := seen(alice, "group:told")["bob"]
+	if at := seen(alice, "group:untold"); at["bob"] != 0 {
+		t.Errorf("where nobody is told who is there, bob was seen at %v", at)
+	}
+	srv.Stop()
+
+	srv = start(true)
+	carol := login(t, srv.Addr(), wires[2], "alice")
+	if at := seen(carol, "group:told"); at["bob"] != first || at["alice"] < first {
+		t.Errorf("after a restart they were seen %v, bob before it at %d", at, first)
+	}
+	srv.Stop()
+	srv = start(false)
+	if at := seen(login(t, srv.Addr(), wires[0], "alice"), "group:told"); at["bob"] != 0 {
+		t.Errorf("turned off, bob was seen at %v", at)
+	}
+}

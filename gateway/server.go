@@ -24,6 +24,7 @@ import (
 	"rookery/gateway/internal/receipts"
 	"rookery/gateway/internal/revocation"
 	"rookery/gateway/internal/room"
+	"rookery/gateway/internal/seen"
 	"rookery/storage/catalog"
 	"rookery/storage/changes"
 	"rookery/storage/commitlog"
@@ -55,6 +56,7 @@ type Server struct {
 	push        *push.Keeper // nil: off
 	presence    *presence.Keeper
 	audit       *audit.Log
+	seen        *seen.Seen // nil: it is not stored
 	calls       *calls.Calls
 	api         *api.API
 	engine      *loop.Engine
@@ -195,6 +197,12 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, fmt.Errorf("read the newest messages of the log: %w", err)
 	}
 	undo = append(undo, s.rooms.Close)
+	if cfg.Rooms.LastSeen {
+		if s.seen, err = seen.Open(seen.Config{Dir: filepath.Join(cfg.Data, "seen"), Log: logger}); err != nil {
+			return nil, fmt.Errorf("%w (setting data)", err)
+		}
+		undo = append(undo, s.seen.Close)
+	}
 	s.presence = presence.Start(presence.Config{Loops: inboxes, Calls: answers, Grace: cfg.Rooms.PresenceGrace})
 	undo = append(undo, s.presence.Close)
 	s.calls = calls.Start(s.rooms, s.presence, answers, len(inboxes))
@@ -226,8 +234,14 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Log:            logger,
 		RoomsPerUser:   cfg.Limits.RoomsPerUser,
 		MembersPerRoom: cfg.Limits.MembersPerRoom,
-		WebPushKey:     webPushKey,
-		CheckWebPush:   func(p handoff.WebPush) string { return browsers.Check(p) },
+		LastSeen: func(room, user string) int64 {
+			if !cfg.Rooms.presence(room) {
+				return 0
+			}
+			return s.seen.At(user)
+		},
+		WebPushKey:   webPushKey,
+		CheckWebPush: func(p handoff.WebPush) string { return browsers.Check(p) },
 	}); err != nil {
 		return nil, fmt.Errorf("start the keeper of members: %w", err)
 	}
@@ -247,6 +261,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Epoch:         room.EpochName(s.store.Epoch()),
 		Ephemeral:     cfg.Rooms.ephemeral,
 		KeepsReceipts: cfg.Rooms.receipts,
+		SessionEnded:  s.seen.Note,
 		KeepsPresence: cfg.Rooms.presence,
 		MembersPin:    cfg.Rooms.membersPin,
 		Window: func(room string) time.Duration {
@@ -318,6 +333,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.keySet.close()
 	admin := s.startAdmin(&background)
 	defer s.audit.Close()
+	defer s.seen.Close() // behind the loops, in which sessions end
 	defer admin.Close()
 	if s.shipper != nil {
 		s.shipper.Start()

@@ -113,6 +113,7 @@ type Member struct {
 	MutedUntil  time.Time
 	BannedUntil time.Time
 	Reason      string
+	LastSeen    time.Time // when the last session that has ended did; zero if that is not known
 }
 
 // MemberPage is an answer to Members.
@@ -198,6 +199,7 @@ func (c *Client) Members(ctx context.Context, room string, query PageQuery) (pag
 		for _, m := range answer.Members {
 			page.Members = append(page.Members, Member{
 				User: m.User, Role: m.Role, Since: timeOf(m.Since), MutedUntil: timeOf(m.MutedUntil), BannedUntil: timeOf(m.BannedUntil), Reason: m.Reason,
+				LastSeen: timeOf(m.LastSeen),
 			})
 		}
 		return true

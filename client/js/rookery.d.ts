@@ -268,6 +268,8 @@ export interface Member {
   mutedUntil?: number;
   bannedUntil?: number;
   reason?: string;
+  /** When the last session of theirs that has ended did, in milliseconds; absent if that is not known. */
+  lastSeen?: number;
 }
 
 export interface MemberPage {

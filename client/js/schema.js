@@ -88,6 +88,7 @@ const member = [
   uint(4, 'mutedUntil', present),
   uint(5, 'bannedUntil', present),
   string(6, 'reason', present),
+  uint(7, 'lastSeen', present),
 ];
 
 const userPresence = [string(1, 'user'), string(2, 'state'), uint(3, 'since')];

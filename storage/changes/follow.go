@@ -9,6 +9,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"rookery/storage"
+	"rookery/storage/mapped"
 )
 
 const (
@@ -121,7 +122,7 @@ func (x *Index) catchUpOnce() error {
 		default:
 		}
 		if err := x.step(); err != nil {
-			if errors.Is(err, errState) || errors.Is(err, errTree) {
+			if errors.Is(err, errState) || errors.Is(err, mapped.ErrDamaged) {
 				x.damage(err)
 			}
 			x.tail = x.config.Log.NewTail(x.applied.Load())
@@ -136,7 +137,7 @@ func (x *Index) remake() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.tree != nil {
-		_ = guarded(x.tree.Close) // of a file that is thrown away
+		_ = mapped.Guarded(x.tree.Close) // of a file that is thrown away
 		x.tree = nil
 	}
 	if err := x.empty(); err != nil {
@@ -151,7 +152,7 @@ func (x *Index) remake() error {
 func (x *Index) step() (err error) {
 	var tx *bolt.Tx
 	applied := 0
-	return guarded(func() error {
+	return mapped.Guarded(func() error {
 		defer func() {
 			if tx != nil {
 				_ = tx.Rollback() // after a commit it does nothing

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +13,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"rookery/storage/commitlog"
+	"rookery/storage/mapped"
 )
 
 // Config is all that an index needs to know. Only Logger has a default.
@@ -155,7 +155,7 @@ func (x *Index) openTree() (reason string) {
 	}
 	tree.AllocSize = 1 << 20
 	var position int64
-	err = guarded(func() error {
+	err = mapped.Guarded(func() error {
 		return tree.View(func(tx *bolt.Tx) error {
 			for _, name := range buckets {
 				if tx.Bucket(name) == nil {
@@ -212,28 +212,12 @@ func (x *Index) read(fn func(tx *bolt.Tx) error) error {
 	if x.tree == nil || x.damaged.Load() {
 		return ErrDamaged
 	}
-	err := guarded(func() error { return x.tree.View(fn) })
-	if errors.Is(err, errState) || errors.Is(err, errTree) {
+	err := mapped.Guarded(func() error { return x.tree.View(fn) })
+	if errors.Is(err, errState) || errors.Is(err, mapped.ErrDamaged) {
 		x.damage(err)
 		return ErrDamaged
 	}
 	return err
-}
-
-var errTree = errors.New("the tree of the index of changes is damaged")
-
-// guarded turns a panic of the tree into an error. Panics of our own pass.
-func guarded(fn func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			if text, ok := p.(string); ok && len(text) > 3 && text[:3] == "BUG" {
-				panic(p)
-			}
-			err = fmt.Errorf("%w: %v", errTree, p)
-		}
-	}()
-	return fn()
 }
 
 func (x *Index) damage(err error) {
@@ -280,7 +264,7 @@ func (x *Index) persist(tree *bolt.DB) error {
 	if position == x.persisted {
 		return nil
 	}
-	err := guarded(func() error {
+	err := mapped.Guarded(func() error {
 		return tree.Update(func(tx *bolt.Tx) error { return x.putMeta(tx, position) })
 	})
 	if err == nil {

@@ -134,7 +134,7 @@ func (r *recovery) list() ([]position, error) {
 // isOurs says whether a file of the directory belongs to the server. The index of changes and push have directories in it.
 func isOurs(name string) bool {
 	switch name {
-	case metaName, metaTemporaryName, lockName, "changes", "push":
+	case metaName, metaTemporaryName, lockName, "changes", "push", "seen":
 		return true
 	}
 	for _, prefix := range []string{checkpointPrefix, "catalog-"} {

@@ -301,3 +301,23 @@ test('mentions and direct messages notify while nobody looks, unless the room is
   await alice.photograph('muted-room');
   assert.deepEqual(alice.faults, []);
 });
+
+test('who is not there was last seen, before and while somebody looks', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t, '--rooms.presence-grace', '100ms');
+  const bob = await client(t, server, 'bob');
+  await bob.createRoom({ room: 'group:birds', title: 'Birds' });
+  for (const user of ['alice', 'carol']) await bob.changeMember({ room: 'group:birds', user, action: 'invite' });
+  const carol = await client(t, server, 'carol');
+  carol.close();
+  await bob.join('group:birds').ready;
+
+  const alice = await Person.arrive(t, server, 'alice');
+  await row(alice, 'Birds').click();
+  await press(alice, 'members-open');
+  await member(alice, 'carol').getByText(/^member, last seen \d/).waitFor();
+  await member(alice, 'bob').getByText(/^owner$/).waitFor();
+  bob.close();
+  await member(alice, 'bob').getByText(/^owner, last seen \d/).waitFor();
+  await alice.photograph('members-last-seen');
+  assert.deepEqual(alice.faults, []);
+});

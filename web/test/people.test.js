@@ -25,6 +25,20 @@ test('those who are there: online before away, by name, and how many more', () =
   assert.equal(made.changes, 3);
 });
 
+test('when somebody was seen to leave', () => {
+  const { made, present } = people();
+  present(2, { alice: 'online', bob: 'away' });
+  present(200, { alice: 'online' });
+  assert.equal(made.leftAt('bob'), 0, 'the server names some others now');
+  present(2, { alice: 'online', bob: 'away' });
+  const before = Date.now();
+  present(1, { alice: 'online' });
+  assert.ok(made.leftAt('bob') >= before);
+  assert.equal(made.leftAt('alice'), 0);
+  made.left();
+  assert.equal(made.leftAt('alice'), 0, 'who leaves oneself sees nobody leave');
+});
+
 test('the words for who is typing', () => {
   const { made, typing } = people();
   for (const [users, more, words] of [

@@ -59,6 +59,8 @@ type Config struct {
 	KeepsReceipts func(room string) bool
 	// MembersPin says in which rooms everybody may pin messages, and not moderators alone. Asked like Ephemeral.
 	MembersPin func(room string) bool
+	// SessionEnded is told whose session ended. It must not wait.
+	SessionEnded func(user string)
 	// KeepsPresence says of which rooms everybody in them may know who else is. Asked like Ephemeral.
 	KeepsPresence func(room string) bool
 	// Window is how long messages of a room gather before they are fanned out, up to MaxWindow; 0: they do not. Asked like Ephemeral.

@@ -146,6 +146,7 @@ func (l *Loop) forget(c *conn) {
 		l.unwatch(c)
 		l.counted.Sessions.Add(-1)
 		l.engine.admission.logout(c.user, c.identity.User)
+		l.cfg.SessionEnded(c.identity.User)
 		c.identity, c.user = nil, nil
 	}
 }

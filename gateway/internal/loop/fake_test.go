@@ -218,6 +218,8 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 		Receipts:   &fakeKeeper{}, KeepsReceipts: func(string) bool { return true },
 		Presence: &fakePresence{}, KeepsPresence: func(string) bool { return true },
 		MembersPin: func(string) bool { return true },
+
+		SessionEnded: func(string) {},
 		Ephemeral:  func(room string) bool { return room == "ephemeral" },
 		Window:     func(string) time.Duration { return 0 },
 		Page:       func(string) ([]byte, string, bool) { return nil, "", false },

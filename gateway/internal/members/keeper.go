@@ -24,6 +24,8 @@ type Config struct {
 	MembersPerRoom int // default 100,000
 	Named          int // in a room of more members nobody is told who joins and leaves; default 100
 	MailboxBytes   int // default 8 MiB
+	// LastSeen is when a user of a room was last there, Unix milliseconds, 0 if that is not known or not told. Default: never known.
+	LastSeen func(room, user string) int64
 	// WebPushKey is the server's public key for Web Push, empty: it sends none.
 	WebPushKey string
 	// CheckWebPush says what is wrong with a subscription, in a sentence; needed with a WebPushKey.
@@ -105,6 +107,9 @@ func Start(cfg Config) (*Keeper, error) {
 		}
 	}
 	orElse(&cfg.RoomsPerUser, 10_000)
+	if cfg.LastSeen == nil {
+		cfg.LastSeen = func(string, string) int64 { return 0 }
+	}
 	orElse(&cfg.MembersPerRoom, 100_000)
 	orElse(&cfg.Named, 100)
 	orElse(&cfg.MailboxBytes, 8<<20)

@@ -61,6 +61,9 @@ func (k *Keeper) listMembers(r *handoff.MemberRequest) verdict {
 			m.Role, m.Since = record.Role.String(), timeOf(record.Since)
 			mute := k.view.until(RoomMute, r.Room, user, now)
 			m.MutedUntil, m.Reason = timeOf(mute.Until), mute.Reason
+			if seen := k.cfg.LastSeen(r.Room, user); seen != 0 {
+				m.LastSeen = timeOf(seen)
+			}
 		}
 		answer.Members = append(answer.Members, m)
 		return true

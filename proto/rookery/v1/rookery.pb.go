@@ -3625,7 +3625,9 @@ type Member struct {
 	MutedUntil  *uint64 `protobuf:"varint,4,opt,name=muted_until,json=mutedUntil,proto3,oneof" json:"muted_until,omitempty"`
 	BannedUntil *uint64 `protobuf:"varint,5,opt,name=banned_until,json=bannedUntil,proto3,oneof" json:"banned_until,omitempty"`
 	// Of the ban or the mute.
-	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When the last session of the user that has ended did, Unix milliseconds; absent if that is not known or not told.
+	LastSeen      *uint64 `protobuf:"varint,7,opt,name=last_seen,json=lastSeen,proto3,oneof" json:"last_seen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3700,6 +3702,13 @@ func (x *Member) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Member) GetLastSeen() uint64 {
+	if x != nil && x.LastSeen != nil {
+		return *x.LastSeen
+	}
+	return 0
 }
 
 type Rooms struct {
@@ -5184,7 +5193,7 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12,\n" +
 	"\amembers\x18\x02 \x03(\v2\x12.rookery.v1.MemberR\amembers\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12\x14\n" +
-	"\x05total\x18\x04 \x01(\rR\x05total\"\xdc\x01\n" +
+	"\x05total\x18\x04 \x01(\rR\x05total\"\x8c\x02\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x19\n" +
@@ -5192,10 +5201,13 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	"\vmuted_until\x18\x04 \x01(\x04H\x01R\n" +
 	"mutedUntil\x88\x01\x01\x12&\n" +
 	"\fbanned_until\x18\x05 \x01(\x04H\x02R\vbannedUntil\x88\x01\x01\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reasonB\b\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12 \n" +
+	"\tlast_seen\x18\a \x01(\x04H\x03R\blastSeen\x88\x01\x01B\b\n" +
 	"\x06_sinceB\x0e\n" +
 	"\f_muted_untilB\x0f\n" +
-	"\r_banned_until\"G\n" +
+	"\r_banned_untilB\f\n" +
+	"\n" +
+	"_last_seen\"G\n" +
 	"\x05Rooms\x12*\n" +
 	"\x05rooms\x18\x01 \x03(\v2\x14.rookery.v1.RoomInfoR\x05rooms\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\"\x82\x01\n" +

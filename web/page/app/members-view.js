@@ -2,7 +2,7 @@
 
 import { byId, element, visuallyHidden } from './elements.js';
 import { MemberList } from './member-list.js';
-import { actionsOn, isModerator, mayInvite, mayLeave, untilWords } from './membership.js';
+import { actionsOn, isModerator, mayInvite, mayLeave, momentWords, untilWords } from './membership.js';
 import { hueOf, initialOf, nameFault } from './names.js';
 import { RoomSettings } from './room-settings.js';
 
@@ -106,10 +106,10 @@ export class MembersView {
   }
 
   #row(member) {
-    const { user, role, mutedUntil, bannedUntil, reason } = member;
+    const { user } = member;
     const { membership, people } = this.#conversation;
     const state = people.stateOf(user);
-    const signature = [role, mutedUntil, bannedUntil, reason, state, membership?.role, this.#chosen === user].join(' ');
+    const signature = [this.#standing(member, state), state, membership?.role, this.#chosen === user].join(' ');
     const known = this.#shown.get(user);
     if (known?.signature === signature) return known.node;
     const node = this.#makeRow(member, state);
@@ -128,7 +128,7 @@ export class MembersView {
     const row = element('li', { class: 'member', data: { testid: 'member', user, state: state ?? '' } },
       element('span', { class: `member-disc hue-${hueOf(user)}`, attributes: { 'aria-hidden': 'true' } }, initialOf(user)),
       element('span', { class: 'member-name', dir: 'auto' }, user, user === this.#client.user ? ' (you)' : ''),
-      element('span', { class: 'member-role' }, this.#standing(member)));
+      element('span', { class: 'member-role' }, this.#standing(member, state)));
     if (state !== undefined) {
       row.firstChild.append(element('span', { class: 'person-dot' }));
       row.append(visuallyHidden(`, ${state}`));
@@ -148,9 +148,12 @@ export class MembersView {
     return row;
   }
 
-  #standing({ role, mutedUntil, bannedUntil, reason }) {
+  #standing({ user, role, mutedUntil, bannedUntil, reason, lastSeen = 0 }, state) {
     const until = this.#banned ? bannedUntil : mutedUntil;
-    if (!(until > Date.now())) return role ?? '';
+    if (!(until > Date.now())) {
+      const seen = Math.max(lastSeen, this.#conversation.people.leftAt(user));
+      return state === 'offline' && seen > 0 ? `${role}, last seen ${momentWords(seen)}` : role ?? '';
+    }
     const what = this.#banned ? 'banned' : `${role}, muted`;
     return `${what} ${untilWords(until)}${reason ? ` (${reason})` : ''}`;
   }

@@ -80,5 +80,10 @@ export function removalWords(title, { action, until, reason } = {}, now = Date.n
 /** Until when somebody is muted or banned. */
 export function untilWords(until, now = Date.now()) {
   if (until >= FOR_EVER) return 'for ever';
-  return `until ${dayNumber(until) === dayNumber(now) ? timeOf(until) : fullTimeOf(until)}`;
+  return `until ${momentWords(until, now)}`;
+}
+
+/** A moment in as few words as tell it. */
+export function momentWords(at, now = Date.now()) {
+  return dayNumber(at) === dayNumber(now) ? timeOf(at) : fullTimeOf(at);
 }

@@ -12,6 +12,8 @@ export class People {
   /** {count, users: Map of name to 'online' or 'away'}; null: not known, or the room is one in which nobody is told. */
   #present = null;
   #typists = NOBODY;
+  /** Name to when the person saw somebody leave. */
+  #left = new Map();
 
   /** @param {() => void} changed */
   constructor(changed) {
@@ -54,6 +56,10 @@ export class People {
   }
 
   #take({ present = this.#present, typists = this.#typists }) {
+    const whole = present !== null && present.users.size >= present.count; // of a large room the server names some
+    for (const user of this.#present?.users.keys() ?? []) {
+      if (whole && !present.users.has(user)) this.#left.set(user, Date.now());
+    }
     this.#present = present;
     this.#typists = typists;
     this.#changed();
@@ -78,6 +84,11 @@ export class People {
     if (this.#present === null) return undefined;
     const { count, users } = this.#present;
     return users.get(user) ?? (users.size >= count ? 'offline' : undefined);
+  }
+
+  /** When somebody was seen to leave, 0 if that was not seen: the server's lists of members know what was before. */
+  leftAt(user) {
+    return this.#left.get(user) ?? 0;
   }
 
   /** '' when nobody else is. */

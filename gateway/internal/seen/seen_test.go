@@ -1,0 +1,161 @@
+package seen
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// lines is a log that any goroutine writes to.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func open(t *testing.T, dir string, l *lines) *Seen {
+	t.Helper()
+	s, err := Open(Config{Dir: dir, Interval: time.Millisecond, Log: slog.New(slog.NewTextHandler(l, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// written waits until nothing waits to be written.
+func written(t *testing.T, s *Seen) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		left := len(s.waiting) + len(s.writing)
+		s.mu.Unlock()
+		if left == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d users are not written", left)
+		}
+	}
+}
+
+func TestSeen(t *testing.T) {
+	dir, l := filepath.Join(t.TempDir(), "seen"), &lines{}
+	s := open(t, dir, l)
+	if at := s.At("ann"); at != 0 {
+		t.Errorf("who never was there was seen at %d", at)
+	}
+	before := time.Now().UnixMilli()
+	s.Note("ann")
+	first := s.At("ann")
+	if first < before || first > time.Now().UnixMilli() {
+		t.Errorf("seen at %d, noted after %d", first, before)
+	}
+	written(t, s)
+	if at := s.At("ann"); at != first {
+		t.Errorf("written, the time is %d, it was %d", at, first)
+	}
+	// Many, from many goroutines, across transactions.
+	var writers sync.WaitGroup
+	for w := range 4 {
+		writers.Go(func() {
+			for i := range 10_000 {
+				s.Note(fmt.Sprint("user", w, " ", i))
+			}
+		})
+	}
+	writers.Wait()
+	s.Close()
+	s = open(t, dir, l)
+	defer s.Close()
+	for w := range 4 {
+		for i := range 10_000 {
+			if s.At(fmt.Sprint("user", w, " ", i)) < first {
+				t.Fatalf("user%d %d is not in the file", w, i)
+			}
+		}
+	}
+	if at := s.At("ann"); at != first || l.String() != "" {
+		t.Errorf("opened again, the time is %d, it was %d; logged\n%s", at, first, l)
+	}
+}
+
+// TestFull: beyond the bound nothing new is noted, and what waits is brought up to date.
+func TestFull(t *testing.T) {
+	s := &Seen{waiting: map[string]int64{"ann": 1}, full: make(chan struct{}, 1)}
+	for i := range maxWaiting + 10 {
+		s.Note(fmt.Sprint(i))
+	}
+	s.Note("ann")
+	if n := s.Unnoted(); n != 11 || len(s.waiting) != maxWaiting || s.waiting["ann"] == 1 {
+		t.Errorf("%d are not noted, %d wait, ann at %d", n, len(s.waiting), s.waiting["ann"])
+	}
+	select {
+	case <-s.full:
+	default:
+		t.Error("nobody is told that many wait")
+	}
+}
+
+// TestDamage: a file that is no tree, and one whose pages go wrong later, are set aside; what waits is not lost.
+func TestDamage(t *testing.T) {
+	for name, damage := range map[string]func(path string) error{
+		"no tree": func(path string) error { return os.WriteFile(path, bytes.Repeat([]byte("x"), 1<<16), 0o600) },
+		"cut off": func(path string) error { return os.Truncate(path, 5000) },
+		"pages": func(path string) error {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			for i := 2 * os.Getpagesize(); i < len(b); i++ {
+				b[i] = 0xff
+			}
+			return os.WriteFile(path, b, 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, l := t.TempDir(), &lines{}
+			s := open(t, dir, l)
+			for i := range 1000 {
+				s.Note(fmt.Sprint("old ", i))
+			}
+			s.Close()
+			if err := damage(filepath.Join(dir, "seen.db")); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, dir, l)
+			s.At("old 500")
+			s.Note("ann")
+			at := s.At("ann")
+			written(t, s)
+			s.Close()
+			if s = open(t, dir, l); s.At("ann") != at || at == 0 {
+				t.Errorf("what was noted after the damage is %d, want %d", s.At("ann"), at)
+			}
+			s.Close()
+			if _, err := os.Stat(filepath.Join(dir, "seen.db.damaged")); err != nil || !strings.Contains(l.String(), "set aside") {
+				t.Errorf("the damaged file: %v; logged\n%s", err, l)
+			}
+		})
+	}
+}
