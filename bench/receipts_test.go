@@ -77,6 +77,7 @@ func TestReceiptsWithTheRealServer(t *testing.T) {
 		"raw TCP": func(p *plan.Plan) { p.Server.Targets = []string{"tcp://" + g.Addr()} },
 		"JSON":    func(p *plan.Plan) { p.Server.Codec = "json" },
 		"chat":    func(p *plan.Plan) { p.Publish.Typing, p.Trouble.Moves, p.Trouble.Churn = 1, 20, 5 },
+		"watched": func(p *plan.Plan) { p.Rooms.Presence, p.Trouble.Moves, p.Trouble.Churn = true, 20, 5 },
 		"backlog": func(p *plan.Plan) { p.Rooms.Backlog, p.Trouble.Moves, p.Trouble.Churn = 20, 20, 5 },
 		"cut": func(p *plan.Plan) {
 			p.Trouble.Cut = plan.Cut{Share: 0.5, At: time.Second, How: "reset"}
@@ -94,6 +95,10 @@ func TestReceiptsWithTheRealServer(t *testing.T) {
 			}
 			if c.Marks < 12 || c.Receipts == 0 || c.Marked > c.Marks || p.Trouble.Cut.Share == 0 && p.Trouble.Churn == 0 && c.Marked != c.Marks {
 				t.Errorf("%d marks, %d stored, %d receipts", c.Marks, c.Marked, c.Receipts)
+			}
+			// Each is answered once for each room, and told when another comes or goes.
+			if watched := c.Presence >= c.Joined; watched != p.Rooms.Presence || !watched && c.Presence != 0 {
+				t.Errorf("members were told of presence %d times, after %d joins", c.Presence, c.Joined)
 			}
 		})
 	}

@@ -108,6 +108,8 @@ type Rooms struct {
 	Prefix string `yaml:"prefix" json:"prefix"`
 	// Backlog is how many messages are in each room before the connections join it; they ask for all.
 	Backlog int `yaml:"backlog" json:"backlog"`
+	// Presence has everybody watch who is in the rooms that they join. Servers without it are not asked.
+	Presence bool `yaml:"presence" json:"presence,omitempty"`
 }
 
 // Publish is the load. Sends follow a schedule that waits for nobody.

@@ -126,7 +126,7 @@ func TestConditionsOfAStep(t *testing.T) {
 func TestOnlyFiguresOfStepsAreInSteps(t *testing.T) {
 	step := searchRun().Steps[2]
 	step.Counts.Acknowledged, step.Counts.BytesIn, step.Counts.BytesOut, step.Counts.Sent = 1, 1, 1, 1
-	step.Counts.Typing, step.Counts.Marks = 1, 1
+	step.Counts.Typing, step.Counts.Marks, step.Counts.Presence = 1, 1, 1
 	s := subjectOfStep(step)
 	for _, f := range figures {
 		if _, measured := f.value(s); measured != f.ofStep {

@@ -102,6 +102,7 @@ var csvColumns = func() []column {
 		count("came_back", func(s *result.Second) int64 { return s.Counts.CameBack }),
 		count("stayed_away", func(s *result.Second) int64 { return s.Counts.StayedAway }),
 		count("joins_refused", func(s *result.Second) int64 { return s.Counts.JoinsRefused }),
+		count("presence", func(s *result.Second) int64 { return s.Counts.Presence }),
 	)
 }()
 

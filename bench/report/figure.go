@@ -83,6 +83,7 @@ func countFigures() []figure {
 	answered := func(s *subject) bool { return s.counts.Acknowledged+s.counts.Refused+s.counts.Unanswered > 0 }
 	owed := func(s *subject) bool { return s.counts.Expected > 0 }
 	typed := func(s *subject) bool { return s.counts.Typing > 0 }
+	watched := func(s *subject) bool { return s.counts.Presence > 0 }
 	marked := func(s *subject) bool { return s.counts.Marks > 0 }
 	came := func(s *subject) bool { return s.counts.Delivered > 0 }
 	const (
@@ -90,9 +91,11 @@ func countFigures() []figure {
 		nothingOwed  = "no delivery was owed to anybody"
 		nobodyTyped  = "nobody was said to type"
 		nobodyMarked = "nobody marked what was read"
-		nothingCame  = "nothing was delivered"
-		loud, quiet  = false, true
-		shown, apart = true, false
+
+		nobodyWatched = "nobody watched who was there"
+		nothingCame   = "nothing was delivered"
+		loud, quiet   = false, true
+		shown, apart  = true, false
 	)
 	count := func(name, title string, better direction, measured func(*subject) bool, absent string, quiet, compared bool, read func(c *result.Counts) int64) figure {
 		return figure{
@@ -126,6 +129,7 @@ func countFigures() []figure {
 		count("marks", "marks sent", neither, marked, nobodyMarked, quiet, apart, func(c *result.Counts) int64 { return c.Marks }),
 		count("marked", "marks stored", higher, marked, nobodyMarked, quiet, apart, func(c *result.Counts) int64 { return c.Marked }),
 		count("receipts", "receipts", neither, marked, nobodyMarked, quiet, apart, func(c *result.Counts) int64 { return c.Receipts }),
+		count("presence", "told of presence", neither, watched, nobodyWatched, quiet, apart, func(c *result.Counts) int64 { return c.Presence }),
 	}
 }
 

@@ -82,6 +82,7 @@ var counters = []struct {
 	{benchDesc("marks_sent_total", "Marks of what was read, handed to the kernel."), func(c *result.Counts) int64 { return c.Marks }},
 	{benchDesc("marks_stored_total", "Marks that the server has stored."), func(c *result.Counts) int64 { return c.Marked }},
 	{benchDesc("receipts_total", "Receipts that came."), func(c *result.Counts) int64 { return c.Receipts }},
+	{benchDesc("presence_told_total", "Who is in a room, and changes of that, that members were told."), func(c *result.Counts) int64 { return c.Presence }},
 	{benchDesc("received_bytes_total", "Bytes received."), func(c *result.Counts) int64 { return c.BytesIn }},
 	{benchDesc("sent_bytes_total", "Bytes sent."), func(c *result.Counts) int64 { return c.BytesOut }},
 }

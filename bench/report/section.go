@@ -70,6 +70,9 @@ func runSection(r *result.Result) section {
 		if p.Publish.Receipts > 0 {
 			load += fmt.Sprintf(", marked as read within %v", p.Publish.Receipts)
 		}
+		if p.Rooms.Presence {
+			load += ", watching who is there"
+		}
 		add("load", load)
 	}
 	add("trouble", troubleText(r))

@@ -103,6 +103,8 @@ type Counts struct {
 	Marked   int64 `json:"marked"`   // those that the server has stored
 	Receipts int64 `json:"receipts"` // receipts of others and their own that members were told, not among Delivered
 
+	Presence int64 `json:"presence"` // who is in a room, and changes of that, that members were told
+
 	BytesIn  int64 `json:"bytes_in"`
 	BytesOut int64 `json:"bytes_out"`
 }

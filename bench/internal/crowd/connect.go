@@ -247,6 +247,10 @@ func (c *Crowd) joined(slot, k int, head uint64) {
 		account.Target = head
 		c.behind++
 	}
+	if c.part.Plan.Rooms.Presence && c.traits.Presence {
+		c.out = c.dialect(slot).AppendWatch(c.out[:0], &c.users[slot].session, c.room(c.number(slot), k))
+		_ = c.write(slot, c.out) // a connection that is lost is told elsewhere
+	}
 }
 
 // lateness is the base of an account with a server that gives no numbers: 0 if everything of the load comes to it, 1 if it began

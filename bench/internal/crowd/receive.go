@@ -75,6 +75,8 @@ func (c *Crowd) take(slot int, e *dialect.Event, now int64) {
 		c.marked(slot, e, now)
 	case dialect.Receipt:
 		c.counts.Receipts++
+	case dialect.Presence:
+		c.counts.Presence++
 	case dialect.Ready:
 		if c.traits.Pipelines {
 			c.answeredOne(slot)

@@ -81,6 +81,9 @@ func (d *centrifugo) AppendLeave(dst []byte, s *Session, id uint32, room int) []
 // AppendMark: it has no receipts.
 func (*centrifugo) AppendMark(dst []byte, _ *Session, _ uint32, _ int, _ uint64) []byte { return dst }
 
+// AppendWatch: it has no presence of this kind.
+func (*centrifugo) AppendWatch(dst []byte, _ *Session, _ int) []byte { return dst }
+
 func (d *centrifugo) AppendPublish(dst []byte, s *Session, p Publish) []byte {
 	d.begin(p.ID, "publish", p.Room)
 	d.scratch = append(d.scratch, `","data":"`...)

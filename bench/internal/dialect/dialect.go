@@ -37,6 +37,8 @@ type Dialect interface {
 	AppendPublish(dst []byte, s *Session, p Publish) []byte
 	// AppendMark says that everything of a room up to a message has been read. It is answered by Marked or Refused.
 	AppendMark(dst []byte, s *Session, id uint32, room int, seq uint64) []byte
+	// AppendWatch asks who is in a room that was joined, and to be told of changes. What comes of it is Presence.
+	AppendWatch(dst []byte, s *Session, room int) []byte
 	// AppendClose is what is sent before the socket is closed in good order.
 	AppendClose(dst []byte, s *Session) []byte
 	// Read takes at most one event out of in, which begins where the last Read ended, and gives the number
@@ -66,6 +68,8 @@ type Traits struct {
 	Ephemeral bool
 	// Receipts: it takes marks.
 	Receipts bool
+	// Presence: it tells who is in a room.
+	Presence bool
 }
 
 // Reach says who gets a message.
@@ -146,6 +150,7 @@ const (
 	Refused           // ID, Reason: of a join, a leave, a publish or a mark
 	Marked            // ID, Seq up to which the user has read the room
 	Receipt           // somebody has come further in a room, or some have
+	Presence          // who is in a room, or who has come, gone or turned away
 	Gap               // Room, Seq to Last: these are not there any more
 	GoAway            // the server asks to leave soon
 )

@@ -69,6 +69,9 @@ func (g *generic) AppendLeave(dst []byte, s *Session, id uint32, room int) []byt
 // AppendMark: it has no receipts.
 func (*generic) AppendMark(dst []byte, _ *Session, _ uint32, _ int, _ uint64) []byte { return dst }
 
+// AppendWatch: it has no presence of this kind.
+func (*generic) AppendWatch(dst []byte, _ *Session, _ int) []byte { return dst }
+
 func (g *generic) AppendPublish(dst []byte, s *Session, p Publish) []byte {
 	return g.appendText(dst, s, g.template.publish, values{room: p.Room, user: s.User, id: p.ID, body: p.Body})
 }

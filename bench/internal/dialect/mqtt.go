@@ -96,6 +96,9 @@ func (d *mqtt) appendTopicRequest(dst []byte, s *Session, kind byte, id uint32, 
 // AppendMark: it has no receipts.
 func (*mqtt) AppendMark(dst []byte, _ *Session, _ uint32, _ int, _ uint64) []byte { return dst }
 
+// AppendWatch: it has no presence of this kind.
+func (*mqtt) AppendWatch(dst []byte, _ *Session, _ int) []byte { return dst }
+
 // AppendPublish appends nothing when 65,535 requests are not answered: then no identifier is free, and the
 // message counts as lost, which it would be anyway with a server that is so far behind.
 func (d *mqtt) AppendPublish(dst []byte, s *Session, p Publish) []byte {

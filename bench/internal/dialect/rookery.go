@@ -46,9 +46,9 @@ func newRookery(c Config, target Target) (Dialect, error) {
 
 func (r *rookery) Traits() Traits {
 	if r.ephemeral {
-		return Traits{Answers: true, Pipelines: true, Reaches: Room, Ephemeral: true}
+		return Traits{Answers: true, Pipelines: true, Reaches: Room, Ephemeral: true, Presence: true}
 	}
-	return Traits{Numbered: true, Acknowledges: true, Answers: true, Pipelines: true, Resumes: true, Reaches: Room, Ephemeral: true, Receipts: true}
+	return Traits{Numbered: true, Acknowledges: true, Answers: true, Pipelines: true, Resumes: true, Reaches: Room, Ephemeral: true, Receipts: true, Presence: true}
 }
 
 func (r *rookery) AppendOpen(dst []byte, s *Session) []byte {
@@ -111,6 +111,11 @@ func (r *rookery) AppendPublish(dst []byte, s *Session, p Publish) []byte {
 
 func (r *rookery) AppendMark(dst []byte, s *Session, id uint32, room int, seq uint64) []byte {
 	return r.appendRequest(dst, s, &v1.ClientFrame{Id: uint64(id), Op: &v1.ClientFrame_Mark{Mark: &v1.Mark{Room: r.room(room), Read: seq}}})
+}
+
+// AppendWatch has an id that no request of the load has: neither the answer nor a refusal is waited for.
+func (r *rookery) AppendWatch(dst []byte, s *Session, room int) []byte {
+	return r.appendRequest(dst, s, &v1.ClientFrame{Id: loginID + 2, Op: &v1.ClientFrame_Presence{Presence: &v1.PresenceRequest{Room: r.room(room), Watch: true}}})
 }
 
 func (r *rookery) AppendClose(dst []byte, s *Session) []byte {
@@ -189,13 +194,15 @@ func (r *rookery) readFrame(s *Session, frame []byte, e *Event) error {
 		e.Kind, e.Seq = Marked, op.Marked.Read
 	case *v1.ServerFrame_Receipt, *v1.ServerFrame_Receipts:
 		e.Kind = Receipt
+	case *v1.ServerFrame_Presence, *v1.ServerFrame_PresenceChange:
+		e.Kind = Presence
 	case *v1.ServerFrame_Gap:
 		e.Kind, e.Room, e.Seq, e.Last, e.Reason = Gap, r.number([]byte(op.Gap.Room)), op.Gap.First, op.Gap.Last, op.Gap.Reason
 	case *v1.ServerFrame_Error:
 		if f.Id == loginID {
 			return fmt.Errorf("the login was refused: %s: %s", op.Error.Name, op.Error.Message)
 		}
-		if f.Id <= math.MaxUint32 { // a ping of ours may be refused without harm
+		if f.Id <= math.MaxUint32 { // a ping or a watch of ours may be refused without harm
 			e.Kind, e.Reason = Refused, op.Error.Name
 		}
 	case *v1.ServerFrame_Ping:

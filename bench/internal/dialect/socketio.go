@@ -102,6 +102,9 @@ func (d *socketIO) appendRoomEvent(dst []byte, s *Session, event string, kind in
 // AppendMark: it has no receipts.
 func (*socketIO) AppendMark(dst []byte, _ *Session, _ uint32, _ int, _ uint64) []byte { return dst }
 
+// AppendWatch: it has no presence of this kind.
+func (*socketIO) AppendWatch(dst []byte, _ *Session, _ int) []byte { return dst }
+
 func (d *socketIO) AppendPublish(dst []byte, s *Session, p Publish) []byte {
 	d.begin("publish", ackPublish, p.ID)
 	d.scratch = append(d.scratch, `{"room":"`...)
