@@ -76,7 +76,7 @@ func (h *host) rows() []row {
 	return []row{
 		h.connectRow(), h.idleRow(), h.waveRow(),
 		h.deliveryRow(), h.busyRow(), h.mostRow(), h.latencyRow(), h.asideRow(),
-		h.slowRow(), h.catchUpRow(), h.overloadRow(), h.ephemeralRow(), h.durableRow(),
+		h.peopleRow(), h.slowRow(), h.catchUpRow(), h.overloadRow(), h.ephemeralRow(), h.durableRow(),
 	}
 }
 

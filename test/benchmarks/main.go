@@ -18,6 +18,7 @@
 //	host_connect.go    who comes and goes
 //	host_delivery.go   messages
 //	host_crowd.go      who is slow, who comes back, who is too many
+//	host_people.go     receipts and presence
 //	vm.go              the rows that need the machine, and what it is made of
 //	vm_machine.go      programs in it
 //	vm_server.go       the server
