@@ -144,52 +144,59 @@ func (r *readers) historyStep(read handoff.Read, h *historyPage) (again bool, er
 	return !h.full() && gaps < maxPageGaps && h.position > 1, nil
 }
 
-// historyList is a page of the messages that the index lists: a thread, what is pinned, what mentions a user.
+// historyList is a page of the messages that the index lists: a thread, what is pinned, what mentions a user. A list of mentions has some that edits
+// took away; a page of nothing else would have no place to go on from, so it is read until there is one.
 func (r *readers) historyList(read handoff.Read, h *historyPage) (more bool, err error) {
-	seqs := r.listed(read, h)
-	for i, seq := range seqs {
-		if h.full() {
-			return true, nil
-		}
-		if err := r.historyOne(read, h, seq); err != nil {
-			return false, err
-		}
-		// A list is read a little beyond the page: then it has more where that is the last one.
-		if i == maxPassed {
-			return true, nil
-		}
+	if h.fold.view == nil {
+		return false, nil
 	}
-	return false, nil
+	for wanted := h.wanted; ; {
+		seqs, end := r.listed(read, h)
+		for _, seq := range seqs {
+			if h.full() {
+				return true, nil
+			}
+			if err := r.historyOne(read, h, seq); err != nil {
+				return false, err
+			}
+		}
+		if end == 0 {
+			return false, nil
+		}
+		if h.wanted < wanted {
+			return true, nil
+		}
+		read.Position = end
+	}
 }
 
-// listed gives the numbers of a list, in the order in which the page is read.
-func (r *readers) listed(read handoff.Read, h *historyPage) []uint64 {
-	if h.fold.view == nil {
-		return nil
-	}
+// listed gives the numbers of a list, in the order in which the page is read, and where to go on, 0 at the end of the list.
+func (r *readers) listed(read handoff.Read, h *historyPage) (seqs []uint64, end uint64) {
 	v := h.fold.view
 	// Some of them may mention the user no longer. What retention has taken may be listed until the index is swept.
 	part := changes.Range{Position: read.Position, Descending: h.descending, Most: read.Limit + maxPassed}
 	if !h.descending {
 		part.Position = max(part.Position, h.begin-1)
 	}
-	there := func(seqs []uint64) []uint64 {
-		return slices.DeleteFunc(seqs, func(seq uint64) bool { return seq < h.begin })
-	}
 	switch read.List {
 	case handoff.Pinned:
-		return there(v.Pins(part))
+		seqs = v.Pins(part)
 	case handoff.Mentions:
-		return there(v.Mentions(read.User, part))
+		seqs = v.Mentions(read.User, part)
+	default:
+		seqs = v.Thread(read.Root, part)
 	}
-	seqs := v.Thread(read.Root, part)
+	if len(seqs) == part.Most && seqs[len(seqs)-1] >= h.begin {
+		end = seqs[len(seqs)-1]
+	}
 	switch {
-	case h.descending && (read.Position == 0 || read.Position > read.Root) && len(seqs) < part.Most:
+	case read.List != handoff.Thread:
+	case h.descending && (read.Position == 0 || read.Position > read.Root) && end == 0:
 		seqs = append(seqs, read.Root)
 	case !h.descending && read.Position < read.Root:
 		seqs = slices.Insert(seqs, 0, read.Root)
 	}
-	return there(seqs)
+	return slices.DeleteFunc(seqs, func(seq uint64) bool { return seq < h.begin }), end
 }
 
 // historyOne adds one message of a list, if it is there and belongs to the list still.
