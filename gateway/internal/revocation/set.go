@@ -115,7 +115,8 @@ func (s *Set) Revoked(tokenID, user string, issued time.Time) bool {
 	return found && (issued.IsZero() || issued.Unix() <= e.At.Unix())
 }
 
-// Add puts a revocation in force, also on live connections, and returns when it is stored.
+// Add puts a revocation in force, also on live connections, and returns when it is stored. If the store does not answer before the context is
+// done, nobody knows whether it has it: then it is in force until the process ends, and the error says so.
 func (s *Set) Add(ctx context.Context, e Entry) error {
 	if err := s.take(ctx); err != nil {
 		return err
@@ -128,13 +129,17 @@ func (s *Set) Add(ctx context.Context, e Entry) error {
 	if full {
 		return ErrFull
 	}
-	if err := s.cfg.Store.Revoke(ctx, e); err != nil {
+	err := s.cfg.Store.Revoke(ctx, e)
+	if err != nil && ctx.Err() == nil {
 		return err
 	}
 	s.mu.Lock()
 	s.entries[e.Key] = e
 	s.mu.Unlock()
 	s.cfg.Tell(e)
+	if err != nil {
+		return fmt.Errorf("the revocation is in force, but may not be stored: repeat it, or a restart may forget it: %w", err)
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -143,6 +144,35 @@ func TestItIsStoredFirst(t *testing.T) {
 		t.Errorf("who gives up is told %v", err)
 	}
 	s.give()
+}
+
+// slow is a store that has not answered when nobody waits any longer.
+type slow struct {
+	*memory
+	giveUp context.CancelFunc
+}
+
+func (s slow) Revoke(ctx context.Context, _ Entry) error {
+	s.giveUp()
+	return context.Cause(ctx)
+}
+
+// TestAStoreThatDoesNotAnswer: what may be stored is in force.
+func TestAStoreThatDoesNotAnswer(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	told := 0
+	s, err := Open(Config{Store: slow{&memory{}, cancel}, Tell: func(Entry) { told++ }, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	e := Entry{Key{User: "ann"}, time.Now(), time.Now().Add(time.Hour)}
+	if err := s.Add(ctx, e); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "repeat") {
+		t.Errorf("who gives up is told %v", err)
+	}
+	if !s.Revoked("", "ann", time.Now()) || told != 1 {
+		t.Errorf("in force are %v, told %d times", s.List(), told)
+	}
 }
 
 func TestWhatIsOverIsDropped(t *testing.T) {
