@@ -72,3 +72,20 @@ func TestWhatNobodyMayWrite(t *testing.T) {
 		t.Errorf("a file that nobody may write: %q", why)
 	}
 }
+
+// TestLimitsThatSystemdIgnores: a value that it can't read leaves the one before it in force.
+func TestLimitsThatSystemdIgnores(t *testing.T) {
+	for _, value := range []string{"", "64K", "many", "65536 # enough", "-5", "2000:many"} {
+		h := with(t, "vps-4gb", map[string]string{
+			"etc/systemd/system/rookery.service.d/10.conf": "[Service]\nLimitNOFILE=5000\n",
+			"etc/systemd/system/rookery.service.d/20.conf": "[Service]\nLimitNOFILE=" + value + "\n",
+			"etc/systemd/system.conf":                      "[Manager]\nDefaultLimitNOFILE=" + value + "\n",
+		})
+		if s, _ := h.Unit.Last("LimitNOFILE"); s.Limit() != 5000 {
+			t.Errorf("behind %q the limit is that of %+v", value, s)
+		}
+		if all := h.DefaultLimits(); len(all) > 0 {
+			t.Errorf("with %q the manager has %+v", value, all)
+		}
+	}
+}

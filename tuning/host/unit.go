@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -27,6 +28,16 @@ func (s Setting) Limit() int64 {
 		value = hard
 	}
 	return parseLimit(value)
+}
+
+// isLimit says whether systemd can read the value. One that it can't read it ignores, so that the one before it counts.
+func (s Setting) isLimit() bool {
+	for part := range strings.SplitSeq(s.Value, ":") {
+		if n, err := strconv.ParseInt(part, 10, 64); part != "infinity" && (err != nil || n < 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // Unit is a systemd service.
@@ -96,7 +107,10 @@ func parseUnit(file, text, section string) (all []Setting) {
 		case line[0] == '[':
 			inside = line == section
 		case inside && found:
-			all = append(all, Setting{strings.TrimSpace(name), strings.TrimSpace(value), file, number})
+			s := Setting{strings.TrimSpace(name), strings.TrimSpace(value), file, number}
+			if !strings.HasSuffix(s.Name, "LimitNOFILE") || s.isLimit() {
+				all = append(all, s)
+			}
 		}
 	}
 	return all
