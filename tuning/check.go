@@ -271,6 +271,8 @@ func elsewhere(p host.Place, key, value string) string {
 func origin(h *host.Host, key, now string) string {
 	a, found := h.AtBoot(key)
 	switch {
+	case !found && len(h.Closed()) > 0:
+		return "no file that this user may read sets it"
 	case !found:
 		return "no file sets it: the kernel's default, or set since boot"
 	case a.Value == now:

@@ -375,3 +375,31 @@ func TestLinesThatAreReadAfterOurs(t *testing.T) {
 		}
 	}
 }
+
+// closedFile is a tree of which a file may not be read.
+type closedFile struct {
+	fstest.MapFS
+	name string
+}
+
+func (c closedFile) ReadFile(name string) ([]byte, error) {
+	if name == c.name {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return c.MapFS.ReadFile(name)
+}
+
+// TestWhatIsNotSeenIsTold: without root, a file that sets a value may be closed.
+func TestWhatIsNotSeenIsTold(t *testing.T) {
+	h, err := host.Open(closedFile{hosttest.Tree(t, "recorded/conflicts"), "etc/sysctl.d/60-copied.conf"}, host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Examine(h, Target{Connections: 1000})
+	if f := find(t, r, "files of settings"); f.Severity != Unknown || !strings.Contains(f.Says, "may not read /etc/sysctl.d/60-copied.conf") {
+		t.Errorf("of a file that may not be read it says %+v", f)
+	}
+	if f := find(t, r, "net.ipv4.tcp_mem"); f.From != "no file that this user may read sets it" {
+		t.Errorf("a value that such a file sets is from %q", f.From)
+	}
+}

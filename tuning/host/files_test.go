@@ -89,3 +89,19 @@ func TestLimitsThatSystemdIgnores(t *testing.T) {
 		}
 	}
 }
+
+// TestFilesThatMayNotBeRead are told, since the line that decides may be in one of them.
+func TestFilesThatMayNotBeRead(t *testing.T) {
+	for _, name := range []string{"etc/sysctl.d/60-copied.conf", "etc/systemd/system/rookery.service", "etc/systemd/system/rookery.service.d/10-limits.conf", "etc/security/limits.d/90-files.conf"} {
+		h, err := host.Open(closed{hosttest.Tree(t, "recorded/conflicts"), name}, host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := h.Closed(); len(got) != 1 || got[0] != "/"+name {
+			t.Errorf("where %s may not be read, these are named: %v", name, got)
+		}
+	}
+	if got := with(t, "recorded/conflicts", nil).Closed(); len(got) > 0 {
+		t.Errorf("where everything may be read, these are named: %v", got)
+	}
+}

@@ -85,11 +85,7 @@ func readAssignments(h *Host) []Assignment {
 	ranked := map[string]string{} // by base name
 	linked := false               // a file of a directory is a link to sysctl.conf
 	for _, dir := range sysctlDirectories {
-		entries, err := fs.ReadDir(h.root, dir)
-		if err != nil {
-			continue
-		}
-		for _, entry := range entries {
+		for _, entry := range h.settingsIn(dir) {
 			base, name := entry.Name(), path.Join(dir, entry.Name())
 			if path.Ext(base) != ".conf" {
 				continue
@@ -117,11 +113,11 @@ func readAssignments(h *Host) []Assignment {
 	}
 	var all []Assignment
 	for _, f := range files {
-		text, err := fs.ReadFile(h.root, f.name)
+		text, err := h.settings(f.name)
 		if err != nil {
-			continue // a link to /dev/null turns a file off; what may not be read can't be told
+			continue // what may not be read is told by Closed
 		}
-		for _, a := range parseSysctl(string(text)) {
+		for _, a := range parseSysctl(text) {
 			a.File, a.Ignored = "/"+f.name, f.ignored
 			all = append(all, a)
 		}

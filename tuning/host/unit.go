@@ -2,6 +2,7 @@ package host
 
 import (
 	"cmp"
+	"errors"
 	"io/fs"
 	"path"
 	"slices"
@@ -61,17 +62,17 @@ func readUnit(h *Host, name string) Unit {
 	u := Unit{Name: name}
 	for _, dir := range unitDirectories {
 		file := path.Join(dir, name)
-		if text, err := fs.ReadFile(h.root, file); err == nil {
+		text, err := h.settings(file)
+		if err == nil || errors.Is(err, fs.ErrPermission) {
 			u.File = "/" + file
-			u.Settings = parseUnit("/"+file, string(text), "[Service]")
+			u.Settings = parseUnit("/"+file, text, "[Service]")
 			break
 		}
 	}
 	ranked := map[string]string{}
 	for _, dropIns := range []string{name + ".d", "service.d"} { // of the unit, and of all services
 		for _, dir := range unitDirectories {
-			entries, _ := fs.ReadDir(h.root, path.Join(dir, dropIns))
-			for _, entry := range entries {
+			for _, entry := range h.settingsIn(path.Join(dir, dropIns)) {
 				if base := entry.Name(); path.Ext(base) == ".conf" && ranked[base] == "" {
 					ranked[base] = path.Join(dir, dropIns, base)
 				}
@@ -79,9 +80,8 @@ func readUnit(h *Host, name string) Unit {
 		}
 	}
 	for _, file := range sortedByBase(ranked) {
-		text, err := fs.ReadFile(h.root, file)
-		if err == nil {
-			u.Settings = append(u.Settings, parseUnit("/"+file, string(text), "[Service]")...)
+		if text, err := h.settings(file); err == nil {
+			u.Settings = append(u.Settings, parseUnit("/"+file, text, "[Service]")...)
 		}
 	}
 	return u
@@ -121,8 +121,7 @@ func (h *Host) DefaultLimits() []Setting {
 	files := []string{"etc/systemd/system.conf"}
 	ranked := map[string]string{}
 	for _, dir := range []string{"etc/systemd/system.conf.d", "run/systemd/system.conf.d", "usr/lib/systemd/system.conf.d"} {
-		entries, _ := fs.ReadDir(h.root, dir)
-		for _, entry := range entries {
+		for _, entry := range h.settingsIn(dir) {
 			if ranked[entry.Name()] == "" {
 				ranked[entry.Name()] = path.Join(dir, entry.Name())
 			}
@@ -130,8 +129,8 @@ func (h *Host) DefaultLimits() []Setting {
 	}
 	var all []Setting
 	for _, file := range append(files, sortedByBase(ranked)...) {
-		if text, err := fs.ReadFile(h.root, file); err == nil {
-			all = append(all, parseUnit("/"+file, string(text), "[Manager]")...)
+		if text, err := h.settings(file); err == nil {
+			all = append(all, parseUnit("/"+file, text, "[Manager]")...)
 		}
 	}
 	return all
@@ -140,8 +139,7 @@ func (h *Host) DefaultLimits() []Setting {
 // LoginLimits are the lines for open files of PAM, which sets them for logins and not for units.
 func (h *Host) LoginLimits() (all []Setting) {
 	files := []string{"etc/security/limits.conf"}
-	entries, _ := fs.ReadDir(h.root, "etc/security/limits.d")
-	for _, entry := range entries { // in the order of their names
+	for _, entry := range h.settingsIn("etc/security/limits.d") { // in the order of their names
 		if path.Ext(entry.Name()) != ".conf" {
 			continue // which pam_limits does not read
 		}
@@ -149,7 +147,8 @@ func (h *Host) LoginLimits() (all []Setting) {
 	}
 	for _, file := range files {
 		number := 0
-		for line := range strings.Lines(h.text(file)) {
+		text, _ := h.settings(file)
+		for line := range strings.Lines(text) {
 			number++
 			line, _, _ = strings.Cut(line, "#")
 			if f := strings.Fields(line); len(f) == 4 && f[2] == "nofile" {
