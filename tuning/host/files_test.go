@@ -105,3 +105,13 @@ func TestFilesThatMayNotBeRead(t *testing.T) {
 		t.Errorf("where everything may be read, these are named: %v", got)
 	}
 }
+
+// TestCommentsBehindNumbers: the kernel takes the numbers and does not look at what is behind them.
+func TestCommentsBehindNumbers(t *testing.T) {
+	h := with(t, "vps-4gb", map[string]string{"etc/sysctl.d/50-mine.conf": "vm.swappiness = 1 # low\r\nnet.ipv4.tcp_mem = 1 2 3 ; pages\nnet.core.default_qdisc = fq # fair\n"})
+	for key, want := range map[string]string{"vm.swappiness": "1", "net.ipv4.tcp_mem": "1 2 3", "net.core.default_qdisc": "fq # fair"} {
+		if a, _ := h.AtBoot(key); a.Value != want {
+			t.Errorf("%s is set to %q, want %q", key, a.Value, want)
+		}
+	}
+}

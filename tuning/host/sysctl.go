@@ -143,9 +143,21 @@ func parseSysctl(text string) []Assignment {
 		if key == "net.nf_conntrack_max" {
 			key = "net.netfilter.nf_conntrack_max" // two names of one value
 		}
-		all = append(all, Assignment{Key: key, Value: strings.Join(strings.Fields(value), " "), Line: number})
+		all = append(all, Assignment{Key: key, Value: withoutComment(strings.Fields(value)), Line: number})
 	}
 	return all
+}
+
+// withoutComment joins the words of a value. No file of sysctl.d has comments behind values, but many have them there, and for numbers they do no
+// harm: the kernel takes as many numbers as the setting has, and does not look at the rest.
+func withoutComment(words []string) string {
+	for i, word := range words {
+		if _, numbers := integers(strings.Join(words[:i], " ")); numbers && (word[0] == '#' || word[0] == ';') {
+			words = words[:i]
+			break
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // sysctlKey gives a key with dots: if its first separator is a slash, slashes and dots are the other way round.
