@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -91,7 +92,7 @@ func (b *bytesFlag) Set(text string) error {
 func (f *tuneFlags) declareMachine(set *flag.FlagSet) {
 	set.StringVar(&f.root, "root", "/", "`directory` that stands for /: a copy of another machine's files, of which only these are read")
 	set.IntVar(&f.pid, "pid", 0, "`pid` of the gateway; 0 looks for a process of rookery serve")
-	set.StringVar(&f.unit, "unit", "", "systemd `unit` of the gateway where it does not run; empty is rookery.service")
+	set.StringVar(&f.unit, "unit", "", "systemd `service` of the gateway where it does not run; empty is rookery.service")
 }
 
 // declareTarget makes the flags that say what it should carry.
@@ -111,6 +112,9 @@ func (f *tuneFlags) declareRole(set *flag.FlagSet) {
 	set.StringVar(&f.role, "role", string(tuning.Gateway), "`role` of the machine: "+strings.Join(names, ", "))
 }
 
+// serviceName is the name of a unit that has limits: it becomes part of a file's name.
+var serviceName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]+\.service$`)
+
 // open checks the flags and reads the machine.
 func (f *tuneFlags) open() (*host.Host, error) {
 	f.target.Role = tuning.Role(f.role)
@@ -127,6 +131,12 @@ func (f *tuneFlags) open() (*host.Host, error) {
 		return nil, fmt.Errorf("--cores %d: 1 to 4096", f.cores)
 	case f.target.Port < 0 || f.target.Port > 65535:
 		return nil, fmt.Errorf("--port %d: 1 to 65535", f.target.Port)
+	}
+	if f.unit != "" && !strings.Contains(f.unit, ".") {
+		f.unit += ".service" // as systemctl takes it
+	}
+	if f.unit != "" && !serviceName.MatchString(f.unit) {
+		return nil, fmt.Errorf("--unit %q: it is the name of a service, like rookery.service", f.unit)
 	}
 	o := host.Options{PID: f.pid, Unit: f.unit, Memory: int64(f.memory), Processors: f.cores}
 	if f.root == "/" {
