@@ -123,10 +123,12 @@ func (f *tuneFlags) open() (*host.Host, error) {
 		return nil, fmt.Errorf("--role %q: it is one of %v", f.role, tuning.Roles())
 	case f.target.Connections < 0 || f.target.Connections > 100_000_000:
 		return nil, fmt.Errorf("--connections %d: 0 to 100,000,000", f.target.Connections)
-	case f.target.MessageRate < 0:
-		return nil, fmt.Errorf("--message-rate %g: 0 or more", f.target.MessageRate)
+	case !(f.target.MessageRate >= 0 && f.target.MessageRate <= 1e9): // NaN is neither
+		return nil, fmt.Errorf("--message-rate %g: 0 to 1,000,000,000", f.target.MessageRate)
 	case f.target.Sources < 0 || f.target.Sources > 65536:
 		return nil, fmt.Errorf("--sources %d: 1 to 65,536", f.target.Sources)
+	case f.pid < 0:
+		return nil, fmt.Errorf("--pid %d: 0 or the number of a process", f.pid)
 	case f.cores < 0 || f.cores > 4096:
 		return nil, fmt.Errorf("--cores %d: 1 to 4096", f.cores)
 	case f.target.Port < 0 || f.target.Port > 65535:
