@@ -144,7 +144,11 @@ func (f *tuneFlags) open() (*host.Host, error) {
 	if f.root == "/" {
 		return host.Here(o)
 	}
-	return host.Open(os.DirFS(f.root), o)
+	root, err := os.OpenRoot(f.root) // no link leads out of it
+	if err != nil {
+		return nil, err
+	}
+	return host.Open(root.FS(), o)
 }
 
 const tuneCheckUsage = `Usage: rookery tune check [FLAGS]
