@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,7 +61,6 @@ func TestHalvesAreTakenAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := snapshot(t, dir)
-	maps.DeleteFunc(after, func(name, _ string) bool { return name == "/var" || name == "/var/lib" })
 	if diff := difference(before, after); len(diff) > 0 {
 		t.Errorf("rolled back, these differ: %v", diff)
 	}
@@ -84,7 +82,6 @@ func TestADirectoryThatMayNotBeWritten(t *testing.T) {
 		t.Error("a file was written below a file")
 	}
 	after := snapshot(t, dir)
-	maps.DeleteFunc(after, func(name, _ string) bool { return name == "/var" || name == "/var/lib" })
 	if diff := difference(before, after); len(diff) > 0 {
 		t.Errorf("these differ: %v", diff)
 	}
