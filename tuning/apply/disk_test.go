@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,5 +85,31 @@ func TestADirectoryThatMayNotBeWritten(t *testing.T) {
 	after := snapshot(t, dir)
 	if diff := difference(before, after); len(diff) > 0 {
 		t.Errorf("these differ: %v", diff)
+	}
+}
+
+// TestWhatWasKilledAtOnceIsTakenAway: before the state has its name nothing was changed, and tune.sh must not find that something is applied.
+func TestWhatWasKilledAtOnceIsTakenAway(t *testing.T) {
+	dir := hosttest.Unpack(t, "vps-1gb")
+	m := Disk{dir}
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, state)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	before := snapshot(t, dir)
+	for _, half := range []string{"", "{"} {
+		if _, err := m.MakeDirectory(state); err != nil {
+			t.Fatal(err)
+		}
+		if half != "" {
+			if err := os.WriteFile(m.half(stateFile(state)), []byte(half), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, _, err := Rollback(m, state, false); !errors.Is(err, ErrNothing) {
+			t.Errorf("rolled back where nothing was changed: %v", err)
+		}
+		if diff := difference(before, snapshot(t, dir)); len(diff) > 0 {
+			t.Errorf("with %q of a state, these differ: %v", half, diff)
+		}
 	}
 }
