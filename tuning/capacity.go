@@ -60,7 +60,7 @@ type Room struct {
 	Base       int64   `json:"base_bytes"`   // of the gateway
 	Processors float64 `json:"processors"`
 	Role       Role    `json:"role"`
-	Tracked    bool    `json:"tracked"` // each connection is an entry of the connection tracker, too
+	Tracked    bool    `json:"tracked"` // each connection is in the connection tracker, too
 	Loads      []Load  `json:"loads"`
 }
 
@@ -88,7 +88,7 @@ func (r Room) fill() Room {
 		l := &r.Loads[i]
 		l.Kernel *= r.Role.sockets()
 		if r.Tracked {
-			l.Kernel += trackedBytes
+			l.Kernel += trackedBytes * r.Role.entries()
 		}
 		if r.Role == BehindProxy {
 			l.Process += proxyBytes

@@ -56,6 +56,7 @@ func TestFindings(t *testing.T) {
 		"tracked by nobody":       {"vps-1gb", "proc/sys/net/netfilter/nf_conntrack_count", "0\n", small, "net.netfilter.nf_conntrack_max", Fine, "not tracked here"},
 		"a table just enough":     {"vps-1gb", "proc/sys/net/netfilter/nf_conntrack_max", "21000\n", small, "net.netfilter.nf_conntrack_max", Hurts, "without room"},
 		"the module is not there": {"vps-4gb", "x", "y", small, "net.netfilter.nf_conntrack_max", Fine, "is not loaded"},
+		"tracked twice":           {"vps-1gb", "proc/sys/net/netfilter/nf_conntrack_max", "40000\n", Target{Connections: 30000, Role: BehindProxy, Sources: 2}, "net.netfilter.nf_conntrack_max", Stops, "94208"},
 		"orphans reset":           {"vps-4gb", "proc/net/netstat", netstat + "0 0 0 0 3 0 0\n", small, "net.ipv4.tcp_max_orphans", Hurts, "3 connections were ended"},
 		"time waits forgotten":    {"vps-4gb", "proc/net/netstat", netstat + "0 0 0 5 0 0 0\n", small, "net.ipv4.tcp_max_tw_buckets", Advice, "5 were forgotten"},
 		"strict overcommit":       {"vps-4gb", "proc/sys/vm/overcommit_memory", "2\n", Target{Connections: 2000000, MessageRate: 2e6}, "vm.overcommit_memory", Hurts, "may still be committed"},
@@ -243,6 +244,11 @@ func TestCapacity(t *testing.T) {
 	}
 	if p := Capacity(h, BehindProxy); p.Loads[0].ByMemory >= idle.ByMemory/3 {
 		t.Errorf("behind a proxy on the same machine it holds %d, and without %d", p.Loads[0].ByMemory, idle.ByMemory)
+	}
+	tracked := r
+	tracked.Role, tracked.Tracked = BehindProxy, true
+	if got, without := tracked.fill().Loads[0].Kernel, Capacity(h, BehindProxy).Loads[0].Kernel; got != without+2*trackedBytes {
+		t.Errorf("behind a proxy, where each is tracked on both sides of it, the kernel takes %d for a connection, and %d where it is not", got, without)
 	}
 	// What a target needs is what a machine of that size holds.
 	for _, n := range []int{1000, 100000, 1000000} {

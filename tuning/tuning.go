@@ -60,6 +60,14 @@ func (r Role) sockets() int64 {
 	return 1
 }
 
+// entries is how many a connection is for the tracker: it tracks loopback, too, and so both sides of a proxy.
+func (r Role) entries() int64 {
+	if r == BehindProxy {
+		return 2
+	}
+	return 1
+}
+
 // Target is what a machine should carry.
 type Target struct {
 	Role        Role    `json:"role"`           // "" is Gateway

@@ -20,7 +20,8 @@ FILES=1
 values() {
 	cat <<'END'
 least|1|/proc/sys/net/core/somaxconn|net.core.somaxconn|16384|connections that the gateway has not accepted yet wait in a queue that is never longer than this; what comes when it is full is dropped and sent again by the client seconds later
-least|1|/proc/sys/net/netfilter/nf_conntrack_max|net.netfilter.nf_conntrack_max|139264|where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full
+least|1|/proc/sys/net/netfilter/nf_conntrack_max|net.netfilter.nf_conntrack_max|274432|where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full
+least|1|/proc/sys/net/netfilter/nf_conntrack_buckets|net.netfilter.nf_conntrack_buckets|131072|the table is searched for every packet, and with many entries in a bucket each search takes longer
 most|1|/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established|net.netfilter.nf_conntrack_tcp_timeout_established|86400|a connection whose end was not seen stays in the table for this long, five days by default; heartbeats keep those that live
 same|1|/proc/sys/net/ipv4/ip_local_port_range|net.ipv4.ip_local_port_range|1024 65535|who opens connections (a proxy to the gateway, a load generator) takes one of these ports for each, from each of its addresses to each address and port
 same|1|/proc/sys/net/ipv4/ip_local_reserved_ports|net.ipv4.ip_local_reserved_ports|8080,9090|a wider range of ports must not take one on which a program wants to listen
