@@ -409,3 +409,15 @@ func TestWhatIsNotSeenIsTold(t *testing.T) {
 		t.Errorf("a value that such a file sets is from %q", f.From)
 	}
 }
+
+// TestWriteAll: of what is fine it is told, too, what was seen.
+func TestWriteAll(t *testing.T) {
+	h := hosttest.Open(t, "vps-4gb", host.Options{})
+	var b strings.Builder
+	if err := Examine(h, Target{Connections: 20000}).WriteAll(&b); err != nil {
+		t.Fatal(err)
+	}
+	if want := "\nnet.ipv4.tcp_congestion_control is cubic: there are reno cubic"; !strings.Contains(b.String(), want) {
+		t.Errorf("it is not told that %q:\n%s", want, b.String())
+	}
+}
