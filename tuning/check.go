@@ -36,6 +36,7 @@ type Check struct {
 	// Computed says how the wanted value is computed, of a check that apply sets.
 	Computed string
 	Source   string // document and section
+	Instead  string // what does, where the value is left as it is
 
 	// severity is that of a value that falls short.
 	severity Severity
@@ -221,6 +222,9 @@ func (c Check) examine(v *view) Finding {
 			f.Severity, f.Says = said.severity, said.says
 			f.At, f.Wanted, f.Do = cmp.Or(said.at, f.At), cmp.Or(said.wanted, f.Wanted), cmp.Or(said.do, f.Do)
 		}
+	}
+	if c.Instead != "" && f.Do != "" {
+		f.Do += "; or " + c.Instead
 	}
 	return f
 }

@@ -39,6 +39,7 @@ func conntrackChecks() []Check {
 			Avoid:    avoid,
 			Computed: "one and a half times the connections, twice that with a proxy on the machine, and room for those of others; only where the table is in use",
 			Source:   docConntrack + ", nf_conntrack_max",
+			Instead:  "take the gateway's port out of the tracker, by rules that say notrack: rookery tune explain net.netfilter.nf_conntrack_max has them",
 
 			module:   "nf_conntrack",
 			severity: Stops,
