@@ -108,6 +108,18 @@ func roundDown(n float64) int {
 	return int(n)
 }
 
+// holds is how many connections there may be with a number of messages a second; at least one, which then may not fit.
+func (r Room) holds(rate float64) (n int) {
+	byProcessors := roundDown(max(0, r.Processors*busyShare-rate*messageCPU) / (heartbeatCPU / heartbeat))
+	for _, l := range r.Loads {
+		n = max(1, min(l.ByMemory, byProcessors))
+		if r.of(Target{Connections: n, MessageRate: rate}).Name == l.Name {
+			break
+		}
+	}
+	return n
+}
+
 // of gives the load that a target is.
 func (r Room) of(t Target) Load {
 	each := t.MessageRate / float64(max(1, t.Connections))

@@ -422,3 +422,26 @@ func TestWriteAll(t *testing.T) {
 		t.Errorf("it is not told that %q:\n%s", want, b.String())
 	}
 }
+
+// TestTargetThatIsNotNamed is what the machine holds, with the messages that are named.
+func TestTargetThatIsNotNamed(t *testing.T) {
+	tree := hosttest.Tree(t, "vps-4gb")
+	h, err := host.Open(tree, host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loads := Capacity(h, Gateway).Loads
+	for rate, want := range map[float64]int{0: loads[0].Connections, 50000: loads[1].ByMemory, 80000: 166000} {
+		p := Make(h, Target{MessageRate: rate}, nil)
+		if got := p.Target.Connections; got != want || !p.Fits() {
+			t.Errorf("with %.0f messages a second the target is %d connections, want %d; it does not fit: %v", rate, got, want, p.Misfits)
+		}
+	}
+	tree["proc/meminfo"] = &fstest.MapFile{Data: []byte("MemTotal: 100000 kB\n")}
+	if h, err = host.Open(tree, host.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if f := find(t, Examine(h, Target{}), "memory"); f.Severity != Stops {
+		t.Errorf("of a machine that is too small for any connection it says %+v", f)
+	}
+}

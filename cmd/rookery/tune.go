@@ -97,7 +97,7 @@ func (f *tuneFlags) declareMachine(set *flag.FlagSet) {
 
 // declareTarget makes the flags that say what it should carry.
 func (f *tuneFlags) declareTarget(set *flag.FlagSet) {
-	set.IntVar(&f.target.Connections, "connections", 0, "`number` of connections wanted; 0 is what the memory holds")
+	set.IntVar(&f.target.Connections, "connections", 0, "`number` of connections wanted; 0 is what this machine holds")
 	set.Float64Var(&f.target.MessageRate, "message-rate", 0, "`per-second`: messages that come in and go out, together")
 	f.declareRole(set)
 	set.IntVar(&f.target.Sources, "sources", 1, "`number` of pairs of source and target address, of a load generator or a proxy")
