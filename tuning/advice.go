@@ -2,6 +2,7 @@ package tuning
 
 import (
 	"fmt"
+	"path"
 	"strconv"
 	"strings"
 
@@ -136,6 +137,11 @@ func unreadFiles(v *view) (found []Finding) {
 			continue
 		}
 		last = a.File
+		if path.Base(a.File) != "sysctl.conf" { // to replace a file by one of its name is how sysctl.d(5) has it
+			found = append(found, Finding{Key: a.File, Severity: Fine, Current: "not read at boot", From: a.File, Says: a.Ignored,
+				Reason: "of files with one name only that in the first directory is read", Source: "sysctl.d(5), Configuration Directories and Precedence"})
+			continue
+		}
 		found = append(found, Finding{Key: "advice: " + a.File, Severity: Advice, Current: "not read at boot", From: a.File, Says: a.Ignored,
 			Reason: "whoever wrote the file believes that its lines are in force", Source: "sysctl.d(5), Configuration Directories and Precedence; Debian 13 release notes, /etc/sysctl.conf is no longer honored",
 			Do: "move the lines into a file in /etc/sysctl.d"})

@@ -56,6 +56,7 @@ func TestFindings(t *testing.T) {
 		"tracked by nobody":       {"vps-1gb", "proc/sys/net/netfilter/nf_conntrack_count", "0\n", small, "net.netfilter.nf_conntrack_max", Fine, "not tracked here"},
 		"a table just enough":     {"vps-1gb", "proc/sys/net/netfilter/nf_conntrack_max", "21000\n", small, "net.netfilter.nf_conntrack_max", Hurts, "without room"},
 		"the module is not there": {"vps-4gb", "x", "y", small, "net.netfilter.nf_conntrack_max", Fine, "is not loaded"},
+		"a file that is replaced": {"recorded/conflicts", "x", "y", small, "/usr/lib/sysctl.d/60-copied.conf", Fine, "/etc/sysctl.d/60-copied.conf has the same name"},
 		"a rule instead":          {"vps-1gb", "x", "y", Target{Connections: 100000}, "net.netfilter.nf_conntrack_max", Stops, "notrack"},
 		"tracked twice":           {"vps-1gb", "proc/sys/net/netfilter/nf_conntrack_max", "40000\n", Target{Connections: 30000, Role: BehindProxy, Sources: 2}, "net.netfilter.nf_conntrack_max", Stops, "94208"},
 		"orphans reset":           {"vps-4gb", "proc/net/netstat", netstat + "0 0 0 0 3 0 0\n", small, "net.ipv4.tcp_max_orphans", Hurts, "3 connections were ended"},
