@@ -21,9 +21,9 @@ func memoryChecks() []Check {
 			judge: func(v *view, _ current) verdict { return v.judgeMemory(v.host.Memory.Total, "use a machine with %s") },
 		}, {
 			Key:    "memory.max",
-			Reason: "a limit of the cgroup binds the process and the memory of its sockets together, and a runtime that comes near it collects all the time",
+			Reason: "a limit of the cgroup, memory.max or memory.high, binds the process and the memory of its sockets together: at the one it is killed, at the other held up, and before that its runtime collects all the time",
 			Cost:   "less memory for others",
-			Source: docCgroup + ", Memory Interface Files; systemd.resource-control(5), MemoryMax=",
+			Source: docCgroup + ", Memory Interface Files; systemd.resource-control(5), MemoryMax=, MemoryHigh=",
 			read: func(v *view) current {
 				b, found := v.host.MemoryBound()
 				if !found {
