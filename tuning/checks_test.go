@@ -447,3 +447,31 @@ func TestTargetThatIsNotNamed(t *testing.T) {
 		t.Errorf("of a machine that is too small for any connection it says %+v", f)
 	}
 }
+
+// TestLimitsThatTheKernelRefuses: a login or a unit that is given more than fs.nr_open does not start, or not with that.
+func TestLimitsThatTheKernelRefuses(t *testing.T) {
+	tree := hosttest.Tree(t, "vps-16gb")
+	plan := func() Plan {
+		t.Helper()
+		h, err := host.Open(tree, host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Make(h, Target{Connections: 2000000}, nil)
+	}
+	limited := func(p Plan) bool {
+		for _, f := range p.Files {
+			if strings.Contains(f.After, "2001000") && f.Path != "/"+SysctlFile {
+				return true
+			}
+		}
+		return false
+	}
+	if !limited(plan()) {
+		t.Error("where fs.nr_open can be raised, the limit is not set")
+	}
+	tree["proc/sys/fs/nr_open"].Mode = 0o444
+	if p := plan(); limited(p) || !strings.Contains(strings.Join(p.Left, "\n"), "RLIMIT_NOFILE = 2001000") {
+		t.Errorf("where fs.nr_open can't be raised, files set the limit or nothing is told of it: %v", p.Left)
+	}
+}

@@ -105,7 +105,7 @@ func (p *Plan) addDescriptors(v *view, c Check) {
 		p.Unit = g.Unit
 	}
 	if wanted := fmt.Sprint(v.descriptors()); short && v.bounded(wanted) {
-		p.Left = append(p.Left, fmt.Sprintf("%s = %s: the container's own limit is lower; %s", c.Key, wanted, elsewhere(v.host.Place, c.Key, wanted)))
+		p.Left = append(p.Left, fmt.Sprintf("%s = %s: the most that can be set here is lower; %s", c.Key, wanted, elsewhere(v.host.Place, c.Key, wanted)))
 		return
 	}
 	if short {
