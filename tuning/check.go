@@ -257,6 +257,8 @@ func whyUnread(h *host.Host, err error) string {
 func elsewhere(p host.Place, key, value string) string {
 	ofNamespace := strings.HasPrefix(key, "net.")
 	switch {
+	case key == bucketsKey && !p.Shared(): // before Linux 4.8
+		return fmt.Sprintf("echo %s > /sys/module/nf_conntrack/parameters/hashsize, and options nf_conntrack hashsize=%[1]s in a file of /etc/modprobe.d", value)
 	case key == descriptorKey && p.Kind == host.LXC:
 		return "set lxc.prlimit.nofile = " + value + " in the container's configuration on its host; LimitNOFILE of the unit then, too"
 	case key == descriptorKey && (p.Kind == host.Docker || p.Kind == host.Podman):

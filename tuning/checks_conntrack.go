@@ -3,6 +3,7 @@ package tuning
 import "fmt"
 
 const (
+	bucketsKey         = "net.netfilter.nf_conntrack_buckets"
 	establishedKey     = "net.netfilter.nf_conntrack_tcp_timeout_established"
 	establishedSeconds = 86400
 	// trackedBytes is an entry of the table and its share of the buckets.
@@ -63,7 +64,7 @@ func conntrackChecks() []Check {
 				return verdict{}
 			},
 		}, {
-			Key:      "net.netfilter.nf_conntrack_buckets",
+			Key:      bucketsKey,
 			Reason:   "the table is searched for every packet, and with many entries in a bucket each search takes longer",
 			Cost:     "8 bytes for each bucket",
 			Avoid:    avoid,

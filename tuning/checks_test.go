@@ -475,3 +475,18 @@ func TestLimitsThatTheKernelRefuses(t *testing.T) {
 		t.Errorf("where fs.nr_open can't be raised, files set the limit or nothing is told of it: %v", p.Left)
 	}
 }
+
+// TestTableOfAnOldKernel: before Linux 4.8 the setting only shows what an option of the module sets.
+func TestTableOfAnOldKernel(t *testing.T) {
+	tree := hosttest.Tree(t, "old-kernel")
+	tree["proc/sys/net/netfilter/nf_conntrack_count"] = &fstest.MapFile{Data: []byte("200\n")}
+	tree["proc/sys/net/netfilter/nf_conntrack_buckets"] = &fstest.MapFile{Data: []byte("16384\n"), Mode: 0o444}
+	h, err := host.Open(tree, host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := strings.Join(Make(h, Target{Connections: 180000}, nil).Left, "\n")
+	if !strings.Contains(left, "hashsize=") || strings.Contains(left, "namespace") {
+		t.Errorf("of a table whose size only the module sets it says %q", left)
+	}
+}

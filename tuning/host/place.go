@@ -154,7 +154,10 @@ func (h *Host) WhyFixed(name string) string {
 	}
 	// Of the tracker a network namespace that is not the first has values of its own, and may not set them.
 	if info, err := fs.Stat(h.root, name[1:]); err == nil && info.Mode().Perm()&0o222 == 0 {
-		return "the kernel lets nobody set it in this network namespace"
+		if h.Place.Shared() {
+			return "the kernel lets nobody set it in this network namespace"
+		}
+		return "the kernel only shows it there"
 	}
 	return ""
 }
