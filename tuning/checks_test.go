@@ -2,6 +2,7 @@ package tuning
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"regexp"
@@ -488,5 +489,28 @@ func TestTableOfAnOldKernel(t *testing.T) {
 	left := strings.Join(Make(h, Target{Connections: 180000}, nil).Left, "\n")
 	if !strings.Contains(left, "hashsize=") || strings.Contains(left, "namespace") {
 		t.Errorf("of a table whose size only the module sets it says %q", left)
+	}
+}
+
+// TestTransmitQueues: XPS is told, and that nobody has set it up where each processor could have a queue.
+func TestTransmitQueues(t *testing.T) {
+	tree := hosttest.Tree(t, "vps-16gb")
+	queues := func(masks ...string) Finding {
+		t.Helper()
+		for i, mask := range masks {
+			tree[fmt.Sprintf("sys/class/net/eth0/queues/rx-%d/rps_cpus", i)] = &fstest.MapFile{Data: []byte("00\n")}
+			tree[fmt.Sprintf("sys/class/net/eth0/queues/tx-%d/xps_cpus", i)] = &fstest.MapFile{Data: []byte(mask + "\n")}
+		}
+		h, err := host.Open(tree, host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return find(t, Examine(h, Target{Connections: 1000}), "queues of the network card")
+	}
+	if f := queues("01", "02", "04", "08", "10", "20", "40", "80"); f.Severity != Fine || !strings.Contains(f.Current, "8 transmit, 8 of them with processors of their own") {
+		t.Errorf("where each processor has a queue it says %+v", f)
+	}
+	if f := queues("00", "00", "00", "00", "00", "00", "00", "00"); f.Severity != Advice || !strings.Contains(f.Do, "queues/tx-0/xps_cpus") {
+		t.Errorf("where none has it says %+v", f)
 	}
 }
