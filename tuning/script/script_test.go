@@ -371,3 +371,38 @@ func TestScriptPutsBackOnAFullDisk(t *testing.T) {
 		})
 	}
 }
+
+// TestScriptThatWasKilled: at its very beginning, or at the end of a rollback. What is there then is put back, or is as it was.
+func TestScriptThatWasKilled(t *testing.T) {
+	h := hosttest.Open(t, "vps-1gb", host.Options{})
+	plan := tuning.Make(h, tuning.Target{Connections: 100000}, nil)
+	rm, err := exec.LookPath("rm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadly := t.TempDir()
+	if err := os.WriteFile(filepath.Join(deadly, "rm"), []byte("#!/bin/sh\n[ \"$1\" != -r ] || { kill -9 $PPID; exit 1; }\nexec "+rm+" \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, shell := range shells {
+		t.Run(name, func(t *testing.T) {
+			c := newTry(t, shell, Make(plan), "vps-1gb")
+			before := c.state()
+			if err := os.MkdirAll(filepath.Join(c.root, "var/lib/rookery-tune-script"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			c.run("rollback", 0)
+			c.same("rollback of an apply that had only begun", before)
+			if name == "busybox" {
+				return // its rm is its own, which can't be made to kill
+			}
+			c.run("apply", 0)
+			path := os.Getenv("PATH")
+			t.Setenv("PATH", deadly+":"+path)
+			c.run("rollback", -1)
+			t.Setenv("PATH", path)
+			c.run("rollback", 0)
+			c.same("rollback of a rollback that was killed", before)
+		})
+	}
+}

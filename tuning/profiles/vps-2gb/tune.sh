@@ -165,6 +165,10 @@ reload() {
 # put_back: everything as it was, as far as it was changed. It goes on when something can't be.
 put_back() {
 	failed=
+	# One that was killed at its very beginning has not made these.
+	for list in backwards directories; do
+		[ -e "$STATE/$list" ] || : >"$STATE/$list"
+	done
 	for n in $(numbers); do
 		file=$ROOT$(path_of "$n")
 		rm -f "$file.new" 2>/dev/null || true
@@ -287,6 +291,8 @@ rollback() {
 $(changes)
 put it back as it was left, then roll back"
 	fi
+	# What is killed from here on is half of it, like an apply that was: the next rollback must not take it for changes of somebody.
+	[ ! -e "$STATE/done" ] || mv "$STATE/done" "$STATE/undone"
 	put_back
 	echo "Everything is as it was."
 }
