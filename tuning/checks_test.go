@@ -88,6 +88,8 @@ func TestFindings(t *testing.T) {
 		"a log in memory":         {"vps-1gb", "proc/self/mounts", "/dev/vda / ext4 rw 0 0\ntmpfs /var/lib tmpfs rw 0 0\n", small, "file system of the log", Hurts, "it is memory"},
 		"a limit of the cgroup":   {"vps-1gb", "sys/fs/cgroup/system.slice/memory.max", "134217728\n", small, "memory.max", Stops, "raise the limit of the cgroup to"},
 		"a brake of the cgroup":   {"vps-1gb", "sys/fs/cgroup/system.slice/memory.high", "134217728\n", small, "memory.max", Stops, "raise the limit of the cgroup to"},
+		"pages without an end":    {"vps-4gb", "proc/sys/net/ipv4/tcp_mem", "1000000 2000000 9223372036854775807\n", small, "net.ipv4.tcp_mem", Hurts, "the machine has"},
+		"files without an end":    {"vps-4gb", "proc/sys/fs/file-max", "18446744073709551615\n", small, "fs.file-max", Fine, ""},
 		"a proxy's ports":         {"vps-4gb", "x", "y", Target{Connections: 40000, Role: BehindProxy}, "net.ipv4.ip_local_port_range", Stops, "it holds 28,232 connections"},
 		"more than all ports":     {"vps-4gb", "x", "y", Target{Connections: 90000, Role: BehindProxy}, "net.ipv4.ip_local_port_range", Stops, "under 2 addresses"},
 		"files of a load tester":  {"vps-4gb", "proc/self/limits", "Max open files  1024  4096  files\n", Target{Connections: 20000, Role: LoadGenerator}, "RLIMIT_NOFILE", Fine, "as many processes"},

@@ -201,7 +201,7 @@ func colon(text, key string) string {
 func integers(text string) (numbers []int64, ok bool) {
 	for _, field := range strings.Fields(text) {
 		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
+		if err != nil && !errors.Is(err, strconv.ErrRange) { // what is too large, as 2^64-1 for no limit, is as large as can be
 			return nil, false
 		}
 		numbers = append(numbers, n)
