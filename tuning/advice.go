@@ -3,6 +3,7 @@ package tuning
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -162,10 +163,14 @@ func badLimits(v *view) (found []Finding) {
 		if deciding.File != "" && deciding != s {
 			continue
 		}
+		do := "rookery tune apply puts a drop-in behind it"
+		if slices.Contains(limitsAfterOurs(v), s) {
+			do = takeOut(s)
+		}
 		found = append(found, Finding{Key: "advice: " + s.Name, Severity: Advice, Current: s.Value,
 			From:   fmt.Sprintf("%s:%d", s.File, s.Line),
 			Wanted: strconv.FormatInt(v.descriptors(), 10), Reason: "a limit like 65536 stands in many units that were copied, and was meant for fewer connections",
-			Source: "systemd.exec(5), Process Properties, LimitNOFILE=", Do: "rookery tune apply puts a drop-in behind it"})
+			Source: "systemd.exec(5), Process Properties, LimitNOFILE=", Do: do})
 	}
 	return found
 }

@@ -198,6 +198,8 @@ func (c Check) examine(v *view) Finding {
 			f.Severity, f.Do = c.severity, "rookery tune apply sets it"
 			if c.Key == descriptorKey && (v.host.Place.Thrown() || v.bounded(f.Wanted)) {
 				f.Do = elsewhere(v.host.Place, c.Key, f.Wanted)
+			} else if later := limitsAfterOurs(v); c.Key == descriptorKey && len(later) > 0 {
+				f.Do = takeOut(later[len(later)-1])
 			}
 			if file := c.file(f); file != "" {
 				if why := v.host.WhyFixed(file); why != "" {

@@ -516,3 +516,33 @@ func TestTransmitQueues(t *testing.T) {
 		t.Errorf("where none has it says %+v", f)
 	}
 }
+
+// TestLimitsThatAreReadAfterOurs: apply can't help where a later file says less, and must not be told as if it could.
+func TestLimitsThatAreReadAfterOurs(t *testing.T) {
+	for file, c := range map[string]struct {
+		text string
+		unit bool
+	}{
+		"etc/systemd/system/rookery.service.d/zzz.conf": {"[Service]\nLimitNOFILE=65536\n", true},
+		"etc/security/limits.d/zzz.conf":                {"* hard nofile 65536\n", false},
+	} {
+		tree := hosttest.Tree(t, "vps-4gb")
+		if !c.unit {
+			delete(tree, "run/systemd/system/.there")
+		}
+		tree[file] = &fstest.MapFile{Data: []byte(c.text)}
+		h, err := host.Open(tree, host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := Target{Connections: 100000}
+		if notes := strings.Join(Make(h, target, nil).Notes, "\n"); !strings.Contains(notes, "/"+file) {
+			t.Errorf("a limit in %s: the notes are %q", file, notes)
+		}
+		for _, f := range Examine(h, target).Findings {
+			if (f.Key == "RLIMIT_NOFILE" || f.Key == "advice: LimitNOFILE") && (f.Severity == Fine || !strings.Contains(f.Do, "take out /"+file)) {
+				t.Errorf("a limit in %s: check says %+v", file, f)
+			}
+		}
+	}
+}

@@ -169,6 +169,11 @@ func (p *Plan) noteOthers(v *view) {
 			}
 		}
 	}
+	for _, s := range limitsAfterOurs(v) {
+		if slices.ContainsFunc(p.Values, func(value Value) bool { return value.Key == descriptorKey }) {
+			p.Notes = append(p.Notes, fmt.Sprintf("%s:%d gives a limit of %s open files and is read after our file: take the line out", s.File, s.Line, s.Value))
+		}
+	}
 	if p.Unit != "" {
 		p.Notes = append(p.Notes, fmt.Sprintf("the running gateway keeps its limit of open files: systemctl restart %s", p.Unit))
 	}
