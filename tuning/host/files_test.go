@@ -115,3 +115,30 @@ func TestCommentsBehindNumbers(t *testing.T) {
 		}
 	}
 }
+
+// TestInstances: what is not in the unit of an instance is in that of its template.
+func TestInstances(t *testing.T) {
+	files := map[string]string{
+		"etc/systemd/system/rookery@.service":               "[Service]\nLimitNOFILE=2000\n",
+		"etc/systemd/system/rookery@.service.d/10-all.conf": "[Service]\nLimitNOFILE=3000\n",
+	}
+	read := func() host.Unit {
+		t.Helper()
+		tree := hosttest.Tree(t, "vps-4gb")
+		for name, text := range files {
+			tree[name] = &fstest.MapFile{Data: []byte(text)}
+		}
+		h, err := host.Open(tree, host.Options{Unit: "rookery@eu.service"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.Unit
+	}
+	if s, _ := read().Last("LimitNOFILE"); read().File != "/etc/systemd/system/rookery@.service" || s.Limit() != 3000 {
+		t.Errorf("of the template it takes %+v of %s", s, read().File)
+	}
+	files["usr/lib/systemd/system/rookery@eu.service.d/10-all.conf"] = "[Service]\nLimitNOFILE=4000\n"
+	if s, _ := read().Last("LimitNOFILE"); s.Limit() != 4000 {
+		t.Errorf("beside a drop-in of the instance it takes %+v", s)
+	}
+}

@@ -60,17 +60,24 @@ func (u Unit) Last(name string) (Setting, bool) {
 
 func readUnit(h *Host, name string) Unit {
 	u := Unit{Name: name}
-	for _, dir := range unitDirectories {
-		file := path.Join(dir, name)
-		text, err := h.settings(file)
-		if err == nil || errors.Is(err, fs.ErrPermission) {
-			u.File = "/" + file
-			u.Settings = parseUnit("/"+file, text, "[Service]")
-			break
+	names := []string{name}
+	if template, instance, found := strings.Cut(name, "@"); found && instance != ".service" {
+		names = append(names, template+"@.service")
+	}
+	var dropIns []string
+	for _, name := range names {
+		dropIns = append(dropIns, name+".d")
+		for _, dir := range unitDirectories {
+			file := path.Join(dir, name)
+			text, err := h.settings(file)
+			if u.File == "" && (err == nil || errors.Is(err, fs.ErrPermission)) {
+				u.File = "/" + file
+				u.Settings = parseUnit("/"+file, text, "[Service]")
+			}
 		}
 	}
 	ranked := map[string]string{}
-	for _, dropIns := range []string{name + ".d", "service.d"} { // of the unit, and of all services
+	for _, dropIns := range append(dropIns, "service.d") { // of the unit, of its template, and of all services
 		for _, dir := range unitDirectories {
 			for _, entry := range h.settingsIn(path.Join(dir, dropIns)) {
 				if base := entry.Name(); path.Ext(base) == ".conf" && ranked[base] == "" {
