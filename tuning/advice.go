@@ -2,6 +2,8 @@ package tuning
 
 import (
 	"fmt"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -136,6 +138,11 @@ func unreadFiles(v *view) (found []Finding) {
 			continue
 		}
 		last = a.File
+		if path.Base(a.File) != "sysctl.conf" { // to replace a file by one of its name is how sysctl.d(5) has it
+			found = append(found, Finding{Key: a.File, Severity: Fine, Current: "not read at boot", From: a.File, Says: a.Ignored,
+				Reason: "of files with one name only that in the first directory is read", Source: "sysctl.d(5), Configuration Directories and Precedence"})
+			continue
+		}
 		found = append(found, Finding{Key: "advice: " + a.File, Severity: Advice, Current: "not read at boot", From: a.File, Says: a.Ignored,
 			Reason: "whoever wrote the file believes that its lines are in force", Source: "sysctl.d(5), Configuration Directories and Precedence; Debian 13 release notes, /etc/sysctl.conf is no longer honored",
 			Do: "move the lines into a file in /etc/sysctl.d"})
@@ -156,10 +163,14 @@ func badLimits(v *view) (found []Finding) {
 		if deciding.File != "" && deciding != s {
 			continue
 		}
+		do := "rookery tune apply puts a drop-in behind it"
+		if slices.Contains(limitsAfterOurs(v), s) {
+			do = takeOut(s)
+		}
 		found = append(found, Finding{Key: "advice: " + s.Name, Severity: Advice, Current: s.Value,
 			From:   fmt.Sprintf("%s:%d", s.File, s.Line),
 			Wanted: strconv.FormatInt(v.descriptors(), 10), Reason: "a limit like 65536 stands in many units that were copied, and was meant for fewer connections",
-			Source: "systemd.exec(5), Process Properties, LimitNOFILE=", Do: "rookery tune apply puts a drop-in behind it"})
+			Source: "systemd.exec(5), Process Properties, LimitNOFILE=", Do: do})
 	}
 	return found
 }

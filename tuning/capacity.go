@@ -60,7 +60,7 @@ type Room struct {
 	Base       int64   `json:"base_bytes"`   // of the gateway
 	Processors float64 `json:"processors"`
 	Role       Role    `json:"role"`
-	Tracked    bool    `json:"tracked"` // each connection is an entry of the connection tracker, too
+	Tracked    bool    `json:"tracked"` // each connection is in the connection tracker, too
 	Loads      []Load  `json:"loads"`
 }
 
@@ -88,7 +88,7 @@ func (r Room) fill() Room {
 		l := &r.Loads[i]
 		l.Kernel *= r.Role.sockets()
 		if r.Tracked {
-			l.Kernel += trackedBytes
+			l.Kernel += trackedBytes * r.Role.entries()
 		}
 		if r.Role == BehindProxy {
 			l.Process += proxyBytes
@@ -106,6 +106,18 @@ func roundDown(n float64) int {
 		return int(n/1000) * 1000
 	}
 	return int(n)
+}
+
+// holds is how many connections there may be with a number of messages a second; at least one, which then may not fit.
+func (r Room) holds(rate float64) (n int) {
+	byProcessors := roundDown(max(0, r.Processors*busyShare-rate*messageCPU) / (heartbeatCPU / heartbeat))
+	for _, l := range r.Loads {
+		n = max(1, min(l.ByMemory, byProcessors))
+		if r.of(Target{Connections: n, MessageRate: rate}).Name == l.Name {
+			break
+		}
+	}
+	return n
 }
 
 // of gives the load that a target is.

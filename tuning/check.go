@@ -36,6 +36,7 @@ type Check struct {
 	// Computed says how the wanted value is computed, of a check that apply sets.
 	Computed string
 	Source   string // document and section
+	Instead  string // what does, where the value is left as it is
 
 	// severity is that of a value that falls short.
 	severity Severity
@@ -197,6 +198,8 @@ func (c Check) examine(v *view) Finding {
 			f.Severity, f.Do = c.severity, "rookery tune apply sets it"
 			if c.Key == descriptorKey && (v.host.Place.Thrown() || v.bounded(f.Wanted)) {
 				f.Do = elsewhere(v.host.Place, c.Key, f.Wanted)
+			} else if later := limitsAfterOurs(v); c.Key == descriptorKey && len(later) > 0 {
+				f.Do = takeOut(later[len(later)-1])
 			}
 			if file := c.file(f); file != "" {
 				if why := v.host.WhyFixed(file); why != "" {
@@ -221,6 +224,9 @@ func (c Check) examine(v *view) Finding {
 			f.Severity, f.Says = said.severity, said.says
 			f.At, f.Wanted, f.Do = cmp.Or(said.at, f.At), cmp.Or(said.wanted, f.Wanted), cmp.Or(said.do, f.Do)
 		}
+	}
+	if c.Instead != "" && f.Do != "" {
+		f.Do += "; or " + c.Instead
 	}
 	return f
 }
@@ -253,6 +259,8 @@ func whyUnread(h *host.Host, err error) string {
 func elsewhere(p host.Place, key, value string) string {
 	ofNamespace := strings.HasPrefix(key, "net.")
 	switch {
+	case key == bucketsKey && !p.Shared(): // before Linux 4.8
+		return fmt.Sprintf("echo %s > /sys/module/nf_conntrack/parameters/hashsize, and options nf_conntrack hashsize=%[1]s in a file of /etc/modprobe.d", value)
 	case key == descriptorKey && p.Kind == host.LXC:
 		return "set lxc.prlimit.nofile = " + value + " in the container's configuration on its host; LimitNOFILE of the unit then, too"
 	case key == descriptorKey && (p.Kind == host.Docker || p.Kind == host.Podman):
@@ -271,6 +279,8 @@ func elsewhere(p host.Place, key, value string) string {
 func origin(h *host.Host, key, now string) string {
 	a, found := h.AtBoot(key)
 	switch {
+	case !found && len(h.Closed()) > 0:
+		return "no file that this user may read sets it"
 	case !found:
 		return "no file sets it: the kernel's default, or set since boot"
 	case a.Value == now:

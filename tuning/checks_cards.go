@@ -81,7 +81,11 @@ func cardChecks() []Check {
 			read: func(v *view) current {
 				var all []string
 				for _, c := range v.host.Cards {
-					all = append(all, fmt.Sprintf("%s (%s): %d receive, %d transmit", c.Name, orNone(c.Driver), c.Receive, c.Transmit))
+					text := fmt.Sprintf("%s (%s): %d receive, %d transmit", c.Name, orNone(c.Driver), c.Receive, c.Transmit)
+					if c.Assigned >= 0 {
+						text += fmt.Sprintf(", %d of them with processors of their own", c.Assigned)
+					}
+					all = append(all, text)
 				}
 				if len(all) == 0 {
 					return known("/sys/class/net", "none is seen")
@@ -93,6 +97,10 @@ func cardChecks() []Check {
 					if c.Driver != "" && c.Receive > 1 && c.Receive < v.host.Processors/2 && !c.Steered {
 						return verdict{severity: Advice, says: fmt.Sprintf("%s has %d queues for %d processors", c.Name, c.Receive, v.host.Processors),
 							do: fmt.Sprintf("ethtool -l %s shows whether it can have more, ethtool -L %[1]s combined %d sets them", c.Name, v.host.Processors)}
+					}
+					if c.Driver != "" && c.Assigned == 0 && c.Transmit > 1 && c.Transmit >= v.host.Processors {
+						return verdict{severity: Advice, says: "no transmit queue of " + c.Name + " has a processor of its own (XPS)",
+							do: fmt.Sprintf("write the mask of one processor into each of /%s/queues/tx-0/xps_cpus and so on", c.Dir)}
 					}
 				}
 				return verdict{}

@@ -3,6 +3,7 @@ package tuning
 import "fmt"
 
 const (
+	bucketsKey         = "net.netfilter.nf_conntrack_buckets"
 	establishedKey     = "net.netfilter.nf_conntrack_tcp_timeout_established"
 	establishedSeconds = 86400
 	// trackedBytes is an entry of the table and its share of the buckets.
@@ -14,7 +15,7 @@ func (v *view) tracked() (others int64, works bool) {
 	count := v.host.Sysctl("net.netfilter.nf_conntrack_count").Number(0)
 	others = count
 	if g := v.host.Gateway; g != nil {
-		others -= int64(max(0, g.Open))
+		others -= int64(max(0, g.Open)) * v.target.Role.entries()
 	}
 	return max(0, others), count > 0
 }
@@ -26,7 +27,7 @@ func (v *view) trackedWanted() int64 {
 	if !works {
 		return 0
 	}
-	return (int64(v.target.Connections)*3/2 + max(1, (others+4095)/4096)*4096 + 4095) / 4096 * 4096
+	return (int64(v.target.Connections)*v.target.Role.entries()*3/2 + max(1, (others+4095)/4096)*4096 + 4095) / 4096 * 4096
 }
 
 func conntrackChecks() []Check {
@@ -37,8 +38,9 @@ func conntrackChecks() []Check {
 			Reason:   "where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full",
 			Cost:     fmt.Sprintf("about %d bytes of kernel memory for each entry that is used", trackedBytes),
 			Avoid:    avoid,
-			Computed: "one and a half times the connections, and room for those of others; only where the table is in use",
+			Computed: "one and a half times the connections, twice that with a proxy on the machine, and room for those of others; only where the table is in use",
 			Source:   docConntrack + ", nf_conntrack_max",
+			Instead:  "take the gateway's port out of the tracker, by rules that say notrack: rookery tune explain net.netfilter.nf_conntrack_max has them",
 
 			module:   "nf_conntrack",
 			severity: Stops,
@@ -46,7 +48,7 @@ func conntrackChecks() []Check {
 			want:     func(v *view, now current) string { return atLeast(now, v.trackedWanted()) },
 			at: func(v *view, now current) int {
 				others, _ := v.tracked()
-				return int(now.Number(0) - others)
+				return int((now.Number(0) - others) / v.target.Role.entries())
 			},
 			judge: func(v *view, now current) verdict {
 				if _, works := v.tracked(); !works {
@@ -54,7 +56,7 @@ func conntrackChecks() []Check {
 				}
 				if v.trackedWanted() > now.Number(0) {
 					others, _ := v.tracked()
-					n := int64(v.target.Connections) + others
+					n := int64(v.target.Connections)*v.target.Role.entries() + others
 					if n <= now.Number(0) {
 						return verdict{severity: Hurts, says: fmt.Sprintf("%s of %s entries would be used, without room for connections that have just closed", number(n), number(now.Number(0)))}
 					}
@@ -62,7 +64,7 @@ func conntrackChecks() []Check {
 				return verdict{}
 			},
 		}, {
-			Key:      "net.netfilter.nf_conntrack_buckets",
+			Key:      bucketsKey,
 			Reason:   "the table is searched for every packet, and with many entries in a bucket each search takes longer",
 			Cost:     "8 bytes for each bucket",
 			Avoid:    avoid,

@@ -199,10 +199,16 @@ func judgeDescriptors(v *view, now current) verdict {
 		do:   "systemctl restart " + cmp.Or(g.Unit, v.host.Unit.Name)}
 }
 
-// bounded says whether the first process of a container may not open as many files itself, so that a unit can't be given them.
+// bounded says whether neither a unit nor a login can be given as many files: fs.nr_open is less and can't be set from here, or the first process of a
+// container may not open as many itself.
 func (v *view) bounded(wanted string) bool {
+	const most = "fs.nr_open"
+	needed := (host.Reading{Text: wanted}).Number(0)
+	if now := v.host.Sysctl(most); now.Err == nil && now.Number(0) < needed && v.host.WhyFixed(host.SysctlPath(most)) != "" {
+		return true
+	}
 	_, hard, err := v.host.Limits("1")
-	return v.host.Place.Mapped && err == nil && hard < (host.Reading{Text: wanted}).Number(0)
+	return v.host.Place.Mapped && err == nil && hard < needed
 }
 
 // atLeast is a wanted number where the current one is lower.

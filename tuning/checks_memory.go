@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 
 	"rookery/tuning/host"
 )
@@ -21,9 +22,9 @@ func memoryChecks() []Check {
 			judge: func(v *view, _ current) verdict { return v.judgeMemory(v.host.Memory.Total, "use a machine with %s") },
 		}, {
 			Key:    "memory.max",
-			Reason: "a limit of the cgroup binds the process and the memory of its sockets together, and a runtime that comes near it collects all the time",
+			Reason: "a limit of the cgroup, memory.max or memory.high, binds the process and the memory of its sockets together: at the one it is killed, at the other held up, and before that its runtime collects all the time",
 			Cost:   "less memory for others",
-			Source: docCgroup + ", Memory Interface Files; systemd.resource-control(5), MemoryMax=",
+			Source: docCgroup + ", Memory Interface Files; systemd.resource-control(5), MemoryMax=, MemoryHigh=",
 			read: func(v *view) current {
 				b, found := v.host.MemoryBound()
 				if !found {
@@ -57,7 +58,7 @@ func memoryChecks() []Check {
 			},
 			judge: func(v *view, now current) verdict {
 				if most := now.Number(2); tooMuchTCPMemory(v.host, most) {
-					return verdict{severity: Hurts, says: fmt.Sprintf("it promises %s, and the machine has %s", size(most*v.host.PageSize()), size(v.host.Memory.Total))}
+					return verdict{severity: Hurts, says: fmt.Sprintf("it promises %s, and the machine has %s", size(min(most, math.MaxInt64/v.host.PageSize())*v.host.PageSize()), size(v.host.Memory.Total))}
 				}
 				return verdict{}
 			},
@@ -177,5 +178,5 @@ func wantTCPMemory(v *view, now current) string {
 
 // tooMuchTCPMemory says whether a number of pages was made for a larger machine.
 func tooMuchTCPMemory(h *host.Host, pages int64) bool {
-	return pages*h.PageSize() > h.Memory.Total*6/10
+	return pages > h.Memory.Total*6/10/h.PageSize()
 }

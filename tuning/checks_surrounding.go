@@ -23,6 +23,19 @@ func surroundingChecks() []Check {
 			},
 			judge: func(v *view, now current) verdict { return verdict{} },
 		}, {
+			Key:    "files of settings",
+			Reason: "a value is in force until the next boot only, unless a file has it; files are read as sysctl.d(5), systemd.unit(5) and pam_limits(8) say",
+			Source: "sysctl.d(5), Configuration Directories and Precedence; systemd.unit(5), Unit File Load Path; pam_limits(8), Description",
+			read: func(v *view) current {
+				return known("/etc/sysctl.d, /etc/systemd, /etc/security and the like", "%d lines for sysctl", len(v.host.Assignments()))
+			},
+			judge: func(v *view, _ current) verdict {
+				if closed := v.host.Closed(); len(closed) > 0 {
+					return verdict{severity: Unknown, says: "this user may not read " + strings.Join(closed, ", ") + ": what they set, and bad advice in them, is not seen; run as root"}
+				}
+				return verdict{}
+			},
+		}, {
 			Key:    "firewall",
 			Reason: "a filter that does not let the gateway's port through keeps every client out",
 			Source: "nft(8); iptables-save(8); ufw(8)",

@@ -2,6 +2,7 @@ package tuning
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"regexp"
@@ -56,6 +57,9 @@ func TestFindings(t *testing.T) {
 		"tracked by nobody":       {"vps-1gb", "proc/sys/net/netfilter/nf_conntrack_count", "0\n", small, "net.netfilter.nf_conntrack_max", Fine, "not tracked here"},
 		"a table just enough":     {"vps-1gb", "proc/sys/net/netfilter/nf_conntrack_max", "21000\n", small, "net.netfilter.nf_conntrack_max", Hurts, "without room"},
 		"the module is not there": {"vps-4gb", "x", "y", small, "net.netfilter.nf_conntrack_max", Fine, "is not loaded"},
+		"a file that is replaced": {"recorded/conflicts", "x", "y", small, "/usr/lib/sysctl.d/60-copied.conf", Fine, "/etc/sysctl.d/60-copied.conf has the same name"},
+		"a rule instead":          {"vps-1gb", "x", "y", Target{Connections: 100000}, "net.netfilter.nf_conntrack_max", Stops, "notrack"},
+		"tracked twice":           {"vps-1gb", "proc/sys/net/netfilter/nf_conntrack_max", "40000\n", Target{Connections: 30000, Role: BehindProxy, Sources: 2}, "net.netfilter.nf_conntrack_max", Stops, "94208"},
 		"orphans reset":           {"vps-4gb", "proc/net/netstat", netstat + "0 0 0 0 3 0 0\n", small, "net.ipv4.tcp_max_orphans", Hurts, "3 connections were ended"},
 		"time waits forgotten":    {"vps-4gb", "proc/net/netstat", netstat + "0 0 0 5 0 0 0\n", small, "net.ipv4.tcp_max_tw_buckets", Advice, "5 were forgotten"},
 		"strict overcommit":       {"vps-4gb", "proc/sys/vm/overcommit_memory", "2\n", Target{Connections: 2000000, MessageRate: 2e6}, "vm.overcommit_memory", Hurts, "may still be committed"},
@@ -83,6 +87,9 @@ func TestFindings(t *testing.T) {
 		"recycled, long gone":     {"conflicts", "x", "y", small, "advice: net.ipv4.tcp_tw_recycle", Advice, "remove the line"},
 		"a log in memory":         {"vps-1gb", "proc/self/mounts", "/dev/vda / ext4 rw 0 0\ntmpfs /var/lib tmpfs rw 0 0\n", small, "file system of the log", Hurts, "it is memory"},
 		"a limit of the cgroup":   {"vps-1gb", "sys/fs/cgroup/system.slice/memory.max", "134217728\n", small, "memory.max", Stops, "raise the limit of the cgroup to"},
+		"a brake of the cgroup":   {"vps-1gb", "sys/fs/cgroup/system.slice/memory.high", "134217728\n", small, "memory.max", Stops, "raise the limit of the cgroup to"},
+		"pages without an end":    {"vps-4gb", "proc/sys/net/ipv4/tcp_mem", "1000000 2000000 9223372036854775807\n", small, "net.ipv4.tcp_mem", Hurts, "the machine has"},
+		"files without an end":    {"vps-4gb", "proc/sys/fs/file-max", "18446744073709551615\n", small, "fs.file-max", Fine, ""},
 		"a proxy's ports":         {"vps-4gb", "x", "y", Target{Connections: 40000, Role: BehindProxy}, "net.ipv4.ip_local_port_range", Stops, "it holds 28,232 connections"},
 		"more than all ports":     {"vps-4gb", "x", "y", Target{Connections: 90000, Role: BehindProxy}, "net.ipv4.ip_local_port_range", Stops, "under 2 addresses"},
 		"files of a load tester":  {"vps-4gb", "proc/self/limits", "Max open files  1024  4096  files\n", Target{Connections: 20000, Role: LoadGenerator}, "RLIMIT_NOFILE", Fine, "as many processes"},
@@ -244,6 +251,11 @@ func TestCapacity(t *testing.T) {
 	if p := Capacity(h, BehindProxy); p.Loads[0].ByMemory >= idle.ByMemory/3 {
 		t.Errorf("behind a proxy on the same machine it holds %d, and without %d", p.Loads[0].ByMemory, idle.ByMemory)
 	}
+	tracked := r
+	tracked.Role, tracked.Tracked = BehindProxy, true
+	if got, without := tracked.fill().Loads[0].Kernel, Capacity(h, BehindProxy).Loads[0].Kernel; got != without+2*trackedBytes {
+		t.Errorf("behind a proxy, where each is tracked on both sides of it, the kernel takes %d for a connection, and %d where it is not", got, without)
+	}
 	// What a target needs is what a machine of that size holds.
 	for _, n := range []int{1000, 100000, 1000000} {
 		target := Target{Connections: n}
@@ -372,6 +384,165 @@ func TestLinesThatAreReadAfterOurs(t *testing.T) {
 		notes := strings.Join(Make(h, Target{Connections: 20000}, nil).Notes, "\n")
 		if strings.Contains(notes, "/"+name+":1 sets net.ipv4.tcp_notsent_lowat") != want {
 			t.Errorf("a line in %s: the notes are %q", name, notes)
+		}
+	}
+}
+
+// closedFile is a tree of which a file may not be read.
+type closedFile struct {
+	fstest.MapFS
+	name string
+}
+
+func (c closedFile) ReadFile(name string) ([]byte, error) {
+	if name == c.name {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return c.MapFS.ReadFile(name)
+}
+
+// TestWhatIsNotSeenIsTold: without root, a file that sets a value may be closed.
+func TestWhatIsNotSeenIsTold(t *testing.T) {
+	h, err := host.Open(closedFile{hosttest.Tree(t, "recorded/conflicts"), "etc/sysctl.d/60-copied.conf"}, host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Examine(h, Target{Connections: 1000})
+	if f := find(t, r, "files of settings"); f.Severity != Unknown || !strings.Contains(f.Says, "may not read /etc/sysctl.d/60-copied.conf") {
+		t.Errorf("of a file that may not be read it says %+v", f)
+	}
+	if f := find(t, r, "net.ipv4.tcp_mem"); f.From != "no file that this user may read sets it" {
+		t.Errorf("a value that such a file sets is from %q", f.From)
+	}
+}
+
+// TestWriteAll: of what is fine it is told, too, what was seen.
+func TestWriteAll(t *testing.T) {
+	h := hosttest.Open(t, "vps-4gb", host.Options{})
+	var b strings.Builder
+	if err := Examine(h, Target{Connections: 20000}).WriteAll(&b); err != nil {
+		t.Fatal(err)
+	}
+	if want := "\nnet.ipv4.tcp_congestion_control is cubic: there are reno cubic"; !strings.Contains(b.String(), want) {
+		t.Errorf("it is not told that %q:\n%s", want, b.String())
+	}
+}
+
+// TestTargetThatIsNotNamed is what the machine holds, with the messages that are named.
+func TestTargetThatIsNotNamed(t *testing.T) {
+	tree := hosttest.Tree(t, "vps-4gb")
+	h, err := host.Open(tree, host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loads := Capacity(h, Gateway).Loads
+	for rate, want := range map[float64]int{0: loads[0].Connections, 50000: loads[1].ByMemory, 80000: 166000} {
+		p := Make(h, Target{MessageRate: rate}, nil)
+		if got := p.Target.Connections; got != want || !p.Fits() {
+			t.Errorf("with %.0f messages a second the target is %d connections, want %d; it does not fit: %v", rate, got, want, p.Misfits)
+		}
+	}
+	tree["proc/meminfo"] = &fstest.MapFile{Data: []byte("MemTotal: 100000 kB\n")}
+	if h, err = host.Open(tree, host.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if f := find(t, Examine(h, Target{}), "memory"); f.Severity != Stops {
+		t.Errorf("of a machine that is too small for any connection it says %+v", f)
+	}
+}
+
+// TestLimitsThatTheKernelRefuses: a login or a unit that is given more than fs.nr_open does not start, or not with that.
+func TestLimitsThatTheKernelRefuses(t *testing.T) {
+	tree := hosttest.Tree(t, "vps-16gb")
+	plan := func() Plan {
+		t.Helper()
+		h, err := host.Open(tree, host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Make(h, Target{Connections: 2000000}, nil)
+	}
+	limited := func(p Plan) bool {
+		for _, f := range p.Files {
+			if strings.Contains(f.After, "2001000") && f.Path != "/"+SysctlFile {
+				return true
+			}
+		}
+		return false
+	}
+	if !limited(plan()) {
+		t.Error("where fs.nr_open can be raised, the limit is not set")
+	}
+	tree["proc/sys/fs/nr_open"].Mode = 0o444
+	if p := plan(); limited(p) || !strings.Contains(strings.Join(p.Left, "\n"), "RLIMIT_NOFILE = 2001000") {
+		t.Errorf("where fs.nr_open can't be raised, files set the limit or nothing is told of it: %v", p.Left)
+	}
+}
+
+// TestTableOfAnOldKernel: before Linux 4.8 the setting only shows what an option of the module sets.
+func TestTableOfAnOldKernel(t *testing.T) {
+	tree := hosttest.Tree(t, "old-kernel")
+	tree["proc/sys/net/netfilter/nf_conntrack_count"] = &fstest.MapFile{Data: []byte("200\n")}
+	tree["proc/sys/net/netfilter/nf_conntrack_buckets"] = &fstest.MapFile{Data: []byte("16384\n"), Mode: 0o444}
+	h, err := host.Open(tree, host.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := strings.Join(Make(h, Target{Connections: 180000}, nil).Left, "\n")
+	if !strings.Contains(left, "hashsize=") || strings.Contains(left, "namespace") {
+		t.Errorf("of a table whose size only the module sets it says %q", left)
+	}
+}
+
+// TestTransmitQueues: XPS is told, and that nobody has set it up where each processor could have a queue.
+func TestTransmitQueues(t *testing.T) {
+	tree := hosttest.Tree(t, "vps-16gb")
+	queues := func(masks ...string) Finding {
+		t.Helper()
+		for i, mask := range masks {
+			tree[fmt.Sprintf("sys/class/net/eth0/queues/rx-%d/rps_cpus", i)] = &fstest.MapFile{Data: []byte("00\n")}
+			tree[fmt.Sprintf("sys/class/net/eth0/queues/tx-%d/xps_cpus", i)] = &fstest.MapFile{Data: []byte(mask + "\n")}
+		}
+		h, err := host.Open(tree, host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return find(t, Examine(h, Target{Connections: 1000}), "queues of the network card")
+	}
+	if f := queues("01", "02", "04", "08", "10", "20", "40", "80"); f.Severity != Fine || !strings.Contains(f.Current, "8 transmit, 8 of them with processors of their own") {
+		t.Errorf("where each processor has a queue it says %+v", f)
+	}
+	if f := queues("00", "00", "00", "00", "00", "00", "00", "00"); f.Severity != Advice || !strings.Contains(f.Do, "queues/tx-0/xps_cpus") {
+		t.Errorf("where none has it says %+v", f)
+	}
+}
+
+// TestLimitsThatAreReadAfterOurs: apply can't help where a later file says less, and must not be told as if it could.
+func TestLimitsThatAreReadAfterOurs(t *testing.T) {
+	for file, c := range map[string]struct {
+		text string
+		unit bool
+	}{
+		"etc/systemd/system/rookery.service.d/zzz.conf": {"[Service]\nLimitNOFILE=65536\n", true},
+		"etc/security/limits.d/zzz.conf":                {"* hard nofile 65536\n", false},
+	} {
+		tree := hosttest.Tree(t, "vps-4gb")
+		if !c.unit {
+			delete(tree, "run/systemd/system/.there")
+		}
+		tree[file] = &fstest.MapFile{Data: []byte(c.text)}
+		h, err := host.Open(tree, host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := Target{Connections: 100000}
+		if notes := strings.Join(Make(h, target, nil).Notes, "\n"); !strings.Contains(notes, "/"+file) {
+			t.Errorf("a limit in %s: the notes are %q", file, notes)
+		}
+		for _, f := range Examine(h, target).Findings {
+			if (f.Key == "RLIMIT_NOFILE" || f.Key == "advice: LimitNOFILE") && (f.Severity == Fine || !strings.Contains(f.Do, "take out /"+file)) {
+				t.Errorf("a limit in %s: check says %+v", file, f)
+			}
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 
 	"rookery/tuning/host"
@@ -94,6 +95,27 @@ func otherLimit(v *view) (limit int64, found bool) {
 		}
 	}
 	return limit, found
+}
+
+// limitsAfterOurs are those that are read after the file that a plan writes, and are less than it sets.
+func limitsAfterOurs(v *view) (all []host.Setting) {
+	lines, ours := v.host.Unit.Settings, DropIn(v.host.Unit.Name)
+	if byLogin(v) {
+		lines, ours = v.host.LoginLimits(), LimitsFile
+	}
+	for _, s := range lines {
+		hard := !strings.Contains(s.Name, " soft ")
+		counts := s.Name == "LimitNOFILE" || hard && (strings.HasPrefix(s.Name, "* ") || strings.HasPrefix(s.Name, "root "))
+		if counts && s.File != v.host.Unit.File && path.Base(s.File) > path.Base(ours) && s.Limit() < v.descriptors()-999 {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// takeOut says of a limit that is read after ours what has to be done about it.
+func takeOut(s host.Setting) string {
+	return fmt.Sprintf("take out %s:%d, which is read after the file of rookery tune apply, and apply", s.File, s.Line)
 }
 
 func header(p Plan) string {

@@ -105,7 +105,7 @@ func (p *Plan) addDescriptors(v *view, c Check) {
 		p.Unit = g.Unit
 	}
 	if wanted := fmt.Sprint(v.descriptors()); short && v.bounded(wanted) {
-		p.Left = append(p.Left, fmt.Sprintf("%s = %s: the container's own limit is lower; %s", c.Key, wanted, elsewhere(v.host.Place, c.Key, wanted)))
+		p.Left = append(p.Left, fmt.Sprintf("%s = %s: the most that can be set here is lower; %s", c.Key, wanted, elsewhere(v.host.Place, c.Key, wanted)))
 		return
 	}
 	if short {
@@ -167,6 +167,11 @@ func (p *Plan) noteOthers(v *view) {
 			if value.Key == a.Key && a.Value != value.Wanted {
 				p.Notes = append(p.Notes, fmt.Sprintf("%s:%d sets %s = %s and is read after our file: at the next boot that counts; take the line out", a.File, a.Line, a.Key, a.Value))
 			}
+		}
+	}
+	for _, s := range limitsAfterOurs(v) {
+		if slices.ContainsFunc(p.Values, func(value Value) bool { return value.Key == descriptorKey }) {
+			p.Notes = append(p.Notes, fmt.Sprintf("%s:%d gives a limit of %s open files and is read after our file: take the line out", s.File, s.Line, s.Value))
 		}
 	}
 	if p.Unit != "" {

@@ -64,7 +64,7 @@ func (r Report) WriteAll(w io.Writer) error {
 	fmt.Fprintln(out)
 	for _, f := range r.Findings {
 		if f.Severity == Fine {
-			fmt.Fprintf(out, "%s is %s\n", f.Key, f.Current)
+			wrap(out, "", "  ", f.line())
 			f.writeRest(out)
 		}
 	}
@@ -79,12 +79,17 @@ func fillHeading(heading string, t Target) string {
 }
 
 func (f Finding) write(w io.Writer, n int) {
+	wrap(w, fmt.Sprintf("%2d. ", n), "    ", f.line())
+	f.writeRest(w)
+}
+
+// line says what is seen.
+func (f Finding) line() string {
 	line := fmt.Sprintf("%s is %s", f.Key, f.Current)
 	if f.Says != "" {
 		line += ": " + f.Says
 	}
-	wrap(w, fmt.Sprintf("%2d. ", n), "    ", line)
-	f.writeRest(w)
+	return line
 }
 
 func (f Finding) writeRest(w io.Writer) {

@@ -60,10 +60,18 @@ func (r Role) sockets() int64 {
 	return 1
 }
 
+// entries is how many a connection is for the tracker: it tracks loopback, too, and so both sides of a proxy.
+func (r Role) entries() int64 {
+	if r == BehindProxy {
+		return 2
+	}
+	return 1
+}
+
 // Target is what a machine should carry.
 type Target struct {
 	Role        Role    `json:"role"`           // "" is Gateway
-	Connections int     `json:"connections"`    // 0: as many as the machine holds when they are idle
+	Connections int     `json:"connections"`    // 0: as many as the machine holds with the messages
 	MessageRate float64 `json:"message_rate"`   // messages a second, those that come in and those that go out together
 	Sources     int     `json:"sources"`        // pairs of a source and a target address, of a load generator or a proxy; 0 is 1
 	Port        int     `json:"port"`           // of the gateway; 0 is 8080
@@ -80,7 +88,7 @@ func (t Target) complete(h *host.Host) Target {
 		t.Port = 8080
 	}
 	if t.Connections == 0 {
-		t.Connections = Capacity(h, t.Role).Loads[0].Connections
+		t.Connections = Capacity(h, t.Role).holds(t.MessageRate)
 	}
 	return t
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -91,12 +92,12 @@ func (b *bytesFlag) Set(text string) error {
 func (f *tuneFlags) declareMachine(set *flag.FlagSet) {
 	set.StringVar(&f.root, "root", "/", "`directory` that stands for /: a copy of another machine's files, of which only these are read")
 	set.IntVar(&f.pid, "pid", 0, "`pid` of the gateway; 0 looks for a process of rookery serve")
-	set.StringVar(&f.unit, "unit", "", "systemd `unit` of the gateway where it does not run; empty is rookery.service")
+	set.StringVar(&f.unit, "unit", "", "systemd `service` of the gateway where it does not run; empty is rookery.service")
 }
 
 // declareTarget makes the flags that say what it should carry.
 func (f *tuneFlags) declareTarget(set *flag.FlagSet) {
-	set.IntVar(&f.target.Connections, "connections", 0, "`number` of connections wanted; 0 is what the memory holds")
+	set.IntVar(&f.target.Connections, "connections", 0, "`number` of connections wanted; 0 is what this machine holds")
 	set.Float64Var(&f.target.MessageRate, "message-rate", 0, "`per-second`: messages that come in and go out, together")
 	f.declareRole(set)
 	set.IntVar(&f.target.Sources, "sources", 1, "`number` of pairs of source and target address, of a load generator or a proxy")
@@ -111,6 +112,9 @@ func (f *tuneFlags) declareRole(set *flag.FlagSet) {
 	set.StringVar(&f.role, "role", string(tuning.Gateway), "`role` of the machine: "+strings.Join(names, ", "))
 }
 
+// serviceName is the name of a unit that has limits: it becomes part of a file's name.
+var serviceName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]+\.service$`)
+
 // open checks the flags and reads the machine.
 func (f *tuneFlags) open() (*host.Host, error) {
 	f.target.Role = tuning.Role(f.role)
@@ -119,20 +123,32 @@ func (f *tuneFlags) open() (*host.Host, error) {
 		return nil, fmt.Errorf("--role %q: it is one of %v", f.role, tuning.Roles())
 	case f.target.Connections < 0 || f.target.Connections > 100_000_000:
 		return nil, fmt.Errorf("--connections %d: 0 to 100,000,000", f.target.Connections)
-	case f.target.MessageRate < 0:
-		return nil, fmt.Errorf("--message-rate %g: 0 or more", f.target.MessageRate)
+	case !(f.target.MessageRate >= 0 && f.target.MessageRate <= 1e9): // NaN is neither
+		return nil, fmt.Errorf("--message-rate %g: 0 to 1,000,000,000", f.target.MessageRate)
 	case f.target.Sources < 0 || f.target.Sources > 65536:
 		return nil, fmt.Errorf("--sources %d: 1 to 65,536", f.target.Sources)
+	case f.pid < 0:
+		return nil, fmt.Errorf("--pid %d: 0 or the number of a process", f.pid)
 	case f.cores < 0 || f.cores > 4096:
 		return nil, fmt.Errorf("--cores %d: 1 to 4096", f.cores)
 	case f.target.Port < 0 || f.target.Port > 65535:
 		return nil, fmt.Errorf("--port %d: 1 to 65535", f.target.Port)
 	}
+	if f.unit != "" && !strings.Contains(f.unit, ".") {
+		f.unit += ".service" // as systemctl takes it
+	}
+	if f.unit != "" && !serviceName.MatchString(f.unit) {
+		return nil, fmt.Errorf("--unit %q: it is the name of a service, like rookery.service", f.unit)
+	}
 	o := host.Options{PID: f.pid, Unit: f.unit, Memory: int64(f.memory), Processors: f.cores}
 	if f.root == "/" {
 		return host.Here(o)
 	}
-	return host.Open(os.DirFS(f.root), o)
+	root, err := os.OpenRoot(f.root) // no link leads out of it
+	if err != nil {
+		return nil, err
+	}
+	return host.Open(root.FS(), o)
 }
 
 const tuneCheckUsage = `Usage: rookery tune check [FLAGS]

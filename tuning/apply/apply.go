@@ -153,6 +153,7 @@ func (t *transaction) carryOut(dir string, old, next State) (done Done, err erro
 		return done, nil
 	}
 	// Directories have to be known before they are made, or a power cut would leave them.
+	next.Directories = append(next.Directories, t.missing(path.Dir(dir))...)
 	for _, f := range changes.files {
 		for _, dir := range t.missing(path.Dir(f.path)) {
 			if !f.gone && !slices.Contains(next.Directories, dir) {

@@ -16,7 +16,9 @@ func Rollback(m Machine, dir string, keep bool) (done Done, kept []string, err e
 		return Done{}, nil, err
 	}
 	if old.Phase == "" {
-		return Done{}, nil, ErrNothing
+		// An apply that was killed before it had saved anything has left its directory, maybe with half a state.
+		t := &transaction{machine: m}
+		return Done{}, nil, errors.Join(ErrNothing, t.removeDirectories(nil, dir))
 	}
 	reasons := old.changedSince(m)
 	if len(reasons) > 0 && !keep {

@@ -27,7 +27,7 @@ type State struct {
 	Applied     time.Time
 	Files       []SavedFile
 	Values      []SavedValue
-	Directories []string // made for the files, outermost first
+	Directories []string // made for the state and the files, outermost first
 }
 
 // SavedFile is a file before and after.

@@ -36,10 +36,10 @@ func (h *Host) cgroup() string {
 	return readCgroupOf(h, "proc/self/cgroup")
 }
 
-// MemoryBound is the least limit of memory that binds the gateway: its cgroup's or of one above.
+// MemoryBound is the least limit of memory that binds the gateway: its cgroup's or of one above. Over memory.high it is not killed, but held up.
 func (h *Host) MemoryBound() (least Bound, found bool) {
 	for dir := path.Clean("/" + h.cgroup()); ; dir = path.Dir(dir) {
-		for _, file := range []string{"sys/fs/cgroup" + dir + "/memory.max", "sys/fs/cgroup/memory" + dir + "/memory.limit_in_bytes"} {
+		for _, file := range []string{"sys/fs/cgroup" + dir + "/memory.max", "sys/fs/cgroup" + dir + "/memory.high", "sys/fs/cgroup/memory" + dir + "/memory.limit_in_bytes"} {
 			file = path.Clean(file)
 			// Version 1 has a number near 2^63 for none.
 			if n, err := h.number(file); err == nil && n < 1<<60 && (!found || float64(n) < least.Amount) {

@@ -72,3 +72,73 @@ func TestWhatNobodyMayWrite(t *testing.T) {
 		t.Errorf("a file that nobody may write: %q", why)
 	}
 }
+
+// TestLimitsThatSystemdIgnores: a value that it can't read leaves the one before it in force.
+func TestLimitsThatSystemdIgnores(t *testing.T) {
+	for _, value := range []string{"", "64K", "many", "65536 # enough", "-5", "2000:many"} {
+		h := with(t, "vps-4gb", map[string]string{
+			"etc/systemd/system/rookery.service.d/10.conf": "[Service]\nLimitNOFILE=5000\n",
+			"etc/systemd/system/rookery.service.d/20.conf": "[Service]\nLimitNOFILE=" + value + "\n",
+			"etc/systemd/system.conf":                      "[Manager]\nDefaultLimitNOFILE=" + value + "\n",
+		})
+		if s, _ := h.Unit.Last("LimitNOFILE"); s.Limit() != 5000 {
+			t.Errorf("behind %q the limit is that of %+v", value, s)
+		}
+		if all := h.DefaultLimits(); len(all) > 0 {
+			t.Errorf("with %q the manager has %+v", value, all)
+		}
+	}
+}
+
+// TestFilesThatMayNotBeRead are told, since the line that decides may be in one of them.
+func TestFilesThatMayNotBeRead(t *testing.T) {
+	for _, name := range []string{"etc/sysctl.d/60-copied.conf", "etc/systemd/system/rookery.service", "etc/systemd/system/rookery.service.d/10-limits.conf", "etc/security/limits.d/90-files.conf"} {
+		h, err := host.Open(closed{hosttest.Tree(t, "recorded/conflicts"), name}, host.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := h.Closed(); len(got) != 1 || got[0] != "/"+name {
+			t.Errorf("where %s may not be read, these are named: %v", name, got)
+		}
+	}
+	if got := with(t, "recorded/conflicts", nil).Closed(); len(got) > 0 {
+		t.Errorf("where everything may be read, these are named: %v", got)
+	}
+}
+
+// TestCommentsBehindNumbers: the kernel takes the numbers and does not look at what is behind them.
+func TestCommentsBehindNumbers(t *testing.T) {
+	h := with(t, "vps-4gb", map[string]string{"etc/sysctl.d/50-mine.conf": "vm.swappiness = 1 # low\r\nnet.ipv4.tcp_mem = 1 2 3 ; pages\nnet.core.default_qdisc = fq # fair\n"})
+	for key, want := range map[string]string{"vm.swappiness": "1", "net.ipv4.tcp_mem": "1 2 3", "net.core.default_qdisc": "fq # fair"} {
+		if a, _ := h.AtBoot(key); a.Value != want {
+			t.Errorf("%s is set to %q, want %q", key, a.Value, want)
+		}
+	}
+}
+
+// TestInstances: what is not in the unit of an instance is in that of its template.
+func TestInstances(t *testing.T) {
+	files := map[string]string{
+		"etc/systemd/system/rookery@.service":               "[Service]\nLimitNOFILE=2000\n",
+		"etc/systemd/system/rookery@.service.d/10-all.conf": "[Service]\nLimitNOFILE=3000\n",
+	}
+	read := func() host.Unit {
+		t.Helper()
+		tree := hosttest.Tree(t, "vps-4gb")
+		for name, text := range files {
+			tree[name] = &fstest.MapFile{Data: []byte(text)}
+		}
+		h, err := host.Open(tree, host.Options{Unit: "rookery@eu.service"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.Unit
+	}
+	if s, _ := read().Last("LimitNOFILE"); read().File != "/etc/systemd/system/rookery@.service" || s.Limit() != 3000 {
+		t.Errorf("of the template it takes %+v of %s", s, read().File)
+	}
+	files["usr/lib/systemd/system/rookery@eu.service.d/10-all.conf"] = "[Service]\nLimitNOFILE=4000\n"
+	if s, _ := read().Last("LimitNOFILE"); s.Limit() != 4000 {
+		t.Errorf("beside a drop-in of the instance it takes %+v", s)
+	}
+}

@@ -22,9 +22,11 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -47,6 +49,7 @@ type Host struct {
 	systemd     bool
 	assignments []Assignment // of sysctl files
 	mounts      []mount
+	closed      map[string]bool // files and directories of settings that this user may not read
 }
 
 // Options say what to look at.
@@ -69,7 +72,7 @@ func Here(o Options) (*Host, error) {
 
 // Open reads a machine. It fails only where a process was asked for that is not there, or nothing of a machine is.
 func Open(root fs.FS, o Options) (*Host, error) {
-	h := &Host{root: root, probes: o.Probes, pageSize: o.PageSize}
+	h := &Host{root: root, probes: o.Probes, pageSize: o.PageSize, closed: map[string]bool{}}
 	if h.pageSize == 0 {
 		h.pageSize = 4096
 	}
@@ -132,6 +135,36 @@ func (h *Host) number(name string) (int64, error) {
 	return strconv.ParseInt(text, 10, 64)
 }
 
+// settings is a file in which somebody has set something.
+func (h *Host) settings(name string) (string, error) {
+	b, err := fs.ReadFile(h.root, name)
+	if errors.Is(err, fs.ErrPermission) {
+		h.closed[name] = true
+	}
+	return string(b), err
+}
+
+// settingsIn lists a directory of such files.
+func (h *Host) settingsIn(dir string) []fs.DirEntry {
+	entries, err := fs.ReadDir(h.root, dir)
+	if errors.Is(err, fs.ErrPermission) {
+		h.closed[dir] = true
+	}
+	return entries
+}
+
+// Closed names files and directories in which somebody may have set something, and which this user may not read: of sysctl, systemd and
+// PAM.
+func (h *Host) Closed() (names []string) {
+	h.DefaultLimits() // these two are read when they are asked for
+	h.LoginLimits()
+	for name := range h.closed {
+		names = append(names, "/"+name)
+	}
+	slices.Sort(names)
+	return names
+}
+
 func (h *Host) exists(name string) bool {
 	_, err := fs.Stat(h.root, name)
 	return err == nil
@@ -168,7 +201,7 @@ func colon(text, key string) string {
 func integers(text string) (numbers []int64, ok bool) {
 	for _, field := range strings.Fields(text) {
 		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
+		if err != nil && !errors.Is(err, strconv.ErrRange) { // what is too large, as 2^64-1 for no limit, is as large as can be
 			return nil, false
 		}
 		numbers = append(numbers, n)

@@ -31,6 +31,7 @@ func TestPlaces(t *testing.T) {
 		"OpenVZ":                    {map[string]*fstest.MapFile{"proc/vz/version": file("1"), "proc/cpuinfo": file("flags: hypervisor")}, host.Place{Kind: host.OpenVZ}},
 		"the node of OpenVZ":        {map[string]*fstest.MapFile{"proc/vz/version": file("1"), "proc/bc/0": file("1")}, host.Place{Kind: host.Metal}},
 		"a pod":                     {map[string]*fstest.MapFile{"run/secrets/kubernetes.io/serviceaccount/token": file("x"), ".dockerenv": file("")}, host.Place{Kind: host.Kubernetes}},
+		"a pod without a token":     {map[string]*fstest.MapFile{"proc/1/environ": file("KUBERNETES_SERVICE_HOST=10.0.0.1\x00")}, host.Place{Kind: host.Kubernetes}},
 		"Podman":                    {map[string]*fstest.MapFile{"run/.containerenv": file("")}, host.Place{Kind: host.Podman}},
 		"a variable of init":        {map[string]*fstest.MapFile{"proc/1/environ": file("HOME=/\x00container=lxc\x00")}, host.Place{Kind: host.LXC}},
 		"mapped users":              {map[string]*fstest.MapFile{"proc/self/uid_map": file("0 100000 65536")}, host.Place{Kind: host.Container, Mapped: true}},

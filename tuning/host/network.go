@@ -17,6 +17,8 @@ type Card struct {
 	Dir    string // in /sys, without the first slash
 	// Receive and Transmit are its queues.
 	Receive, Transmit int
+	// Assigned are the transmit queues that have processors of their own (XPS); -1: the card does not say.
+	Assigned int
 	// Steered says whether receive queues are spread over processors by software (RPS).
 	Steered bool
 }
@@ -36,7 +38,7 @@ func readCards(h *Host) []Card {
 	}
 	var cards []Card
 	for _, entry := range entries {
-		c := Card{Name: entry.Name(), Dir: "sys/class/net/" + entry.Name()}
+		c := Card{Name: entry.Name(), Dir: "sys/class/net/" + entry.Name(), Assigned: -1}
 		if state := h.text(c.Dir + "/operstate"); c.Name == "lo" || state == "down" || state == "" {
 			continue
 		}
@@ -52,6 +54,12 @@ func readCards(h *Host) []Card {
 				c.Steered = c.Steered || strings.Trim(mask, "0,") != ""
 			case strings.HasPrefix(q.Name(), "tx-"):
 				c.Transmit++
+				if mask, err := h.Text(c.Dir + "/queues/" + q.Name() + "/xps_cpus"); err == nil { // a card with one queue has none
+					c.Assigned = max(0, c.Assigned)
+					if strings.Trim(mask, "0,") != "" {
+						c.Assigned++
+					}
+				}
 			}
 		}
 		cards = append(cards, c)

@@ -55,8 +55,11 @@ func readPlace(h *Host) Place {
 	named := h.text("run/systemd/container") // what systemd found, readable to all
 	if named == "" {
 		for variable := range strings.SplitSeq(h.text("proc/1/environ"), "\x00") { // readable to root
-			if name, value, _ := strings.Cut(variable, "="); name == "container" {
+			switch name, value, _ := strings.Cut(variable, "="); name {
+			case "container":
 				named = value
+			case "KUBERNETES_SERVICE_HOST": // a pod has it also where it has no token
+				named = Kubernetes
 			}
 		}
 	}
@@ -64,7 +67,7 @@ func readPlace(h *Host) Place {
 	case strings.Contains(release, "microsoft"):
 		p.Kind = WSL
 		return p
-	case h.exists("var/run/secrets/kubernetes.io") || h.exists("run/secrets/kubernetes.io"):
+	case h.exists("var/run/secrets/kubernetes.io") || h.exists("run/secrets/kubernetes.io") || named == Kubernetes:
 		p.Kind = Kubernetes
 	case h.exists("run/.containerenv") || named == "podman":
 		p.Kind = Podman
@@ -151,7 +154,10 @@ func (h *Host) WhyFixed(name string) string {
 	}
 	// Of the tracker a network namespace that is not the first has values of its own, and may not set them.
 	if info, err := fs.Stat(h.root, name[1:]); err == nil && info.Mode().Perm()&0o222 == 0 {
-		return "the kernel lets nobody set it in this network namespace"
+		if h.Place.Shared() {
+			return "the kernel lets nobody set it in this network namespace"
+		}
+		return "the kernel only shows it there"
 	}
 	return ""
 }

@@ -85,11 +85,7 @@ func readAssignments(h *Host) []Assignment {
 	ranked := map[string]string{} // by base name
 	linked := false               // a file of a directory is a link to sysctl.conf
 	for _, dir := range sysctlDirectories {
-		entries, err := fs.ReadDir(h.root, dir)
-		if err != nil {
-			continue
-		}
-		for _, entry := range entries {
+		for _, entry := range h.settingsIn(dir) {
 			base, name := entry.Name(), path.Join(dir, entry.Name())
 			if path.Ext(base) != ".conf" {
 				continue
@@ -117,11 +113,11 @@ func readAssignments(h *Host) []Assignment {
 	}
 	var all []Assignment
 	for _, f := range files {
-		text, err := fs.ReadFile(h.root, f.name)
+		text, err := h.settings(f.name)
 		if err != nil {
-			continue // a link to /dev/null turns a file off; what may not be read can't be told
+			continue // what may not be read is told by Closed
 		}
-		for _, a := range parseSysctl(string(text)) {
+		for _, a := range parseSysctl(text) {
 			a.File, a.Ignored = "/"+f.name, f.ignored
 			all = append(all, a)
 		}
@@ -147,9 +143,21 @@ func parseSysctl(text string) []Assignment {
 		if key == "net.nf_conntrack_max" {
 			key = "net.netfilter.nf_conntrack_max" // two names of one value
 		}
-		all = append(all, Assignment{Key: key, Value: strings.Join(strings.Fields(value), " "), Line: number})
+		all = append(all, Assignment{Key: key, Value: withoutComment(strings.Fields(value)), Line: number})
 	}
 	return all
+}
+
+// withoutComment joins the words of a value. No file of sysctl.d has comments behind values, but many have them there, and for numbers they do no
+// harm: the kernel takes as many numbers as the setting has, and does not look at the rest.
+func withoutComment(words []string) string {
+	for i, word := range words {
+		if _, numbers := integers(strings.Join(words[:i], " ")); numbers && (word[0] == '#' || word[0] == ';') {
+			words = words[:i]
+			break
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // sysctlKey gives a key with dots: if its first separator is a slash, slashes and dots are the other way round.

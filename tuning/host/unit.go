@@ -2,9 +2,11 @@ package host
 
 import (
 	"cmp"
+	"errors"
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -29,6 +31,16 @@ func (s Setting) Limit() int64 {
 	return parseLimit(value)
 }
 
+// isLimit says whether systemd can read the value. One that it can't read it ignores, so that the one before it counts.
+func (s Setting) isLimit() bool {
+	for part := range strings.SplitSeq(s.Value, ":") {
+		if n, err := strconv.ParseInt(part, 10, 64); part != "infinity" && (err != nil || n < 0) {
+			return false
+		}
+	}
+	return true
+}
+
 // Unit is a systemd service.
 type Unit struct {
 	Name     string
@@ -48,19 +60,26 @@ func (u Unit) Last(name string) (Setting, bool) {
 
 func readUnit(h *Host, name string) Unit {
 	u := Unit{Name: name}
-	for _, dir := range unitDirectories {
-		file := path.Join(dir, name)
-		if text, err := fs.ReadFile(h.root, file); err == nil {
-			u.File = "/" + file
-			u.Settings = parseUnit("/"+file, string(text), "[Service]")
-			break
+	names := []string{name}
+	if template, instance, found := strings.Cut(name, "@"); found && instance != ".service" {
+		names = append(names, template+"@.service")
+	}
+	var dropIns []string
+	for _, name := range names {
+		dropIns = append(dropIns, name+".d")
+		for _, dir := range unitDirectories {
+			file := path.Join(dir, name)
+			text, err := h.settings(file)
+			if u.File == "" && (err == nil || errors.Is(err, fs.ErrPermission)) {
+				u.File = "/" + file
+				u.Settings = parseUnit("/"+file, text, "[Service]")
+			}
 		}
 	}
 	ranked := map[string]string{}
-	for _, dropIns := range []string{name + ".d", "service.d"} { // of the unit, and of all services
+	for _, dropIns := range append(dropIns, "service.d") { // of the unit, of its template, and of all services
 		for _, dir := range unitDirectories {
-			entries, _ := fs.ReadDir(h.root, path.Join(dir, dropIns))
-			for _, entry := range entries {
+			for _, entry := range h.settingsIn(path.Join(dir, dropIns)) {
 				if base := entry.Name(); path.Ext(base) == ".conf" && ranked[base] == "" {
 					ranked[base] = path.Join(dir, dropIns, base)
 				}
@@ -68,9 +87,8 @@ func readUnit(h *Host, name string) Unit {
 		}
 	}
 	for _, file := range sortedByBase(ranked) {
-		text, err := fs.ReadFile(h.root, file)
-		if err == nil {
-			u.Settings = append(u.Settings, parseUnit("/"+file, string(text), "[Service]")...)
+		if text, err := h.settings(file); err == nil {
+			u.Settings = append(u.Settings, parseUnit("/"+file, text, "[Service]")...)
 		}
 	}
 	return u
@@ -96,7 +114,10 @@ func parseUnit(file, text, section string) (all []Setting) {
 		case line[0] == '[':
 			inside = line == section
 		case inside && found:
-			all = append(all, Setting{strings.TrimSpace(name), strings.TrimSpace(value), file, number})
+			s := Setting{strings.TrimSpace(name), strings.TrimSpace(value), file, number}
+			if !strings.HasSuffix(s.Name, "LimitNOFILE") || s.isLimit() {
+				all = append(all, s)
+			}
 		}
 	}
 	return all
@@ -107,8 +128,7 @@ func (h *Host) DefaultLimits() []Setting {
 	files := []string{"etc/systemd/system.conf"}
 	ranked := map[string]string{}
 	for _, dir := range []string{"etc/systemd/system.conf.d", "run/systemd/system.conf.d", "usr/lib/systemd/system.conf.d"} {
-		entries, _ := fs.ReadDir(h.root, dir)
-		for _, entry := range entries {
+		for _, entry := range h.settingsIn(dir) {
 			if ranked[entry.Name()] == "" {
 				ranked[entry.Name()] = path.Join(dir, entry.Name())
 			}
@@ -116,8 +136,8 @@ func (h *Host) DefaultLimits() []Setting {
 	}
 	var all []Setting
 	for _, file := range append(files, sortedByBase(ranked)...) {
-		if text, err := fs.ReadFile(h.root, file); err == nil {
-			all = append(all, parseUnit("/"+file, string(text), "[Manager]")...)
+		if text, err := h.settings(file); err == nil {
+			all = append(all, parseUnit("/"+file, text, "[Manager]")...)
 		}
 	}
 	return all
@@ -126,8 +146,7 @@ func (h *Host) DefaultLimits() []Setting {
 // LoginLimits are the lines for open files of PAM, which sets them for logins and not for units.
 func (h *Host) LoginLimits() (all []Setting) {
 	files := []string{"etc/security/limits.conf"}
-	entries, _ := fs.ReadDir(h.root, "etc/security/limits.d")
-	for _, entry := range entries { // in the order of their names
+	for _, entry := range h.settingsIn("etc/security/limits.d") { // in the order of their names
 		if path.Ext(entry.Name()) != ".conf" {
 			continue // which pam_limits does not read
 		}
@@ -135,7 +154,8 @@ func (h *Host) LoginLimits() (all []Setting) {
 	}
 	for _, file := range files {
 		number := 0
-		for line := range strings.Lines(h.text(file)) {
+		text, _ := h.settings(file)
+		for line := range strings.Lines(text) {
 			number++
 			line, _, _ = strings.Cut(line, "#")
 			if f := strings.Fields(line); len(f) == 4 && f[2] == "nofile" {

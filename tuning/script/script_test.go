@@ -347,3 +347,62 @@ func TestScriptLeavesAloneWhatIsFixed(t *testing.T) {
 		c.same("rollback", before)
 	}
 }
+
+// TestScriptPutsBackOnAFullDisk: what puts values back writes nothing else first. A program stands in for sed that finds no room for a file.
+func TestScriptPutsBackOnAFullDisk(t *testing.T) {
+	h := hosttest.Open(t, "vps-1gb", host.Options{})
+	plan := tuning.Make(h, tuning.Target{Connections: 100000}, nil)
+	sed, err := exec.LookPath("sed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := t.TempDir()
+	if err := os.WriteFile(filepath.Join(full, "sed"), []byte("#!/bin/sh\n[ ! -f /proc/self/fd/1 ] || exit 4\nexec "+sed+" \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, shell := range shells {
+		t.Run(name, func(t *testing.T) {
+			c := newTry(t, shell, Make(plan), "vps-1gb")
+			before := c.state()
+			c.run("apply", 0)
+			t.Setenv("PATH", full+":"+os.Getenv("PATH"))
+			c.run("rollback", 0)
+			c.same("rollback on a full disk", before)
+		})
+	}
+}
+
+// TestScriptThatWasKilled: at its very beginning, or at the end of a rollback. What is there then is put back, or is as it was.
+func TestScriptThatWasKilled(t *testing.T) {
+	h := hosttest.Open(t, "vps-1gb", host.Options{})
+	plan := tuning.Make(h, tuning.Target{Connections: 100000}, nil)
+	rm, err := exec.LookPath("rm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadly := t.TempDir()
+	if err := os.WriteFile(filepath.Join(deadly, "rm"), []byte("#!/bin/sh\n[ \"$1\" != -r ] || { kill -9 $PPID; exit 1; }\nexec "+rm+" \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, shell := range shells {
+		t.Run(name, func(t *testing.T) {
+			c := newTry(t, shell, Make(plan), "vps-1gb")
+			before := c.state()
+			if err := os.MkdirAll(filepath.Join(c.root, "var/lib/rookery-tune-script"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			c.run("rollback", 0)
+			c.same("rollback of an apply that had only begun", before)
+			if name == "busybox" {
+				return // its rm is its own, which can't be made to kill
+			}
+			c.run("apply", 0)
+			path := os.Getenv("PATH")
+			t.Setenv("PATH", deadly+":"+path)
+			c.run("rollback", -1)
+			t.Setenv("PATH", path)
+			c.run("rollback", 0)
+			c.same("rollback of a rollback that was killed", before)
+		})
+	}
+}

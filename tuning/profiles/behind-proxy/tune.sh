@@ -20,7 +20,8 @@ FILES=1
 values() {
 	cat <<'END'
 least|1|/proc/sys/net/core/somaxconn|net.core.somaxconn|16384|connections that the gateway has not accepted yet wait in a queue that is never longer than this; what comes when it is full is dropped and sent again by the client seconds later
-least|1|/proc/sys/net/netfilter/nf_conntrack_max|net.netfilter.nf_conntrack_max|139264|where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full
+least|1|/proc/sys/net/netfilter/nf_conntrack_max|net.netfilter.nf_conntrack_max|274432|where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full
+least|1|/proc/sys/net/netfilter/nf_conntrack_buckets|net.netfilter.nf_conntrack_buckets|131072|the table is searched for every packet, and with many entries in a bucket each search takes longer
 most|1|/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established|net.netfilter.nf_conntrack_tcp_timeout_established|86400|a connection whose end was not seen stays in the table for this long, five days by default; heartbeats keep those that live
 same|1|/proc/sys/net/ipv4/ip_local_port_range|net.ipv4.ip_local_port_range|1024 65535|who opens connections (a proxy to the gateway, a load generator) takes one of these ports for each, from each of its addresses to each address and port
 same|1|/proc/sys/net/ipv4/ip_local_reserved_ports|net.ipv4.ip_local_reserved_ports|8080,9090|a wider range of ports must not take one on which a program wants to listen
@@ -166,6 +167,10 @@ reload() {
 # put_back: everything as it was, as far as it was changed. It goes on when something can't be.
 put_back() {
 	failed=
+	# One that was killed at its very beginning has not made these.
+	for list in backwards directories; do
+		[ -e "$STATE/$list" ] || : >"$STATE/$list"
+	done
 	for n in $(numbers); do
 		file=$ROOT$(path_of "$n")
 		rm -f "$file.new" 2>/dev/null || true
@@ -175,16 +180,14 @@ put_back() {
 			rm "$file" || failed="$failed $file"
 		fi
 	done
-	# The last that was set is put back first.
-	sed '1!G;h;$!d' "$STATE/changed" >"$STATE/backwards"
+	# The last that was set is put back first. Nothing is written before: the disk may be full.
 	while IFS='|' read -r file key old _; do
 		[ -e "$ROOT$file" ] || continue
 		echo "$old" >"$ROOT$file" || failed="$failed $key"
 	done <"$STATE/backwards"
-	sed '1!G;h;$!d' "$STATE/directories" >"$STATE/backwards"
-	while read -r directory; do
+	sed '1!G;h;$!d' "$STATE/directories" | while read -r directory; do
 		rmdir "$directory" 2>/dev/null || true # others may have put something there
-	done <"$STATE/backwards"
+	done
 	reload || failed="$failed systemd or udev"
 	[ -z "$failed" ] || die "this could not be put back:$failed; what was there is in $STATE"
 	rm -r "$STATE"
@@ -218,6 +221,7 @@ rollback says more"
 	mkdir -p "$(dirname "$STATE")"
 	mkdir "$STATE" || die "another apply is at work" # of two only one makes it
 	: >"$STATE/changed"
+	: >"$STATE/backwards"
 	: >"$STATE/directories"
 	: >"$STATE/sysctl"
 	trap undo EXIT
@@ -242,6 +246,7 @@ rollback says more"
 		esac
 		printf '# %s\n%s%s = %s\n\n' "$reason" "$optional" "$key" "$wanted" >>"$STATE/sysctl"
 	done
+	sed '1!G;h;$!d' "$STATE/changed" >"$STATE/backwards"
 	flush
 	for n in $(numbers); do
 		if [ "$n" = 0 ] && ! [ -s "$STATE/sysctl" ]; then continue; fi
@@ -288,6 +293,8 @@ rollback() {
 $(changes)
 put it back as it was left, then roll back"
 	fi
+	# What is killed from here on is half of it, like an apply that was: the next rollback must not take it for changes of somebody.
+	[ ! -e "$STATE/done" ] || mv "$STATE/done" "$STATE/undone"
 	put_back
 	echo "Everything is as it was."
 }

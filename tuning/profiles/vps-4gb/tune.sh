@@ -165,6 +165,10 @@ reload() {
 # put_back: everything as it was, as far as it was changed. It goes on when something can't be.
 put_back() {
 	failed=
+	# One that was killed at its very beginning has not made these.
+	for list in backwards directories; do
+		[ -e "$STATE/$list" ] || : >"$STATE/$list"
+	done
 	for n in $(numbers); do
 		file=$ROOT$(path_of "$n")
 		rm -f "$file.new" 2>/dev/null || true
@@ -174,16 +178,14 @@ put_back() {
 			rm "$file" || failed="$failed $file"
 		fi
 	done
-	# The last that was set is put back first.
-	sed '1!G;h;$!d' "$STATE/changed" >"$STATE/backwards"
+	# The last that was set is put back first. Nothing is written before: the disk may be full.
 	while IFS='|' read -r file key old _; do
 		[ -e "$ROOT$file" ] || continue
 		echo "$old" >"$ROOT$file" || failed="$failed $key"
 	done <"$STATE/backwards"
-	sed '1!G;h;$!d' "$STATE/directories" >"$STATE/backwards"
-	while read -r directory; do
+	sed '1!G;h;$!d' "$STATE/directories" | while read -r directory; do
 		rmdir "$directory" 2>/dev/null || true # others may have put something there
-	done <"$STATE/backwards"
+	done
 	reload || failed="$failed systemd or udev"
 	[ -z "$failed" ] || die "this could not be put back:$failed; what was there is in $STATE"
 	rm -r "$STATE"
@@ -217,6 +219,7 @@ rollback says more"
 	mkdir -p "$(dirname "$STATE")"
 	mkdir "$STATE" || die "another apply is at work" # of two only one makes it
 	: >"$STATE/changed"
+	: >"$STATE/backwards"
 	: >"$STATE/directories"
 	: >"$STATE/sysctl"
 	trap undo EXIT
@@ -241,6 +244,7 @@ rollback says more"
 		esac
 		printf '# %s\n%s%s = %s\n\n' "$reason" "$optional" "$key" "$wanted" >>"$STATE/sysctl"
 	done
+	sed '1!G;h;$!d' "$STATE/changed" >"$STATE/backwards"
 	flush
 	for n in $(numbers); do
 		if [ "$n" = 0 ] && ! [ -s "$STATE/sysctl" ]; then continue; fi
@@ -287,6 +291,8 @@ rollback() {
 $(changes)
 put it back as it was left, then roll back"
 	fi
+	# What is killed from here on is half of it, like an apply that was: the next rollback must not take it for changes of somebody.
+	[ ! -e "$STATE/done" ] || mv "$STATE/done" "$STATE/undone"
 	put_back
 	echo "Everything is as it was."
 }
