@@ -358,8 +358,8 @@ func (l *Loop) receipts(c *conn, id uint64, r *v1.ReceiptsRequest) {
 }
 
 // answer is the finished reply to a request that counts among the connection's readings: history, receipts or presence.
-// A page of history is given to whoever may have it now: it may have been read after the user was removed from the room, or
-// lost it with a new token, and hold what was said since.
+// What is of a room is given to whoever may have it now: it may have been read after the user was removed from the room, or
+// lost it with a new token, and hold what happened since.
 func (l *Loop) answer(e *handoff.Event) {
 	c := l.conn(e.To)
 	if c == nil {

@@ -71,6 +71,9 @@ func (r *rig) work(l *fakeLoop, most int) {
 			f := &v1.ServerFrame{Id: e.ID, Op: &v1.ServerFrame_Error{Error: &v1.Error{Name: "refused"}}}
 			if e.Frames != nil {
 				f = decode(r.t, e.Frames[handoff.Headroom:])
+				if p := f.GetPresence(); p != nil && e.Room != p.Room {
+					r.t.Errorf("the answer of %q is said to be of %q: it is not to reach who was removed from the room", p.Room, e.Room)
+				}
 			}
 			r.told[e.To] = append(r.told[e.To], f)
 		default:

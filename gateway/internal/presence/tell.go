@@ -20,7 +20,7 @@ func (k *Keeper) answer(r *room, p *handoff.Presence) {
 		a.Users = append(a.Users, &v1.UserPresence{User: user, State: r.people[user].told})
 	}
 	frames := encode(p.Codec, &v1.ServerFrame{Id: p.ID, Op: &v1.ServerFrame_Presence{Presence: a}})
-	k.out.Post(int(p.From.Loop), handoff.Event{Kind: handoff.Told, To: p.From, ID: p.ID, Frames: frames, Size: handoff.ReplySize + len(frames)})
+	k.out.Post(int(p.From.Loop), handoff.Event{Kind: handoff.Told, To: p.From, ID: p.ID, Room: r.name, Frames: frames, Size: handoff.ReplySize + len(frames)})
 }
 
 // tellRoom tells those who watch a room what has changed since its version, if anything has.

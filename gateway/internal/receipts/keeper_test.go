@@ -144,6 +144,9 @@ func (r *rig) told(wait time.Duration) (lines []string) {
 		if err := proto.DecodeServerFrame(&f, proto.Binary, one); err != nil {
 			r.t.Fatal(err)
 		}
+		if f.GetReceipts() != nil && e.Room != f.GetReceipts().Room {
+			r.t.Errorf("the answer of %q is said to be of %q: it is not to reach who was removed from the room", f.GetReceipts().Room, e.Room)
+		}
 		switch op := f.Op.(type) {
 		case *v1.ServerFrame_Marked:
 			lines = append(lines, fmt.Sprintf("%d marked %d %d", f.Id, op.Marked.Delivered, op.Marked.Read))

@@ -82,21 +82,22 @@ func (k *Keeper) ask(m *handoff.Mark) {
 	}
 	r.Own = &v1.Receipt{User: m.User, Delivered: own.Delivered, Read: own.Read}
 	r.Users = uint32(c.users)
-	k.reply(handoff.Told, from, &v1.ServerFrame{Id: from.id, Op: &v1.ServerFrame_Receipts{Receipts: r}})
+	k.reply(handoff.Event{Kind: handoff.Told, Room: m.Room}, from, &v1.ServerFrame{Id: from.id, Op: &v1.ServerFrame_Receipts{Receipts: r}})
 }
 
 // marked answers everybody who waits for a wish: it is stored.
 func (k *Keeper) marked(at place, w *wish) {
 	for _, a := range w.answers {
-		k.reply(handoff.Marked, a, &v1.ServerFrame{Id: a.id, Op: &v1.ServerFrame_Marked{
+		k.reply(handoff.Event{Kind: handoff.Marked}, a, &v1.ServerFrame{Id: a.id, Op: &v1.ServerFrame_Marked{
 			Marked: &v1.Marked{Room: at.room, Delivered: w.to.Delivered, Read: w.to.Read},
 		}})
 	}
 }
 
-func (k *Keeper) reply(kind handoff.EventKind, to answer, f *v1.ServerFrame) {
-	frames := proto.AppendServerFrame(make([]byte, handoff.Headroom, 256), to.codec, f)
-	k.out.Post(int(to.to.Loop), handoff.Event{Kind: kind, To: to.to, Frames: frames, Size: handoff.ReplySize + len(frames)})
+func (k *Keeper) reply(e handoff.Event, to answer, f *v1.ServerFrame) {
+	e.To, e.Frames = to.to, proto.AppendServerFrame(make([]byte, handoff.Headroom, 256), to.codec, f)
+	e.Size = handoff.ReplySize + len(e.Frames)
+	k.out.Post(int(to.to.Loop), e)
 }
 
 func (k *Keeper) refuse(to answer, code proto.ErrorCode, text string) {
