@@ -141,6 +141,8 @@ var mayImport = map[string][]string{
 	"gateway/internal/presence":   {"gateway/internal/handoff", "proto", "proto/rookery/v1"},
 	"gateway/internal/push":       {"gateway/internal/handoff"},
 	"gateway/internal/receipts":   {"gateway/internal/handoff", "proto", "proto/rookery/v1"},
+	"gateway/internal/signin":     {"gateway/internal/identity", "proto"},
+	"gateway/internal/site":       {"gateway/internal/handoff"},
 	"gateway/internal/room":       {"gateway/internal/handoff", "proto", "proto/rookery/v1", "storage", "storage/changes"},
 	"storage":                     {},
 	"storage/vfs":                 {},
