@@ -146,6 +146,9 @@ func (p *provider) exchange(ctx context.Context, l login, code string, wanted []
 	// OpenID Connect Core 3.1.3.7, 11: the nonce is the one that was sent.
 	case subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(l.Nonce)) != 1:
 		return nil, "", tokenFault(errors.New("its nonce is not that of this sign-in"))
+	// Core 2: "sub: REQUIRED."
+	case id.Subject == "":
+		return nil, "", tokenFault(errors.New("it names no subject"))
 	// 4 and 5: of several audiences, or where it is said, the authorized party is this client.
 	case len(id.Audience) > 1 && !hasAZP, hasAZP && azp != p.oauth.ClientID:
 		return nil, "", tokenFault(fmt.Errorf("it was issued to %.64q (azp), not to this client", azp))
