@@ -8,6 +8,9 @@ import { Session, SessionOver } from './session.js';
 import { Settings } from './settings.js';
 import { SignIn } from './signin.js';
 
+/** The close code of a connection whose session was signed out of elsewhere, or taken back. */
+const TOKEN_REVOKED = 4504;
+
 const settings = new Settings(localStorage, sessionStorage);
 const asked = new URLSearchParams(location.search);
 
@@ -73,7 +76,7 @@ async function leftSession(ended, error) {
   ended.close();
   settings.signedIn = false;
   if (error !== null) {
-    signIn.show({ error: error.code === 'token_revoked' ? 'Your session has ended. Sign in again.' : error.message });
+    signIn.show({ error: error.status === TOKEN_REVOKED || error.code === 'token_revoked' ? 'Your session has ended. Sign in again.' : error.message });
     return;
   }
   settings.forgetPerson();
