@@ -146,7 +146,7 @@ func (s *Server) signPageToken(session signin.Session, rights *signin.Rights) (s
 		claims.Rooms, claims.Publish, claims.Create, claims.Moderate = rights.Rooms, rights.Publish, rights.Create, rights.Moderate
 	}
 	own := s.pageKeys.tokens[0]
-	signed, err := SigningKey{own.id, own.method, own.key}.sign(claims)
+	signed, err := SigningKey(own).sign(claims)
 	return signed, lives, err
 }
 

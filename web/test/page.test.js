@@ -91,6 +91,9 @@ test('settings: nothing of one person stays for the next', () => {
   window2.claim('bob');
   assert.deepEqual(window2.loadOutgoing('lobby'), []);
   assert.deepEqual([window1.signedIn, window1.wanted], [true, 'attic']);
+  window2.saveOutgoing('lobby', [entry]);
+  window2.claim('');
+  assert.deepEqual(window2.loadOutgoing('lobby'), [], 'who comes without a session is somebody else');
   window1.forgetPerson();
   assert.deepEqual([window1.signedIn, window1.wanted], [false, '']);
 });

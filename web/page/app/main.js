@@ -37,6 +37,7 @@ let chat = null;
 
 /** Opens the chat as somebody: {name} in development mode, or {token}, text or a function. */
 function enter(identity) {
+  if (session === null) settings.claim('');
   settings.name = identity.name ?? '';
   settings.token = typeof identity.token === 'string' ? identity.token : '';
   signIn.hide();
@@ -102,9 +103,12 @@ if (server.settings.signIn && (word === 'done' || settings.signedIn)) {
     await enterSession();
   } catch (error) {
     session = null;
-    if (error instanceof SessionOver) settings.signedIn = false;
+    const over = error instanceof SessionOver;
+    if (over) settings.signedIn = false;
     if (word !== null && word !== 'done') signIn.showReason(word);
-    else signIn.show({ error: error instanceof SessionOver ? error.message : `Signing in failed: ${error.message}. Load the page again.` });
+    else if (!over) signIn.show({ error: `Signing in failed: ${error.message}. Load the page again.` });
+    else if (word === null) signIn.show({ error: error.message });
+    else signIn.show({ error: 'This browser did not keep that you signed in. Allow cookies for this page, and try again.' });
   }
 } else if (word !== null) signIn.showReason(word);
 else if (token !== '') enter({ token });

@@ -94,7 +94,7 @@ export class Session {
     this.#fresh = null; // it is as old as the one that is to be renewed
     try {
       await this.#client?.renew();
-    } catch (error) {
+    } catch {
       if (this.#client !== null) this.#renewIn(RETRY_MS);
     }
   }

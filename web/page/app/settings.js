@@ -113,11 +113,11 @@ export class Settings {
 
   /**
    * Keeps what is remembered to one person. A session may have ended and another one begun: what somebody else has read, and above
-   * all has not sent yet, is forgotten, for this window and for all of them.
+   * all has not sent yet, is forgotten, for this window and for all of them. Who came without a session is ''.
    */
   claim(person) {
     for (const [storage, keys] of [[this.#lasting, LASTING], [this.#passing, PASSING]]) {
-      if (![person, ''].includes(read(storage, PERSON, ''))) for (const key of keys) remove(storage, key);
+      if (read(storage, PERSON, '') !== person) for (const key of keys) remove(storage, key);
       write(storage, PERSON, person);
     }
   }
