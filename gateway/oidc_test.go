@@ -122,8 +122,10 @@ func TestPeopleSignIn(t *testing.T) {
 	provider := signintest.Start(t)
 	provider.Say("groups", []string{"staff"})
 	data := t.TempDir()
+	var cfg gateway.Config
 	options := withProvider(provider, func(c *gateway.Config) {
 		c.Data = data
+		defer func() { cfg = *c }()
 		c.OIDC.Rights = []string{"groups staff rooms=team-*"}
 		c.Auth.MaxLifetime = time.Minute
 	})
@@ -162,6 +164,13 @@ func TestPeopleSignIn(t *testing.T) {
 	if p.must().GetConnected() == nil {
 		t.Error("the token was not renewed")
 	}
+
+	// Settings that are read again hold for the tokens that are made next.
+	cfg.Auth.Audience, cfg.OIDC.Name = "another", "Other"
+	if needRestart, err := srv.Reload(cfg); err != nil || len(needRestart) != 1 || needRestart[0] != "oidc.name" {
+		t.Errorf("reload: %v, %v", needRestart, err)
+	}
+	enter()
 
 	srv.Stop()
 	srv = gatewaytest.Start(t, options)
