@@ -8,6 +8,9 @@
 //	/app/icon.svg        its icon
 //	/client/*.js *.d.ts  the JavaScript client, which the page imports like anybody else
 //
+// The page asks the server that it came from for /settings.json, what that is like, and, where people sign in with a provider, for
+// what is below /oidc/. Neither is a file.
+//
 // # Security
 //
 // What people write is put into the page as text nodes only (app/elements.js), and the
