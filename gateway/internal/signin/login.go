@@ -91,12 +91,21 @@ func (s *SignIn) comeBack(r *http.Request) (session Session, idToken string, err
 	}
 	defer done()
 	ctx := oidc.ClientContext(r.Context(), s.client)
-	said, idToken, err := p.exchange(ctx, l, query.Get("code"), append(s.cfg.Rules.claimNames(), s.cfg.UserClaim))
+	said, idToken, err := p.exchange(ctx, l, query.Get("code"), s.wantedClaims())
 	if err != nil {
 		return session, "", err
 	}
 	session, err = s.begin(said)
 	return session, idToken, err
+}
+
+// wantedClaims are those that decide about somebody.
+func (s *SignIn) wantedClaims() []string {
+	wanted := append(s.cfg.Rules.claimNames(), s.cfg.UserClaim)
+	if s.cfg.UserClaim == claimEmail {
+		wanted = append(wanted, claimEmailVerified)
+	}
+	return wanted
 }
 
 // turn waits for one of those who may ask the provider, if not too many do already.

@@ -9,6 +9,12 @@ import (
 	"rookery/proto"
 )
 
+// Claims of OpenID Connect Core 5.1 that say something of each other.
+const (
+	claimEmail         = "email"
+	claimEmailVerified = "email_verified"
+)
+
 // claims are what the provider says of somebody.
 type claims map[string]any
 
@@ -76,8 +82,8 @@ func (c claims) user(claim string) (string, error) {
 		return "", fmt.Errorf("the %q of this account is no name, which has 1 to %d bytes of text without control characters", claim, proto.MaxName)
 	}
 	// Whoever may write an address of their choice into their account would be whom they like.
-	if claim == "email" {
-		if verified := c["email_verified"]; verified != true && verified != "true" {
+	if claim == claimEmail {
+		if verified := c[claimEmailVerified]; verified != true && verified != "true" {
 			return "", fmt.Errorf("the provider does not say that the address %q of this account is verified", name)
 		}
 	}

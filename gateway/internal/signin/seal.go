@@ -11,22 +11,21 @@ import (
 	"time"
 )
 
-// maxCookie is what a cookie's value may take: browsers keep 4,096 bytes with name and attributes, and
-// limits.header_bytes bounds all together.
-const maxCookie = 3600
-
 // cookie is one of the cookies. Its value is sealed: who holds it can neither read nor change it.
 type cookie struct {
 	name     string
 	path     string
 	sameSite http.SameSite
+	most     int // bytes of the value
 }
 
+// Browsers keep 4,096 bytes of a cookie with its name and attributes, and limits.header_bytes bounds what they send. A
+// proxy may take no more than 4 KiB of an answer's head: nginx does not by itself.
 var (
-	loginCookie   = cookie{"rookery-login", "/", http.SameSiteLaxMode}
-	sessionCookie = cookie{"rookery-session", "/", http.SameSiteStrictMode}
+	loginCookie   = cookie{"rookery-login", "/", http.SameSiteLaxMode, 1000}
+	sessionCookie = cookie{"rookery-session", "/", http.SameSiteStrictMode, 3600}
 	// hintCookie holds the ID token for the provider's logout. Only that is sent it: it is large.
-	hintCookie = cookie{"rookery-hint", LogoutPath, http.SameSiteStrictMode}
+	hintCookie = cookie{"rookery-hint", LogoutPath, http.SameSiteStrictMode, 2400}
 )
 
 // sealer seals with AES-256-GCM. The name of a cookie is authenticated with it, so that one does not pass for another.
@@ -47,8 +46,8 @@ func (s sealer) seal(c cookie, value any) (string, error) {
 		return "", err
 	}
 	sealed := base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, text, []byte(c.name)))
-	if len(sealed) > maxCookie {
-		return "", fmt.Errorf("cookie %s would have %d bytes, and browsers keep no more than %d", c.name, len(sealed), maxCookie)
+	if len(sealed) > c.most {
+		return "", fmt.Errorf("cookie %s would have %d bytes, and the most is %d", c.name, len(sealed), c.most)
 	}
 	return sealed, nil
 }

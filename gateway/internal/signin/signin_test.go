@@ -486,6 +486,46 @@ func TestPlainHTTPOfThisMachine(t *testing.T) {
 	}
 }
 
+// TestLargeIDTokens: a head that a proxy would not pass is worse than a question at the logout.
+func TestLargeIDTokens(t *testing.T) {
+	r := newRig(t, nil)
+	for _, c := range []struct {
+		size int
+		hint bool
+	}{{1000, true}, {2000, false}} {
+		r.provider.Say("picture", strings.Repeat("x", c.size))
+		b := r.browser()
+		target := b.begin()
+		response := b.do("GET", target, "")
+		var head strings.Builder
+		if err := response.Header.Write(&head); err != nil || head.Len() > 4000 {
+			t.Errorf("the answer's head has %d bytes, %v", head.Len(), err)
+		}
+		if b.tokenFor() == "" {
+			t.Error("there is no session")
+		}
+		if _, hint := b.cookies["__Secure-rookery-hint"]; hint != c.hint {
+			t.Errorf("with %d more bytes there is a hint for the logout: %v", c.size, hint)
+		}
+		if answer := b.do("POST", LogoutPath, origin); answer.StatusCode != http.StatusOK {
+			t.Errorf("logout is answered with %s", answer.Status)
+		}
+	}
+}
+
+func TestNamesThatAreAddresses(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.UserClaim = "email" })
+	r.provider.Say("email", "alice@example.com")
+	b := r.browser()
+	if word := b.comeBack(b.begin()); word != "name" {
+		t.Errorf("an address that nobody has verified: told the page %q", word)
+	}
+	r.provider.Tell("email_verified", true) // at the UserInfo endpoint only
+	if word := b.comeBack(b.begin()); word != "done" || b.tokenFor() != "alice@example.com" {
+		t.Errorf("a verified address: told the page %q", word)
+	}
+}
+
 func TestRightsOfAToken(t *testing.T) {
 	r := newRig(t, func(c *Config) {
 		c.UserClaim = "preferred_username"
