@@ -141,7 +141,7 @@ func TestPagesNameSettingsThatExist(t *testing.T) {
 	}
 	checked := 0
 	for page, text := range pages(t) {
-		for _, m := range regexp.MustCompile("`((?:limits|log|retention|ship|push|drain|auth|logging)\\.[a-z_]+)(?:: [a-z]+)?`").FindAllStringSubmatch(text, -1) {
+		for _, m := range regexp.MustCompile("`((?:limits|log|retention|ship|push|drain|auth|oidc|logging)\\.[a-z_]+)(?:: [a-z]+)?`").FindAllStringSubmatch(text, -1) {
 			checked++
 			if !strings.Contains(string(settings), "| `"+m[1]+"` |") {
 				t.Errorf("%s names the setting %s, which docs/configuration.md does not list", page, m[1])

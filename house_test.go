@@ -141,6 +141,8 @@ var mayImport = map[string][]string{
 	"gateway/internal/presence":   {"gateway/internal/handoff", "proto", "proto/rookery/v1"},
 	"gateway/internal/push":       {"gateway/internal/handoff"},
 	"gateway/internal/receipts":   {"gateway/internal/handoff", "proto", "proto/rookery/v1"},
+	"gateway/internal/signin":     {"gateway/internal/identity", "proto"},
+	"gateway/internal/site":       {"gateway/internal/handoff"},
 	"gateway/internal/room":       {"gateway/internal/handoff", "proto", "proto/rookery/v1", "storage", "storage/changes"},
 	"storage":                     {},
 	"storage/vfs":                 {},
@@ -185,7 +187,7 @@ var mayBeImportedBy = map[string][]string{
 	"gateway/internal/audit":      {"gateway", "gateway/internal/api"},
 	"gateway/internal/calls":      {"gateway", "gateway/internal/api"},
 	"gateway/internal/framing":    {"gateway/internal/loop"},
-	"gateway/internal/handoff":    {"gateway", "gateway/internal/api", "gateway/internal/calls", "gateway/internal/loop", "gateway/internal/members", "gateway/internal/presence", "gateway/internal/push", "gateway/internal/receipts", "gateway/internal/room"},
+	"gateway/internal/handoff":    {"gateway", "gateway/internal/api", "gateway/internal/calls", "gateway/internal/loop", "gateway/internal/members", "gateway/internal/presence", "gateway/internal/push", "gateway/internal/receipts", "gateway/internal/room", "gateway/internal/site"},
 	"gateway/internal/jwks":       {"gateway"},
 	"gateway/internal/loop":       {"gateway"},
 	"gateway/internal/members":    {"gateway", "gateway/internal/api"},
@@ -194,6 +196,8 @@ var mayBeImportedBy = map[string][]string{
 	"gateway/internal/seen":       {"gateway"},
 	"gateway/internal/revocation": {"gateway"},
 	"gateway/internal/room":       {"gateway"},
+	"gateway/internal/signin":     {"gateway"},
+	"gateway/internal/site":       {"gateway"},
 	// That the log is a file is nobody's business outside storage but the wiring's.
 	"storage":        {"gateway", "gateway/internal/room", "cmd/", "storage/", "test/biglog"},
 	"storage/vfs":    {"gateway", "cmd/", "storage/"},
@@ -203,8 +207,9 @@ var mayBeImportedBy = map[string][]string{
 	"storage/catalog":     {"gateway", "cmd/", "storage/"},
 	"storage/ship":        {"gateway", "cmd/", "storage/"},
 	"storage/commitlog":   {"gateway", "cmd/", "storage/", "test/biglog"},
-	// Servers of others are for tests alone.
-	"bench/otherservers": {},
+	// Servers of others, and providers with faults, are for tests alone.
+	"bench/otherservers":                 {},
+	"gateway/internal/signin/signintest": {},
 	// The machine whose power is cut runs the server as it is; nothing else may lean on its rig.
 	"test/benchmarks/control": {"test/benchmarks", "test/benchmarks/guest"},
 	"test/powercut/control":   {"test/powercut", "test/powercut/guest"},

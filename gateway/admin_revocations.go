@@ -87,13 +87,17 @@ func (s *Server) restore(w http.ResponseWriter, r *http.Request, key revocation.
 	}
 }
 
-// revocationLife is how long the longest token lives that is good now.
+// revocationLife is how long the longest token or session lives that is good now.
 func (s *Server) revocationLife() time.Duration {
 	auth := s.auth.Load()
 	if auth.MaxLifetime == 0 {
 		return unboundedRevocation
 	}
-	return auth.MaxLifetime + 2*auth.Leeway
+	life := auth.MaxLifetime
+	if s.cfg.OIDC.on() {
+		life = max(life, s.cfg.OIDC.Session) // who is signed in gets new tokens for so long
+	}
+	return life + 2*auth.Leeway
 }
 
 func readRevocation(body io.Reader, now time.Time, life time.Duration) (revocation.Entry, error) {

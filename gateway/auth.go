@@ -54,13 +54,14 @@ type revokedCheck interface {
 	Revoked(tokenID, user string, issued time.Time) bool
 }
 
-func newAuthenticator(c Config, keySet *jwks.Set, revoked revokedCheck) (*authenticator, error) {
-	return newAuthenticatorAt(c, keySet, revoked, time.Now)
+// newAuthenticator takes the keys of the settings, and those that the server made for itself.
+func newAuthenticator(c Config, keySet *jwks.Set, revoked revokedCheck, own ...verifyKey) (*authenticator, error) {
+	return newAuthenticatorAt(c, keySet, revoked, time.Now, own...)
 }
 
-func newAuthenticatorAt(c Config, keySet *jwks.Set, revoked revokedCheck, now func() time.Time) (*authenticator, error) {
+func newAuthenticatorAt(c Config, keySet *jwks.Set, revoked revokedCheck, now func() time.Time, own ...verifyKey) (*authenticator, error) {
 	var faults faultList
-	keys := c.loadKeys(&faults)
+	keys := append(c.loadKeys(&faults), own...)
 	if err := faults.join(); err != nil {
 		return nil, err
 	}

@@ -38,12 +38,12 @@ type verifyKey struct {
 // validateKeys checks that there are keys, and that they can be read and used.
 func (c Config) validateKeys(faults *faultList) {
 	keys := c.loadKeys(faults)
-	if c.Dev || len(keys) > 0 || c.Auth.JWKS != "" || faults.unread ||
-		!faults.sound("dev", "auth.hs256_secret", "auth.hs256_secret_file", "auth.public_keys") {
+	if c.Dev || len(keys) > 0 || c.Auth.JWKS != "" || c.OIDC.on() || faults.unread ||
+		!faults.sound("dev", "oidc.issuer", "auth.hs256_secret", "auth.hs256_secret_file", "auth.public_keys") {
 		return
 	}
 	faults.addText("auth: there is no key to check tokens with; set auth.hs256_secret_file, auth.public_keys or auth.jwks, " +
-		"or run with --dev where anyone may connect under any name")
+		"have people sign in with oidc.issuer, or run with --dev where anyone may connect under any name")
 }
 
 // loadKeys reads the keys of Auth.

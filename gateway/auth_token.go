@@ -239,6 +239,10 @@ func (k SigningKey) SignToken(r TokenRequest) (string, error) {
 	if r.Audience != "" {
 		claims.Audience = jwt.ClaimStrings{r.Audience}
 	}
+	return k.sign(claims)
+}
+
+func (k SigningKey) sign(claims *tokenClaims) (string, error) {
 	token := jwt.NewWithClaims(k.method, claims)
 	if k.id != "" {
 		token.Header["kid"] = k.id

@@ -56,6 +56,7 @@ type Config struct {
 	Retention RetentionConfig
 	Ship      ShipConfig
 	Push      PushConfig
+	OIDC      OIDCConfig
 	Drain     DrainConfig
 	Logging   LoggingConfig
 
@@ -360,6 +361,7 @@ func DefaultConfig() Config {
 		Log:     LogConfig{Sync: SyncAlways, SyncInterval: time.Second, SegmentBytes: 128 << 20},
 		Ship:    ShipConfig{Every: 5 * time.Second},
 		Push:    PushConfig{After: 30 * time.Second, Window: 5 * time.Minute, RoomMembers: 1000},
+		OIDC:    OIDCConfig{UserClaim: "sub", Session: 12 * time.Hour},
 		Drain:   DrainConfig{Window: 10 * time.Second, Timeout: 30 * time.Second},
 		Logging: LoggingConfig{Level: slog.LevelInfo, Format: "text"},
 	}

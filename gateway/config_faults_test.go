@@ -25,6 +25,9 @@ func TestRefusals(t *testing.T) {
 	apiKeys := writeFile(t, "api-keys", "# ours\nbackend read,publish "+long+"\n")
 
 	dev := func(args ...string) []string { return append([]string{"--dev"}, args...) }
+	oidc := func(args ...string) []string {
+		return append([]string{"--oidc.issuer", "https://id.example", "--oidc.client-id", "chat", "--limits.origins", "https://chat.example"}, args...)
+	}
 	tests := []struct {
 		name    string
 		args    []string
@@ -39,6 +42,24 @@ func TestRefusals(t *testing.T) {
 		{"no secret file", []string{"--auth.hs256-secret-file", "/nowhere/x"}, nil, []string{"auth.hs256_secret_file", "/nowhere/x", "no such file"}},
 		{"secret file is a directory", []string{"--auth.hs256-secret-file", dir}, nil, []string{dir}},
 		{"keys are checked in development mode too", dev("--auth.hs256-secret=abc"), nil, []string{"3 bytes"}},
+
+		{"no client", oidc("--oidc.client-id="), nil, []string{"oidc.client_id", "is empty"}},
+		{"client without a provider", dev("--oidc.client-id", "chat"), nil, []string{"oidc.client_id", "without oidc.issuer"}},
+		{"provider without TLS", oidc("--oidc.issuer", "http://id.example"), nil, []string{`oidc.issuer = "http://id.example" (flag --oidc.issuer)`, "without TLS"}},
+		{"provider that is no address", oidc("--oidc.issuer", "id.example"), nil, []string{"oidc.issuer", "is no address"}},
+		{"provider with a query", oidc("--oidc.issuer", "https://id.example/?a=b"), nil, []string{"oidc.issuer", "query"}},
+		{"two client secrets", oidc("--oidc.client-secret", "a", "--oidc.client-secret-file", good), nil, []string{"oidc.client_secret_file", "together with oidc.client_secret"}},
+		{"client secret for everybody", oidc("--oidc.client-secret-file", open), nil, []string{open, "every user", "chmod o-r"}},
+		{"client secret file without a secret", oidc("--oidc.client-secret-file", empty), nil, []string{"oidc.client_secret_file", "is empty"}},
+		{"no way back", []string{"--oidc.issuer", "https://id.example", "--oidc.client-id", "chat"}, nil, []string{"oidc.redirect_url", "limits.origins", "/oidc/callback"}},
+		{"two ways back", oidc("--limits.origins", "https://a.example,https://b.example"), nil, []string{"oidc.redirect_url", "exactly one"}},
+		{"way back to elsewhere", oidc("--oidc.redirect-url", "https://chat.example/callback"), nil, []string{"oidc.redirect_url", "/oidc/callback"}},
+		{"way back without TLS", oidc("--oidc.redirect-url", "http://chat.example/oidc/callback"), nil, []string{"oidc.redirect_url", "without TLS"}},
+		{"way back with the standard port", oidc("--oidc.redirect-url", "https://chat.example:443/oidc/callback"), nil, []string{"oidc.redirect_url", "standard port"}},
+		{"scope with a space", oidc("--oidc.scopes", "profile email"), nil, []string{"oidc.scopes", `"profile email"`}},
+		{"no claim for the name", oidc("--oidc.user-claim="), nil, []string{"oidc.user_claim", "is empty"}},
+		{"rule that gives nothing", oidc("--oidc.rights", "groups staff"), nil, []string{"oidc.rights", "gives nothing"}},
+		{"session of a moment", oidc("--oidc.session", "1s"), nil, []string{"oidc.session", "under the least"}},
 
 		{"API keys that can't be read", dev("--api.keys", "backend read "+long+" more"), nil, []string{"api.keys = a secret (flag --api.keys)", "line 1 has 4 words"}},
 		{"API keys twice", dev("--api.keys-file", apiKeys, "--api.keys", "a read "+long), nil, []string{"api.keys_file", "together with api.keys"}},

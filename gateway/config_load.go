@@ -53,7 +53,7 @@ func LoadConfig(args, environ []string) (Config, error) {
 		c.applyDevelopmentDefaults(known)
 	}
 	c.validate(&faults)
-	for _, name := range []string{"auth.hs256_secret", "api.keys"} {
+	for _, name := range []string{"auth.hs256_secret", "oidc.client_secret", "api.keys"} {
 		if file[name].texts != nil {
 			path, _ := configPath(flags, environment)
 			checkSecretFile(path.texts[0], name, file[name].from, &faults)

@@ -151,6 +151,15 @@ func newMetrics(s *Server) *metrics {
 	inRooms(gauge, "jwks_age_seconds", "Since the issuer's keys were last fetched, 0 if they never were.", func(s *Server) int64 { return int64(s.keySet.stats().Age.Seconds()) })
 	inRooms(counter, "jwks_fetches_total", "Fetches of the issuer's keys.", func(s *Server) int64 { return int64(s.keySet.stats().Fetches) })
 	inRooms(counter, "jwks_fetch_failures_total", "Fetches of the issuer's keys that failed; the old keys stay good.", func(s *Server) int64 { return int64(s.keySet.stats().Failed) })
+	inRooms(gauge, "oidc_ready", "1 while people can be sent to the provider to sign in.", func(s *Server) int64 {
+		if s.signIn != nil && s.signIn.Ready() {
+			return 1
+		}
+		return 0
+	})
+	inRooms(counter, "oidc_signins_total", "Sessions of the page that began.", func(s *Server) int64 { return s.signInStats().SignedIn })
+	inRooms(counter, "oidc_signin_failures_total", "Sign-ins that came to nothing.", func(s *Server) int64 { return s.signInStats().Failed })
+	inRooms(counter, "oidc_tokens_total", "Tokens given to the page.", func(s *Server) int64 { return s.signInStats().Tokens })
 
 	inPush := func(kind prometheus.ValueType, name, help string, read func(push.Stats) int64) {
 		inRooms(kind, name, help, func(s *Server) int64 { return read(s.pushStats()) })

@@ -57,7 +57,7 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 		return nil, err
 	}
 	keySet := s.keySet.next(cfg.Auth, s.log)
-	auth, err := newAuthenticator(authCfg, keySet, s.revocations)
+	auth, err := newAuthenticator(authCfg, keySet, s.revocations, s.pageKeys.tokens...)
 	if err != nil {
 		s.keySet.discard(keySet)
 		return nil, err

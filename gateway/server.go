@@ -25,6 +25,8 @@ import (
 	"rookery/gateway/internal/revocation"
 	"rookery/gateway/internal/room"
 	"rookery/gateway/internal/seen"
+	"rookery/gateway/internal/signin"
+	"rookery/gateway/internal/site"
 	"rookery/storage/catalog"
 	"rookery/storage/changes"
 	"rookery/storage/commitlog"
@@ -58,6 +60,9 @@ type Server struct {
 	audit       *audit.Log
 	seen        *seen.Seen // nil: it is not stored
 	calls       *calls.Calls
+	pageKeys    pageKeys
+	signIn      *signin.SignIn // nil: off
+	site        *site.Site     // nil as signIn
 	api         *api.API
 	engine      *loop.Engine
 	serving     chan struct{}
@@ -143,7 +148,10 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	s.auth.Store(&cfg.Auth)
 	s.keySet.use(cfg.Auth, s.keySet.next(cfg.Auth, logger))
 	undo = append(undo, s.keySet.close)
-	auth, err := newAuthenticator(cfg, s.keySet.set, s.revocations)
+	if s.pageKeys, err = openPageKeys(cfg); err != nil {
+		return nil, err
+	}
+	auth, err := newAuthenticator(cfg, s.keySet.set, s.revocations, s.pageKeys.tokens...)
 	if err != nil {
 		return nil, err
 	}
@@ -249,6 +257,10 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	if s.push, err = s.startPush(kind, standing, browsers); err != nil {
 		return nil, err
 	}
+	if err = s.startSignIn(inboxes); err != nil {
+		return nil, err
+	}
+	undo = append(undo, s.stopSignIn)
 	s.engine = loop.New(loop.Config{
 		Rooms:         s.rooms,
 		Receipts:      s.receipts,
@@ -269,7 +281,8 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 			return w
 		},
 		Log:                logger,
-		Page:               web.Lookup,
+		Page:               s.page,
+		Site:               s.loopSite(),
 		Policy:             web.ContentSecurityPolicy,
 		Development:        cfg.Dev,
 		MessageBytes:       cfg.Limits.MessageBytes,
@@ -393,6 +406,7 @@ func (s *Server) drain() error {
 	s.await(by(time.Second), func() bool { return s.engine.Refusing() && s.api.Idle() })
 	landed := make(chan struct{})
 	go func() {
+		s.stopSignIn()
 		s.stopPush()
 		s.rooms.Close()
 		s.calls.Close()
@@ -426,6 +440,7 @@ func (s *Server) await(until time.Time, done func() bool) {
 
 func (s *Server) closeStorage() error {
 	s.api.Close()
+	s.stopSignIn()
 	s.stopPush()
 	s.rooms.Close()
 	s.calls.Close()

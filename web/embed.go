@@ -8,6 +8,9 @@
 //	/app/icon.svg        its icon
 //	/client/*.js *.d.ts  the JavaScript client, which the page imports like anybody else
 //
+// The page asks the server that it came from for /settings.json, what that is like, and, where people sign in with a provider, for
+// what is below /oidc/. Neither is a file.
+//
 // # Security
 //
 // What people write is put into the page as text nodes only (app/elements.js), and the
@@ -19,6 +22,7 @@
 //
 //	main.js               who is there: signing in or chatting
 //	signin.js             the first view
+//	session.js            tokens for who signed in with a provider
 //	chat.js               owner of the client, the views and which room is seen
 //	rooms.js              all rooms of the person and their order
 //	conversation.js       one room: a window of messages, what is unread
@@ -38,7 +42,7 @@
 //	names.js, times.js, elements.js
 //
 // Those that know nothing of the document are tested in Node (test/): rooms.js, conversation.js, outgoing.js, receipts.js,
-// people.js, membership.js, member-list.js, settings.js, names.js and times.js. The whole is tested in a browser (test/e2e).
+// people.js, membership.js, member-list.js, session.js, settings.js, names.js and times.js. The whole is tested in a browser (test/e2e).
 package web
 
 import (

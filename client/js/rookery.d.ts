@@ -422,7 +422,7 @@ export class Rookery {
   readonly queued: number;
   on(name: 'state', listener: (event: StateEvent) => void): () => void;
   on(name: 'goaway', listener: (event: GoAwayEvent) => void): () => void;
-  /** The server has refused an ephemeral message, a mark, or typing. */
+  /** The server has refused an ephemeral message, a mark, typing, or a renewed token. */
   on(name: 'refused', listener: (error: RookeryError) => void): () => void;
   on(name: 'room', listener: (room: RoomInfo) => void): () => void;
   on(name: 'member', listener: (change: MemberChange) => void): () => void;
@@ -433,6 +433,8 @@ export class Rookery {
   close(): void;
   /** The network is back, the page is looked at: try at once, or check the connection. */
   wake(): void;
+  /** Renews the token on the open connection with one of the token function; without a connection it does nothing. */
+  renew(): Promise<void>;
   /** Nobody sits at this client, or somebody does again. */
   setAway(away: boolean): void;
   join(name: string, options?: JoinOptions): Room;

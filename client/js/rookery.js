@@ -149,6 +149,23 @@ export class Rookery {
     }
   }
 
+  /**
+   * Has the token function make a new token and tells the server on the open connection, before the old one ends. Without a
+   * connection it does nothing: the next one begins with a new token. Throws what the function throws; what the server says against
+   * the new token ends the connection, or is the event refused.
+   */
+  async renew() {
+    const { token } = this.#settings;
+    if (typeof token !== 'function') throw new TypeError('renew: the option token is no function, so there is no other token');
+    const connection = this.#connection;
+    if (this.#state !== 'connected') return;
+    const fresh = await token();
+    if (this.#connection !== connection || this.#state !== 'connected') return;
+    connection.request('connect', { token: fresh }, (error) => {
+      if (error) this.#emit('refused', error);
+    });
+  }
+
   /** Says whether somebody sits at this client; true is away. It is said again with each connection. */
   setAway(away) {
     if (this.#away === away) return;

@@ -30,14 +30,15 @@ export const newContext = (options) => browser.newContext(options);
 
 /** One person's window, with storage of its own. */
 export class Person {
-  constructor(page, name) {
+  /** Faults are noted while the page is one of these addresses: a provider's pages are its own business. */
+  constructor(page, name, address = '') {
     this.page = page;
     this.name = name;
     this.faults = [];
-    page.on('pageerror', (error) => this.faults.push(`error: ${error.message}`));
+    page.on('pageerror', (error) => page.url().startsWith(address) && this.faults.push(`error: ${error.message}`));
     page.on('console', (message) => {
       // A server that is down is what some tests are about, and the browser says so itself.
-      if (message.type() === 'error' && !/^WebSocket connection to .* failed/.test(message.text())) {
+      if (message.type() === 'error' && page.url().startsWith(address) && !/^WebSocket connection to .* failed|net::ERR_CONNECTION_REFUSED/.test(message.text())) {
         this.faults.push(`console: ${message.text()}`);
       }
     });

@@ -22,12 +22,12 @@ export class Server {
     this.port = port;
     this.adminPort = adminPort;
     this.data = data;
-    this.flags = flags;
     this.address = `http://127.0.0.1:${port}`;
+    this.flags = flags.map((flag) => (typeof flag === 'function' ? flag(this) : flag));
     this.socketAddress = `ws://127.0.0.1:${port}/ws`;
   }
 
-  /** Starts a server for one test, which ends it; flags are added to those of serve. */
+  /** Starts a server for one test, which ends it; flags are added to those of serve. One may be a function of the server. */
   static async start(t, ...flags) {
     const data = await mkdtemp(join(tmpdir(), 'rookery-e2e-'));
     const server = new Server(await freePort(), await freePort(), data, flags);

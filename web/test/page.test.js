@@ -72,6 +72,32 @@ test('settings: what is lasting, what is of this window, what goes with the pers
   assert.deepEqual(settings.loadOutgoing('attic'), []);
 });
 
+test('settings: nothing of one person stays for the next', () => {
+  const [lasting, first, second] = [new FakeStorage(), new FakeStorage(), new FakeStorage()];
+  const [window1, window2] = [new Settings(lasting, first), new Settings(lasting, second)];
+  window1.claim('alice');
+  window2.claim('alice');
+  const entry = { key: 'k', text: 'x', more: {}, at: 1 };
+  for (const settings of [window1, window2]) settings.saveOutgoing('lobby', [entry]);
+  window1.saveRead('lobby', { epoch: 'e', seq: 7 });
+  window1.rooms = ['attic'];
+  window1.signedIn = true;
+  window1.wanted = 'attic';
+  window1.claim('alice');
+  assert.deepEqual([window1.loadOutgoing('lobby'), window1.loadRead('lobby')], [[entry], { epoch: 'e', seq: 7 }]);
+  window1.claim('bob');
+  assert.deepEqual([window1.loadOutgoing('lobby'), window1.loadRead('lobby'), window1.rooms], [[], undefined, ['attic']]);
+  assert.deepEqual(window2.loadOutgoing('lobby'), [entry], 'another window finds out by itself');
+  window2.claim('bob');
+  assert.deepEqual(window2.loadOutgoing('lobby'), []);
+  assert.deepEqual([window1.signedIn, window1.wanted], [true, 'attic']);
+  window2.saveOutgoing('lobby', [entry]);
+  window2.claim('');
+  assert.deepEqual(window2.loadOutgoing('lobby'), [], 'who comes without a session is somebody else');
+  window1.forgetPerson();
+  assert.deepEqual([window1.signedIn, window1.wanted], [false, '']);
+});
+
 test('settings: a browser without storage, or with nonsense in it, is one without a memory', () => {
   const refusing = { getItem() { throw new Error('no'); }, setItem() { throw new Error('no'); }, removeItem() { throw new Error('no'); } };
   const settings = new Settings(refusing, refusing);

@@ -144,6 +144,47 @@ test('a token function is asked before every try; what it throws is a failed try
   assert.equal(made.client.state, 'waiting', 'an expired token is renewed');
 });
 
+test('a token is renewed on the open connection, with a new one of the function', async () => {
+  const tokens = ['first', 'second', 'third', new Error('sign-in service is down')];
+  const made = makeClient({
+    token: async () => {
+      const token = tokens.shift();
+      if (token instanceof Error) throw token;
+      return token;
+    },
+  });
+  const refused = [];
+  made.client.on('refused', (error) => refused.push(error.code));
+  await made.client.renew();
+  assert.equal(tokens.length, 4, 'without a connection there is nothing to renew');
+  made.client.connect();
+  await made.clock.pass(0);
+  made.socket().accept();
+
+  await made.client.renew();
+  assert.deepEqual(made.socket().last('connect').connect, { token: 'second' });
+  made.socket().refuse('connect', 'user_changed', { code: 409 });
+  assert.deepEqual(refused, ['user_changed']);
+  assert.equal(made.client.state, 'connected');
+
+  const renewal = made.client.renew();
+  const before = made.socket();
+  before.end(1006);
+  await renewal;
+  assert.deepEqual(before.last('connect').connect, { token: 'second' }, 'a connection that has gone is told nothing');
+
+  tokens.unshift('fourth');
+  await made.clock.pass(250);
+  made.socket().accept();
+  await assert.rejects(made.client.renew(), /service is down/);
+  assert.equal(made.client.state, 'connected', 'a token that can not be had yet ends nothing');
+});
+
+test('a fixed token can not be renewed', async () => {
+  const { client } = await connected({ token: 'fixed' });
+  await assert.rejects(client.renew(), /no function/);
+});
+
 test('an expired fixed token is final', async () => {
   const closed = await connected({ token: 'fixed' });
   closed.socket().end(4006, 'token_expired');

@@ -45,6 +45,8 @@ const (
 	Ignore
 	// Changed is a frame for one connection that watches Room, if it still does.
 	Changed
+	// Responded is the whole answer, in Frames, to a request by HTTP that the loop has passed on. The connection ends with it.
+	Responded
 	// Writable: a socket that was full takes bytes again.
 	Writable
 	// Tick: a tenth of a second has passed.
@@ -83,7 +85,8 @@ type Event struct {
 
 	Member  *Membership    // Admitted, MemberChanged, MemberRemoved, RoomChanged, Personal, Banned, Disconnect
 	Message *proto.Encoded // Delivery, Ephemeral, MemberRemoved, Personal
-	Frames  []byte         // Page, Answer, Marked, Told, Changed: Headroom, then frames as they stand in a stream of the codec
+	// Page, Answer, Marked, Told, Changed: Headroom, then frames as they stand in a stream of the codec. Responded: bytes of HTTP.
+	Frames []byte
 
 	Code proto.ErrorCode // Refused, Denied; Page, Answer and Told when there are no Frames
 	Text string          // the sentence for Code; Disconnect: the reason

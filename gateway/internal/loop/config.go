@@ -2,6 +2,7 @@ package loop
 
 import (
 	"log/slog"
+	"net/http"
 	"time"
 
 	"rookery/gateway/internal/handoff"
@@ -32,6 +33,13 @@ type Members interface {
 type Presence interface {
 	Ask(handoff.Presence) bool
 	Tell(handoff.Presence)
+}
+
+// Site answers requests by HTTP that may have to wait for somebody. Serves says of which paths, as they are sent. Ask takes a
+// request, whose body is not read, and the answer comes as the event Responded; it reports false when as many wait as may.
+type Site interface {
+	Serves(path string) bool
+	Ask(to handoff.Handle, r *http.Request) bool
 }
 
 // Authenticator checks who a client is. Its errors are shown to the client.
@@ -70,6 +78,7 @@ type Config struct {
 	// Page gives the files of the chat page; Policy is their Content-Security-Policy.
 	Page   func(path string) (body []byte, contentType string, ok bool)
 	Policy string
+	Site   Site // nil: none
 
 	Development bool // /echo, and pages of any origin may connect
 
@@ -117,6 +126,8 @@ const (
 	gatherBytes = 256 << 10
 	// maxReadings bounds the requests for history, receipts, members and presence that a connection has under way.
 	maxReadings = 8
+	// answerTimeout is how long the Site may take for an answer, which has a shorter limit of its own.
+	answerTimeout = 30 * time.Second
 	// closeTimeout is how long a peer may take to answer our Close.
 	closeTimeout = time.Second
 	// tick is the resolution of all deadlines.

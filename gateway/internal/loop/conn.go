@@ -17,6 +17,7 @@ type phase uint8
 const (
 	sniffing   phase = iota // what it speaks is not known yet
 	requesting              // HTTP: a request is awaited
+	answering               // HTTP: a request was passed on, its answer is awaited
 	opened                  // frames: connect is awaited
 	connected               // authenticated
 	echoing                 // the echo of development mode
@@ -99,7 +100,7 @@ func (l *Loop) close(c *conn, code proto.CloseCode, reason string) {
 		return
 	}
 	switch {
-	case c.phase == sniffing || c.phase == requesting:
+	case c.phase == sniffing || c.phase == requesting || c.phase == answering:
 		// No framing was agreed, so there is nothing that could carry the reason.
 		l.abort(c)
 		return

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"rookery/gateway/internal/framing"
+	"rookery/gateway/internal/handoff"
 	"rookery/proto"
 )
 
@@ -71,6 +72,10 @@ func (l *Loop) servePage(c *conn, head []byte, method, path string) {
 		l.respond(c, http.StatusBadRequest, "", []byte("there must be one Host field"), true)
 		return
 	}
+	if l.cfg.Site != nil && l.cfg.Site.Serves(path) {
+		l.ask(c, req)
+		return
+	}
 	// A body is not read: the connection ends with the answer.
 	last := req.Close || req.ContentLength != 0 || len(req.TransferEncoding) > 0
 	if method != http.MethodGet && method != http.MethodHead {
@@ -94,6 +99,25 @@ func (l *Loop) servePage(c *conn, head []byte, method, path string) {
 		return
 	}
 	l.respond(c, http.StatusOK, fields, body, last)
+}
+
+// ask has the Site answer. The connection ends with the answer, so that whatever comes meanwhile is dropped: to keep it, and
+// answers in order, would need a bound and a queue for what happens once in minutes.
+func (l *Loop) ask(c *conn, r *http.Request) {
+	if !l.cfg.Site.Ask(c.handle, r) {
+		l.respond(c, http.StatusServiceUnavailable, "Retry-After: 5\r\n", []byte("too many requests wait for an answer: try again in a moment"), true)
+		return
+	}
+	c.phase = answering
+	l.deadline(c, answerTimeout)
+}
+
+// passedOn sends what the Site has answered.
+func (l *Loop) passedOn(e *handoff.Event) {
+	if c := l.conn(e.To); c != nil && c.phase == answering {
+		l.write(c, e.Frames)
+		l.lastWord(c)
+	}
 }
 
 // respond writes a response; the last one ends the connection.

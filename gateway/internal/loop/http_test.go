@@ -1,10 +1,14 @@
 package loop
 
 import (
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/panjf2000/gnet/v2"
+
+	"rookery/gateway/internal/handoff"
 )
 
 // TestKeptConnectionsAreRefusedDuringTheDrain: a proxy keeps connections, and must not bring
@@ -30,5 +34,94 @@ func TestKeptConnectionsAreRefusedDuringTheDrain(t *testing.T) {
 		if got := exchange(request); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "Retry-After: ") {
 			t.Errorf("during the drain %.20q was answered with %q", request, got)
 		}
+	}
+}
+
+// site keeps what it is asked, or takes nothing if it is full.
+type site struct {
+	asked []*http.Request
+	to    handoff.Handle
+	full  bool
+}
+
+func (s *site) Serves(path string) bool { return path == "/ask" }
+
+func (s *site) Ask(to handoff.Handle, r *http.Request) bool {
+	if !s.full {
+		s.to, s.asked = to, append(s.asked, r)
+	}
+	return !s.full
+}
+
+// TestSomebodyElseAnswers: a request is passed on whole, the loop goes on meanwhile, and the answer is the last on its connection.
+func TestSomebodyElseAnswers(t *testing.T) {
+	const request = "POST /ask?q=1 HTTP/1.1\r\nHost: chat.example\r\nCookie: a=b\r\nContent-Length: 0\r\n\r\n"
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+	begin := func() (*rig, *site, *fakeSocket) {
+		t.Helper()
+		others := &site{}
+		r := newRig(t, func(c *Config) { c.Site = others })
+		s := &fakeSocket{room: 1 << 20, loop: r.events}
+		if r.loop.accept(s) != gnet.None {
+			t.Fatal("the connection was not accepted")
+		}
+		return r, others, s
+	}
+	ask := func(r *rig, s *fakeSocket, text string) {
+		s.in = append(s.in, text...)
+		r.loop.traffic(s.context.(*conn))
+	}
+
+	r, others, s := begin()
+	ask(r, s, request+"GET /ask HTTP/1.1\r\nHost: x\r\n\r\n")
+	if len(others.asked) != 1 || len(s.out) != 0 || len(s.in) != 0 {
+		t.Fatalf("%d requests were passed on, %q was answered", len(others.asked), s.out)
+	}
+	if got := others.asked[0]; got.Method != "POST" || got.Host != "chat.example" || got.URL.RawQuery != "q=1" || got.Header.Get("Cookie") != "a=b" {
+		t.Errorf("passed on: %+v", got)
+	}
+	ask(r, s, "more that nobody reads")
+	r.put(handoff.Event{Kind: handoff.Responded, To: others.to, Frames: []byte(answer), Size: len(answer)})
+	r.put(handoff.Event{Kind: handoff.Responded, To: others.to, Frames: []byte(answer), Size: len(answer)})
+	r.work()
+	if string(s.out) != answer {
+		t.Errorf("answered %q", s.out)
+	}
+	if r.loop.inbox.Held() != 0 {
+		t.Error("the answer still counts as waiting")
+	}
+	if c := s.context.(*conn); c.phase != closing {
+		t.Error("the connection goes on")
+	}
+
+	r, others, s = begin()
+	others.full = true
+	if ask(r, s, request); !strings.HasPrefix(string(s.out), "HTTP/1.1 503 ") {
+		t.Errorf("as many wait as may: answered %q", s.out)
+	}
+
+	r, others, s = begin()
+	ask(r, s, request)
+	_ = r.events.Close(s)
+	r.put(handoff.Event{Kind: handoff.Responded, To: others.to, Frames: []byte(answer)})
+	if r.work(); len(s.out) != 0 {
+		t.Errorf("who has left was answered %q", s.out)
+	}
+
+	r, _, s = begin()
+	ask(r, s, request)
+	r.loop.shut()
+	if !s.closed {
+		t.Error("the end of the server waits for an answer")
+	}
+
+	r, _, s = begin()
+	ask(r, s, request)
+	r.loop.engine.started = r.loop.engine.started.Add(-answerTimeout - time.Second)
+	for range int(answerTimeout / tick) {
+		r.loop.tick()
+	}
+	if !s.closed {
+		t.Error("who waits for an answer waits for ever")
 	}
 }

@@ -61,6 +61,8 @@ func (l *Loop) inbound(c *conn, in []byte) int {
 		return l.sniff(c, in)
 	case requesting:
 		return l.request(c, in)
+	case answering:
+		return len(in) // a body, or a next request: the connection ends with the answer
 	case closing:
 		l.farewell(c, in)
 		return len(in)

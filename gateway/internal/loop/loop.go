@@ -231,6 +231,8 @@ func (l *Loop) take(e *handoff.Event) {
 		l.ignore(e.Room)
 	case handoff.Changed:
 		l.presenceChanged(e)
+	case handoff.Responded:
+		l.passedOn(e)
 	case handoff.Writable:
 		l.writable(l.conn(e.To))
 	case handoff.Tick:

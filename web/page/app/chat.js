@@ -235,6 +235,11 @@ export class Chat {
     }
   }
 
+  /** Ends the chat for a reason that the server's connection does not know. */
+  end(error) {
+    if (!this.#listening.signal.aborted) this.#close(error);
+  }
+
   // What happens.
 
   #changed({ conversation, arrived, altered, people }) {

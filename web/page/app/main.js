@@ -3,28 +3,68 @@
 import { Rookery } from '/client/rookery.js';
 
 import { Chat } from './chat.js';
+import { hashOfRoom, roomOfHash } from './names.js';
+import { Session, SessionOver } from './session.js';
 import { Settings } from './settings.js';
 import { SignIn } from './signin.js';
+
+/** The close code of a connection whose session was signed out of elsewhere, or taken back. */
+const TOKEN_REVOKED = 4504;
 
 const settings = new Settings(localStorage, sessionStorage);
 const asked = new URLSearchParams(location.search);
 
-const signIn = new SignIn(enter);
+/** What this server is like. One that does not say is taken for what every server was once. */
+const server = {
+  settings: { development: true },
+  async read() {
+    try {
+      const response = await fetch('/settings.json');
+      if (response.ok) this.settings = await response.json();
+    } catch {
+      // It is away; whatever comes next finds out too.
+    }
+  },
+};
 
-/** Opens the chat as somebody: {name} in development mode, or {token}. */
+const signIn = new SignIn(server, enter, () => {
+  settings.wanted = roomOfHash(location.hash) || asked.get('room') || '';
+});
+
+/** The session with a provider, null without one; and the chat, null while nobody is in it. */
+let session = null;
+let chat = null;
+
+/** Opens the chat as somebody: {name} in development mode, or {token}, text or a function. */
 function enter(identity) {
+  if (session === null) settings.claim('');
   settings.name = identity.name ?? '';
-  settings.token = identity.token ?? '';
+  settings.token = typeof identity.token === 'string' ? identity.token : '';
   signIn.hide();
   const client = new Rookery({ ...identity, watchRooms: true });
-  const chat = new Chat({ client, settings, left });
+  session?.keep(client);
+  chat = new Chat({ client, settings, left });
   chat.open(asked.get('room'));
   asked.delete('room'); // it was asked for once; from now on the fragment says the room
 }
 
+/** Opens the chat with the session of this browser. What ends it later comes through left. */
+async function enterSession() {
+  session = new Session((error) => chat.end(error));
+  settings.claim(await session.begin());
+  settings.signedIn = true;
+  if (location.hash === '' && settings.wanted !== '') location.hash = hashOfRoom(settings.wanted);
+  settings.wanted = '';
+  enter({ token: () => session.token() });
+}
+
 /** Back from the chat: the person signed out, or the server does not want this identity. */
-function left(error) {
-  if (error === null) {
+async function left(error) {
+  const ended = session;
+  session = chat = null;
+  if (ended !== null) {
+    await leftSession(ended, error);
+  } else if (error === null) {
     settings.forgetPerson();
     signIn.show({});
   } else {
@@ -33,8 +73,44 @@ function left(error) {
   }
 }
 
+async function leftSession(ended, error) {
+  ended.close();
+  settings.signedIn = false;
+  if (error !== null) {
+    signIn.show({ error: error.status === TOKEN_REVOKED || error.code === 'token_revoked' ? 'Your session has ended. Sign in again.' : error.message });
+    return;
+  }
+  settings.forgetPerson();
+  try {
+    const elsewhere = await ended.end();
+    if (elsewhere === '') signIn.show({});
+    else location.assign(elsewhere);
+  } catch (fault) {
+    signIn.show({ error: `Signing out failed, and this browser may still be signed in: ${fault.message}.` });
+  }
+}
+
+await server.read();
+const word = asked.get('signin');
+if (word !== null) {
+  asked.delete('signin');
+  history.replaceState(null, '', `${location.pathname}${asked.size > 0 ? `?${asked}` : ''}${location.hash}`);
+}
 const name = asked.get('name') ?? settings.name;
 const { token } = settings;
-if (token !== '') enter({ token });
+if (server.settings.signIn && (word === 'done' || settings.signedIn)) {
+  try {
+    await enterSession();
+  } catch (error) {
+    session = null;
+    const over = error instanceof SessionOver;
+    if (over) settings.signedIn = false;
+    if (word !== null && word !== 'done') signIn.showReason(word);
+    else if (!over) signIn.show({ error: `Signing in failed: ${error.message}. Load the page again.` });
+    else if (word === null) signIn.show({ error: error.message });
+    else signIn.show({ error: 'This browser did not keep that you signed in. Allow cookies for this page, and try again.' });
+  }
+} else if (word !== null) signIn.showReason(word);
+else if (token !== '') enter({ token });
 else if (settings.name !== '' && name === settings.name) enter({ name });
 else signIn.show({ name });

@@ -1,6 +1,6 @@
 // What the page remembers. In localStorage, shared by all windows: the name, the rooms, how
 // far each was read. In sessionStorage, of this window only: a token, and what was not yet
-// sent, since two windows must not send it both.
+// sent, since two windows must not send it both. Both say whose it is, where a provider does.
 
 const NAME = 'rookery.name';
 const ROOMS = 'rookery.rooms';
@@ -9,6 +9,13 @@ const TOKEN = 'rookery.token';
 const OUTGOING = 'rookery.outgoing';
 const AWAY = 'rookery.put-away';
 const MUTED = 'rookery.muted';
+const PERSON = 'rookery.person';
+const SIGNED_IN = 'rookery.signed-in';
+const WANTED = 'rookery.wanted';
+
+/** What is a person's own, in either storage. */
+const LASTING = [NAME, READ, AWAY, MUTED, PERSON];
+const PASSING = [TOKEN, OUTGOING, PERSON];
 
 const DEFAULT_ROOM = 'lobby';
 
@@ -86,10 +93,39 @@ export class Settings {
     write(this.#passing, OUTGOING, all);
   }
 
+  /** This browser has, as far as the page knows, a session with the provider. */
+  get signedIn() {
+    return read(this.#lasting, SIGNED_IN, false) === true;
+  }
+
+  set signedIn(signedIn) {
+    write(this.#lasting, SIGNED_IN, signedIn);
+  }
+
+  /** The room to show when this window is back from the provider, or ''. */
+  get wanted() {
+    return read(this.#passing, WANTED, '');
+  }
+
+  set wanted(room) {
+    write(this.#passing, WANTED, room);
+  }
+
+  /**
+   * Keeps what is remembered to one person. A session may have ended and another one begun: what somebody else has read, and above
+   * all has not sent yet, is forgotten, for this window and for all of them. Who came without a session is ''.
+   */
+  claim(person) {
+    for (const [storage, keys] of [[this.#lasting, LASTING], [this.#passing, PASSING]]) {
+      if (read(storage, PERSON, '') !== person) for (const key of keys) remove(storage, key);
+      write(storage, PERSON, person);
+    }
+  }
+
   /** The person is gone: nothing of theirs stays but the list of rooms. */
   forgetPerson() {
-    for (const key of [NAME, READ, AWAY, MUTED]) remove(this.#lasting, key);
-    for (const key of [TOKEN, OUTGOING]) remove(this.#passing, key);
+    for (const key of [...LASTING, SIGNED_IN]) remove(this.#lasting, key);
+    for (const key of [...PASSING, WANTED]) remove(this.#passing, key);
   }
 }
 
