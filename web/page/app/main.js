@@ -3,6 +3,7 @@
 import { Rookery } from '/client/rookery.js';
 
 import { Chat } from './chat.js';
+import { hashOfRoom } from './names.js';
 import { Settings } from './settings.js';
 import { SignIn } from './signin.js';
 
@@ -32,6 +33,11 @@ function left(error) {
     settings.token = '';
   }
 }
+
+// A notification was chosen: whoever is here, or will be, sees that room.
+navigator.serviceWorker?.addEventListener('message', ({ data }) => {
+  if (data?.type === 'open' && data.room !== '') location.hash = hashOfRoom(data.room);
+});
 
 const name = asked.get('name') ?? settings.name;
 const { token } = settings;

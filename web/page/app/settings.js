@@ -9,6 +9,7 @@ const TOKEN = 'rookery.token';
 const OUTGOING = 'rookery.outgoing';
 const AWAY = 'rookery.put-away';
 const MUTED = 'rookery.muted';
+const DEVICE = 'rookery.device';
 
 const DEFAULT_ROOM = 'lobby';
 
@@ -65,6 +66,17 @@ export class Settings {
     write(this.#lasting, MUTED, rooms);
   }
 
+  /** Under which id, and for whom, the server tells this device while no page is open: {id, user}, or null. */
+  get device() {
+    const device = read(this.#lasting, DEVICE, null);
+    return typeof device?.id === 'string' && typeof device.user === 'string' ? device : null;
+  }
+
+  set device(device) {
+    if (device === null) remove(this.#lasting, DEVICE);
+    else write(this.#lasting, DEVICE, device);
+  }
+
   /** How far a room was read: {epoch, seq}, or undefined. */
   loadRead(room) {
     return own(read(this.#lasting, READ, {}), room);
@@ -88,7 +100,7 @@ export class Settings {
 
   /** The person is gone: nothing of theirs stays but the list of rooms. */
   forgetPerson() {
-    for (const key of [NAME, READ, AWAY, MUTED]) remove(this.#lasting, key);
+    for (const key of [NAME, READ, AWAY, MUTED, DEVICE]) remove(this.#lasting, key);
     for (const key of [TOKEN, OUTGOING]) remove(this.#passing, key);
   }
 }
