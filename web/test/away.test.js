@@ -164,6 +164,14 @@ test('each start tells the server again, under the same id; another key makes an
   assert.deepEqual([next.away.state, settings.device], ['off', null]);
 });
 
+test('a server that comes back is not asked by every page at once', async () => {
+  const { away, client } = await begin({ client: Object.assign(new DeviceClient(), { key: '' }) });
+  client.device = () => assert.fail('asked again');
+  client.emit('state', { state: 'connected' });
+  await settle();
+  assert.deepEqual([away.state, away.fault], ['unknown', '']);
+});
+
 test('the worker has another subscription: the server is told', async () => {
   const { away, browser, client, ending } = await begin();
   await away.turnOn();
@@ -215,14 +223,14 @@ test('somebody else on the same browser is not told what the one before was', as
   assert.equal(client.devices.size, 1); // its push service answers 410, and the server forgets it
 });
 
-test('what was seen is not shown any longer, but what is of a room stays', async () => {
+test('what was seen is not shown any longer', async () => {
   const { away, browser } = await begin();
   await away.seen();
   await away.turnOn();
   const notification = (tag) => ({ tag, close() { this.closed = true; } });
   browser.shown = [notification('summary'), notification('room:lobby')];
   await away.seen();
-  assert.deepEqual(browser.shown.map(({ closed }) => closed), [true, undefined]);
+  assert.deepEqual(browser.shown.map(({ closed }) => closed), [true, true]);
 });
 
 test('a page’s browser: no other worker than this page’s, and one policy however often it is asked', async () => {

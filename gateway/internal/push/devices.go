@@ -61,7 +61,7 @@ func (b deviceBody) withoutText() deviceBody {
 	return b
 }
 
-// alert is a summary in words, for services that show them without asking the app. web/page/app/summary.js has the same.
+// alert is a summary in words, for services that show them without asking the app. The page's worker has its own, which name the room, too.
 func alert(s *Summary) (title, body string) {
 	messages, _ := s.Messages()
 	title = "1 new message"
@@ -90,6 +90,8 @@ func urgent(s *Summary) bool {
 func newClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone() // HTTP/2 where the service has it
 	transport.MaxIdleConnsPerHost = laneWidth
+	// A connection of HTTP/2 that is dead without a word would have each attempt fail for as long as the kernel believes in it.
+	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: webhookTimeout, PingTimeout: webhookTimeout}
 	return &http.Client{
 		Transport: transport,
 		Timeout:   webhookTimeout,

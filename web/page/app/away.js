@@ -1,8 +1,6 @@
 // Whether this device is told while no page is open: by the browser's push service, with a subscription that the server knows as a
 // device of the person. It knows nothing of the document.
 
-import { SUMMARY_TAG } from './summary.js';
-
 const SIGN_OUT_MS = 1_000;
 
 export class Away {
@@ -16,6 +14,8 @@ export class Away {
   #key = '';
   #subscription = null;
   #registration = null;
+  /** Not at each connection: when a server comes back, all pages do. */
+  #asked = false;
   /** What is being done; one thing at a time. */
   #doing = Promise.resolve();
 
@@ -40,7 +40,7 @@ export class Away {
     this.#browser = browser;
     this.#changed = changed;
     // Later, when the client has told its reads of the connection, else it would ask twice.
-    client.on('state', ({ state }) => state === 'connected' && queueMicrotask(() => this.refresh()));
+    client.on('state', ({ state }) => state === 'connected' && queueMicrotask(() => this.#asked || this.refresh()));
     browser.serviceWorker?.addEventListener('message', ({ data }) => data?.type === 'renewed' && this.refresh(), { signal });
   }
 
@@ -54,6 +54,7 @@ export class Away {
     return this.#next(async () => {
       const { webPushKey = '' } = await this.#client.device();
       this.#key = webPushKey;
+      this.#asked = true;
       await this.#look();
       if (this.state === 'off' && this.#wanted) await this.#subscribe();
     });
@@ -81,10 +82,10 @@ export class Away {
     await this.seen();
   }
 
-  /** Somebody has seen what there is, here or elsewhere: nothing is left to be told. */
+  /** Somebody has seen what there is, here or elsewhere: what was told before is no news. */
   async seen() {
     const shown = (await this.#registration?.getNotifications().catch(() => [])) ?? [];
-    for (const notification of shown) if (notification.tag === SUMMARY_TAG) notification.close();
+    for (const notification of shown) notification.close();
   }
 
   /** The person wants it on this device. */

@@ -4,7 +4,7 @@
 import { hashOfRoom } from './names.js';
 
 /** Of the one notification that tells of what came while nobody was there: a later one takes the place of the earlier. */
-export const SUMMARY_TAG = 'summary';
+const SUMMARY_TAG = 'summary';
 
 const ICON = '/app/icon.svg';
 const DIRECT = 'direct:';
