@@ -19,11 +19,11 @@ func lookup(t *testing.T, address string) string {
 
 func TestLookup(t *testing.T) {
 	for address, wantType := range map[string]string{
-		"/":                    "text/html; charset=utf-8",
-		"/app/main.js":         "text/javascript; charset=utf-8",
-		"/app/base.css":        "text/css; charset=utf-8",
-		"/app/icon.svg":        "image/svg+xml",
-		"/sw.js":               "text/javascript; charset=utf-8",
+		"/":             "text/html; charset=utf-8",
+		"/app/main.js":  "text/javascript; charset=utf-8",
+		"/app/base.css": "text/css; charset=utf-8",
+		"/app/icon.svg": "image/svg+xml",
+		"/sw.js":        "text/javascript; charset=utf-8",
 
 		"/app/manifest.webmanifest": "application/manifest+json",
 

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { createDecipheriv, createECDH, hkdfSync, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { setTimeout as pause } from 'node:timers/promises';
 import WebSocket from 'ws';
 
 import { Rookery } from '../../client/js/rookery.js';
@@ -119,8 +120,11 @@ async function client(t, server, name) {
 
 const pressed = (person, value) => person.page.locator(`[data-testid=away][aria-pressed=${value}]`).waitFor();
 
-/** Gives the worker a message as the browser's push service would. */
-async function deliver(page, origin, data) {
+/**
+ * Gives the worker a message as the browser's push service would, and gives what is shown once the first says that. Chromium loses a
+ * notification that somebody asks for at the very moment at which it is shown, so this asks seldom, and delivers again what was lost.
+ */
+async function deliver(page, origin, data, title) {
   const tools = await page.context().newCDPSession(page);
   const registered = new Promise((resolve) => {
     tools.on('ServiceWorker.workerRegistrationUpdated', ({ registrations }) => {
@@ -129,23 +133,31 @@ async function deliver(page, origin, data) {
     });
   });
   await tools.send('ServiceWorker.enable');
-  await tools.send('ServiceWorker.deliverPushMessage', { origin, registrationId: await registered, data });
-  await tools.detach();
+  const registrationId = await registered;
+  for (;;) {
+    await tools.send('ServiceWorker.deliverPushMessage', { origin, registrationId, data });
+    for (let looks = 0; looks < 3; looks++) {
+      await pause(1_000);
+      const all = await shown(page);
+      if (all[0]?.title === title) {
+        await tools.detach();
+        return all;
+      }
+    }
+  }
 }
 
-/** The notifications of the page, once there are so many and the first says that. */
-const shown = (page, count, title) => page.evaluate(async ([wanted, first]) => {
+const shown = (page) => page.evaluate(async () => {
   const registration = await navigator.serviceWorker.getRegistration('/');
-  for (;;) {
-    const all = await registration.getNotifications();
-    if (all.length === wanted && (wanted === 0 || all[0].title === first)) {
-      return all.map(({ title: said, body, tag, data }) => ({ title: said, body, tag, data }));
-    }
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-}, [count, title]);
+  return (await registration.getNotifications()).map(({ title, body, tag, data }) => ({ title, body, tag, data }));
+});
 
-test('who closed the page is told by the push service, and a click opens the room', { timeout: 120_000 }, async (t) => {
+/** Waits until nothing is shown. */
+async function closed(page) {
+  while ((await shown(page)).length > 0) await pause(100);
+}
+
+test('who closed the page is told by the push service, and a click opens the room', { timeout: 240_000 }, async (t) => {
   const server = await Server.start(t, ...flags);
   const service = await PushService.start(t);
   const alice = await arrive(t, server, 'alice', service.subscription('/s/1'));
@@ -175,8 +187,7 @@ test('who closed the page is told by the push service, and a click opens the roo
   const summary = JSON.parse(told.text);
   assert.deepEqual([summary.user, summary.messages, summary.newest.from, summary.newest.text], ['alice', 1, 'bob', 'are you there?']);
 
-  await deliver(elsewhere, server.address, told.text);
-  assert.deepEqual(await shown(elsewhere, 1, '1 new message'), [
+  assert.deepEqual(await deliver(elsewhere, server.address, told.text, '1 new message'), [
     { title: '1 new message', body: 'bob: are you there?', tag: 'summary', data: { room: direct.room } },
   ]);
   await bob.publish(direct.room, 'hello?');
@@ -185,12 +196,10 @@ test('who closed the page is told by the push service, and a click opens the roo
   const latest = () => summaries.at(-1);
   while (latest().newest.text !== 'well then') summaries.push(JSON.parse((await service.next()).text));
   // Put together by hand, since whether the two come as one is a matter of time.
-  await deliver(elsewhere, server.address, JSON.stringify({ ...latest(), messages: 2 }));
-  assert.equal((await shown(elsewhere, 1, '2 new messages'))[0].body, 'bob: well then');
-  await deliver(elsewhere, server.address, 'no JSON');
-  await shown(elsewhere, 1, 'New messages');
-  await deliver(elsewhere, server.address, told.text);
-  await shown(elsewhere, 1, '1 new message');
+  const two = await deliver(elsewhere, server.address, JSON.stringify({ ...latest(), messages: 2 }), '2 new messages');
+  assert.deepEqual(two.map(({ body }) => body), ['bob: well then'], 'it takes the place of the one before');
+  await deliver(elsewhere, server.address, 'no JSON', 'New messages');
+  await deliver(elsewhere, server.address, told.text, '1 new message');
 
   // The page is open again, in another room, while nobody looks; the click is for the notification.
   const back = new Person(await context.newPage(), 'alice');
@@ -199,24 +208,24 @@ test('who closed the page is told by the push service, and a click opens the roo
   await back.state('live');
   await pressed(back, true);
   await back.page.getByRole('heading', { level: 1, name: 'lobby' }).waitFor();
-  await shown(back.page, 1, '1 new message');
-  const [worker] = context.serviceWorkers();
+  assert.equal((await shown(back.page)).length, 1, 'nobody has looked yet');
+  await deliver(elsewhere, server.address, told.text, '1 new message'); // wakes the worker, which browsers stop
+  const worker = context.serviceWorkers().at(-1);
   await worker.evaluate(async () => {
     const [notification] = await self.registration.getNotifications();
     self.dispatchEvent(new NotificationEvent('notificationclick', { notification }));
   });
   await back.page.getByRole('heading', { level: 1, name: 'bob' }).waitFor();
-  await shown(back.page, 0);
+  await closed(back.page);
 
-  // What was read is not told any longer.
-  await deliver(elsewhere, server.address, told.text);
-  await shown(back.page, 1, '1 new message');
+  // Whoever looks has seen it.
+  await deliver(elsewhere, server.address, told.text, '1 new message');
   await back.hide(false);
-  await shown(back.page, 0);
+  await closed(back.page);
   assert.deepEqual(back.faults, []);
 });
 
-test('who turns it off or signs out is not told any more', { timeout: 120_000 }, async (t) => {
+test('who turns it off or signs out is not told any more', { timeout: 240_000 }, async (t) => {
   const server = await Server.start(t, ...flags);
   const service = await PushService.start(t);
   const phone = await client(t, server, 'alice');
@@ -257,7 +266,7 @@ test('who turns it off or signs out is not told any more', { timeout: 120_000 },
   }
 });
 
-test('where it can’t be, the page says why, or offers nothing', { timeout: 120_000 }, async (t) => {
+test('where it can’t be, the page says why, or offers nothing', { timeout: 240_000 }, async (t) => {
   const server = await Server.start(t, ...flags);
   const service = await PushService.start(t);
   const subscription = service.subscription('/s/1');
