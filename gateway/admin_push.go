@@ -104,7 +104,7 @@ func (s *Server) changeDeadLetter(w http.ResponseWriter, r *http.Request, change
 // pushes answers where push is off.
 func (s *Server) pushes(w http.ResponseWriter) bool {
 	if s.push == nil {
-		http.Error(w, "Push is off; the settings push.webhook and push.web_push_key turn it on.", http.StatusNotFound)
+		http.Error(w, "Push is off; one of the settings push.webhook, push.web_push_key, push.apns.key_file and push.fcm.account_file turns it on.", http.StatusNotFound)
 	}
 	return s.push != nil
 }

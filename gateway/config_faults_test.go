@@ -1,11 +1,30 @@
 package gateway
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
+
+// newAPNsKey is one as Apple gives them.
+func newAPNsKey(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+}
 
 // TestRefusals has each fault alone. Each must give exactly one line, and that line has
 // to name the setting, its source and value where it has them, and the reason.
@@ -23,6 +42,9 @@ func TestRefusals(t *testing.T) {
 	long := strings.Repeat("s", minSecret)
 	empty := writeFile(t, "empty.yaml", "")
 	apiKeys := writeFile(t, "api-keys", "# ours\nbackend read,publish "+long+"\n")
+
+	hook := writeFile(t, "hook", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
+	apns := writeFile(t, "key.p8", newAPNsKey(t))
 
 	dev := func(args ...string) []string { return append([]string{"--dev"}, args...) }
 	oidc := func(args ...string) []string {
@@ -122,11 +144,24 @@ func TestRefusals(t *testing.T) {
 		{"ship to a directory with a store", dev("--ship.to=/copy", "--ship.s3-endpoint=http://h:1"), nil, []string{"ship.to", "is a directory"}},
 		{"ship to a store without a scheme", dev("--ship.to=s3://bucket", "--ship.s3-endpoint=h:1"), nil, []string{"ship.s3_endpoint", "https://host:port"}},
 		{"ship all the time", dev("--ship.every=1ms"), nil, []string{"ship.every", "under the least, 100ms"}},
-		{"push to nowhere", dev("--push.webhook=http://host/x"), nil, []string{`push.webhook = "http://host/x"`, "https://host/path"}},
+		{"push to nowhere", dev("--push.webhook=http://host/x", "--push.secret-file", hook), nil, []string{`push.webhook = "http://host/x"`, "https://host/path"}},
 		{"push without a secret", dev("--push.webhook=https://host/x"), nil, []string{"push.secret", "openssl rand"}},
 		{"push with a bad secret", dev("--push.webhook=https://host/x", "--push.secret=hunter2"), nil, []string{"push.secret = a secret", "24 to 64 bytes"}},
-		{"web push with a bad key", dev("--push.web-push-key=x"), nil, []string{"push.web_push_key = a secret", "openssl rand"}},
+		{"web push with a bad key", dev("--push.web-push-key=x", "--push.web-push-contact=mailto:a@b.example"), nil, []string{"push.web_push_key = a secret", "openssl rand"}},
 		{"web push without a contact", dev("--push.web-push-key=q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94"), nil, []string{"push.web_push_contact", "mailto:"}},
+		{"push secret twice", dev("--push.webhook=https://host/x", "--push.secret=x", "--push.secret-file", hook), nil, []string{"push.secret_file", "together with push.secret"}},
+		{"push secret for everybody", dev("--push.webhook=https://host/x", "--push.secret-file", open), nil, []string{"push.secret_file", open, "chmod o-r"}},
+		{"push with a bad secret in a file", dev("--push.webhook=https://host/x", "--push.secret-file", short), nil, []string{"push.secret_file", "24 to 64 bytes"}},
+		{"no web push key file", dev("--push.web-push-key-file", "/nowhere/x"), nil, []string{"push.web_push_key_file", "no such file"}},
+		{"web push with a bad key in a file", dev("--push.web-push-key-file", hook, "--push.web-push-contact=mailto:a@b.example"), nil, []string{"push.web_push_key_file", "openssl rand"}},
+		{"no key for Apple", dev("--push.apns.key-file", "/nowhere/x", "--push.apns.key-id=k", "--push.apns.team-id=t", "--push.apns.topic=a"), nil, []string{"push.apns.key_file", "no such file"}},
+		{"a bad key for Apple", dev("--push.apns.key-file", hook, "--push.apns.key-id=k", "--push.apns.team-id=t", "--push.apns.topic=a"), nil, []string{"push.apns.key_file", ".p8"}},
+		{"a key for Apple without a name", dev("--push.apns.key-file", apns, "--push.apns.team-id=t", "--push.apns.topic=a"), nil, []string{"push.apns.key_id", "must be set"}},
+		{"a key for Apple without an owner", dev("--push.apns.key-file", apns, "--push.apns.key-id=k", "--push.apns.topic=a"), nil, []string{"push.apns.team_id", "must be set"}},
+		{"a key for Apple without an app", dev("--push.apns.key-file", apns, "--push.apns.key-id=k", "--push.apns.team-id=t"), nil, []string{"push.apns.topic", "must be set"}},
+		{"a stand-in for Apple in the clear", dev("--push.apns.url=http://host/"), nil, []string{"push.apns.url", "https://host/path"}},
+		{"no service account", dev("--push.fcm.account-file", hook), nil, []string{"push.fcm.account_file", "service account"}},
+		{"a stand-in for Google that is no address", dev("--push.fcm.url=host"), nil, []string{"push.fcm.url", "https://host/path"}},
 		{"push at once", dev("--push.after=1ms"), nil, []string{"push.after", "under the least, 100ms"}},
 		{"drain", dev("--drain.timeout=5s"), nil, []string{"drain.timeout", "drain.window"}},
 		{"level", dev("--logging.level=loud"), nil, []string{"logging.level", "debug, info, warn, error"}},

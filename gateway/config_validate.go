@@ -136,8 +136,9 @@ func (c Config) validate(faults *faultList) {
 	refuse(shipFault != "", shipFault, "ship.to", "data")
 	_, _, endpointFault := ship.ParseEndpoint(c.Ship.S3Endpoint)
 	refuse(endpointFault != nil, fmt.Sprint(endpointFault), "ship.s3_endpoint")
-	pushSetting, pushFault := c.Push.fault()
-	refuse(pushFault != "", pushFault, pushSetting, "push.webhook")
+	for _, fault := range c.Push.faults() {
+		refuse(true, fault.err.Error(), fault.setting)
+	}
 	c.validateOIDC(refuse)
 	refuse(c.Drain.Timeout < c.Drain.Window,
 		fmt.Sprintf("ends before drain.window, %v, is over; make it longer", c.Drain.Window), "drain.timeout", "drain.window")

@@ -92,7 +92,7 @@ func (s memberStore) Get(k members.Key) (r members.Record, ok bool, err error) {
 	case members.UserDevice:
 		var d catalog.Device
 		d, ok, err = s.catalog.Device(k.User, k.Room)
-		r, ok = deviceRecord(d), ok && d.WebPush != nil
+		r, ok = deviceRecord(d), ok && d.Told()
 	default:
 		return r, false, errors.New("BUG: a family of members that the catalog does not have")
 	}
@@ -143,8 +143,7 @@ func catalogChange(c members.Change) catalog.Change {
 	case c.Family == members.UserDevice && c.Gone:
 		return catalog.RemoveDevice(c.User, c.Room)
 	case c.Family == members.UserDevice:
-		push := catalog.WebPush(c.WebPush)
-		return catalog.SetDevice(c.User, c.Room, catalog.Device{WebPush: &push})
+		return catalog.SetDevice(c.User, c.Room, catalogDevice(c.Subscription))
 	case c.Family == members.RoomMember && c.Gone:
 		return catalog.RemoveMember(c.Room, c.User)
 	case c.Family == members.RoomMember:
@@ -192,10 +191,20 @@ func notifyLevel(m catalog.Member) handoff.Notify {
 }
 
 func deviceRecord(d catalog.Device) (r members.Record) {
+	r.Subscription = handoff.Subscription{APNs: d.APNs, FCM: d.FCM}
 	if d.WebPush != nil {
-		r.WebPush = handoff.WebPush(*d.WebPush)
+		r.Subscription.WebPush = handoff.WebPush(*d.WebPush)
 	}
 	return r
+}
+
+func catalogDevice(s handoff.Subscription) catalog.Device {
+	d := catalog.Device{APNs: s.APNs, FCM: s.FCM}
+	if s.Service() == handoff.ServiceWebPush {
+		push := catalog.WebPush(s.WebPush)
+		d.WebPush = &push
+	}
+	return d
 }
 
 func banRecord(b catalog.Ban) members.Record {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/push"
@@ -19,72 +18,98 @@ import (
 	"rookery/storage/commitlog"
 )
 
-// PushConfig says who is told outside of connections that messages wait for them, docs/push.md. Without a sender, Webhook or WebPushKey,
-// it is off.
-type PushConfig struct {
-	// Webhook is where summaries are sent: https://host/path, or http:// of this machine. Default empty, off.
-	Webhook string
-	// Secret signs the requests: whsec_ and 24 to 64 bytes in base64. Default none; a Webhook needs one.
-	Secret Secret
-	// WebPushKey signs what is sent to the push services of browsers: a private key of P-256 in base64url. Default none, off.
-	WebPushKey Secret
-	// WebPushContact is where these services reach who runs this server, mailto:name@host or https://host. Default none; WebPushKey needs it.
-	WebPushContact string
-	// After is how long a message may be undelivered before its member is told. Default 30 s.
-	After time.Duration
-	// Window is the least time between two summaries of a user. Default 5 min.
-	Window time.Duration
-	// RoomMembers: in rooms of more members only who is mentioned is told. Default 1000.
-	RoomMembers int
-	// Text puts the newest message's text into summaries. Default false: what is said stays on this server.
-	Text bool
+// pushSenders are the ways to users, nil those that are off.
+type pushSenders struct {
+	webhook *push.Webhook
+	webPush *push.WebPush
+	apns    *push.APNs
+	fcm     *push.FCM
 }
 
-// fault says what keeps the settings from working together, and which is to blame; "" is nothing.
-func (c PushConfig) fault() (setting, reason string) {
+func (s *Server) newPushSenders() (w pushSenders, err error) {
+	c, devices := s.cfg.Push, pushDevices{s.catalog}
+	keys, faults := c.keys()
+	for _, fault := range faults {
+		return w, fmt.Errorf("%s: %w", fault.setting, fault.err)
+	}
 	if c.Webhook != "" {
-		if err := push.CheckWebhook(c.Webhook); err != nil {
-			return "push.webhook", err.Error()
-		}
-		if err := push.CheckSecret(string(c.Secret)); err != nil {
-			return "push.secret", err.Error()
+		if w.webhook, err = push.NewWebhook(c.Webhook, keys.webhook); err != nil {
+			return w, err
 		}
 	}
-	if c.WebPushKey != "" {
-		key, contact := push.CheckWebPush(string(c.WebPushKey), c.WebPushContact)
-		if key != nil {
-			return "push.web_push_key", key.Error()
-		}
-		if contact != nil {
-			return "push.web_push_contact", contact.Error()
+	if keys.webPush != "" {
+		if w.webPush, err = push.NewWebPush(keys.webPush, c.WebPushContact, s.cfg.Dev, devices); err != nil {
+			return w, err
 		}
 	}
-	return "", ""
+	if keys.apns != nil {
+		if w.apns, err = push.NewAPNs(push.APNsConfig{
+			Key: keys.apns, KeyID: c.APNs.KeyID, TeamID: c.APNs.TeamID, Topic: c.APNs.Topic, Sandbox: c.APNs.Sandbox, URL: c.APNs.URL,
+		}, devices); err != nil {
+			return w, err
+		}
+	}
+	if keys.fcm != nil {
+		if w.fcm, err = push.NewFCM(keys.fcm, c.FCM.URL, devices); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
 }
 
-// newWebPush gives the sender for browsers, nil if it is off.
-func (s *Server) newWebPush() (*push.WebPush, error) {
-	c := s.cfg.Push
-	if c.WebPushKey == "" {
-		return nil, nil
+func (w pushSenders) destinations() (all []push.Destination) {
+	if w.webhook != nil {
+		all = append(all, push.Destination{Kind: "webhook", Sender: w.webhook, OneHost: true})
 	}
-	return push.NewWebPush(string(c.WebPushKey), c.WebPushContact, s.cfg.Dev, pushDevices{s.catalog})
+	if w.webPush != nil {
+		all = append(all, push.Destination{Kind: string(handoff.ServiceWebPush), Sender: w.webPush})
+	}
+	if w.apns != nil {
+		all = append(all, push.Destination{Kind: string(handoff.ServiceAPNs), Sender: w.apns, OneHost: true})
+	}
+	if w.fcm != nil {
+		all = append(all, push.Destination{Kind: string(handoff.ServiceFCM), Sender: w.fcm, OneHost: true})
+	}
+	return all
+}
+
+// webPushKey is what browsers subscribe with, empty if none are told.
+func (w pushSenders) webPushKey() string {
+	if w.webPush == nil {
+		return ""
+	}
+	return w.webPush.PublicKey()
+}
+
+// services are those of whose devices tokens are taken.
+func (w pushSenders) services() (names []string) {
+	if w.apns != nil {
+		names = append(names, string(handoff.ServiceAPNs))
+	}
+	if w.fcm != nil {
+		names = append(names, string(handoff.ServiceFCM))
+	}
+	return names
+}
+
+// check says what is wrong with a subscription, in a sentence; "" is nothing.
+func (w pushSenders) check(s handoff.Subscription) string {
+	switch service := s.Service(); {
+	case service == handoff.ServiceWebPush && w.webPush != nil:
+		return w.webPush.Check(s.WebPush)
+	case service == handoff.ServiceAPNs && w.apns != nil:
+		return w.apns.CheckToken(s.APNs)
+	case service == handoff.ServiceFCM && w.fcm != nil:
+		return w.fcm.CheckToken(s.FCM)
+	case service == handoff.NoService:
+		return "A device is told by one of webPush, apns and fcm."
+	}
+	return "This server does not use that push service."
 }
 
 // startPush starts push, nil if nothing is to be sent anywhere. The keeper of members runs.
-func (s *Server) startPush(kind func(room string) handoff.RoomKind, standing standings, browsers *push.WebPush) (*push.Keeper, error) {
+func (s *Server) startPush(kind func(room string) handoff.RoomKind, standing standings, senders []push.Destination) (*push.Keeper, error) {
 	c := s.cfg.Push
-	var senders []push.Destination
-	if c.Webhook != "" {
-		hook, err := push.NewWebhook(c.Webhook, string(c.Secret))
-		if err != nil {
-			return nil, err
-		}
-		senders = append(senders, push.Destination{Kind: "webhook", Sender: hook, OneHost: true})
-	}
-	if browsers != nil {
-		senders = append(senders, push.Destination{Kind: "web_push", Sender: browsers})
-	}
 	if len(senders) == 0 {
 		return nil, nil
 	}
@@ -266,9 +291,9 @@ func (d pushDirectory) member(name, user string, m catalog.Member) (push.Member,
 // pushDevices are the catalog's as push reads them.
 type pushDevices struct{ catalog *catalog.Catalog }
 
-func (d pushDevices) Names(user string) (names []string, err error) {
+func (d pushDevices) Names(user string, service handoff.Service) (names []string, err error) {
 	err = d.catalog.DevicesOf(user, func(id string, device catalog.Device) bool {
-		if device.WebPush != nil {
+		if deviceRecord(device).Subscription.Service() == service {
 			names = append(names, strings.Clone(id))
 		}
 		return true
@@ -276,11 +301,11 @@ func (d pushDevices) Names(user string) (names []string, err error) {
 	return names, err
 }
 
-func (d pushDevices) Find(user, id string) (handoff.WebPush, bool, error) {
+func (d pushDevices) Find(user, id string) (handoff.Subscription, bool, error) {
 	device, ok, err := d.catalog.Device(user, id)
-	return deviceRecord(device).WebPush, ok && device.WebPush != nil, err
+	return deviceRecord(device).Subscription, ok && device.Told(), err
 }
 
-func (d pushDevices) End(user, id string, s handoff.WebPush) error {
-	return d.catalog.Update(context.Background(), catalog.EndWebPush(user, id, s.Endpoint))
+func (d pushDevices) End(user, id string, s handoff.Subscription) error {
+	return d.catalog.Update(context.Background(), catalog.EndSubscription(user, id, catalogDevice(s)))
 }

@@ -226,13 +226,9 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Log:   logger,
 	})
 	undo = append(undo, s.receipts.Close)
-	browsers, err := s.newWebPush()
+	senders, err := s.newPushSenders()
 	if err != nil {
 		return nil, err
-	}
-	webPushKey := ""
-	if browsers != nil {
-		webPushKey = browsers.PublicKey()
 	}
 	if s.members, err = members.Start(members.Config{
 		Store:          memberStore{s.catalog},
@@ -248,13 +244,14 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 			}
 			return s.seen.At(user)
 		},
-		WebPushKey:   webPushKey,
-		CheckWebPush: func(p handoff.WebPush) string { return browsers.Check(p) },
+		WebPushKey:        senders.webPushKey(),
+		PushServices:      senders.services(),
+		CheckSubscription: senders.check,
 	}); err != nil {
 		return nil, fmt.Errorf("start the keeper of members: %w", err)
 	}
 	undo = append(undo, s.members.Close)
-	if s.push, err = s.startPush(kind, standing, browsers); err != nil {
+	if s.push, err = s.startPush(kind, standing, senders.destinations()); err != nil {
 		return nil, err
 	}
 	if err = s.startSignIn(inboxes); err != nil {

@@ -6,6 +6,8 @@
 //	/                    the page
 //	/app/*.js *.css      its modules and styles
 //	/app/icon.svg        its icon
+//	/app/*.webmanifest   what it is once it was added to a home screen
+//	/sw.js               its service worker, here since it may only do what is below its own address
 //	/client/*.js *.d.ts  the JavaScript client, which the page imports like anybody else
 //
 // The page asks the server that it came from for /settings.json, what that is like, and, where people sign in with a provider, for
@@ -16,7 +18,8 @@
 // What people write is put into the page as text nodes only (app/elements.js), and the
 // ContentSecurityPolicy forbids everything that would make markup of it: inline scripts and
 // styles, evaluated code, and, where browsers know trusted types, innerHTML itself. A server
-// of the page must send the policy with "/".
+// of the page must send the policy with "/". A worker can only be made of /sw.js: the one policy of
+// trusted types, which app/away.js makes, gives no other address.
 //
 // # The page's parts
 //
@@ -35,6 +38,8 @@
 //	message-view.js       one line of it, with changes-view.js and mentions.js
 //	message-actions.js    what can be done to a message
 //	notifications.js      what is told while nobody looks
+//	away.js               whether this device is told while no page is open, with away-view.js
+//	summary.js            what the service worker does, and the words of notifications
 //	panel.js              a thread, or what is pinned
 //	rooms-view.js, create-dialog.js, members-view.js, room-settings.js, people-view.js, silence-view.js
 //	composer.js, connection-view.js, announcer.js, shortcuts.js
@@ -42,7 +47,8 @@
 //	names.js, times.js, elements.js
 //
 // Those that know nothing of the document are tested in Node (test/): rooms.js, conversation.js, outgoing.js, receipts.js,
-// people.js, membership.js, member-list.js, session.js, settings.js, names.js and times.js. The whole is tested in a browser (test/e2e).
+// people.js, membership.js, member-list.js, away.js, summary.js, session.js, settings.js, names.js and times.js. The whole is tested in a
+// browser (test/e2e).
 package web
 
 import (
@@ -58,9 +64,9 @@ import (
 // ContentSecurityPolicy is the header of that name for the page. connect-src 'self' covers
 // the WebSocket of the same host and port.
 const ContentSecurityPolicy = "default-src 'none'; " +
-	"script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
-	"require-trusted-types-for 'script'; trusted-types 'none'"
+	"require-trusted-types-for 'script'; trusted-types rookery-worker"
 
 //go:embed page
 var page embed.FS
@@ -132,4 +138,6 @@ var contentTypes = map[string]string{
 	".css":  "text/css; charset=utf-8",
 	".svg":  "image/svg+xml",
 	".ts":   "text/plain; charset=utf-8",
+
+	".webmanifest": "application/manifest+json",
 }

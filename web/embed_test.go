@@ -19,10 +19,14 @@ func lookup(t *testing.T, address string) string {
 
 func TestLookup(t *testing.T) {
 	for address, wantType := range map[string]string{
-		"/":                    "text/html; charset=utf-8",
-		"/app/main.js":         "text/javascript; charset=utf-8",
-		"/app/base.css":        "text/css; charset=utf-8",
-		"/app/icon.svg":        "image/svg+xml",
+		"/":             "text/html; charset=utf-8",
+		"/app/main.js":  "text/javascript; charset=utf-8",
+		"/app/base.css": "text/css; charset=utf-8",
+		"/app/icon.svg": "image/svg+xml",
+		"/sw.js":        "text/javascript; charset=utf-8",
+
+		"/app/manifest.webmanifest": "application/manifest+json",
+
 		"/client/rookery.js":   "text/javascript; charset=utf-8",
 		"/client/rookery.d.ts": "text/plain; charset=utf-8",
 	} {
@@ -43,6 +47,7 @@ func TestLookup(t *testing.T) {
 
 var (
 	linkInHTML   = regexp.MustCompile(`(?:src|href)="([^"#]+)"`)
+	workerInCode = regexp.MustCompile(`(?m)^const WORKER = '([^']+)'`)
 	importInCode = regexp.MustCompile(`(?m)^(?:import|export)\b[^'"]*?from '([^']+)'`)
 )
 
@@ -60,11 +65,11 @@ func TestEveryReferenceIsThere(t *testing.T) {
 			t.Errorf("%s refers to %s, which is not there", from, address)
 			return
 		}
-		references := importInCode
+		matches := append(importInCode.FindAllStringSubmatch(string(body), -1), workerInCode.FindAllStringSubmatch(string(body), -1)...)
 		if address == "/" {
-			references = linkInHTML
+			matches = linkInHTML.FindAllStringSubmatch(string(body), -1)
 		}
-		for _, match := range references.FindAllStringSubmatch(string(body), -1) {
+		for _, match := range matches {
 			target := match[1]
 			if !strings.HasPrefix(target, "/") {
 				target = path.Join(path.Dir(address), target)
@@ -121,7 +126,7 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("%s loads something", address)
 		}
 	}
-	for _, directive := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"} {
+	for _, directive := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "worker-src 'self'", "frame-ancestors 'none'", "trusted-types rookery-worker"} {
 		if !strings.Contains(ContentSecurityPolicy, directive) {
 			t.Errorf("the policy has no %s", directive)
 		}

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 
 	"rookery/client/go"
@@ -45,18 +46,22 @@ func TestGatewayDevice(t *testing.T) {
 	ctx := within(t)
 	alice := connect(t, client.Config{URL: g.URL(), Name: "alice"})
 	const key = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4" // the public one
-	push := &client.WebPush{Endpoint: "https://push.example/1", P256dh: key, Auth: "AAAAAAAAAAAAAAAAAAAAAA"}
+	none := client.DeviceSubscription{}
+	push := client.DeviceSubscription{WebPush: &client.WebPush{Endpoint: "https://push.example/1", P256dh: key, Auth: "AAAAAAAAAAAAAAAAAAAAAA"}}
 	for _, c := range []struct {
 		id   string
-		push *client.WebPush
+		push client.DeviceSubscription
 		want bool
-	}{{"", nil, false}, {"tab", nil, false}, {"tab", push, true}, {"tab", push, true}, {"phone", push, true}, {"tab", nil, false}, {"tab", nil, false}} {
-		if d, err := alice.SetDevice(ctx, c.id, c.push); err != nil || d != (client.Device{ID: c.id, Registered: c.want, WebPushKey: key}) {
+	}{{"", none, false}, {"tab", none, false}, {"tab", push, true}, {"tab", push, true}, {"phone", push, true}, {"tab", none, false}, {"tab", none, false}} {
+		if d, err := alice.SetDevice(ctx, c.id, c.push); err != nil || !reflect.DeepEqual(d, client.Device{ID: c.id, Registered: c.want, WebPushKey: key}) {
 			t.Errorf("%q: %+v, %v", c.id, d, err)
 		}
 	}
 	var refused *client.RequestError
-	if _, err := alice.SetDevice(ctx, "tab", &client.WebPush{Endpoint: "https://push.example/1"}); !errors.As(err, &refused) || refused.Name != "bad_request" {
+	if _, err := alice.SetDevice(ctx, "tab", client.DeviceSubscription{FCM: "x"}); !errors.As(err, &refused) || refused.Name != "bad_request" {
+		t.Errorf("a service that the server does not use: %v", err)
+	}
+	if _, err := alice.SetDevice(ctx, "tab", client.DeviceSubscription{WebPush: &client.WebPush{Endpoint: "https://push.example/1"}}); !errors.As(err, &refused) || refused.Name != "bad_request" {
 		t.Errorf("without keys: %v", err)
 	}
 	if _, err := alice.SetDevice(ctx, "a\tb", push); !errors.As(err, &refused) || refused.Name != "bad_request" {

@@ -302,10 +302,12 @@ export interface SyncedRoom {
   messages: Message[];
 }
 
-/** What PushSubscription.toJSON() gives, or the same without keys around the two. */
-export type WebPushSubscription =
-  | { endpoint: string; keys: { p256dh: string; auth: string } }
-  | { endpoint: string; p256dh: string; auth: string };
+/** What PushSubscription.toJSON() gives, the same without keys around the two, or the token of an app. */
+export type DeviceSubscription =
+  | { endpoint?: string; keys?: Record<string, string> }
+  | { endpoint: string; p256dh: string; auth: string }
+  | { apns: string }
+  | { fcm: string };
 
 export interface SyncPage {
   epoch: string;
@@ -459,7 +461,7 @@ export class Rookery {
   /** Of which messages of a room this user is told while away. Without a level it only asks. */
   notify(room: string, level?: 'all' | 'mentions' | 'none'): Promise<{ room: string; level: 'all' | 'mentions' | 'none' }>;
   /** Registers where this installation is told while its user is away, or forgets it; without an id it only asks for the key. */
-  device(id?: string, webPush?: WebPushSubscription): Promise<{ id?: string; registered: boolean; webPushKey?: string }>;
+  device(id?: string, subscription?: DeviceSubscription): Promise<{ id?: string; registered: boolean; webPushKey?: string; services: string[] }>;
   sync(query?: { position?: string; next?: string; limit?: number; messages?: number }): Promise<SyncPage>;
 }
 

@@ -288,12 +288,13 @@ export class Rookery {
   }
 
   /**
-   * Registers where this installation is told while its user is away, or forgets it without webPush. Without an id it only asks for
-   * webPushKey, the server's key. webPush is what PushSubscription.toJSON() gives, or {endpoint, p256dh, auth}. docs/push.md.
+   * Registers where this installation is told while its user is away, or forgets it without a subscription. Without an id it only asks
+   * for webPushKey, the server's key, and services, of which it takes tokens. A subscription is what PushSubscription.toJSON() gives,
+   * {endpoint, p256dh, auth}, or the token of an app, {apns} or {fcm}. docs/push.md.
    */
-  device(id = '', webPush) {
-    const { endpoint, p256dh, auth } = { ...webPush, ...webPush?.keys };
-    return this.#reads.read('device', { id, webPush: webPush && { endpoint, p256dh, auth } });
+  device(id = '', subscription) {
+    const { endpoint, p256dh, auth, apns, fcm } = { ...subscription, ...subscription?.keys };
+    return this.#reads.read('device', { id, webPush: endpoint === undefined ? undefined : { endpoint, p256dh, auth }, apns, fcm });
   }
 
   /**

@@ -153,6 +153,8 @@ export const clientFrame = [
   operation(22, 'device', [
     string(1, 'id'),
     message(2, 'webPush', [string(1, 'endpoint'), string(2, 'p256dh'), string(3, 'auth')], present),
+    string(3, 'apns'),
+    string(4, 'fcm'),
   ]),
   operation(24, 'presence', [string(1, 'room'), bool(2, 'watch')]),
   operation(25, 'state', [string(1, 'state')]),
@@ -249,7 +251,7 @@ export const serverFrame = [
     string(4, 'position', present),
   ]),
   operation(28, 'notify', [string(1, 'room'), string(2, 'level')]),
-  operation(29, 'device', [string(1, 'id', present), bool(2, 'registered'), string(3, 'webPushKey', present)]),
+  operation(29, 'device', [string(1, 'id', present), bool(2, 'registered'), string(3, 'webPushKey', present), string(4, 'services', { repeated: true })]),
   operation(21, 'removed', [
     string(1, 'room'),
     string(2, 'action'),

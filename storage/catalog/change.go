@@ -179,11 +179,19 @@ func Advance(room, user string, p Position) Change {
 	return c
 }
 
-// SetDevice registers a device of a user, or changes it.
-func SetDevice(user, id string, d Device) Change { return patch(key(familyDevice, user, id), d) }
+// SetDevice registers a device of a user, or changes it: how it was told before is forgotten.
+func SetDevice(user, id string, d Device) Change {
+	fields := map[string]any{"web_push": d.WebPush, "apns": nil, "fcm": nil}
+	for name, text := range map[string]string{"name": d.Name, "apns": d.APNs, "fcm": d.FCM} {
+		if text != "" {
+			fields[name] = text
+		}
+	}
+	return patch(key(familyDevice, user, id), fields)
+}
 
-// EndWebPush takes the subscription of a device away, if it is still the one of this endpoint.
-func EndWebPush(user, id, endpoint string) Change {
+// EndSubscription forgets a device, if it is still told as d says.
+func EndSubscription(user, id string, d Device) Change {
 	c := RemoveDevice(user, id)
 	c.merge = func(old, _ string) (string, error) {
 		var is Device
@@ -192,7 +200,11 @@ func EndWebPush(user, id, endpoint string) Change {
 				return "", err
 			}
 		}
-		if is.WebPush == nil || is.WebPush.Endpoint != endpoint {
+		same := is.APNs == d.APNs && is.FCM == d.FCM && (is.WebPush == nil) == (d.WebPush == nil)
+		if same && d.WebPush != nil {
+			same = is.WebPush.Endpoint == d.WebPush.Endpoint
+		}
+		if !same {
 			return old, nil
 		}
 		return "", nil

@@ -32,7 +32,7 @@
 //	                      "slow_ms":…,"speak":"…","direct":["…","…"]}; all but the first of a room with members
 //	member   room  user   {"role":"…","since":…,"from":…,"notify":"…"}; since in Unix milliseconds
 //	position room  user   how far the user has come: {"epoch":"…","delivered":…,"read":…}
-//	device   user  id     {"name":"…","web_push":{"endpoint":"…","p256dh":"…","auth":"…"}}
+//	device   user  id     {"name":"…","web_push":{"endpoint":"…","p256dh":"…","auth":"…"},"apns":"…","fcm":"…"}
 //	ban      scope user   {"until":…,"reason":"…"}; until in Unix milliseconds, absent is for ever;
 //	                      the scope is a room, or empty for the whole server
 //	mute     room  user   the same, for who may not publish

@@ -38,7 +38,12 @@ type Position struct {
 type Device struct {
 	Name    string   `json:"name,omitempty"`
 	WebPush *WebPush `json:"web_push,omitempty"`
+	APNs    string   `json:"apns,omitempty"` // token of Apple's push service
+	FCM     string   `json:"fcm,omitempty"`  // token of Firebase Cloud Messaging
 }
+
+// Told reports whether the device is told that messages wait.
+func (d Device) Told() bool { return d.WebPush != nil || d.APNs != "" || d.FCM != "" }
 
 // WebPush is how a device is told that messages wait, as the push service of a browser gave it.
 type WebPush struct {

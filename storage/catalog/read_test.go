@@ -51,18 +51,23 @@ func TestFamilies(t *testing.T) {
 	check("rooms of alice", collect(t, c.RoomsOf, "alice"), "a {owner 0 0 }", "a b {guest 0 0 }", "a\"<~\u2028é {x 0 0 }", "ab {guest 0 0 }")
 	check("positions", collect(t, c.Positions, "a"), "ali {7f3a 2 2}", "alice {7f3a 41 41}")
 	check("positions of alice", collect(t, c.PositionsOf, "alice"), "a {7f3a 41 41}", "b {7f3a 1 1}")
-	check("devices", collect(t, c.DevicesOf, "alice"), "desk {desk <nil>}", "phone {Alice's phone <nil>}")
+	check("devices", collect(t, c.DevicesOf, "alice"), "desk {desk <nil>  }", "phone {Alice's phone <nil>  }")
 	check("bans of all rooms", collect(t, c.Bans, ""), "mallory {0 spam}")
 	check("bans", collect(t, c.Bans, "a"), "trent {5 }")
 	check("nobody's", collect(t, c.RoomsOf, "al"))
 
 	push := &WebPush{"https://push.example/1", "p", "a"}
-	mustUpdate(t, c, SetDevice("alice", "desk", Device{Name: "desk", WebPush: push}), EndWebPush("alice", "desk", "https://push.example/0"), EndWebPush("alice", "none", "x"))
+	mustUpdate(t, c, SetDevice("alice", "desk", Device{Name: "desk", WebPush: push}), EndSubscription("alice", "desk", Device{WebPush: &WebPush{Endpoint: "https://push.example/0"}}), EndSubscription("alice", "none", Device{FCM: "x"}))
 	if d, ok, err := c.Device("alice", "desk"); err != nil || !ok || d.Name != "desk" || *d.WebPush != *push {
 		t.Errorf("the device is %+v, %v, %v", d, ok, err)
 	}
-	mustUpdate(t, c, EndWebPush("alice", "phone", push.Endpoint), SetDevice("alice", "tab", Device{WebPush: push}), EndWebPush("alice", "tab", push.Endpoint))
-	check("devices without the ended one", collect(t, c.DevicesOf, "alice")[1:], "phone {Alice's phone <nil>}")
+	mustUpdate(t, c, EndSubscription("alice", "phone", Device{WebPush: push}), SetDevice("alice", "tab", Device{WebPush: push}), EndSubscription("alice", "tab", Device{WebPush: push}))
+	check("devices without the ended one", collect(t, c.DevicesOf, "alice")[1:], "phone {Alice's phone <nil>  }")
+	// One that is told otherwise is told so only, and is not forgotten for what it was before.
+	mustUpdate(t, c, SetDevice("alice", "desk", Device{APNs: "a1"}), EndSubscription("alice", "desk", Device{WebPush: push}), EndSubscription("alice", "desk", Device{APNs: "a2"}))
+	check("a device that is told by another service", collect(t, c.DevicesOf, "alice")[:1], "desk {desk <nil> a1 }")
+	mustUpdate(t, c, SetDevice("alice", "desk", Device{FCM: "f"}), SetDevice("alice", "gone", Device{FCM: "f"}), EndSubscription("alice", "gone", Device{FCM: "f"}))
+	check("and by a third", collect(t, c.DevicesOf, "alice"), "desk {desk <nil>  f}", "phone {Alice's phone <nil>  }")
 
 	mustUpdate(t, c, RemoveMember("a", "alice"), RemoveDevice("alice", "desk"), RemoveBan("a", "trent"), RemoveBan("a", "nobody"))
 	check("rooms of alice", collect(t, c.RoomsOf, "alice"), "a b {guest 0 0 }", "a\"<~\u2028é {x 0 0 }", "ab {guest 0 0 }")

@@ -27,9 +27,10 @@ test('every request about members has its reply', async () => {
     [client.members('group:a', { after: 'al' }), 'members', { room: 'group:a', after: 'al' }, { members: { room: 'group:a', members: [{ user: 'bob', role: 'guest' }], more: false, total: 2 } }],
     [client.sync({ position: '7f3a/9', messages: 2 }), 'sync', { position: '7f3a/9', messages: 2 }, { synced: { epoch: '7f3a', rooms: [], position: '7f3a/12' } }],
     [client.notify('group:a', 'mentions'), 'notify', { room: 'group:a', level: 'mentions' }, { notify: { room: 'group:a', level: 'mentions' } }],
-    [client.device(), 'device', { webPush: undefined }, { device: { id: '', registered: false, webPushKey: 'BK0' } }],
-    [client.device('tab', { endpoint: 'https://push.example/1', expirationTime: null, keys: { p256dh: 'p', auth: 'a' } }), 'device', { id: 'tab', webPush: { endpoint: 'https://push.example/1', p256dh: 'p', auth: 'a' } }, { device: { id: 'tab', registered: true, webPushKey: 'BK0' } }],
-    [client.device('tab'), 'device', { id: 'tab', webPush: undefined }, { device: { id: 'tab', registered: false, webPushKey: 'BK0' } }],
+    [client.device(), 'device', { webPush: undefined }, { device: { id: '', registered: false, webPushKey: 'BK0', services: [] } }],
+    [client.device('tab', { endpoint: 'https://push.example/1', expirationTime: null, keys: { p256dh: 'p', auth: 'a' } }), 'device', { id: 'tab', webPush: { endpoint: 'https://push.example/1', p256dh: 'p', auth: 'a' } }, { device: { id: 'tab', registered: true, webPushKey: 'BK0', services: [] } }],
+    [client.device('phone', { fcm: 'c1:A' }), 'device', { id: 'phone', webPush: undefined, fcm: 'c1:A' }, { device: { id: 'phone', registered: true, services: ['fcm'] } }],
+    [client.device('tab'), 'device', { id: 'tab', webPush: undefined }, { device: { id: 'tab', registered: false, webPushKey: 'BK0', services: [] } }],
     [client.rooms({ limit: 1 }), 'rooms', { limit: 1 }, { rooms: { rooms: [group], more: true } }],
   ];
   const requests = ['create', 'configure', 'member', 'members', 'sync', 'notify', 'device', 'rooms'].flatMap((op) => socket().requests(op).map((frame) => [frame.id, frame[op]]));

@@ -75,8 +75,42 @@ func ParseNotify(s string) (n Notify, ok bool) {
 	return NotifyAll, false
 }
 
-// WebPush is a subscription of a device to a push service.
+// WebPush is a subscription of a browser to a push service.
 type WebPush struct{ Endpoint, P256dh, Auth string }
+
+// Subscription is how a device is told, by one of three services.
+type Subscription struct {
+	WebPush WebPush
+	APNs    string // token of Apple's push service
+	FCM     string // token of Firebase Cloud Messaging
+}
+
+// Service is what tells a device.
+type Service string
+
+const (
+	NoService      Service = ""
+	ServiceWebPush Service = "web_push"
+	ServiceAPNs    Service = "apns"
+	ServiceFCM     Service = "fcm"
+)
+
+// Service names the one that is set, NoService if none or several are.
+func (s Subscription) Service() Service {
+	switch {
+	case s == Subscription{WebPush: s.WebPush} && s.WebPush != WebPush{}:
+		return ServiceWebPush
+	case s == Subscription{APNs: s.APNs} && s.APNs != "":
+		return ServiceAPNs
+	case s == Subscription{FCM: s.FCM} && s.FCM != "":
+		return ServiceFCM
+	}
+	return NoService
+}
+
+func (s *Subscription) size() int {
+	return len(s.WebPush.Endpoint) + len(s.WebPush.P256dh) + len(s.WebPush.Auth) + len(s.APNs) + len(s.FCM)
+}
 
 // ForEver is a time that does not come, Unix milliseconds.
 const ForEver = proto.MaxInteger
@@ -141,16 +175,16 @@ type MemberRequest struct {
 	Level string // empty: only asked
 
 	// SetDevice.
-	Device   string                 // empty: only asked
-	Register bool                   // or forget
-	WebPush  WebPush                // to register
-	May      func(room string) bool // of ListRooms: whether a room is listed; nil: all are. Safe from any goroutine
+	Device       string                 // empty: only asked
+	Register     bool                   // or forget
+	Subscription Subscription           // to register
+	May          func(room string) bool // of ListRooms: whether a room is listed; nil: all are. Safe from any goroutine
 }
 
 // Size is about what the request holds of memory.
 func (r *MemberRequest) Size() int {
 	return 320 + len(r.Room) + len(r.User) + len(r.Epoch) + len(r.Title) + len(r.Target) + len(r.Reason) + len(r.PageAfter) + len(r.Level) +
-		len(r.Device) + len(r.WebPush.Endpoint) + len(r.WebPush.P256dh) + len(r.WebPush.Auth)
+		len(r.Device) + r.Subscription.size()
 }
 
 // Entry is where a join continues.

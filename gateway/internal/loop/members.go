@@ -81,8 +81,11 @@ func (l *Loop) notify(c *conn, id uint64, r *v1.NotifyPreference) {
 func (l *Loop) device(c *conn, id uint64, r *v1.SetDevice) {
 	push := r.GetWebPush()
 	l.askMembers(c, id, handoff.MemberRequest{
-		Kind: handoff.SetDevice, Device: r.Id, Register: push != nil,
-		WebPush: handoff.WebPush{Endpoint: push.GetEndpoint(), P256dh: push.GetP256Dh(), Auth: push.GetAuth()},
+		Kind: handoff.SetDevice, Device: r.Id, Register: push != nil || r.Apns != "" || r.Fcm != "",
+		Subscription: handoff.Subscription{
+			WebPush: handoff.WebPush{Endpoint: push.GetEndpoint(), P256dh: push.GetP256Dh(), Auth: push.GetAuth()},
+			APNs:    r.Apns, FCM: r.Fcm,
+		},
 	})
 }
 
@@ -96,7 +99,8 @@ func (l *Loop) askMembers(c *conn, id uint64, r handoff.MemberRequest) {
 	}
 	for _, s := range []*string{
 		&r.Room, &r.Target, &r.Title, &r.Speak, &r.Action, &r.Role, &r.Reason, &r.PageAfter, &r.Level,
-		&r.Device, &r.WebPush.Endpoint, &r.WebPush.P256dh, &r.WebPush.Auth,
+		&r.Device, &r.Subscription.WebPush.Endpoint, &r.Subscription.WebPush.P256dh, &r.Subscription.WebPush.Auth,
+		&r.Subscription.APNs, &r.Subscription.FCM,
 	} {
 		*s = strings.Clone(*s)
 	}

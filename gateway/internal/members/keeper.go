@@ -28,8 +28,10 @@ type Config struct {
 	LastSeen func(room, user string) int64
 	// WebPushKey is the server's public key for Web Push, empty: it sends none.
 	WebPushKey string
-	// CheckWebPush says what is wrong with a subscription, in a sentence; needed with a WebPushKey.
-	CheckWebPush func(handoff.WebPush) string
+	// PushServices are the others of which it takes tokens.
+	PushServices []string
+	// CheckSubscription says what is wrong with one, in a sentence: of a service that this server does not use, too. Must be set.
+	CheckSubscription func(handoff.Subscription) string
 	// Head is the newest message of a room; default none.
 	Head func(room string) uint64
 	Now  func() time.Time

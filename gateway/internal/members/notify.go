@@ -48,19 +48,16 @@ func (k *Keeper) setDevice(r *handoff.MemberRequest) verdict {
 		if refusal := k.mayRegister(r, registered); refusal != nil {
 			return verdict{refusal: refusal}
 		}
-		k.view.put(key, Record{WebPush: r.WebPush})
+		k.view.put(key, Record{Subscription: r.Subscription})
 		registered = true
 	}
 	return verdict{reply: &v1.ServerFrame{Op: &v1.ServerFrame_Device{
-		Device: &v1.DeviceSet{Id: r.Device, Registered: registered, WebPushKey: k.cfg.WebPushKey},
+		Device: &v1.DeviceSet{Id: r.Device, Registered: registered, WebPushKey: k.cfg.WebPushKey, Services: k.cfg.PushServices},
 	}}}
 }
 
 func (k *Keeper) mayRegister(r *handoff.MemberRequest, registered bool) *Refusal {
-	if k.cfg.WebPushKey == "" {
-		return refuse(proto.ErrBadRequest, "This server sends no Web Push.").refusal
-	}
-	if wrong := k.cfg.CheckWebPush(r.WebPush); wrong != "" {
+	if wrong := k.cfg.CheckSubscription(r.Subscription); wrong != "" {
 		return refuse(proto.ErrBadRequest, "%s", wrong).refusal
 	}
 	devices := 0

@@ -40,31 +40,33 @@ func TestNotify(t *testing.T) {
 
 // TestDevices: registered once, replaced, forgotten, at most ten of a user, and none where there is no Web Push.
 func TestDevices(t *testing.T) {
-	push := handoff.WebPush{Endpoint: "https://push.example/1", P256dh: "p", Auth: "a"}
+	push := handoff.Subscription{WebPush: handoff.WebPush{Endpoint: "https://push.example/1", P256dh: "p", Auth: "a"}}
 	device := func(user, id string, register bool) handoff.MemberRequest {
 		m := handoff.MemberRequest{Kind: handoff.SetDevice, User: user, Device: id, Register: register}
 		if register {
-			m.WebPush = push
+			m.Subscription = push
 		}
 		return m
 	}
-	off := newRig(t, newMemory(), nil)
+	off := newRig(t, newMemory(), func(c *Config) {
+		c.CheckSubscription = func(handoff.Subscription) string { return "This server does not use that push service." }
+	})
 	off.must(device("ann", "tab", true), "bad_request")
 	if f := off.must(device("ann", "", false), "").GetDevice(); f.GetWebPushKey() != "" || f.GetRegistered() {
 		t.Errorf("without Web Push: %v", f)
 	}
 
 	r := newRig(t, newMemory(), func(c *Config) {
-		c.WebPushKey = "key"
-		c.CheckWebPush = func(p handoff.WebPush) string {
-			if p != push {
+		c.WebPushKey, c.PushServices = "key", []string{"fcm"}
+		c.CheckSubscription = func(s handoff.Subscription) string {
+			if s != push && s != (handoff.Subscription{FCM: "token"}) {
 				return "That is none."
 			}
 			return ""
 		}
 	})
 	for i := range maxDevices {
-		if f := r.must(device("ann", fmt.Sprint("d", i), true), "").GetDevice(); !f.GetRegistered() || f.GetWebPushKey() != "key" {
+		if f := r.must(device("ann", fmt.Sprint("d", i), true), "").GetDevice(); !f.GetRegistered() || f.GetWebPushKey() != "key" || len(f.GetServices()) != 1 {
 			t.Errorf("registered: %v", f)
 		}
 	}
@@ -72,9 +74,15 @@ func TestDevices(t *testing.T) {
 	r.must(device("ben", "one more", true), "")
 	r.must(device("ann", "d3", true), "")
 	wrong := device("ann", "d3", true)
-	wrong.WebPush.Auth = ""
+	wrong.Subscription.WebPush.Auth = ""
 	r.must(wrong, "bad_request")
 	r.must(device("ann", "a\x00", true), "bad_request")
+	other := device("ann", "d3", true)
+	other.Subscription = handoff.Subscription{FCM: "token"}
+	r.must(other, "")
+	if is, ok, err := r.store.Get(Key{UserDevice, "d3", "ann"}); err != nil || !ok || is.Subscription != other.Subscription {
+		t.Errorf("told by another service: %+v, %v", is, ok)
+	}
 	for range 2 {
 		if f := r.must(device("ann", "d3", false), "").GetDevice(); f.GetRegistered() {
 			t.Errorf("forgotten: %v", f)

@@ -58,7 +58,7 @@ type Record struct {
 	Notify handoff.Notify
 
 	// UserDevice.
-	WebPush handoff.WebPush
+	Subscription handoff.Subscription
 
 	// RoomBan, RoomMute.
 	Until  int64 // Unix milliseconds, handoff.ForEver at most

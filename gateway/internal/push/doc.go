@@ -10,7 +10,10 @@
 //	queue.go      summaries wait for their sender, are tried again, and become dead letters
 //	lane.go       the goroutines that call senders
 //	webhook.go    a sender: signed HTTP requests
+//	devices.go    what the senders to devices share, and what an answer means
 //	webpush.go    a sender: push services of browsers
+//	apns.go       a sender: Apple's push service
+//	fcm.go        a sender: Firebase Cloud Messaging
 //	store.go      the file
 //
 // # Rules

@@ -145,9 +145,11 @@ func (k *Keeper) summarizeUser(name string, u *user, now int64) error {
 	}
 	for _, l := range k.lanes {
 		devices, err := l.Sender.Devices(name)
-		if err != nil {
+		if err != nil && !l.blind {
 			// What this sender would have sent is lost to it: it says so, and the others are not kept.
 			k.cfg.Logger.Error("devices of a user can't be read; they are not told", "kind", l.Kind, "user", name, "err", err)
+		}
+		if l.blind = err != nil; l.blind {
 			continue
 		}
 		for _, device := range devices {

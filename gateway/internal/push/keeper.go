@@ -106,7 +106,7 @@ type Keeper struct {
 	lanes        []*lane
 	waitingBytes int
 	dead         int
-	failing      bool // which has been logged
+	failing      bool // a turn does, which has been logged
 
 	counters counters
 }
@@ -218,16 +218,21 @@ func (k *Keeper) turn() (behind bool) {
 		err = k.summarize()
 	}
 	err = errors.Join(err, k.flush()) // what has come of attempts is made durable in any case
-	k.trouble(err)
+	k.trouble(&k.failing, err)
 	return err == nil && k.next < k.cfg.Log.End() && k.pendingBytes < k.cfg.PendingBytes
 }
 
-// trouble logs the first error of a row. What failed is tried again in the next turn.
-func (k *Keeper) trouble(err error) {
-	if err != nil && !errors.Is(err, errStopping) && !k.failing {
+// trouble logs the first error of a row, and its end; failing is whether there is one. What failed is tried again in the next turn.
+func (k *Keeper) trouble(failing *bool, err error) {
+	switch {
+	case errors.Is(err, errStopping):
+		return
+	case err != nil && !*failing:
 		k.cfg.Logger.Error("push stands still; it is tried again", "err", err)
+	case err == nil && *failing:
+		k.cfg.Logger.Info("push goes on")
 	}
-	k.failing = err != nil
+	*failing = err != nil
 }
 
 // read takes what is new in the log.

@@ -19,6 +19,8 @@ type Outcome struct {
 	Verdict Verdict
 	After   time.Duration // Retry: not before
 	Err     error         // of all but Sent
+	// Alone: a Retry that says nothing about other summaries, which may be taken.
+	Alone bool
 }
 
 // Verdict says what an attempt means for the summary.
@@ -50,6 +52,12 @@ type lane struct {
 	inFlight map[string]int // by user
 	failures int            // in a row
 	rest     int64          // no attempt before, Unix milliseconds
+
+	// What has been logged, so that it is not again.
+	stuck   bool // summaries can't be prepared
+	blind   bool // devices can't be read
+	refused bool // summaries are not taken
+	dying   bool // they became dead letters
 }
 
 type itemName struct{ user, device string }
@@ -97,13 +105,16 @@ func (l *lane) open(now int64) bool {
 }
 
 // settle is after an attempt.
-func (l *lane) settle(user string, failed bool, now int64) {
+func (l *lane) settle(user string, o Outcome, now int64) {
 	l.flying--
 	if l.inFlight[user]--; l.inFlight[user] == 0 {
 		delete(l.inFlight, user)
 	}
-	if !failed {
+	switch {
+	case o.Verdict != Retry:
 		l.failures = 0
+		return
+	case o.Alone:
 		return
 	}
 	l.failures++

@@ -27,6 +27,8 @@ type world struct {
 	members  map[string]map[string]Member // by room and user
 	broken   error                        // of all that is asked
 
+	findBroken error // of Find alone
+
 	outcome func(s *Summary) Outcome // nil: all is taken
 	sent    []sent
 	tries   int
@@ -130,7 +132,7 @@ func (w *world) Find(room string, seq uint64) (Found, bool, error) {
 	defer w.mu.Unlock()
 	for _, m := range w.messages {
 		if m.Room == room && m.Seq == seq {
-			return Found{m.From, m.At, w.texts[place{room, seq}]}, true, w.broken
+			return Found{m.From, m.At, w.texts[place{room, seq}]}, true, errors.Join(w.broken, w.findBroken)
 		}
 	}
 	return Found{}, false, w.broken

@@ -109,8 +109,8 @@ func (k *Keeper) dispatch() {
 		for len(l.waiting) > 0 && l.waiting[0].Next <= now && l.open(now) {
 			it := l.waiting[0]
 			s, err := k.prepare(it)
+			k.trouble(&l.stuck, err)
 			if err != nil {
-				k.trouble(err)
 				break // the next turn tries again
 			}
 			if s == nil {
@@ -179,7 +179,8 @@ func (k *Keeper) flying(user string) bool {
 // land takes what has come of an attempt.
 func (k *Keeper) land(r landing) {
 	l, it, now := r.lane, r.item, time.Now().UnixMilli()
-	l.settle(it.user, r.outcome.Verdict == Retry, now)
+	l.settle(it.user, r.outcome, now)
+	k.tell(l, r.outcome)
 	it.Attempts++
 	if r.outcome.Err != nil {
 		it.Error = r.outcome.Err.Error()
@@ -208,6 +209,20 @@ func (k *Keeper) land(r landing) {
 	}
 }
 
+// tell logs that a sender is refused again and again, and when it no longer is.
+func (k *Keeper) tell(l *lane, o Outcome) {
+	switch {
+	case o.Verdict == Sent:
+		if l.refused || l.dying {
+			k.cfg.Logger.Info("summaries are taken again", "kind", l.Kind)
+		}
+		l.refused, l.dying = false, false
+	case l.failures >= patience && !l.refused:
+		l.refused = true
+		k.cfg.Logger.Warn("summaries are not taken; each is tried again for a day", "kind", l.Kind, "err", o.Err)
+	}
+}
+
 // backoff is from 5 s on twice as long each time, up to an hour, the half of it by chance: what failed together is not to come together.
 func backoff(attempts int) time.Duration {
 	d := longestRetry
@@ -220,7 +235,11 @@ func backoff(attempts int) time.Duration {
 // die makes a letter a dead one.
 func (k *Keeper) die(l *lane, it *item, now int64) {
 	k.counters.died.Add(1)
-	k.cfg.Logger.Warn("a summary can't be delivered; it is among the dead letters", "kind", l.Kind, "user", it.user, "attempts", it.Attempts, "err", it.Error)
+	if !l.dying {
+		l.dying = true
+		k.cfg.Logger.Warn("a summary can't be delivered and is a dead letter; further ones are not told of until one is taken",
+			"kind", l.Kind, "user", it.user, "attempts", it.Attempts, "err", it.Error)
+	}
 	k.store.bury(DeadLetter{
 		ID: it.ID, User: it.user, Kind: l.Kind, Device: it.device, Created: it.Created, Died: now,
 		Attempts: it.Attempts, Error: it.Error, Conversations: it.Conversations,

@@ -41,14 +41,7 @@ func NewWebhook(address, secret string) (*Webhook, error) {
 	if err := errors.Join(CheckWebhook(address), err); err != nil {
 		return nil, fmt.Errorf("webhook: %w", err)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = laneWidth
-	return &Webhook{address, key, &http.Client{
-		Transport: transport,
-		Timeout:   webhookTimeout,
-		// A summary goes to where the operator said, and to no one else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	return &Webhook{address, key, newClient()}, nil
 }
 
 // CheckWebhook says why an address can't be one: https://, or http:// of this machine.
@@ -135,7 +128,7 @@ func newSummaryBody(s *Summary) summaryBody {
 // Send implements Sender.
 func (w *Webhook) Send(ctx context.Context, s *Summary) Outcome {
 	now := time.Now()
-	body, err := json.Marshal(webhookBody{"push.summary", now.UTC().Format(time.RFC3339), newSummaryBody(s)})
+	body, err := json.Marshal(webhookBody{summaryType, now.UTC().Format(time.RFC3339), newSummaryBody(s)})
 	if err != nil {
 		return Outcome{Verdict: Final, Err: err}
 	}
@@ -157,7 +150,7 @@ func (w *Webhook) Send(ctx context.Context, s *Summary) Outcome {
 	}
 	defer answer.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, answerBytes)) // the status has said it all
-	return judge(answer, now)
+	return judge(answer.StatusCode, answer.Status, answer.Header, now)
 }
 
 // sign is the signature over "msg_id.timestamp.payload".
@@ -166,17 +159,6 @@ func sign(key []byte, id, timestamp string, body []byte) string {
 	fmt.Fprintf(mac, "%s.%s.", id, timestamp)
 	mac.Write(body)
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
-}
-
-// judge says what an answer means. What the receiver refuses it would refuse again, but for what RFC 9110 and RFC 6585 call temporary.
-func judge(answer *http.Response, now time.Time) Outcome {
-	switch code := answer.StatusCode; {
-	case code >= 200 && code < 300:
-		return Outcome{Verdict: Sent}
-	case code >= 500, code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests:
-		return Outcome{Verdict: Retry, After: retryAfter(answer.Header.Get("Retry-After"), now), Err: errors.New("answered " + answer.Status)}
-	}
-	return Outcome{Verdict: Final, Err: errors.New("answered " + answer.Status)}
 }
 
 // retryAfter reads both forms of RFC 9110 section 10.2.3, 0 if it is neither.

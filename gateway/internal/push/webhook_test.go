@@ -87,7 +87,7 @@ func TestWebhookAnswers(t *testing.T) {
 		after  time.Duration
 	}{
 		{200, "", Sent, 0}, {204, "", Sent, 0}, {299, "", Sent, 0},
-		{301, "", Final, 0}, {400, "", Final, 0}, {401, "", Final, 0}, {404, "", Final, 0}, {410, "", Final, 0},
+		{301, "", Retry, 0}, {400, "", Retry, 0}, {401, "", Retry, 0}, {404, "", Retry, 0}, {410, "", Final, 0}, {413, "", Final, 0},
 		{408, "", Retry, 0}, {425, "", Retry, 0}, {429, "120", Retry, 2 * time.Minute}, {500, "", Retry, 0}, {503, "soon", Retry, 0},
 		{503, time.Now().Add(time.Hour).UTC().Format(http.TimeFormat), Retry, time.Hour},
 	} {

@@ -31,27 +31,17 @@ type WebPush struct {
 	client          *http.Client
 }
 
-// Devices are where users can be told. Its methods may be called from several goroutines.
-type Devices interface {
-	// Names gives the devices of a user.
-	Names(user string) ([]string, error)
-	// Find gives the subscription of a device, false if there is none.
-	Find(user, device string) (handoff.WebPush, bool, error)
-	// End forgets a subscription, if the device still has it.
-	End(user, device string, s handoff.WebPush) error
-}
-
 const (
 	maxEndpoint = 1024 // bytes
 	// A browser that is off is told when it is back, within the time for which a summary is of use.
 	timeToLive = oldest
 )
 
-// NewWebPush needs a key and a contact that CheckWebPush finds nothing wrong with. local, for development, lets endpoints be http:// and
+// NewWebPush needs a key and a contact that CheckWebPushKey and CheckContact find nothing wrong with. local, for development, lets endpoints be http:// and
 // on this machine or its network.
 func NewWebPush(key, contact string, local bool, devices Devices) (*WebPush, error) {
 	private, err := parseWebPushKey(key)
-	if err := errors.Join(err, checkContact(contact)); err != nil {
+	if err := errors.Join(err, CheckContact(contact)); err != nil {
 		return nil, fmt.Errorf("web push: %w", err)
 	}
 	w := &WebPush{
@@ -73,10 +63,10 @@ func NewWebPush(key, contact string, local bool, devices Devices) (*WebPush, err
 	return w, nil
 }
 
-// CheckWebPush says why a key, or a contact, can't be one.
-func CheckWebPush(key, contact string) (keyFault, contactFault error) {
-	_, keyFault = parseWebPushKey(key)
-	return keyFault, checkContact(contact)
+// CheckWebPushKey says why a key can't be one.
+func CheckWebPushKey(key string) error {
+	_, err := parseWebPushKey(key)
+	return err
 }
 
 func parseWebPushKey(key string) (*ecdh.PrivateKey, error) {
@@ -90,7 +80,8 @@ func parseWebPushKey(key string) (*ecdh.PrivateKey, error) {
 	return nil, errors.New("is no private key of P-256, 32 bytes in base64url; make one with: openssl rand -base64 32 | tr '+/' '-_' | tr -d =")
 }
 
-func checkContact(contact string) error {
+// CheckContact says why a contact can't be one.
+func CheckContact(contact string) error {
 	u, err := url.Parse(contact)
 	if err == nil && (u.Scheme == "mailto" && strings.Contains(u.Opaque, "@") || u.Scheme == "https" && u.Host != "") {
 		return nil
@@ -139,30 +130,23 @@ func (w *WebPush) mayDial(address string) error {
 var errNotPublic = errors.New("the endpoint is at an address that is not public")
 
 // Devices implements Sender.
-func (w *WebPush) Devices(user string) ([]string, error) { return w.devices.Names(user) }
-
-// deviceBody is what a browser gets. It fits into one record of 4 KiB, so rooms are only counted.
-type deviceBody struct {
-	Type string `json:"type"`
-	summaryBody
-	Rooms *struct{} `json:"rooms,omitempty"` // not those of the summary
+func (w *WebPush) Devices(user string) ([]string, error) {
+	return w.devices.Names(user, handoff.ServiceWebPush)
 }
 
 // Send implements Sender.
 func (w *WebPush) Send(ctx context.Context, s *Summary) Outcome {
-	to, ok, err := w.devices.Find(s.User, s.Device)
-	switch {
-	case err != nil:
-		return Outcome{Verdict: Retry, Err: err}
-	case !ok:
-		return Outcome{Verdict: Gone, Err: errors.New("the device has no subscription any more")}
+	found, out, ok := find(w.devices, s, handoff.ServiceWebPush)
+	if !ok {
+		return out
 	}
-	body, err := json.Marshal(deviceBody{Type: "push.summary", summaryBody: newSummaryBody(s)})
+	to := found.WebPush
+	body, err := json.Marshal(newDeviceBody(s))
 	if err != nil {
 		return Outcome{Verdict: Final, Err: err}
 	}
 	urgency := webpush.UrgencyNormal
-	if _, mentions := s.Messages(); mentions > 0 {
+	if urgent(s) {
 		urgency = webpush.UrgencyHigh
 	}
 	now := time.Now()
@@ -182,12 +166,9 @@ func (w *WebPush) Send(ctx context.Context, s *Summary) Outcome {
 	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, answerBytes)) // the status has said it all
 	if answer.StatusCode == http.StatusNotFound || answer.StatusCode == http.StatusGone {
 		// RFC 8030 section 7.3 has 404 for a subscription that is no more; push services answer 410 too.
-		if err := w.devices.End(s.User, s.Device, to); err != nil {
-			return Outcome{Verdict: Retry, Err: err}
-		}
-		return Outcome{Verdict: Gone, Err: errors.New("answered " + answer.Status)}
+		return end(w.devices, s, found, errors.New("answered "+answer.Status))
 	}
-	return judge(answer, now)
+	return judge(answer.StatusCode, answer.Status, answer.Header, now)
 }
 
 // withoutURL takes the endpoint out of an error: whoever has it could send to the browser's push service.

@@ -42,7 +42,7 @@ func newBrowser(t *testing.T) *browser {
 	return &browser{key, []byte("0123456789abcdef")}
 }
 
-func (b *browser) subscription(endpoint string) handoff.WebPush {
+func (b *browser) webPush(endpoint string) handoff.WebPush {
 	encode := base64.RawURLEncoding.EncodeToString
 	return handoff.WebPush{Endpoint: endpoint, P256dh: encode(b.key.PublicKey().Bytes()), Auth: encode(b.auth)}
 }
@@ -112,21 +112,30 @@ func checkVAPID(t *testing.T, header, key, audience string) {
 	}
 }
 
+func (b *browser) subscription(endpoint string) handoff.Subscription {
+	return handoff.Subscription{WebPush: b.webPush(endpoint)}
+}
+
 // devices is one user's only device.
 type devices struct {
-	subscription handoff.WebPush
+	subscription handoff.Subscription
 	there        bool
 	err          error
 	ended        int
 }
 
-func (d *devices) Names(string) ([]string, error) { return []string{"tab"}, d.err }
+func (d *devices) Names(_ string, service handoff.Service) (names []string, err error) {
+	if d.subscription.Service() == service {
+		names = []string{"tab"}
+	}
+	return names, d.err
+}
 
-func (d *devices) Find(user, device string) (handoff.WebPush, bool, error) {
+func (d *devices) Find(user, device string) (handoff.Subscription, bool, error) {
 	return d.subscription, d.there && user == "ann" && device == "tab", d.err
 }
 
-func (d *devices) End(_, _ string, s handoff.WebPush) error {
+func (d *devices) End(_, _ string, s handoff.Subscription) error {
 	if s == d.subscription {
 		d.ended++
 	}
@@ -184,7 +193,7 @@ func TestWebPush(t *testing.T) {
 		retry string
 		want  Verdict
 		ended int
-	}{{200, "", Sent, 0}, {404, "", Gone, 1}, {410, "", Gone, 1}, {429, "60", Retry, 0}, {503, "", Retry, 0}, {403, "", Final, 0}, {413, "", Final, 0}} {
+	}{{200, "", Sent, 0}, {404, "", Gone, 1}, {410, "", Gone, 1}, {429, "60", Retry, 0}, {503, "", Retry, 0}, {403, "", Retry, 0}, {400, "", Retry, 0}, {413, "", Final, 0}} {
 		code, retry, d.ended = c.code, c.retry, 0
 		if o := w.Send(t.Context(), s); o.Verdict != c.want || d.ended != c.ended || c.retry != "" && o.After != time.Minute {
 			t.Errorf("%d: %+v, ended %d", c.code, o, d.ended)
@@ -230,7 +239,7 @@ func TestWebPushStaysOutside(t *testing.T) {
 
 func TestWebPushChecks(t *testing.T) {
 	w := newTestWebPush(t, false, nil)
-	good := newBrowser(t).subscription("https://push.example/s/1")
+	good := newBrowser(t).webPush("https://push.example/s/1")
 	if wrong := w.Check(good); wrong != "" {
 		t.Error(wrong)
 	}
@@ -257,7 +266,7 @@ func TestWebPushChecks(t *testing.T) {
 		{testWebPushKey, "mailto:ops@chat.example", true, true}, {testWebPushKey, "https://chat.example/about", true, true},
 		{"", "", false, false}, {testWebPushKey + "=", "ops@chat.example", false, false}, {strings.Repeat("_", 43), "mailto:", false, false},
 	} {
-		key, contact := CheckWebPush(c.key, c.contact)
+		key, contact := CheckWebPushKey(c.key), CheckContact(c.contact)
 		if (key == nil) != c.goodKey || (contact == nil) != c.goodContact {
 			t.Errorf("%q and %q: %v, %v", c.key, c.contact, key, contact)
 		}

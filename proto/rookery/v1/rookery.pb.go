@@ -4753,8 +4753,12 @@ type SetDevice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the client for this installation, 1 to 128 bytes. Empty: nothing is changed, only the server's key is asked for.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Absent: the device is forgotten.
-	WebPush       *WebPush `protobuf:"bytes,2,opt,name=web_push,json=webPush,proto3" json:"web_push,omitempty"`
+	// How it is told, by one of three. Without any the device is forgotten.
+	WebPush *WebPush `protobuf:"bytes,2,opt,name=web_push,json=webPush,proto3" json:"web_push,omitempty"`
+	// A token of Apple's push service, in hexadecimal.
+	Apns string `protobuf:"bytes,3,opt,name=apns,proto3" json:"apns,omitempty"`
+	// A token of Firebase Cloud Messaging.
+	Fcm           string `protobuf:"bytes,4,opt,name=fcm,proto3" json:"fcm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4801,6 +4805,20 @@ func (x *SetDevice) GetWebPush() *WebPush {
 		return x.WebPush
 	}
 	return nil
+}
+
+func (x *SetDevice) GetApns() string {
+	if x != nil {
+		return x.Apns
+	}
+	return ""
+}
+
+func (x *SetDevice) GetFcm() string {
+	if x != nil {
+		return x.Fcm
+	}
+	return ""
 }
 
 // WebPush is a subscription to a push service (W3C Push API). Its keys are in base64url without padding.
@@ -4870,7 +4888,9 @@ type DeviceSet struct {
 	// The device is told.
 	Registered bool `protobuf:"varint,2,opt,name=registered,proto3" json:"registered,omitempty"`
 	// The server's public key for Web Push, base64url: the applicationServerKey of a subscription. Absent: the server sends none.
-	WebPushKey    string `protobuf:"bytes,3,opt,name=web_push_key,json=webPushKey,proto3" json:"web_push_key,omitempty"`
+	WebPushKey string `protobuf:"bytes,3,opt,name=web_push_key,json=webPushKey,proto3" json:"web_push_key,omitempty"`
+	// Of which other services the server takes tokens: apns, fcm.
+	Services      []string `protobuf:"bytes,4,rep,name=services,proto3" json:"services,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4924,6 +4944,13 @@ func (x *DeviceSet) GetWebPushKey() string {
 		return x.WebPushKey
 	}
 	return ""
+}
+
+func (x *DeviceSet) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
 }
 
 var File_rookery_v1_rookery_proto protoreflect.FileDescriptor
@@ -5281,21 +5308,24 @@ const file_rookery_v1_rookery_proto_rawDesc = "" +
 	" \x03(\v2\x13.rookery.v1.MessageR\bmessages\"<\n" +
 	"\x10NotifyPreference\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
-	"\x05level\x18\x02 \x01(\tR\x05level\"K\n" +
+	"\x05level\x18\x02 \x01(\tR\x05level\"q\n" +
 	"\tSetDevice\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
-	"\bweb_push\x18\x02 \x01(\v2\x13.rookery.v1.WebPushR\awebPush\"Q\n" +
+	"\bweb_push\x18\x02 \x01(\v2\x13.rookery.v1.WebPushR\awebPush\x12\x12\n" +
+	"\x04apns\x18\x03 \x01(\tR\x04apns\x12\x10\n" +
+	"\x03fcm\x18\x04 \x01(\tR\x03fcm\"Q\n" +
 	"\aWebPush\x12\x1a\n" +
 	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x16\n" +
 	"\x06p256dh\x18\x02 \x01(\tR\x06p256dh\x12\x12\n" +
-	"\x04auth\x18\x03 \x01(\tR\x04auth\"]\n" +
+	"\x04auth\x18\x03 \x01(\tR\x04auth\"y\n" +
 	"\tDeviceSet\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
 	"registered\x18\x02 \x01(\bR\n" +
 	"registered\x12 \n" +
 	"\fweb_push_key\x18\x03 \x01(\tR\n" +
-	"webPushKeyB$Z\"rookery/proto/rookery/v1;rookeryv1b\x06proto3"
+	"webPushKey\x12\x1a\n" +
+	"\bservices\x18\x04 \x03(\tR\bservicesB$Z\"rookery/proto/rookery/v1;rookeryv1b\x06proto3"
 
 var (
 	file_rookery_v1_rookery_proto_rawDescOnce sync.Once

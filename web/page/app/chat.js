@@ -2,6 +2,8 @@
 // and tells the views. It lives from signing in to signing out.
 
 import { Announcer } from './announcer.js';
+import { AwayView } from './away-view.js';
+import { Away, browserOf } from './away.js';
 import { Composer } from './composer.js';
 import { ConnectionView } from './connection-view.js';
 import { CreateDialog } from './create-dialog.js';
@@ -29,6 +31,7 @@ export class Chat {
   #panel;
   #messageActions;
   #notifications;
+  #away;
   #silence;
   #members;
   #rooms;
@@ -40,6 +43,7 @@ export class Chat {
 
   #current = null;
   #scheduled = false;
+  #unread = 0;
 
   /**
    * @param {{client: object, settings: object, left: (error: Error|null) => void}} options
@@ -58,7 +62,13 @@ export class Chat {
       messageActions: actions,
     }, signal);
     this.#silence = new SilenceView(this.#composer, signal);
-    this.#notifications = new Notifications(() => client.user, settings, (name) => this.#goTo(name), () => this.#renderRooms(), signal);
+    this.#away = new Away(client, settings, browserOf(window), () => {
+      awayView.render();
+      this.#notifications.renderAllow();
+      if (!document.hidden) this.#away.seen();
+    }, signal);
+    const awayView = new AwayView(this.#away, signal);
+    this.#notifications = new Notifications(() => client.user, settings, this.#away, (name) => this.#goTo(name), () => this.#renderRooms(), signal);
     this.#panel = new Panel(client, actions, () => this.#composer.cancel(), signal);
     byId('pins-open').addEventListener('click', () => this.#panel.open(this.#current, { pinned: true }, 'Pinned'), { signal });
     this.#rooms = new Rooms(client, settings, (change) => this.#changed(change), (ended) => this.#listed(ended));
@@ -90,10 +100,14 @@ export class Chat {
       } else {
         client.wake(); // the browser may have stopped our timers while nobody looked
         this.#timeline.seen();
+        this.#away.seen();
         for (const conversation of this.#rooms.all) conversation.refresh();
       }
     }, { signal });
-    byId('sign-out').addEventListener('click', () => this.#close(null), { signal });
+    byId('sign-out').addEventListener('click', async () => {
+      await this.#away.signOut();
+      if (!signal.aborted) this.#close(null); // the server may have ended it meanwhile
+    }, { signal });
     byId('back').addEventListener('click', () => this.#openPane('rooms'), { signal });
     byId('skip').addEventListener('click', (event) => {
       event.preventDefault(); // the fragment names the room
@@ -279,6 +293,9 @@ export class Chat {
 
   #showRooms() {
     this.#roomsView.render(this.#rooms.all, this.#current);
+    const unread = this.#rooms.all.reduce((sum, conversation) => sum + conversation.unread, 0);
+    if (unread === 0 && this.#unread > 0) this.#away.seen(); // here, or on another device
+    this.#unread = unread;
     const { title, membership, status } = this.#current;
     byId('members-open').hidden = membership === null || status === 'removed';
     if (byId('room-title').textContent === title) return;

@@ -90,6 +90,11 @@ async function leftSession(ended, error) {
   }
 }
 
+// A notification was chosen: whoever is here, or will be, sees that room.
+navigator.serviceWorker?.addEventListener('message', ({ data }) => {
+  if (data?.type === 'open' && data.room !== '') location.hash = hashOfRoom(data.room);
+});
+
 await server.read();
 const word = asked.get('signin');
 if (word !== null) {

@@ -1,7 +1,9 @@
 // Tells of direct messages and mentions through the browser while nobody looks at the page; of a room that is muted on this
-// device nothing. The browser is asked for permission when the person wants it, not before.
+// device nothing. The browser is asked for permission when the person wants it, not before. Where the server tells who is away, the
+// switch for that (away-view.js) stands in the place of this button.
 
 import { byId } from './elements.js';
+import { messageNotice } from './summary.js';
 
 const LONGEST = 200;
 
@@ -15,18 +17,21 @@ export class Notifications {
   #mute = byId('room-mute');
   #user;
   #settings;
+  #away;
   #open;
   #conversation = null;
 
   /**
    * @param {() => string|null} user
    * @param {object} settings  see settings.js
+   * @param {object} away  see away.js
    * @param {(room: string) => void} open
    * @param {() => void} changed  a room was muted, or is not any more
    */
-  constructor(user, settings, open, changed, signal) {
+  constructor(user, settings, away, open, changed, signal) {
     this.#user = user;
     this.#settings = settings;
+    this.#away = away;
     this.#open = open;
     this.#allow.addEventListener('click', () => this.#ask(), { signal });
     this.#mute.addEventListener('click', () => {
@@ -36,7 +41,7 @@ export class Notifications {
       this.show(this.#conversation);
       changed();
     }, { signal });
-    this.#renderAllow();
+    this.renderAllow();
   }
 
   /** The room that is looked at is another one. */
@@ -53,9 +58,14 @@ export class Notifications {
     if (this.#settings.muted.includes(name)) return;
     const text = message.text ?? 'sent data';
     const body = text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+    // One for each room: the newest takes the place of the one before.
+    const notice = messageNotice(membership?.kind === 'direct' ? title : `${message.from} in ${title}`, body, name);
+    if (this.#away.registration) {
+      this.#away.registration.showNotification(notice.title, notice.options).catch(() => {}); // the badge says it too
+      return;
+    }
     try {
-      // One for each room: the newest takes the place of the one before.
-      const shown = new Notification(membership?.kind === 'direct' ? title : `${message.from} in ${title}`, { body, tag: name, icon: '/app/icon.svg' });
+      const shown = new Notification(notice.title, notice.options);
       shown.addEventListener('click', () => {
         window.focus();
         this.#open(name);
@@ -73,10 +83,10 @@ export class Notifications {
 
   async #ask() {
     await Notification.requestPermission();
-    this.#renderAllow();
+    this.renderAllow();
   }
 
-  #renderAllow() {
-    this.#allow.hidden = this.#permission !== 'default';
+  renderAllow() {
+    this.#allow.hidden = this.#permission !== 'default' || this.#away.state === 'off';
   }
 }

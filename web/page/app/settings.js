@@ -9,12 +9,13 @@ const TOKEN = 'rookery.token';
 const OUTGOING = 'rookery.outgoing';
 const AWAY = 'rookery.put-away';
 const MUTED = 'rookery.muted';
+const DEVICE = 'rookery.device';
 const PERSON = 'rookery.person';
 const SIGNED_IN = 'rookery.signed-in';
 const WANTED = 'rookery.wanted';
 
 /** What is a person's own, in either storage. */
-const LASTING = [NAME, READ, AWAY, MUTED, PERSON];
+const LASTING = [NAME, READ, AWAY, MUTED, DEVICE, PERSON];
 const PASSING = [TOKEN, OUTGOING, PERSON];
 
 const DEFAULT_ROOM = 'lobby';
@@ -70,6 +71,17 @@ export class Settings {
 
   set muted(rooms) {
     write(this.#lasting, MUTED, rooms);
+  }
+
+  /** Under which id, and for whom, the server tells this device while no page is open: {id, user}, or null. */
+  get device() {
+    const device = read(this.#lasting, DEVICE, null);
+    return typeof device?.id === 'string' && typeof device.user === 'string' ? device : null;
+  }
+
+  set device(device) {
+    if (device === null) remove(this.#lasting, DEVICE);
+    else write(this.#lasting, DEVICE, device);
   }
 
   /** How far a room was read: {epoch, seq}, or undefined. */
