@@ -61,31 +61,27 @@ type load struct {
 	Failed  int64
 	Process int64 // resident memory of the gateway, bytes
 	Files   int64 // limit of open files of the gateway
+
+	faults []string // what the load tester says of the connects that failed
 }
 
 // loadPlan is what the load tester does. Few are on their way at a time: a load tester that has fallen behind its rate, as on an
 // emulated processor, makes up for it with as many at once, and they would wait for longer than the gateway waits for a handshake.
 const loadPlan = `scenario: storm
 server: {targets: ["ws://%s/ws"]}
-clients: {connections: %d, rate: %d, pending: 500, timeout: 60s, retry: {for: %s}, sources: [127.0.0.0/16]}
+clients: {connections: %d, rate: %d, pending: 500, timeout: 60s, retry: {for: 5m}, sources: [127.0.0.0/16]}
 rooms: {count: %d}
 time: {warmup: 1s, duration: 10s, drain: 5s}
 `
 
-// beyond is how many more are asked for than a limit holds. They wait in vain until their time is up, so they are fewer than those that may
-// be on their way.
+// beyond is how many more are asked for than a limit holds. They try in vain again and again, so they are fewer than those that may be on
+// their way.
 const beyond = 250
 
-// How long a client tries that is not let in. Of a gateway that is full each asks once.
-const (
-	once  = "1ms"
-	often = "5m"
-)
-
 // putLoad has the load tester connect.
-func (p *play) putLoad(ctx context.Context, connections int, try string) (load, error) {
+func (p *play) putLoad(ctx context.Context, connections int) (load, error) {
 	plan, file := filepath.Join(p.work, "plan.yaml"), filepath.Join(p.work, "result.json")
-	if err := os.WriteFile(plan, fmt.Appendf(nil, loadPlan, address, connections, p.rate, try, max(1, connections/10)), 0o600); err != nil {
+	if err := os.WriteFile(plan, fmt.Appendf(nil, loadPlan, address, connections, p.rate, max(1, connections/10)), 0o600); err != nil {
 		return load{}, err
 	}
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // that of the load before
@@ -102,6 +98,9 @@ func (p *play) putLoad(ctx context.Context, connections int, try string) (load, 
 		return load{}, fmt.Errorf("%w; the load tester ended with %v and said:\n%s", unread, err, said)
 	}
 	l := load{Asked: int64(connections), Failed: r.Counts.ConnectsFailed}
+	for _, f := range r.Faults {
+		l.faults = append(l.faults, fmt.Sprintf("%d times %s: %s", f.Count, f.What, f.Message))
+	}
 	for _, s := range r.Seconds {
 		l.Held = max(l.Held, s.Open)
 		l.Process = max(l.Process, s.Server.MemoryBytes)

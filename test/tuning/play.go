@@ -134,13 +134,13 @@ func (p *play) untuned(ctx context.Context) error {
 			return fmt.Errorf("check says that nothing stops an untuned gateway; first it names %+v", first)
 		}
 		p.tell("check names %s first, which is %s and holds %d connections", first.Key, first.Current, first.At)
-		l, err := p.putLoad(ctx, min(p.connections, int(first.At)+beyond), once)
+		l, err := p.putLoad(ctx, min(p.connections, int(first.At)+beyond))
 		if err != nil {
 			return err
 		}
 		p.tell("the gateway held %d connections", l.Held)
 		if off := l.Held - int64(first.At); off > 0 || off < -nearEnough || off != 0 && first.Key == lastLimit {
-			return fmt.Errorf("check said that %s holds %d connections, and the gateway held %d", first.Key, first.At, l.Held)
+			return fmt.Errorf("check said that %s holds %d connections, and the gateway held %d; %s", first.Key, first.At, l.Held, strings.Join(l.faults, "; "))
 		}
 		f := &p.memory.Figures
 		f.Before = append(f.Before, met{first.Key, first.Current, first.At, l})
@@ -253,12 +253,12 @@ func (p *play) tuned(ctx context.Context) error {
 		return fmt.Errorf("check says that the tuned gateway is stopped by %+v", first)
 	}
 	f := &p.memory.Figures
-	if f.After, err = p.putLoad(ctx, p.connections, often); err != nil {
+	if f.After, err = p.putLoad(ctx, p.connections); err != nil {
 		return err
 	}
 	p.tell("the gateway held %d connections", f.After.Held)
 	if f.After.Held != int64(p.connections) {
-		return fmt.Errorf("the tuned gateway held %d connections, want %d", f.After.Held, p.connections)
+		return fmt.Errorf("the tuned gateway held %d connections, want %d; %s", f.After.Held, p.connections, strings.Join(f.After.faults, "; "))
 	}
 	if f.BurstAfter, err = putBurst(); err != nil {
 		return err
