@@ -34,6 +34,13 @@ type Presence interface {
 	Tell(handoff.Presence)
 }
 
+// Application is asked whether users may connect, and told when they have gone. Connect gives nil when it took the question, or says why
+// it did not. Neither waits.
+type Application interface {
+	Connect(handoff.Connect) *handoff.Refusal
+	Ended(handoff.Ended)
+}
+
 // Authenticator checks who a client is. Its errors are shown to the client.
 type Authenticator interface {
 	Authenticate(token, name string) (identity.Identity, error)
@@ -46,7 +53,11 @@ type Config struct {
 	Receipts Receipts
 	Members  Members
 	Presence Presence
-	Rules    Rules
+	// Application is asked about every connect; nil: nobody is.
+	Application Application
+	// Asks says in which rooms publishes are asked about. Asked like Ephemeral.
+	Asks  func(room string) bool
+	Rules Rules
 	Inboxes  []*handoff.Mailbox[handoff.Event] // one for each loop
 	Epoch    string
 	// Kind says which rooms have members. Asked like Ephemeral. DirectRoom names the room of two users, "" if there are no such rooms.

@@ -57,6 +57,7 @@ type conn struct {
 	address  *address // nil: it was refused
 	user     *user    // nil without a session
 	identity *identity.Identity
+	asked    *asked // a connect that is with the application
 
 	subscriptions []subscription
 	replay        *replay // nil while all subscriptions are live
@@ -142,13 +143,17 @@ func (l *Loop) abort(c *conn) {
 // forget ends what the connection had with others: subscriptions, session, user.
 func (l *Loop) forget(c *conn) {
 	l.unsubscribe(c)
-	if c.identity != nil {
+	switch {
+	case c.identity != nil:
 		l.unwatch(c)
 		l.counted.Sessions.Add(-1)
 		l.engine.admission.logout(c.user, c.identity.User)
 		l.cfg.SessionEnded(c.identity.User)
-		c.identity, c.user = nil, nil
+		l.tellEnded(c)
+	case c.asked != nil:
+		l.engine.admission.logout(c.user, c.asked.who.User)
 	}
+	c.identity, c.asked, c.user = nil, nil, nil
 }
 
 // farewell handles what a peer still sends to a connection that we are closing: its Close

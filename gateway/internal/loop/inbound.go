@@ -56,6 +56,10 @@ func (l *Loop) traffic(c *conn) (action gnet.Action) {
 
 // inbound works off the front of in and returns how much, 0 if more bytes are needed.
 func (l *Loop) inbound(c *conn, in []byte) int {
+	if c.paused() {
+		l.pause(c)
+		return 0
+	}
 	switch c.phase {
 	case sniffing:
 		return l.sniff(c, in)
@@ -99,6 +103,9 @@ func (l *Loop) sniff(c *conn, in []byte) int {
 
 func (l *Loop) inboundStream(c *conn, in []byte) (n int) {
 	for c.phase != closing && c.sock != nil {
+		if c.paused() {
+			return n
+		}
 		frame, size, err := framing.DecodeTCP(in[n:], l.cfg.MessageBytes)
 		if err != nil {
 			code := proto.CloseBadFrame
@@ -121,6 +128,9 @@ func (l *Loop) inboundStream(c *conn, in []byte) (n int) {
 func (l *Loop) inboundWebSocket(c *conn, in []byte) int {
 	total := len(in)
 	for c.phase != closing && c.sock != nil {
+		if c.paused() {
+			return total - len(in)
+		}
 		m, n, err := c.decoder.Decode(in, l.cfg.MessageBytes)
 		in = in[n:]
 		if err != nil {
@@ -189,14 +199,23 @@ func (l *Loop) data(c *conn, m framing.Message) {
 		l.close(c, proto.CloseUnsupported, "this connection's frames are in the other kind of message: text for JSON, binary for Protocol Buffers")
 		return
 	}
-	for rest := m.Payload; len(rest) > 0 && c.phase != closing && c.sock != nil; {
+	l.eachFrame(c, m.Payload)
+}
+
+// eachFrame is for the frames of a message.
+func (l *Loop) eachFrame(c *conn, rest []byte) {
+	for len(rest) > 0 && c.phase != closing && c.sock != nil {
+		if c.paused() {
+			c.asked.rest = bytes.Clone(rest)
+			return
+		}
 		var frame []byte
 		var err error
-		if frame, rest, err = proto.Next(codec, rest); err != nil {
+		if frame, rest, err = proto.Next(c.codec, rest); err != nil {
 			l.close(c, proto.CloseBadFrame, err.Error())
 			return
 		}
-		if codec == proto.JSON && len(bytes.TrimSpace(frame)) == 0 {
+		if c.codec == proto.JSON && len(bytes.TrimSpace(frame)) == 0 {
 			continue
 		}
 		l.frame(c, frame)
@@ -211,7 +230,7 @@ func (l *Loop) halfFrame(c *conn) {
 	default:
 		return
 	}
-	half := c.decoder.Pending() || c.stream && c.sock.InboundBuffered() > 0
+	half := !c.paused() && (c.decoder.Pending() || c.stream && c.sock.InboundBuffered() > 0)
 	switch {
 	case !half && c.half != 0:
 		c.half = 0

@@ -198,8 +198,10 @@ func (l *Loop) take(e *handoff.Event) {
 		l.page(e)
 	case handoff.Refused:
 		if c := l.conn(e.To); c != nil {
-			l.fail(c, e.ID, e.Code, e.Text)
+			l.failWith(c, e)
 		}
+	case handoff.Granted:
+		l.granted(e)
 	case handoff.Answer:
 		l.asked--
 		l.answer(e)

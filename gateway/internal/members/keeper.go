@@ -30,6 +30,8 @@ type Config struct {
 	WebPushKey string
 	// CheckWebPush says what is wrong with a subscription, in a sentence; needed with a WebPushKey.
 	CheckWebPush func(handoff.WebPush) string
+	// Notices has changes carry what they mean, for who follows them.
+	Notices bool
 	// Head is the newest message of a room; default none.
 	Head func(room string) uint64
 	Now  func() time.Time
@@ -85,6 +87,7 @@ type verdict struct {
 	reply   *v1.ServerFrame
 	admit   *handoff.Membership // instead of a reply, to who wants to enter
 	news    []handoff.Event     // for every loop, before the reply
+	notices []Notice
 }
 
 // Refusal is why a request is not granted.
@@ -253,6 +256,9 @@ func (k *Keeper) decide(l *letter) {
 		v = refuse(proto.ErrInternal, "The members can't be read; ask again later.")
 	} else if v.refusal != nil && len(k.view.changes) > before {
 		panic("BUG: a request was refused after it had changed something")
+	}
+	if k.cfg.Notices && len(k.view.changes) > before {
+		k.view.changes[before].Notices = v.notices
 	}
 	k.decided = append(k.decided, decided{*l, v, len(k.view.changes) - before})
 }
