@@ -56,6 +56,7 @@ type Config struct {
 	Retention RetentionConfig
 	Ship      ShipConfig
 	Push      PushConfig
+	Webhooks  WebhooksConfig
 	Drain     DrainConfig
 	Logging   LoggingConfig
 
@@ -357,9 +358,12 @@ func DefaultConfig() Config {
 			OutboundTotalBytes: 256 << 20,
 			StallTimeout:       time.Minute,
 		},
-		Log:     LogConfig{Sync: SyncAlways, SyncInterval: time.Second, SegmentBytes: 128 << 20},
-		Ship:    ShipConfig{Every: 5 * time.Second},
-		Push:    PushConfig{After: 30 * time.Second, Window: 5 * time.Minute, RoomMembers: 1000},
+		Log:  LogConfig{Sync: SyncAlways, SyncInterval: time.Second, SegmentBytes: 128 << 20},
+		Ship: ShipConfig{Every: 5 * time.Second},
+		Push: PushConfig{After: 30 * time.Second, Window: 5 * time.Minute, RoomMembers: 1000},
+		Webhooks: WebhooksConfig{
+			Rooms: []string{"*"}, Timeout: 2 * time.Second, Concurrency: 32, OnFailure: FailureRefuses,
+		},
 		Drain:   DrainConfig{Window: 10 * time.Second, Timeout: 30 * time.Second},
 		Logging: LoggingConfig{Level: slog.LevelInfo, Format: "text"},
 	}

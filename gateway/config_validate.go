@@ -138,6 +138,9 @@ func (c Config) validate(faults *faultList) {
 	refuse(endpointFault != nil, fmt.Sprint(endpointFault), "ship.s3_endpoint")
 	pushSetting, pushFault := c.Push.fault()
 	refuse(pushFault != "", pushFault, pushSetting, "push.webhook")
+	hookSetting, hookFault := c.Webhooks.fault()
+	refuse(hookFault != "", hookFault, hookSetting, "webhooks.url")
+	patterns(c.Webhooks.Rooms, "webhooks.rooms")
 	refuse(c.Drain.Timeout < c.Drain.Window,
 		fmt.Sprintf("ends before drain.window, %v, is over; make it longer", c.Drain.Window), "drain.timeout", "drain.window")
 

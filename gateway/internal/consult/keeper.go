@@ -40,8 +40,8 @@ type Config struct {
 	// Claims says what rights are, as the claims of a token; Rights reads such claims.
 	Claims func(*identity.Rights) any
 	Rights func(user string, claims json.RawMessage) (*identity.Rights, error)
-	// TellEnded has sessions that have ended told.
-	TellEnded bool
+	// AskConnect has connects asked about, TellEnded sessions that have ended told.
+	AskConnect, TellEnded bool
 
 	MessageBytes int // of a content
 	WaitingBytes int // default 16 MiB

@@ -16,26 +16,42 @@ type asked struct {
 	rest []byte
 }
 
-// speaksFor is who the connection is, or will be if the application does not refuse; nil: nobody yet.
-func (c *conn) speaksFor() *identity.Identity {
-	if c == nil || c.identity == nil && c.asked == nil {
+// asked is the connect that is with the application, nil if there is none.
+func (c *conn) asked() *asked {
+	if !c.asking {
 		return nil
 	}
-	if c.identity != nil {
-		return c.identity
+	return c.loop.consulted[c.handle.Slot]
+}
+
+// askNoMore is when a connect was answered, or its connection ends.
+func (l *Loop) askNoMore(c *conn) {
+	if c.asking {
+		c.asking = false
+		delete(l.consulted, c.handle.Slot)
 	}
-	return &c.asked.who
+}
+
+// speaksFor is who the connection is, or will be if the application does not refuse; nil: nobody yet.
+func (c *conn) speaksFor() *identity.Identity {
+	switch {
+	case c == nil:
+		return nil
+	case c.identity == nil && c.asking:
+		return &c.asked().who
+	}
+	return c.identity
 }
 
 // paused reports whether what a client sends waits in the socket's buffer: its connect is with the application.
-func (c *conn) paused() bool { return c.phase == opened && c.asked != nil }
+func (c *conn) paused() bool { return c.asking && c.phase == opened }
 
 // asks puts a connect, or a renewal, before the application. false: nobody is to be asked, and the caller goes on.
 func (l *Loop) asks(c *conn, id uint64, who identity.Identity) bool {
 	if l.cfg.Application == nil {
 		return false
 	}
-	if c.asked != nil {
+	if c.asking {
 		l.fail(c, id, proto.ErrRateLimited, "Wait for the answer to your earlier connect.")
 		return true
 	}
@@ -43,7 +59,7 @@ func (l *Loop) asks(c *conn, id uint64, who identity.Identity) bool {
 		From: c.handle, ID: id, User: who.User, Address: remoteAddr(c.sock).String(), Stream: c.stream, Codec: c.codec,
 		Expires: who.Expires, Rights: who.Rights, Renewal: c.phase == connected,
 	})
-	c.asked = &asked{who: who}
+	c.asking, l.consulted[c.handle.Slot] = true, &asked{who: who}
 	if refusal != nil {
 		l.granted(&handoff.Event{To: c.handle, ID: id, Code: refusal.Code, Text: refusal.Text, At: refusal.Wait.Milliseconds()})
 		return true
@@ -57,10 +73,10 @@ func (l *Loop) asks(c *conn, id uint64, who identity.Identity) bool {
 // granted goes on with a connect that the application has answered, or was not asked about for want of room.
 func (l *Loop) granted(e *handoff.Event) {
 	c := l.conn(e.To)
-	if c == nil || c.asked == nil || c.phase == closing {
+	if c == nil || !c.asking || c.phase == closing {
 		return
 	}
-	who, rest, first := c.asked.who, c.asked.rest, c.phase == opened
+	who, rest, first := c.asked().who, c.asked().rest, c.phase == opened
 	if e.Code.Code != 0 {
 		l.turnDown(c, e)
 		return
@@ -69,7 +85,7 @@ func (l *Loop) granted(e *handoff.Event) {
 		l.failBanned(c, e.ID, until)
 		return
 	}
-	c.asked = nil
+	l.askNoMore(c)
 	if e.Grant != nil {
 		who.Rights = e.Grant.Rights
 	}
@@ -93,7 +109,7 @@ func (l *Loop) turnDown(c *conn, e *handoff.Event) {
 	case e.Code == proto.ErrRefused:
 		l.close(c, proto.CloseUnauthorized, e.Code.Name)
 	case c.phase == connected:
-		c.asked = nil
+		l.askNoMore(c)
 	case e.Code == proto.ErrDraining:
 		l.close(c, proto.CloseDraining, "")
 	default:

@@ -56,10 +56,10 @@ type Config struct {
 	// Application is asked about every connect; nil: nobody is.
 	Application Application
 	// Asks says in which rooms publishes are asked about. Asked like Ephemeral.
-	Asks  func(room string) bool
-	Rules Rules
-	Inboxes  []*handoff.Mailbox[handoff.Event] // one for each loop
-	Epoch    string
+	Asks    func(room string) bool
+	Rules   Rules
+	Inboxes []*handoff.Mailbox[handoff.Event] // one for each loop
+	Epoch   string
 	// Kind says which rooms have members. Asked like Ephemeral. DirectRoom names the room of two users, "" if there are no such rooms.
 	Kind       func(room string) handoff.RoomKind
 	DirectRoom func(a, b string) string

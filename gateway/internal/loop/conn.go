@@ -46,6 +46,7 @@ type conn struct {
 	decoder framing.Decoder
 	closed  uint16 // code that we closed it with, 0: the peer left
 	typed   bool   // it has said that the user is typing, in some room; here, where there is padding
+	asking  bool   // a connect is with the application: asked gives it
 	out     int32  // index+1 in loop.dirty
 
 	heard    moment // last bytes from the peer
@@ -57,7 +58,6 @@ type conn struct {
 	address  *address // nil: it was refused
 	user     *user    // nil without a session
 	identity *identity.Identity
-	asked    *asked // a connect that is with the application
 
 	subscriptions []subscription
 	replay        *replay // nil while all subscriptions are live
@@ -150,10 +150,11 @@ func (l *Loop) forget(c *conn) {
 		l.engine.admission.logout(c.user, c.identity.User)
 		l.cfg.SessionEnded(c.identity.User)
 		l.tellEnded(c)
-	case c.asked != nil:
-		l.engine.admission.logout(c.user, c.asked.who.User)
+	case c.asking:
+		l.engine.admission.logout(c.user, c.asked().who.User)
 	}
-	c.identity, c.asked, c.user = nil, nil, nil
+	l.askNoMore(c)
+	c.identity, c.user = nil, nil
 }
 
 // farewell handles what a peer still sends to a connection that we are closing: its Close

@@ -57,7 +57,7 @@ func (l *Loop) expire() {
 			continue
 		}
 		switch c := s.conn; {
-		case c.asked != nil && r.current.has(&c.asked.who):
+		case c.asking && r.current.has(&c.asked().who):
 			l.close(c, proto.CloseTokenRevoked, "the token was revoked")
 		case c.identity == nil:
 		case c.identity.Expires != 0 && now >= c.identity.Expires:

@@ -206,7 +206,7 @@ func (l *Loop) data(c *conn, m framing.Message) {
 func (l *Loop) eachFrame(c *conn, rest []byte) {
 	for len(rest) > 0 && c.phase != closing && c.sock != nil {
 		if c.paused() {
-			c.asked.rest = bytes.Clone(rest)
+			c.asked().rest = bytes.Clone(rest)
 			return
 		}
 		var frame []byte
