@@ -238,7 +238,7 @@ func (k *Keeper) mayTry() bool {
 	if now.Before(k.nextTrial) {
 		return false
 	}
-	k.nextTrial = now.Add(rest)
+	k.nextTrial = now.Add(k.cfg.Timeout + rest) // until it is known what comes of this one
 	return true
 }
 
@@ -250,7 +250,7 @@ func (k *Keeper) settle(q *question, err error) {
 	if err == nil {
 		k.failures = 0
 	}
-	if k.failures == patience {
+	if k.failures >= patience {
 		k.nextTrial = time.Now().Add(rest)
 	}
 	now := k.failures
