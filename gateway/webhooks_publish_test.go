@@ -205,14 +205,18 @@ func TestWebhookUnanswered(t *testing.T) {
 	}))
 	defer elsewhere.Close()
 	broken := map[string]func(*appCall) (int, string){
-		"status":       func(*appCall) (int, string) { return 500, allowed },
-		"redirection":  func(*appCall) (int, string) { return http.StatusFound, elsewhere.URL },
-		"no JSON":      func(*appCall) (int, string) { return 200, "secret words" },
-		"nothing":      func(*appCall) (int, string) { return 200, "" },
-		"no word":      func(*appCall) (int, string) { return 200, "{}" },
-		"long":         func(*appCall) (int, string) { return 200, `{"allow":true,"reason":"` + strings.Repeat("x", 1<<20) + `"}` },
-		"bad message":  func(*appCall) (int, string) { return 200, `{"allow":true,"message":{"kind":"two words"}}` },
-		"long message": func(*appCall) (int, string) { return 200, `{"allow":true,"message":{"text":"` + strings.Repeat("x", 70<<10) + `"}}` },
+		"status":      func(*appCall) (int, string) { return 500, allowed },
+		"redirection": func(*appCall) (int, string) { return http.StatusFound, elsewhere.URL },
+		"no JSON":     func(*appCall) (int, string) { return 200, "secret words" },
+		"nothing":     func(*appCall) (int, string) { return 200, "" },
+		"no word":     func(*appCall) (int, string) { return 200, "{}" },
+		"long": func(*appCall) (int, string) {
+			return 200, `{"allow":true,"reason":"` + strings.Repeat("x", 1<<20) + `"}`
+		},
+		"bad message": func(*appCall) (int, string) { return 200, `{"allow":true,"message":{"kind":"two words"}}` },
+		"long message": func(*appCall) (int, string) {
+			return 200, `{"allow":true,"message":{"text":"` + strings.Repeat("x", 70<<10) + `"}}`
+		},
 	}
 	for name, answer := range broken {
 		t.Run(name, func(t *testing.T) {

@@ -131,10 +131,10 @@ func (r *recovery) list() ([]position, error) {
 	return bases, nil
 }
 
-// isOurs says whether a file of the directory belongs to the server. The index of changes and push have directories in it.
+// isOurs says whether a file of the directory belongs to the server. The index of changes, push and webhooks have directories in it.
 func isOurs(name string) bool {
 	switch name {
-	case metaName, metaTemporaryName, lockName, "changes", "push", "seen":
+	case metaName, metaTemporaryName, lockName, "changes", "push", "seen", "webhooks":
 		return true
 	}
 	for _, prefix := range []string{checkpointPrefix, "catalog-"} {

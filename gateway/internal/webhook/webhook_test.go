@@ -59,7 +59,9 @@ func TestHook(t *testing.T) {
 		w.Header().Set("Retry-After", "7")
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
-	answers.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/good", http.StatusTemporaryRedirect) })
+	answers.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/good", http.StatusTemporaryRedirect)
+	})
 	answers.HandleFunc("/slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	post := func(path string) (*Answer, error) {
 		h, err := NewHook(server.URL+path, testSecret, 2, 100)
