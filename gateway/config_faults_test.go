@@ -3,6 +3,7 @@ package gateway
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -25,6 +26,15 @@ func TestRefusals(t *testing.T) {
 	apiKeys := writeFile(t, "api-keys", "# ours\nbackend read,publish "+long+"\n")
 
 	dev := func(args ...string) []string { return append([]string{"--dev"}, args...) }
+	hookSecret := "whsec_" + strings.Repeat("A", 40)
+	hook := func(args ...string) []string {
+		given := []string{"--dev", "--webhooks.url=https://host/x", "--webhooks.events=publish", "--webhooks.secret=" + hookSecret}
+		for _, arg := range args { // in place of what is given
+			name, _, _ := strings.Cut(arg, "=")
+			given = slices.DeleteFunc(given, func(g string) bool { return strings.HasPrefix(g, name+"=") })
+		}
+		return append(given, args...)
+	}
 	tests := []struct {
 		name    string
 		args    []string
@@ -107,6 +117,19 @@ func TestRefusals(t *testing.T) {
 		{"web push with a bad key", dev("--push.web-push-key=x"), nil, []string{"push.web_push_key = a secret", "openssl rand"}},
 		{"web push without a contact", dev("--push.web-push-key=q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94"), nil, []string{"push.web_push_contact", "mailto:"}},
 		{"push at once", dev("--push.after=1ms"), nil, []string{"push.after", "under the least, 100ms"}},
+
+		{"webhook to nowhere", hook("--webhooks.url=http://host/x"), nil, []string{`webhooks.url = "http://host/x"`, "https://host/path"}},
+		{"webhook for nothing", dev("--webhooks.url=https://host/x", "--webhooks.secret="+hookSecret), nil, []string{"webhooks.events", "names nothing"}},
+		{"webhook for what there is not", hook("--webhooks.events=publsih"), nil, []string{"webhooks.events", `"publsih"`, "connect, publish"}},
+		{"webhook in no room", hook("--webhooks.rooms="), nil, []string{"webhooks.rooms", "names no room"}},
+		{"webhook in a room that can't be", hook("--webhooks.rooms=a*b"), nil, []string{"webhooks.rooms", "no list of room patterns"}},
+		{"webhook without a secret", hook("--webhooks.secret="), nil, []string{"webhooks.secret", "openssl rand"}},
+		{"webhook with a bad secret", hook("--webhooks.secret=hunter2"), nil, []string{"webhooks.secret = a secret", "24 to 64 bytes"}},
+		{"webhook with two secrets", hook("--webhooks.secret-file", good), nil, []string{"webhooks.secret_file", "together with webhooks.secret"}},
+		{"webhook with a file for everybody", hook("--webhooks.secret=", "--webhooks.secret-file", open), nil, []string{open, "every user", "chmod o-r"}},
+		{"webhook with a file of something else", hook("--webhooks.secret=", "--webhooks.secret-file", good), nil, []string{"webhooks.secret_file", "24 to 64 bytes"}},
+		{"webhook for ever", hook("--webhooks.timeout=1m"), nil, []string{"webhooks.timeout", "30s"}},
+		{"webhook that fails otherwise", hook("--webhooks.on-failure=maybe"), nil, []string{"webhooks.on_failure", "refuse"}},
 		{"drain", dev("--drain.timeout=5s"), nil, []string{"drain.timeout", "drain.window"}},
 		{"level", dev("--logging.level=loud"), nil, []string{"logging.level", "debug, info, warn, error"}},
 		{"format", dev("--logging.format=xml"), nil, []string{"logging.format", "text, json"}},
