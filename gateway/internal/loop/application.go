@@ -95,8 +95,7 @@ func (l *Loop) granted(e *handoff.Event) {
 	}
 	l.enterSession(c, e.ID, who)
 	// What came meanwhile is worked off.
-	l.eachFrame(c, rest)
-	if c.sock != nil && l.traffic(c) == gnet.Close {
+	if l.workOff(c, rest) == gnet.Close {
 		l.abort(c)
 	}
 }

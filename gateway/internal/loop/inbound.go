@@ -15,7 +15,10 @@ import (
 // traffic is called when a connection has sent something. gnet calls again only when more
 // arrives, so everything that is whole is worked off; what is half stays in gnet's buffer
 // (HTTP heads, TCP frames) or in the decoder (WebSocket).
-func (l *Loop) traffic(c *conn) (action gnet.Action) {
+func (l *Loop) traffic(c *conn) (action gnet.Action) { return l.workOff(c, nil) }
+
+// workOff is traffic, behind frames that were kept of an earlier message.
+func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 	defer func() {
 		if r := recover(); r != nil {
 			l.counted.Panics.Add(1)
@@ -27,6 +30,9 @@ func (l *Loop) traffic(c *conn) (action gnet.Action) {
 	}()
 	l.hear(c)
 	l.whole = false
+	if len(kept) > 0 {
+		l.eachFrame(c, kept)
+	}
 	for c.sock != nil && c.sock.InboundBuffered() > 0 {
 		// Valid until Discard.
 		in, err := c.sock.Peek(-1)
