@@ -130,7 +130,8 @@ func TestWebhookOrder(t *testing.T) {
 
 // TestWebhookRepeated: a publish with a retry key is asked about once, whenever it is repeated, and has one outcome.
 func TestWebhookRepeated(t *testing.T) {
-	g := newGate(t)
+	g := newGate()
+	defer g.lift() // before the application is closed, which waits for its answers
 	app := newApplication(t, func(*appCall) (int, string) {
 		<-g.open
 		return 200, `{"allow":true,"message":{"text":"changed"}}`
@@ -175,7 +176,8 @@ func TestWebhookRepeated(t *testing.T) {
 func TestWebhookRemovedMeanwhile(t *testing.T) {
 	for action, want := range map[string]proto.ErrorCode{"kick": proto.ErrNotMember, "mute": proto.ErrMuted, "ban": proto.ErrNotMember} {
 		t.Run(action, func(t *testing.T) {
-			g := newGate(t)
+			g := newGate()
+			defer g.lift() // before the application is closed, which waits for its answers
 			app := newApplication(t, func(*appCall) (int, string) {
 				<-g.open
 				return 200, allowed
@@ -261,7 +263,8 @@ func TestWebhookUnanswered(t *testing.T) {
 	})
 
 	t.Run("allowed", func(t *testing.T) {
-		g := newGate(t)
+		g := newGate()
+		defer g.lift() // before the application is closed, which waits for its answers
 		app := newApplication(t, func(*appCall) (int, string) {
 			<-g.open
 			return 200, `{"allow":false}`

@@ -228,17 +228,14 @@ type gate struct {
 	open chan struct{}
 }
 
-func newGate(t *testing.T) *gate {
-	g := &gate{open: make(chan struct{})}
-	t.Cleanup(g.lift)
-	return g
-}
+func newGate() *gate { return &gate{open: make(chan struct{})} }
 
 func (g *gate) lift() { g.once.Do(func() { close(g.open) }) }
 
 // TestWebhookConnectEnds: connections that end, users that are banned and servers that stop while the application is asked.
 func TestWebhookConnectEnds(t *testing.T) {
-	g := newGate(t)
+	g := newGate()
+	defer g.lift() // before the application is closed, which waits for its answers
 	app := newApplication(t, func(*appCall) (int, string) {
 		<-g.open
 		return 200, allowed
@@ -281,7 +278,8 @@ func TestWebhookConnectEnds(t *testing.T) {
 	second.conn.Close()
 
 	// A server that stops does not wait for an answer.
-	closed := newGate(t)
+	closed := newGate()
+	defer closed.lift() // before the application is closed, which waits for its answers
 	app.answers(func(*appCall) (int, string) {
 		<-closed.open
 		return 200, allowed
@@ -294,4 +292,22 @@ func TestWebhookConnectEnds(t *testing.T) {
 	last.mustClose(proto.CloseDraining)
 	closed.lift()
 	srv.Stop()
+}
+
+// TestWebhookConnectRevoked: a token that is revoked while the application is asked begins no session.
+func TestWebhookConnectRevoked(t *testing.T) {
+	g := newGate()
+	defer g.lift() // before the application is closed, which waits for its answers
+	app := newApplication(t, func(*appCall) (int, string) {
+		<-g.open
+		return 200, allowed
+	})
+	srv := gatewaytest.Start(t, production, app.options("connect"))
+	p := open(t, srv.Addr(), wires[0])
+	connect(p, tokenOf(t, "alice", "phone", time.Now().Add(-time.Minute)), "")
+	app.next(t)
+	if code, answer := askAdmin(t, srv, "POST", "/revocations", `{"token":"phone"}`); code != 200 {
+		t.Fatalf("the revocation was answered with %d %s", code, answer)
+	}
+	p.mustClose(proto.CloseTokenRevoked)
 }
