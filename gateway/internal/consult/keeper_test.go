@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -120,6 +121,7 @@ func TestLines(t *testing.T) {
 			t.Errorf("first asked about %v", asked)
 		}
 		time.Sleep(time.Second)
+		k.Close()
 		asked, decided := a.seen()
 		asked = slices.DeleteFunc(asked, func(s string) bool { return s > "9" })
 		if !slices.Equal(asked, []string{"0", "1", "2"}) || len(decided) != 5 || a.most != 2 {
@@ -128,7 +130,6 @@ func TestLines(t *testing.T) {
 		if s := k.Stats(); s.Waiting != 0 || s.Bytes != 0 || s.Events[publishEvent].Asked != 5 || len(k.lines) != 0 {
 			t.Errorf("left %+v and %d lines", s, len(k.lines))
 		}
-		k.Close()
 	})
 }
 
@@ -200,10 +201,10 @@ func TestClose(t *testing.T) {
 func TestDown(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			down := true
+			var answers atomic.Bool
 			a := &app{}
 			a.answer = func(string) (int, string, time.Duration) {
-				if down {
+				if !answers.Load() {
 					return 200, allow, time.Hour
 				}
 				return 200, allow, 0
@@ -223,7 +224,7 @@ func TestDown(t *testing.T) {
 					t.Errorf("decided with %+v", c.Refusal)
 				}
 			}
-			down = false
+			answers.Store(true)
 			k.Ask(publish("lobby", "ann", "hi"))
 			time.Sleep(time.Second)
 			if k.Stats().Down {
@@ -245,6 +246,9 @@ func TestEnded(t *testing.T) {
 			k.Ended(handoff.Ended{User: "ann", Code: 4000})
 		}
 		time.Sleep(time.Hour)
+		k.Close()
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		told := 0
 		for _, sessions := range a.ended {
 			told += len(sessions)
@@ -252,7 +256,6 @@ func TestEnded(t *testing.T) {
 		if told != maxEnded+1 || len(a.ended) != 1+maxEnded/endedTogether || k.Stats().EndedDropped != 50 {
 			t.Errorf("told of %d sessions with %d requests, dropped %d", told, len(a.ended), k.Stats().EndedDropped)
 		}
-		k.Close()
 	})
 }
 
