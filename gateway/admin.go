@@ -63,6 +63,7 @@ func (s *Server) adminHandler() http.Handler {
 	s.handleRooms(mux)
 	s.handleRevocations(mux)
 	s.handlePush(mux)
+	s.handleNotices(mux)
 	waiting(mux)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

@@ -50,8 +50,29 @@ func (s *Server) listDeadLetters(w http.ResponseWriter, r *http.Request) {
 	if !s.pushes(w) {
 		return
 	}
-	after, most := uint64(0), uint64(defaultDeadLetters)
-	for name, number := range map[string]*uint64{"after": &after, "limit": &most} {
+	after, most, ok := deadPage(w, r)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), roomRequestTimeout)
+	defer cancel()
+	letters, err := s.push.DeadLetters(ctx, after, most+1)
+	if err != nil {
+		http.Error(w, sentence(err), http.StatusServiceUnavailable)
+		return
+	}
+	more := len(letters) > most
+	shown := make([]deadLetter, min(len(letters), most))
+	for i := range shown {
+		shown[i] = shownDeadLetter(&letters[i])
+	}
+	answerJSON(w, map[string]any{"dead": shown, "more": more})
+}
+
+// deadPage reads which dead letters are wanted, and answers if that can't be read.
+func deadPage(w http.ResponseWriter, r *http.Request) (after uint64, most int, ok bool) {
+	limit := uint64(defaultDeadLetters)
+	for name, number := range map[string]*uint64{"after": &after, "limit": &limit} {
 		text := r.URL.Query().Get(name)
 		if text == "" {
 			continue
@@ -59,23 +80,20 @@ func (s *Server) listDeadLetters(w http.ResponseWriter, r *http.Request) {
 		var err error
 		if *number, err = strconv.ParseUint(text, 10, 53); err != nil {
 			http.Error(w, fmt.Sprintf("%s is %q, must be a number.", name, text), http.StatusBadRequest)
-			return
+			return 0, 0, false
 		}
 	}
-	most = min(most, mostDeadLetters)
-	ctx, cancel := context.WithTimeout(r.Context(), roomRequestTimeout)
-	defer cancel()
-	letters, err := s.push.DeadLetters(ctx, after, int(most)+1)
-	if err != nil {
-		http.Error(w, sentence(err), http.StatusServiceUnavailable)
-		return
+	return after, int(min(limit, mostDeadLetters)), true
+}
+
+// deadNumber reads which dead letter is meant, and answers if that can't be read.
+func deadNumber(w http.ResponseWriter, r *http.Request) (number uint64, ok bool) {
+	number, err := strconv.ParseUint(r.PathValue("number"), 10, 53)
+	if err != nil || number == 0 {
+		http.Error(w, "A dead letter is named by its number.", http.StatusBadRequest)
+		return 0, false
 	}
-	more := len(letters) > int(most)
-	shown := make([]deadLetter, min(len(letters), int(most)))
-	for i := range shown {
-		shown[i] = shownDeadLetter(&letters[i])
-	}
-	answerJSON(w, map[string]any{"dead": shown, "more": more})
+	return number, true
 }
 
 // changeDeadLetter sends one once more, or discards it.
@@ -83,9 +101,8 @@ func (s *Server) changeDeadLetter(w http.ResponseWriter, r *http.Request, change
 	if !s.pushes(w) {
 		return
 	}
-	number, err := strconv.ParseUint(r.PathValue("number"), 10, 53)
-	if err != nil {
-		http.Error(w, "A dead letter is named by its number.", http.StatusBadRequest)
+	number, ok := deadNumber(w, r)
+	if !ok {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), roomRequestTimeout)
@@ -109,10 +126,12 @@ func (s *Server) pushes(w http.ResponseWriter) bool {
 	return s.push != nil
 }
 
+// shownTime is a time in milliseconds as answers show it.
+func shownTime(ms int64) time.Time { return time.UnixMilli(ms).UTC().Truncate(time.Second) }
+
 func shownDeadLetter(d *push.DeadLetter) deadLetter {
-	at := func(ms int64) time.Time { return time.UnixMilli(ms).UTC().Truncate(time.Second) }
 	shown := deadLetter{
-		Number: d.Number, User: d.User, Kind: d.Kind, Device: d.Device, Created: at(d.Created), Died: at(d.Died),
+		Number: d.Number, User: d.User, Kind: d.Kind, Device: d.Device, Created: shownTime(d.Created), Died: shownTime(d.Died),
 		Attempts: d.Attempts, Error: d.Error,
 	}
 	for _, room := range d.Rooms() {

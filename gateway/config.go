@@ -57,6 +57,7 @@ type Config struct {
 	Ship      ShipConfig
 	Push      PushConfig
 	OIDC      OIDCConfig
+	Webhooks  WebhooksConfig
 	Drain     DrainConfig
 	Logging   LoggingConfig
 
@@ -358,10 +359,13 @@ func DefaultConfig() Config {
 			OutboundTotalBytes: 256 << 20,
 			StallTimeout:       time.Minute,
 		},
-		Log:     LogConfig{Sync: SyncAlways, SyncInterval: time.Second, SegmentBytes: 128 << 20},
-		Ship:    ShipConfig{Every: 5 * time.Second},
-		Push:    PushConfig{After: 30 * time.Second, Window: 5 * time.Minute, RoomMembers: 1000},
-		OIDC:    OIDCConfig{UserClaim: "sub", Session: 12 * time.Hour},
+		Log:  LogConfig{Sync: SyncAlways, SyncInterval: time.Second, SegmentBytes: 128 << 20},
+		Ship: ShipConfig{Every: 5 * time.Second},
+		Push: PushConfig{After: 30 * time.Second, Window: 5 * time.Minute, RoomMembers: 1000},
+		OIDC: OIDCConfig{UserClaim: "sub", Session: 12 * time.Hour},
+		Webhooks: WebhooksConfig{
+			Rooms: []string{"*"}, Timeout: 2 * time.Second, Concurrency: 32, OnFailure: FailureRefuses,
+		},
 		Drain:   DrainConfig{Window: 10 * time.Second, Timeout: 30 * time.Second},
 		Logging: LoggingConfig{Level: slog.LevelInfo, Format: "text"},
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -49,6 +50,15 @@ func TestRefusals(t *testing.T) {
 	dev := func(args ...string) []string { return append([]string{"--dev"}, args...) }
 	oidc := func(args ...string) []string {
 		return append([]string{"--oidc.issuer", "https://id.example", "--oidc.client-id", "chat", "--limits.origins", "https://chat.example"}, args...)
+	}
+	hookSecret := "whsec_" + strings.Repeat("A", 40)
+	webhooks := func(args ...string) []string {
+		given := []string{"--dev", "--webhooks.url=https://host/x", "--webhooks.events=publish", "--webhooks.secret=" + hookSecret}
+		for _, arg := range args { // in place of what is given
+			name, _, _ := strings.Cut(arg, "=")
+			given = slices.DeleteFunc(given, func(g string) bool { return strings.HasPrefix(g, name+"=") })
+		}
+		return append(given, args...)
 	}
 	tests := []struct {
 		name    string
@@ -163,6 +173,19 @@ func TestRefusals(t *testing.T) {
 		{"no service account", dev("--push.fcm.account-file", hook), nil, []string{"push.fcm.account_file", "service account"}},
 		{"a stand-in for Google that is no address", dev("--push.fcm.url=host"), nil, []string{"push.fcm.url", "https://host/path"}},
 		{"push at once", dev("--push.after=1ms"), nil, []string{"push.after", "under the least, 100ms"}},
+
+		{"webhook to nowhere", webhooks("--webhooks.url=http://host/x"), nil, []string{`webhooks.url = "http://host/x"`, "https://host/path"}},
+		{"webhook for nothing", dev("--webhooks.url=https://host/x", "--webhooks.secret="+hookSecret), nil, []string{"webhooks.events", "names nothing"}},
+		{"webhook for what there is not", webhooks("--webhooks.events=publsih"), nil, []string{"webhooks.events", `"publsih"`, "connect, publish"}},
+		{"webhook in no room", webhooks("--webhooks.rooms="), nil, []string{"webhooks.rooms", "names no room"}},
+		{"webhook in a room that can't be", webhooks("--webhooks.rooms=a*b"), nil, []string{"webhooks.rooms", "no list of room patterns"}},
+		{"webhook without a secret", webhooks("--webhooks.secret="), nil, []string{"webhooks.secret", "openssl rand"}},
+		{"webhook with a bad secret", webhooks("--webhooks.secret=hunter2"), nil, []string{"webhooks.secret = a secret", "24 to 64 bytes"}},
+		{"webhook with two secrets", webhooks("--webhooks.secret-file", good), nil, []string{"webhooks.secret_file", "together with webhooks.secret"}},
+		{"webhook with a file for everybody", webhooks("--webhooks.secret=", "--webhooks.secret-file", open), nil, []string{open, "every user", "chmod o-r"}},
+		{"webhook with a file of something else", webhooks("--webhooks.secret=", "--webhooks.secret-file", good), nil, []string{"webhooks.secret_file", "24 to 64 bytes"}},
+		{"webhook for ever", webhooks("--webhooks.timeout=1m"), nil, []string{"webhooks.timeout", "30s"}},
+		{"webhook that fails otherwise", webhooks("--webhooks.on-failure=maybe"), nil, []string{"webhooks.on_failure", "refuse"}},
 		{"drain", dev("--drain.timeout=5s"), nil, []string{"drain.timeout", "drain.window"}},
 		{"level", dev("--logging.level=loud"), nil, []string{"logging.level", "debug, info, warn, error"}},
 		{"format", dev("--logging.format=xml"), nil, []string{"logging.format", "text, json"}},

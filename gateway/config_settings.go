@@ -233,6 +233,27 @@ func settings() []setting {
 		{name: "push.text", usage: "put the newest message's text into summaries",
 			value: func(c *Config) value { return boolValue{&c.Push.Text} }},
 
+		{name: "webhooks.url", usage: "where the application is asked and told, https://host/path; empty is off",
+			value: func(c *Config) value { return stringValue{&c.Webhooks.URL} }},
+		{name: "webhooks.secret", usage: "signs these requests: whsec_ and 24 to 64 bytes in base64", secret: true,
+			value: func(c *Config) value { return secretValue{&c.Webhooks.Secret} }},
+		{name: "webhooks.secret_file", usage: "file that holds that secret",
+			value: func(c *Config) value { return stringValue{&c.Webhooks.SecretFile} }},
+		{name: "webhooks.events", usage: "what it is asked about and told of: connect, publish, membership, disconnect",
+			value: func(c *Config) value { return listValue{&c.Webhooks.Events} }},
+		{name: "webhooks.rooms", usage: "patterns of the rooms whose publishes it is asked about, like 'team-*'",
+			value: func(c *Config) value { return listValue{&c.Webhooks.Rooms} }},
+		{name: "webhooks.timeout", usage: "how long a connect or a publish waits for its answer",
+			value: func(c *Config) value {
+				return durationValue{&c.Webhooks.Timeout, 100 * time.Millisecond, 30 * time.Second}
+			}},
+		{name: "webhooks.concurrency", usage: "connects and publishes that it is asked about at the same time",
+			value: func(c *Config) value { return intValue{&c.Webhooks.Concurrency, 1, 1024} }},
+		{name: "webhooks.on_failure", usage: "what becomes of a connect or a publish without an answer: refuse or allow",
+			value: func(c *Config) value {
+				return choiceValue[FailureMode]{&c.Webhooks.OnFailure, []FailureMode{FailureRefuses, FailureAllows}}
+			}},
+
 		{name: "drain.window", usage: "time over which clients are told to spread their return",
 			value: func(c *Config) value { return durationValue{&c.Drain.Window, 0, longest} }},
 		{name: "drain.timeout", usage: "when the process ends whatever is unfinished",

@@ -139,6 +139,9 @@ func (c Config) validate(faults *faultList) {
 	for _, fault := range c.Push.faults() {
 		refuse(true, fault.err.Error(), fault.setting)
 	}
+	hookSetting, hookFault := c.Webhooks.fault()
+	refuse(hookFault != "", hookFault, hookSetting, "webhooks.url")
+	patterns(c.Webhooks.Rooms, "webhooks.rooms")
 	c.validateOIDC(refuse)
 	refuse(c.Drain.Timeout < c.Drain.Window,
 		fmt.Sprintf("ends before drain.window, %v, is over; make it longer", c.Drain.Window), "drain.timeout", "drain.window")

@@ -8,6 +8,8 @@ import (
 )
 
 const (
+	// noticeDescriptors are the file of notices of members, the connections that they are told by, and the one for sessions that have ended.
+	noticeDescriptors = 6
 	// openSegments bounds the sealed files of the log that are open at a time.
 	openSegments = 32
 	// loopDescriptors is what an event loop needs beside its connections: listener, epoll and
@@ -28,6 +30,14 @@ func reservedDescriptors(loops int) int {
 	return loop.RefusalReserve + adminConnections + openSegments + loops*loopDescriptors + otherDescriptors
 }
 
+// descriptors are those that webhooks need beside that.
+func (c WebhooksConfig) descriptors() int {
+	if c.URL == "" {
+		return 0
+	}
+	return c.Concurrency + noticeDescriptors
+}
+
 // descriptorLimit returns how many descriptors this process may open. The Go runtime has
 // raised the soft limit to the hard one when the program started.
 func descriptorLimit() (int, error) {
@@ -41,8 +51,7 @@ func descriptorLimit() (int, error) {
 
 // capacity is how many connections the process may hold; configured 0 means as many as fit.
 // Where the limit is too low for what is configured it says so.
-func capacity(configured, limit, loops int) (int, error) {
-	reserved := reservedDescriptors(loops)
+func capacity(configured, limit, reserved int) (int, error) {
 	fit := limit - reserved
 	if fit < 1 {
 		return 0, fmt.Errorf("the process may open %d descriptors, and %d are needed beside connections: raise the limit (ulimit -n, or LimitNOFILE in the systemd unit)",

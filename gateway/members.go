@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -128,7 +129,20 @@ func (s memberStore) Update(changes []members.Change) error {
 	return s.catalog.Update(context.Background(), updates...)
 }
 
+// catalogChange has a change of the catalog for one of the keeper, with its notices as the note: what the values do not say.
 func catalogChange(c members.Change) catalog.Change {
+	change := catalogValue(c)
+	if len(c.Notices) == 0 {
+		return change
+	}
+	note, err := json.Marshal(c.Notices)
+	if err != nil {
+		panic("BUG: a notice of members is no JSON: " + err.Error())
+	}
+	return change.Noted(note)
+}
+
+func catalogValue(c members.Change) catalog.Change {
 	ban := catalog.Ban{Until: c.Until, Reason: c.Reason}
 	if c.Until == handoff.ForEver {
 		ban.Until = 0

@@ -5,7 +5,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"rookery/gateway/internal/consult"
 	"rookery/gateway/internal/loop"
+	"rookery/gateway/internal/notice"
 	"rookery/gateway/internal/push"
 	"rookery/proto"
 	"rookery/storage/catalog"
@@ -26,6 +28,10 @@ type metrics struct {
 	closed, refused, denied, errors, capacity *prometheus.Desc
 	ephemeralDropped                          *prometheus.Desc
 	syncSeconds, batchRecords                 *prometheus.Desc
+
+	// By event, given while an application is asked.
+	hooks       []hookMetric
+	hookSeconds *prometheus.Desc
 
 	// By loop and by shard: whether the work is spread.
 	loopConnections, loopDeliveries, loopMailbox *prometheus.Desc
@@ -62,6 +68,11 @@ type shipMetric struct {
 	read func(ship.Stats) float64
 }
 
+type hookMetric struct {
+	desc *prometheus.Desc
+	read func(consult.EventStats) int64
+}
+
 const (
 	gauge   = prometheus.GaugeValue
 	counter = prometheus.CounterValue
@@ -81,6 +92,8 @@ func newMetrics(s *Server) *metrics {
 		capacity:         desc("connections_capacity", "Most connections at once: the setting, or what the descriptors allow."),
 		syncSeconds:      desc("log_sync_seconds", "Time of a sync of the log."),
 		batchRecords:     desc("log_batch_records", "Messages committed together."),
+
+		hookSeconds: desc("webhook_seconds", "Time of a question to the application, by event.", "event"),
 
 		loopConnections: desc("loop_connections", "Connections open now, by event loop.", "loop"),
 		loopDeliveries:  desc("loop_deliveries_total", "Messages handed to connections, by event loop.", "loop"),
@@ -176,6 +189,36 @@ func newMetrics(s *Server) *metrics {
 	inPush(gauge, "push_dead", "Dead letters.", func(st push.Stats) int64 { return st.Dead })
 	inPush(gauge, "push_bytes", "Memory of what is gathered and queued, about.", func(st push.Stats) int64 { return st.Bytes })
 	inPush(gauge, "push_behind_bytes", "Bytes of the log that push has not read yet.", func(st push.Stats) int64 { return st.Behind })
+
+	inHooks := func(name, help string, read func(consult.EventStats) int64) {
+		m.hooks = append(m.hooks, hookMetric{desc(name, help, "event"), read})
+	}
+	inHooks("webhook_asked_total", "Questions to the application, by event.", func(e consult.EventStats) int64 { return e.Asked })
+	inHooks("webhook_refused_total", "What the application refused, by event.", func(e consult.EventStats) int64 { return e.Refused })
+	inHooks("webhook_changed_total", "What the application changed: rights of a connect, content of a publish.", func(e consult.EventStats) int64 { return e.Changed })
+	inHooks("webhook_failed_total", "What the application did not answer, or was not asked since it does not answer.", func(e consult.EventStats) int64 { return e.Failed })
+	inHooks("webhook_overloaded_total", "What was refused since too much waited for the application.", func(e consult.EventStats) int64 { return e.Overloaded })
+	inConsult := func(kind prometheus.ValueType, name, help string, read func(consult.Stats) int64) {
+		inRooms(kind, name, help, func(s *Server) int64 { return read(s.consultStats()) })
+	}
+	inConsult(gauge, "webhook_waiting", "Connects and publishes that wait for the application, or it is being asked about.", func(st consult.Stats) int64 { return int64(st.Waiting) })
+	inConsult(gauge, "webhook_waiting_bytes", "Memory of what waits for the application, about.", func(st consult.Stats) int64 { return int64(st.Bytes) })
+	inConsult(gauge, "webhook_down", "1 while the application does not answer and is asked once a second only.", func(st consult.Stats) int64 {
+		if st.Down {
+			return 1
+		}
+		return 0
+	})
+	inConsult(counter, "webhook_disconnects_untold_total", "Ends of sessions that the application was not told, for want of room or an answer.", func(st consult.Stats) int64 { return st.EndedDropped + st.EndedFailed })
+	inNotices := func(kind prometheus.ValueType, name, help string, read func(notice.Stats) int64) {
+		inRooms(kind, name, help, func(s *Server) int64 { return read(s.noticeStats()) })
+	}
+	inNotices(counter, "webhook_notices_sent_total", "Notices of members that were taken.", func(st notice.Stats) int64 { return st.Sent })
+	inNotices(counter, "webhook_notice_failures_total", "Attempts to send a notice of members that will be made again.", func(st notice.Stats) int64 { return st.Failed })
+	inNotices(counter, "webhook_notices_died_total", "Notices of members that became dead letters.", func(st notice.Stats) int64 { return st.Died })
+	inNotices(counter, "webhook_notices_lost_total", "Dead notices that went for want of room, and records that were replaced before they were read.", func(st notice.Stats) int64 { return st.Lost + st.Missed })
+	inNotices(gauge, "webhook_notices_waiting", "Notices of members that wait or are being sent.", func(st notice.Stats) int64 { return st.Waiting })
+	inNotices(gauge, "webhook_notices_dead", "Notices of members that are dead letters.", func(st notice.Stats) int64 { return st.Dead })
 
 	inLog := func(kind prometheus.ValueType, name, help string, read func(commitlog.Stats) float64) {
 		m.log = append(m.log, logMetric{desc(name, help), kind, read})
@@ -275,6 +318,9 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	for _, r := range m.rooms {
 		value(r.desc, r.kind, float64(r.read(m.server)))
 	}
+	if m.server.consult != nil {
+		m.collectHooks(value, out)
+	}
 	stats := m.server.store.Stats()
 	for _, l := range m.log {
 		value(l.desc, l.kind, l.read(stats))
@@ -296,6 +342,18 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	}
 	out <- histogram(m.syncSeconds, stats.SyncSeconds, stats.Syncs)
 	out <- histogram(m.batchRecords, stats.BatchRecords, stats.Batches)
+}
+
+// collectHooks gives what is counted of each event that an application may be asked about.
+func (m *metrics) collectHooks(value func(*prometheus.Desc, prometheus.ValueType, float64, ...string), out chan<- prometheus.Metric) {
+	stats := m.server.consultStats()
+	for i, name := range consult.EventNames() {
+		e := stats.Events[i]
+		for _, h := range m.hooks {
+			value(h.desc, counter, float64(h.read(e)), name)
+		}
+		out <- prometheus.MustNewConstHistogram(m.hookSeconds, uint64(e.Asked), e.Sum, e.Seconds, name)
+	}
 }
 
 var faultDesc = desc("log_fault", "1 while the log can't be written and publishes fail.")

@@ -38,7 +38,7 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	connections, err := capacity(cfg.Limits.Connections, s.descriptors, s.loops)
+	connections, err := capacity(cfg.Limits.Connections, s.descriptors, reservedDescriptors(s.loops)+s.cfg.Webhooks.descriptors())
 	if err != nil {
 		return nil, err
 	}

@@ -16,9 +16,11 @@ import (
 	"rookery/gateway/internal/api"
 	"rookery/gateway/internal/audit"
 	"rookery/gateway/internal/calls"
+	"rookery/gateway/internal/consult"
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/members"
+	"rookery/gateway/internal/notice"
 	"rookery/gateway/internal/presence"
 	"rookery/gateway/internal/push"
 	"rookery/gateway/internal/receipts"
@@ -27,6 +29,7 @@ import (
 	"rookery/gateway/internal/seen"
 	"rookery/gateway/internal/signin"
 	"rookery/gateway/internal/site"
+	"rookery/gateway/internal/webhook"
 	"rookery/storage/catalog"
 	"rookery/storage/changes"
 	"rookery/storage/commitlog"
@@ -55,7 +58,10 @@ type Server struct {
 	receipts    *receipts.Keeper
 	revocations *revocation.Set
 	members     *members.Keeper
-	push        *push.Keeper // nil: off
+	push        *push.Keeper    // nil: off
+	hook        *webhook.Hook   // nil: no application is asked or told anything
+	consult     *consult.Keeper // nil: the application is asked nothing
+	notices     *notice.Keeper  // nil: it is told nothing of members
 	presence    *presence.Keeper
 	audit       *audit.Log
 	seen        *seen.Seen // nil: it is not stored
@@ -104,7 +110,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, err
 	}
 	s.loops = orElse(cfg.Loops, runtime.NumCPU())
-	connections, err := capacity(cfg.Limits.Connections, s.descriptors, s.loops)
+	connections, err := capacity(cfg.Limits.Connections, s.descriptors, reservedDescriptors(s.loops)+cfg.Webhooks.descriptors())
 	if err != nil {
 		return nil, err
 	}
@@ -189,11 +195,16 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	}
 	// The rooms answer to one more than the loops: to who calls them and is no connection.
 	answers := handoff.NewMailbox[handoff.Event](inboxBytes)
+	if s.hook, err = cfg.Webhooks.hook(cfg.Limits.MessageBytes); err != nil {
+		return nil, err
+	}
+	s.consult = s.startConsult(inboxes, kind)
 	if s.rooms, err = room.Start(room.Config{
 		Log:         roomLog{s.store},
 		Changes:     s.changes,
 		Holdings:    holdings{memberStore{s.catalog}, standing, kind},
 		EditWindow:  func(room string) (time.Duration, bool) { return window(editable, room) },
+		Asker:       s.asker(),
 		Loops:       append(slices.Clone(inboxes), answers),
 		Shards:      orElse(cfg.Shards, max(2, runtime.NumCPU())),
 		Readers:     2 * runtime.NumCPU(),
@@ -204,7 +215,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	}); err != nil {
 		return nil, fmt.Errorf("read the newest messages of the log: %w", err)
 	}
-	undo = append(undo, s.rooms.Close)
+	undo = append(undo, s.rooms.Close, s.stopWebhooks)
 	if cfg.Rooms.LastSeen {
 		if s.seen, err = seen.Open(seen.Config{Dir: filepath.Join(cfg.Data, "seen"), Log: logger}); err != nil {
 			return nil, fmt.Errorf("%w (setting data)", err)
@@ -235,6 +246,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		Loops:          inboxes,
 		Kind:           kind,
 		Head:           s.store.Head,
+		Notices:        cfg.Webhooks.has(MembershipWebhook),
 		Log:            logger,
 		RoomsPerUser:   cfg.Limits.RoomsPerUser,
 		MembersPerRoom: cfg.Limits.MembersPerRoom,
@@ -254,11 +266,17 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	if s.push, err = s.startPush(kind, standing, senders.destinations()); err != nil {
 		return nil, err
 	}
+	undo = append(undo, s.stopPush)
 	if err = s.startSignIn(inboxes); err != nil {
 		return nil, err
 	}
 	undo = append(undo, s.stopSignIn)
+	if s.notices, err = s.startNotices(); err != nil {
+		return nil, err
+	}
 	s.engine = loop.New(loop.Config{
+		Application:   s.application(),
+		Asks:          cfg.Webhooks.asks,
 		Rooms:         s.rooms,
 		Receipts:      s.receipts,
 		Members:       s.members,
@@ -405,6 +423,7 @@ func (s *Server) drain() error {
 	go func() {
 		s.stopSignIn()
 		s.stopPush()
+		s.stopWebhooks()
 		s.rooms.Close()
 		s.calls.Close()
 		s.receipts.Close()
@@ -439,6 +458,7 @@ func (s *Server) closeStorage() error {
 	s.api.Close()
 	s.stopSignIn()
 	s.stopPush()
+	s.stopWebhooks()
 	s.rooms.Close()
 	s.calls.Close()
 	s.receipts.Close()

@@ -22,6 +22,7 @@ var (
 	ErrNotConnected     = ErrorCode{401, "not_connected", false}
 	ErrRoomForbidden    = ErrorCode{403, "room_forbidden", false}
 	ErrPublishForbidden = ErrorCode{403, "publish_forbidden", false}
+	ErrRefused          = ErrorCode{403, "refused", false}
 	ErrChangeForbidden  = ErrorCode{403, "change_forbidden", false}
 	ErrChangeTooLate    = ErrorCode{403, "change_too_late", false}
 	ErrMessageNotFound  = ErrorCode{404, "message_not_found", false}
@@ -58,7 +59,7 @@ var (
 func Errors() []ErrorCode {
 	return []ErrorCode{
 		ErrBadRequest, ErrUnknownOperation, ErrUnauthorized, ErrTokenExpired, ErrTokenRevoked, ErrNotConnected,
-		ErrRoomForbidden, ErrPublishForbidden, ErrChangeForbidden, ErrChangeTooLate,
+		ErrRoomForbidden, ErrPublishForbidden, ErrRefused, ErrChangeForbidden, ErrChangeTooLate,
 		ErrMessageNotFound, ErrMessageDeleted, ErrUnchanged, ErrTooManyChanges, ErrNotMember, ErrRoleForbidden, ErrBanned, ErrMuted,
 		ErrNotJoined, ErrNoSuchRoom, ErrNoSuchMember, ErrAlreadyJoined, ErrJoinPending, ErrUserChanged, ErrRoomExists, ErrRoomFull,
 		ErrTooLarge, ErrRateLimited, ErrSlowMode, ErrMemberOfTooMany, ErrTooManyRooms, ErrTooManyUserConns,

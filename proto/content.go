@@ -33,21 +33,38 @@ func appendRichContent(dst []byte, p *v1.Publish) []byte {
 // AppendContentJSON appends the JSON form of the publish that a stored content came from, without room and key. ok is false
 // for a content that is not the one that this publish would be stored as.
 func AppendContentJSON(dst, content []byte) (_ []byte, ok bool) {
-	var m v1.Message
-	if len(content) == 0 || m.UnmarshalVT(content) != nil {
+	p := new(v1.Publish)
+	if len(content) == 0 || DecodeContent(p, content) != nil || !bytes.Equal(AppendContent(nil, p), content) {
 		return dst, false
 	}
-	p := v1.Publish{ReplyTo: m.ReplyTo, Thread: m.Thread, Mentions: m.Mentions, Kind: m.Kind, Change: m.Change}
+	return appendJSON(dst, p.ProtoReflect()), true
+}
+
+// DecodeContent gives a publish the fields that a stored content came from. p's bytes are copies.
+func DecodeContent(p *v1.Publish, content []byte) error {
+	var m v1.Message
+	if err := m.UnmarshalVT(content); err != nil {
+		return err
+	}
+	p.ReplyTo, p.Thread, p.Mentions, p.Kind, p.Change = m.ReplyTo, m.Thread, m.Mentions, m.Kind, m.Change
 	switch c := m.Content.(type) {
 	case *v1.Message_Text:
 		p.Content = &v1.Publish_Text{Text: c.Text}
 	case *v1.Message_Data:
 		p.Content = &v1.Publish_Data{Data: c.Data}
 	}
-	if !bytes.Equal(AppendContent(nil, &p), content) {
-		return dst, false
+	return nil
+}
+
+// BringsContent reports whether a publish has something of its user's own to show: a message, an edit or a reaction.
+func BringsContent(p *v1.Publish) bool {
+	switch op := p.Change.GetOp().(type) {
+	case nil, *v1.Change_Edit:
+		return true
+	case *v1.Change_React:
+		return !op.React.GetRemove()
 	}
-	return appendJSON(dst, p.ProtoReflect()), true
+	return false
 }
 
 // CheckPublish says what is wrong with a publish, in a sentence for its sender; "" is nothing.

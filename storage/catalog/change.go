@@ -17,7 +17,18 @@ type Change struct {
 	value string // compact JSON, "" removes
 	// merge gives what comes of the value that is there ("": none) and the wished one. nil replaces.
 	merge func(old, wish string) (string, error)
+	note  string // compact JSON, "": none
 	err   error
+}
+
+// Noted has the record of the change say what it means, in JSON, for who follows the records. A change that changes nothing leaves no note.
+func (c Change) Noted(note []byte) Change {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, note); err != nil && c.err == nil {
+		c.err = fmt.Errorf("note on the catalog value of %q is no JSON: %w", c.key, err)
+	}
+	c.note = compact.String()
+	return c
 }
 
 // Set puts a JSON value under a key of the package doc's table, or under one of a family that this version
@@ -256,7 +267,7 @@ func (o *overlay) resolve(changes []Change) ([]entry, error) {
 			return nil, fmt.Errorf("catalog value of %q: %w", c.key, err)
 		}
 		if value != old {
-			entries = append(entries, entry{c.key, text(value)})
+			entries = append(entries, entry{c.key, text(value), text(c.note)})
 			mine.put(entries[len(entries)-1:])
 		}
 	}

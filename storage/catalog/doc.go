@@ -17,6 +17,9 @@
 // A change sets each key to its value, or removes it where the value is null; all of it or
 // nothing. Another version or kind is refused by name.
 //
+// An entry of a change may have a note beside key and value, "n", JSON that says what the change means: whoever follows the
+// room learns from it what the values do not say. Nothing else reads it.
+//
 // A snapshot is some parts and an end, and is named by the number that its part 0 had when it was
 // written (an import may number records anew). The parts hold all
 // entries in the order of the keys. Between them there may be changes, since nobody waits for a

@@ -31,6 +31,8 @@ const (
 type entry struct {
 	Key   string `json:"k"`
 	Value text   `json:"v"`
+	// Note is of a change: what it means, for who follows the records. It is no part of the state.
+	Note text `json:"n,omitempty"`
 }
 
 // cost is at least what an entry takes in a record.
@@ -101,6 +103,23 @@ func decode(encoded []byte) (b body, err error) {
 		}
 	}
 	return b, nil
+}
+
+// Notes gives what the changes of a record of the catalog have noted, in their order, see Change.Noted. They are copies.
+func Notes(encoded []byte) (notes []json.RawMessage, err error) {
+	b, err := decode(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("a record of the catalog %w", err)
+	}
+	if b.Kind != kindChange {
+		return nil, nil
+	}
+	for _, e := range b.Entries {
+		if e.Note != "" {
+			notes = append(notes, json.RawMessage(e.Note))
+		}
+	}
+	return notes, nil
 }
 
 // sum is the checksum of a snapshot in the making.

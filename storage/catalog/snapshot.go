@@ -127,7 +127,7 @@ func (w *writer) checkPart(seq uint64, from string, part body) error {
 	}
 	i := 0
 	err = w.state.scan(from, derived, func(key, value string) bool {
-		if i == len(b.Entries) || b.Entries[i] != (entry{key, text(value)}) {
+		if i == len(b.Entries) || b.Entries[i] != (entry{Key: key, Value: text(value)}) {
 			return false
 		}
 		i++

@@ -179,7 +179,7 @@ func TestSnapshotIsCompared(t *testing.T) {
 	config.appended = func(r storage.Record) {
 		if b, err := decode(r.Body); err == nil && b.Kind == kindPart {
 			// As if a bug had changed the state without a record.
-			c.state.apply([]entry{{b.Entries[0].Key, `"other"`}})
+			c.state.apply([]entry{{Key: b.Entries[0].Key, Value: `"other"`}})
 		}
 	}
 	c = mustOpen(t, config)

@@ -94,7 +94,7 @@ func (s *state) get(key string) (value string, err error) {
 func (s *state) page(first, end string, entries, cost int) (page []entry, err error) {
 	err = s.view(func(tx *buntdb.Tx) error {
 		return tx.AscendRange("", first, end, func(key, value string) bool {
-			e := entry{key, text(value)}
+			e := entry{Key: key, Value: text(value)}
 			if cost -= e.cost(); len(page) > 0 && (cost < 0 || len(page) == entries) {
 				return false
 			}

@@ -131,10 +131,11 @@ func (r *recovery) list() ([]position, error) {
 	return bases, nil
 }
 
-// isOurs says whether a file of the directory belongs to the server. The index of changes, push and signing in have directories in it.
+// isOurs says whether a file of the directory belongs to the server. The index of changes, push, signing in, last seen and webhooks have
+// directories in it.
 func isOurs(name string) bool {
 	switch name {
-	case metaName, metaTemporaryName, lockName, "changes", "push", "oidc", "seen":
+	case metaName, metaTemporaryName, lockName, "changes", "push", "oidc", "seen", "webhooks":
 		return true
 	}
 	for _, prefix := range []string{checkpointPrefix, "catalog-"} {

@@ -1,6 +1,8 @@
 package handoff
 
 import (
+	"time"
+
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
 )
@@ -42,23 +44,31 @@ type Command struct {
 
 	// Alter, besides the fields of Publish.
 	Change *Change
+
+	// Ask: an application is asked before the shard orders a Publish or an Alter. Moderates: the user has the rights of a moderator in the
+	// room, set where Ask is. Asked: the application has had its word.
+	Ask, Moderates, Asked bool
+	// Refusal is set by who looks at a command beside the log: why it is refused. It goes to the shard all the same, since its retry key may
+	// be known there.
+	Refusal *Refusal
 }
 
-// Change is what the way of an Alter adds to it.
+// Refusal is why a request is not granted.
+type Refusal struct {
+	Code proto.ErrorCode
+	Text string
+	Wait time.Duration // to ask again after, 0: nothing is said of it
+}
+
+// Change is what the way of an Alter adds to it, set by the loop.
 type Change struct {
-	// Set by the loop.
 	*v1.Change
 	Moderates bool // the user has the rights of a moderator in the room
 	Pins      bool // everybody may pin in the room
-
-	// Set by who looks at it beside the log: why it is refused, with a Text. A refused one goes to the shard as well: its
-	// retry key may be known there.
-	Code proto.ErrorCode
-	Text string
 }
 
 // Size is about what the command holds of memory.
-func (c *Command) Size() int { return 176 + len(c.Room) + len(c.Epoch) + len(c.Key) + len(c.Content) }
+func (c *Command) Size() int { return 192 + len(c.Room) + len(c.Epoch) + len(c.Key) + len(c.Content) }
 
 // ReadKind says what is read from the log for a connection.
 type ReadKind uint8

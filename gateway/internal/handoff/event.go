@@ -59,6 +59,8 @@ const (
 	Shut
 	// Revoke: end the sessions of a token or a user.
 	Revoke
+	// Granted answers Connect: with a Grant or without one, or with Code if it is refused.
+	Granted
 	// Shrink: give back the memory of connections that have left.
 	Shrink
 )
@@ -75,7 +77,7 @@ type Event struct {
 	Room string // Revoke: the user
 
 	Seq uint64 // Joined: head; Published: the message's, 0 if it is ephemeral; Page: position after the page; Drain: window to come back in, ms
-	At  int64  // Published; Drain: time to go in, ms; Revoke: of a user, tokens issued up to this Unix second
+	At  int64  // Published; Refused, Granted: time to wait in ms, 0: nothing is said of it; Drain: time to go in, ms; Revoke: of a user, tokens issued up to this Unix second
 
 	// Joined: the position that the subscription continues after, and whether it does.
 	HasAfter  bool
@@ -83,12 +85,13 @@ type Event struct {
 	After     uint64
 	Begin     uint64 // oldest message that is still there
 
+	Grant   *Grant         // Granted: nil leaves the token's rights
 	Member  *Membership    // Admitted, MemberChanged, MemberRemoved, RoomChanged, Personal, Banned, Disconnect
 	Message *proto.Encoded // Delivery, Ephemeral, MemberRemoved, Personal
 	// Page, Answer, Marked, Told, Changed: Headroom, then frames as they stand in a stream of the codec. Responded: bytes of HTTP.
 	Frames []byte
 
-	Code proto.ErrorCode // Refused, Denied; Page, Answer and Told when there are no Frames
+	Code proto.ErrorCode // Refused, Denied, Granted; Page, Answer and Told when there are no Frames
 	Text string          // the sentence for Code; Disconnect: the reason
 
 	Size int // bytes to Release when worked off

@@ -42,6 +42,13 @@ type Site interface {
 	Ask(to handoff.Handle, r *http.Request) bool
 }
 
+// Application is asked whether users may connect, and told when they have gone. Connect gives nil when it took the question, or says why
+// it did not. Neither waits.
+type Application interface {
+	Connect(handoff.Connect) *handoff.Refusal
+	Ended(handoff.Ended)
+}
+
 // Authenticator checks who a client is. Its errors are shown to the client.
 type Authenticator interface {
 	Authenticate(token, name string) (identity.Identity, error)
@@ -54,9 +61,13 @@ type Config struct {
 	Receipts Receipts
 	Members  Members
 	Presence Presence
-	Rules    Rules
-	Inboxes  []*handoff.Mailbox[handoff.Event] // one for each loop
-	Epoch    string
+	// Application is asked about every connect; nil: nobody is.
+	Application Application
+	// Asks says in which rooms publishes are asked about. Asked like Ephemeral.
+	Asks    func(room string) bool
+	Rules   Rules
+	Inboxes []*handoff.Mailbox[handoff.Event] // one for each loop
+	Epoch   string
 	// Kind says which rooms have members. Asked like Ephemeral. DirectRoom names the room of two users, "" if there are no such rooms.
 	Kind       func(room string) handoff.RoomKind
 	DirectRoom func(a, b string) string

@@ -47,6 +47,7 @@ type conn struct {
 	decoder framing.Decoder
 	closed  uint16 // code that we closed it with, 0: the peer left
 	typed   bool   // it has said that the user is typing, in some room; here, where there is padding
+	asking  bool   // a connect is with the application: asked gives it
 	out     int32  // index+1 in loop.dirty
 
 	heard    moment // last bytes from the peer
@@ -143,13 +144,18 @@ func (l *Loop) abort(c *conn) {
 // forget ends what the connection had with others: subscriptions, session, user.
 func (l *Loop) forget(c *conn) {
 	l.unsubscribe(c)
-	if c.identity != nil {
+	switch {
+	case c.identity != nil:
 		l.unwatch(c)
 		l.counted.Sessions.Add(-1)
 		l.engine.admission.logout(c.user, c.identity.User)
 		l.cfg.SessionEnded(c.identity.User)
-		c.identity, c.user = nil, nil
+		l.tellEnded(c)
+	case c.asking:
+		l.engine.admission.logout(c.user, c.asked().who.User)
 	}
+	l.askNoMore(c)
+	c.identity, c.user = nil, nil
 }
 
 // farewell handles what a peer still sends to a connection that we are closing: its Close

@@ -14,6 +14,7 @@
 //	inbound.go       bytes to frames
 //	http.go          pages, and the upgrade to WebSocket
 //	session.go       frames to commands: rights, limits, replies
+//	application.go   a connect that an application is asked about
 //	presence.go      who is there and who is typing: requests, and what the keeper is told
 //	admission.go     caps per address and user (shared by the loops)
 //	rates.go         how often each operation may be done
@@ -59,5 +60,6 @@
 // mailbox: maxReading of catch-up and as many of history a loop. Batches of a room: its
 // messages are accounted to the mailbox until they are fanned out; shards refuse publishes
 // while it is full. Ephemeral messages kept for who is behind: 256 and 64 KiB of a room, 16
-// MiB of a loop; a connection that drains is given a room's at a time.
+// MiB of a loop; a connection that drains is given a room's at a time. What a client sends
+// behind a connect that an application is asked about: twice the longest message.
 package loop

@@ -57,6 +57,8 @@ func (l *Loop) expire() {
 			continue
 		}
 		switch c := s.conn; {
+		case c.asking && r.current.has(&c.asked().who):
+			l.close(c, proto.CloseTokenRevoked, "the token was revoked")
 		case c.identity == nil:
 		case c.identity.Expires != 0 && now >= c.identity.Expires:
 			l.close(c, proto.CloseTokenExpired, "the token has expired: come back with a new one")

@@ -221,6 +221,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 
 		SessionEnded: func(string) {},
 		Ephemeral:    func(room string) bool { return room == "ephemeral" },
+		Asks:         func(string) bool { return false },
 		Window:       func(string) time.Duration { return 0 },
 		Page:         func(string) ([]byte, string, bool) { return nil, "", false },
 

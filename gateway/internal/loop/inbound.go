@@ -15,7 +15,10 @@ import (
 // traffic is called when a connection has sent something. gnet calls again only when more
 // arrives, so everything that is whole is worked off; what is half stays in gnet's buffer
 // (HTTP heads, TCP frames) or in the decoder (WebSocket).
-func (l *Loop) traffic(c *conn) (action gnet.Action) {
+func (l *Loop) traffic(c *conn) (action gnet.Action) { return l.workOff(c, nil) }
+
+// workOff is traffic, behind frames that were kept of an earlier message.
+func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 	defer func() {
 		if r := recover(); r != nil {
 			l.counted.Panics.Add(1)
@@ -27,6 +30,9 @@ func (l *Loop) traffic(c *conn) (action gnet.Action) {
 	}()
 	l.hear(c)
 	l.whole = false
+	if len(kept) > 0 {
+		l.eachFrame(c, kept)
+	}
 	for c.sock != nil && c.sock.InboundBuffered() > 0 {
 		// Valid until Discard.
 		in, err := c.sock.Peek(-1)
@@ -56,6 +62,10 @@ func (l *Loop) traffic(c *conn) (action gnet.Action) {
 
 // inbound works off the front of in and returns how much, 0 if more bytes are needed.
 func (l *Loop) inbound(c *conn, in []byte) int {
+	if c.paused() {
+		l.pause(c)
+		return 0
+	}
 	switch c.phase {
 	case sniffing:
 		return l.sniff(c, in)
@@ -101,6 +111,9 @@ func (l *Loop) sniff(c *conn, in []byte) int {
 
 func (l *Loop) inboundStream(c *conn, in []byte) (n int) {
 	for c.phase != closing && c.sock != nil {
+		if c.paused() {
+			return n
+		}
 		frame, size, err := framing.DecodeTCP(in[n:], l.cfg.MessageBytes)
 		if err != nil {
 			code := proto.CloseBadFrame
@@ -123,6 +136,9 @@ func (l *Loop) inboundStream(c *conn, in []byte) (n int) {
 func (l *Loop) inboundWebSocket(c *conn, in []byte) int {
 	total := len(in)
 	for c.phase != closing && c.sock != nil {
+		if c.paused() {
+			return total - len(in)
+		}
 		m, n, err := c.decoder.Decode(in, l.cfg.MessageBytes)
 		in = in[n:]
 		if err != nil {
@@ -191,14 +207,23 @@ func (l *Loop) data(c *conn, m framing.Message) {
 		l.close(c, proto.CloseUnsupported, "this connection's frames are in the other kind of message: text for JSON, binary for Protocol Buffers")
 		return
 	}
-	for rest := m.Payload; len(rest) > 0 && c.phase != closing && c.sock != nil; {
+	l.eachFrame(c, m.Payload)
+}
+
+// eachFrame is for the frames of a message.
+func (l *Loop) eachFrame(c *conn, rest []byte) {
+	for len(rest) > 0 && c.phase != closing && c.sock != nil {
+		if c.paused() {
+			c.asked().rest = bytes.Clone(rest)
+			return
+		}
 		var frame []byte
 		var err error
-		if frame, rest, err = proto.Next(codec, rest); err != nil {
+		if frame, rest, err = proto.Next(c.codec, rest); err != nil {
 			l.close(c, proto.CloseBadFrame, err.Error())
 			return
 		}
-		if codec == proto.JSON && len(bytes.TrimSpace(frame)) == 0 {
+		if c.codec == proto.JSON && len(bytes.TrimSpace(frame)) == 0 {
 			continue
 		}
 		l.frame(c, frame)
@@ -213,7 +238,7 @@ func (l *Loop) halfFrame(c *conn) {
 	default:
 		return
 	}
-	half := c.decoder.Pending() || c.stream && c.sock.InboundBuffered() > 0
+	half := !c.paused() && (c.decoder.Pending() || c.stream && c.sock.InboundBuffered() > 0)
 	switch {
 	case !half && c.half != 0:
 		c.half = 0

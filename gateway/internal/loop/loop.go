@@ -73,6 +73,9 @@ type Loop struct {
 	patrol int              // next slot to look at
 	rounds rounds           // through the table, for tokens that hold no longer: expiry.go
 
+	// Connects that are with the application, by slot: few at a time, so that the others carry no pointer. See application.go.
+	consulted map[uint32]*asked
+
 	// The drain.
 	draining bool          // who connects is told to go
 	over     time.Duration // each goes at a moment within this
@@ -97,7 +100,8 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
 		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), watchers: make(map[string][]uint32),
-		slice: sliceWrites, put: put, now: e.moment(),
+		consulted: make(map[uint32]*asked),
+		slice:     sliceWrites, put: put, now: e.moment(),
 	}
 }
 
@@ -198,8 +202,10 @@ func (l *Loop) take(e *handoff.Event) {
 		l.page(e)
 	case handoff.Refused:
 		if c := l.conn(e.To); c != nil {
-			l.fail(c, e.ID, e.Code, e.Text)
+			l.failWith(c, e)
 		}
+	case handoff.Granted:
+		l.granted(e)
 	case handoff.Answer:
 		l.asked--
 		l.answer(e)

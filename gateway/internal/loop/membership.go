@@ -335,10 +335,11 @@ func (l *Loop) sweepExpelled() {
 	end := min(l.swept+sweepSlots, len(l.slots))
 	for ; l.swept < end; l.swept++ {
 		c := l.slots[l.swept].conn
-		if c == nil || c.identity == nil {
+		who := c.speaksFor()
+		if who == nil {
 			continue
 		}
-		if x, expelled := l.expelled[c.identity.User]; expelled {
+		if x, expelled := l.expelled[who.User]; expelled {
 			l.close(c, x.code, x.reason)
 		}
 	}

@@ -82,6 +82,15 @@ func (l *Loop) failFor(c *conn, id uint64, code proto.ErrorCode, text string, wa
 	l.reply(c, f)
 }
 
+// failWith answers a request with the error of an event.
+func (l *Loop) failWith(c *conn, e *handoff.Event) {
+	if e.At > 0 {
+		l.failFor(c, e.ID, e.Code, e.Text, time.Duration(e.At)*time.Millisecond)
+		return
+	}
+	l.fail(c, e.ID, e.Code, e.Text)
+}
+
 func (l *Loop) control(c *conn, op ws.OpCode, payload []byte) {
 	l.write(c, append(framing.AppendHeader(nil, op, len(payload)), payload...))
 }

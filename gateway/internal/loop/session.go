@@ -108,19 +108,16 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 		return
 	}
 	if until := l.cfg.Members.Banned(who.User); until != 0 {
-		l.fail(c, id, proto.ErrBanned, fmt.Sprintf("You are banned from this server%s.", handoff.UntilWhen(until)))
-		l.deny(c, deniedBanned, nil)
-		l.close(c, proto.CloseBanned, "")
+		l.failBanned(c, id, until)
 		return
 	}
 	if c.phase == connected {
-		if who.User != c.identity.User {
+		switch {
+		case who.User != c.identity.User:
 			l.fail(c, id, proto.ErrUserChanged, fmt.Sprintf("This connection belongs to %q; open another one for %q.", c.identity.User, who.User))
-			return
+		case !l.asks(c, id, who):
+			l.renew(c, id, who)
 		}
-		l.identify(c, who)
-		l.greet(c, id)
-		l.leaveForbidden(c)
 		return
 	}
 	if !l.admitUser(c, id, who.User, who.Claims()) {
@@ -135,6 +132,13 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 		return
 	}
 	c.user = user
+	if !l.asks(c, id, who) {
+		l.enterSession(c, id, who)
+	}
+}
+
+// enterSession begins the session.
+func (l *Loop) enterSession(c *conn, id uint64, who identity.Identity) {
 	l.identify(c, who)
 	c.phase = connected
 	c.due = 0
@@ -143,6 +147,19 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 	if l.draining {
 		l.goaway(c)
 	}
+}
+
+// renew puts another token in force.
+func (l *Loop) renew(c *conn, id uint64, who identity.Identity) {
+	l.identify(c, who)
+	l.greet(c, id)
+	l.leaveForbidden(c)
+}
+
+func (l *Loop) failBanned(c *conn, id uint64, until int64) {
+	l.fail(c, id, proto.ErrBanned, fmt.Sprintf("You are banned from this server%s.", handoff.UntilWhen(until)))
+	l.deny(c, deniedBanned, nil)
+	l.close(c, proto.CloseBanned, "")
 }
 
 // turnAway ends a connection that could not be authenticated.
@@ -251,6 +268,9 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 	}
 	if r.Change != nil {
 		command.Kind, command.Change = handoff.Alter, l.change(c, r)
+	}
+	if l.cfg.Asks(room) && proto.BringsContent(r) {
+		command.Ask, command.Moderates = true, l.moderates(c, room)
 	}
 	if !l.cfg.Rooms.Send(command) {
 		if counts {

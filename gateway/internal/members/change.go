@@ -157,16 +157,29 @@ func (k *Keeper) changeServer(r *handoff.MemberRequest, target string) verdict {
 		return refuse(proto.ErrBadRequest, "Nobody bans themselves from the server.")
 	case r.Action == "unban":
 		k.view.remove(Key{RoomBan, "", target})
-		return verdict{reply: changed(r, target, handoff.RoleNone, Record{})}
+		return verdict{reply: changed(r, target, handoff.RoleNone, Record{}), notices: []Notice{notice(r, target, handoff.RoleNone, Record{})}}
 	}
 	k.view.put(Key{RoomBan, "", target}, ban)
 	gone := handoff.Event{Kind: handoff.Banned, Member: &handoff.Membership{User: target}, Text: ban.Reason}
-	return verdict{reply: changed(r, target, handoff.RoleNone, ban), news: []handoff.Event{gone}}
+	return verdict{
+		reply: changed(r, target, handoff.RoleNone, ban), news: []handoff.Event{gone},
+		notices: []Notice{notice(r, target, handoff.RoleNone, ban)},
+	}
 }
 
 func (k *Keeper) answerChange(r *handoff.MemberRequest, target string, record Record) verdict {
 	role := k.view.member(r.Room, target).Role
-	return verdict{reply: changed(r, target, role, record), news: k.newsOf(r, target, r.Action, record)}
+	return verdict{
+		reply: changed(r, target, role, record), news: k.newsOf(r, target, r.Action, record), notices: []Notice{notice(r, target, role, record)},
+	}
+}
+
+func notice(r *handoff.MemberRequest, target string, role handoff.Role, record Record) Notice {
+	n := Notice{Action: r.Action, Room: r.Room, User: target, Role: role.String(), By: r.User, Reason: record.Reason}
+	if record.Until != handoff.ForEver {
+		n.Until = record.Until
+	}
+	return n
 }
 
 // answerSame is for what is so already.

@@ -32,6 +32,8 @@ type Config struct {
 	PushServices []string
 	// CheckSubscription says what is wrong with one, in a sentence: of a service that this server does not use, too. Must be set.
 	CheckSubscription func(handoff.Subscription) string
+	// Notices has changes carry what they mean, for who follows them.
+	Notices bool
 	// Head is the newest message of a room; default none.
 	Head func(room string) uint64
 	Now  func() time.Time
@@ -87,6 +89,7 @@ type verdict struct {
 	reply   *v1.ServerFrame
 	admit   *handoff.Membership // instead of a reply, to who wants to enter
 	news    []handoff.Event     // for every loop, before the reply
+	notices []Notice
 }
 
 // Refusal is why a request is not granted.
@@ -255,6 +258,9 @@ func (k *Keeper) decide(l *letter) {
 		v = refuse(proto.ErrInternal, "The members can't be read; ask again later.")
 	} else if v.refusal != nil && len(k.view.changes) > before {
 		panic("BUG: a request was refused after it had changed something")
+	}
+	if k.cfg.Notices && len(k.view.changes) > before {
+		k.view.changes[before].Notices = v.notices
 	}
 	k.decided = append(k.decided, decided{*l, v, len(k.view.changes) - before})
 }

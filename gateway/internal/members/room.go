@@ -43,6 +43,7 @@ func (k *Keeper) enter(r *handoff.MemberRequest) verdict {
 		return refuse(proto.ErrBanned, "You are banned from %q%s%s.", r.Room, handoff.UntilWhen(ban.Until), because(ban.Reason))
 	}
 	var news []handoff.Event
+	var notices []Notice
 	if v.member(r.Room, r.User).Role == handoff.RoleNone {
 		_, made := v.settings(r.Room)
 		switch kind := k.cfg.Kind(r.Room); {
@@ -57,10 +58,11 @@ func (k *Keeper) enter(r *handoff.MemberRequest) verdict {
 		}
 		k.admit(r.Room, r.User, handoff.RoleMember)
 		news = k.newsOf(r, r.User, "join", Record{})
+		notices = []Notice{{Action: "join", Room: r.Room, User: r.User, Role: handoff.RoleMember.String(), By: r.User}}
 	}
 	m := k.membership(r.Room, r.User)
 	m.Entry = r.Entry
-	return verdict{admit: m, news: news}
+	return verdict{admit: m, news: news, notices: notices}
 }
 
 // full says why a user can't be a member of one more room, or the room not have one more member; nil if they can.
@@ -154,11 +156,15 @@ func (k *Keeper) create(r *handoff.MemberRequest) verdict {
 	}
 	k.view.put(Key{RoomSettings, r.Room, ""}, settings)
 	news := []handoff.Event{k.roomChanged(r.Room)}
+	created := Notice{Action: "create", Room: r.Room, User: owner, By: r.User}
 	if owner != "" {
 		k.admit(r.Room, owner, handoff.RoleOwner)
 		news = append(news, k.newsOf(r, owner, "join", Record{})...)
+		created.Role = handoff.RoleOwner.String()
 	}
-	return k.answerRoom(r.Room, owner, news)
+	v := k.answerRoom(r.Room, owner, news)
+	v.notices = []Notice{created}
+	return v
 }
 
 // createDirect makes the room of two users, or finds that it is there.
@@ -194,7 +200,11 @@ func (k *Keeper) createDirect(r *handoff.MemberRequest) verdict {
 	for _, user := range users {
 		news = append(news, k.personal(r.Room, user))
 	}
-	return k.answerRoom(r.Room, r.User, news)
+	v := k.answerRoom(r.Room, r.User, news)
+	for _, user := range users {
+		v.notices = append(v.notices, Notice{Action: "create", Room: r.Room, User: user, Role: handoff.RoleMember.String(), By: r.User})
+	}
+	return v
 }
 
 // configure changes what a room is like.

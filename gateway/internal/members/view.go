@@ -70,6 +70,19 @@ type Change struct {
 	Key
 	Record
 	Gone bool
+	// Notices are what the request did of which the change is the first, if Config.Notices is on.
+	Notices []Notice
+}
+
+// Notice is what has happened to a user in a room, or to a room if there is no user.
+type Notice struct {
+	Action string `json:"action"` // join, invite, leave, kick, ban, unban, mute, unmute, role or create
+	Room   string `json:"room,omitempty"`
+	User   string `json:"user,omitempty"`
+	Role   string `json:"role,omitempty"` // what the user is now, absent: no member
+	By     string `json:"by,omitempty"`   // absent: the server itself
+	Reason string `json:"reason,omitempty"`
+	Until  int64  `json:"until,omitempty"` // Unix milliseconds; absent from a ban or mute: for ever
 }
 
 // maxCounts bounds the counts that are kept.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/webhook"
 )
 
 // Devices are where users can be told. Its methods may be called from several goroutines.
@@ -115,7 +116,7 @@ func judge(status int, text string, header http.Header, now time.Time) Outcome {
 	if status >= 200 && status < 300 {
 		return Outcome{Verdict: Sent}
 	}
-	o := Outcome{Verdict: Retry, Err: errors.New("answered " + text), After: retryAfter(header.Get("Retry-After"), now)}
+	o := Outcome{Verdict: Retry, Err: errors.New("answered " + text), After: webhook.RetryAfter(header.Get("Retry-After"), now)}
 	switch status {
 	case http.StatusGone, http.StatusRequestEntityTooLarge:
 		o.Verdict = Final

@@ -5,17 +5,14 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	mathrand "math/rand/v2"
 	"slices"
 	"time"
 	"unicode/utf8"
+
+	"rookery/gateway/internal/webhook"
 )
 
-const (
-	firstRetry   = 5 * time.Second
-	longestRetry = time.Hour
-	maxText      = 200 // bytes of a text in a summary
-)
+const maxText = 200 // bytes of a text in a summary
 
 // letter is a summary that waits, is being sent, or is dead.
 type letter struct {
@@ -200,7 +197,7 @@ func (k *Keeper) land(r landing) {
 			k.die(l, it, now)
 			return
 		}
-		wait := max(backoff(it.Attempts), min(r.outcome.After, oldest))
+		wait := max(webhook.Backoff(it.Attempts), min(r.outcome.After, oldest))
 		it.Next = now + wait.Milliseconds()
 		heap.Push(&l.waiting, it)
 		k.store.touchItem(l, it)
@@ -221,15 +218,6 @@ func (k *Keeper) tell(l *lane, o Outcome) {
 		l.refused = true
 		k.cfg.Logger.Warn("summaries are not taken; each is tried again for a day", "kind", l.Kind, "err", o.Err)
 	}
-}
-
-// backoff is from 5 s on twice as long each time, up to an hour, the half of it by chance: what failed together is not to come together.
-func backoff(attempts int) time.Duration {
-	d := longestRetry
-	if shift := attempts - 1; shift < 12 {
-		d = min(d, firstRetry<<shift)
-	}
-	return d/2 + mathrand.N(d/2)
 }
 
 // die makes a letter a dead one.

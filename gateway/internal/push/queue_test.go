@@ -29,7 +29,7 @@ func TestRetries(t *testing.T) {
 			if ids[i] != ids[0] {
 				t.Errorf("attempt %d has another id", i+1)
 			}
-			least := firstRetry << (i - 1) / 2
+			least := 5 * time.Second << (i - 1) / 2
 			if wait := at[i].Sub(at[i-1]); wait < least || wait > 2*least+longestTurn+time.Minute {
 				t.Errorf("attempt %d came %v after the one before, want about %v", i+1, wait, 2*least)
 			}

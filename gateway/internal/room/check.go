@@ -105,6 +105,11 @@ func (cs *checkers) put(c handoff.Command) bool {
 	return cs.of(c.Room).mailbox.Put(checkLetter{command: c}, c.Size())
 }
 
+// putAlways is for what an application was asked about, where it held its bytes.
+func (cs *checkers) putAlways(c handoff.Command) {
+	cs.of(c.Room).mailbox.PutAlways(checkLetter{command: c}, c.Size())
+}
+
 // settled is said by the shard: the change that is under way for a message was committed, or refused.
 func (cs *checkers) settled(at place) {
 	cs.of(at.room).mailbox.PutAlways(checkLetter{settled: at}, 0)
@@ -137,43 +142,33 @@ func (cs *checkers) begin(c *checker, command handoff.Command) {
 		return
 	}
 	c.mailbox.Release(command.Size())
-	if cs.check(&command) {
-		c.lines[at] = nil
-	}
+	c.lines[at] = nil
+	cs.check(&command)
 }
 
 // next goes on with what waits for a message.
 func (cs *checkers) next(c *checker, at place) {
 	line := c.lines[at]
-	for len(line) > 0 {
-		command := line[0]
-		line = line[1:]
-		c.mailbox.Release(command.Size())
-		if cs.check(&command) {
-			c.lines[at] = line
-			return
-		}
+	if len(line) == 0 {
+		delete(c.lines, at)
+		return
 	}
-	delete(c.lines, at)
+	c.lines[at] = line[1:]
+	c.mailbox.Release(line[0].Size())
+	cs.check(&line[0])
 }
 
-// check looks at a change and hands it to its shard, which will say that it is settled; false: it was answered.
-func (cs *checkers) check(c *handoff.Command) (sent bool) {
+// check looks at a change and hands it to its shard, which will say that it is settled.
+func (cs *checkers) check(c *handoff.Command) {
 	err := cs.cfg.Changes.Wait()
 	if err == nil {
 		err = cs.cfg.Changes.View(c.Room, func(v *changes.View) error { return cs.allowed(c, v) })
 	}
 	if r, ok := errors.AsType[refusal](err); ok {
 		cs.refused.Add(1)
-		c.Change.Code, c.Change.Text = r.code, r.text
-		err = nil
-	}
-	if err != nil {
-		text := "The index of changes is behind; send again later."
-		e := handoff.Event{Kind: handoff.Refused, To: c.From, ID: c.ID, Code: proto.ErrOverloaded, Text: text, Size: handoff.ReplySize}
-		cs.cfg.Loops[c.From.Loop].PutAlways(e, e.Size)
-		return false
+		c.Refusal = &handoff.Refusal{Code: r.code, Text: r.text}
+	} else if err != nil {
+		c.Refusal = &handoff.Refusal{Code: proto.ErrOverloaded, Text: "The index of changes is behind; send again later."}
 	}
 	cs.send(*c)
-	return true
 }

@@ -13,6 +13,7 @@
 //	reader.go     pages of a room for who is behind
 //	history.go    pages of a room for who asks for history
 //	fold.go       what is read has the changes in it that were made since
+//	ask.go        an application is asked first, where the loop says so
 //	check.go      changes to earlier messages wait for each other here, before they are ordered
 //	allowed.go    and may they be made
 //
@@ -24,6 +25,7 @@
 //   - A message that is not ephemeral is delivered and acknowledged only after the log has committed it.
 //   - For each loop, Joined(head) is put into its mailbox before the delivery of head+1 and
 //     after the delivery of head. The seam between catch-up and live rests on this.
+//   - A publish whose retry key is known, or that repeats one which the application is being asked about, is not asked about.
 //   - A room without members and without a publish in flight is forgotten; the log knows
 //     its head.
 package room

@@ -11,6 +11,10 @@ import (
 // waits for the disk is overtaken.
 func (s *shard) pass(c *handoff.Command) {
 	from := sender{c.From, c.ID}
+	if c.Refusal != nil {
+		s.refuseFor(from, c.Refusal)
+		return
+	}
 	if s.loopsBehind() {
 		s.refuseDelivery(from)
 		return

@@ -34,24 +34,12 @@ func (s *shard) publish(c *handoff.Command) (flies bool) {
 	var key keyHash
 	if c.Key != "" {
 		key = s.keys.hash(c.Room, c.User, c.Key)
-		if done, ok := s.keys.find(key); ok {
-			s.duplicates.Add(1)
-			s.acknowledge(from, c.Room, done)
-			return false
-		}
-		if f := s.flights.find(key); f != nil {
-			s.duplicates.Add(1)
-			if len(f.retries) == maxRetries {
-				s.refusedLoad.Add(1)
-				s.refuse(from, proto.ErrOverloaded, "This publish waits for the disk already; wait for its answer.")
-				return false
-			}
-			f.retries = append(f.retries, from)
+		if s.repeated(from, c.Room, key) {
 			return false
 		}
 	}
-	if c.Change != nil && c.Change.Text != "" {
-		s.refuse(from, c.Change.Code, c.Change.Text)
+	if c.Refusal != nil {
+		s.refuseFor(from, c.Refusal)
 		return false
 	}
 	if s.loopsBehind() {
@@ -86,6 +74,27 @@ func (s *shard) publish(c *handoff.Command) (flies bool) {
 		f.alters = c.Change.Target
 	}
 	s.flights.push(f)
+	return true
+}
+
+// repeated answers a publish whose key is known, or has it answered with the one that is in flight; false: it is a new one.
+func (s *shard) repeated(from sender, room string, key keyHash) bool {
+	if done, ok := s.keys.find(key); ok {
+		s.duplicates.Add(1)
+		s.acknowledge(from, room, done)
+		return true
+	}
+	f := s.flights.find(key)
+	if f == nil {
+		return false
+	}
+	s.duplicates.Add(1)
+	if len(f.retries) == maxRetries {
+		s.refusedLoad.Add(1)
+		s.refuse(from, proto.ErrOverloaded, "This publish waits for the disk already; wait for its answer.")
+		return true
+	}
+	f.retries = append(f.retries, from)
 	return true
 }
 
@@ -127,7 +136,11 @@ func (s *shard) acknowledge(to sender, room string, o outcome) {
 }
 
 func (s *shard) refuse(to sender, code proto.ErrorCode, text string) {
-	s.tell(handoff.Event{Kind: handoff.Refused, To: to.handle, ID: to.id, Code: code, Text: text}, handoff.ReplySize)
+	s.refuseFor(to, &handoff.Refusal{Code: code, Text: text})
+}
+
+func (s *shard) refuseFor(to sender, r *handoff.Refusal) {
+	s.tell(handoff.Event{Kind: handoff.Refused, To: to.handle, ID: to.id, Code: r.Code, Text: r.Text, At: r.Wait.Milliseconds()}, handoff.ReplySize)
 }
 
 // flightQueue holds the flights in the order of their appends, which is the order in which

@@ -47,7 +47,9 @@ type Config struct {
 	Changes Changes
 	// Holdings are the rooms that users have; nil: they have none.
 	Holdings Holdings
-	Loops    []*handoff.Mailbox[handoff.Event] // by handoff.Handle.Loop
+	// Asker is given the publishes that say Ask. It gives each back to Decided, and has given back all before Close.
+	Asker Asker
+	Loops []*handoff.Mailbox[handoff.Event] // by handoff.Handle.Loop
 
 	Shards       int           // goroutines that order; default 2
 	MailboxBytes int           // bound of each shard's mailbox; default 16 MiB
@@ -127,7 +129,7 @@ func Start(cfg Config) (*Rooms, error) {
 // Send hands a command to the shard of its room and reports false when that shard's
 // mailbox is full. Gone is always taken: each follows a Join that was.
 func (rs *Rooms) Send(c handoff.Command) bool {
-	if c.Kind == handoff.Alter {
+	if c.Kind == handoff.Alter && !c.Ask {
 		return rs.checkers.put(c)
 	}
 	s := rs.shard(c.Room)
@@ -139,7 +141,7 @@ func (rs *Rooms) Send(c handoff.Command) bool {
 	return s.mailbox.Put(letter{command: c, size: size}, size)
 }
 
-// order hands a change that was checked to the shard of its room.
+// order hands a publish that was checked, or asked about, to the shard of its room.
 func (rs *Rooms) order(c handoff.Command) {
 	size := c.Size()
 	rs.shard(c.Room).mailbox.PutAlways(letter{command: c, size: size}, size)

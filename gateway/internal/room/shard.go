@@ -31,6 +31,7 @@ type shard struct {
 	rooms    map[string]*room
 	keys     *retryKeys
 	flights  flightQueue
+	asking   map[keyHash][]sender // publishes with a key that the Asker has, and who has repeated them
 	stopping bool
 	out      *handoff.Outgoing // all events of the shard go this way, so they keep their order
 
@@ -61,6 +62,7 @@ func newShard(cfg Config) *shard {
 		mailbox: handoff.NewMailbox[letter](cfg.MailboxBytes),
 		out:     handoff.NewOutgoing(cfg.Loops),
 		rooms:   make(map[string]*room),
+		asking:  make(map[keyHash][]sender),
 		keys:    newRetryKeys(cfg.RetryWindow, cfg.RetryKeys),
 	}
 	s.wake = s.mailbox.Wakes()
@@ -99,6 +101,19 @@ func (s *shard) open(l *letter) {
 		s.join(c)
 	case c.Kind == handoff.Gone:
 		s.gone(c)
+	case c.Ask:
+		s.ask(c)
+	default:
+		s.order(c)
+		if c.Asked {
+			s.answerRepetitions(c)
+		}
+	}
+}
+
+// order is for a publish that nobody has to look at any more.
+func (s *shard) order(c *handoff.Command) {
+	switch {
 	case c.Kind == handoff.Publish && c.Ephemeral:
 		s.pass(c)
 	case c.Kind == handoff.Publish:
