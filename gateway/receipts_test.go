@@ -186,6 +186,21 @@ func TestLargeRoomsAreCounted(t *testing.T) {
 			t.Fatal("never told counts")
 		}
 	}
+
+	// The user's own devices are told, those that watch their rooms.
+	phone, idle := login(t, srv.Addr(), wires[1], "user7"), login(t, srv.Addr(), w, "user8")
+	phone.myRooms(true)
+	laptop := login(t, srv.Addr(), w, "user7")
+	laptop.enter("plaza")
+	watcher.publish("plaza", "", "more")
+	laptop.until(func(f *v1.ServerFrame) bool { return f.GetMessage().GetSeq() == 2 })
+	if f := laptop.answer(laptop.mark("plaza", 2, 2)); f.GetMarked() == nil {
+		t.Fatalf("the mark is answered %v", f)
+	}
+	phone.wantReceipt("plaza", "user7", 2, 2)
+	if id := idle.request(&v1.ClientFrame{Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}}); idle.must().Id != id {
+		t.Error("another user is told")
+	}
 }
 
 // TestPositionsOfAnotherEpoch count for nothing: their numbers are those of another history.

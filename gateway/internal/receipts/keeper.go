@@ -298,6 +298,7 @@ func (k *Keeper) advance(moves []move, large map[string]bool) {
 		c.move(m.was, m.to)
 		if c.users > k.cfg.Named {
 			large[m.room] = true
+			k.tellOwn(m.place, m.to)
 		} else {
 			k.tell(m.place, m.to)
 		}

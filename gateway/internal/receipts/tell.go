@@ -11,22 +11,34 @@ import (
 // key of the frames that take each other's place for who is behind: one of each user, and one of a room's counts.
 const key = "receipt"
 
-// members gives a frame to all loops: one that has no members of the room drops it.
-func (k *Keeper) members(room string, e *proto.Encoded) {
+// loops gives a frame to all loops: one that has nobody whom it is for drops it.
+func (k *Keeper) loops(e handoff.Event) {
+	e.Size = e.Message.Size()
 	for loop, mailbox := range k.cfg.Loops {
 		if mailbox.Full() {
 			k.untold.Add(1)
 			continue
 		}
-		k.out.Post(loop, handoff.Event{Kind: handoff.Ephemeral, Room: room, Message: e, Size: e.Size()})
+		k.out.Post(loop, e)
 	}
 }
 
+func (k *Keeper) members(room string, m *proto.Encoded) {
+	k.loops(handoff.Event{Kind: handoff.Ephemeral, Room: room, Message: m})
+}
+
 // tell has the members of a room learn where a user stands.
-func (k *Keeper) tell(at place, s Standing) {
-	k.members(at.room, proto.EncodeFrame(at.room, at.user, key, &v1.ServerFrame{Op: &v1.ServerFrame_Receipt{
+func (k *Keeper) tell(at place, s Standing) { k.members(at.room, encode(at, s)) }
+
+// tellOwn has the devices of a user learn where they stand in a large room, whose members are told counts: those that watch their rooms.
+func (k *Keeper) tellOwn(at place, s Standing) {
+	k.loops(handoff.Event{Kind: handoff.Personal, Room: at.room, Member: &handoff.Membership{User: at.user}, Message: encode(at, s)})
+}
+
+func encode(at place, s Standing) *proto.Encoded {
+	return proto.EncodeFrame(at.room, at.user, key, &v1.ServerFrame{Op: &v1.ServerFrame_Receipt{
 		Receipt: &v1.Receipt{Room: at.room, User: at.user, Delivered: s.Delivered, Read: s.Read},
-	}}))
+	}})
 }
 
 // tellCounts has the members of a large room learn how many have its newest messages, if that has changed.
