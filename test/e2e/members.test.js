@@ -310,9 +310,12 @@ test('who is not there was last seen, before and while somebody looks', { timeou
   const carol = await client(t, server, 'carol');
   carol.close();
   await bob.join('group:birds').ready;
+  await bob.publish('group:birds', 'a heron');
+  await bob.publish('group:birds', 'two of them', { replyTo: 1 });
 
   const alice = await Person.arrive(t, server, 'alice');
   await row(alice, 'Birds').click();
+  await alice.find('quote').getByText('bob: a heron').waitFor(); // whichever of the two came first
   await press(alice, 'members-open');
   await member(alice, 'carol').getByText(/^member, last seen \d/).waitFor();
   await member(alice, 'bob').getByText(/^owner$/).waitFor();

@@ -150,7 +150,7 @@ export class Timeline {
       const answered = message.replyTo && conversation.get(message.replyTo);
       lines.push({
         key: `seq ${message.seq}`,
-        signature: `${grouped} ${message.revision} ${message.replies?.last} ${answered?.revision}`,
+        signature: `${grouped} ${message.revision} ${message.replies?.last} ${answered?.seq} ${answered?.revision}`,
         make: () => messageView(message, { grouped, own, user, answered: answered || undefined, actions: this.#messageActions }),
         update: own ? (line) => showTicks(line, conversation.receipts?.of(message.seq)) : undefined,
       });
