@@ -44,14 +44,17 @@ func filesOf(connections int) int { return min(65536, connections*2/3) }
 func tableOf(connections int) int { return min(16384, connections/6) }
 
 // heartbeatFor gives an emulated processor time: with the default of 25 s, 100,000 connections would ask it for 4,000 answers a
-// second, and the gateway would close who can't give his in time.
+// second, beside those that connect, and the gateway would close who can't give his in time. So it has one in 6 ms. handshakeTime is the same
+// for those that connect.
 func heartbeatFor(connections int) time.Duration {
-	return max(25*time.Second, time.Duration(connections)*1500*time.Microsecond)
+	return max(25*time.Second, time.Duration(connections)*6*time.Millisecond)
 }
 
+const handshakeTime = time.Minute
+
 func (d debian) untune(connections int) error {
-	unit := fmt.Sprintf("[Unit]\nDescription=Rookery\n\n[Service]\nExecStart=/usr/local/bin/rookery serve --dev --listen %s --data /var/lib/rookery --heartbeat %v\nLimitNOFILE=%d\n",
-		address, heartbeatFor(connections), filesOf(connections))
+	unit := fmt.Sprintf("[Unit]\nDescription=Rookery\n\n[Service]\nExecStart=/usr/local/bin/rookery serve --dev --listen %s --data /var/lib/rookery --heartbeat %v --limits.handshake-timeout %v\nLimitNOFILE=%d\n",
+		address, heartbeatFor(connections), handshakeTime, filesOf(connections))
 	table := fmt.Sprintf("%s = %d\n", tableKey, tableOf(connections))
 	if err := os.WriteFile(unitFile, []byte(unit), 0o644); err != nil {
 		return err

@@ -69,7 +69,7 @@ type load struct {
 // emulated processor, makes up for it with as many at once, and they would wait for longer than the gateway waits for a handshake.
 const loadPlan = `scenario: storm
 server: {targets: ["ws://%s/ws"]}
-clients: {connections: %d, rate: %d, pending: 500, timeout: 60s, retry: {for: 5m}, sources: [127.0.0.0/16]}
+clients: {connections: %d, rate: %d, pending: 500, timeout: 60s, retry: {for: 10m}, sources: [127.0.0.0/16]}
 rooms: {count: %d}
 time: {warmup: 1s, duration: 10s, drain: 5s}
 `
