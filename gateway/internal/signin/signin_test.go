@@ -513,6 +513,22 @@ func TestLargeIDTokens(t *testing.T) {
 	}
 }
 
+// TestTheHintIsOfWhoSignsOut: a session that ended by itself leaves its hint in the browser, and the next one may have none.
+func TestTheHintIsOfWhoSignsOut(t *testing.T) {
+	r := newRig(t, nil)
+	b := r.browser()
+	b.comeBack(b.begin())
+	r.provider.Say("picture", strings.Repeat("x", 2000))
+	b.comeBack(b.begin())
+	var answer struct{ Redirect string }
+	if err := json.NewDecoder(b.do("POST", LogoutPath, origin).Body).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(answer.Redirect, r.provider.URL) || strings.Contains(answer.Redirect, "id_token_hint") {
+		t.Errorf("the provider is told of somebody else's session: %s", answer.Redirect)
+	}
+}
+
 func TestNamesThatAreAddresses(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.UserClaim = "email" })
 	r.provider.Say("email", "alice@example.com")
