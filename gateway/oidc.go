@@ -46,7 +46,7 @@ func openPageKeys(c Config) (pageKeys, error) {
 		return pageKeys{}, nil
 	}
 	path := filepath.Join(c.Data, "oidc", "key")
-	secret, err := os.ReadFile(path)
+	secret, err := readPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		secret = make([]byte, sha256.Size)
 		_, _ = rand.Read(secret) // never fails
