@@ -88,6 +88,8 @@ func TestRefusals(t *testing.T) {
 		{"way back to elsewhere", oidc("--oidc.redirect-url", "https://chat.example/callback"), nil, []string{"oidc.redirect_url", "/oidc/callback"}},
 		{"way back without TLS", oidc("--oidc.redirect-url", "http://chat.example/oidc/callback"), nil, []string{"oidc.redirect_url", "without TLS"}},
 		{"way back with the standard port", oidc("--oidc.redirect-url", "https://chat.example:443/oidc/callback"), nil, []string{"oidc.redirect_url", "standard port"}},
+		{"page that may not connect", oidc("--oidc.redirect-url", "https://page.example/oidc/callback"), nil, []string{"limits.origins", "has not https://page.example"}},
+		{"head without room for cookies", oidc("--limits.header-bytes", "4KiB"), nil, []string{"limits.header_bytes", "8KiB or more"}},
 		{"scope with a space", oidc("--oidc.scopes", "profile email"), nil, []string{"oidc.scopes", `"profile email"`}},
 		{"no claim for the name", oidc("--oidc.user-claim="), nil, []string{"oidc.user_claim", "is empty"}},
 		{"rule that gives nothing", oidc("--oidc.rights", "groups staff"), nil, []string{"oidc.rights", "gives nothing"}},

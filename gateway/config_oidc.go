@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,9 @@ type OIDCConfig struct {
 	// Session is how long somebody is signed in. Default 12 h.
 	Session time.Duration
 }
+
+// leastHeader has room for the largest cookies, which come together at the logout, and for what browsers send beside them.
+const leastHeader = 8 << 10
 
 // on reports whether people can sign in.
 func (c OIDCConfig) on() bool { return c.Issuer != "" }
@@ -95,12 +99,18 @@ func (c Config) validateOIDC(refuse func(broken bool, reason string, names ...st
 	redirect, err := c.redirectURL()
 	refuse(err != nil, fmt.Sprint(err), "oidc.redirect_url", "limits.origins")
 	if u, parseErr := url.Parse(redirect); err == nil && parseErr == nil {
-		reason := originFault(u.Scheme + "://" + u.Host)
+		origin := u.Scheme + "://" + u.Host
+		reason := originFault(origin)
 		if reason == "" && u.Scheme == "http" && !signin.Loopback(u.Hostname()) {
 			reason = "is without TLS, and cookies of a session would be read on the way; write https://, http:// is for this machine only"
 		}
 		refuse(reason != "", reason, "oidc.redirect_url", "limits.origins")
+		listed := c.Limits.Origins
+		reason = fmt.Sprintf("has not %s, where people sign in, so that their page could not connect; add it", origin)
+		refuse(len(listed) > 0 && !slices.Contains(listed, origin) && !slices.Contains(listed, "*"), reason, "limits.origins", "oidc.redirect_url")
 	}
+	reason := fmt.Sprintf("is too little for the cookies of who is signed in; write %s or more", formatSize(leastHeader))
+	refuse(c.Limits.HeaderBytes < leastHeader, reason, "limits.header_bytes")
 	for _, scope := range o.Scopes {
 		// RFC 6749 section 3.3: visible ASCII but " and \.
 		bad := scope == "" || strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' })

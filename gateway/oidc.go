@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -46,7 +47,7 @@ func openPageKeys(c Config) (pageKeys, error) {
 		return pageKeys{}, nil
 	}
 	path := filepath.Join(c.Data, "oidc", "key")
-	secret, err := os.ReadFile(path)
+	secret, err := readPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		secret = make([]byte, sha256.Size)
 		_, _ = rand.Read(secret) // never fails
@@ -144,6 +145,13 @@ func (s *Server) signPageToken(session signin.Session, rights *signin.Rights) (s
 	}
 	if rights != nil {
 		claims.Rooms, claims.Publish, claims.Create, claims.Moderate = rights.Rooms, rights.Publish, rights.Create, rights.Moderate
+		// What is as rooms is left out: a token is bounded, and rules that give many rooms would not fit three times.
+		if slices.Equal(claims.Publish, claims.Rooms) {
+			claims.Publish = nil
+		}
+		if slices.Equal(claims.Create, claims.Rooms) {
+			claims.Create = nil
+		}
 	}
 	own := s.pageKeys.tokens[0]
 	signed, err := SigningKey(own).sign(claims)

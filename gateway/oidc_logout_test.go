@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
+	"rookery/gateway/internal/identity"
 	"rookery/gateway/internal/revocation"
 	"rookery/gateway/internal/signin"
 )
@@ -51,6 +55,50 @@ func TestLogoutsLeaveRoomForTheOperator(t *testing.T) {
 			t.Errorf("the revocation ends at %v, the session at %v", told[0].Until, ends)
 		}
 		set.Close()
+	}
+}
+
+// TestManyRoomsFitIntoAToken: as many as rules may give, with names of departments and projects.
+func TestManyRoomsFitIntoAToken(t *testing.T) {
+	rooms := make([]string, maxPatterns)
+	for i := range rooms {
+		rooms[i] = fmt.Sprintf("department-%d/project-%d/*", i, i)
+	}
+	for _, c := range []struct {
+		name   string
+		rights signin.Rights
+		want   identity.Rights
+	}{
+		{
+			"all as rooms", signin.Rights{Rooms: rooms, Publish: rooms, Create: rooms, Moderate: []string{}},
+			identity.Rights{Join: rooms, Publish: rooms, Create: rooms, Moderate: []string{}},
+		},
+		{
+			"less than rooms", signin.Rights{Rooms: rooms, Publish: []string{}, Create: rooms[1:2], Moderate: rooms[:1]},
+			identity.Rights{Join: rooms, Publish: []string{}, Create: rooms[1:2], Moderate: rooms[:1]},
+		},
+		{
+			"none", signin.Rights{Rooms: []string{}, Publish: []string{}, Create: []string{}, Moderate: []string{}},
+			identity.Rights{Join: []string{}, Publish: []string{}, Create: []string{}, Moderate: []string{}},
+		},
+	} {
+		s := &Server{}
+		s.auth.Store(&AuthConfig{})
+		s.pageKeys.tokens = []verifyKey{{pageKeyID, jwt.SigningMethodHS256, make([]byte, 32)}}
+		now := time.Now()
+		token, _, err := s.signPageToken(signin.Session{ID: "x", User: "alice", Begun: now.Unix(), Ends: now.Add(time.Hour).Unix()}, &c.rights)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		auth, err := newAuthenticator(Config{}, nil, nil, s.pageKeys.tokens...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		who, err := auth.Authenticate(token, "")
+		if err != nil || !reflect.DeepEqual(*who.Rights, c.want) {
+			t.Errorf("%s: %v, %v", c.name, who.Rights, err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -280,13 +281,21 @@ func TestTheKeyOfSessions(t *testing.T) {
 	if v.srv.Logged("level=WARN") {
 		t.Error("the key's directory is told as if something were wrong")
 	}
-	if err := os.WriteFile(key, []byte("short"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	cfg := gateway.DefaultConfig()
 	cfg.Listen, cfg.Admin = "127.0.0.1:0", "127.0.0.1:0"
 	options(&cfg)
-	if _, err := gateway.New(cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "delete it") {
-		t.Errorf("a damaged key: %v", err)
+	refused := func(what, want string) {
+		t.Helper()
+		if _, err := gateway.New(cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
+	if err := os.Chmod(key, 0o644); err != nil { // as a copy may have it
+		t.Fatal(err)
+	}
+	refused("a key that everybody can read", "chmod o-r")
+	if err := errors.Join(os.Chmod(key, 0o600), os.WriteFile(key, []byte("short"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	refused("a damaged key", "delete it")
 }

@@ -25,6 +25,10 @@ const button = (person) => person.find('join-button').filter({ hasText: 'Sign in
 /** At the provider: who one is, and that the chat may know. */
 async function signIn(person, name = person.name) {
   await button(person).click();
+  await authorize(person, name);
+}
+
+async function authorize(person, name = person.name) {
   await person.page.locator('input[name=login]').fill(name);
   await person.page.locator('input[name=password]').fill('any');
   await person.page.locator('button[type=submit]').click();
@@ -117,4 +121,26 @@ test('a provider that is down is waited for, and its refusals are shown', { time
   await alice.page.getByRole('alert').getByText('Signing in took too long').waitFor();
   await alice.page.goto(`${server.address}/?signin=%3Cb%3Eevil`);
   await alice.page.getByRole('alert').getByText('Example could not tell who you are.').waitFor();
+});
+
+test('who signs in in another window takes the browser over at once', { timeout: 180_000 }, async (t) => {
+  const provider = await IdentityProvider.listen(t);
+  const server = await Server.start(t, ...flagsFor(provider));
+  provider.serve(server.address);
+  const alice = await visit(t, server, 'alice');
+  await signIn(alice);
+  await chats(alice);
+
+  // The provider has forgotten alice, the chat has not.
+  const context = alice.page.context();
+  await context.clearCookies({ domain: 'localhost' });
+  const carol = new Person(await context.newPage(), 'carol', server.address);
+  await carol.page.goto(`${server.address}/oidc/login`);
+  await authorize(carol);
+  await chats(carol);
+  await alice.page.getByRole('alert').getByText('carol has signed in in this browser.').waitFor({ timeout: 10_000 });
+  await carol.page.reload();
+  await chats(carol);
+  assert.equal(await carol.find('self').textContent(), 'carol', 'the end of the first window signed the second one out');
+  for (const person of [alice, carol]) assert.deepEqual(person.faults, []);
 });

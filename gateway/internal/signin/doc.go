@@ -23,9 +23,10 @@
 //
 // # Sessions
 //
-// A session is a cookie, sealed with a key of this server, so it outlives a restart and takes no memory. It ends with its time,
-// with logout, and when its person is revoked. Its id is the id (jti) of its tokens, so that revoking it ends tokens and live
-// connections too, and their iat is its beginning, so that revoking a user holds for tokens that are issued in the same moment.
+// A session is a cookie, sealed with a key of this server, so it outlives a restart and takes no memory. It ends with its time, with
+// logout, when its person is revoked, and when names come from another provider or claim. Its id is the id (jti) of its tokens,
+// so that revoking it ends tokens and live connections too, and their iat is its beginning, so that revoking a user holds for
+// tokens that are issued in the same moment.
 //
 // Cookies are HttpOnly, behind https Secure and bound to this host by their names. That of the session is SameSite=Strict, and
 // the requests that use it are POST with the Origin of the page. That of the sign-in is Lax, since it has to come along from the

@@ -52,10 +52,13 @@ func (s *SignIn) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	sessionCookie.set(w, s.secure, sealed, s.cfg.Session)
-	// Without it the provider asks whether one wants to sign out. So a token that is too large is left out.
-	if sealed, err := s.sealer.seal(hintCookie, hint); err == nil {
-		hintCookie.set(w, s.secure, sealed, s.cfg.Session)
+	// Without it the provider asks whether one wants to sign out. So a token that is too large is left out, and that of who was here
+	// before goes: the provider would end the session of the wrong person.
+	sealed, err = s.sealer.seal(hintCookie, hint)
+	if err != nil {
+		sealed = ""
 	}
+	hintCookie.set(w, s.secure, sealed, s.cfg.Session)
 	s.signedIn.Add(1)
 	s.cfg.Log.Info("signed in", "user", session.User, "session", session.ID)
 	goTo(w, "/?signin=done")

@@ -64,10 +64,21 @@ func (c claims) lacks(names []string) bool {
 	return false
 }
 
-// with adds claims that are not there yet.
+// with adds claims that are not there yet, also to claims that are objects.
 func (c claims) with(more claims) claims {
 	all := maps.Clone(more)
-	maps.Copy(all, c)
+	// It is said of one address, and not of the one that stands elsewhere.
+	address, isText := c[claimEmail].(string)
+	if other, found := more[claimEmail]; isText && found && other != address {
+		delete(all, claimEmailVerified)
+	}
+	for name, value := range c {
+		own, isObject := value.(map[string]any)
+		if other, both := more[name].(map[string]any); isObject && both {
+			value = map[string]any(claims(own).with(other))
+		}
+		all[name] = value
+	}
 	return all
 }
 

@@ -107,3 +107,31 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// TestClaimsFromTwoPlaces: the ID token's go first, and what the account says of an address holds for that one.
+func TestClaimsFromTwoPlaces(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		token, account claims
+		want           string
+	}{
+		{"either", claims{"a": "1", "b": "2"}, claims{"b": "3", "c": "4"}, "map[a:1 b:2 c:4]"},
+		{
+			"members of an object", claims{"o": map[string]any{"a": "1"}}, claims{"o": map[string]any{"a": "2", "roles": "r"}},
+			"map[o:map[a:1 roles:r]]",
+		},
+		{"an object and none", claims{"o": "1"}, claims{"o": map[string]any{"a": "2"}}, "map[o:1]"},
+		{"the same address", claims{"email": "a@b"}, claims{"email": "a@b", "email_verified": true}, "map[email:a@b email_verified:true]"},
+		{"an address of its own", claims{}, claims{"email": "a@b", "email_verified": true}, "map[email:a@b email_verified:true]"},
+		{"another address", claims{"email": "a@b"}, claims{"email": "c@d", "email_verified": true}, "map[email:a@b]"},
+		{"addresses that are none", claims{"email": []any{}}, claims{"email": []any{}}, "map[email:[]]"},
+		{
+			"another address, both known", claims{"email": "a@b", "email_verified": true}, claims{"email": "c@d", "email_verified": false},
+			"map[email:a@b email_verified:true]",
+		},
+	} {
+		if got := fmt.Sprint(map[string]any(c.token.with(c.account))); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}

@@ -28,24 +28,30 @@ var (
 	hintCookie = cookie{"rookery-hint", LogoutPath, http.SameSiteStrictMode, 2400}
 )
 
-// sealer seals with AES-256-GCM. The name of a cookie is authenticated with it, so that one does not pass for another.
-type sealer struct{ aead cipher.AEAD }
+// sealer seals with AES-256-GCM. The name of a cookie is authenticated with it, so that one does not pass for another, and so is whose
+// word the names of users are: another provider, or another claim, may call somebody else by a name that is in a session.
+type sealer struct {
+	aead  cipher.AEAD
+	names string
+}
 
-func newSealer(key []byte) (sealer, error) {
+func newSealer(key []byte, issuer, userClaim string) (sealer, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return sealer{}, err
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
-	return sealer{aead}, err
+	return sealer{aead, issuer + "\n" + userClaim}, err
 }
+
+func (s sealer) bound(c cookie) []byte { return []byte(c.name + "\n" + s.names) }
 
 func (s sealer) seal(c cookie, value any) (string, error) {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return "", err
 	}
-	sealed := base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, text, []byte(c.name)))
+	sealed := base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, text, s.bound(c)))
 	if len(sealed) > c.most {
 		return "", fmt.Errorf("cookie %s would have %d bytes, and the most is %d", c.name, len(sealed), c.most)
 	}
@@ -60,7 +66,7 @@ func (s sealer) open(c cookie, secure bool, r *http.Request, value any) bool {
 		if err != nil {
 			continue
 		}
-		text, err := s.aead.Open(nil, nil, sealed, []byte(c.name))
+		text, err := s.aead.Open(nil, nil, sealed, s.bound(c))
 		if err == nil && json.Unmarshal(text, value) == nil {
 			return true
 		}

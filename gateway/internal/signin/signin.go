@@ -92,7 +92,7 @@ func Start(cfg Config) (*SignIn, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if s.sealer, err = newSealer(cfg.Key); err != nil {
+	if s.sealer, err = newSealer(cfg.Key, cfg.Issuer, cfg.UserClaim); err != nil {
 		return nil, err
 	}
 	s.mux.HandleFunc("GET "+LoginPath, s.login)

@@ -405,64 +405,6 @@ func TestTooManyWaitForTheProvider(t *testing.T) {
 	}
 }
 
-func TestSessionsEnd(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		end  func(r *rig, b *browser)
-		over bool
-	}{
-		{"not yet", func(r *rig, _ *browser) { r.pass(time.Hour - time.Second) }, false},
-		{"with their time", func(r *rig, _ *browser) { r.pass(time.Hour) }, true},
-		{"with a shorter time that was set since", func(r *rig, b *browser) {
-			b.handler = r.start(func(c *Config) { c.Session = 10 * time.Minute })
-			r.pass(11 * time.Minute)
-		}, true},
-		{"not with a restart", func(r *rig, b *browser) { b.handler = r.start(nil) }, false},
-		{"with another key", func(r *rig, b *browser) {
-			b.handler = r.start(func(c *Config) { c.Key = []byte(strings.Repeat("k", 32)) })
-		}, true},
-		{"with the revocation of their user", func(r *rig, _ *browser) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.revoked["248289"] = true
-		}, true},
-		{"when rules give the person nothing any more", func(r *rig, b *browser) {
-			b.handler = r.start(func(c *Config) { c.Rules = mustParse(t, "groups staff rooms=*") })
-		}, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t, nil)
-			b := r.browser()
-			b.comeBack(b.begin())
-			c.end(r, b)
-			if user := b.tokenFor(); (user == "") != c.over {
-				t.Errorf("there is a session for %q", user)
-			}
-		})
-	}
-}
-
-func TestOnlyThePageAsks(t *testing.T) {
-	r := newRig(t, nil)
-	b := r.browser()
-	b.comeBack(b.begin())
-	for _, from := range []string{"", "null", "https://evil.example", "http://chat.example", "https://chat.example:8443", "https://chat.example.evil.example"} {
-		for _, path := range []string{TokenPath, LogoutPath} {
-			if response := b.do("POST", path, from); response.StatusCode != http.StatusForbidden {
-				t.Errorf("POST %s from %q is answered with %s", path, from, response.Status)
-			}
-		}
-	}
-	for _, c := range [][2]string{{"GET", TokenPath}, {"GET", LogoutPath}, {"POST", LoginPath}, {"POST", CallbackPath}} {
-		if response := b.do(c[0], c[1], origin); response.StatusCode != http.StatusMethodNotAllowed {
-			t.Errorf("%s %s is answered with %s", c[0], c[1], response.Status)
-		}
-	}
-	if b.tokenFor() == "" {
-		t.Error("somebody else ended the session")
-	}
-}
-
 // TestNothingOfARequestIsRedirectedTo: no parameter says where to go.
 func TestNothingOfARequestIsRedirectedTo(t *testing.T) {
 	r := newRig(t, nil)
@@ -483,33 +425,6 @@ func TestPlainHTTPOfThisMachine(t *testing.T) {
 	cookies := w.Result().Cookies()
 	if len(cookies) != 1 || cookies[0].Secure || cookies[0].Name != "rookery-login" || !cookies[0].HttpOnly {
 		t.Errorf("cookies: %v", cookies)
-	}
-}
-
-// TestLargeIDTokens: a head that a proxy would not pass is worse than a question at the logout.
-func TestLargeIDTokens(t *testing.T) {
-	r := newRig(t, nil)
-	for _, c := range []struct {
-		size int
-		hint bool
-	}{{1000, true}, {2000, false}} {
-		r.provider.Say("picture", strings.Repeat("x", c.size))
-		b := r.browser()
-		target := b.begin()
-		response := b.do("GET", target, "")
-		var head strings.Builder
-		if err := response.Header.Write(&head); err != nil || head.Len() > 4000 {
-			t.Errorf("the answer's head has %d bytes, %v", head.Len(), err)
-		}
-		if b.tokenFor() == "" {
-			t.Error("there is no session")
-		}
-		if _, hint := b.cookies["__Secure-rookery-hint"]; hint != c.hint {
-			t.Errorf("with %d more bytes there is a hint for the logout: %v", c.size, hint)
-		}
-		if answer := b.do("POST", LogoutPath, origin); answer.StatusCode != http.StatusOK {
-			t.Errorf("logout is answered with %s", answer.Status)
-		}
 	}
 }
 

@@ -73,9 +73,14 @@ async function left(error) {
   }
 }
 
+/** Somebody else has signed in in another window: the browser's session and what is remembered are theirs now. */
+function replaced({ user }) {
+  return settings.person !== '' && settings.person !== user;
+}
+
 async function leftSession(ended, error) {
   ended.close();
-  settings.signedIn = false;
+  if (!replaced(ended)) settings.signedIn = false;
   if (error !== null) {
     signIn.show({ error: error.status === TOKEN_REVOKED || error.code === 'token_revoked' ? 'Your session has ended. Sign in again.' : error.message });
     return;
@@ -89,6 +94,11 @@ async function leftSession(ended, error) {
     signIn.show({ error: `Signing out failed, and this browser may still be signed in: ${fault.message}.` });
   }
 }
+
+// Before this window writes into the memory of the other, or takes the browser's push from them.
+window.addEventListener('storage', () => {
+  if (session !== null && replaced(session)) chat?.end(new Error(`${settings.person} has signed in in this browser.`));
+});
 
 // A notification was chosen: whoever is here, or will be, sees that room.
 navigator.serviceWorker?.addEventListener('message', ({ data }) => {

@@ -34,6 +34,11 @@ export class Session {
     this.#platform = { fetch, setTimeout, clearTimeout };
   }
 
+  /** Whose it is, null before that is known. */
+  get user() {
+    return this.#user;
+  }
+
   /** Finds out whose session it is. Throws SessionOver if there is none. */
   async begin() {
     this.#fresh = await this.#fetchToken();

@@ -123,6 +123,11 @@ export class Settings {
     write(this.#passing, WANTED, room);
   }
 
+  /** Whose all windows' memory is, '' for who came without a session. */
+  get person() {
+    return read(this.#lasting, PERSON, '');
+  }
+
   /**
    * Keeps what is remembered to one person. A session may have ended and another one begun: what somebody else has read, and above
    * all has not sent yet, is forgotten, for this window and for all of them. Who came without a session is ''.
