@@ -270,3 +270,30 @@ func TestReason(t *testing.T) {
 		}
 	}
 }
+
+// TestClaims: only claims that are there take the place of those of the token. Null is what encoders write for what is not there, and must
+// not open every room.
+func TestClaims(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var body atomic.Pointer[string]
+		a := &app{answer: func(string) (int, string, time.Duration) { return 200, *body.Load(), 0 }}
+		rights := &identity.Rights{Join: []string{"a"}}
+		k := consultant(a, func(c *Config) {
+			c.Rights = func(string, json.RawMessage) (*identity.Rights, error) { return rights, nil }
+		})
+		for said, want := range map[string]bool{
+			`{"allow":true}`: false, `{"allow":true,"claims":null,"reason":null,"message":null}`: false, `{"allow":true,"claims":{"rooms":["a"]}}`: true,
+		} {
+			body.Store(&said)
+			if refusal := k.Connect(handoff.Connect{User: "ann"}); refusal != nil {
+				t.Fatal(refusal)
+			}
+			synctest.Wait()
+			events := k.cfg.Loops[0].Take(nil)
+			if len(events) != 1 || events[0].Code.Code != 0 || (events[0].Grant != nil) != want {
+				t.Errorf("%s was told as %+v", said, events)
+			}
+		}
+		k.Close()
+	})
+}
