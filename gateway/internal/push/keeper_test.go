@@ -366,7 +366,8 @@ func TestDamage(t *testing.T) {
 			"ones":  slices.Concat(whole[:at], bytes.Repeat([]byte{0xff}, page), whole[at+page:]),
 			"short": whole[:at],
 		} {
-			if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			cfg.Dir = t.TempDir()
+			if err := os.WriteFile(filepath.Join(cfg.Dir, "push.db"), damaged, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			k, err := Start(cfg)
@@ -374,7 +375,7 @@ func TestDamage(t *testing.T) {
 				_ = k.Close() // it may find the damage
 				continue
 			}
-			if refused++; !strings.Contains(err.Error(), path) {
+			if refused++; !strings.Contains(err.Error(), cfg.Dir) {
 				t.Errorf("%s at %d: the error does not name the file: %v", name, at, err)
 			}
 		}
