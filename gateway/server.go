@@ -199,6 +199,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, err
 	}
 	s.consult = s.startConsult(inboxes, kind)
+	undo = append(undo, s.stopWebhooks)
 	if s.rooms, err = room.Start(room.Config{
 		Log:         roomLog{s.store},
 		Changes:     s.changes,
@@ -215,7 +216,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	}); err != nil {
 		return nil, fmt.Errorf("read the newest messages of the log: %w", err)
 	}
-	undo = append(undo, s.rooms.Close, s.stopWebhooks)
+	undo = append(undo, s.rooms.Close)
 	if cfg.Rooms.LastSeen {
 		if s.seen, err = seen.Open(seen.Config{Dir: filepath.Join(cfg.Data, "seen"), Log: logger}); err != nil {
 			return nil, fmt.Errorf("%w (setting data)", err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -295,5 +296,39 @@ func TestClaims(t *testing.T) {
 			}
 		}
 		k.Close()
+	})
+}
+
+// TestUnusable: answers that can't be used count for the questions that they were given to, and do not stop the asking.
+func TestUnusable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := fmt.Sprintf(`{"allow":true,"message":{"text":%q}}`, strings.Repeat("x", 2<<10))
+		a := &app{answer: func(text string) (int, string, time.Duration) {
+			if text == "grows" {
+				return 200, long, 0
+			}
+			return 200, allow, 0
+		}}
+		var lines strings.Builder
+		k := consultant(a, func(c *Config) { c.Concurrency, c.Logger = 1, slog.New(slog.NewTextHandler(&lines, nil)) })
+		for range 10 * patience {
+			k.Ask(publish("lobby", "mallory", "grows"))
+		}
+		k.Ask(publish("lobby", "ann", "hi"))
+		synctest.Wait()
+		down := k.Stats().Down
+		k.Close()
+		asked, decided := a.seen()
+		if len(asked) != 10*patience+1 || down {
+			t.Errorf("asked %d times, down: %v", len(asked), down)
+		}
+		for _, c := range decided {
+			if (c.Refusal == nil) != (c.User == "ann") {
+				t.Errorf("of %s decided with %+v", c.User, c.Refusal)
+			}
+		}
+		if n := strings.Count(lines.String(), "\n"); n != 1 || strings.Contains(lines.String(), "xxx") {
+			t.Errorf("%d lines in the log:\n%s", n, lines.String())
+		}
 	})
 }
