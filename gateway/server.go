@@ -362,7 +362,6 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.keySet.close()
 	admin := s.startAdmin(&background)
 	defer s.audit.Close()
-	defer s.seen.Close() // behind the loops, in which sessions end
 	defer admin.Close()
 	if s.shipper != nil {
 		s.shipper.Start()
@@ -396,6 +395,7 @@ func (s *Server) Run(ctx context.Context) error {
 		// made for a process that ends without it.
 		return err
 	}
+	s.seen.Close() // behind the loops, in which sessions end
 	s.stopShipping()
 	return errors.Join(err, s.changes.Close(), s.store.Close())
 }
@@ -467,6 +467,7 @@ func (s *Server) closeStorage() error {
 	s.members.Close()
 	s.presence.Close()
 	s.catalog.Close()
+	s.seen.Close()
 	s.stopShipping()
 	return errors.Join(s.changes.Close(), s.store.Close())
 }
