@@ -9,8 +9,14 @@ import (
 // TestTuningKnowsTheReserve: the tuner computes limits of open files with a formula of its own, so as not to import a server.
 func TestTuningKnowsTheReserve(t *testing.T) {
 	for _, loops := range []int{1, 2, 16, 256} {
-		if got, want := tuning.Reserve(loops), reservedDescriptors(loops); got != want {
-			t.Errorf("with %d loops tuning reserves %d descriptors, and the gateway %d", loops, got, want)
+		for _, webhooks := range []int{0, 1, 32, 1024} {
+			var c WebhooksConfig
+			if webhooks > 0 {
+				c = WebhooksConfig{URL: "https://app.example.com/", Concurrency: webhooks}
+			}
+			if got, want := tuning.Reserve(loops, webhooks), reservedDescriptors(loops)+c.descriptors(); got != want {
+				t.Errorf("with %d loops and %d webhooks tuning reserves %d descriptors, and the gateway %d", loops, webhooks, got, want)
+			}
 		}
 	}
 }

@@ -5,12 +5,15 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 
 	"rookery/gateway"
 	"rookery/gateway/gatewaytest"
@@ -111,7 +114,7 @@ func TestDrainEndsThoughTheDiskHangs(t *testing.T) {
 	disk := &hungDisk{FS: vfs.Disk()}
 	cfg := gateway.DefaultConfig()
 	cfg.Dev, cfg.Listen, cfg.Admin, cfg.Data = true, "127.0.0.1:0", "", t.TempDir()
-	cfg.Drain.Window, cfg.Drain.Timeout = 0, time.Second
+	cfg.Drain.Window, cfg.Drain.Timeout, cfg.Rooms.LastSeen = 0, time.Second, true
 	cfg.SetFS(disk)
 	srv, err := gateway.New(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -135,6 +138,11 @@ func TestDrainEndsThoughTheDiskHangs(t *testing.T) {
 	case <-time.After(waitLimit):
 		t.Errorf("it did not end within %v, drain.timeout is %v", waitLimit, cfg.Drain.Timeout)
 	}
+	// Nor was the file of last seen waited for, which is on the same disk: it is still open.
+	if tree, err := bolt.Open(filepath.Join(cfg.Data, "seen", "seen.db"), 0o600, &bolt.Options{Timeout: time.Millisecond}); err == nil {
+		t.Error("the file of last seen was closed")
+		tree.Close()
+	}
 	for f, err := p.next(); err == nil; f, err = p.next() {
 		if f.GetPublished() != nil {
 			t.Errorf("a publish was acknowledged beside a disk that hangs: %v", f)
@@ -144,4 +152,83 @@ func TestDrainEndsThoughTheDiskHangs(t *testing.T) {
 	if err := srv.CloseStore(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestNewFailsAtAnyRead: a start that ends in the middle leaves nothing behind, goroutines least of all, whatever has been started by then.
+func TestNewFailsAtAnyRead(t *testing.T) {
+	disk := &brokenDisk{FS: vfs.Disk()}
+	disk.left.Store(1 << 30)
+	cfg := gateway.DefaultConfig()
+	cfg.Dev, cfg.Listen, cfg.Admin, cfg.Data = true, "127.0.0.1:0", "", t.TempDir()
+	cfg.Drain.Window, cfg.Rooms.LastSeen = 0, true
+	cfg.Webhooks.URL, cfg.Webhooks.Events = "http://127.0.0.1:1/", []string{"publish", "membership", "disconnect"}
+	cfg.Webhooks.Secret = gateway.Secret("whsec_" + strings.Repeat("A", 44))
+	cfg.SetFS(disk)
+	run := func(use func(*gateway.Server)) error {
+		srv, err := gateway.New(cfg, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- srv.Run(ctx) }()
+		<-srv.Serving()
+		use(srv)
+		cancel()
+		return <-ended
+	}
+	if err := run(func(srv *gateway.Server) {
+		alice := login(t, srv.Addr(), wires[0], "alice")
+		alice.create(&v1.Create{Room: "group:birds"})
+		alice.conn.Close()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	failed := 0
+	for reads := int64(0); ; reads++ {
+		disk.left.Store(reads)
+		srv, err := gateway.New(cfg, slog.New(slog.DiscardHandler))
+		disk.left.Store(1 << 30)
+		if err == nil {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := srv.Run(ctx); err != nil {
+				t.Error(err)
+			}
+			break
+		}
+		failed++
+	}
+	if failed < 3 {
+		t.Errorf("only %d reads failed", failed)
+	}
+}
+
+// brokenDisk is a disk that can be read so often.
+type brokenDisk struct {
+	vfs.FS
+	left atomic.Int64
+}
+
+func (d *brokenDisk) Open(path string) (vfs.File, error)     { return d.wrap(d.FS.Open(path)) }
+func (d *brokenDisk) OpenRead(path string) (vfs.File, error) { return d.wrap(d.FS.OpenRead(path)) }
+
+func (d *brokenDisk) wrap(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return brokenFile{f, d}, nil
+}
+
+type brokenFile struct {
+	vfs.File
+	disk *brokenDisk
+}
+
+func (f brokenFile) ReadAt(p []byte, off int64) (int, error) {
+	if f.disk.left.Add(-1) < 0 {
+		return 0, syscall.EIO
+	}
+	return f.File.ReadAt(p, off)
 }

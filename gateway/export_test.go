@@ -10,4 +10,7 @@ import (
 func (c *Config) SetFS(fs vfs.FS) { c.fs = fs }
 
 // CloseStore ends the log of a gateway whose Run could not wait for it.
-func (s *Server) CloseStore() error { return errors.Join(s.changes.Close(), s.store.Close()) }
+func (s *Server) CloseStore() error {
+	s.seen.Close()
+	return errors.Join(s.changes.Close(), s.store.Close())
+}

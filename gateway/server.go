@@ -199,6 +199,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, err
 	}
 	s.consult = s.startConsult(inboxes, kind)
+	undo = append(undo, s.stopWebhooks)
 	if s.rooms, err = room.Start(room.Config{
 		Log:         roomLog{s.store},
 		Changes:     s.changes,
@@ -215,7 +216,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	}); err != nil {
 		return nil, fmt.Errorf("read the newest messages of the log: %w", err)
 	}
-	undo = append(undo, s.rooms.Close, s.stopWebhooks)
+	undo = append(undo, s.rooms.Close)
 	if cfg.Rooms.LastSeen {
 		if s.seen, err = seen.Open(seen.Config{Dir: filepath.Join(cfg.Data, "seen"), Log: logger}); err != nil {
 			return nil, fmt.Errorf("%w (setting data)", err)
@@ -361,7 +362,6 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.keySet.close()
 	admin := s.startAdmin(&background)
 	defer s.audit.Close()
-	defer s.seen.Close() // behind the loops, in which sessions end
 	defer admin.Close()
 	if s.shipper != nil {
 		s.shipper.Start()
@@ -395,6 +395,7 @@ func (s *Server) Run(ctx context.Context) error {
 		// made for a process that ends without it.
 		return err
 	}
+	s.seen.Close() // behind the loops, in which sessions end
 	s.stopShipping()
 	return errors.Join(err, s.changes.Close(), s.store.Close())
 }
@@ -466,6 +467,7 @@ func (s *Server) closeStorage() error {
 	s.members.Close()
 	s.presence.Close()
 	s.catalog.Close()
+	s.seen.Close()
 	s.stopShipping()
 	return errors.Join(s.changes.Close(), s.store.Close())
 }

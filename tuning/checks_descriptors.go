@@ -14,7 +14,7 @@ func descriptorChecks() []Check {
 	return []Check{
 		{
 			Key:      descriptorKey,
-			Reason:   "each connection is an open file, and the gateway refuses those over its limit less a reserve of 160 and 8 for each event loop",
+			Reason:   "each connection is an open file, and the gateway refuses those over its limit less a reserve of 160, 8 for each event loop, and with webhooks.url webhooks.concurrency and 6",
 			Cost:     "none: only files that are open cost memory",
 			Avoid:    "never; a limit that keeps connections out belongs into limits.connections",
 			Computed: "the connections and the reserve, rounded up to a thousand",
@@ -32,7 +32,7 @@ func descriptorChecks() []Check {
 				return ""
 			},
 			at: func(v *view, now current) int {
-				return int(now.Number(0)) - Reserve(v.host.Processors)
+				return int(now.Number(0)) - v.reserve()
 			},
 			judge: judgeDescriptors,
 		}, {
@@ -49,7 +49,7 @@ func descriptorChecks() []Check {
 			want: func(v *view, now current) string {
 				return atLeast(now, v.descriptors())
 			},
-			at: func(v *view, now current) int { return int(now.Number(0)) - Reserve(v.host.Processors) },
+			at: func(v *view, now current) int { return int(now.Number(0)) - v.reserve() },
 		}, {
 			Key:      "fs.file-max",
 			Reason:   "all programs of the machine together may not have more files open; the kernel's own default follows the memory, systemd lifts it",
@@ -193,7 +193,7 @@ func judgeDescriptors(v *view, now current) verdict {
 	if _, own := ownLimit(v); !own && !others {
 		return verdict{} // an older systemd has a lower default
 	}
-	at := int(now.Number(0)) - Reserve(v.host.Processors)
+	at := int(now.Number(0)) - v.reserve()
 	return verdict{severity: Stops, at: max(0, at), wanted: fmt.Sprint(v.descriptors()),
 		says: fmt.Sprintf("it holds %s connections; the unit allows %s already, and the process is older than that", number(max(0, at)), number(unitLimit(v.host))),
 		do:   "systemctl restart " + cmp.Or(g.Unit, v.host.Unit.Name)}

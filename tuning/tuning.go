@@ -70,12 +70,13 @@ func (r Role) entries() int64 {
 
 // Target is what a machine should carry.
 type Target struct {
-	Role        Role    `json:"role"`           // "" is Gateway
-	Connections int     `json:"connections"`    // 0: as many as the machine holds with the messages
-	MessageRate float64 `json:"message_rate"`   // messages a second, those that come in and those that go out together
-	Sources     int     `json:"sources"`        // pairs of a source and a target address, of a load generator or a proxy; 0 is 1
-	Port        int     `json:"port"`           // of the gateway; 0 is 8080
-	Data        string  `json:"data,omitempty"` // directory of the log, whose disk is measured; "" does not write anything
+	Role        Role    `json:"role"`               // "" is Gateway
+	Connections int     `json:"connections"`        // 0: as many as the machine holds with the messages
+	MessageRate float64 `json:"message_rate"`       // messages a second, those that come in and those that go out together
+	Sources     int     `json:"sources"`            // pairs of a source and a target address, of a load generator or a proxy; 0 is 1
+	Port        int     `json:"port"`               // of the gateway; 0 is 8080
+	Webhooks    int     `json:"webhooks,omitempty"` // webhooks.concurrency of a gateway that asks an application; 0: it asks none
+	Data        string  `json:"data,omitempty"`     // directory of the log, whose disk is measured; "" does not write anything
 }
 
 // complete gives a target without zeros.
@@ -97,13 +98,21 @@ func (t Target) String() string {
 	return fmt.Sprintf("%s connections, %s messages a second, as %s", number(int64(t.Connections)), number(int64(t.MessageRate)), t.Role)
 }
 
-// Reserve is how many descriptors the gateway keeps beside connections: gateway/descriptors.go counts them, and a test
-// compares.
-func Reserve(loops int) int { return 160 + 8*loops }
+// Reserve is how many descriptors the gateway keeps beside connections, with its setting webhooks.concurrency, or 0 if it asks no
+// application: gateway/descriptors.go counts them, and a test compares.
+func Reserve(loops, webhooks int) int {
+	reserve := 160 + 8*loops
+	if webhooks > 0 {
+		reserve += webhooks + 6
+	}
+	return reserve
+}
+
+func (v *view) reserve() int { return Reserve(v.host.Processors, v.target.Webhooks) }
 
 // descriptors is what the gateway's process must be allowed to open, rounded up.
 func (v *view) descriptors() int64 {
-	needed := int64(v.target.Connections + Reserve(v.host.Processors))
+	needed := int64(v.target.Connections + v.reserve())
 	return (needed + 999) / 1000 * 1000
 }
 

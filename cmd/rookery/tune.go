@@ -102,6 +102,7 @@ func (f *tuneFlags) declareTarget(set *flag.FlagSet) {
 	f.declareRole(set)
 	set.IntVar(&f.target.Sources, "sources", 1, "`number` of pairs of source and target address, of a load generator or a proxy")
 	set.IntVar(&f.target.Port, "port", 8080, "`port` of the gateway")
+	set.IntVar(&f.target.Webhooks, "webhooks", 0, "`number` that the gateway's setting webhooks.concurrency has; 0: it asks no application")
 }
 
 func (f *tuneFlags) declareRole(set *flag.FlagSet) {
@@ -131,6 +132,8 @@ func (f *tuneFlags) open() (*host.Host, error) {
 		return nil, fmt.Errorf("--pid %d: 0 or the number of a process", f.pid)
 	case f.cores < 0 || f.cores > 4096:
 		return nil, fmt.Errorf("--cores %d: 1 to 4096", f.cores)
+	case f.target.Webhooks < 0 || f.target.Webhooks > 1024:
+		return nil, fmt.Errorf("--webhooks %d: 0 to 1024, as the setting webhooks.concurrency", f.target.Webhooks)
 	case f.target.Port < 0 || f.target.Port > 65535:
 		return nil, fmt.Errorf("--port %d: 1 to 65535", f.target.Port)
 	}

@@ -64,6 +64,7 @@ type Log struct {
 	mu      sync.Mutex // guards all below, held for one write
 	file    *os.File
 	failing bool
+	torn    bool // the file ends in a part of a line
 
 	failures atomic.Int64
 }
@@ -91,7 +92,7 @@ func (l *Log) Reopen() error {
 	if l.file != nil {
 		l.file.Close()
 	}
-	l.file = file
+	l.file, l.torn = file, false
 	return nil
 }
 
@@ -110,8 +111,16 @@ func (l *Log) Write(e Entry) {
 	if l.file == nil {
 		return // closed
 	}
-	if _, err = l.file.Write(append(line, '\n')); err != nil {
+	line = append(line, '\n')
+	if l.torn {
+		line = append([]byte{'\n'}, line...) // what a full disk cut off must not spoil this one too
+	}
+	n, err := l.file.Write(line)
+	if err != nil {
 		l.failures.Add(1)
+	}
+	if n > 0 {
+		l.torn = line[n-1] != '\n'
 	}
 	if failing := err != nil; failing != l.failing {
 		l.failing = failing

@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -155,5 +157,46 @@ func TestNoLog(t *testing.T) {
 	Of(t.Context()).Key = "nobody reads it"
 	if _, err := Open(filepath.Join(t.TempDir(), "none", "audit.log"), nil); err == nil || !strings.Contains(err.Error(), "audit_file") {
 		t.Errorf("a directory that is not there: %v", err)
+	}
+}
+
+// TestTornLine: a line that a full disk has cut off is lost alone.
+func TestTornLine(t *testing.T) {
+	r := newRig(t)
+	r.log.Write(Entry{Operation: "one"})
+	before, err := os.ReadFile(r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	full := limit
+	full.Cur = uint64(len(before)) + 10
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full); err != nil {
+		t.Fatal(err)
+	}
+	r.log.Write(Entry{Operation: "two"})
+	r.log.Write(Entry{Operation: "three"})
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	r.log.Write(Entry{Operation: "four"})
+	r.log.Write(Entry{Operation: "five"})
+	after, err := os.ReadFile(r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(after)), "\n")
+	if len(lines) != 4 || len(lines[1]) != 10 || !strings.Contains(lines[2], `"four"`) || !strings.Contains(lines[3], `"five"`) || r.log.Failures() != 2 {
+		t.Fatalf("%d lines are lost, and the file has\n%s", r.log.Failures(), after)
+	}
+	for _, line := range []string{lines[0], lines[2], lines[3]} {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("no line of JSON: %s", line)
+		}
 	}
 }

@@ -43,9 +43,10 @@ func (k *Keeper) connectData(c *handoff.Connect) any {
 	return b
 }
 
-// grant reads the claims of an answer, nil if there are none.
+// grant reads the claims of an answer, nil if there are none. A null is none, as of every other field: read as claims it would say nothing
+// of rooms, which is every room.
 func (k *Keeper) grant(q *question, claims json.RawMessage) (*handoff.Grant, error) {
-	if claims == nil {
+	if claims == nil || string(claims) == "null" {
 		return nil, nil
 	}
 	rights, err := k.cfg.Rights(q.connect.User, claims)

@@ -54,7 +54,12 @@ const (
 	// patience is how many failures in a row make the keeper ask only once in rest.
 	patience = 5
 	rest     = time.Second
+	// unusableEvery is how often the log has a line about answers that can't be used: users may have a part in what these say.
+	unusableEvery = time.Minute
 )
+
+// errUnusable is an answer of an application that works, to one question, which can't be put into practice.
+var errUnusable = errors.New("the answer can't be used")
 
 // Keeper asks the application. Its methods are safe for concurrent use.
 type Keeper struct {
@@ -74,6 +79,7 @@ type Keeper struct {
 	closed       bool
 	failures     int // in a row
 	nextTrial    time.Time
+	nextUnusable time.Time // no line in the log before
 
 	counted [events]counters
 }
@@ -181,6 +187,8 @@ func (k *Keeper) ask(ctx context.Context, q *question) (v verdict, err error) {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return v, fmt.Errorf("no answer within %v", k.cfg.Timeout)
+	case errors.Is(err, webhook.ErrTooLong):
+		return v, fmt.Errorf("%w: %w", errUnusable, err)
 	case err != nil:
 		return v, err
 	case !response.Good():
@@ -201,7 +209,10 @@ func (k *Keeper) ask(ctx context.Context, q *question) (v verdict, err error) {
 	default:
 		v.content, err = k.changed(q, a.Message)
 	}
-	return v, err
+	if err != nil {
+		return v, fmt.Errorf("%w: %w", errUnusable, err)
+	}
+	return v, nil
 }
 
 func (k *Keeper) data(q *question) (any, error) {
@@ -242,19 +253,27 @@ func (k *Keeper) mayTry() bool {
 	return true
 }
 
-// settle notes what came of an attempt, and logs when the application stops answering, and when it answers again.
+// settle notes what came of an attempt, and logs when the application stops answering, and when it answers again. An answer that can't be used
+// says that it is there: else a user whose messages become too long by what the application puts in would have nobody asked any more.
 func (k *Keeper) settle(q *question, err error) {
+	unusable := errors.Is(err, errUnusable)
 	k.mu.Lock()
 	was := k.failures
 	k.failures++
-	if err == nil {
+	if err == nil || unusable {
 		k.failures = 0
+	}
+	if unusable = unusable && !time.Now().Before(k.nextUnusable); unusable {
+		k.nextUnusable = time.Now().Add(unusableEvery)
 	}
 	if k.failures >= patience {
 		k.nextTrial = time.Now().Add(rest)
 	}
 	now := k.failures
 	k.mu.Unlock()
+	if unusable {
+		k.cfg.Logger.Warn("the application has answered a webhook with what can't be used", "event", EventNames()[q.event], "allowed", k.cfg.Allow, "err", err)
+	}
 	switch {
 	case was < patience && now == patience:
 		k.cfg.Logger.Error("the application does not answer its webhook; it is asked once a second until it does",

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -269,4 +270,65 @@ func TestReason(t *testing.T) {
 			t.Errorf("%q is shown as %q", said, got)
 		}
 	}
+}
+
+// TestClaims: only claims that are there take the place of those of the token. Null is what encoders write for what is not there, and must
+// not open every room.
+func TestClaims(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var body atomic.Pointer[string]
+		a := &app{answer: func(string) (int, string, time.Duration) { return 200, *body.Load(), 0 }}
+		rights := &identity.Rights{Join: []string{"a"}}
+		k := consultant(a, func(c *Config) {
+			c.Rights = func(string, json.RawMessage) (*identity.Rights, error) { return rights, nil }
+		})
+		for said, want := range map[string]bool{
+			`{"allow":true}`: false, `{"allow":true,"claims":null,"reason":null,"message":null}`: false, `{"allow":true,"claims":{"rooms":["a"]}}`: true,
+		} {
+			body.Store(&said)
+			if refusal := k.Connect(handoff.Connect{User: "ann"}); refusal != nil {
+				t.Fatal(refusal)
+			}
+			synctest.Wait()
+			events := k.cfg.Loops[0].Take(nil)
+			if len(events) != 1 || events[0].Code.Code != 0 || (events[0].Grant != nil) != want {
+				t.Errorf("%s was told as %+v", said, events)
+			}
+		}
+		k.Close()
+	})
+}
+
+// TestUnusable: answers that can't be used count for the questions that they were given to, and do not stop the asking.
+func TestUnusable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := fmt.Sprintf(`{"allow":true,"message":{"text":%q}}`, strings.Repeat("x", 2<<10))
+		a := &app{answer: func(text string) (int, string, time.Duration) {
+			if text == "grows" {
+				return 200, long, 0
+			}
+			return 200, allow, 0
+		}}
+		var lines strings.Builder
+		k := consultant(a, func(c *Config) { c.Concurrency, c.Logger = 1, slog.New(slog.NewTextHandler(&lines, nil)) })
+		for range 10 * patience {
+			k.Ask(publish("lobby", "mallory", "grows"))
+		}
+		k.Ask(publish("lobby", "ann", "hi"))
+		synctest.Wait()
+		down := k.Stats().Down
+		k.Close()
+		asked, decided := a.seen()
+		if len(asked) != 10*patience+1 || down {
+			t.Errorf("asked %d times, down: %v", len(asked), down)
+		}
+		for _, c := range decided {
+			if (c.Refusal == nil) != (c.User == "ann") {
+				t.Errorf("of %s decided with %+v", c.User, c.Refusal)
+			}
+		}
+		if n := strings.Count(lines.String(), "\n"); n != 1 || strings.Contains(lines.String(), "xxx") {
+			t.Errorf("%d lines in the log:\n%s", n, lines.String())
+		}
+	})
 }

@@ -364,3 +364,43 @@ func TestNews(t *testing.T) {
 	r.must(change(room, "ann", "unban", "ben"), "")
 	want("unban")
 }
+
+// TestNewsComesBeforeTheAnswer: when somebody is answered, every loop has been given what they have changed, whichever loop they are on.
+func TestNewsComesBeforeTheAnswer(t *testing.T) {
+	const room = "group:a"
+	other := handoff.NewMailbox[handoff.Event](1 << 20)
+	r := newRig(t, newMemory(), func(c *Config) { c.Loops = append(c.Loops, other) })
+	r.must(create(room, "ann"), "")
+	r.must(change(room, "ann", "invite", "ben"), "")
+	r.must(change(room, "ann", "invite", "cleo"), "")
+	other.Take(nil)
+
+	// The bell rings on the keeper's goroutine, so what is seen there is how it was at that moment.
+	answer, answered, removed := make(chan result, 1), make(chan struct{}), make(chan struct{})
+	r.inbox.Take(nil)
+	r.inbox.Listen(func() {
+		if len(answer) > 0 {
+			t.Error("the server was answered before the loops were told")
+		}
+		for _, e := range r.inbox.Take(nil) {
+			switch e.Kind {
+			case handoff.Told:
+				if len(other.Take(nil)) == 0 {
+					t.Error("who asked was answered before the other loop was told")
+				}
+				close(answered)
+			case handoff.MemberRemoved:
+				close(removed)
+			}
+		}
+	})
+	r.ask(giveRole(room, "ann", "ben", "moderator"))
+	<-answered
+	kick := change(room, "", "kick", "cleo")
+	kick.Server = true
+	r.keeper.mailbox.PutAlways(letter{request: kick, answer: answer}, 0)
+	<-removed
+	if a := <-answer; a.err != nil {
+		t.Error(a.err)
+	}
+}

@@ -72,12 +72,16 @@ func (k *Keeper) toMembers(room, from, key string, f *v1.ServerFrame) handoff.Ev
 	return handoff.Event{Kind: handoff.Ephemeral, Room: room, Message: proto.EncodeFrame(room, from, key, f)}
 }
 
-// tell has everybody learn what came of a request. Loops are told before who asked, so that the answer to a kick comes when it holds.
+// tell has everybody learn what came of a request. All loops have been told before who asked is, so that the answer to a kick comes when it
+// holds: what waits in a loop's mailbox is worked off before what its clients send from then on. Who enters is on one loop, and in order there.
 func (k *Keeper) tell(d *decided) {
 	for _, e := range d.verdict.news {
 		k.tellLoops(e)
 	}
 	r, v := &d.letter.request, &d.verdict
+	if len(v.news) > 0 && r.Kind != handoff.Enter {
+		k.out.Send()
+	}
 	switch {
 	case d.letter.answer != nil && v.refusal != nil:
 		d.letter.answer <- result{err: v.refusal}

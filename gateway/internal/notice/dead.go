@@ -74,7 +74,7 @@ func deadKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, n
 
 // deadLetters gives those of the file behind a number.
 func (s *store) deadLetters(after uint64, most int) (letters []DeadLetter, err error) {
-	err = s.tree.View(func(tx *bolt.Tx) error {
+	err = s.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketDead).Cursor()
 		for key, value := c.Seek(deadKey(after + 1)); key != nil && len(letters) < most; key, value = c.Next() {
 			d := DeadLetter{Number: binary.BigEndian.Uint64(key)}
@@ -89,7 +89,7 @@ func (s *store) deadLetters(after uint64, most int) (letters []DeadLetter, err e
 }
 
 func (s *store) exhume(number uint64) (there bool, err error) {
-	err = s.tree.Update(func(tx *bolt.Tx) error {
+	err = s.update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketDead)
 		there = b.Get(deadKey(number)) != nil
 		return b.Delete(deadKey(number))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rookery/gateway/internal/webhook"
+	"rookery/storage/mapped"
 )
 
 // Source has the records that notices are in.
@@ -163,7 +164,8 @@ func (k *Keeper) turn() (more bool) {
 
 // read takes some records.
 func (k *Keeper) read() error {
-	if k.waiting >= k.cfg.Waiting || k.position >= k.cfg.Source.Head() {
+	// What was sent and could not be written, since the file fails, is bounded like what waits.
+	if max(k.waiting, len(k.store.touched)) >= k.cfg.Waiting || k.position >= k.cfg.Source.Head() {
 		return nil
 	}
 	if begin := k.cfg.Source.Begin(); begin > k.position+1 {
@@ -208,7 +210,7 @@ func (k *Keeper) Close() error {
 	<-k.ended
 	k.cancel()
 	k.sending.Wait()
-	return errors.Join(k.flush(), k.store.tree.Close())
+	return errors.Join(k.flush(), mapped.Guarded(k.store.tree.Close))
 }
 
 // Stats are counters since Start and sizes now.

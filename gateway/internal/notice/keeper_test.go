@@ -1,6 +1,7 @@
 package notice
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -327,5 +329,47 @@ func TestOtherFiles(t *testing.T) {
 	}
 	if _, err := Start(Config{Source: w, Hook: w, Dir: w.dir, Logger: slog.New(slog.DiscardHandler)}); err == nil {
 		t.Error("a file that is none was taken")
+	}
+}
+
+// TestDamage: a file with pages that are lost is an error at the start or later, and never the end of the process.
+func TestDamage(t *testing.T) {
+	w := newWorld(t)
+	synctest.Test(t, func(t *testing.T) {
+		w.answer = func(string) int { return 0 }
+		k := w.start(t, nil)
+		for i := range 200 {
+			w.happen(fmt.Sprint("room", i), i)
+		}
+		time.Sleep(time.Minute)
+		stop(t, k)
+	})
+	whole, err := os.ReadFile(filepath.Join(w.dir, "notices.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, refused := os.Getpagesize(), 0
+	for at := 0; at < len(whole); at += page {
+		for name, damaged := range map[string][]byte{
+			"ones":  slices.Concat(whole[:at], bytes.Repeat([]byte{0xff}, page), whole[at+page:]),
+			"short": whole[:at],
+		} {
+			w.dir = t.TempDir()
+			if err := os.WriteFile(filepath.Join(w.dir, "notices.db"), damaged, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			k, err := Start(Config{Source: w, Hook: w, History: w.history, Dir: w.dir, Logger: slog.New(slog.DiscardHandler)})
+			if err == nil {
+				_, _ = k.DeadLetters(t.Context(), 0, 10)
+				_ = k.Close() // it may find the damage
+				continue
+			}
+			if refused++; !strings.Contains(err.Error(), w.dir) {
+				t.Errorf("%s at %d: the error does not name the file: %v", name, at, err)
+			}
+		}
+	}
+	if refused == 0 {
+		t.Error("nothing was found to be damaged")
 	}
 }

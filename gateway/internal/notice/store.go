@@ -10,6 +10,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"rookery/storage/mapped"
 )
 
 var (
@@ -41,19 +43,33 @@ type store struct {
 func (s *store) touch(l *letter)  { s.touched[l.number] = l }
 func (s *store) remove(l *letter) { s.touched[l.number] = nil }
 
+// update and view are bbolt's, with an error where the file is damaged.
+func (s *store) update(fn func(*bolt.Tx) error) error {
+	return mapped.Guarded(func() error { return s.tree.Update(fn) })
+}
+
+func (s *store) view(fn func(*bolt.Tx) error) error {
+	return mapped.Guarded(func() error { return s.tree.View(fn) })
+}
+
 // open opens the file and loads what is in it.
 func (k *Keeper) open() error {
 	path := filepath.Join(k.cfg.Dir, "notices.db")
 	if err := os.MkdirAll(k.cfg.Dir, 0o750); err != nil {
 		return fmt.Errorf("notices of members: %w", err)
 	}
-	tree, err := bolt.Open(path, 0o640, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
+	var tree *bolt.DB
+	err := mapped.Guarded(func() (err error) {
+		tree, err = bolt.Open(path, 0o640, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("notices of members: open %s: %w; if it is damaged move it away, which forgets what waits", path, err)
 	}
 	k.store = &store{tree: tree, touched: make(map[uint64]*letter)}
-	if err := tree.Update(k.load); err != nil {
-		return errors.Join(fmt.Errorf("notices of members: read %s: %w; move it away to begin anew, which forgets what waits", path, err), tree.Close())
+	if err := k.store.update(k.load); err != nil {
+		return errors.Join(fmt.Errorf("notices of members: read %s: %w; if it is damaged move it away to begin anew, which forgets what waits", path, err),
+			mapped.Guarded(tree.Close))
 	}
 	k.show()
 	return nil
@@ -113,7 +129,7 @@ func (k *Keeper) flush() error {
 		return nil
 	}
 	dead := k.dead
-	err := s.tree.Update(func(tx *bolt.Tx) (err error) {
+	err := s.update(func(tx *bolt.Tx) (err error) {
 		queue := tx.Bucket(bucketQueue)
 		for number, l := range s.touched {
 			key := binary.BigEndian.AppendUint64(nil, number)

@@ -1,7 +1,9 @@
 package push
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -338,5 +340,47 @@ func TestFile(t *testing.T) {
 	_, err := Start(Config{Log: w, Directory: w, Dir: dir})
 	if err == nil || !strings.Contains(err.Error(), "move it away") || !strings.Contains(err.Error(), path) {
 		t.Errorf("a damaged file: %v", err)
+	}
+}
+
+// TestDamage: a file with pages that are lost is an error at the start, and never the end of the process.
+func TestDamage(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "push.db")
+	w := newWorld()
+	cfg := Config{Log: w, Directory: w, Dir: dir, Logger: slog.New(slog.DiscardHandler)}
+	k, err := Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, refused := os.Getpagesize(), 0
+	for at := 0; at < len(whole); at += page {
+		for name, damaged := range map[string][]byte{
+			"ones":  slices.Concat(whole[:at], bytes.Repeat([]byte{0xff}, page), whole[at+page:]),
+			"short": whole[:at],
+		} {
+			cfg.Dir = t.TempDir()
+			if err := os.WriteFile(filepath.Join(cfg.Dir, "push.db"), damaged, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			k, err := Start(cfg)
+			if err == nil {
+				_ = k.Close() // it may find the damage
+				continue
+			}
+			if refused++; !strings.Contains(err.Error(), cfg.Dir) {
+				t.Errorf("%s at %d: the error does not name the file: %v", name, at, err)
+			}
+		}
+	}
+	if refused == 0 {
+		t.Error("nothing was found to be damaged")
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"rookery/storage/mapped"
 )
 
 var (
@@ -63,19 +65,33 @@ func (s *store) exhume(number uint64) { s.risen = append(s.risen, number) }
 
 func itemKey(user, kind, device string) string { return user + "\x00" + kind + "\x00" + device }
 
+// update and view are bbolt's, with an error where the file is damaged.
+func (s *store) update(fn func(*bolt.Tx) error) error {
+	return mapped.Guarded(func() error { return s.tree.Update(fn) })
+}
+
+func (s *store) view(fn func(*bolt.Tx) error) error {
+	return mapped.Guarded(func() error { return s.tree.View(fn) })
+}
+
 // open opens the file and loads what is in it.
 func (k *Keeper) open() error {
 	path := filepath.Join(k.cfg.Dir, "push.db")
 	if err := os.MkdirAll(k.cfg.Dir, 0o750); err != nil {
 		return fmt.Errorf("push: %w", err)
 	}
-	tree, err := bolt.Open(path, 0o640, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
+	var tree *bolt.DB
+	err := mapped.Guarded(func() (err error) {
+		tree, err = bolt.Open(path, 0o640, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("push: open %s: %w; if it is damaged move it away, which forgets who is to be told", path, err)
 	}
 	k.store = &store{tree: tree, users: make(map[string]bool), items: make(map[string]storedItem)}
 	if err := k.load(); err != nil {
-		return errors.Join(fmt.Errorf("push: read %s: %w; move it away to begin anew, which forgets who is to be told", path, err), tree.Close())
+		return errors.Join(fmt.Errorf("push: read %s: %w; if it is damaged move it away to begin anew, which forgets who is to be told", path, err),
+			mapped.Guarded(tree.Close))
 	}
 	k.show()
 	return nil
@@ -83,7 +99,7 @@ func (k *Keeper) open() error {
 
 // load reads the file, or makes it ready for this history.
 func (k *Keeper) load() error {
-	return k.store.tree.Update(func(tx *bolt.Tx) error {
+	return k.store.update(func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{bucketMeta, bucketUsers, bucketQueue, bucketDead} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
@@ -171,7 +187,7 @@ func (k *Keeper) flush() error {
 		return nil
 	}
 	dead := k.dead
-	err := s.tree.Update(func(tx *bolt.Tx) (err error) {
+	err := s.update(func(tx *bolt.Tx) (err error) {
 		if err := k.putWaiting(tx); err != nil {
 			return err
 		}
@@ -252,7 +268,7 @@ func deadKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, n
 
 // deadLetters gives those of the file behind a number.
 func (s *store) deadLetters(after uint64, most int) (letters []DeadLetter, err error) {
-	err = s.tree.View(func(tx *bolt.Tx) error {
+	err = s.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketDead).Cursor()
 		for key, value := c.Seek(deadKey(after + 1)); key != nil && len(letters) < most; key, value = c.Next() {
 			var d DeadLetter
@@ -284,4 +300,6 @@ func putJSON(b *bolt.Bucket, key []byte, value any) error {
 }
 
 // close writes what is left.
-func (s *store) close(flush func() error) error { return errors.Join(flush(), s.tree.Close()) }
+func (s *store) close(flush func() error) error {
+	return errors.Join(flush(), mapped.Guarded(s.tree.Close))
+}

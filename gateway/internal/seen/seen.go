@@ -24,9 +24,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"rookery/storage/mapped"
 )
@@ -86,10 +88,14 @@ func Open(cfg Config) (*Seen, error) {
 
 func (s *Seen) path() string { return filepath.Join(s.cfg.Dir, "seen.db") }
 
-// open opens the file; one that can't be believed is set aside.
+// open opens the file; one that can't be believed is set aside. A full disk, a lack of rights or of descriptors, and a lock that somebody
+// has say nothing of what is in it.
 func (s *Seen) open() (err error) {
 	if s.tree, err = s.openTree(); err == nil {
 		return nil
+	}
+	if _, refused := errors.AsType[syscall.Errno](err); refused || errors.Is(err, bolterrors.ErrTimeout) {
+		return fmt.Errorf("open %s: %w", s.path(), err)
 	}
 	return s.beginAnew(err)
 }

@@ -159,3 +159,20 @@ func TestDamage(t *testing.T) {
 		})
 	}
 }
+
+// TestNotDamaged: a file that can't be opened is left where it is, since nothing is known against it.
+func TestNotDamaged(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "seen.db")
+	if err := os.Symlink(path, path); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(Config{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		s.Close()
+		t.Fatal("what can't be opened was opened")
+	}
+	if _, damaged := os.Lstat(path + ".damaged"); !strings.Contains(err.Error(), path) || damaged == nil {
+		t.Errorf("refused with %v, set aside: %v", err, damaged == nil)
+	}
+}

@@ -149,7 +149,10 @@ func (a *Answer) Err() error {
 	return fmt.Errorf("answered %d %s", a.Status, http.StatusText(a.Status))
 }
 
-// Post sends an event until the context ends. The error says that there was no answer, or one that is too long.
+// ErrTooLong says that an answer is longer than the hook takes.
+var ErrTooLong = errors.New("the answer is too long")
+
+// Post sends an event until the context ends. The error says that there was no answer, or ErrTooLong.
 func (h *Hook) Post(ctx context.Context, id, kind string, data any) (*Answer, error) {
 	now := time.Now()
 	body, err := json.Marshal(struct {
@@ -176,7 +179,7 @@ func (h *Hook) Post(ctx context.Context, id, kind string, data any) (*Answer, er
 	a := &Answer{Status: response.StatusCode, After: RetryAfter(response.Header.Get("Retry-After"), now)}
 	a.Body, err = io.ReadAll(io.LimitReader(response.Body, h.answerBytes+1))
 	if err == nil && int64(len(a.Body)) > h.answerBytes {
-		err = fmt.Errorf("the answer is longer than %d bytes", h.answerBytes)
+		err = fmt.Errorf("%w: it has more than %d bytes", ErrTooLong, h.answerBytes)
 	}
 	if err != nil {
 		return nil, err

@@ -79,7 +79,7 @@ func TestHook(t *testing.T) {
 	if a, err := post("/good"); err != nil || !a.Good() || len(a.Body) != 100 {
 		t.Errorf("good: %+v, %v", a, err)
 	}
-	if a, err := post("/long"); err == nil {
+	if a, err := post("/long"); !errors.Is(err, ErrTooLong) {
 		t.Errorf("long: %+v", a)
 	}
 	if a, err := post("/busy"); err != nil || a.Good() || a.After != 7*time.Second || !Temporary(a.Status) {
