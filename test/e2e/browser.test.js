@@ -274,6 +274,7 @@ test('a phone: rooms and room are two panes; all of it by keyboard and by ear', 
   t.after(() => context.close());
   const carol = new Person(await context.newPage(), 'carol');
   await carol.page.goto(server.address);
+  await carol.find('join-button').waitFor(); // the page asks the server how people sign in
   await carol.page.keyboard.press('Enter');
   await carol.page.getByRole('alert').getByText('Write a name.').waitFor();
   await carol.page.keyboard.type('carol');
