@@ -9,7 +9,7 @@
 //
 // # Bounds
 //
-// 200,000 users wait at most, about 100 bytes each; beyond that nothing is noted, which is counted. The file has an entry of some 60 bytes
+// 200,000 users wait or are being written at most, about 100 bytes each; beyond that nothing is noted, which is counted. The file has an entry of some 60 bytes
 // for each user that ever had a session, and is not made smaller.
 package seen
 
@@ -137,7 +137,7 @@ func (s *Seen) Note(user string) {
 	now := time.Now().UnixMilli()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.waiting[user]; !known && len(s.waiting) >= maxWaiting {
+	if _, known := s.waiting[user]; !known && len(s.waiting)+len(s.writing) >= maxWaiting {
 		s.unnoted.Add(1)
 		return
 	}
@@ -207,6 +207,9 @@ func (s *Seen) writeLoop() {
 		select {
 		case <-tick.C:
 		case <-s.full:
+			if s.failing {
+				continue // else each session that ends would have all of them tried again
+			}
 		case <-s.ending:
 			ending = true
 		}

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 )
 
@@ -115,6 +117,59 @@ func TestFull(t *testing.T) {
 	default:
 		t.Error("nobody is told that many wait")
 	}
+}
+
+// TestDiskThatFails: what waits for it is tried again at intervals and not at each note, and is bounded however long that takes.
+func TestDiskThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, l := t.TempDir(), &lines{}
+		s, err := Open(Config{Dir: dir, Interval: time.Hour, Log: slog.New(slog.NewTextHandler(l, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		sound := s.tree
+		broken, err := bolt.Open(filepath.Join(dir, "seen.db.broken"), 0o600, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		broken.Close() // whatever it is asked to write it refuses
+		use := func(tree *bolt.DB) {
+			s.treeMu.Lock()
+			defer s.treeMu.Unlock()
+			s.tree = tree
+		}
+		waiting := func() int {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.waiting) + len(s.writing)
+		}
+		use(broken)
+		for i := range 2 {
+			for n := range maxWaiting {
+				s.Note(fmt.Sprint(i, " ", n))
+			}
+			time.Sleep(90 * time.Minute) // never at the moment of a try
+			if n := waiting(); n != maxWaiting {
+				t.Fatalf("%d users wait for a disk that fails, want %d", n, maxWaiting)
+			}
+		}
+		if n := s.Unnoted(); n != maxWaiting {
+			t.Errorf("%d are not noted, want %d", n, maxWaiting)
+		}
+		// A note among many that wait does not have them tried at once: the disk is sound again, and nobody has seen that yet.
+		use(sound)
+		s.Note("0 0")
+		synctest.Wait()
+		if waiting() != maxWaiting {
+			t.Error("a note has all that wait tried again")
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := waiting(); n != 0 || strings.Count(l.String(), "level=ERROR") != 1 || !strings.Contains(l.String(), "written again") {
+			t.Errorf("%d wait for a disk that is sound again; logged\n%s", n, l)
+		}
+	})
 }
 
 // TestDamage: a file that is no tree, and one whose pages go wrong later, are set aside; what waits is not lost.
