@@ -446,35 +446,3 @@ func TestHistoryBetweenChanges(t *testing.T) {
 		}
 	}
 }
-
-// TestMentionsThatEditsTookAway: however many of them lie before one that is still there, a page has that.
-func TestMentionsThatEditsTookAway(t *testing.T) {
-	t.Parallel()
-	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Log.Sync = gateway.SyncNever })
-	const room, many = "r", 2100 // over what a list is read beyond its page
-	alice, bob := login(t, srv.Addr(), wires[0], "alice"), login(t, srv.Addr(), wires[1], "bob")
-	mention := func(text string, users ...string) *v1.Publish {
-		return &v1.Publish{Room: room, Mentions: users, Content: &v1.Publish_Text{Text: text}}
-	}
-	alice.answer(alice.join(room, nil, ""))
-	alice.answer(alice.alter(mention("first", "bob")))
-	for range many {
-		alice.answer(alice.alter(mention("x", "bob")))
-	}
-	for i := range many {
-		alice.answer(alice.alter(edit(room, uint64(i+2), "nobody")))
-	}
-	alice.answer(alice.alter(mention("last", "bob")))
-	page := bob.history(&v1.HistoryRequest{Room: room, Mentions: true, Limit: 1})
-	if len(page.Messages) != 1 || page.Messages[0].GetText() != "last" || !page.More {
-		t.Fatalf("the newest page has %v, more %v", page.Messages, page.More)
-	}
-	page = bob.history(&v1.HistoryRequest{Room: room, Mentions: true, Limit: 1, Before: &page.Messages[0].Seq})
-	if len(page.Messages) != 1 || page.Messages[0].GetText() != "first" {
-		t.Errorf("the page before it has %v, more %v", page.Messages, page.More)
-	}
-	page = bob.history(&v1.HistoryRequest{Room: room, Mentions: true, Limit: 1, After: ptr(uint64(1))})
-	if len(page.Messages) != 1 || page.Messages[0].GetText() != "last" {
-		t.Errorf("the page behind the first has %v, more %v", page.Messages, page.More)
-	}
-}

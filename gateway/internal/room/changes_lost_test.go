@@ -151,3 +151,35 @@ func TestExpiredLists(t *testing.T) {
 		}
 	}
 }
+
+// TestListsThatEditsTookAway: beyond what one page may cost the list ends, and does not promise more with nothing to ask for it by.
+func TestListsThatEditsTookAway(t *testing.T) {
+	w := newOpenWorld(t)
+	w.must("publish", "alice", &v1.Publish{Content: w.text(), Mentions: []string{"bob"}}, "")
+	page := func() *v1.History {
+		t.Helper()
+		frames, _ := w.frames(handoff.Read{Kind: handoff.HistoryBefore, List: handoff.Mentions, User: "bob", Limit: 1})
+		return frames[0].GetHistory()
+	}
+	take := func(n int) {
+		t.Helper()
+		first := uint64(len(w.model)) + 1
+		for range n {
+			w.must("publish", "alice", &v1.Publish{Content: w.text(), Mentions: []string{"bob"}}, "")
+		}
+		for i := range uint64(n) {
+			w.must("edit", "alice", &v1.Publish{Content: w.text(), Change: &v1.Change{Target: first + i, Op: &v1.Change_Edit{Edit: &v1.Edit{}}}}, "")
+		}
+		if err := w.index.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	take(maxPassed + 10)
+	if p := page(); len(p.Messages) != 1 || p.Messages[0].Seq != 1 {
+		t.Errorf("behind %d mentions that are gone is %v", maxPassed+10, p)
+	}
+	take(maxListed)
+	if p := page(); len(p.Messages) != 0 || p.More {
+		t.Errorf("behind more than a page may look at is %v", p)
+	}
+}

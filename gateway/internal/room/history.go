@@ -17,6 +17,8 @@ const (
 	// maxPassed and maxPassedBytes bound the changes that a page passes over.
 	maxPassed      = 2000
 	maxPassedBytes = 1 << 20
+	// maxListed bounds how much of a list is looked at for one page.
+	maxListed = 3 * maxPassed
 )
 
 // history gives a page that was asked for. Changes are in the messages that they are about, and not in the page: a page of
@@ -145,13 +147,16 @@ func (r *readers) historyStep(read handoff.Read, h *historyPage) (again bool, er
 }
 
 // historyList is a page of the messages that the index lists: a thread, what is pinned, what mentions a user. A list of mentions has some that edits
-// took away; a page of nothing else would have no place to go on from, so it is read until there is one.
+// took away; a page of nothing else would have no place to go on from, so it is read until there is one, or as much as one page may cost: there
+// the list ends.
 func (r *readers) historyList(read handoff.Read, h *historyPage) (more bool, err error) {
 	if h.fold.view == nil {
 		return false, nil
 	}
-	for wanted := h.wanted; ; {
+	wanted := h.wanted
+	for looked := 0; looked < maxListed; {
 		seqs, end := r.listed(read, h)
+		looked += len(seqs)
 		for _, seq := range seqs {
 			if h.full() {
 				return true, nil
@@ -168,6 +173,7 @@ func (r *readers) historyList(read handoff.Read, h *historyPage) (more bool, err
 		}
 		read.Position = end
 	}
+	return false, nil
 }
 
 // listed gives the numbers of a list, in the order in which the page is read, and where to go on, 0 at the end of the list.

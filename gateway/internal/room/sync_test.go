@@ -33,7 +33,7 @@ func TestSyncPassesOverWhatWasLeft(t *testing.T) {
 			Kind: handoff.Sync, Limit: 1, User: "u", Codec: proto.Binary,
 			Rooms: &handoff.Rooms{Next: next, May: func(string) bool { return true }},
 		})
-		page := answer(t, e).GetSynced()
+		page := only(t, e).GetSynced()
 		for _, s := range page.GetRooms() {
 			got = append(got, s.Room)
 		}
@@ -62,7 +62,7 @@ func TestAnswersKeepNoViews(t *testing.T) {
 	}
 	r := &readers{cfg: Config{Log: log, Holdings: lists{rooms: []string{"a"}}}, epoch: "7f3a"}
 
-	synced := answer(t, r.sync(handoff.Read{
+	synced := only(t, r.sync(handoff.Read{
 		Kind: handoff.Sync, Limit: 1, User: "u", Codec: proto.Binary,
 		Rooms: &handoff.Rooms{Messages: 1, May: func(string) bool { return true }},
 	})).GetSynced()
@@ -74,27 +74,11 @@ func TestAnswersKeepNoViews(t *testing.T) {
 	}
 
 	// A page of nothing but changes has the last of them, as a place to go on from.
-	page := answer(t, r.history(handoff.Read{Kind: handoff.HistoryBefore, Room: "b", Limit: 3, User: "u", Codec: proto.Binary})).GetHistory()
+	page := only(t, r.history(handoff.Read{Kind: handoff.HistoryBefore, Room: "b", Limit: 3, User: "u", Codec: proto.Binary})).GetHistory()
 	if len(page.GetMessages()) != 1 {
 		t.Fatalf("history %v", page)
 	}
 	if m := page.Messages[0]; m.Seq != 7 || m.From != "ann" {
 		t.Errorf("the place to go on from is %d, from %q", m.Seq, m.From)
 	}
-}
-
-func answer(t *testing.T, e handoff.Event) *v1.ServerFrame {
-	t.Helper()
-	if e.Text != "" {
-		t.Fatalf("refused: %v %s", e.Code, e.Text)
-	}
-	payload, _, err := proto.Next(proto.Binary, e.Frames[handoff.Headroom:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &v1.ServerFrame{}
-	if err := f.UnmarshalVT(payload); err != nil {
-		t.Fatal(err)
-	}
-	return f
 }
