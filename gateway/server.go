@@ -372,6 +372,7 @@ func (s *Server) Run(ctx context.Context) error {
 	select {
 	case err := <-ended:
 		s.public.release()
+		s.closeOwners()
 		return errors.Join(err, s.closeStorage())
 	case <-s.engine.Booted():
 	}
@@ -383,6 +384,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 	select {
 	case err := <-ended:
+		s.closeOwners()
 		return errors.Join(err, s.closeStorage())
 	case <-ctx.Done():
 	}
@@ -395,9 +397,7 @@ func (s *Server) Run(ctx context.Context) error {
 		// made for a process that ends without it.
 		return err
 	}
-	s.seen.Close() // behind the loops, in which sessions end
-	s.stopShipping()
-	return errors.Join(err, s.changes.Close(), s.store.Close())
+	return errors.Join(err, s.closeStorage())
 }
 
 // drain ends the connections and the rooms, and gives the last replies time to leave. All
@@ -422,17 +422,7 @@ func (s *Server) drain() error {
 	s.await(by(time.Second), func() bool { return s.engine.Refusing() && s.api.Idle() })
 	landed := make(chan struct{})
 	go func() {
-		s.stopSignIn()
-		s.stopPush()
-		s.stopWebhooks()
-		s.rooms.Close()
-		s.calls.Close()
-		s.receipts.Close()
-		s.revocations.Close()
-		s.members.Close()
-		s.presence.Close()
-		s.catalog.Close()
-		s.api.Close()
+		s.closeOwners()
 		close(landed)
 	}()
 	var late error
@@ -455,8 +445,9 @@ func (s *Server) await(until time.Time, done func() bool) {
 	}
 }
 
-func (s *Server) closeStorage() error {
-	s.api.Close()
+// closeOwners ends what is between the loops and the log, in the order of flow. What is under way is answered.
+func (s *Server) closeOwners() {
+	s.api.Refuse()
 	s.stopSignIn()
 	s.stopPush()
 	s.stopWebhooks()
@@ -467,6 +458,11 @@ func (s *Server) closeStorage() error {
 	s.members.Close()
 	s.presence.Close()
 	s.catalog.Close()
+	s.api.Close()
+}
+
+// closeStorage is behind the loops, in which sessions end.
+func (s *Server) closeStorage() error {
 	s.seen.Close()
 	s.stopShipping()
 	return errors.Join(s.changes.Close(), s.store.Close())
