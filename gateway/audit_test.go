@@ -25,6 +25,11 @@ func TestAuditLog(t *testing.T) {
 	b.do("GET", "/v1/rooms/group:g", "")
 	b.send("GET", "/v1/export?room=group:g", "")
 	(&backend{t: t, srv: srv, secret: "guessed"}).refused("GET", "/v1/stats", "", 401, "unauthorized")
+	reader := &backend{t: t, srv: srv, secret: readSecret}
+	reader.refused("POST", "/v1/rooms/group:g/messages", `{"user":"desk","text":"a secret"}`, 403, "scope_missing")
+	reader.refused("GET", "/v1/stats", "", 403, "scope_missing")
+	b.refused("POST", "/v1/rooms/group:g/messages?x=1", `{"user":"desk","text":"a secret"}`, 400, "bad_request")
+	b.refused("POST", "/v1/rooms/group:g/message", `{"user":"desk","text":"a secret"}`, 404, "no_such_path")
 	b.do("PUT", "/v1/users/bob/ban", "")
 	res, err := http.Post("http://"+srv.AdminAddr()+"/revocations", "application/json", strings.NewReader(`{"user":"bob"}`))
 	if err != nil {
@@ -46,7 +51,8 @@ func TestAuditLog(t *testing.T) {
 	}
 	want := []line{
 		{"create-room", "full", 200}, {"delete-message", "full", 200}, {"change-member", "full", 404}, {"export", "full", 200},
-		{"GET /v1/stats", "", 401}, {"ban-user", "full", 200}, {"POST /revocations", "", 200},
+		{"GET /v1/stats", "", 401},
+		{"publish", "reader", 403}, {"get-stats", "reader", 403}, {"POST /v1/rooms/group:g/message", "", 404}, {"ban-user", "full", 200}, {"POST /revocations", "", 200},
 	}
 	var got []line
 	for text := range strings.Lines(string(written)) {

@@ -169,6 +169,8 @@ type holderKey struct{}
 
 // ServeHTTP takes a request as far as its operation.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	entry := audit.Of(r.Context())
+	entry.Content = true // until it is known what is asked for
 	// Whoever does not take the answer does not keep its place. The listener takes the bound off again for its other paths.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime))
 	keys := *a.keys.Load()
@@ -187,7 +189,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	secret, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	holder := keys.find(secret)
 	if !bearer || holder == nil {
-		audit.Of(r.Context()).Kept = true
+		entry.Kept = true
 		a.cfg.Log.Info("a request to the server API has no valid key", "remote", r.RemoteAddr, "path", r.URL.Path)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="rookery"`)
 		writeFault(w, faultOf(proto.ErrUnauthorized, "Send a key of this server: Authorization: Bearer SECRET."))
@@ -232,15 +234,19 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request) *Fault {
 func (a *API) checked(ctx huma.Context, next func(huma.Context)) {
 	op := ctx.Operation()
 	holder := ctx.Context().Value(holderKey{}).(*key)
+	scope := op.Security[0][keyScheme][0]
+	entry := audit.Of(ctx.Context())
+	entry.Key, entry.Operation, entry.Content = holder.name, op.OperationID, scope == ScopePublish
+	if !holder.has(scope) || scope == ScopeExport {
+		entry.Kept = true
+	} else if scope == ScopePublish {
+		entry.Kept = false // who said what is in the log of messages
+	}
 	if f := checkOperation(ctx, op, holder); f != nil {
 		_, w := humago.Unwrap(ctx)
 		writeFault(w, f)
 		return
 	}
-	scope := op.Security[0][keyScheme][0]
-	entry := audit.Of(ctx.Context())
-	entry.Key, entry.Operation = holder.name, op.OperationID
-	entry.Kept = entry.Kept && scope != ScopePublish || scope == ScopeExport // who said what is in the log of messages
 	if op.Method != http.MethodGet {
 		level := slog.LevelInfo
 		if scope == ScopePublish {

@@ -40,7 +40,7 @@ type Entry struct {
 	Request   any       `json:"request,omitempty"`
 	Status    int       `json:"status,omitempty"` // what was answered
 
-	// Kept says that the entry is written. Content, that the body is what somebody says, which is not for this file.
+	// Kept says that the entry is written. Content, that the body is or may be what somebody says, which is not for this file.
 	Kept    bool `json:"-"`
 	Content bool `json:"-"`
 }
