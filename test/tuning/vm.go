@@ -17,7 +17,7 @@ const (
 	machineMiB      = 1536
 	connectionBytes = 13 << 10
 	// emulatedRate is how many connections a second an emulated processor makes beside a gateway that takes them. It is 300 where
-	// nothing else runs on the host; a client whose connect takes a minute is lost.
+	// nothing else runs on the host.
 	emulatedRate = 200
 	// diskBytes is the size of a machine's disk, most of which is never written.
 	diskBytes = 4 << 30

@@ -8,6 +8,7 @@
 //	rooms.go     rooms and their members
 //	users.go     a user's rooms, bans from the server, disconnecting
 //	publish.go   messages, to a room and to many; edits and deletions
+//	marks.go     reactions and pins
 //	history.go   pages of what was said
 //	export.go    the log as JSON lines
 //	stats.go     figures

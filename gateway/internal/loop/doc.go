@@ -15,6 +15,7 @@
 //	http.go          pages, and the upgrade to WebSocket
 //	session.go       frames to commands: rights, limits, replies
 //	application.go   a connect that an application is asked about
+//	sync.go          all rooms of a user at once, what a reader is asked
 //	presence.go      who is there and who is typing: requests, and what the keeper is told
 //	admission.go     caps per address and user (shared by the loops)
 //	rates.go         how often each operation may be done

@@ -12,6 +12,7 @@
 //	keys.go       retry keys: what was published before is not published twice
 //	reader.go     pages of a room for who is behind
 //	history.go    pages of a room for who asks for history
+//	sync.go       where a user stands in all rooms, and what was said there since
 //	fold.go       what is read has the changes in it that were made since
 //	ask.go        an application is asked first, where the loop says so
 //	check.go      changes to earlier messages wait for each other here, before they are ordered
