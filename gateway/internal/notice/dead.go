@@ -2,12 +2,13 @@ package notice
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
+
+	"rookery/gateway/internal/deadletter"
 )
 
 // DeadLetter is a notice that could not be delivered.
@@ -70,52 +71,22 @@ func (k *Keeper) Discard(ctx context.Context, number uint64) error {
 	})
 }
 
-func deadKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
-
 // deadLetters gives those of the file behind a number.
 func (s *store) deadLetters(after uint64, most int) (letters []DeadLetter, err error) {
-	err = s.view(func(tx *bolt.Tx) error {
-		c := tx.Bucket(bucketDead).Cursor()
-		for key, value := c.Seek(deadKey(after + 1)); key != nil && len(letters) < most; key, value = c.Next() {
-			d := DeadLetter{Number: binary.BigEndian.Uint64(key)}
-			if err := json.Unmarshal(value, &d); err != nil {
-				return fmt.Errorf("dead letter %d: %w", d.Number, err)
-			}
+	err = s.file.View(func(tx *bolt.Tx) error {
+		return deadletter.List(tx.Bucket(bucketDead), after, func(number uint64, d DeadLetter) bool {
+			d.Number = number
 			letters = append(letters, d)
-		}
-		return nil
+			return len(letters) < most
+		})
 	})
 	return letters, err
 }
 
 func (s *store) exhume(number uint64) (there bool, err error) {
-	err = s.update(func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucketDead)
-		there = b.Get(deadKey(number)) != nil
-		return b.Delete(deadKey(number))
+	err = s.file.Update(func(tx *bolt.Tx) error {
+		there, err = deadletter.Remove(tx.Bucket(bucketDead), number)
+		return err
 	})
 	return there, err
-}
-
-// bury writes dead letters and gives how many there are: the oldest make room.
-func bury(b *bolt.Bucket, buried []DeadLetter, dead, most int) (int, error) {
-	for i := range buried {
-		number, err := b.NextSequence()
-		if err != nil {
-			return dead, err
-		}
-		if err := putJSON(b, deadKey(number), &buried[i]); err != nil {
-			return dead, err
-		}
-		dead++
-	}
-	for c := b.Cursor(); dead > most; dead-- {
-		if key, _ := c.First(); key == nil {
-			break
-		}
-		if err := c.Delete(); err != nil {
-			return dead, err
-		}
-	}
-	return dead, nil
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"rookery/gateway/internal/webhook"
-	"rookery/storage/mapped"
 )
 
 // Source has the records that notices are in.
@@ -210,7 +209,7 @@ func (k *Keeper) Close() error {
 	<-k.ended
 	k.cancel()
 	k.sending.Wait()
-	return errors.Join(k.flush(), mapped.Guarded(k.store.tree.Close))
+	return errors.Join(k.flush(), k.store.file.Close())
 }
 
 // Stats are counters since Start and sizes now.

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 
+	"rookery/gateway/internal/deadletter"
 	"rookery/storage/mapped"
 )
 
@@ -33,7 +33,7 @@ type state struct {
 
 // store is the file, and what is not in it yet. It belongs to keepLoop.
 type store struct {
-	tree *bolt.DB
+	file *mapped.File
 
 	touched map[uint64]*letter // nil: it waits no more
 	buried  []DeadLetter
@@ -43,33 +43,20 @@ type store struct {
 func (s *store) touch(l *letter)  { s.touched[l.number] = l }
 func (s *store) remove(l *letter) { s.touched[l.number] = nil }
 
-// update and view are bbolt's, with an error where the file is damaged.
-func (s *store) update(fn func(*bolt.Tx) error) error {
-	return mapped.Guarded(func() error { return s.tree.Update(fn) })
-}
-
-func (s *store) view(fn func(*bolt.Tx) error) error {
-	return mapped.Guarded(func() error { return s.tree.View(fn) })
-}
-
 // open opens the file and loads what is in it.
 func (k *Keeper) open() error {
 	path := filepath.Join(k.cfg.Dir, "notices.db")
 	if err := os.MkdirAll(k.cfg.Dir, 0o750); err != nil {
 		return fmt.Errorf("notices of members: %w", err)
 	}
-	var tree *bolt.DB
-	err := mapped.Guarded(func() (err error) {
-		tree, err = bolt.Open(path, 0o640, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
-		return err
-	})
+	file, err := mapped.Open(path)
 	if err != nil {
 		return fmt.Errorf("notices of members: open %s: %w; if it is damaged move it away, which forgets what waits", path, err)
 	}
-	k.store = &store{tree: tree, touched: make(map[uint64]*letter)}
-	if err := k.store.update(k.load); err != nil {
+	k.store = &store{file: file, touched: make(map[uint64]*letter)}
+	if err := file.Update(k.load); err != nil {
 		return errors.Join(fmt.Errorf("notices of members: read %s: %w; if it is damaged move it away to begin anew, which forgets what waits", path, err),
-			mapped.Guarded(tree.Close))
+			file.Close())
 	}
 	k.show()
 	return nil
@@ -119,7 +106,7 @@ func (k *Keeper) load(tx *bolt.Tx) error {
 }
 
 func (k *Keeper) putState(tx *bolt.Tx) error {
-	return putJSON(tx.Bucket(bucketMeta), keyState, state{fileVersion, k.cfg.History, k.position})
+	return mapped.PutJSON(tx.Bucket(bucketMeta), keyState, state{fileVersion, k.cfg.History, k.position})
 }
 
 // flush makes durable what has changed, with the position that belongs to it.
@@ -129,38 +116,30 @@ func (k *Keeper) flush() error {
 		return nil
 	}
 	dead := k.dead
-	err := s.update(func(tx *bolt.Tx) (err error) {
+	err := s.file.Update(func(tx *bolt.Tx) (err error) {
 		queue := tx.Bucket(bucketQueue)
 		for number, l := range s.touched {
 			key := binary.BigEndian.AppendUint64(nil, number)
 			if l == nil {
 				err = queue.Delete(key)
 			} else {
-				err = putJSON(queue, key, l)
+				err = mapped.PutJSON(queue, key, l)
 			}
 			if err != nil {
 				return err
 			}
 		}
-		if dead, err = bury(tx.Bucket(bucketDead), s.buried, k.dead, k.cfg.DeadLetters); err != nil {
+		if dead, err = deadletter.Bury(tx.Bucket(bucketDead), s.buried, k.dead, k.cfg.DeadLetters); err != nil {
 			return err
 		}
 		return k.putState(tx)
 	})
 	if err != nil {
-		return fmt.Errorf("write %s: %w", s.tree.Path(), err)
+		return fmt.Errorf("write %s: %w", s.file.Path(), err)
 	}
 	k.counters.lost.Add(int64(k.dead + len(s.buried) - dead))
 	k.dead = dead
 	clear(s.touched)
 	s.buried, s.moved = nil, false
 	return nil
-}
-
-func putJSON(b *bolt.Bucket, key []byte, value any) error {
-	encoded, err := json.Marshal(value)
-	if err != nil {
-		panic("BUG: a notice is no JSON: " + err.Error())
-	}
-	return b.Put(key, encoded)
 }

@@ -1,17 +1,16 @@
 package push
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 
+	"rookery/gateway/internal/deadletter"
 	"rookery/storage/mapped"
 )
 
@@ -39,7 +38,7 @@ type state struct {
 
 // store is the file, and what is not in it yet. It belongs to keepLoop.
 type store struct {
-	tree     *bolt.DB
+	file     *mapped.File
 	position int64 // as the file says
 
 	users  map[string]bool
@@ -65,33 +64,20 @@ func (s *store) exhume(number uint64) { s.risen = append(s.risen, number) }
 
 func itemKey(user, kind, device string) string { return user + "\x00" + kind + "\x00" + device }
 
-// update and view are bbolt's, with an error where the file is damaged.
-func (s *store) update(fn func(*bolt.Tx) error) error {
-	return mapped.Guarded(func() error { return s.tree.Update(fn) })
-}
-
-func (s *store) view(fn func(*bolt.Tx) error) error {
-	return mapped.Guarded(func() error { return s.tree.View(fn) })
-}
-
 // open opens the file and loads what is in it.
 func (k *Keeper) open() error {
 	path := filepath.Join(k.cfg.Dir, "push.db")
 	if err := os.MkdirAll(k.cfg.Dir, 0o750); err != nil {
 		return fmt.Errorf("push: %w", err)
 	}
-	var tree *bolt.DB
-	err := mapped.Guarded(func() (err error) {
-		tree, err = bolt.Open(path, 0o640, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
-		return err
-	})
+	file, err := mapped.Open(path)
 	if err != nil {
 		return fmt.Errorf("push: open %s: %w; if it is damaged move it away, which forgets who is to be told", path, err)
 	}
-	k.store = &store{tree: tree, users: make(map[string]bool), items: make(map[string]storedItem)}
+	k.store = &store{file: file, users: make(map[string]bool), items: make(map[string]storedItem)}
 	if err := k.load(); err != nil {
 		return errors.Join(fmt.Errorf("push: read %s: %w; if it is damaged move it away to begin anew, which forgets who is to be told", path, err),
-			mapped.Guarded(tree.Close))
+			file.Close())
 	}
 	k.show()
 	return nil
@@ -99,7 +85,7 @@ func (k *Keeper) open() error {
 
 // load reads the file, or makes it ready for this history.
 func (k *Keeper) load() error {
-	return k.store.update(func(tx *bolt.Tx) error {
+	return k.store.file.Update(func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{bucketMeta, bucketUsers, bucketQueue, bucketDead} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
@@ -119,7 +105,7 @@ func (k *Keeper) load() error {
 		end := k.cfg.Log.End()
 		if known == nil || at.History != k.cfg.History || at.Position > end {
 			if known != nil {
-				k.cfg.Logger.Warn("push begins at the end of the log: its file is of another history of it", "path", k.store.tree.Path())
+				k.cfg.Logger.Warn("push begins at the end of the log: its file is of another history of it", "path", k.store.file.Path())
 			}
 			return k.begin(tx, end)
 		}
@@ -142,7 +128,7 @@ func (k *Keeper) begin(tx *bolt.Tx, end int64) error {
 		}
 	}
 	k.next, k.store.position = end, end
-	return putJSON(tx.Bucket(bucketMeta), keyState, state{fileVersion, k.cfg.History, end})
+	return mapped.PutJSON(tx.Bucket(bucketMeta), keyState, state{fileVersion, k.cfg.History, end})
 }
 
 func (k *Keeper) loadUser(name, value []byte) error {
@@ -187,17 +173,17 @@ func (k *Keeper) flush() error {
 		return nil
 	}
 	dead := k.dead
-	err := s.update(func(tx *bolt.Tx) (err error) {
+	err := s.file.Update(func(tx *bolt.Tx) (err error) {
 		if err := k.putWaiting(tx); err != nil {
 			return err
 		}
 		if dead, err = k.putDead(tx); err != nil {
 			return err
 		}
-		return putJSON(tx.Bucket(bucketMeta), keyState, state{fileVersion, k.cfg.History, position})
+		return mapped.PutJSON(tx.Bucket(bucketMeta), keyState, state{fileVersion, k.cfg.History, position})
 	})
 	if err != nil {
-		return fmt.Errorf("push: write %s: %w", s.tree.Path(), err)
+		return fmt.Errorf("push: write %s: %w", s.file.Path(), err)
 	}
 	k.counters.lost.Add(int64(k.dead + len(s.buried) - len(s.risen) - dead))
 	k.dead, s.position, s.moved = dead, position, false
@@ -216,7 +202,7 @@ func (k *Keeper) putWaiting(tx *bolt.Tx) error {
 			if err := users.Delete([]byte(name)); err != nil {
 				return err
 			}
-		} else if err := putJSON(users, []byte(name), u); err != nil {
+		} else if err := mapped.PutJSON(users, []byte(name), u); err != nil {
 			return err
 		}
 	}
@@ -226,7 +212,7 @@ func (k *Keeper) putWaiting(tx *bolt.Tx) error {
 			if err := queue.Delete([]byte(key)); err != nil {
 				return err
 			}
-		} else if err := putJSON(queue, []byte(key), it.letter); err != nil {
+		} else if err := mapped.PutJSON(queue, []byte(key), it.letter); err != nil {
 			return err
 		}
 	}
@@ -238,47 +224,22 @@ func (k *Keeper) putDead(tx *bolt.Tx) (dead int, err error) {
 	b := tx.Bucket(bucketDead)
 	dead = k.dead
 	for _, number := range k.store.risen {
-		if err := b.Delete(deadKey(number)); err != nil {
+		if _, err := deadletter.Remove(b, number); err != nil {
 			return 0, err
 		}
 		dead--
 	}
-	for _, d := range k.store.buried {
-		number, err := b.NextSequence()
-		if err != nil {
-			return 0, err
-		}
-		if err := putJSON(b, deadKey(number), d); err != nil {
-			return 0, err
-		}
-		dead++
-	}
-	for c := b.Cursor(); dead > k.cfg.DeadLetters; dead-- {
-		if key, _ := c.First(); key == nil {
-			break
-		}
-		if err := c.Delete(); err != nil {
-			return 0, err
-		}
-	}
-	return dead, nil
+	return deadletter.Bury(b, k.store.buried, dead, k.cfg.DeadLetters)
 }
-
-func deadKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
 
 // deadLetters gives those of the file behind a number.
 func (s *store) deadLetters(after uint64, most int) (letters []DeadLetter, err error) {
-	err = s.view(func(tx *bolt.Tx) error {
-		c := tx.Bucket(bucketDead).Cursor()
-		for key, value := c.Seek(deadKey(after + 1)); key != nil && len(letters) < most; key, value = c.Next() {
-			var d DeadLetter
-			if err := json.Unmarshal(value, &d); err != nil {
-				return fmt.Errorf("dead letter %x: %w", key, err)
-			}
-			d.Number = binary.BigEndian.Uint64(key)
+	err = s.file.View(func(tx *bolt.Tx) error {
+		return deadletter.List(tx.Bucket(bucketDead), after, func(number uint64, d DeadLetter) bool {
+			d.Number = number
 			letters = append(letters, d)
-		}
-		return nil
+			return len(letters) < most
+		})
 	})
 	return letters, err
 }
@@ -291,15 +252,7 @@ func (s *store) deadLetter(number uint64) (d DeadLetter, ok bool, err error) {
 	return letters[0], true, nil
 }
 
-func putJSON(b *bolt.Bucket, key []byte, value any) error {
-	encoded, err := json.Marshal(value)
-	if err != nil {
-		panic("BUG: what push keeps is no JSON: " + err.Error())
-	}
-	return b.Put(key, encoded)
-}
-
 // close writes what is left.
 func (s *store) close(flush func() error) error {
-	return errors.Join(flush(), mapped.Guarded(s.tree.Close))
+	return errors.Join(flush(), s.file.Close())
 }

@@ -62,8 +62,8 @@ type Seen struct {
 	waiting map[string]int64
 	writing map[string]int64 // what is being written; read only
 
-	treeMu sync.RWMutex // held for a transaction; replaced by writeLoop alone
-	tree   *bolt.DB     // nil: it can't be opened
+	fileMu sync.RWMutex // held for a transaction; replaced by writeLoop alone
+	file   *mapped.File // nil: it can't be opened
 
 	failing bool // owned by writeLoop: the file can't be written, which was logged
 
@@ -91,7 +91,7 @@ func (s *Seen) path() string { return filepath.Join(s.cfg.Dir, "seen.db") }
 // open opens the file; one that can't be believed is set aside. A full disk, a lack of rights or of descriptors, and a lock that somebody
 // has say nothing of what is in it.
 func (s *Seen) open() (err error) {
-	if s.tree, err = s.openTree(); err == nil {
+	if s.file, err = s.openFile(); err == nil {
 		return nil
 	}
 	if _, refused := errors.AsType[syscall.Errno](err); refused || errors.Is(err, bolterrors.ErrTimeout) {
@@ -107,26 +107,22 @@ func (s *Seen) beginAnew(damage error) (err error) {
 	if err := os.Rename(s.path(), aside); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	s.tree, err = s.openTree()
+	s.file, err = s.openFile()
 	return err
 }
 
-func (s *Seen) openTree() (tree *bolt.DB, err error) {
-	err = mapped.Guarded(func() (err error) {
-		// With its list of free pages in the file: bbolt would look for them on a goroutine of its own, where nothing guards.
-		tree, err = bolt.Open(s.path(), 0o640, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
-		if err != nil {
-			return err
-		}
-		return tree.Update(func(tx *bolt.Tx) error {
-			_, err := tx.CreateBucketIfNotExists(bucket)
-			return err
-		})
-	})
-	if err != nil && tree != nil {
-		err = errors.Join(err, mapped.Guarded(tree.Close))
+func (s *Seen) openFile() (*mapped.File, error) {
+	file, err := mapped.Open(s.path())
+	if err != nil {
+		return nil, err
 	}
-	return tree, err
+	if err = file.Update(func(tx *bolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists(bucket)
+		return err
+	}); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // Note has the session of a user end now. It never waits for the disk.
@@ -164,18 +160,16 @@ func (s *Seen) At(user string) (at int64) {
 	if waits {
 		return at
 	}
-	s.treeMu.RLock()
-	defer s.treeMu.RUnlock()
-	if s.tree == nil {
+	s.fileMu.RLock()
+	defer s.fileMu.RUnlock()
+	if s.file == nil {
 		return 0
 	}
-	_ = mapped.Guarded(func() error { // writing finds the same damage, and says so
-		return s.tree.View(func(tx *bolt.Tx) error {
-			if value := tx.Bucket(bucket).Get([]byte(user)); len(value) == 8 {
-				at = int64(binary.BigEndian.Uint64(value))
-			}
-			return nil
-		})
+	_ = s.file.View(func(tx *bolt.Tx) error { // writing finds the same damage, and says so
+		if value := tx.Bucket(bucket).Get([]byte(user)); len(value) == 8 {
+			at = int64(binary.BigEndian.Uint64(value))
+		}
+		return nil
 	})
 	return at
 }
@@ -215,13 +209,13 @@ func (s *Seen) writeLoop() {
 		}
 		s.write()
 		if ending {
-			s.treeMu.Lock()
-			defer s.treeMu.Unlock()
-			if s.tree != nil {
-				if err := mapped.Guarded(s.tree.Close); err != nil {
+			s.fileMu.Lock()
+			defer s.fileMu.Unlock()
+			if s.file != nil {
+				if err := s.file.Close(); err != nil {
 					s.cfg.Log.Error("the file of when users were last seen can't be closed", "err", err)
 				}
-				s.tree = nil
+				s.file = nil
 			}
 			return
 		}
@@ -261,22 +255,20 @@ func (s *Seen) write() {
 
 // put writes entries in the order of the tree, which is cheaper by far than any other.
 func (s *Seen) put(entries map[string]int64) error {
-	s.treeMu.RLock()
-	defer s.treeMu.RUnlock()
-	if s.tree == nil {
+	s.fileMu.RLock()
+	defer s.fileMu.RUnlock()
+	if s.file == nil {
 		return fmt.Errorf("%w: it could not be opened", mapped.ErrDamaged)
 	}
 	for users := range slices.Chunk(slices.Sorted(maps.Keys(entries)), batch) {
-		err := mapped.Guarded(func() error {
-			return s.tree.Update(func(tx *bolt.Tx) error {
-				b := tx.Bucket(bucket)
-				for _, user := range users {
-					if err := b.Put([]byte(user), binary.BigEndian.AppendUint64(nil, uint64(entries[user]))); err != nil {
-						return err
-					}
+		err := s.file.Update(func(tx *bolt.Tx) error {
+			b := tx.Bucket(bucket)
+			for _, user := range users {
+				if err := b.Put([]byte(user), binary.BigEndian.AppendUint64(nil, uint64(entries[user]))); err != nil {
+					return err
 				}
-				return nil
-			})
+			}
+			return nil
 		})
 		if err != nil {
 			return err
@@ -287,13 +279,13 @@ func (s *Seen) put(entries map[string]int64) error {
 
 // again goes on after damage, with another file.
 func (s *Seen) again(damage error) error {
-	s.treeMu.Lock()
-	if s.tree != nil {
-		_ = mapped.Guarded(s.tree.Close) // of a file that is set aside
-		s.tree = nil
+	s.fileMu.Lock()
+	if s.file != nil {
+		_ = s.file.Close() // of a file that is set aside
+		s.file = nil
 	}
 	err := s.beginAnew(damage)
-	s.treeMu.Unlock()
+	s.fileMu.Unlock()
 	if err != nil {
 		return err
 	}

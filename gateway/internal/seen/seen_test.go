@@ -12,8 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	bolt "go.etcd.io/bbolt"
 	"go.uber.org/goleak"
+
+	"rookery/storage/mapped"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -128,16 +129,16 @@ func TestDiskThatFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		sound := s.tree
-		broken, err := bolt.Open(filepath.Join(dir, "seen.db.broken"), 0o600, nil)
+		sound := s.file
+		broken, err := mapped.Open(filepath.Join(dir, "seen.db.broken"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		broken.Close() // whatever it is asked to write it refuses
-		use := func(tree *bolt.DB) {
-			s.treeMu.Lock()
-			defer s.treeMu.Unlock()
-			s.tree = tree
+		use := func(file *mapped.File) {
+			s.fileMu.Lock()
+			defer s.fileMu.Unlock()
+			s.file = file
 		}
 		waiting := func() int {
 			s.mu.Lock()
@@ -149,7 +150,7 @@ func TestDiskThatFails(t *testing.T) {
 			for n := range maxWaiting {
 				s.Note(fmt.Sprint(i, " ", n))
 			}
-			time.Sleep(90 * time.Minute) // never at the moment of a try
+			time.Sleep(100 * time.Minute) // never at the moment of a try
 			if n := waiting(); n != maxWaiting {
 				t.Fatalf("%d users wait for a disk that fails, want %d", n, maxWaiting)
 			}
