@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -317,14 +315,4 @@ func (h *handler) OnClose(g gnet.Conn, err error) gnet.Action {
 		c.loop.closed(c, err)
 	}
 	return gnet.None
-}
-
-// remoteAddr is the peer's address as gnet has it, IPv4 as such.
-func remoteAddr(g gnet.Conn) netip.Addr {
-	a, ok := g.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	from, _ := netip.AddrFromSlice(a.IP)
-	return from.Unmap()
 }
