@@ -11,6 +11,9 @@
 //	"ROOKERY" and another byte                            raw TCP, a version we don't speak
 //	anything else                                         unknown: closed at once
 //
+// In front of that, where a proxy was told to send it, stands a header of the PROXY protocol
+// (ReadProxyHeader). Nobody else's is looked for: Sniff knows nothing of it.
+//
 // # Raw TCP
 //
 // After the preface, in both directions, frames follow each other as package proto says.
