@@ -3,6 +3,7 @@ package loop
 import (
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"rookery/gateway/internal/handoff"
@@ -114,6 +115,9 @@ type Rules struct {
 	ConnectionsPerIP   int // 0: no cap
 	ConnectionsPerUser int // 0: no cap
 	Rates              rate.Rules
+
+	Proxies       []netip.Prefix // whose word about the addresses of clients is believed
+	ProxyProtocol ProxyProtocol
 }
 
 // MaxWindow is the longest gather window of a room.

@@ -15,13 +15,14 @@ import (
 type phase uint8
 
 const (
-	sniffing   phase = iota // what it speaks is not known yet
-	requesting              // HTTP: a request is awaited
-	answering               // HTTP: a request was passed on, its answer is awaited
-	opened                  // frames: connect is awaited
-	connected               // authenticated
-	echoing                 // the echo of development mode
-	closing                 // we have said our last; the peer's end is awaited
+	sniffing    phase = iota // what it speaks is not known yet
+	introducing              // before that: a proxy's word of who is behind it is awaited
+	requesting               // HTTP: a request is awaited
+	answering                // HTTP: a request was passed on, its answer is awaited
+	opened                   // frames: connect is awaited
+	connected                // authenticated
+	echoing                  // the echo of development mode
+	closing                  // we have said our last; the peer's end is awaited
 )
 
 // conn is a connection. There can be hundreds of thousands, so what few of them need is
@@ -101,7 +102,7 @@ func (l *Loop) close(c *conn, code proto.CloseCode, reason string) {
 		return
 	}
 	switch {
-	case c.phase == sniffing || c.phase == requesting || c.phase == answering:
+	case c.phase == sniffing || c.phase == introducing || c.phase == requesting || c.phase == answering:
 		// No framing was agreed, so there is nothing that could carry the reason.
 		l.abort(c)
 		return

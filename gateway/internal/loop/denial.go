@@ -16,7 +16,10 @@ import (
 //	level=WARN msg="access denied" address=192.0.2.1 reason=bad_token conn=0-1f-2 err="…"
 //
 // Message, address and reason come first and are ours, so that nothing in the line that a stranger chose can stand in their
-// place; what a stranger may have chosen is in err alone, and slog quotes it.
+// place; what a stranger may have chosen is in err alone, and slog quotes it. A proxy's address is not in that place, since to ban
+// it would shut everybody out:
+//
+//	level=WARN msg="access denied" address=unknown reason=bad_handshake conn=0-1f-2 proxy=10.0.0.1 err="…"
 type denial uint8
 
 const (
@@ -62,6 +65,12 @@ func (l *Loop) deny(c *conn, why denial, err error) {
 		return
 	}
 	fields := []any{"address", from, "reason", denialNames[why], "conn", c.name()}
+	if l.engine.rules.Load().trusts(from) {
+		fields[1] = "unknown"
+		if from.IsValid() {
+			fields = append(fields, "proxy", from)
+		}
+	}
 	if err != nil {
 		fields = append(fields, "err", err)
 	}

@@ -11,6 +11,8 @@
 //	bell.go          how others wake a loop, and how a loop yields to its sockets
 //	loop.go          the Loop: its table of connections, its turn
 //	conn.go          a connection and its phases; closing
+//	enter.go         connections that were accepted elsewhere; who a peer is
+//	proxy.go         who is behind a proxy
 //	inbound.go       bytes to frames
 //	http.go          pages, and the upgrade to WebSocket
 //	session.go       frames to commands: rights, limits, replies

@@ -24,6 +24,8 @@ type Engine struct {
 	slow      *slowMode
 	started   time.Time
 	booted    chan struct{}
+	running   chan struct{} // closed when all loops are there
+	ended     chan struct{} // closed when Run has ended
 	counters  []*Counters
 
 	// Shared; atomics.
@@ -54,6 +56,8 @@ func New(cfg Config) *Engine {
 		slow:      newSlowMode(cfg.RetryWindow),
 		started:   time.Now(),
 		booted:    make(chan struct{}),
+		running:   make(chan struct{}),
+		ended:     make(chan struct{}),
 	}
 	e.loops.Store(&[]*Loop{})
 	e.SetRules(cfg.Rules)
@@ -126,12 +130,16 @@ func keepAlive(heartbeat time.Duration) time.Duration {
 // could not start or when gnet ended by itself, which it does without an error of its own
 // after a failed accept: then every connection is lost and the caller must not go on.
 func (e *Engine) Run(addr string) error {
+	defer close(e.ended)
 	ticking := make(chan struct{})
 	var ticker sync.WaitGroup
 	ticker.Go(func() { e.tickLoop(ticking) })
 	err := gnet.Run(&handler{e}, "tcp://"+addr,
 		gnet.WithNumEventLoop(len(e.cfg.Inboxes)),
 		gnet.WithReusePort(true),
+		// Of connections that Enter brings; the kernel chooses for the others. gnet's own choice, one after the other, has no lock.
+		gnet.WithLoadBalancing(gnet.LeastConnections),
+		gnet.WithTicker(true), // so that OnTick is called when the loops are there
 		gnet.WithTCPKeepAlive(keepAlive(e.cfg.Heartbeat)),
 		gnet.WithLogger(gnetLogger{e.cfg.Log}),
 	)
@@ -285,7 +293,15 @@ func (h *handler) OnBoot(g gnet.Engine) gnet.Action {
 
 func (h *handler) OnShutdown(gnet.Engine) {}
 
-func (h *handler) OnTick() (time.Duration, gnet.Action) { return time.Hour, gnet.None }
+// OnTick is called by a goroutine that gnet starts behind the last loop.
+func (h *handler) OnTick() (time.Duration, gnet.Action) {
+	select {
+	case <-h.engine.running:
+	default:
+		close(h.engine.running)
+	}
+	return time.Hour, gnet.None
+}
 
 func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
 	if _, ok := g.Context().(*bell); ok {

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,35 +12,82 @@ import (
 
 // origin is where a connection comes from, if that is not its socket's peer. gnet keeps it as the connection's safe context, so that
 // the others, which are most, have no room for it.
-type origin struct{ address netip.Addr }
+type origin struct {
+	peer    netip.Addr // who is at the other end, as whoever accepted the connection or the PROXY protocol said
+	address netip.Addr // whom it speaks for; another where peer is a proxy, too
+}
 
-// Enter gives a loop a connection that was accepted elsewhere, of an address that whoever accepted it vouches for. The socket
-// is the loop's as if gnet had accepted it; c is closed, also when Enter fails, and must have nothing read ahead. It is a
-// *net.TCPConn or a *net.UnixConn, and a socket of ours needs a second descriptor for a moment. Only after Booted.
-// Safe for concurrent use.
+var errEnded = errors.New("the loops have ended")
+
+// Enter gives a loop a connection that was accepted elsewhere, of an address that whoever accepted it vouches for, invalid if that
+// is a Unix socket's. The socket is the loop's as if gnet had accepted it; c is closed, also when Enter fails, and must have
+// nothing read ahead. It is a *net.TCPConn or a *net.UnixConn, and until Enter returns a socket of ours has a second descriptor. It
+// waits for Run to begin, and for a turn of the loop. Safe for concurrent use.
 func (e *Engine) Enter(c net.Conn, from netip.Addr) error {
-	ctx := gnet.NewContext(context.Background(), &origin{from.Unmap()})
+	fault := func(err error) error { return fmt.Errorf("give a connection of %v to a loop: %w", from, err) }
+	select {
+	case <-e.running:
+	case <-e.ended:
+		c.Close()
+		return fault(errEnded)
+	}
+	from = from.Unmap()
+	ctx := gnet.NewContext(context.Background(), &origin{from, from})
 	entered, err := e.gnet.Register(gnet.NewNetConnContext(ctx, c))
 	if err != nil {
 		c.Close()
-		return fmt.Errorf("give a connection of %v to a loop: %w", from, err)
+		return fault(err)
 	}
-	if result := <-entered; result.Err != nil {
-		return fmt.Errorf("give a connection of %v to a loop: %w", from, result.Err)
+	// The channel is closed behind the result, when gnet has closed c.
+	var result gnet.RegisteredResult
+	for more := true; more; {
+		var r gnet.RegisteredResult
+		select {
+		case r, more = <-entered:
+			if more {
+				result = r
+			}
+		case <-e.ended: // gnet forgets what it is to do then
+			c.Close()
+			return fault(errEnded)
+		}
+	}
+	if result.Err != nil {
+		return fault(result.Err)
 	}
 	return nil
 }
 
-// remoteAddr is who the peer is: as whoever let it in said, or else by its socket. IPv4 as such, and invalid for a Unix socket of
-// which nobody said it.
+// remoteAddr is whom a connection speaks for: as a proxy or whoever let it in said, or else by its socket. IPv4 as such, and invalid for
+// a Unix socket of which nobody said it.
 func remoteAddr(g gnet.Conn) netip.Addr {
 	if o, ok := g.SafeContext().(*origin); ok {
 		return o.address
 	}
+	return socketAddr(g)
+}
+
+// peerAddr is who speaks on a connection, be it for others.
+func peerAddr(g gnet.Conn) netip.Addr {
+	if o, ok := g.SafeContext().(*origin); ok {
+		return o.peer
+	}
+	return socketAddr(g)
+}
+
+func socketAddr(g gnet.Conn) netip.Addr {
 	a, ok := g.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}
 	}
 	from, _ := netip.AddrFromSlice(a.IP)
 	return from.Unmap()
+}
+
+// addressText is an address for others, "" if it is not known.
+func addressText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }

@@ -34,6 +34,10 @@ func (l *Loop) request(c *conn, in []byte) int {
 	case head == nil:
 		return 0
 	}
+	l.forwarded(c, head)
+	if c.sock == nil {
+		return len(in)
+	}
 	refused := c.refused
 	if l.engine.draining.Load() {
 		refused = refusedDraining // also on a connection that a proxy has kept from before

@@ -67,6 +67,8 @@ func (l *Loop) inbound(c *conn, in []byte) int {
 		return 0
 	}
 	switch c.phase {
+	case introducing:
+		return l.introduce(c, in)
 	case sniffing:
 		return l.sniff(c, in)
 	case requesting:
@@ -103,7 +105,7 @@ func (l *Loop) sniff(c *conn, in []byte) int {
 		l.close(c, proto.CloseVersion, "this server speaks version 1 of the raw TCP framing")
 		return len(in)
 	case framing.Unknown:
-		l.deny(c, deniedHandshake, nil)
+		l.deny(c, deniedHandshake, l.strayHeader(c, in))
 		l.abort(c)
 	}
 	return 0

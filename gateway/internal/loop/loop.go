@@ -3,6 +3,7 @@ package loop
 import (
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -108,7 +109,8 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 // accept takes a new connection into the table, if only to tell it that there is no room.
 func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	l.counted.Opened.Add(1)
-	refused, entered := l.admission(g)
+	from := remoteAddr(g)
+	refused, entered := l.admission(from)
 	if refused != refusedNot && l.engine.refused.Add(1) > RefusalReserve {
 		l.engine.refused.Add(-1)
 		l.counted.Refused[refusedFlood].Add(1)
@@ -116,6 +118,9 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	}
 	l.counted.Connections.Add(1)
 	c := &conn{loop: l, sock: g, heard: l.now, refused: refused, address: entered}
+	if rules := l.engine.rules.Load(); rules.ProxyProtocol != NoProxyProtocol && rules.trusts(from) {
+		c.phase = introducing
+	}
 	if n := len(l.free); n > 0 {
 		c.handle.Slot = l.free[n-1]
 		l.free = l.free[:n-1]
@@ -134,21 +139,30 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 }
 
 // admission says whether a connection may stay, and counts one that may.
-func (l *Loop) admission(g gnet.Conn) (refusal, *address) {
+func (l *Loop) admission(from netip.Addr) (refusal, *address) {
 	if l.engine.draining.Load() {
 		return refusedDraining, nil
 	}
 	if !l.engine.admit() {
 		return refusedFull, nil
 	}
-	from := remoteAddr(g)
-	if !l.admitOpen(from) {
+	refused, entered := l.enterFrom(from)
+	if refused != refusedNot {
 		l.engine.admitted.Add(-1)
+	}
+	return refused, entered
+}
+
+// enterFrom counts a connection for its address, but for a proxy's: whose it is shows later.
+func (l *Loop) enterFrom(from netip.Addr) (refusal, *address) {
+	if l.engine.rules.Load().trusts(from) {
+		return refusedNot, anywhere
+	}
+	if !l.admitOpen(from) {
 		return refusedRate, nil
 	}
 	entered := l.engine.admission.enter(from)
 	if entered == nil {
-		l.engine.admitted.Add(-1)
 		return refusedAddress, nil
 	}
 	return refusedNot, entered

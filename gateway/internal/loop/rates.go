@@ -156,7 +156,7 @@ func (l *Loop) spend(c *conn, id uint64, rules *rates, o rate.Operation, s spent
 			if s.claims != nil {
 				ask.Rate = rules.ForUser(p.operation, s.claims)
 			}
-		case p.scope == rate.Address && s.address:
+		case p.scope == rate.Address && s.address && !l.engine.rules.Load().trusts(remoteAddr(c.sock)):
 			ask.Key = l.addressKey(c, p.operation)
 		case p.scope == rate.Room && s.room != "" && len(s.room) <= proto.MaxName:
 			ask.Key = buckets.Text(p.scope, p.operation, s.room)
