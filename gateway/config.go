@@ -50,6 +50,7 @@ type Config struct {
 
 	Auth      AuthConfig
 	API       APIConfig
+	Proxy     ProxyConfig
 	Limits    LimitsConfig
 	Rooms     RoomsConfig
 	Log       LogConfig
@@ -330,6 +331,7 @@ func DefaultConfig() Config {
 		Heartbeat:   25 * time.Second,
 		RetryWindow: 10 * time.Minute,
 		Auth:        AuthConfig{JWKSRefresh: 10 * time.Minute, Leeway: 30 * time.Second},
+		Proxy:       ProxyConfig{Protocol: ProxyProtocolOff, SocketMode: "0660"},
 		Rooms: RoomsConfig{
 			Receipts: []string{"*"},
 			Pins:     []string{"*"},

@@ -95,6 +95,18 @@ func TestRefusals(t *testing.T) {
 		{"rule that gives nothing", oidc("--oidc.rights", "groups staff"), nil, []string{"oidc.rights", "gives nothing"}},
 		{"session of a moment", oidc("--oidc.session", "1s"), nil, []string{"oidc.session", "under the least"}},
 
+		{"proxies of nowhere", dev("--proxy.trusted=example.com"), nil, []string{`proxy.trusted = "example.com" (flag --proxy.trusted)`, "is no network", "10.0.0.0/24"}},
+		{"proxies everywhere", dev("--proxy.trusted=10.0.0.1,::/0"), nil, []string{"proxy.trusted", `"::/0"`, "every address"}},
+		{"network with bits behind it", dev("--proxy.trusted=10.0.0.1/8"), nil, []string{"proxy.trusted", "10.0.0.0/8", "10.0.0.1"}},
+		{"IPv4 proxies in IPv6", dev("--proxy.trusted=::ffff:10.0.0.0/104"), nil, []string{"proxy.trusted", "IPv4 address in IPv6"}},
+		{"proxy with a zone", dev("--proxy.trusted=fe80::1%eth0"), nil, []string{"proxy.trusted", "is no network"}},
+		{"PROXY protocol of nobody", dev("--proxy.protocol=required"), nil, []string{"proxy.protocol", "proxy.trusted", "proxy.socket"}},
+		{"PROXY protocol as a number", dev("--proxy.protocol=2"), nil, []string{"proxy.protocol", "off, optional, required"}},
+		{"long socket path", dev("--proxy.socket", "/"+strings.Repeat("s", 103)), nil, []string{"proxy.socket", "104 bytes", "103 at most"}},
+		{"abstract socket", dev("--proxy.socket=@rookery"), nil, []string{"proxy.socket", "no permissions"}},
+		{"socket with odd permissions", dev("--proxy.socket-mode=rw-rw----"), nil, []string{"proxy.socket_mode", "octal", "0660"}},
+		{"socket with too many permissions", dev("--proxy.socket-mode=07777"), nil, []string{"proxy.socket_mode", "octal"}},
+
 		{"API keys that can't be read", dev("--api.keys", "backend read "+long+" more"), nil, []string{"api.keys = a secret (flag --api.keys)", "line 1 has 4 words"}},
 		{"API keys twice", dev("--api.keys-file", apiKeys, "--api.keys", "a read "+long), nil, []string{"api.keys_file", "together with api.keys"}},
 		{"no API keys file", dev("--api.keys-file", "/nowhere/x"), nil, []string{"api.keys_file", "/nowhere/x", "no such file"}},

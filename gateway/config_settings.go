@@ -110,6 +110,17 @@ func settings() []setting {
 		{name: "api.keys_file", usage: "file that holds the keys of the server API",
 			value: func(c *Config) value { return stringValue{&c.API.KeysFile} }},
 
+		{name: "proxy.trusted", usage: "networks or addresses of proxies whose word about clients' addresses is believed, like 10.0.0.0/24",
+			value: func(c *Config) value { return listValue{&c.Proxy.Trusted} }},
+		{name: "proxy.protocol", usage: "whether these begin connections with the PROXY protocol: off, optional or required; off is X-Forwarded-For only",
+			value: func(c *Config) value {
+				return choiceValue[ProxyProtocol]{&c.Proxy.Protocol, []ProxyProtocol{ProxyProtocolOff, ProxyProtocolOptional, ProxyProtocolRequired}}
+			}},
+		{name: "proxy.socket", usage: "Unix socket to listen on besides, for proxies of this machine; empty is none",
+			value: func(c *Config) value { return stringValue{&c.Proxy.Socket} }},
+		{name: "proxy.socket_mode", usage: "permissions of that socket, in octal",
+			value: func(c *Config) value { return stringValue{&c.Proxy.SocketMode} }},
+
 		{name: "limits.connections", usage: "most connections; 0 is what the descriptor limit allows",
 			value: func(c *Config) value { return intValue{&c.Limits.Connections, 0, many} }},
 		{name: "limits.connections_per_ip", usage: "most connections of one address; 0 is none", development: "0",

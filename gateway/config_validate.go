@@ -143,6 +143,7 @@ func (c Config) validate(faults *faultList) {
 	refuse(hookFault != "", hookFault, hookSetting, "webhooks.url")
 	patterns(c.Webhooks.Rooms, "webhooks.rooms")
 	c.validateOIDC(refuse)
+	c.validateProxy(refuse)
 	refuse(c.Drain.Timeout < c.Drain.Window,
 		fmt.Sprintf("ends before drain.window, %v, is over; make it longer", c.Drain.Window), "drain.timeout", "drain.window")
 

@@ -38,6 +38,19 @@ func (c WebhooksConfig) descriptors() int {
 	return c.Concurrency + noticeDescriptors
 }
 
+// descriptors are those that the Unix socket needs beside that.
+func (c ProxyConfig) descriptors() int {
+	if c.Socket == "" {
+		return 0
+	}
+	return socketDescriptors
+}
+
+// reservedDescriptors are those of a configuration that are for no connection.
+func (c Config) reservedDescriptors(loops int) int {
+	return reservedDescriptors(loops) + c.Webhooks.descriptors() + c.Proxy.descriptors()
+}
+
 // descriptorLimit returns how many descriptors this process may open. The Go runtime has
 // raised the soft limit to the hard one when the program started.
 func descriptorLimit() (int, error) {

@@ -10,12 +10,14 @@ import (
 func TestTuningKnowsTheReserve(t *testing.T) {
 	for _, loops := range []int{1, 2, 16, 256} {
 		for _, webhooks := range []int{0, 1, 32, 1024} {
-			var c WebhooksConfig
-			if webhooks > 0 {
-				c = WebhooksConfig{URL: "https://app.example.com/", Concurrency: webhooks}
-			}
-			if got, want := tuning.Reserve(loops, webhooks), reservedDescriptors(loops)+c.descriptors(); got != want {
-				t.Errorf("with %d loops and %d webhooks tuning reserves %d descriptors, and the gateway %d", loops, webhooks, got, want)
+			for _, socket := range []string{"", "/run/rookery/socket"} {
+				c := Config{Proxy: ProxyConfig{Socket: socket}}
+				if webhooks > 0 {
+					c.Webhooks = WebhooksConfig{URL: "https://app.example.com/", Concurrency: webhooks}
+				}
+				if got, want := tuning.Reserve(loops, webhooks, socket != ""), c.reservedDescriptors(loops); got != want {
+					t.Errorf("with %d loops, %d webhooks and socket %q tuning reserves %d descriptors, and the gateway %d", loops, webhooks, socket, got, want)
+				}
 			}
 		}
 	}

@@ -14,19 +14,25 @@ func rules(cfg Config, auth *authenticator) loop.Rules {
 	if err != nil {
 		panic("BUG: a validated configuration has rates that can't be read: " + err.Error())
 	}
+	proxies, err := cfg.Proxy.networks()
+	if err != nil {
+		panic("BUG: a validated configuration has networks of proxies that can't be read: " + err.Error())
+	}
 	return loop.Rules{
 		Auth:               auth,
 		Origins:            cfg.Limits.Origins,
 		ConnectionsPerIP:   cfg.Limits.ConnectionsPerIP,
 		ConnectionsPerUser: cfg.Limits.ConnectionsPerUser,
 		Rates:              rates,
+		Proxies:            proxies,
+		ProxyProtocol:      proxyProtocols[cfg.Proxy.Protocol],
 	}
 }
 
 // reloadable are the names of the settings that Reload puts in force, or their groups. The
 // level of the log lines is the caller's, who made the logger.
 var reloadable = []string{
-	"auth.", "api.", "limits.origins", "limits.connections", "limits.connections_per_ip",
+	"auth.", "api.", "proxy.trusted", "proxy.protocol", "limits.origins", "limits.connections", "limits.connections_per_ip",
 	"limits.connections_per_user", "limits.messages_per_second", "limits.message_burst", "limits.rates", "limits.claimed_rates",
 	"retention.", "logging.level",
 }
@@ -38,7 +44,7 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	connections, err := capacity(cfg.Limits.Connections, s.descriptors, reservedDescriptors(s.loops)+s.cfg.Webhooks.descriptors())
+	connections, err := capacity(cfg.Limits.Connections, s.descriptors, s.cfg.reservedDescriptors(s.loops))
 	if err != nil {
 		return nil, err
 	}

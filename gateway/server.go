@@ -49,6 +49,7 @@ type Server struct {
 	descriptors int
 	loops       int
 	public      reservation
+	socket      *proxySocket // nil: none
 	admin       net.Listener // nil: off
 	store       *commitlog.Log
 	catalog     *catalog.Catalog
@@ -110,7 +111,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, err
 	}
 	s.loops = orElse(cfg.Loops, runtime.NumCPU())
-	connections, err := capacity(cfg.Limits.Connections, s.descriptors, reservedDescriptors(s.loops)+cfg.Webhooks.descriptors())
+	connections, err := capacity(cfg.Limits.Connections, s.descriptors, cfg.reservedDescriptors(s.loops))
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +119,16 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		return nil, fmt.Errorf("listen on %s (setting listen): %w", cfg.Listen, err)
 	}
 	undo = append(undo, s.public.release)
+	if cfg.Proxy.Socket != "" {
+		mode, err := cfg.Proxy.socketMode()
+		if err != nil {
+			return nil, err
+		}
+		if s.socket, err = listenSocket(cfg.Proxy.Socket, mode); err != nil {
+			return nil, fmt.Errorf("listen on the Unix socket (setting proxy.socket): %w", err)
+		}
+		undo = append(undo, s.socket.close)
+	}
 	if cfg.Admin != "" {
 		if s.admin, err = net.Listen("tcp", cfg.Admin); err != nil {
 			return nil, fmt.Errorf("listen on %s (setting admin): %w", cfg.Admin, err)
@@ -369,9 +380,13 @@ func (s *Server) Run(ctx context.Context) error {
 
 	ended := make(chan error, 1)
 	background.Go(func() { ended <- s.engine.Run(s.public.addr) })
+	if s.socket != nil {
+		s.socket.serve(s.engine.Enter, s.log)
+	}
 	select {
 	case err := <-ended:
 		s.public.release()
+		s.closeSocket()
 		s.closeOwners()
 		return errors.Join(err, s.closeStorage())
 	case <-s.engine.Booted():
@@ -380,15 +395,17 @@ func (s *Server) Run(ctx context.Context) error {
 	s.state.Store(ready)
 	close(s.serving)
 	s.log.Info("serving", "address", s.public.addr, "page", s.pageURL(), "admin", s.AdminAddr(),
-		"data", s.cfg.Data, "development", s.cfg.Dev, "connections", s.engine.Capacity())
+		"data", s.cfg.Data, "development", s.cfg.Dev, "connections", s.engine.Capacity(), "socket", s.cfg.Proxy.Socket)
 
 	select {
 	case err := <-ended:
+		s.closeSocket()
 		s.closeOwners()
 		return errors.Join(err, s.closeStorage())
 	case <-ctx.Done():
 	}
 	late := s.drain()
+	s.closeSocket() // until here who connects is told why not, as at the public address
 	stopping, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := errors.Join(late, s.engine.Stop(stopping), <-ended)

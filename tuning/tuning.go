@@ -99,16 +99,21 @@ func (t Target) String() string {
 }
 
 // Reserve is how many descriptors the gateway keeps beside connections, with its setting webhooks.concurrency, or 0 if it asks no
-// application: gateway/descriptors.go counts them, and a test compares.
-func Reserve(loops, webhooks int) int {
+// application, and with a Unix socket for a proxy of its machine or without: gateway/descriptors.go counts them, and a test compares.
+func Reserve(loops, webhooks int, socket bool) int {
 	reserve := 160 + 8*loops
 	if webhooks > 0 {
 		reserve += webhooks + 6
 	}
+	if socket {
+		reserve += 9
+	}
 	return reserve
 }
 
-func (v *view) reserve() int { return Reserve(v.host.Processors, v.target.Webhooks) }
+func (v *view) reserve() int {
+	return Reserve(v.host.Processors, v.target.Webhooks, v.target.Role == BehindProxy)
+}
 
 // descriptors is what the gateway's process must be allowed to open, rounded up.
 func (v *view) descriptors() int64 {

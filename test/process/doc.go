@@ -14,6 +14,8 @@
 //	drain_test.go          SIGTERM
 //	heartbeat_test.go      silent and slow peers
 //	admin_test.go          metrics and profiles
+//	proxies_test.go        the real nginx and HAProxy in front
+//	proxies_run_test.go    their configurations, certificate and processes
 //
 // The server that most tests run has the race detector in it. A server that reports a race
 // or a broken invariant fails the test that started it, whatever else that test looks at.
