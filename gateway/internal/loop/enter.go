@@ -22,14 +22,18 @@ var errEnded = errors.New("the loops have ended")
 // Enter gives a loop a connection that was accepted elsewhere, of an address that whoever accepted it vouches for, invalid if that
 // is a Unix socket's. The socket is the loop's as if gnet had accepted it; c is closed, also when Enter fails, and must have
 // nothing read ahead. It is a *net.TCPConn or a *net.UnixConn, and until Enter returns a socket of ours has a second descriptor. It
-// waits for Run to begin, and for a turn of the loop. Safe for concurrent use.
+// waits for Run to begin, and for a turn of the loop, which is the one with the fewest connections. Safe for concurrent use.
 func (e *Engine) Enter(c net.Conn, from netip.Addr) error {
 	fault := func(err error) error { return fmt.Errorf("give a connection of %v to a loop: %w", from, err) }
 	select {
 	case <-e.running:
 	case <-e.ended:
+	}
+	select {
+	case <-e.ended: // perhaps both
 		c.Close()
 		return fault(errEnded)
+	default:
 	}
 	from = from.Unmap()
 	ctx := gnet.NewContext(context.Background(), &origin{from, from})
