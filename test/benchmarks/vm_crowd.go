@@ -29,7 +29,7 @@ func (s *server) hold(c crowd) (*program, error) {
 	} else {
 		profiled <- nil
 	}
-	p, err := s.start(nil, nil, benchArguments(c)...)
+	p, err := s.start(benchProcessor, nil, nil, benchArguments(c)...)
 	if err != nil {
 		return nil, err
 	}
