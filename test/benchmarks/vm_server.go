@@ -103,9 +103,10 @@ func (s *server) get(path string) ([]byte, error) {
 // state is what the server counts.
 type state struct {
 	sessions, subscriptions float64
-	closed                  float64 // connections, ever, whoever closed them
-	probes                  float64 // heartbeats that the server asked for, ever
-	answers                 float64 // of them, those that were answered
+	closed                  float64            // connections, ever, whoever closed them
+	closedBy                map[string]float64 // the same by code
+	probes                  float64            // heartbeats that the server asked for, ever
+	answers                 float64            // of them, those that were answered
 }
 
 func (s *server) state() (state, error) {
@@ -131,6 +132,12 @@ func parseState(text string) (st state, err error) {
 		}
 		for _, m := range families[name].Metric {
 			*to += valueOf(m)
+		}
+	}
+	st.closedBy = map[string]float64{}
+	for _, m := range families["rookery_connections_closed_total"].Metric {
+		for _, label := range m.Label {
+			st.closedBy[label.GetValue()] += valueOf(m)
 		}
 	}
 	return st, nil
