@@ -5,7 +5,7 @@
 export PATH := $(CURDIR)/bin/tools/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fuzz bench bench-go bench-vm cover crash crash-vm figures-log golden profiles tune-kernel tune-vm generate setup
+.PHONY: help run build test check lint race fuzz bench bench-go bench-vm cover crash crash-vm figures-log golden manual release package-test profiles tune-kernel tune-vm generate setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,15 @@ figures-log: build ## measure a log of 50 million messages: 13 GB of disk for te
 
 golden: ## write the golden vectors anew from their readings; read the difference before you commit it
 	go test ./proto -run TestGolden -count=1 -update
+
+manual: ## write the manual page anew from what the commands say of themselves
+	go test ./cmd/rookery -run TestManualPage -count=1 -update
+
+release: ## binaries, Debian packages, checksums and bills of materials in bin/release, the same bytes each time
+	deploy/release/build
+
+package-test: ## build a release twice, install, run and purge it in a fresh Debian, check the rest of deploy: minutes (as root, Debian)
+	test/package
 
 profiles: ## write the ready profiles of tuning/profiles anew; read the difference before you commit it
 	go test ./tuning/script -run TestProfiles -count=1 -update

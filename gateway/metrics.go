@@ -236,6 +236,10 @@ func newMetrics(s *Server) *metrics {
 	inLog(counter, "log_damage_total", "Damaged places that were found when the log was opened.", func(st commitlog.Stats) float64 { return float64(st.Damage) })
 	inLog(counter, "log_records_total", "Records committed since the start.", func(st commitlog.Stats) float64 { return float64(st.Records) })
 
+	// Of the file system: it decides when a log that takes everything takes nothing.
+	inRooms(gauge, "disk_free_bytes", "Bytes that the process may still write to the file system of the log, -1 if it can't be asked.", func(s *Server) int64 { return diskOf(s.cfg.Data).free })
+	inRooms(gauge, "disk_bytes", "Size of the file system of the log, -1 if it can't be asked.", func(s *Server) int64 { return diskOf(s.cfg.Data).size })
+
 	inCatalog := func(kind prometheus.ValueType, name, help string, read func(catalog.Stats) float64) {
 		m.catalog = append(m.catalog, catalogMetric{desc(name, help), kind, read})
 	}

@@ -80,6 +80,7 @@ func commands() []command {
 		{"import", "make a log of an export", importLog},
 		{"bench", "put a server under load", benchCommand},
 		{"tune", "find what limits this machine, and set it", tune},
+		{"health", "ask a server how it is", healthy},
 		{"version", "print the version of this binary", version},
 	}
 }

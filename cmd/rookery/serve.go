@@ -87,6 +87,18 @@ func serve(ctx context.Context, args []string, p process) int {
 	managed, done := context.WithCancel(ctx)
 	defer done()
 	managing.Go(func() { server.ManageMemory(managed) })
+	service := findManager(p.environ, os.Getpid(), logger)
+	managing.Go(func() {
+		select {
+		case <-managed.Done():
+			return
+		case <-server.Serving():
+		}
+		service.tell("READY=1\nSTATUS=serving on " + server.Addr())
+		service.watchLoop(managed, server.Responsive)
+		<-managed.Done()
+		service.tell("STOPPING=1\nSTATUS=draining")
+	})
 	if err := server.Run(ctx); err != nil {
 		return p.fail("serve", err)
 	}

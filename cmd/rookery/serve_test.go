@@ -25,13 +25,19 @@ const patience = 20 * time.Second
 // when it ends.
 func startServe(t *testing.T, args ...string) (server *exec.Cmd, serving string, lines <-chan string) {
 	t.Helper()
+	return startServeWith(t, nil, args...)
+}
+
+// startServeWith does it with variables of the environment.
+func startServeWith(t *testing.T, environ []string, args ...string) (server *exec.Cmd, serving string, lines <-chan string) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	args = append([]string{"rookery", "serve", "--dev", "--listen", "127.0.0.1:0", "--admin", "", "--data", filepath.Join(t.TempDir(), "data")}, args...)
 	race, quick := quickExit()
-	server = &exec.Cmd{Path: self, Args: args, Env: []string{"PATH=" + os.Getenv("PATH"), race + "=" + quick}}
+	server = &exec.Cmd{Path: self, Args: args, Env: append(environ, "PATH="+os.Getenv("PATH"), race+"="+quick)}
 	stderr, err := server.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,9 @@ import (
 	"runtime/debug"
 )
 
+// release is set by deploy/release where the toolchain can't know it.
+var release string
+
 // version prints what a report of a fault needs: what was built, from which commit, by
 // which compiler.
 func version(_ context.Context, args []string, p process) int {
@@ -26,6 +29,9 @@ func versionText() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{}
+	}
+	if release != "" {
+		info.Main.Version = release
 	}
 	return versionLine(info)
 }

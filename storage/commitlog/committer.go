@@ -50,7 +50,9 @@ func (c *committer) commitLoop() {
 	var spare []entry
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	defer c.log.turnedAt.Store(0)
 	for {
+		c.log.turnedAt.Store(time.Now().UnixNano())
 		batch, closing := c.log.queue.take(spare)
 		if len(batch) > 0 {
 			c.commit(batch)
@@ -81,6 +83,7 @@ func (c *committer) commitLoop() {
 			}
 			continue
 		}
+		c.log.turnedAt.Store(0)
 		timer.Reset(due)
 		select {
 		case <-c.log.queue.bell:

@@ -3,6 +3,7 @@ package commitlog
 import (
 	"math"
 	"sync/atomic"
+	"time"
 )
 
 // Histogram counts observations. Counts[i] is how many were at most Bounds[i], the last
@@ -91,6 +92,16 @@ func (h *histogram) read() (Histogram, uint64) {
 		result.Counts[i] = total
 	}
 	return result, total
+}
+
+// Silent gives for how long the committer has been at one batch or one sync: seconds mean that the disk does not answer. Safe from
+// any goroutine.
+func (l *Log) Silent() time.Duration {
+	began := l.turnedAt.Load()
+	if began == 0 {
+		return 0
+	}
+	return time.Duration(time.Now().UnixNano() - began)
 }
 
 // Stats is safe from any goroutine, also after Close.

@@ -216,6 +216,15 @@ func (e *Engine) Revoke(token uint64, user string, upTo time.Time) {
 	}
 }
 
+// Silent gives for how long the loop that has been silent for longest has not taken a tick, of which it is given ten a second. A
+// loop that never had a connection is none of them.
+func (e *Engine) Silent() (longest time.Duration) {
+	for _, l := range *e.loops.Load() {
+		longest = max(longest, time.Since(e.started)-time.Duration(l.tickedAt.Load()))
+	}
+	return longest
+}
+
 // Evicted counts the buckets of rates that were forgotten for want of room.
 func (e *Engine) Evicted() uint64 { return e.buckets.Evicted() }
 
@@ -259,6 +268,7 @@ func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
 		return nil, err
 	}
 	l.watcher = w
+	l.tickedAt.Store(int64(time.Since(e.started)))
 	b, err := hang(l, events)
 	if err != nil {
 		w.close()

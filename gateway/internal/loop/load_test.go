@@ -84,3 +84,24 @@ func TestALoopThatIsBehindBoundsWhatWaits(t *testing.T) {
 		t.Error("a loop that has caught up refuses a burst")
 	}
 }
+
+// TestALoopThatStandsStillIsSilent: for as long as it takes no ticks, and no longer.
+func TestALoopThatStandsStillIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		e := r.loop.engine
+		if silent := e.Silent(); silent != 0 {
+			t.Errorf("without a loop %v", silent)
+		}
+		e.loops.Store(&[]*Loop{r.loop})
+		time.Sleep(time.Minute)
+		if silent := e.Silent(); silent != time.Minute {
+			t.Errorf("a loop that took nothing for a minute has been silent for %v", silent)
+		}
+		r.put(handoff.Event{Kind: handoff.Tick})
+		r.work()
+		if silent := e.Silent(); silent != 0 {
+			t.Errorf("a loop that took a tick has been silent for %v", silent)
+		}
+	})
+}

@@ -38,6 +38,9 @@ type Loop struct {
 	// Set by the ticker, cleared by the loop.
 	ticked atomic.Bool
 
+	// Written by the loop, read from any goroutine: when it took its last tick, since the engine's start.
+	tickedAt atomic.Int64
+
 	// The table of connections: a handle's slot is an index here.
 	slots  []slot
 	free   []uint32
@@ -257,6 +260,7 @@ func (l *Loop) take(e *handoff.Event) {
 		l.writable(l.conn(e.To))
 	case handoff.Tick:
 		l.ticked.Store(false)
+		l.tickedAt.Store(int64(time.Since(l.engine.started)))
 		l.tick()
 	case handoff.Drain:
 		l.drain(time.Duration(e.At)*time.Millisecond, time.Duration(e.Seq)*time.Millisecond)

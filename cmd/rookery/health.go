@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+const healthUsage = `Usage: rookery health [FLAGS]
+
+Asks a running server at its admin listener whether it lives, or with --ready whether new connections should
+be sent there, and says what it answers. The exit status is 0 if so, for health checks of containers and scripts.
+
+`
+
+// healthy asks a server how it is.
+func healthy(ctx context.Context, args []string, p process) int {
+	admin := "127.0.0.1:9090"
+	for _, variable := range p.environ {
+		if value, found := strings.CutPrefix(variable, "ROOKERY_ADMIN="); found {
+			admin = value
+		}
+	}
+	set := newFlagSet("health", p)
+	set.StringVar(&admin, "admin", admin, "`address` of the admin listener; without it that of ROOKERY_ADMIN")
+	ready := set.Bool("ready", false, "whether it takes new connections: 1 while it starts, drains, is full, or can't write its log")
+	timeout := set.Duration("timeout", 5*time.Second, "`time` in which it must answer")
+	rest, status, done := parse(set, healthUsage, args, p)
+	switch {
+	case done:
+		return status
+	case len(rest) > 0:
+		return p.refuse("health", "argument %q: everything is a flag, --admin HOST:PORT", rest[0])
+	}
+	if _, _, err := net.SplitHostPort(admin); err != nil {
+		return p.refuse("health", "--admin %q is no host:port; the server has none where its setting admin is empty", admin)
+	}
+	path := "/healthz"
+	if *ready {
+		path = "/readyz"
+	}
+	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+path, nil)
+	if err != nil {
+		return p.refuse("health", "--admin %q: %v", admin, err)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return p.fail("health", err)
+	}
+	defer response.Body.Close()
+	said, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+	if err != nil {
+		return p.fail("health", fmt.Errorf("read what %s answers: %w", admin, err))
+	}
+	if response.StatusCode != http.StatusOK {
+		return p.fail("health", fmt.Errorf("%s answers %s: %s", admin, response.Status, strings.TrimSpace(string(said))))
+	}
+	fmt.Fprintln(p.stdout, strings.TrimSpace(string(said)))
+	return exitOK
+}
