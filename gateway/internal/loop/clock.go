@@ -60,6 +60,7 @@ func (l *Loop) tick() {
 	l.bound()
 	l.walk()
 	l.expire()
+	l.tallyLess()
 }
 
 // overdue checks the deadlines of a connection and reports that it is gone.
