@@ -21,6 +21,7 @@ import (
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/members"
 	"rookery/gateway/internal/notice"
+	"rookery/gateway/internal/operator"
 	"rookery/gateway/internal/presence"
 	"rookery/gateway/internal/push"
 	"rookery/gateway/internal/receipts"
@@ -70,6 +71,7 @@ type Server struct {
 	signIn      *signin.SignIn // nil: off
 	site        *site.Site     // nil as signIn
 	api         *api.API
+	operator    *operator.Board
 	engine      *loop.Engine
 	serving     chan struct{}
 
@@ -82,7 +84,8 @@ type Server struct {
 	// Written by New and Reload, read by retention from any goroutine.
 	retentionRules atomic.Pointer[retentionRules]
 	// The same, read by the admin listener.
-	auth atomic.Pointer[AuthConfig]
+	auth    atomic.Pointer[AuthConfig]
+	inForce atomic.Pointer[Config] // only to be shown
 }
 
 // States of readiness.
@@ -316,6 +319,8 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	if s.api, err = s.newAPI(inboxes, kind, memberRules); err != nil {
 		return nil, err
 	}
+	s.inForce.Store(&s.cfg)
+	s.operator = s.newBoard()
 	return s, nil
 }
 
@@ -363,6 +368,7 @@ func (s *Server) Run(ctx context.Context) error {
 	admin := s.startAdmin(&background)
 	defer s.audit.Close()
 	defer admin.Close()
+	defer s.operator.Close()
 	if s.shipper != nil {
 		s.shipper.Start()
 	}
