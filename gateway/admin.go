@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
+
+	"rookery/gateway/internal/operator"
 )
 
 // adminConnections bounds the descriptors that operators' tools hold: a monitor that leaks
@@ -64,13 +66,14 @@ func (s *Server) adminHandler() http.Handler {
 	s.handleRevocations(mux)
 	s.handlePush(mux)
 	s.handleNotices(mux)
+	s.operator.Handle(mux)
 	waiting(mux)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return unhurried(s.audit.Handler(mux))
+	return unhurried(s.audit.Handler(operator.Guard(s.cfg.AdminHosts, mux)))
 }
 
 // unhurried takes off the bound on writing that the server API has set for an earlier request of the connection: a profile takes as
@@ -90,16 +93,24 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 
 // readiness says whether new connections should be sent here.
 func (s *Server) readiness(w http.ResponseWriter, _ *http.Request) {
+	if reason := s.unready(); reason != "" {
+		http.Error(w, reason, http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// unready is why new connections should not be sent here, empty if they may.
+func (s *Server) unready() string {
 	switch {
 	case s.state.Load() == starting:
-		http.Error(w, "starting", http.StatusServiceUnavailable)
+		return "starting"
 	case s.state.Load() == leaving:
-		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return "draining"
 	case s.store.Err() != nil:
-		http.Error(w, "publishing fails: "+s.store.Err().Error(), http.StatusServiceUnavailable)
+		return "publishing fails: " + s.store.Err().Error()
 	case s.engine.Open() >= s.engine.Capacity():
-		http.Error(w, fmt.Sprintf("full: %d connections", s.engine.Open()), http.StatusServiceUnavailable)
-	default:
-		fmt.Fprintln(w, "ok")
+		return fmt.Sprintf("full: %d connections", s.engine.Open())
 	}
+	return ""
 }

@@ -37,6 +37,7 @@ func (s *Server) newAPI(inboxes []*handoff.Mailbox[handoff.Event], kind func(str
 				inbox.PutAlways(e, e.Size)
 			}
 		},
+		Trace:        s.engine.Trace,
 		Export:       s.export,
 		Figures:      s.figures,
 		MessageBytes: s.cfg.Limits.MessageBytes,

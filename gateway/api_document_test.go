@@ -213,6 +213,9 @@ func TestAPIDocument(t *testing.T) {
 			if scope := op.Security[0]["key"][0]; scope != "read" {
 				reader.refused(strings.ToUpper(method), path, "", 403, "scope_missing")
 			}
+			if op.OperationID == "trace-user" {
+				continue // its answer has no end: TestATrace
+			}
 			// Whatever it thinks of an empty request, it is there, and says nothing that is not described.
 			if status, _, answer := b.send(strings.ToUpper(method), path, ""); strings.Contains(string(answer), "no_such_path") || status == 405 || status >= 500 {
 				t.Errorf("%s %s: %d %s", method, path, status, answer)

@@ -22,7 +22,7 @@ const (
 )
 
 func withAPI(c *gateway.Config) {
-	c.API.Keys = gateway.Secret("full publish,read,rooms,users,export,stats " + fullSecret + "\n# a comment\n\nreader read " + readSecret + "\n")
+	c.API.Keys = gateway.Secret("full publish,read,rooms,users,export,stats,trace " + fullSecret + "\n# a comment\n\nreader read " + readSecret + "\n")
 }
 
 // backend is a program of whoever runs the server: it speaks to the API of one gateway.

@@ -107,6 +107,9 @@ func (c Config) validate(faults *faultList) {
 	refuse(l.OutboundTotalBytes < l.OutboundBytes,
 		fmt.Sprintf("is under what one connection may take, limits.outbound_bytes, %s; raise it", formatSize(int64(l.OutboundBytes))),
 		"limits.outbound_total_bytes", "limits.outbound_bytes")
+	for _, host := range c.AdminHosts {
+		refuse(host == "" || strings.ContainsAny(host, "/:*@ ["), fmt.Sprintf("has %q, which is no name of a host; write it without scheme and port, like ops.example.com", host), "admin_hosts")
+	}
 	for _, origin := range l.Origins {
 		reason := originFault(origin)
 		refuse(reason != "", reason, "limits.origins")

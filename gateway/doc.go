@@ -7,6 +7,7 @@
 //	descriptors.go  how many connections the process can hold
 //	admin.go        health, readiness, metrics, profiles
 //	api.go          what the server API may ask
+//	operator.go     what the operator's page is told
 //	metrics.go      the counters of all owners, as Prometheus reads them
 //
 // The owners themselves are in internal: handoff says how they talk to each other.

@@ -27,7 +27,7 @@ type metrics struct {
 
 	closed, refused, denied, errors, capacity *prometheus.Desc
 	ephemeralDropped                          *prometheus.Desc
-	syncSeconds, batchRecords                 *prometheus.Desc
+	syncSeconds, batchRecords, publishSeconds *prometheus.Desc
 
 	// By event, given while an application is asked.
 	hooks       []hookMetric
@@ -92,6 +92,7 @@ func newMetrics(s *Server) *metrics {
 		capacity:         desc("connections_capacity", "Most connections at once: the setting, or what the descriptors allow."),
 		syncSeconds:      desc("log_sync_seconds", "Time of a sync of the log."),
 		batchRecords:     desc("log_batch_records", "Messages committed together."),
+		publishSeconds:   desc("publish_seconds", "Time of a publish from its place in the room to its acknowledgement."),
 
 		hookSeconds: desc("webhook_seconds", "Time of a question to the application, by event.", "event"),
 
@@ -346,6 +347,8 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	}
 	out <- histogram(m.syncSeconds, stats.SyncSeconds, stats.Syncs)
 	out <- histogram(m.batchRecords, stats.BatchRecords, stats.Batches)
+	took := m.server.rooms.Stats().Latency
+	out <- histogram(m.publishSeconds, commitlog.Histogram(took), took.Counts[len(took.Counts)-1])
 }
 
 // collectHooks gives what is counted of each event that an application may be asked about.

@@ -21,6 +21,7 @@ import (
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/members"
 	"rookery/gateway/internal/notice"
+	"rookery/gateway/internal/operator"
 	"rookery/gateway/internal/presence"
 	"rookery/gateway/internal/push"
 	"rookery/gateway/internal/receipts"
@@ -71,6 +72,7 @@ type Server struct {
 	signIn      *signin.SignIn // nil: off
 	site        *site.Site     // nil as signIn
 	api         *api.API
+	operator    *operator.Board
 	engine      *loop.Engine
 	serving     chan struct{}
 
@@ -83,7 +85,8 @@ type Server struct {
 	// Written by New and Reload, read by retention from any goroutine.
 	retentionRules atomic.Pointer[retentionRules]
 	// The same, read by the admin listener.
-	auth atomic.Pointer[AuthConfig]
+	auth    atomic.Pointer[AuthConfig]
+	inForce atomic.Pointer[Config] // only to be shown
 }
 
 // States of readiness.
@@ -327,6 +330,8 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	if s.api, err = s.newAPI(inboxes, kind, memberRules); err != nil {
 		return nil, err
 	}
+	s.inForce.Store(&s.cfg)
+	s.operator = s.newBoard()
 	return s, nil
 }
 
@@ -374,6 +379,7 @@ func (s *Server) Run(ctx context.Context) error {
 	admin := s.startAdmin(&background)
 	defer s.audit.Close()
 	defer admin.Close()
+	defer s.operator.Close()
 	if s.shipper != nil {
 		s.shipper.Start()
 	}

@@ -1,7 +1,7 @@
-// Package web is the chat page that the binary serves, as plain files in memory: no build
+// Package web is the chat page and the operator's page that the binary serves, as plain files in memory: no build
 // step, no framework, nothing from another host.
 //
-// The addresses are
+// The addresses of the chat page are
 //
 //	/                    the page
 //	/app/*.js *.css      its modules and styles
@@ -46,6 +46,22 @@
 //	settings.js           what is remembered over a reload
 //	names.js, times.js, elements.js
 //
+// # The operator's page
+//
+// It is on the admin listener, below /ops/, where folders are as here, so that imports are the same for Node:
+//
+//	/ops/                      its page
+//	/ops/operator/*.js *.css   its modules and styles
+//	/ops/page/app/             what it has in common with the chat page
+//
+//	main.js      what there is and who updates it
+//	looks.js     looks from the server, as they come
+//	figures.js   what a look says, in words and tones
+//	units.js     numbers for people
+//	tables.js    tables that keep the place of who is in them
+//	actions.js   the server API, with a key, in actions-view.js
+//	trace.js     the frames of one user, in trace-view.js
+//
 // Those that know nothing of the document are tested in Node (test/): rooms.js, conversation.js, outgoing.js, receipts.js,
 // people.js, membership.js, member-list.js, away.js, summary.js, session.js, settings.js, names.js and times.js. The whole is tested in a
 // browser (test/e2e).
@@ -61,6 +77,12 @@ import (
 	js "rookery/client/js"
 )
 
+// OperatorPolicy is the content security policy of the operator's page.
+const OperatorPolicy = "default-src 'none'; " +
+	"script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+	"require-trusted-types-for 'script'; trusted-types 'none'"
+
 // ContentSecurityPolicy is the header of that name for the page. connect-src 'self' covers
 // the WebSocket of the same host and port.
 const ContentSecurityPolicy = "default-src 'none'; " +
@@ -70,6 +92,12 @@ const ContentSecurityPolicy = "default-src 'none'; " +
 
 //go:embed page
 var page embed.FS
+
+//go:embed operator
+var operator embed.FS
+
+// common are the files of the chat page that the operator's page has too.
+var common = []string{"base.css", "elements.js", "icon.svg"}
 
 type file struct {
 	body        []byte
@@ -85,6 +113,23 @@ var files = sync.OnceValue(func() map[string]file {
 	delete(all, "/index.html")
 	return all
 })
+
+var operatorFiles = sync.OnceValue(func() map[string]file {
+	all := map[string]file{}
+	add(all, operator, "operator", "/ops/operator/")
+	all["/ops/"] = all["/ops/operator/index.html"]
+	delete(all, "/ops/operator/index.html")
+	for _, name := range common {
+		all["/ops/page/app/"+name] = files()["/app/"+name]
+	}
+	return all
+})
+
+// Operator is Lookup for the operator's page, whose address is "/ops/".
+func Operator(path string) (body []byte, contentType string, ok bool) {
+	f, ok := operatorFiles()[path]
+	return f.body, f.contentType, ok
+}
 
 // Lookup returns the file at a path of the address ("/", "/app/main.js") and its media type;
 // ok is false when there is none. body is shared and must not be changed. Safe for

@@ -85,6 +85,59 @@ func TestEveryReferenceIsThere(t *testing.T) {
 	}
 }
 
+// TestTheOperatorsPageIsWhole: what it refers to is there, nothing else is served, and it keeps its policy.
+func TestTheOperatorsPageIsWhole(t *testing.T) {
+	seen := map[string]bool{}
+	html, _, _ := Operator("/ops/")
+	var visit func(from, address string)
+	visit = func(from, address string) {
+		if seen[address] {
+			return
+		}
+		seen[address] = true
+		body, contentType, ok := Operator(address)
+		if !ok || contentType == "" {
+			t.Errorf("%s refers to %s, which is not there", from, address)
+			return
+		}
+		matches := importInCode.FindAllStringSubmatch(string(body), -1)
+		if address == "/ops/" {
+			matches = linkInHTML.FindAllStringSubmatch(string(body), -1)
+		}
+		for _, match := range matches {
+			target := match[1]
+			if !strings.HasPrefix(target, "/") {
+				target = path.Join(path.Dir(address), target)
+			}
+			visit(address, target)
+		}
+		for _, match := range regexp.MustCompile(`byId\('([^']+)'\)`).FindAllStringSubmatch(string(body), -1) {
+			if !strings.Contains(string(html), ` id="`+match[1]+`"`) {
+				t.Errorf("%s looks for #%s, which the page does not have", address, match[1])
+			}
+		}
+		if found := regexp.MustCompile(`\b(?:innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|setAttribute\('style')|url\(|@import|\sstyle=|\son[a-z]+="|https?://[^w]`).FindString(string(body)); found != "" {
+			t.Errorf("%s uses %s", address, found)
+		}
+	}
+	visit("the browser", "/ops/")
+	for address := range operatorFiles() {
+		if !seen[address] {
+			t.Errorf("%s is served, but nothing refers to it", address)
+		}
+	}
+	for _, hole := range []string{"unsafe", "*", "data:", "http:"} {
+		if strings.Contains(OperatorPolicy, hole) {
+			t.Errorf("the policy has a hole: %s", hole)
+		}
+	}
+	for _, address := range []string{"/ops/operator/index.html", "/ops/operator/", "/", "/app/base.css"} {
+		if _, _, ok := Operator(address); ok {
+			t.Errorf("Operator(%q) found something", address)
+		}
+	}
+}
+
 // TestIdentifiersAreThere: what the modules look up by id is in the page.
 func TestIdentifiersAreThere(t *testing.T) {
 	html := lookup(t, "/")

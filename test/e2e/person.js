@@ -95,7 +95,7 @@ export class Person {
     }, hidden);
   }
 
-  async photograph(name) {
-    if (process.env.SCREENSHOTS) await this.page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
+  async photograph(name, options = {}) {
+    if (process.env.SCREENSHOTS) await this.page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`), ...options });
   }
 }

@@ -45,6 +45,8 @@ type Config struct {
 	DirectRoom func(a, b string) string
 	// Disconnect has the connections of a user closed.
 	Disconnect func(user, reason string)
+	// Trace begins to note the frames of a user, until end is called; an error says that no more can be traced.
+	Trace func(user string) (t *handoff.Trace, end func(), err error)
 	// Export writes the log, or a part of it.
 	Export func(ctx context.Context, out io.Writer, what Export) error
 	// Figures are read when they are asked for, and every ten seconds.
@@ -69,7 +71,7 @@ type API struct {
 	huma     huma.API
 	document []byte
 	slots    chan struct{}   // holds one for each request under way
-	leaving  context.Context // done when exports have to end
+	leaving  context.Context // done when exports and traces have to end
 	leave    context.CancelFunc
 	sampling sync.WaitGroup
 
@@ -99,6 +101,7 @@ func New(cfg Config) *API {
 	a.registerHistory()
 	a.registerExport()
 	a.registerStats()
+	a.registerTrace()
 	document, err := json.MarshalIndent(a.huma.OpenAPI(), "", "  ")
 	if err != nil {
 		panic("BUG: the API can't be described: " + err.Error())
@@ -150,7 +153,7 @@ func register[I, O any](a *API, scope string, op huma.Operation, handle func(con
 // SetKeys puts other keys in force; without any the API is off.
 func (a *API) SetKeys(keys Keys) { a.keys.Store(&keys) }
 
-// Refuse answers every request with the error draining from now on, and has exports end.
+// Refuse answers every request with the error draining from now on, and has exports and traces end.
 func (a *API) Refuse() {
 	a.refusing.Store(true)
 	a.leave()
@@ -237,7 +240,7 @@ func (a *API) checked(ctx huma.Context, next func(huma.Context)) {
 	scope := op.Security[0][keyScheme][0]
 	entry := audit.Of(ctx.Context())
 	entry.Key, entry.Operation, entry.Content = holder.name, op.OperationID, scope == ScopePublish
-	if !holder.has(scope) || scope == ScopeExport {
+	if !holder.has(scope) || scope == ScopeExport || scope == ScopeTrace {
 		entry.Kept = true
 	} else if scope == ScopePublish {
 		entry.Kept = false // who said what is in the log of messages
@@ -254,7 +257,7 @@ func (a *API) checked(ctx huma.Context, next func(huma.Context)) {
 		}
 		a.cfg.Log.Log(ctx.Context(), level, "server API", "key", holder.name, "operation", op.OperationID, "path", ctx.URL().Path)
 	}
-	if op.OperationID == exportID {
+	if op.OperationID == exportID || op.OperationID == traceID {
 		next(ctx) // it takes as long as it takes
 		return
 	}

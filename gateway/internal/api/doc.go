@@ -12,6 +12,7 @@
 //	history.go   pages of what was said
 //	export.go    the log as JSON lines
 //	stats.go     figures
+//	trace.go     the frames of one user, without what is said
 //
 // Each operation is registered once, with its types; huma reads requests into them and makes the OpenAPI document of them, so
 // that the document is what the handlers take and give (docs/adr/0018-server-api.md). What is answered is a message of the protocol
@@ -25,6 +26,6 @@
 //
 // # Bounds
 //
-// Config.Requests are under way at once, one export among them; others are refused at once. A body has a bound and is read within
+// Config.Requests are under way at once, one export and a few traces among them; others are refused at once. A body has a bound and is read within
 // bodyTime, and only once the key is known. An answer that is not taken within writeTime ends the connection.
 package api

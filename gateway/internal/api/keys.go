@@ -18,11 +18,12 @@ const (
 	ScopeUsers   = "users"   // disconnect and ban users
 	ScopeExport  = "export"  // the log as it is
 	ScopeStats   = "stats"   // figures
+	ScopeTrace   = "trace"   // what a user does, as it happens
 )
 
 // Scopes lists them all.
 func Scopes() []string {
-	return []string{ScopePublish, ScopeRead, ScopeRooms, ScopeUsers, ScopeExport, ScopeStats}
+	return []string{ScopePublish, ScopeRead, ScopeRooms, ScopeUsers, ScopeExport, ScopeStats, ScopeTrace}
 }
 
 const (

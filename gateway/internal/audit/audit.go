@@ -43,6 +43,17 @@ type Entry struct {
 	// Kept says that the entry is written. Content, that the body is or may be what somebody says, which is not for this file.
 	Kept    bool `json:"-"`
 	Content bool `json:"-"`
+
+	log *Log // of Handler
+}
+
+// WriteNow writes the line of a request that will take long, as answered with 200, and not once more when it has ended.
+func (e *Entry) WriteNow() {
+	if e.log == nil || !e.Kept {
+		return
+	}
+	e.Kept, e.Status = false, http.StatusOK
+	e.log.Write(*e)
 }
 
 type entryKey struct{}
@@ -161,6 +172,7 @@ func (l *Log) Handler(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e := &Entry{
+			log:       l,
 			Operation: r.Method + " " + clip(r.URL.Path), Remote: r.RemoteAddr, Path: clip(r.URL.RequestURI()),
 			Kept: r.Method != http.MethodGet && r.Method != http.MethodHead,
 		}

@@ -97,6 +97,24 @@ func Seal(b []byte, headroom int, op ws.OpCode) []byte {
 	return b[start:]
 }
 
+// Unseal takes a message of ours, as Seal or AppendHeader began it, apart again. payload is a view into b.
+func Unseal(b []byte) (op ws.OpCode, payload []byte, ok bool) {
+	if len(b) < 2 {
+		return 0, nil, false
+	}
+	size := 2
+	switch b[1] {
+	case 126:
+		size = 4
+	case 127:
+		size = MaxHeaderSize
+	}
+	if len(b) < size {
+		return 0, nil, false
+	}
+	return ws.OpCode(b[0] & 0x0f), b[size:], true
+}
+
 // AppendHeader appends the header of a whole message in one frame, from server
 // to client. RFC 6455 5.1: "A server MUST NOT mask any frames that it sends to
 // the client", so the same bytes serve every connection. op must not be a

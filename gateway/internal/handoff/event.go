@@ -63,6 +63,10 @@ const (
 	Granted
 	// Shrink: give back the memory of connections that have left.
 	Shrink
+	// Retrace: the list of users whose frames are noted is another one.
+	Retrace
+	// Survey: look for who is behind, and for large and busy rooms.
+	Survey
 )
 
 // Headroom is left free in front of frames that are encoded off the loop, for the header of

@@ -61,6 +61,7 @@ func (l *Loop) tick() {
 	l.bound()
 	l.walk(int(l.now - before))
 	l.expire()
+	l.tallyLess()
 }
 
 // overdue checks the deadlines of a connection and reports that it is gone.

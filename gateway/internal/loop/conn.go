@@ -56,6 +56,7 @@ type conn struct {
 	half     moment // until when a half message must be whole, 0: none is half
 	buffered uint32 // bytes that wait in gnet's outbound buffer, when last looked at
 	took     moment // when that last became less
+	traced   bool   // its frames are noted for an operator, see trace.go; here, where there is padding
 
 	address  *address // nil: it was refused
 	user     *user    // nil without a session
@@ -148,7 +149,10 @@ func (l *Loop) forget(c *conn) {
 	switch {
 	case c.identity != nil:
 		l.unwatch(c)
-		l.counted.Sessions.Add(-1)
+		l.countSession(c, -1)
+		if c.traced {
+			l.traceEnd(c)
+		}
 		l.engine.admission.logout(c.user, c.identity.User)
 		l.cfg.SessionEnded(c.identity.User)
 		l.tellEnded(c)

@@ -10,7 +10,8 @@ import (
 // a reader never touches it.
 type Counters struct {
 	Connections   atomic.Int64 // open now
-	Sessions      atomic.Int64 // authenticated now
+	Sessions      atomic.Int64 // authenticated now, and by what they speak
+	Protocols     [len(protocolNames)]atomic.Int64
 	Subscriptions atomic.Int64 // now, joining ones among them
 	Rooms         atomic.Int64 // rooms with members or joins on this loop now
 	Behind        atomic.Int64 // subscriptions that are served from the log now

@@ -36,6 +36,8 @@
 //	expiry.go        tokens that have expired or were revoked
 //	load.go          how much may wait for a loop that has more than it can do
 //	counters.go      what the metrics read
+//	survey.go        who is behind, and large and busy rooms, for an operator who looks
+//	trace.go         the frames of one user, without what is said, for an operator who looks
 //
 // # The seam between catch-up and live
 //

@@ -38,9 +38,13 @@ type Engine struct {
 	refusers atomic.Int64            // loops that refuse requests
 	loops    atomic.Pointer[[]*Loop] // replaced as a whole by adopt, under mu
 
+	// What an operator looks at; traces are replaced as a whole, under mu.
+	surveying atomic.Pointer[surveying] // the one that loops are asked for
+	traces    atomic.Pointer[[]*handoff.Trace]
+
 	watching sync.WaitGroup // the watchers' goroutines
 
-	mu sync.Mutex // guards the growth of loops
+	mu sync.Mutex // guards the growth of loops, and the list of traces
 
 	// gnet is written by OnBoot, before booted is closed.
 	gnet    gnet.Engine
@@ -60,6 +64,7 @@ func New(cfg Config) *Engine {
 		ended:     make(chan struct{}),
 	}
 	e.loops.Store(&[]*Loop{})
+	e.traces.Store(&[]*handoff.Trace{})
 	e.SetRules(cfg.Rules)
 	for range cfg.Inboxes {
 		e.counters = append(e.counters, newCounters())
@@ -224,6 +229,9 @@ func (e *Engine) Silent() (longest time.Duration) {
 	}
 	return longest
 }
+
+// Slowed counts the users that wait in slow mode, or did a while ago.
+func (e *Engine) Slowed() int { return e.slow.len() }
 
 // Evicted counts the buckets of rates that were forgotten for want of room.
 func (e *Engine) Evicted() uint64 { return e.buckets.Evicted() }

@@ -234,6 +234,9 @@ func (l *Loop) serve(r *localRoom, budget int) int {
 	}
 	if b.next == len(r.members) {
 		r.batch = nil
+		if l.tally != nil {
+			l.tally.add(r.name, (len(r.members)-int(r.holes))*(len(b.stored.messages)+len(b.ephemeral.messages)))
+		}
 		l.release(b.stored.messages)
 		l.release(b.ephemeral.messages)
 		l.sweep(r)

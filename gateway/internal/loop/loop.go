@@ -77,6 +77,13 @@ type Loop struct {
 	patrol int              // next slot to look at
 	rounds rounds           // through the table, for tokens that hold no longer: expiry.go
 
+	// What an operator looks at, see survey.go and trace.go. Nil while nobody does.
+	surveyed *survey
+	tally    *tally
+	traces   []*handoff.Trace
+	tracing  int // the slot looked at last for users who are traced
+	untraced int // slots still to be looked at
+
 	// Connects that are with the application, by slot: few at a time, so that the others carry no pointer. See application.go.
 	consulted map[uint32]*asked
 
@@ -104,8 +111,8 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
 		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), watchers: make(map[string][]uint32),
-		consulted: make(map[uint32]*asked),
-		slice:     sliceWrites, put: put, now: e.moment(),
+		consulted: make(map[uint32]*asked), traces: *e.traces.Load(),
+		slice: sliceWrites, put: put, now: e.moment(),
 	}
 }
 
@@ -189,12 +196,14 @@ func (l *Loop) work() {
 	clear(l.taken)
 	l.taken = l.taken[:0]
 	l.sweepExpelled()
+	l.markTraced()
+	l.surveySome()
 	l.resumeSome()
 	l.gathered()
 	l.fanOut(l.slice)
 	l.flush()
 	l.pump()
-	if l.busy.len() > 0 || l.resuming.len() > 0 || len(l.expelled) > 0 {
+	if l.busy.len() > 0 || l.resuming.len() > 0 || len(l.expelled) > 0 || l.untraced > 0 || l.surveyed != nil {
 		l.ring()
 		// The shards and the committer have their turn too: a loop that writes all the time never blocks, and the runtime would
 		// take its processor away only after ten milliseconds, at each step of a message's way once.
@@ -273,6 +282,10 @@ func (l *Loop) take(e *handoff.Event) {
 		l.revoke(e)
 	case handoff.Shrink:
 		l.shrink()
+	case handoff.Retrace:
+		l.retrace()
+	case handoff.Survey:
+		l.survey()
 	}
 	l.done(e.Size)
 }

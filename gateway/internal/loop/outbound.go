@@ -34,6 +34,9 @@ func (l *Loop) write(c *conn, b []byte) {
 	if c.sock == nil || c.phase == closing || len(b) == 0 {
 		return
 	}
+	if c.traced {
+		l.traceOut(c, b)
+	}
 	if c.out == 0 {
 		l.dirty = append(l.dirty, outbox{conn: c, first: b})
 		c.out = int32(len(l.dirty))

@@ -21,6 +21,9 @@ func (l *Loop) frame(c *conn, b []byte) {
 		l.close(c, proto.CloseBadFrame, "a frame could not be read: "+err.Error())
 		return
 	}
+	if c.traced {
+		l.traceIn(c, &f, len(b))
+	}
 	if f.Id == 0 && !l.needsNoReply(&f) || f.Id > proto.MaxInteger {
 		l.fail(c, f.Id, proto.ErrBadRequest, "Every request needs an id from 1 to 2^53-1; only an ephemeral publish, a mark and typing may have none.")
 		return
@@ -142,7 +145,10 @@ func (l *Loop) enterSession(c *conn, id uint64, who identity.Identity) {
 	l.identify(c, who)
 	c.phase = connected
 	c.due = 0
-	l.counted.Sessions.Add(1)
+	l.countSession(c, 1)
+	if len(l.traces) > 0 {
+		l.markOne(c)
+	}
 	l.greet(c, id)
 	if l.draining {
 		l.goaway(c)

@@ -69,3 +69,10 @@ func (s *slowMode) giveBack(who speaker) {
 	delete(s.last, who)
 	s.mu.Unlock()
 }
+
+// len is how many messages are kept, those of which the time is over but not yet noticed among them.
+func (s *slowMode) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.last)
+}

@@ -7,6 +7,7 @@ import (
 
 // commit lands the n oldest flights: the log has committed them, or failed for good.
 func (s *shard) commit(n int, err error) {
+	now := s.cfg.Now()
 	for range n {
 		f := s.flights.pop()
 		if err != nil {
@@ -14,6 +15,7 @@ func (s *shard) commit(n int, err error) {
 			continue
 		}
 		s.land(f)
+		s.latency.observe(now.Sub(f.begun))
 	}
 }
 

@@ -7,6 +7,7 @@
 //
 //	publish.go    a sequence number, the retry key, the log's queue
 //	commit.go     the log has committed: visible, delivered to loops, acknowledged
+//	latency.go    how long that took
 //	ephemeral.go  what passes by the log
 //	members.go    which loops have members of the room
 //	keys.go       retry keys: what was published before is not published twice

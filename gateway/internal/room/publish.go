@@ -2,6 +2,7 @@ package room
 
 import (
 	"errors"
+	"time"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
@@ -21,6 +22,7 @@ type flight struct {
 	sender  sender
 	retries []sender
 	alters  uint64 // message that it changes, 0: none
+	begun   time.Time
 }
 
 type sender struct {
@@ -54,7 +56,8 @@ func (s *shard) publish(c *handoff.Command) (flies bool) {
 		return false
 	}
 	// A room's times do not run backwards with the clock, as long as the room is held.
-	at := max(s.cfg.Now().UnixMilli(), r.lastAt)
+	now := s.cfg.Now()
+	at := max(now.UnixMilli(), r.lastAt)
 	err := s.producer.Append(storage.Record{
 		Room: r.name, Seq: r.next + 1, At: at, From: c.User, Key: c.Key, Body: c.Content,
 	})
@@ -68,7 +71,7 @@ func (s *shard) publish(c *handoff.Command) (flies bool) {
 	f := &flight{
 		room:   r,
 		header: proto.Header{Room: r.name, Seq: r.next, At: at, From: c.User}, content: c.Content,
-		key: key, sender: from,
+		key: key, sender: from, begun: now,
 	}
 	if c.Change != nil {
 		f.alters = c.Change.Target

@@ -182,6 +182,7 @@ func (rs *Rooms) Stats() Stats {
 	if rs.checkers != nil {
 		sum.RefusedChanges = rs.checkers.refused.Load()
 	}
+	sum.Latency = rs.latency()
 	sum.Pages = rs.readers.pages.Load()
 	sum.DamagedPages = rs.readers.damaged.Load()
 	return sum
@@ -200,6 +201,7 @@ type Stats struct {
 	Keys           int64 // retry keys held now
 	Rooms          int64 // rooms held in memory now
 	Shards         []ShardStats
+	Latency        Latency
 	Pages          int64 // pages read
 	DamagedPages   int64 // pages that could not be read
 }

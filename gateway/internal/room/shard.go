@@ -42,6 +42,7 @@ type shard struct {
 	refusedLog  atomic.Int64
 	refusedLoad atomic.Int64
 	held        atomic.Int64
+	latency     latency
 }
 
 // room is what a shard holds of a room that has members or a publish in flight.

@@ -1,0 +1,76 @@
+// What is done to users, by the server API with a key. The key is kept here and nowhere else: it is gone with the page.
+
+/** An answer that says why not, in the server's own sentence. */
+export class Refusal extends Error {}
+
+export class Api {
+  #fetch;
+  #key = '';
+
+  /** @param {typeof fetch} fetch */
+  constructor(fetch) {
+    this.#fetch = fetch;
+  }
+
+  set key(key) {
+    this.#key = key.trim();
+  }
+
+  get ready() {
+    return this.#key !== '';
+  }
+
+  /** Asks for something; throws a Refusal with what the server says. */
+  async ask(method, path, body, { signal } = {}) {
+    if (!this.ready) throw new Refusal('Enter a key of the server API first.');
+    const headers = { Authorization: `Bearer ${this.#key}` };
+    if (body !== undefined) headers['Content-Type'] = 'application/json';
+    let response;
+    try {
+      response = await this.#fetch(path, {
+        method, headers, signal, cache: 'no-store', redirect: 'error', body: body === undefined ? undefined : JSON.stringify(body),
+      });
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new Refusal('The server did not answer. It may have happened all the same.');
+    }
+    if (!response.ok) throw new Refusal(await sentence(response));
+    return response;
+  }
+}
+
+async function sentence(response) {
+  const text = await response.text().catch(() => '');
+  try {
+    const { message } = JSON.parse(text).error;
+    if (message) return message;
+  } catch {
+    // Not one of the API's own: what is in front of it, or the listener itself.
+  }
+  return text.length > 0 && text.length < 300 && !text.includes('<') ? text.trim() : `The server answered ${response.status}.`;
+}
+
+export const HOUR_MS = 3_600_000;
+/** For how long somebody is banned, 0 for ever. */
+export const BAN_TIMES = [['an hour', HOUR_MS], ['a day', 24 * HOUR_MS], ['a week', 7 * 24 * HOUR_MS], ['ever', 0]];
+
+/**
+ * What is to be done, as a request and in words for who confirms it. Without a room it is about the whole server.
+ * @param {'kick'|'ban'|'unban'} act
+ */
+export function plan(act, { user, room = '', reason = '', forMs = 0 }) {
+  const where = room === '' ? 'the server' : `the room “${room}”`;
+  const path = encodeURIComponent(user);
+  const time = BAN_TIMES.find(([, ms]) => ms === forMs)?.[0] ?? `${Math.round(forMs / HOUR_MS)} hours`;
+  const more = { ...(reason && { reason }), ...(act === 'ban' && forMs > 0 && { forMs }) };
+  const words = {
+    kick: room === ''
+      ? { question: `Disconnect “${user}” from the server?`, consequence: 'All their connections are closed. Clients come back by themselves; a ban keeps them away.', done: `“${user}” is being disconnected.` }
+      : { question: `Remove “${user}” from ${where}?`, consequence: 'They are no member any more, and may be invited again.', done: `“${user}” was removed from ${where}.` },
+    ban: { question: `Ban “${user}” from ${where} for ${time}?`, consequence: room === '' ? 'All their connections are closed, and new ones refused.' : 'They are no member any more, and can’t come back until then.', done: `“${user}” is banned from ${where} for ${time}.` },
+    unban: { question: `Lift the ban of “${user}” from ${where}?`, consequence: 'They may come back at once.', done: `“${user}” may come back to ${where}.` },
+  }[act];
+  if (room !== '') return { ...words, method: 'POST', path: `/v1/rooms/${encodeURIComponent(room)}/members`, body: { user, action: act, ...more } };
+  if (act === 'kick') return { ...words, method: 'POST', path: `/v1/users/${path}/disconnect`, body: more };
+  return { ...words, method: act === 'ban' ? 'PUT' : 'DELETE', path: `/v1/users/${path}/ban`, body: act === 'ban' ? more : undefined };
+}
