@@ -38,7 +38,7 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	connections, err := capacity(cfg.Limits.Connections, s.descriptors, reservedDescriptors(s.loops)+s.cfg.Webhooks.descriptors())
+	connections, err := capacity(cfg.Limits.Connections, s.descriptors, reservedDescriptors(s.loops)+s.cfg.Webhooks.descriptors()+s.cfg.TLS.descriptors())
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +63,7 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 		return nil, err
 	}
 	s.audit.Write(audit.Entry{Operation: "reload"})
+	s.reloadCertificates()
 	s.keySet.use(cfg.Auth, keySet)
 	s.auth.Store(&cfg.Auth)
 	s.api.SetKeys(keys)

@@ -55,6 +55,7 @@ type conn struct {
 	half     moment // until when a half message must be whole, 0: none is half
 	buffered uint32 // bytes that wait in gnet's outbound buffer, when last looked at
 	took     moment // when that last became less
+	secure   bool   // it has TLS: records gives it; here, where there is padding
 
 	address  *address // nil: it was refused
 	user     *user    // nil without a session
@@ -129,7 +130,7 @@ func (l *Loop) lastWord(c *conn) {
 		return
 	}
 	if !c.backed {
-		shutWrite(c.sock) // else drained does
+		l.shutWrite(c) // else drained does
 	}
 	l.linger(c)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ type Engine struct {
 	slow      *slowMode
 	started   time.Time
 	booted    chan struct{}
+	over      chan struct{} // closed when Run ends
 	counters  []*Counters
 
 	// Shared; atomics.
@@ -54,6 +56,7 @@ func New(cfg Config) *Engine {
 		slow:      newSlowMode(cfg.RetryWindow),
 		started:   time.Now(),
 		booted:    make(chan struct{}),
+		over:      make(chan struct{}),
 	}
 	e.loops.Store(&[]*Loop{})
 	e.SetRules(cfg.Rules)
@@ -115,11 +118,12 @@ func (e *Engine) buffered() (total int64) {
 // after, and Run returns an error if it can't.
 func (e *Engine) Booted() <-chan struct{} { return e.booted }
 
-// keepAlive is when the kernel asks a silent peer by itself. Heartbeats are what finds a dead one; where they come more seldom
+// KeepAlive is when the kernel asks a silent peer by itself. Heartbeats are what finds a dead one; where they come more seldom
 // than the kernel's question, that would be asked of everybody in between for nothing: at 200,000 connections and two minutes 1,700
 // times a second. The kernel takes nine hours at most.
-func keepAlive(heartbeat time.Duration) time.Duration {
-	return min(max(2*time.Minute, 3*heartbeat), 9*time.Hour)
+func KeepAlive(heartbeat time.Duration) net.KeepAliveConfig {
+	idle := min(max(2*time.Minute, 3*heartbeat), 9*time.Hour)
+	return net.KeepAliveConfig{Enable: true, Idle: idle, Interval: idle / 5, Count: 5}
 }
 
 // Run listens on addr ("host:port") and serves until Stop. It returns an error when it
@@ -132,9 +136,10 @@ func (e *Engine) Run(addr string) error {
 	err := gnet.Run(&handler{e}, "tcp://"+addr,
 		gnet.WithNumEventLoop(len(e.cfg.Inboxes)),
 		gnet.WithReusePort(true),
-		gnet.WithTCPKeepAlive(keepAlive(e.cfg.Heartbeat)),
+		gnet.WithTCPKeepAlive(KeepAlive(e.cfg.Heartbeat).Idle),
 		gnet.WithLogger(gnetLogger{e.cfg.Log}),
 	)
+	close(e.over)
 	close(ticking)
 	ticker.Wait()
 	for _, l := range *e.loops.Load() {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
-	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
@@ -85,6 +84,11 @@ type Loop struct {
 	// Outbound of this turn, see outbound.go.
 	dirty   []outbox
 	fullest int // bytes of the largest one that holds several pieces
+
+	// Records of TLS, see secure.go: buffers that the connections share.
+	plain    []byte
+	borrowed bool // plain is in use by the connection whose turn it is
+	sealed   []byte
 }
 
 // slot is a place in the table. The generation is the connection's, so that a handle to the one before is known to
@@ -128,6 +132,7 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	*s = slot{conn: c, generation: l.opened}
 	c.handle.Generation, c.handle.Loop = s.generation, l.index
 	g.SetContext(c)
+	c.secure = isSecure(g)
 	l.deadline(c, l.cfg.HandshakeTimeout)
 	l.deny(c, denialByRefusal(refused), nil)
 	return gnet.None
@@ -315,6 +320,7 @@ func (l *Loop) closed(c *conn, _ error) {
 	if c.sock == nil {
 		return
 	}
+	l.endRecords(c)
 	c.sock = nil
 	l.forget(c)
 	c.decoder.Release()
@@ -333,10 +339,6 @@ func (l *Loop) closed(c *conn, _ error) {
 		l.counted.Closed[closedIndex(c.closed)].Add(1)
 	}
 }
-
-// shutWrite lets the peer see the end of our bytes while we still read its own: closing
-// with unread input would have the kernel send RST, and the peer lose what we said last.
-func shutWrite(g gnet.Conn) { _ = unix.Shutdown(g.Fd(), unix.SHUT_WR) }
 
 // queue is a FIFO that reuses its array.
 type queue[T any] struct {
