@@ -15,6 +15,7 @@ import (
 type secureListener struct {
 	listener     net.Listener
 	certificates *tlslisten.Certificates
+	counters     *tlslisten.Counters
 	serving      *tlslisten.Listener // since Run serves
 	closed       bool
 }
@@ -24,6 +25,7 @@ func listenSecure(cfg Config, log *slog.Logger) (s secureListener, err error) {
 	if cfg.TLS.Listen == "" {
 		return s, nil
 	}
+	s.counters = &tlslisten.Counters{}
 	listen := net.ListenConfig{KeepAliveConfig: loop.KeepAlive(cfg.Heartbeat)}
 	if s.listener, err = listen.Listen(context.Background(), "tcp", cfg.TLS.Listen); err != nil {
 		return secureListener{}, fmt.Errorf("listen on %s (setting tls.listen): %w", cfg.TLS.Listen, err)
@@ -48,6 +50,7 @@ func (s *secureListener) start(cfg Config, engine *loop.Engine, log *slog.Logger
 		MayOpen:      engine.MayOpen,
 		Enter:        engine.EnterSecure,
 		Denied:       engine.DenyHandshake,
+		Counters:     s.counters,
 		Log:          log,
 	})
 }

@@ -122,7 +122,7 @@ func scratch(b []byte) []byte {
 // broken ends a connection whose records can't be opened, or whose peer has ended it; TLS has said its own last word about it.
 func (l *Loop) broken(c *conn, err error) {
 	var fromPeer *net.OpError // an alert of its own
-	if !errors.Is(err, io.EOF) && !(errors.As(err, &fromPeer) && fromPeer.Op == "remote error") {
+	if c.phase != closing && !errors.Is(err, io.EOF) && !(errors.As(err, &fromPeer) && fromPeer.Op == "remote error") {
 		l.deny(c, deniedTLS, err)
 		c.closed = proto.CloseProtocol.Code
 	}

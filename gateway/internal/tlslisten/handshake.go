@@ -72,13 +72,13 @@ func (l *Listener) handshake(conn net.Conn, from netip.Addr) {
 	_ = conn.SetDeadline(time.Time{})
 	resumed := stream.State().DidResume
 	if err := l.cfg.Enter(conn, from, stream); err != nil {
-		l.counters.Failed[failedEnter].Add(1)
+		l.cfg.Counters.Failed[failedEnter].Add(1)
 		l.cfg.Log.Debug("a connection with TLS did not come to a loop", "err", err)
 		return
 	}
-	l.counters.Done.Add(1)
+	l.cfg.Counters.Done.Add(1)
 	if resumed {
-		l.counters.Resumed.Add(1)
+		l.cfg.Counters.Resumed.Add(1)
 	}
 }
 
@@ -89,15 +89,18 @@ func (l *Listener) failed(t *turn, from netip.Addr, err error) {
 		return
 	}
 	reason := reasonOf(t, err)
-	l.counters.Failed[reason].Add(1)
+	l.cfg.Counters.Failed[reason].Add(1)
 	l.cfg.Log.Debug("a handshake of TLS failed", "address", from, "reason", failureNames[reason], "err", err)
 	switch {
 	case reason == failedHTTP:
-		answerHTTP(t.Conn)
+		tellHTTP(t.Conn)
 	case reason == failedGarbage:
 		l.cfg.Denied(from, false, err)
 	case reason == failedTimeout && t.read > 0:
 		l.cfg.Denied(from, true, err)
+	}
+	if t.alert != 0 || reason == failedHTTP {
+		linger(t.Conn)
 	}
 }
 
@@ -135,13 +138,18 @@ func looksLikeHTTP(head [5]byte) bool {
 	return false
 }
 
-// answerHTTP tells a peer that forgot the s of https so, without TLS, since it speaks none.
-func answerHTTP(conn net.Conn) {
-	_ = conn.SetDeadline(time.Now().Add(time.Second))
+// tellHTTP tells a peer that forgot the s of https so, without TLS, since it speaks none.
+func tellHTTP(conn net.Conn) {
 	const body = "This port speaks TLS: use https:// or wss://.\n"
 	_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"+body)
-	// Closing with unread input would be a reset, and the answer lost.
+}
+
+// linger lets a peer read why it is turned away: closing with unread input would be a reset, and that lost. It takes no longer than a
+// handshake may, and a moment only.
+func linger(conn net.Conn) {
+	const moment, most = 500 * time.Millisecond, 64 << 10
+	_ = conn.SetDeadline(time.Now().Add(moment))
 	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(conn, 64<<10))
+		_, _ = io.Copy(io.Discard, io.LimitReader(conn, most))
 	}
 }

@@ -34,8 +34,9 @@ type Config struct {
 	// Enter takes a connection, closes it when it can't, and may wait for its loop.
 	Enter func(c net.Conn, from netip.Addr, s *records.Stream) error
 	// Denied is told of peers that do what no client does; slow: it began and did not go on.
-	Denied func(from netip.Addr, slow bool, err error)
-	Log    *slog.Logger
+	Denied   func(from netip.Addr, slow bool, err error)
+	Counters *Counters
+	Log      *slog.Logger
 }
 
 // Listener makes handshakes until Close. Its methods are safe for concurrent use.
@@ -46,8 +47,7 @@ type Listener struct {
 	turns   chan struct{} // a token for each that computes
 	running sync.WaitGroup
 
-	closed   atomic.Bool
-	counters Counters
+	closed atomic.Bool
 
 	mu    sync.Mutex // guards all below
 	conns map[net.Conn]netip.Addr
@@ -56,9 +56,10 @@ type Listener struct {
 
 // Counters are what the metrics read.
 type Counters struct {
-	Done    atomic.Int64
-	Resumed atomic.Int64 // of Done, those with a ticket
-	Failed  [len(failureNames)]atomic.Int64
+	UnderWay atomic.Int64 // now
+	Done     atomic.Int64
+	Resumed  atomic.Int64 // of Done, those with a ticket
+	Failed   [len(failureNames)]atomic.Int64
 }
 
 // failure is why a connection did not come to a loop.
@@ -95,16 +96,6 @@ func Serve(cfg Config) *Listener {
 	return l
 }
 
-// Counters gives them.
-func (l *Listener) Counters() *Counters { return &l.counters }
-
-// UnderWay is how many handshakes are.
-func (l *Listener) UnderWay() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.conns)
-}
-
 // Close ends the listener and the handshakes under way. Connections that are with a loop are not touched.
 func (l *Listener) Close() {
 	l.closed.Store(true)
@@ -135,7 +126,7 @@ func (l *Listener) acceptLoop() {
 		}
 		from := remoteAddr(conn)
 		if reason, ok := l.begin(conn, from); !ok {
-			l.counters.Failed[reason].Add(1)
+			l.cfg.Counters.Failed[reason].Add(1)
 			conn.Close()
 			continue
 		}
@@ -162,6 +153,7 @@ func (l *Listener) begin(conn net.Conn, from netip.Addr) (failure, bool) {
 	}
 	l.conns[conn] = of
 	l.of[of]++
+	l.cfg.Counters.UnderWay.Add(1)
 	return 0, true
 }
 
@@ -170,6 +162,7 @@ func (l *Listener) end(conn net.Conn) {
 	defer l.mu.Unlock()
 	of := l.conns[conn]
 	delete(l.conns, conn)
+	l.cfg.Counters.UnderWay.Add(-1)
 	if l.of[of]--; l.of[of] == 0 {
 		delete(l.of, of)
 	}
