@@ -270,6 +270,22 @@ func TestAHalfWrittenRecordGoesOn(t *testing.T) {
 	}
 }
 
+// TestWhoNeverReadsIsClosedOverTLS: what waits for a peer is bounded, sealed as it is.
+func TestWhoNeverReadsIsClosedOverTLS(t *testing.T) {
+	srv, config := startSecure(t)
+	conn := dialTLS(t, srv, config)
+	_ = conn.NetConn().(*net.TCPConn).SetReadBuffer(64 << 10)
+	fmt.Fprint(conn, handshake())
+	message := sent(fin|opBinary, strings.Repeat("x", 60<<10))
+	for err := error(nil); err == nil; {
+		_, err = conn.Write(message)
+	}
+	closed := fmt.Sprintf("rookery_connections_closed_total{code=%q}", proto.CloseOutboundFull.Name)
+	eventually(t, "it is closed for what it did not take", func() bool {
+		return metric(t, srv, closed) == 1 && metric(t, srv, "rookery_outbound_bytes") == 0
+	})
+}
+
 // TestAStormOfHandshakes: silent peers of one address can't take all places, who is there is served, and the places come free again.
 func TestAStormOfHandshakes(t *testing.T) {
 	const ofAddress = 128

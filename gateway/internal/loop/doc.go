@@ -10,7 +10,9 @@
 //	engine.go        gnet's callbacks; which Loop a connection belongs to
 //	bell.go          how others wake a loop, and how a loop yields to its sockets
 //	loop.go          the Loop: its table of connections, its turn
+//	enter.go         connections that were accepted elsewhere
 //	conn.go          a connection and its phases; closing
+//	secure.go        records of TLS, opened before and sealed behind all that follows
 //	inbound.go       bytes to frames
 //	http.go          pages, and the upgrade to WebSocket
 //	session.go       frames to commands: rights, limits, replies

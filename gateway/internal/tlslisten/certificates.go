@@ -40,6 +40,19 @@ type fileState struct {
 
 // LoadCertificates reads the pairs, and reads them again when their files change, until Close.
 func LoadCertificates(pairs []Pair, log *slog.Logger) (*Certificates, error) {
+	c, err := read(pairs, log)
+	if err != nil {
+		return nil, err
+	}
+	c.ended.Go(func() {
+		t := time.NewTicker(checkEvery)
+		defer t.Stop()
+		c.watchLoop(t.C)
+	})
+	return c, nil
+}
+
+func read(pairs []Pair, log *slog.Logger) (*Certificates, error) {
 	c := &Certificates{pairs: pairs, log: log, stop: make(chan struct{})}
 	c.seen = c.look()
 	loaded, err := load(pairs)
@@ -47,7 +60,6 @@ func LoadCertificates(pairs []Pair, log *slog.Logger) (*Certificates, error) {
 		return nil, err
 	}
 	c.use(loaded)
-	c.ended.Go(c.watchLoop)
 	return c, nil
 }
 
@@ -76,14 +88,12 @@ func (c *Certificates) Close() {
 
 // watchLoop is started by LoadCertificates and ended by Close. It asks the files and not inotify, which tells nothing of a link that
 // leads elsewhere several folders on, as those of certbot and Kubernetes do.
-func (c *Certificates) watchLoop() {
-	t := time.NewTicker(checkEvery)
-	defer t.Stop()
+func (c *Certificates) watchLoop(ticks <-chan time.Time) {
 	for {
 		select {
 		case <-c.stop:
 			return
-		case <-t.C:
+		case <-ticks:
 			c.Reload()
 		}
 	}
