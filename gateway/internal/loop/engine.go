@@ -43,8 +43,10 @@ type Engine struct {
 	mu sync.Mutex // guards the growth of loops
 
 	// gnet is written by OnBoot, before booted is closed.
-	gnet    gnet.Engine
-	stopped atomic.Bool
+	gnet     gnet.Engine
+	boot     sync.Once
+	entering sync.Mutex // gnet's choice of a loop for who enters is for one at a time
+	stopped  atomic.Bool
 }
 
 // New makes the engine. Run starts it.
@@ -114,8 +116,7 @@ func (e *Engine) buffered() (total int64) {
 	return total
 }
 
-// Booted is closed when the first listener is there; gnet binds those of the other loops right
-// after, and Run returns an error if it can't.
+// Booted is closed when all loops are there with their listeners. Run returns an error, and it is not closed, if one can't be.
 func (e *Engine) Booted() <-chan struct{} { return e.booted }
 
 // KeepAlive is when the kernel asks a silent peer by itself. Heartbeats are what finds a dead one; where they come more seldom
@@ -137,6 +138,7 @@ func (e *Engine) Run(addr string) error {
 		gnet.WithNumEventLoop(len(e.cfg.Inboxes)),
 		gnet.WithReusePort(true),
 		gnet.WithTCPKeepAlive(KeepAlive(e.cfg.Heartbeat).Idle),
+		gnet.WithTicker(true), // see OnTick
 		gnet.WithLogger(gnetLogger{e.cfg.Log}),
 	)
 	close(e.over)
@@ -284,13 +286,17 @@ type handler struct{ engine *Engine }
 
 func (h *handler) OnBoot(g gnet.Engine) gnet.Action {
 	h.engine.gnet = g
-	close(h.engine.booted)
 	return gnet.None
 }
 
 func (h *handler) OnShutdown(gnet.Engine) {}
 
-func (h *handler) OnTick() (time.Duration, gnet.Action) { return time.Hour, gnet.None }
+// OnTick is first called right when the loops have been started. OnBoot is called before there are any, and gnet makes its list of
+// them without a lock: whoever gives it a connection in between reads what is being written.
+func (h *handler) OnTick() (time.Duration, gnet.Action) {
+	h.engine.boot.Do(func() { close(h.engine.booted) })
+	return time.Hour, gnet.None
+}
 
 func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
 	if _, ok := g.Context().(*bell); ok {

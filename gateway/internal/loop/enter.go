@@ -39,7 +39,9 @@ func (e *Engine) EnterSecure(c net.Conn, from netip.Addr, s *records.Stream) err
 
 func (e *Engine) enter(c net.Conn, from *origin) error {
 	ctx := gnet.NewContext(context.Background(), from)
+	e.entering.Lock()
 	entered, err := e.gnet.Register(gnet.NewNetConnContext(ctx, c))
+	e.entering.Unlock()
 	if err != nil {
 		c.Close()
 		return fmt.Errorf("give a connection of %v to a loop: %w", from.address, err)
