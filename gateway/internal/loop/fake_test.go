@@ -35,7 +35,7 @@ type fakeSocket struct {
 	gnet.Conn // nil: whatever is not below must not be called
 
 	context  any
-	entered  any // origin
+	safe     any
 	in       []byte
 	room     int // bytes that it still takes
 	buffered []byte
@@ -47,9 +47,10 @@ type fakeSocket struct {
 	from     string // its peer's address; empty: 127.0.0.1
 }
 
-func (s *fakeSocket) SafeContext() any     { return s.entered }
 func (s *fakeSocket) Context() any         { return s.context }
 func (s *fakeSocket) SetContext(v any)     { s.context = v }
+func (s *fakeSocket) SafeContext() any     { return s.safe }
+func (s *fakeSocket) SetSafeContext(v any) { s.safe = v }
 func (s *fakeSocket) Fd() int              { return -1 }
 func (s *fakeSocket) InboundBuffered() int { return len(s.in) }
 func (s *fakeSocket) OutboundBuffered() int {

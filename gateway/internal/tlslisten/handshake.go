@@ -70,15 +70,13 @@ func (l *Listener) handshake(conn net.Conn, from netip.Addr) {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
-	resumed := stream.State().DidResume
+	l.cfg.Counters.Done.Add(1)
+	if stream.State().DidResume {
+		l.cfg.Counters.Resumed.Add(1)
+	}
 	if err := l.cfg.Enter(conn, from, stream); err != nil {
 		l.cfg.Counters.Failed[failedEnter].Add(1)
 		l.cfg.Log.Debug("a connection with TLS did not come to a loop", "err", err)
-		return
-	}
-	l.cfg.Counters.Done.Add(1)
-	if resumed {
-		l.cfg.Counters.Resumed.Add(1)
 	}
 }
 
