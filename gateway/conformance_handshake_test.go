@@ -129,7 +129,7 @@ func testConformanceHandshake(t *testing.T, addr string) {
 				})
 			}
 			t.Run("in two pieces", func(t *testing.T) {
-				for _, cut := range cuts(len(c.send)) {
+				for _, cut := range cutsFor(addr, len(c.send)) {
 					client := dial(t, addr)
 					client.where = fmt.Sprintf("cut at %d: ", cut)
 					client.write([]byte(c.send[:cut]))
