@@ -137,7 +137,9 @@ var mayImport = map[string][]string{
 	"gateway/internal/rate":       {},
 	"gateway/internal/jwks":       {},
 	"gateway/internal/revocation": {},
-	"gateway/internal/loop":       {"gateway/internal/framing", "gateway/internal/handoff", "gateway/internal/identity", "gateway/internal/rate", "proto", "proto/rookery/v1"},
+	"gateway/internal/loop":       {"gateway/internal/framing", "gateway/internal/handoff", "gateway/internal/identity", "gateway/internal/rate", "gateway/internal/records", "proto", "proto/rookery/v1"},
+	"gateway/internal/records":    {},
+	"gateway/internal/tlslisten":  {"gateway/internal/records"},
 	"gateway/internal/members":    {"gateway/internal/handoff", "proto", "proto/rookery/v1"},
 	"gateway/internal/deadletter": {"storage/mapped"},
 	"gateway/internal/notice":     {"gateway/internal/deadletter", "gateway/internal/webhook", "storage/mapped"},
@@ -203,6 +205,8 @@ var mayBeImportedBy = map[string][]string{
 	"gateway/internal/operator":   {"gateway"},
 	"gateway/internal/push":       {"gateway"},
 	"gateway/internal/receipts":   {"gateway"},
+	"gateway/internal/records":    {"gateway/internal/loop", "gateway/internal/tlslisten"},
+	"gateway/internal/tlslisten":  {"gateway"},
 	"gateway/internal/seen":       {"gateway"},
 	"gateway/internal/revocation": {"gateway"},
 	"gateway/internal/room":       {"gateway"},
@@ -220,6 +224,8 @@ var mayBeImportedBy = map[string][]string{
 	// Servers of others, and providers with faults, are for tests alone.
 	"bench/otherservers":                 {},
 	"gateway/internal/signin/signintest": {},
+	// Certificates of nobody are for tests, and for the server that tests start.
+	"gateway/internal/tlslisten/certtest": {"gateway/gatewaytest"},
 	// The machine whose power is cut runs the server as it is; nothing else may lean on its rig.
 	"test/benchmarks/control": {"test/benchmarks", "test/benchmarks/guest"},
 	"test/powercut/control":   {"test/powercut", "test/powercut/guest"},

@@ -31,7 +31,7 @@ func (s *Server) startAdmin(running *sync.WaitGroup) adminServer {
 	}
 	server := &http.Server{Handler: s.adminHandler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	running.Go(func() {
-		if err := server.Serve(netutil.LimitListener(s.admin, adminConnections)); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(s.adminTLS.over(netutil.LimitListener(s.admin, adminConnections))); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the admin listener ended", "err", err)
 		}
 	})

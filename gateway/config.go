@@ -50,6 +50,8 @@ type Config struct {
 	// restart. Default 10 min. Longer costs memory for each message in the window.
 	RetryWindow time.Duration
 
+	TLS       TLSConfig
+	AdminTLS  AdminTLSConfig
 	Auth      AuthConfig
 	API       APIConfig
 	Proxy     ProxyConfig
@@ -332,6 +334,7 @@ func DefaultConfig() Config {
 		Data:        "data",
 		Heartbeat:   25 * time.Second,
 		RetryWindow: 10 * time.Minute,
+		TLS:         TLSConfig{MinVersion: TLS12},
 		Auth:        AuthConfig{JWKSRefresh: 10 * time.Minute, Leeway: 30 * time.Second},
 		Proxy:       ProxyConfig{Protocol: ProxyProtocolOff, SocketMode: "0660"},
 		Rooms: RoomsConfig{

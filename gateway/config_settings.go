@@ -67,6 +67,23 @@ func settings() []setting {
 		{name: "retry_window", usage: "how long a publisher's retry key is remembered",
 			value: func(c *Config) value { return durationValue{&c.RetryWindow, time.Second, 7 * longest} }},
 
+		{name: "tls.listen", usage: "public address with TLS, host:port: https, wss and raw TCP; empty is off",
+			value: func(c *Config) value { return stringValue{&c.TLS.Listen} }},
+		{name: "tls.cert_files", usage: "certificate chains in PEM; the first that fits the name asked for is shown",
+			value: func(c *Config) value { return listValue{&c.TLS.CertFiles} }},
+		{name: "tls.key_files", usage: "their private keys in PEM, in the same order",
+			value: func(c *Config) value { return listValue{&c.TLS.KeyFiles} }},
+		{name: "tls.min_version", usage: "least version of TLS: 1.2 or 1.3",
+			value: func(c *Config) value {
+				return choiceValue[TLSVersion]{&c.TLS.MinVersion, []TLSVersion{TLS12, TLS13}}
+			}},
+		{name: "admin_tls.cert_file", usage: "certificate chain of the admin listener in PEM; empty is plain HTTP",
+			value: func(c *Config) value { return stringValue{&c.AdminTLS.CertFile} }},
+		{name: "admin_tls.key_file", usage: "its private key in PEM",
+			value: func(c *Config) value { return stringValue{&c.AdminTLS.KeyFile} }},
+		{name: "admin_tls.client_ca_file", usage: "certificates in PEM of which one must have signed a client's; empty: clients need none",
+			value: func(c *Config) value { return stringValue{&c.AdminTLS.ClientCAFile} }},
+
 		{name: "auth.hs256_secret", usage: "secret of HS256 tokens, 32 bytes or more", secret: true,
 			value: func(c *Config) value { return secretValue{&c.Auth.HS256Secret} }},
 		{name: "auth.hs256_secret_file", usage: "file that holds the secret of HS256 tokens",

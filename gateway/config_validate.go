@@ -96,6 +96,7 @@ func (c Config) validate(faults *faultList) {
 	refuse(adminFault != "", adminFault+", or empty to turn it off", "admin")
 	refuse(c.Admin != "" && overlap(c.Listen, c.Admin),
 		fmt.Sprintf("is also taken by listen, %q; metrics and health need an address of their own", c.Listen), "admin", "listen")
+	c.validateTLS(refuse)
 	refuse(c.Data == "", "is empty; name a directory for the log", "data")
 
 	l := c.Limits

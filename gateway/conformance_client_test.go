@@ -2,12 +2,14 @@ package gateway_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -98,24 +100,36 @@ func (f frame) String() string {
 // client is the peer of the gateway. Its methods end the test when something is wrong.
 type client struct {
 	t     testing.TB
-	conn  *net.TCPConn
+	conn  halfCloser
+	tcp   *net.TCPConn // conn, or what is under its TLS
 	in    *bufio.Reader
 	where string // in front of messages
 	syncs int
 }
 
-// dial opens a socket; Go sets TCP_NODELAY, so each write leaves by itself.
+// halfCloser is what *net.TCPConn and *tls.Conn have in common.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// dial opens a socket; Go sets TCP_NODELAY, so each write leaves by itself. In front of the address of a port with TLS stands "tls:".
 func dial(t testing.TB, addr string) *client {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
+	plain, secure := strings.CutPrefix(addr, "tls:")
+	tcp, err := net.Dial("tcp", plain)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
+	conn := tcp.(halfCloser)
+	if secure {
+		conn = tls.Client(tcp, &tls.Config{InsecureSkipVerify: true})
+	}
+	t.Cleanup(func() { _ = tcp.Close() })
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	return &client{t: t, conn: conn.(*net.TCPConn), in: bufio.NewReader(conn)}
+	return &client{t: t, conn: conn, tcp: tcp.(*net.TCPConn), in: bufio.NewReader(conn)}
 }
 
 // dialEcho is a client whose handshake is done.

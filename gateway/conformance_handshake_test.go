@@ -109,8 +109,9 @@ func handshakeCases() []handshakeCase {
 	}
 }
 
-func TestConformanceHandshake(t *testing.T) {
-	addr := startEcho(t)
+func TestConformanceHandshake(t *testing.T) { eachEcho(t, testConformanceHandshake) }
+
+func testConformanceHandshake(t *testing.T, addr string) {
 	for _, c := range handshakeCases() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Run("in one write", func(t *testing.T) {
@@ -128,7 +129,7 @@ func TestConformanceHandshake(t *testing.T) {
 				})
 			}
 			t.Run("in two pieces", func(t *testing.T) {
-				for _, cut := range cuts(len(c.send)) {
+				for _, cut := range cutsFor(addr, len(c.send)) {
 					client := dial(t, addr)
 					client.where = fmt.Sprintf("cut at %d: ", cut)
 					client.write([]byte(c.send[:cut]))
@@ -172,7 +173,10 @@ func (c handshakeCase) check(client *client) {
 // Frames may come right behind the handshake, and must not be lost in front of the
 // response or to the parser of the request.
 func TestConformanceFramesBehindTheHandshake(t *testing.T) {
-	addr := startEcho(t)
+	eachEcho(t, testConformanceFramesBehindTheHandshake)
+}
+
+func testConformanceFramesBehindTheHandshake(t *testing.T, addr string) {
 	stream := all([]byte(handshake()), sent(fin|opText, "early"), sent(opText, "ear"), sent(lastFragment, "lier"))
 	for _, cut := range append(cuts(len(stream)), len(stream)) {
 		client := dial(t, addr)

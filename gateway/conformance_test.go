@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"rookery/gateway"
@@ -26,12 +27,14 @@ const (
 
 // startEcho runs a gateway until the test ends. Its path /echo, of development mode, sends
 // every text and binary message back.
-func startEcho(t *testing.T) (addr string) {
+func startEcho(t *testing.T, options ...func(*gateway.Config)) (addr string) {
 	t.Helper()
-	return gatewaytest.Start(t, func(cfg *gateway.Config) {
+	srv := gatewaytest.Start(t, append(options, func(cfg *gateway.Config) {
 		cfg.Limits.MessageBytes = messageLimit
 		cfg.Limits.HeaderBytes = headerLimit
-	}).Addr()
+	})...)
+	secureAddrs.Store(srv.Addr(), srv.SecureAddr())
+	return srv.Addr()
 }
 
 type conformanceCase struct {
@@ -62,8 +65,17 @@ func ignoresRest(code uint16) ending {
 	return ending{codes: []uint16{code}, byPeer: true, late: true}
 }
 
-func TestConformance(t *testing.T) {
-	addr := startEcho(t)
+// eachEcho runs a test over TCP, and over TLS where a piece of a client's is a record.
+func eachEcho(t *testing.T, f func(t *testing.T, addr string)) {
+	secure, _ := gatewaytest.Secure(t)
+	plain := startEcho(t, secure)
+	t.Run("tcp", func(t *testing.T) { f(t, plain) })
+	t.Run("tls", func(t *testing.T) { f(t, "tls:"+addressWithTLS(plain)) })
+}
+
+func TestConformance(t *testing.T) { eachEcho(t, testConformance) }
+
+func testConformance(t *testing.T, addr string) {
 	groups := []struct {
 		name  string
 		cases []conformanceCase
@@ -103,7 +115,7 @@ func (c conformanceCase) run(t *testing.T, addr string) {
 	}
 	t.Run("in two pieces", func(t *testing.T) {
 		var client *client
-		for _, cut := range cuts(len(c.send)) {
+		for _, cut := range cutsFor(addr, len(c.send)) {
 			if client == nil {
 				client = dialEcho(t, addr)
 			}
@@ -116,6 +128,19 @@ func (c conformanceCase) run(t *testing.T, addr string) {
 			}
 		}
 	})
+}
+
+// cutsFor is cuts, and over TLS each ninth of them: a handshake for each is what takes the time, and behind the records the
+// gateway is the same.
+func cutsFor(addr string, size int) (at []int) {
+	all := cuts(size)
+	if !strings.HasPrefix(addr, "tls:") {
+		return all
+	}
+	for i := 0; i < len(all); i += 9 {
+		at = append(at, all[i])
+	}
+	return at
 }
 
 // cuts is every place in a short case. In a long one, some: all of the header, the end,
@@ -162,8 +187,9 @@ func (c conformanceCase) check(client *client) {
 
 // RFC 6455 7.1.1 and 7.1.7: the server closes the TCP connection also when the peer does
 // not answer its Close; a peer that owes an answer must not hold a connection for ever.
-func TestConformanceSilentPeerIsClosed(t *testing.T) {
-	addr := startEcho(t)
+func TestConformanceSilentPeerIsClosed(t *testing.T) { eachEcho(t, testConformanceSilentPeerIsClosed) }
+
+func testConformanceSilentPeerIsClosed(t *testing.T, addr string) {
 	client := dialEcho(t, addr)
 	client.write([]byte{fin | opText, 1, 'a'}) // not masked
 	if code := client.readClose(); code != 1002 {
@@ -173,8 +199,9 @@ func TestConformanceSilentPeerIsClosed(t *testing.T) {
 }
 
 // A client that goes without a word must leave the server to the others.
-func TestConformancePeerThatVanishes(t *testing.T) {
-	addr := startEcho(t)
+func TestConformancePeerThatVanishes(t *testing.T) { eachEcho(t, testConformancePeerThatVanishes) }
+
+func testConformancePeerThatVanishes(t *testing.T, addr string) {
 	for _, half := range [][]byte{
 		nil,
 		{fin | opText},
@@ -184,10 +211,10 @@ func TestConformancePeerThatVanishes(t *testing.T) {
 	} {
 		client := dialEcho(t, addr)
 		client.write(half)
-		if err := client.conn.SetLinger(0); err != nil { // leave by a reset
+		if err := client.tcp.SetLinger(0); err != nil { // leave by a reset
 			t.Fatal(err)
 		}
-		if err := client.conn.Close(); err != nil {
+		if err := client.tcp.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -48,7 +48,7 @@ func (c ProxyConfig) descriptors() int {
 
 // reservedDescriptors are those of a configuration that are for no connection.
 func (c Config) reservedDescriptors(loops int) int {
-	return reservedDescriptors(loops) + c.Webhooks.descriptors() + c.Proxy.descriptors()
+	return reservedDescriptors(loops) + c.Webhooks.descriptors() + c.Proxy.descriptors() + c.TLS.descriptors()
 }
 
 // descriptorLimit returns how many descriptors this process may open. The Go runtime has

@@ -326,6 +326,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	if m.server.consult != nil {
 		m.collectHooks(value, out)
 	}
+	m.collectTLS(value)
 	stats := m.server.store.Stats()
 	for _, l := range m.log {
 		value(l.desc, l.kind, l.read(stats))

@@ -65,7 +65,7 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 	var peers []*peer
 	for range members {
 		// Over raw TCP, so that every byte is a frame's or the preface's.
-		p := open(t, srv.Addr(), wire{"raw tcp", true, proto.Binary})
+		p := open(t, srv.Addr(), wire{name: "raw tcp", stream: true, codec: proto.Binary})
 		written.Add(int64(len("ROOKERY\x01")))
 		p.conn = counting{p.conn, &read, &written}
 		p.in = bufio.NewReader(p.conn)

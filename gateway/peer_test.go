@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,12 +29,19 @@ type wire struct {
 	name   string
 	stream bool
 	codec  proto.Codec
+	secure bool // with TLS: only in eachWire, which knows the address
 }
 
 var wires = []wire{
-	{"websocket binary", false, proto.Binary},
-	{"websocket json", false, proto.JSON},
-	{"raw tcp", true, proto.Binary},
+	{"websocket binary", false, proto.Binary, false},
+	{"websocket json", false, proto.JSON, false},
+	{"raw tcp", true, proto.Binary, false},
+}
+
+// secureWires are those of eachWire beside.
+var secureWires = []wire{
+	{"websocket json with tls", false, proto.JSON, true},
+	{"raw tcp with tls", true, proto.Binary, true},
 }
 
 // peer is a client of the tests' own: it shows every frame as it comes and does nothing by
@@ -58,7 +66,11 @@ func open(t testing.TB, addr string, w wire) *peer {
 }
 
 func tryOpen(t testing.TB, addr string, w wire) (*peer, error) {
-	conn, err := net.DialTimeout("tcp", addr, waitLimit)
+	dial := net.DialTimeout
+	if w.secure {
+		dial = dialSecure
+	}
+	conn, err := dial("tcp", addr, waitLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -263,8 +275,10 @@ func ptr[T any](v T) *T { return &v }
 
 // eachWire runs a test over every transport and codec, against one gateway.
 func eachWire(t *testing.T, f func(t *testing.T, srv *gatewaytest.Server, w wire)) {
-	srv := gatewaytest.Start(t)
-	for _, w := range wires {
+	secure, _ := gatewaytest.Secure(t)
+	srv := gatewaytest.Start(t, secure)
+	secureAddrs.Store(srv.Addr(), srv.SecureAddr())
+	for _, w := range append(slices.Clone(wires), secureWires...) {
 		t.Run(w.name, func(t *testing.T) { f(t, srv, w) })
 	}
 }

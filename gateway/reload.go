@@ -69,6 +69,7 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 		return nil, err
 	}
 	s.audit.Write(audit.Entry{Operation: "reload"})
+	s.reloadCertificates()
 	s.keySet.use(cfg.Auth, keySet)
 	s.auth.Store(&cfg.Auth)
 	s.api.SetKeys(keys)

@@ -51,7 +51,9 @@ type Server struct {
 	loops       int
 	public      reservation
 	socket      *proxySocket // nil: none
+	secure      secureListener
 	admin       net.Listener // nil: off
+	adminTLS    *adminTLS    // nil: plain HTTP
 	store       *commitlog.Log
 	catalog     *catalog.Catalog
 	shipper     *ship.Shipper // nil: off
@@ -132,12 +134,20 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		}
 		undo = append(undo, s.socket.close)
 	}
+	if s.secure, err = listenSecure(cfg, logger); err != nil {
+		return nil, err
+	}
+	undo = append(undo, s.secure.close)
 	if cfg.Admin != "" {
 		if s.admin, err = net.Listen("tcp", cfg.Admin); err != nil {
 			return nil, fmt.Errorf("listen on %s (setting admin): %w", cfg.Admin, err)
 		}
 		undo = append(undo, func() { s.admin.Close() })
 	}
+	if s.adminTLS, err = newAdminTLS(cfg.AdminTLS, logger); err != nil {
+		return nil, err
+	}
+	undo = append(undo, s.adminTLS.close)
 	if s.audit, err = audit.Open(cfg.AuditFile, logger); err != nil {
 		return nil, err
 	}
@@ -358,6 +368,9 @@ func orElse(n, otherwise int) int {
 // Addr is the public address with the real port. Safe for concurrent use.
 func (s *Server) Addr() string { return s.public.addr }
 
+// SecureAddr is the public address with TLS, empty when it is off. Safe for concurrent use.
+func (s *Server) SecureAddr() string { return s.secure.addr() }
+
 // AdminAddr is the admin listener's address, empty when it is off. Safe for concurrent use.
 func (s *Server) AdminAddr() string {
 	if s.admin == nil {
@@ -378,8 +391,10 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.keySet.close()
 	admin := s.startAdmin(&background)
 	defer s.audit.Close()
+	defer s.adminTLS.close()
 	defer admin.Close()
 	defer s.operator.Close()
+	defer s.secure.close()
 	if s.shipper != nil {
 		s.shipper.Start()
 	}
@@ -398,9 +413,10 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-s.engine.Booted():
 	}
 	s.public.release()
+	s.secure.start(s.cfg, s.engine, s.log)
 	s.state.Store(ready)
 	close(s.serving)
-	s.log.Info("serving", "address", s.public.addr, "page", s.pageURL(), "admin", s.AdminAddr(),
+	s.log.Info("serving", "address", s.public.addr, "tls", s.SecureAddr(), "page", s.pageURL(), "admin", s.AdminAddr(),
 		"data", s.cfg.Data, "development", s.cfg.Dev, "connections", s.engine.Capacity(), "socket", s.cfg.Proxy.Socket)
 
 	select {
@@ -412,6 +428,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	late := s.drain()
 	s.closeSocket() // until here who connects is told why not, as at the public address
+	s.secure.close()
 	stopping, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := errors.Join(late, s.engine.Stop(stopping), <-ended)

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"os/user"
 	"slices"
 	"strings"
@@ -17,6 +20,7 @@ import (
 // tail have in common.
 type gatewayFlags struct {
 	url   string
+	ca    string
 	name  string
 	token string
 }
@@ -35,6 +39,7 @@ func (g *gatewayFlags) add(set *flag.FlagSet, environ []string) {
 		url = "ws://127.0.0.1:8080/ws"
 	}
 	set.StringVar(&g.url, "url", url, "`address` of the gateway: ws://host:port/ws, wss://host/ws or tcp://host:port")
+	set.StringVar(&g.ca, "ca", "", "PEM `file` with the issuers that a wss:// address is believed by, instead of the system's")
 	set.StringVar(&g.name, "name", "", "`name` to go by in development mode; without it $USER or the account's name")
 	set.StringVar(&g.token, "token", "", "signed `token`")
 }
@@ -42,6 +47,16 @@ func (g *gatewayFlags) add(set *flag.FlagSet, environ []string) {
 // config is for client.New, or the reason why the flags can't be meant.
 func (g *gatewayFlags) config(environ []string) (client.Config, error) {
 	c := client.Config{URL: g.url, Name: g.name, Token: g.token}
+	if g.ca != "" {
+		pem, err := os.ReadFile(g.ca)
+		if err != nil {
+			return c, fmt.Errorf("--ca: %w", err)
+		}
+		c.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+		if !c.TLS.RootCAs.AppendCertsFromPEM(pem) {
+			return c, fmt.Errorf("--ca %s: the file has no certificate; it has to be PEM, BEGIN CERTIFICATE", g.ca)
+		}
+	}
 	switch {
 	case g.name != "" && g.token != "":
 		return c, errors.New("--name and --token are both given; the token says who you are")

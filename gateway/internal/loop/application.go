@@ -129,7 +129,7 @@ const maxPaused = 2
 
 // pause leaves what came behind a connect in the socket's buffer, up to a bound.
 func (l *Loop) pause(c *conn) {
-	if c.sock.InboundBuffered() > maxPaused*l.cfg.MessageBytes {
+	if c.pending() > maxPaused*l.cfg.MessageBytes {
 		l.failFor(c, 0, proto.ErrRateLimited, "Too much was sent before the connect was answered.", time.Second)
 		l.close(c, proto.CloseOverloaded, proto.ErrRateLimited.Name)
 	}

@@ -57,6 +57,7 @@ type conn struct {
 	buffered uint32 // bytes that wait in gnet's outbound buffer, when last looked at
 	took     moment // when that last became less
 	traced   bool   // its frames are noted for an operator, see trace.go; here, where there is padding
+	secure   bool   // it has TLS: records gives it; here, where there is padding
 
 	address  *address // nil: it was refused
 	user     *user    // nil without a session
@@ -131,7 +132,7 @@ func (l *Loop) lastWord(c *conn) {
 		return
 	}
 	if !c.backed {
-		shutWrite(c.sock) // else drained does
+		l.shutWrite(c) // else drained does
 	}
 	l.linger(c)
 }

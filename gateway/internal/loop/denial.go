@@ -33,6 +33,7 @@ const (
 	deniedHandshake    // first bytes, an HTTP head or an upgrade that are none
 	deniedFrame        // against the rules of WebSocket, TCP frames or the protocol
 	deniedNotConnected // a request before connect
+	deniedTLS          // first bytes, or records later on, that are no TLS
 	deniedFlood        // went on for long though it was told to wait
 	// What a client of ours may do in bad times, or many behind one address.
 	deniedTooBig
@@ -43,7 +44,7 @@ const (
 )
 
 var denialNames = [...]string{
-	"", "bad_token", "token_expired", "token_revoked", "banned", "bad_handshake", "bad_frame", "not_connected", "flood",
+	"", "bad_token", "token_expired", "token_revoked", "banned", "bad_handshake", "bad_frame", "not_connected", "bad_tls", "flood",
 	"too_big", "slow", "user_connections", "address_connections", "address_rate",
 }
 
@@ -58,14 +59,21 @@ func (l *Loop) deny(c *conn, why denial, err error) {
 	if why == deniedNot || c.sock == nil {
 		return
 	}
-	l.counted.Denied[why].Add(1)
-	from := remoteAddr(c.sock)
-	if !l.mayLog(from) {
-		l.counted.Unlogged.Add(1)
+	l.engine.deny(l.counted, remoteAddr(c.sock), why, c.name(), err)
+}
+
+// deny is for who is no connection yet, too; conn may be empty.
+func (e *Engine) deny(counted *Counters, from netip.Addr, why denial, conn string, err error) {
+	counted.Denied[why].Add(1)
+	if !e.mayLog(from) {
+		counted.Unlogged.Add(1)
 		return
 	}
-	fields := []any{"address", from, "reason", denialNames[why], "conn", c.name()}
-	if l.engine.rules.Load().trusts(from) {
+	fields := []any{"address", from, "reason", denialNames[why]}
+	if conn != "" {
+		fields = append(fields, "conn", conn)
+	}
+	if e.rules.Load().trusts(from) {
 		fields[1] = "unknown"
 		if from.IsValid() {
 			fields = append(fields, "proxy", from)
@@ -74,13 +82,13 @@ func (l *Loop) deny(c *conn, why denial, err error) {
 	if err != nil {
 		fields = append(fields, "err", err)
 	}
-	l.cfg.Log.Warn("access denied", fields...)
+	e.cfg.Log.Warn("access denied", fields...)
 }
 
-func (l *Loop) mayLog(from netip.Addr) bool {
+func (e *Engine) mayLog(from netip.Addr) bool {
 	bytes := subscriber(from).As16()
-	key := l.engine.buckets.Bytes(rate.Address, rate.Other, bytes[:])
-	_, wait := l.engine.buckets.Take(int64(time.Since(l.engine.started)), []rate.Ask{{Key: key, Rate: denialLines, Amount: 1}})
+	key := e.buckets.Bytes(rate.Address, rate.Other, bytes[:])
+	_, wait := e.buckets.Take(int64(time.Since(e.started)), []rate.Ask{{Key: key, Rate: denialLines, Amount: 1}})
 	return wait <= 0
 }
 

@@ -13,6 +13,7 @@
 //	conn.go          a connection and its phases; closing
 //	enter.go         connections that were accepted elsewhere; who a peer is
 //	proxy.go         who is behind a proxy
+//	secure.go        records of TLS, opened before and sealed behind all that follows
 //	inbound.go       bytes to frames
 //	http.go          pages, and the upgrade to WebSocket
 //	session.go       frames to commands: rights, limits, replies

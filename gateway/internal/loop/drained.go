@@ -104,7 +104,8 @@ func (l *Loop) drained(c *conn) {
 	c.backed = false
 	l.hear(c) // taking bytes is a sign of life
 	if c.phase == closing {
-		shutWrite(c.sock)
+		l.shutWrite(c)
+		return
 	}
 	if c.replay != nil {
 		l.lag(c)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,6 @@ type Engine struct {
 	slow      *slowMode
 	started   time.Time
 	booted    chan struct{}
-	running   chan struct{} // closed when all loops are there
 	ended     chan struct{} // closed when Run has ended
 	counters  []*Counters
 
@@ -47,8 +47,10 @@ type Engine struct {
 	mu sync.Mutex // guards the growth of loops, and the list of traces
 
 	// gnet is written by OnBoot, before booted is closed.
-	gnet    gnet.Engine
-	stopped atomic.Bool
+	gnet     gnet.Engine
+	boot     sync.Once
+	entering sync.Mutex // gnet's choice of a loop for who enters is for one at a time
+	stopped  atomic.Bool
 }
 
 // New makes the engine. Run starts it.
@@ -60,7 +62,6 @@ func New(cfg Config) *Engine {
 		slow:      newSlowMode(cfg.RetryWindow),
 		started:   time.Now(),
 		booted:    make(chan struct{}),
-		running:   make(chan struct{}),
 		ended:     make(chan struct{}),
 	}
 	e.loops.Store(&[]*Loop{})
@@ -120,15 +121,15 @@ func (e *Engine) buffered() (total int64) {
 	return total
 }
 
-// Booted is closed when the first listener is there; gnet binds those of the other loops right
-// after, and Run returns an error if it can't.
+// Booted is closed when all loops are there with their listeners. Run returns an error, and it is not closed, if one can't be.
 func (e *Engine) Booted() <-chan struct{} { return e.booted }
 
-// keepAlive is when the kernel asks a silent peer by itself. Heartbeats are what finds a dead one; where they come more seldom
+// KeepAlive is when the kernel asks a silent peer by itself. Heartbeats are what finds a dead one; where they come more seldom
 // than the kernel's question, that would be asked of everybody in between for nothing: at 200,000 connections and two minutes 1,700
 // times a second. The kernel takes nine hours at most.
-func keepAlive(heartbeat time.Duration) time.Duration {
-	return min(max(2*time.Minute, 3*heartbeat), 9*time.Hour)
+func KeepAlive(heartbeat time.Duration) net.KeepAliveConfig {
+	idle := min(max(2*time.Minute, 3*heartbeat), 9*time.Hour)
+	return net.KeepAliveConfig{Enable: true, Idle: idle, Interval: idle / 5, Count: 5}
 }
 
 // Run listens on addr ("host:port") and serves until Stop. It returns an error when it
@@ -142,10 +143,8 @@ func (e *Engine) Run(addr string) error {
 	err := gnet.Run(&handler{e}, "tcp://"+addr,
 		gnet.WithNumEventLoop(len(e.cfg.Inboxes)),
 		gnet.WithReusePort(true),
-		// Of connections that Enter brings; the kernel chooses for the others. gnet's own choice, one after the other, has no lock.
-		gnet.WithLoadBalancing(gnet.LeastConnections),
-		gnet.WithTicker(true), // so that OnTick is called when the loops are there
-		gnet.WithTCPKeepAlive(keepAlive(e.cfg.Heartbeat)),
+		gnet.WithTicker(true), // see OnTick
+		gnet.WithTCPKeepAlive(KeepAlive(e.cfg.Heartbeat).Idle),
 		gnet.WithLogger(gnetLogger{e.cfg.Log}),
 	)
 	close(ticking)
@@ -305,19 +304,15 @@ type handler struct{ engine *Engine }
 
 func (h *handler) OnBoot(g gnet.Engine) gnet.Action {
 	h.engine.gnet = g
-	close(h.engine.booted)
 	return gnet.None
 }
 
 func (h *handler) OnShutdown(gnet.Engine) {}
 
-// OnTick is called by a goroutine that gnet starts behind the last loop.
+// OnTick is first called right when the loops have been started. OnBoot is called before there are any, and gnet makes its list of
+// them without a lock: whoever gives it a connection in between reads what is being written.
 func (h *handler) OnTick() (time.Duration, gnet.Action) {
-	select {
-	case <-h.engine.running:
-	default:
-		close(h.engine.running)
-	}
+	h.engine.boot.Do(func() { close(h.engine.booted) })
 	return time.Hour, gnet.None
 }
 

@@ -8,13 +8,16 @@ import (
 	"net/netip"
 
 	"github.com/panjf2000/gnet/v2"
+
+	"rookery/gateway/internal/records"
 )
 
-// origin is where a connection comes from, if that is not its socket's peer. gnet keeps it as the connection's safe context, so that
-// the others, which are most, have no room for it.
+// origin is where a connection comes from, if that is not its socket's peer, and its TLS. gnet keeps it as the connection's safe
+// context, so that the others, which are most, have no room for it. It is replaced, never changed.
 type origin struct {
-	peer    netip.Addr // who is at the other end, as whoever accepted the connection or the PROXY protocol said
-	address netip.Addr // whom it speaks for; another where peer is a proxy, too
+	peer    netip.Addr      // who is at the other end, as whoever accepted the connection or the PROXY protocol said
+	address netip.Addr      // whom it speaks for; another where peer is a proxy, too
+	records *records.Stream // nil without TLS
 }
 
 var errEnded = errors.New("the loops have ended")
@@ -22,11 +25,18 @@ var errEnded = errors.New("the loops have ended")
 // Enter gives a loop a connection that was accepted elsewhere, of an address that whoever accepted it vouches for, invalid if that
 // is a Unix socket's. The socket is the loop's as if gnet had accepted it; c is closed, also when Enter fails, and must have
 // nothing read ahead. It is a *net.TCPConn or a *net.UnixConn, and until Enter returns a socket of ours has a second descriptor. It
-// waits for Run to begin, and for a turn of the loop, which is the one with the fewest connections. Safe for concurrent use.
-func (e *Engine) Enter(c net.Conn, from netip.Addr) error {
+// waits for Run to begin, and for a turn of the loop. Safe for concurrent use.
+func (e *Engine) Enter(c net.Conn, from netip.Addr) error { return e.enter(c, from, nil) }
+
+// EnterSecure is Enter for a connection with TLS, whose handshake is over.
+func (e *Engine) EnterSecure(c net.Conn, from netip.Addr, s *records.Stream) error {
+	return e.enter(c, from, s)
+}
+
+func (e *Engine) enter(c net.Conn, from netip.Addr, s *records.Stream) error {
 	fault := func(err error) error { return fmt.Errorf("give a connection of %v to a loop: %w", from, err) }
 	select {
-	case <-e.running:
+	case <-e.booted:
 	case <-e.ended:
 	}
 	select {
@@ -36,8 +46,10 @@ func (e *Engine) Enter(c net.Conn, from netip.Addr) error {
 	default:
 	}
 	from = from.Unmap()
-	ctx := gnet.NewContext(context.Background(), &origin{from, from})
+	ctx := gnet.NewContext(context.Background(), &origin{from, from, s})
+	e.entering.Lock()
 	entered, err := e.gnet.Register(gnet.NewNetConnContext(ctx, c))
+	e.entering.Unlock()
 	if err != nil {
 		c.Close()
 		return fault(err)
@@ -60,6 +72,11 @@ func (e *Engine) Enter(c net.Conn, from netip.Addr) error {
 		return fault(result.Err)
 	}
 	return nil
+}
+
+func isSecure(g gnet.Conn) bool {
+	o, ok := g.SafeContext().(*origin)
+	return ok && o.records != nil
 }
 
 // remoteAddr is whom a connection speaks for: as a proxy or whoever let it in said, or else by its socket. IPv4 as such, and invalid for

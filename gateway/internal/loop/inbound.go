@@ -33,10 +33,10 @@ func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 	if len(kept) > 0 {
 		l.eachFrame(c, kept)
 	}
-	for c.sock != nil && c.sock.InboundBuffered() > 0 {
-		// Valid until Discard.
-		in, err := c.sock.Peek(-1)
-		if err != nil {
+	ended := l.open(c)
+	for c.sock != nil {
+		in := c.received()
+		if len(in) == 0 {
 			break
 		}
 		n := l.inbound(c, in)
@@ -44,15 +44,19 @@ func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 		if n == 0 || c.sock == nil {
 			break
 		}
-		_, _ = c.sock.Discard(n)
+		c.discard(n)
 		if c.out != 0 && l.dirty[c.out-1].size() > gatherBytes {
 			l.flush() // what pipelined requests ask for is bounded by what the peer takes
 		}
 	}
 	if c.sock != nil {
+		l.keepPlain(c)
 		l.halfFrame(c)
 	}
 	l.flush()
+	if ended != nil && c.sock != nil {
+		l.broken(c, ended)
+	}
 	if c.sock == nil {
 		return gnet.Close // it is; gnet takes that as a stale event and stops
 	}
@@ -240,7 +244,7 @@ func (l *Loop) halfFrame(c *conn) {
 	default:
 		return
 	}
-	half := !c.paused() && (c.decoder.Pending() || c.stream && c.sock.InboundBuffered() > 0)
+	half := !c.paused() && (c.decoder.Pending() || c.stream && c.pending() > 0 || c.secure && c.sock.InboundBuffered() > 0)
 	switch {
 	case !half && c.half != 0:
 		c.half = 0

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
-	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
@@ -96,6 +95,11 @@ type Loop struct {
 	// Outbound of this turn, see outbound.go.
 	dirty   []outbox
 	fullest int // bytes of the largest one that holds several pieces
+
+	// Records of TLS, see secure.go: buffers that the connections share.
+	plain    []byte
+	borrowed bool // plain is in use by the connection whose turn it is
+	sealed   []byte
 }
 
 // slot is a place in the table. The generation is the connection's, so that a handle to the one before is known to
@@ -127,8 +131,9 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 		return gnet.Close
 	}
 	l.counted.Connections.Add(1)
-	c := &conn{loop: l, sock: g, heard: l.now, refused: refused, address: entered}
-	if rules := l.engine.rules.Load(); rules.ProxyProtocol != NoProxyProtocol && rules.trusts(from) {
+	c := &conn{loop: l, sock: g, heard: l.now, refused: refused, address: entered, secure: isSecure(g)}
+	// With TLS a header would stand before the handshake, where nobody looks for one.
+	if rules := l.engine.rules.Load(); rules.ProxyProtocol != NoProxyProtocol && !c.secure && rules.trusts(from) {
 		c.phase = introducing
 	}
 	if n := len(l.free); n > 0 {
@@ -346,6 +351,7 @@ func (l *Loop) closed(c *conn, _ error) {
 	if c.sock == nil {
 		return
 	}
+	l.endRecords(c)
 	c.sock = nil
 	l.forget(c)
 	c.decoder.Release()
@@ -364,10 +370,6 @@ func (l *Loop) closed(c *conn, _ error) {
 		l.counted.Closed[closedIndex(c.closed)].Add(1)
 	}
 }
-
-// shutWrite lets the peer see the end of our bytes while we still read its own: closing
-// with unread input would have the kernel send RST, and the peer lose what we said last.
-func shutWrite(g gnet.Conn) { _ = unix.Shutdown(g.Fd(), unix.SHUT_WR) }
 
 // queue is a FIFO that reuses its array.
 type queue[T any] struct {

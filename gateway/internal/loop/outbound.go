@@ -126,9 +126,16 @@ func (l *Loop) flush() {
 	l.fullest = 0
 }
 
-// send writes to the socket. What it does not take gnet copies, and the connection is
-// backed up until that has left. An error is gnet's to find: it is given what was not written.
+// send writes to the socket, in records if the connection has them.
 func (l *Loop) send(c *conn, b []byte) {
+	if b = l.seal(c, b); len(b) > 0 {
+		l.transmit(c, b)
+	}
+}
+
+// transmit writes to the socket. What it does not take gnet copies, and the connection is
+// backed up until that has left. An error is gnet's to find: it is given what was not written.
+func (l *Loop) transmit(c *conn, b []byte) {
 	l.counted.Writes.Add(1)
 	l.counted.BytesOut.Add(int64(len(b)))
 	if c.sock.OutboundBuffered() == 0 {

@@ -88,7 +88,11 @@ func (l *Loop) attribute(c *conn, peer, client netip.Addr) {
 	if remoteAddr(c.sock) == client && peerAddr(c.sock) == peer {
 		return
 	}
-	c.sock.SetSafeContext(&origin{peer, client})
+	o := &origin{peer: peer, address: client}
+	if c.secure {
+		o.records = c.records()
+	}
+	c.sock.SetSafeContext(o)
 	if c.refused != refusedNot {
 		return
 	}

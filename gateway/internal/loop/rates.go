@@ -194,7 +194,7 @@ func (l *Loop) admitOpen(from netip.Addr) bool {
 	if rules.Of[rate.Address][rate.Open].None() {
 		return true
 	}
-	_, wait := l.engine.buckets.Take(int64(time.Since(l.engine.started)), []rate.Ask{l.opening(rules, from)})
+	_, wait := l.engine.buckets.Take(int64(time.Since(l.engine.started)), []rate.Ask{l.engine.opening(rules, from)})
 	return wait <= 0
 }
 
@@ -204,14 +204,14 @@ func (l *Loop) openAgain(from netip.Addr) int {
 	if rules.Of[rate.Address][rate.Open].None() {
 		return 1 // they were taken away meanwhile
 	}
-	wait := l.engine.buckets.Wait(int64(time.Since(l.engine.started)), l.opening(rules, from))
+	wait := l.engine.buckets.Wait(int64(time.Since(l.engine.started)), l.engine.opening(rules, from))
 	return max(1, int((wait+time.Second-1)/time.Second))
 }
 
-func (l *Loop) opening(rules *rates, from netip.Addr) rate.Ask {
+func (e *Engine) opening(rules *rates, from netip.Addr) rate.Ask {
 	from = subscriber(from)
 	bytes := from.As16()
-	return rate.Ask{Key: l.engine.buckets.Bytes(rate.Address, rate.Open, bytes[:]), Rate: rules.Of[rate.Address][rate.Open], Amount: 1}
+	return rate.Ask{Key: e.buckets.Bytes(rate.Address, rate.Open, bytes[:]), Rate: rules.Of[rate.Address][rate.Open], Amount: 1}
 }
 
 // addressKey is the bucket of a connection's address. It is computed anew each time, since a million idle connections need none.

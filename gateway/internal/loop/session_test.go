@@ -236,7 +236,7 @@ func TestKeepAlive(t *testing.T) {
 		time.Minute:      3 * time.Minute,
 		24 * time.Hour:   9 * time.Hour,
 	} {
-		if got := keepAlive(heartbeat); got != want {
+		if got := KeepAlive(heartbeat).Idle; got != want {
 			t.Errorf("heartbeat %v: the kernel asks after %v, want %v", heartbeat, got, want)
 		}
 	}

@@ -1,0 +1,172 @@
+package loop
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rookery/gateway/internal/rate"
+	"rookery/gateway/internal/records"
+	"rookery/proto"
+)
+
+// scratchBytes is what a loop keeps of its buffers for records that are opened and sealed. One that grew over it is let go.
+const scratchBytes = 256 << 10
+
+// records is the TLS of a connection that is secure. It is with the connection's origin: connections without TLS, which are most,
+// have no room for it.
+func (c *conn) records() *records.Stream { return c.sock.SafeContext().(*origin).records }
+
+// received is what a connection has sent and nobody has worked off. Valid until discard.
+func (c *conn) received() []byte {
+	if c.secure {
+		return c.records().Plain
+	}
+	if c.sock.InboundBuffered() == 0 {
+		return nil
+	}
+	in, err := c.sock.Peek(-1)
+	if err != nil {
+		return nil
+	}
+	return in
+}
+
+// discard takes n bytes off the front of what was received.
+func (c *conn) discard(n int) {
+	if c.secure {
+		s := c.records()
+		s.Plain = s.Plain[n:]
+		return
+	}
+	_, _ = c.sock.Discard(n)
+}
+
+// pending is how many bytes received holds.
+func (c *conn) pending() int {
+	if c.secure {
+		return len(c.records().Plain)
+	}
+	return c.sock.InboundBuffered()
+}
+
+// open opens the whole records that the socket gave; half a one stays in gnet's buffer. The error is what ends the connection once
+// what came before it is worked off: io.EOF when the peer has said its last.
+func (l *Loop) open(c *conn) error {
+	if !c.secure || c.sock.InboundBuffered() == 0 {
+		return nil
+	}
+	in, err := c.sock.Peek(-1)
+	n := records.Whole(in)
+	if err != nil || n == 0 {
+		return nil
+	}
+	s := c.records()
+	if len(s.Plain) == 0 {
+		l.plain, err = s.Open(l.plain[:0], in[:n])
+		s.Plain, l.borrowed = l.plain, true
+	} else {
+		// What waits for its rest has memory of its own, which grows by doubling: put together anew each time, a long frame in
+		// short records would cost its length squared.
+		s.Plain, err = s.Open(s.Plain, in[:n])
+	}
+	_, _ = c.sock.Discard(n)
+	if owed := s.Owed(); len(owed) > 0 {
+		l.transmit(c, owed)
+	}
+	return err
+}
+
+// keepPlain gives what is left of a connection's plaintext memory of its own at the end of its turn.
+func (l *Loop) keepPlain(c *conn) {
+	if !c.secure {
+		return
+	}
+	switch s := c.records(); {
+	case len(s.Plain) == 0:
+		s.Plain = nil
+	case l.borrowed:
+		s.Plain = bytes.Clone(s.Plain)
+	}
+	l.borrowed = false
+	l.plain = scratch(l.plain)
+}
+
+// seal puts b into records, valid until the next call; nil if the connection ended.
+func (l *Loop) seal(c *conn, b []byte) []byte {
+	if !c.secure {
+		return b
+	}
+	l.sealed = scratch(l.sealed)
+	sealed, err := c.records().Seal(l.sealed[:0], b)
+	if err != nil {
+		l.abort(c)
+		return nil
+	}
+	l.sealed = sealed
+	return sealed
+}
+
+func scratch(b []byte) []byte {
+	if cap(b) > scratchBytes {
+		return nil
+	}
+	return b
+}
+
+// broken ends a connection whose records can't be opened, or whose peer has ended it; TLS has said its own last word about it.
+func (l *Loop) broken(c *conn, err error) {
+	var fromPeer *net.OpError // an alert of its own
+	if c.phase != closing && !errors.Is(err, io.EOF) && !(errors.As(err, &fromPeer) && fromPeer.Op == "remote error") {
+		l.deny(c, deniedTLS, err)
+		c.closed = proto.CloseProtocol.Code
+	}
+	l.abort(c)
+}
+
+// endRecords says, on a connection that is being closed, that nothing more follows: RFC 8446 6.1, "each party MUST send a close_notify
+// alert before closing its write side of the connection". Where the socket takes nothing the peer would not read it either.
+func (l *Loop) endRecords(c *conn) {
+	if c.secure && !c.backed {
+		l.put(c.sock.Fd(), c.records().End())
+	}
+}
+
+// shutWrite lets the peer see the end of our bytes while we still read its own: closing with unread input would have the kernel
+// send RST, and the peer lose what we said last.
+func (l *Loop) shutWrite(c *conn) {
+	if c.secure {
+		if end := c.records().End(); len(end) > 0 {
+			l.transmit(c, end)
+		}
+		if c.sock == nil || c.backed {
+			return // drained comes back
+		}
+	}
+	_ = unix.Shutdown(c.sock.Fd(), unix.SHUT_WR)
+}
+
+// MayOpen reports whether the rate of an address allows another connection now. It takes nothing: that is done when the connection
+// enters. For who makes a handshake first. Safe for concurrent use.
+func (e *Engine) MayOpen(from netip.Addr) bool {
+	rules := e.rates.Load()
+	if rules.Of[rate.Address][rate.Open].None() || e.rules.Load().trusts(from) {
+		return true
+	}
+	return e.buckets.Wait(int64(time.Since(e.started)), e.opening(rules, from)) <= 0
+}
+
+// DenyHandshake counts a peer whose handshake of TLS is none, or was begun and not finished, and writes the line about it. No loop has it, so it is
+// counted with the first. Safe for concurrent use.
+func (e *Engine) DenyHandshake(from netip.Addr, slow bool, err error) {
+	why := deniedTLS
+	if slow {
+		why = deniedSlow
+	}
+	e.deny(e.counters[0], from, why, "", err)
+}

@@ -1,0 +1,146 @@
+package tlslisten
+
+import (
+	"bytes"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"rookery/gateway/internal/tlslisten/certtest"
+)
+
+// TestChangedCertificates: files are read again when they change, and what can't be used leaves the old in force.
+func TestChangedCertificates(t *testing.T) {
+	issuer := certtest.NewIssuer(t)
+	cert, key := issuer.Issue("server", time.Hour, "localhost")
+	var log bytes.Buffer
+	c, err := LoadCertificates([]Pair{{cert, key}}, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	serial := func() string {
+		shown, err := c.Get(&tls.ClientHelloInfo{ServerName: "localhost"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return shown.Leaf.SerialNumber.String()
+	}
+	first := serial()
+	c.Reload()
+	if log.Len() > 0 {
+		t.Errorf("nothing changed, and it says: %s", &log)
+	}
+
+	good, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(key, []byte("no key at all"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Reload()
+	if serial() != first || c.Failures() != 1 || !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), key) {
+		t.Errorf("with a broken key: %d failures, log %s", c.Failures(), &log)
+	}
+	c.Reload()
+	if c.Failures() != 1 {
+		t.Error("one broken file is told twice")
+	}
+	if err := os.WriteFile(key, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(cert); err != nil {
+		t.Fatal(err)
+	}
+	c.Reload()
+	if serial() != first || c.Failures() != 2 {
+		t.Errorf("without a certificate: %d failures", c.Failures())
+	}
+
+	issuer.Issue("server", 2*time.Hour, "localhost")
+	c.Reload()
+	if serial() == first || c.Failures() != 2 {
+		t.Errorf("the new certificate is not in force: %s", &log)
+	}
+	if left := time.Until(c.Expires()); left < time.Hour {
+		t.Errorf("it expires in %v", left)
+	}
+}
+
+// TestFilesAreLookedAtByThemselves: without a signal.
+func TestFilesAreLookedAtByThemselves(t *testing.T) {
+	issuer := certtest.NewIssuer(t)
+	cert, key := issuer.Issue("server", time.Hour, "localhost")
+	c, err := read([]Pair{{cert, key}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, ticks := c.Expires(), make(chan time.Time)
+	c.ended.Go(func() { c.watchLoop(ticks) })
+	defer c.Close()
+	issuer.Issue("server", 2*time.Hour, "localhost")
+	ticks <- time.Now()
+	ticks <- time.Now() // taken when the first was worked off
+	if !c.Expires().After(first) {
+		t.Error("the new certificate is not in force")
+	}
+}
+
+func TestExpiredCertificatesAreTold(t *testing.T) {
+	issuer := certtest.NewIssuer(t)
+	cert, key := issuer.Issue("old", -time.Minute, "localhost")
+	var log bytes.Buffer
+	c, err := LoadCertificates([]Pair{{cert, key}}, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if !strings.Contains(log.String(), "has expired") {
+		t.Errorf("the log says %q", &log)
+	}
+}
+
+// TestPlacesAreBounded: on all, and of each subscriber.
+func TestPlacesAreBounded(t *testing.T) {
+	l := &Listener{
+		cfg:   Config{MayOpen: func(from netip.Addr) bool { return from.Is6() || from.Is4() }, Counters: &Counters{}},
+		conns: map[net.Conn]netip.Addr{}, of: map[netip.Addr]int{},
+	}
+	var conns []net.Conn
+	begin := func(from string) (failure, bool) {
+		conn := &net.TCPConn{}
+		reason, ok := l.begin(conn, netip.MustParseAddr(from))
+		if ok {
+			conns = append(conns, conn)
+		}
+		return reason, ok
+	}
+	for range maxOfAddress {
+		if _, ok := begin("2001:db8::1"); !ok {
+			t.Fatal("there was no place")
+		}
+	}
+	if reason, ok := begin("2001:db8::2"); ok || reason != failedAddress {
+		t.Errorf("beyond its places a /64 got %v, %d", ok, reason)
+	}
+	for i := range MaxHandshakes - maxOfAddress {
+		if _, ok := begin(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String()); !ok {
+			t.Fatal("there was no place")
+		}
+	}
+	if reason, ok := begin("192.0.2.1"); ok || reason != failedFull {
+		t.Errorf("beyond all places one got %v, %d", ok, reason)
+	}
+	for _, conn := range conns {
+		l.end(conn)
+	}
+	if len(l.conns) != 0 || len(l.of) != 0 || l.cfg.Counters.UnderWay.Load() != 0 {
+		t.Errorf("%d places are still taken, of %d addresses", len(l.conns), len(l.of))
+	}
+}

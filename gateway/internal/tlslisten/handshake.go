@@ -1,0 +1,153 @@
+package tlslisten
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"rookery/gateway/internal/records"
+)
+
+// newConfig is one configuration for the life of the listener: crypto/tls makes the keys of session tickets by itself and in this
+// Config, a new one each day, and forgets one after seven (documented with tls.Config.SetSessionTicketKeys: "If not called, keys are
+// rotated automatically"). A second Config would know none of the first one's tickets.
+func newConfig(cfg Config) *tls.Config {
+	return &tls.Config{
+		GetCertificate: cfg.Certificates.Get,
+		MinVersion:     cfg.MinVersion,
+		// For TLS 1.2: forward secrecy and authenticated encryption only. TLS 1.3 has no others.
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+		NextProtos: []string{"http/1.1"},
+		// Small records at first are for pages that are shown while they load; for messages they are only more to compute.
+		DynamicRecordSizingDisabled: true,
+	}
+}
+
+// turn is a connection whose handshake computes only while it has one of the turns. It gives its turn back while it waits for the
+// peer: else a few peers that say nothing would keep all others from theirs.
+type turn struct {
+	net.Conn
+	turns chan struct{}
+	read  int  // bytes so far
+	alert byte // that was sent, 0: none
+}
+
+func (t *turn) Read(b []byte) (n int, err error) {
+	<-t.turns
+	n, err = t.Conn.Read(b)
+	t.turns <- struct{}{}
+	t.read += n
+	return n, err
+}
+
+// Write notes what crypto/tls has against the peer, which its errors say to people only.
+func (t *turn) Write(b []byte) (int, error) {
+	const alertRecord, alertBytes = 21, 7
+	if len(b) == alertBytes && b[0] == alertRecord {
+		t.alert = b[alertBytes-1]
+	}
+	return t.Conn.Write(b)
+}
+
+// handshake ends with the connection in a loop, or closed.
+func (l *Listener) handshake(conn net.Conn, from netip.Addr) {
+	_ = conn.SetDeadline(time.Now().Add(l.cfg.Timeout))
+	t := &turn{Conn: conn, turns: l.turns}
+	l.turns <- struct{}{}
+	stream, err := records.Handshake(t, l.tls)
+	<-l.turns
+	if err != nil {
+		l.failed(t, from, err)
+		return
+	}
+	_ = conn.SetDeadline(time.Time{})
+	l.cfg.Counters.Done.Add(1)
+	if stream.State().DidResume {
+		l.cfg.Counters.Resumed.Add(1)
+	}
+	if err := l.cfg.Enter(conn, from, stream); err != nil {
+		l.cfg.Counters.Failed[failedEnter].Add(1)
+		l.cfg.Log.Debug("a connection with TLS did not come to a loop", "err", err)
+	}
+}
+
+// failed closes a connection whose handshake came to nothing.
+func (l *Listener) failed(t *turn, from netip.Addr, err error) {
+	defer t.Close()
+	if l.closed.Load() {
+		return
+	}
+	reason := reasonOf(t, err)
+	l.cfg.Counters.Failed[reason].Add(1)
+	l.cfg.Log.Debug("a handshake of TLS failed", "address", from, "reason", failureNames[reason], "err", err)
+	switch {
+	case reason == failedHTTP:
+		tellHTTP(t.Conn)
+	case reason == failedGarbage:
+		l.cfg.Denied(from, false, err)
+	case reason == failedTimeout && t.read > 0:
+		l.cfg.Denied(from, true, err)
+	}
+	if t.alert != 0 || reason == failedHTTP {
+		linger(t.Conn)
+	}
+}
+
+func reasonOf(t *turn, err error) failure {
+	var header tls.RecordHeaderError
+	var remote *net.OpError
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return failedTimeout
+	case errors.As(err, &header):
+		if looksLikeHTTP(header.RecordHeader) {
+			return failedHTTP
+		}
+		return failedGarbage
+	case errors.As(err, &remote) && remote.Op == "remote error":
+		return failedRefused
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE):
+		return failedLeft
+	}
+	// RFC 8446 6, and RFC 7301 3.2 for the last.
+	const handshakeFailure, protocolVersion, missingExtension, unrecognizedName, noApplicationProtocol = 40, 70, 109, 112, 120
+	switch t.alert {
+	case handshakeFailure, protocolVersion, missingExtension, unrecognizedName, noApplicationProtocol:
+		return failedUnsupported
+	}
+	return failedGarbage
+}
+
+// looksLikeHTTP reports whether a peer began with a request and not with TLS.
+func looksLikeHTTP(head [5]byte) bool {
+	switch string(head[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH":
+		return true
+	}
+	return false
+}
+
+// tellHTTP tells a peer that forgot the s of https so, without TLS, since it speaks none.
+func tellHTTP(conn net.Conn) {
+	const body = "This port speaks TLS: use https:// or wss://.\n"
+	_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"+body)
+}
+
+// linger lets a peer read why it is turned away: closing with unread input would be a reset, and that lost. It takes no longer than a
+// handshake may, and a moment only.
+func linger(conn net.Conn) {
+	const moment, most = 500 * time.Millisecond, 64 << 10
+	_ = conn.SetDeadline(time.Now().Add(moment))
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(conn, most))
+	}
+}

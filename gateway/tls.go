@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"rookery/gateway/internal/loop"
+	"rookery/gateway/internal/tlslisten"
+)
+
+// secureListener is the public one with TLS; its zero value is off.
+type secureListener struct {
+	listener     net.Listener
+	certificates *tlslisten.Certificates
+	counters     *tlslisten.Counters
+	serving      *tlslisten.Listener // since Run serves
+	closed       bool
+}
+
+// listenSecure takes the address and reads the certificates. Nobody is accepted yet.
+func listenSecure(cfg Config, log *slog.Logger) (s secureListener, err error) {
+	if cfg.TLS.Listen == "" {
+		return s, nil
+	}
+	s.counters = &tlslisten.Counters{}
+	listen := net.ListenConfig{KeepAliveConfig: loop.KeepAlive(cfg.Heartbeat)}
+	if s.listener, err = listen.Listen(context.Background(), "tcp", cfg.TLS.Listen); err != nil {
+		return secureListener{}, fmt.Errorf("listen on %s (setting tls.listen): %w", cfg.TLS.Listen, err)
+	}
+	if s.certificates, err = tlslisten.LoadCertificates(cfg.TLS.pairs(), log); err != nil {
+		s.listener.Close()
+		return secureListener{}, fmt.Errorf("%w (setting tls.cert_files)", err)
+	}
+	return s, nil
+}
+
+// start begins to accept, when the loops are there.
+func (s *secureListener) start(cfg Config, engine *loop.Engine, log *slog.Logger) {
+	if s.listener == nil {
+		return
+	}
+	s.serving = tlslisten.Serve(tlslisten.Config{
+		Listener:     s.listener,
+		Certificates: s.certificates,
+		MinVersion:   tlsVersions[cfg.TLS.MinVersion],
+		Timeout:      cfg.Limits.HandshakeTimeout,
+		MayOpen:      engine.MayOpen,
+		Enter:        engine.EnterSecure,
+		Denied:       engine.DenyHandshake,
+		Counters:     s.counters,
+		Log:          log,
+	})
+}
+
+// close is before the loops end: what enters has to come to one. A second call does nothing.
+func (s *secureListener) close() {
+	if s.listener == nil || s.closed {
+		return
+	}
+	s.closed = true
+	if s.serving != nil {
+		s.serving.Close()
+	} else {
+		s.listener.Close()
+	}
+	s.certificates.Close()
+}
+
+// addr is the address with the real port, empty if it is off.
+func (s *secureListener) addr() string {
+	if s.listener == nil {
+		return ""
+	}
+	return s.listener.Addr().String()
+}
+
+// adminTLS is what the admin listener speaks; nil: plain HTTP.
+type adminTLS struct {
+	config       *tls.Config
+	certificates *tlslisten.Certificates
+}
+
+func newAdminTLS(cfg AdminTLSConfig, log *slog.Logger) (*adminTLS, error) {
+	if cfg.CertFile == "" {
+		return nil, nil
+	}
+	certificates, err := tlslisten.LoadCertificates(cfg.pair(), log)
+	if err != nil {
+		return nil, fmt.Errorf("%w (setting admin_tls.cert_file)", err)
+	}
+	a := &adminTLS{certificates: certificates, config: &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: certificates.Get, NextProtos: []string{"http/1.1"},
+	}}
+	if cfg.ClientCAFile != "" {
+		a.config.ClientAuth = tls.RequireAndVerifyClientCert
+		if a.config.ClientCAs, err = readCertificates(cfg.ClientCAFile); err != nil {
+			certificates.Close()
+			return nil, fmt.Errorf("%s %w (setting admin_tls.client_ca_file)", cfg.ClientCAFile, err)
+		}
+	}
+	return a, nil
+}
+
+// over lays TLS over the admin listener.
+func (a *adminTLS) over(l net.Listener) net.Listener {
+	if a == nil {
+		return l
+	}
+	return tls.NewListener(l, a.config)
+}
+
+func (a *adminTLS) close() {
+	if a != nil {
+		a.certificates.Close()
+	}
+}
+
+// reloadCertificates looks at the files of all certificates now and not at their next turn.
+func (s *Server) reloadCertificates() {
+	if s.secure.certificates != nil {
+		s.secure.certificates.Reload()
+	}
+	if s.adminTLS != nil {
+		s.adminTLS.certificates.Reload()
+	}
+}
