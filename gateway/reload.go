@@ -35,6 +35,9 @@ var reloadable = []string{
 // settings that differ from those that it was started with but need a restart. If cfg can't
 // be used nothing changes. Safe for concurrent use with Run, not with itself.
 func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
+	if next := s.successor.Load(); next != nil {
+		return next.Reload(cfg)
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -70,6 +73,7 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	s.store.Retain(s.retention) // all rooms are asked for again
 	s.engine.SetRules(rules(cfg, auth))
 	s.engine.SetCapacity(connections)
+	s.reloaded.Store(&cfg)
 	for _, setting := range settings() {
 		if !canReload(setting.name) && setting.value(&cfg).String() != setting.value(&s.cfg).String() {
 			needRestart = append(needRestart, setting.name)

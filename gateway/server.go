@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"rookery/gateway/internal/api"
 	"rookery/gateway/internal/audit"
 	"rookery/gateway/internal/calls"
@@ -79,6 +81,14 @@ type Server struct {
 	// Written by Run, read by the admin listener.
 	state atomic.Int32
 
+	// Set by newServer.
+	inherited   *inheritance // nil: it began by itself
+	handedAdmin int          // a descriptor of the admin listener that is for whoever takes over, -1: none
+	// Written by Run and Reload, read by anyone.
+	successor atomic.Pointer[Server] // went on after a takeover that failed
+	heir      atomic.Int64           // process that took over, 0: none
+	reloaded  atomic.Pointer[Config]
+
 	// Written by New and Reload, read by retention from any goroutine.
 	retentionRules atomic.Pointer[retentionRules]
 	// The same, read by the admin listener.
@@ -93,8 +103,11 @@ const (
 )
 
 // New opens the log and the catalog in it, and takes the addresses. Whoever calls New calls Run.
-func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
-	s := &Server{cfg: cfg, log: logger, serving: make(chan struct{})}
+func New(cfg Config, logger *slog.Logger) (*Server, error) { return newServer(cfg, logger, nil) }
+
+// newServer is New, for a server that goes on with connections of another if inherited is not nil.
+func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Server, err error) {
+	s := &Server{cfg: cfg, log: logger, serving: make(chan struct{}), inherited: inherited, handedAdmin: -1}
 	var undo []func()
 	defer func() {
 		if err != nil {
@@ -114,15 +127,28 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.public, err = reserve(cfg.Listen); err != nil {
+	listen := cfg.Listen
+	if inherited != nil {
+		listen = inherited.address
+	}
+	if s.public, err = reserve(listen); err != nil {
 		return nil, fmt.Errorf("listen on %s (setting listen): %w", cfg.Listen, err)
 	}
 	undo = append(undo, s.public.release)
-	if cfg.Admin != "" {
+	switch {
+	case inherited != nil:
+		s.admin = inherited.admin
+	case cfg.Admin != "":
 		if s.admin, err = net.Listen("tcp", cfg.Admin); err != nil {
 			return nil, fmt.Errorf("listen on %s (setting admin): %w", cfg.Admin, err)
 		}
+	}
+	if s.admin != nil {
 		undo = append(undo, func() { s.admin.Close() })
+		if s.handedAdmin, err = descriptorOf(s.admin); err != nil {
+			return nil, fmt.Errorf("hold on to the admin listener: %w", err)
+		}
+		undo = append(undo, func() { unix.Close(s.handedAdmin) })
 	}
 	if s.audit, err = audit.Open(cfg.AuditFile, logger); err != nil {
 		return nil, err
@@ -223,7 +249,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		}
 		undo = append(undo, s.seen.Close)
 	}
-	s.presence = presence.Start(presence.Config{Loops: inboxes, Calls: answers, Grace: cfg.Rooms.PresenceGrace})
+	s.presence = presence.Start(presence.Config{Loops: inboxes, Calls: answers, Grace: cfg.Rooms.PresenceGrace, Watched: inherited.watched()})
 	undo = append(undo, s.presence.Close)
 	s.calls = calls.Start(s.rooms, s.presence, answers, len(inboxes))
 	undo = append(undo, s.calls.Close)
@@ -275,7 +301,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	if s.notices, err = s.startNotices(); err != nil {
 		return nil, err
 	}
-	s.engine = loop.New(loop.Config{
+	loops := loop.Config{
 		Application:   s.application(),
 		Asks:          cfg.Webhooks.asks,
 		Rooms:         s.rooms,
@@ -311,7 +337,11 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		StallTimeout:       cfg.Limits.StallTimeout,
 		Heartbeat:          cfg.Heartbeat,
 		RetryWindow:        cfg.RetryWindow,
-	})
+	}
+	if err := inherited.carried(&loops); err != nil {
+		return nil, err
+	}
+	s.engine = loop.New(loops)
 	s.engine.SetCapacity(connections)
 	if s.api, err = s.newAPI(inboxes, kind, memberRules); err != nil {
 		return nil, err
@@ -359,6 +389,9 @@ func (s *Server) Serving() <-chan struct{} { return s.serving }
 func (s *Server) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	defer background.Wait()
+	running, stop := context.WithCancel(context.Background())
+	defer stop()
+	defer s.closeHandedAdmin()
 	defer s.keySet.close()
 	admin := s.startAdmin(&background)
 	defer s.audit.Close()
@@ -373,19 +406,27 @@ func (s *Server) Run(ctx context.Context) error {
 	case err := <-ended:
 		s.public.release()
 		s.closeOwners()
-		return errors.Join(err, s.closeStorage())
+		return errors.Join(err, s.closeStorage(lastShipping))
 	case <-s.engine.Booted():
 	}
 	s.public.release()
+	if err := s.takeConnections(ended); err != nil {
+		s.closeOwners()
+		return errors.Join(err, s.closeStorage(lastShipping))
+	}
 	s.state.Store(ready)
 	close(s.serving)
 	s.log.Info("serving", "address", s.public.addr, "page", s.pageURL(), "admin", s.AdminAddr(),
 		"data", s.cfg.Data, "development", s.cfg.Dev, "connections", s.engine.Capacity())
+	heirs := make(chan heir)
+	background.Go(func() { s.heirsLoop(running, heirs) })
 
 	select {
 	case err := <-ended:
 		s.closeOwners()
-		return errors.Join(err, s.closeStorage())
+		return errors.Join(err, s.closeStorage(lastShipping))
+	case h := <-heirs:
+		return errors.Join(s.handOver(ctx, h, admin), <-ended)
 	case <-ctx.Done():
 	}
 	late := s.drain()
@@ -397,7 +438,7 @@ func (s *Server) Run(ctx context.Context) error {
 		// made for a process that ends without it.
 		return err
 	}
-	return errors.Join(err, s.closeStorage())
+	return errors.Join(err, s.closeStorage(lastShipping))
 }
 
 // drain ends the connections and the rooms, and gives the last replies time to leave. All
@@ -461,10 +502,10 @@ func (s *Server) closeOwners() {
 	s.api.Close()
 }
 
-// closeStorage is behind the loops, in which sessions end.
-func (s *Server) closeStorage() error {
+// closeStorage is behind the loops, in which sessions end. shipping is how long what is in the log may still be shipped.
+func (s *Server) closeStorage(shipping time.Duration) error {
 	s.seen.Close()
-	s.stopShipping()
+	s.stopShipping(shipping)
 	return errors.Join(s.changes.Close(), s.store.Close())
 }
 

@@ -63,6 +63,14 @@ const (
 	Granted
 	// Shrink: give back the memory of connections that have left.
 	Shrink
+	// Freeze: read nothing any more. Quiet: say whether anything is under way. Pack: give away the connections. Land: take those in that
+	// were given.
+	Freeze
+	Quiet
+	Pack
+	Land
+	// Missed: a connection that was to land did not.
+	Missed
 )
 
 // Headroom is left free in front of frames that are encoded off the loop, for the header of

@@ -38,7 +38,17 @@ type Engine struct {
 
 	watching sync.WaitGroup // the watchers' goroutines
 
-	mu sync.Mutex // guards the growth of loops
+	mu   sync.Mutex // guards the growth of loops, and late
+	late []int      // descriptors of connections that were accepted after Freeze
+
+	// A takeover: carry.go, landing.go.
+	frozen          atomic.Bool
+	quiet           chan bool // made by Freeze, as packed is
+	packed          chan packed
+	unsettled       atomic.Int32 // loops whose connections are not all in their rooms again
+	flying          atomic.Int64 // connections that have not landed
+	descended       atomic.Bool  // landed is closed
+	settled, landed chan struct{}
 
 	// gnet is written by OnBoot, before booted is closed.
 	gnet    gnet.Engine
@@ -54,6 +64,13 @@ func New(cfg Config) *Engine {
 		slow:      newSlowMode(cfg.RetryWindow),
 		started:   time.Now(),
 		booted:    make(chan struct{}),
+		settled:   make(chan struct{}),
+		landed:    make(chan struct{}),
+	}
+	if cfg.Returning != nil {
+		e.started = e.started.Add(-remembered)
+		e.unsettled.Store(int32(len(cfg.Inboxes)))
+		e.slow.restore(cfg.Slow)
 	}
 	e.loops.Store(&[]*Loop{})
 	e.SetRules(cfg.Rules)
@@ -111,8 +128,7 @@ func (e *Engine) buffered() (total int64) {
 	return total
 }
 
-// Booted is closed when the first listener is there; gnet binds those of the other loops right
-// after, and Run returns an error if it can't.
+// Booted is closed when all listeners are there and the loops run. Run returns an error if they can't.
 func (e *Engine) Booted() <-chan struct{} { return e.booted }
 
 // keepAlive is when the kernel asks a silent peer by itself. Heartbeats are what finds a dead one; where they come more seldom
@@ -132,6 +148,7 @@ func (e *Engine) Run(addr string) error {
 	err := gnet.Run(&handler{e}, "tcp://"+addr,
 		gnet.WithNumEventLoop(len(e.cfg.Inboxes)),
 		gnet.WithReusePort(true),
+		gnet.WithTicker(true),
 		gnet.WithTCPKeepAlive(keepAlive(e.cfg.Heartbeat)),
 		gnet.WithLogger(gnetLogger{e.cfg.Log}),
 	)
@@ -242,6 +259,9 @@ func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
 	defer e.mu.Unlock()
 	loops := *e.loops.Load()
 	index := len(loops)
+	if e.frozen.Load() {
+		return nil, errFrozen
+	}
 	if index == len(e.cfg.Inboxes) {
 		panic("BUG: gnet runs more loops than it was told to")
 	}
@@ -261,8 +281,11 @@ func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
 	l.inbox.Listen(b.ring)
 	loops = append(slices.Clone(loops), l)
 	e.loops.Store(&loops)
+	l.restore()
 	return l, nil
 }
+
+var errFrozen = errors.New("connections are being handed over")
 
 func (e *Engine) loop(events gnet.EventLoop) (*Loop, error) {
 	for _, l := range *e.loops.Load() {
@@ -279,21 +302,40 @@ type handler struct{ engine *Engine }
 
 func (h *handler) OnBoot(g gnet.Engine) gnet.Action {
 	h.engine.gnet = g
-	close(h.engine.booted)
 	return gnet.None
 }
 
 func (h *handler) OnShutdown(gnet.Engine) {}
 
-func (h *handler) OnTick() (time.Duration, gnet.Action) { return time.Hour, gnet.None }
+// OnTick is called for the first time when all loops run.
+func (h *handler) OnTick() (time.Duration, gnet.Action) {
+	select {
+	case <-h.engine.booted:
+	default:
+		close(h.engine.booted)
+	}
+	return time.Hour, gnet.None
+}
 
 func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
-	if _, ok := g.Context().(*bell); ok {
+	switch c := g.Context().(type) {
+	case *bell:
 		return nil, gnet.None
+	case lander:
+		return nil, c.conn.loop.touchDown(g, c.conn)
+	}
+	if h.engine.frozen.Load() {
+		return nil, h.engine.pass(g)
 	}
 	l, err := h.engine.loop(g.EventLoop())
+	if errors.Is(err, errFrozen) {
+		return nil, h.engine.pass(g)
+	}
 	if err != nil {
 		h.engine.cfg.Log.Error("refuse a connection", "err", err)
+		return nil, gnet.Close
+	}
+	if g.Context() == (starter{}) {
 		return nil, gnet.Close
 	}
 	return nil, l.accept(g)

@@ -33,18 +33,13 @@ func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 	if len(kept) > 0 {
 		l.eachFrame(c, kept)
 	}
-	for c.sock != nil && c.sock.InboundBuffered() > 0 {
-		// Valid until Discard.
-		in, err := c.sock.Peek(-1)
-		if err != nil {
-			break
-		}
-		n := l.inbound(c, in)
+	for c.sock != nil && l.unreadBytes(c) > 0 {
+		n := l.inbound(c, l.unread(c))
 		l.counted.BytesIn.Add(int64(n))
 		if n == 0 || c.sock == nil {
 			break
 		}
-		_, _ = c.sock.Discard(n)
+		l.consume(c, n)
 		if c.out != 0 && l.dirty[c.out-1].size() > gatherBytes {
 			l.flush() // what pipelined requests ask for is bounded by what the peer takes
 		}
@@ -238,7 +233,7 @@ func (l *Loop) halfFrame(c *conn) {
 	default:
 		return
 	}
-	half := !c.paused() && (c.decoder.Pending() || c.stream && c.sock.InboundBuffered() > 0)
+	half := !c.paused() && (c.decoder.Pending() || c.stream && l.unreadBytes(c) > 0)
 	switch {
 	case !half && c.half != 0:
 		c.half = 0

@@ -76,6 +76,15 @@ type Loop struct {
 	// Connects that are with the application, by slot: few at a time, so that the others carry no pointer. See application.go.
 	consulted map[uint32]*asked
 
+	// A takeover, see carry.go and landing.go. back is what was read of connections and is still to be worked off, by slot.
+	frozen    bool // nothing is read any more
+	back      map[uint32][]byte
+	returning map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
+	unasked   []string               // rooms among these that the shard was not asked about yet
+	aloft     queue[handoff.Handle]  // connections that no gnet has yet
+	landing   int                    // of these, that gnet is being given
+	settled   bool                   // nothing is returning any more
+
 	// The drain.
 	draining bool          // who connects is told to go
 	over     time.Duration // each goes at a moment within this
@@ -100,8 +109,8 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
 		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), watchers: make(map[string][]uint32),
-		consulted: make(map[uint32]*asked),
-		slice:     sliceWrites, put: put, now: e.moment(),
+		consulted: make(map[uint32]*asked), back: make(map[uint32][]byte), returning: make(map[string][]returning),
+		slice: sliceWrites, put: put, now: e.moment(),
 	}
 }
 
@@ -146,7 +155,7 @@ func (l *Loop) admission(g gnet.Conn) (refusal, *address) {
 		l.engine.admitted.Add(-1)
 		return refusedRate, nil
 	}
-	entered := l.engine.admission.enter(from)
+	entered := l.engine.admission.enter(from, false)
 	if entered == nil {
 		l.engine.admitted.Add(-1)
 		return refusedAddress, nil
@@ -172,6 +181,8 @@ func (l *Loop) work() {
 	clear(l.taken)
 	l.taken = l.taken[:0]
 	l.sweepExpelled()
+	l.askForReturning()
+	l.settleIn()
 	l.resumeSome()
 	l.gathered()
 	l.fanOut(l.slice)
@@ -255,6 +266,16 @@ func (l *Loop) take(e *handoff.Event) {
 		l.revoke(e)
 	case handoff.Shrink:
 		l.shrink()
+	case handoff.Freeze:
+		l.freeze()
+	case handoff.Quiet:
+		l.engine.quiet <- l.isQuiet()
+	case handoff.Pack:
+		l.engine.packed <- l.pack()
+	case handoff.Land:
+		l.land()
+	case handoff.Missed:
+		l.missed(l.conn(e.To))
 	}
 	l.done(e.Size)
 }
@@ -318,6 +339,7 @@ func (l *Loop) closed(c *conn, _ error) {
 	c.sock = nil
 	l.forget(c)
 	c.decoder.Release()
+	delete(l.back, c.handle.Slot)
 	l.engine.admission.exit(c.address)
 	s := &l.slots[c.handle.Slot]
 	s.conn = nil
