@@ -40,11 +40,7 @@ func TakeOver(cfg Config, logger *slog.Logger) (*Server, error) {
 	if _, err := descriptorLimit(); err != nil {
 		return nil, err
 	}
-	var socket *net.UnixConn
-	err := throughDirectory(cfg.Data, func(name string) (err error) {
-		socket, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: name, Net: "unix"})
-		return err
-	})
+	socket, err := dialIn(cfg.Data)
 	if err != nil {
 		return nil, fmt.Errorf("take over from the server with the data in %s (setting data): %w: is there one that runs?", cfg.Data, err)
 	}
@@ -56,6 +52,24 @@ func TakeOver(cfg Config, logger *slog.Logger) (*Server, error) {
 	}
 	return s, nil
 }
+
+// dialIn connects to the server that runs with a data directory. One that has taken over a moment ago itself listens when its predecessor has
+// left.
+func dialIn(dir string) (socket *net.UnixConn, err error) {
+	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		err = throughDirectory(dir, func(name string) (err error) {
+			socket, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: name, Net: "unix"})
+			return err
+		})
+		missing := errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT)
+		if !missing || time.Since(begun) > settling {
+			return socket, err
+		}
+	}
+}
+
+// settling is how long a server may take until somebody else can take over from it.
+const settling = 3 * time.Second
 
 func takeOver(cfg Config, logger *slog.Logger, channel *takeover.Channel) (_ *Server, err error) {
 	channel.Deadline(time.Now().Add(preparing))
@@ -132,13 +146,16 @@ func descriptorOf(l net.Listener) (fd int, err error) {
 // takeLate takes what the other process's listeners still accept, until it has left.
 func (s *Server) takeLate(channel *takeover.Channel) {
 	defer channel.Close()
-	if err := channel.Send(takeover.Serving, nil); err != nil {
+	if err := channel.SendJSON(takeover.Serving, servingMessage{s.loops}); err != nil {
 		return // it has ended
 	}
 	for {
 		m, err := channel.Receive()
 		if err != nil {
 			m.Close()
+			if err := s.unsteer(); err != nil {
+				s.log.Warn("new connections may be spread unevenly over the loops", "err", err)
+			}
 			return
 		}
 		_ = s.enter(m.Descriptors)
@@ -180,7 +197,7 @@ func (s *Server) goOn(ctx context.Context, bundle *takeover.Bundle) error {
 		}
 	}
 	in.served = func(next *Server) {
-		_ = s.leave(next.enter)
+		_ = s.leave(next.loops, next.enter)
 		s.stopEngine()
 	}
 	next, err := newServer(s.cfg, s.log, in)

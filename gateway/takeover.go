@@ -34,6 +34,9 @@ type greeting struct {
 	Listen, Admin string // the new one: as they are set; the old one: with their ports
 }
 
+// servingMessage is what the new process says when it serves.
+type servingMessage struct{ Listeners int }
+
 // heir is who takes over, ready to be given all.
 type heir struct {
 	channel *takeover.Channel
@@ -200,9 +203,10 @@ func (s *Server) handOver(ctx context.Context, h heir, admin adminServer) error 
 	defer h.close()
 	s.heir.Store(int64(h.process))
 	h.channel.Deadline(time.Now().Add(opening))
-	if _, err := h.channel.Await(takeover.Serving); err != nil {
+	var serves servingMessage
+	if err := receiveJSON(h.channel, takeover.Serving, &serves); err != nil {
 		s.log.Error("the other process does not serve", "process", h.process, "err", err)
-	} else if err := s.leave(h.give); err != nil {
+	} else if err := s.leave(serves.Listeners, h.give); err != nil {
 		s.log.Error("what the listeners still accepted is lost", "err", err)
 	}
 	s.stopEngine()
@@ -220,7 +224,10 @@ func (h *heir) give(descriptors []int) error {
 }
 
 // leave gives on what the listeners still accept, until they are given nothing any more: the next server has listeners of its own.
-func (s *Server) leave(give func(descriptors []int) error) error {
+func (s *Server) leave(others int, give func(descriptors []int) error) error {
+	if err := s.steer(s.loops, others); err != nil {
+		s.log.Warn("who connects while the listeners are closed may be refused", "err", err)
+	}
 	for quiet := time.Now(); time.Since(quiet) < lingering; {
 		late := s.engine.Late()
 		if len(late) == 0 {
