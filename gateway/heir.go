@@ -109,6 +109,7 @@ func takeOver(cfg Config, logger *slog.Logger, channel *takeover.Channel) (_ *Se
 		in.bundle.Close()
 		return nil, err
 	}
+	logger.Info("taking over", "connections", in.bundle.Len())
 	if err := channel.Send(takeover.Opened, nil); err == nil {
 		_, err = channel.Await(takeover.Go)
 		// The end of the stream is the other process's: it does not close it before it has seen to it that this one is dead.

@@ -453,7 +453,8 @@ func (s *Server) drain() error {
 		}
 		return end
 	}
-	s.log.Info("draining", "connections", s.engine.Open(), "window", window)
+	s.log.Info("draining", "connections", s.engine.Open(), "window", window,
+		"expected", drainEstimate(s.engine.Open(), s.cfg.Drain), "at_most", s.cfg.Drain.Timeout)
 	s.engine.Drain(window, window)
 	s.await(by(window+time.Second), func() bool { return s.engine.Open() == 0 })
 
@@ -477,6 +478,15 @@ func (s *Server) drain() error {
 	s.await(by(1500*time.Millisecond), func() bool { return s.engine.Open() == 0 })
 	s.log.Info("drained", "left", s.engine.Open(), "took", time.Since(begun).Round(time.Millisecond))
 	return late
+}
+
+// drainEstimate is how long a drain takes in which some clients stay until they are closed: the window, a second for who is late, a second
+// and a half for closing.
+func drainEstimate(connections int, c DrainConfig) time.Duration {
+	if connections == 0 {
+		return 0
+	}
+	return min(c.Window+2500*time.Millisecond, c.Timeout)
 }
 
 // await polls, since the loops have no one to tell: they end with it.

@@ -20,8 +20,12 @@ import (
 // clients have sent meanwhile is read: none of it meets a room whose members are not there yet.
 
 const (
-	// landingAtOnce is how many sockets of a loop are being given to gnet, each with two more descriptors for a moment.
-	landingAtOnce = 8
+	// leastLanding and mostLanding are how many sockets of all loops are being given to gnet, each with two more descriptors for a moment.
+	// The least have those that are kept for connections which are refused.
+	leastLanding = RefusalReserve / 2
+	mostLanding  = 128
+	// lookEvery is after how many of a loop it is looked again which of the others have something to read.
+	lookEvery = 128
 	// remembered is how far back a time may lie that a connection comes with: the clock of an engine begins so much earlier.
 	remembered = 24 * time.Hour
 )
@@ -46,11 +50,14 @@ func (e *Engine) Restore() error {
 			return fmt.Errorf("start an event loop: %w", err)
 		}
 	}
+	started := time.Now()
 	<-e.settled
+	settled := time.Now()
 	for _, l := range *e.loops.Load() {
 		l.inbox.PutAlways(handoff.Event{Kind: handoff.Land}, 0)
 	}
 	<-e.landed
+	e.cfg.Log.Info("took over", "connections", e.Open(), "rooms", settled.Sub(started).Round(time.Millisecond), "sockets", time.Since(settled).Round(time.Millisecond))
 	return nil
 }
 
@@ -242,13 +249,21 @@ func (l *Loop) land() {
 			}
 		}
 	}
+	l.descending = true
 	l.landSome()
 	l.engine.touched(0)
 }
 
-// landSome gives gnet the next sockets.
+// landSome gives gnet the next sockets when it has taken those before.
 func (l *Loop) landSome() {
-	for l.landing < landingAtOnce && l.aloft.len() > 0 {
+	if !l.descending || l.landing > 0 {
+		return
+	}
+	for most := l.engine.landingAtOnce(); l.landing < most && l.aloft.len() > 0; {
+		if l.looked--; l.looked < 0 {
+			l.readableFirst()
+			l.looked = lookEvery
+		}
 		h := l.aloft.pop()
 		c := l.conn(h)
 		if c == nil {
@@ -263,6 +278,35 @@ func (l *Loop) landSome() {
 		}
 		l.landing++
 	}
+}
+
+// readableFirst has those land first whose peers have sent something: only they wait, for what is written to the others leaves as ever.
+func (l *Loop) readableFirst() {
+	handles := l.aloft.items[l.aloft.first:]
+	sockets := make([]unix.PollFd, len(handles))
+	for i, h := range handles {
+		sockets[i] = unix.PollFd{Fd: -1, Events: unix.POLLIN} // which poll takes no notice of
+		if c := l.conn(h); c != nil {
+			sockets[i].Fd = int32(c.sock.Fd())
+		}
+	}
+	if n, err := unix.Poll(sockets, 0); n == 0 || err != nil {
+		return
+	}
+	next := 0
+	for i := range sockets {
+		if sockets[i].Revents != 0 {
+			handles[next], handles[i] = handles[i], handles[next]
+			sockets[next], sockets[i] = sockets[i], sockets[next]
+			next++
+		}
+	}
+}
+
+// landingAtOnce is how many sockets of a loop may be on their way to gnet: as descriptors are free.
+func (e *Engine) landingAtOnce() int {
+	spare := int(e.capacity.Load()-e.admitted.Load()) / 2
+	return max(1, min(mostLanding, max(leastLanding, spare))/len(e.cfg.Inboxes))
 }
 
 // approach has gnet open a connection of a duplicate of its descriptor.
@@ -309,6 +353,8 @@ func (l *Loop) touchDown(g gnet.Conn, c *conn) gnet.Action {
 	g.SetContext(c)
 	g.SetSafeContext(s.SafeContext())
 	l.watcher.disarm(s.fd)
+	idle := keepAlive(l.cfg.Heartbeat)
+	_ = g.SetKeepAlive(true, idle, idle/5, 5) // as gnet's listeners have it: net.FileConn has set 15 s. It is no TCP socket if that fails
 	c.sock = g
 	if len(s.outbound) > 0 {
 		_, _ = g.Write(s.outbound) // a failing write closes the connection
@@ -327,8 +373,10 @@ func (l *Loop) touchDown(g gnet.Conn, c *conn) gnet.Action {
 }
 
 func (l *Loop) touchedDown() {
-	l.landing--
-	l.landSome()
+	if l.landing--; l.landing == 0 && l.aloft.len() > 0 {
+		// Not at once: gnet works off its tasks before it asks epoll, and those who have landed want to be read.
+		l.ring()
+	}
 	l.engine.touched(1)
 }
 

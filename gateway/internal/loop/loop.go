@@ -77,13 +77,15 @@ type Loop struct {
 	consulted map[uint32]*asked
 
 	// A takeover, see carry.go and landing.go. back is what was read of connections and is still to be worked off, by slot.
-	frozen    bool // nothing is read any more
-	back      map[uint32][]byte
-	returning map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
-	unasked   []string               // rooms among these that the shard was not asked about yet
-	aloft     queue[handoff.Handle]  // connections that no gnet has yet
-	landing   int                    // of these, that gnet is being given
-	settled   bool                   // nothing is returning any more
+	frozen     bool // nothing is read any more
+	back       map[uint32][]byte
+	returning  map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
+	unasked    []string               // rooms among these that the shard was not asked about yet
+	aloft      queue[handoff.Handle]  // connections that no gnet has yet
+	landing    int                    // of these, that gnet is being given
+	looked     int                    // so many more land before it is looked who has something to read
+	settled    bool                   // nothing is returning any more
+	descending bool                   // those that are aloft land
 
 	// The drain.
 	draining bool          // who connects is told to go
@@ -183,6 +185,7 @@ func (l *Loop) work() {
 	l.sweepExpelled()
 	l.askForReturning()
 	l.settleIn()
+	l.landSome()
 	l.resumeSome()
 	l.gathered()
 	l.fanOut(l.slice)

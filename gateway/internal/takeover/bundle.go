@@ -45,6 +45,9 @@ type Watched struct {
 // batchBytes is what ends a batch: one connection more may be in it.
 const batchBytes = 256 << 10
 
+// batchesAhead is how many may be on their way: the kernel bounds the descriptors of a user that are in no process by RLIMIT_NOFILE.
+const batchesAhead = 8
+
 // ErrUnread is a bundle that can't be understood.
 var ErrUnread = errors.New("what the other process hands over can't be read")
 
@@ -73,6 +76,7 @@ func (c *Channel) SendBundle(b *Bundle) error {
 	}
 	var payload []byte
 	var fds []int
+	ahead := 0
 	batch := func() error {
 		if len(fds) == 0 {
 			return nil
@@ -81,6 +85,10 @@ func (c *Channel) SendBundle(b *Bundle) error {
 			return err
 		}
 		payload, fds = payload[:0], fds[:0]
+		if ahead++; ahead <= batchesAhead {
+			return nil
+		}
+		ahead--
 		_, err := c.Await(Received)
 		return err
 	}
@@ -94,7 +102,15 @@ func (c *Channel) SendBundle(b *Bundle) error {
 			}
 		}
 	}
-	return batch()
+	if err := batch(); err != nil {
+		return err
+	}
+	for ; ahead > 0; ahead-- {
+		if _, err := c.Await(Received); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ReceiveBundle receives what SendBundle sends, and Everything behind it. The descriptors are the caller's.

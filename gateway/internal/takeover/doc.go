@@ -17,7 +17,7 @@
 //	new  Prepared    nothing of the new process can fail any more but opening the log
 //	old  Shared      JSON: what is of no single connection
 //	old  Connections a batch: of each loop number, length and state; their descriptors in the same order
-//	new  Received    for each batch, so that the descriptors on their way stay below the limit of the kernel
+//	new  Received    for each batch; eight at most have none yet, so that the descriptors on their way stay below the limit of the kernel
 //	old  Everything  the log is closed and unlocked, and there are no more batches
 //	new  Opened      the log is open, the state is understood. Up to here the old process can go on, and has seen to it
 //	                 that the new one is dead when it does: nothing was read from a connection, nothing written to one
