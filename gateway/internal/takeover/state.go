@@ -134,7 +134,7 @@ func (c *Connection) Decode(b []byte) error {
 		}
 		c.Identity = who
 	}
-	c.Rooms = make([]Room, min(r.number(), uint64(len(r.b))))
+	c.Rooms = make([]Room, r.count())
 	for i := range c.Rooms {
 		c.Rooms[i].decode(&r)
 	}
@@ -226,8 +226,18 @@ func (r *reader) bytes() []byte {
 	return b
 }
 
+// count is the number of a list, each of which has a byte at least.
+func (r *reader) count() uint64 {
+	n := r.number()
+	if n > uint64(len(r.b)) {
+		r.failed, r.b = true, nil
+		return 0
+	}
+	return n
+}
+
 func (r *reader) texts() []string {
-	list := make([]string, min(r.number(), uint64(len(r.b))))
+	list := make([]string, r.count())
 	for i := range list {
 		list[i] = string(r.bytes())
 	}
