@@ -19,7 +19,7 @@ func (e *equipment) millionRow() row {
 				return nil, err
 			}
 			defer s.off()
-			if _, err := s.hold(crowd{name: "million", connections: n, rooms: max(1, n/roomSize), roomsEach: 1, workers: 2}); err != nil {
+			if _, err := s.hold(crowd{name: "million", connections: n, rooms: max(1, n/roomSize), roomsEach: 1, workers: 1}); err != nil {
 				return nil, err
 			}
 			coming := s.collections.count()

@@ -16,9 +16,6 @@ import (
 	"rookery/test/vm"
 )
 
-// processors of the machine. More than the host has gain nothing.
-const processors = 2
-
 // equipment is what machines are made of.
 type equipment struct {
 	kernel    *vm.Kernel

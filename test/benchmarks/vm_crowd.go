@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -29,7 +32,7 @@ func (s *server) hold(c crowd) (*program, error) {
 	} else {
 		profiled <- nil
 	}
-	p, err := s.start(nil, nil, benchArguments(c)...)
+	p, err := s.start(benchProcessor, nil, nil, benchArguments(c)...)
 	if err != nil {
 		return nil, err
 	}
@@ -102,14 +105,25 @@ func judgeAnswers(connections int, before, after state) (answers float64, err er
 	answers = after.answers - before.answers
 	switch {
 	case after.closed != before.closed || int(after.sessions) != connections:
-		return 0, fmt.Errorf("of %d connections %s are left, and %s were closed while they did nothing",
-			connections, grouped(after.sessions), grouped(after.closed-before.closed))
+		return 0, fmt.Errorf("of %d connections %s are left, and %s were closed while they did nothing: %s",
+			connections, grouped(after.sessions), grouped(after.closed-before.closed), closings(before, after))
 	case after.probes-before.probes < float64(connections):
 		return 0, fmt.Errorf("only %s heartbeats were asked for, of %d connections", grouped(after.probes-before.probes), connections)
 	case answers < float64(connections):
 		return 0, fmt.Errorf("only %s answers to heartbeats came, of %d connections", grouped(answers), connections)
 	}
 	return answers, nil
+}
+
+// closings says how many ended with each code between two looks.
+func closings(before, after state) string {
+	var codes []string
+	for _, code := range slices.Sorted(maps.Keys(after.closedBy)) {
+		if n := after.closedBy[code] - before.closedBy[code]; n > 0 {
+			codes = append(codes, fmt.Sprintf("%s %s", code, grouped(n)))
+		}
+	}
+	return strings.Join(codes, ", ")
 }
 
 // settle waits until the kernel has taken back what a crowd needed to come, or to go.

@@ -73,6 +73,8 @@ func (e *equipment) boot(ctx context.Context, connections int) (*machine, error)
 			"thash_entries=1048576",
 			"slab_nomerge", // each cache counts its own objects
 			"selinux=0",
+			// Timers at ticks: Go's monitor, which sleeps 20 microseconds at a time, would take much of an emulated processor.
+			"highres=off", "nohz=off",
 		},
 	})
 	if err != nil {
@@ -206,10 +208,18 @@ func (m *machine) askFor(o control.Order, p *program) (control.Event, error) {
 	}
 }
 
-// start runs rookery with arguments; hear is given each line that it says, if it is not nil.
-func (m *machine) start(environment []string, hear func(string), args ...string) (*program, error) {
+// Server and load tester have a processor each. Between two address spaces an emulated processor forgets all that it knew of
+// memory and code: with both on both a connect costs three times as much.
+const (
+	serverProcessor = iota
+	benchProcessor
+	processors // of the machine; more than the host has gain nothing
+)
+
+// start runs rookery on a processor, with arguments; hear is given each line that it says, if it is not nil.
+func (m *machine) start(processor int, environment []string, hear func(string), args ...string) (*program, error) {
 	p := &program{name: args[0], hear: hear, ended: make(chan struct{})}
-	_, err := m.askFor(control.Order{Kind: control.Start, Args: args, Environment: environment}, p)
+	_, err := m.askFor(control.Order{Kind: control.Start, Args: args, Environment: environment, Processor: processor}, p)
 	return p, err
 }
 

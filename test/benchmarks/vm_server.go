@@ -35,10 +35,10 @@ const (
 	look = 3 * time.Second
 )
 
-// heartbeatFor gives an emulated processor time: a heartbeat and its answer cost it 0.6 ms, and with the default of 25 s a crowd of
-// 80,000 would leave none for others to come. So there are 670 a second at most.
+// heartbeatFor gives an emulated processor time: a heartbeat and its answer cost it 0.3 ms, and with the default of 25 s a crowd of
+// 160,000 would leave none for others to come. So there are 1,670 a second at most.
 func heartbeatFor(connections int) time.Duration {
-	return max(25*time.Second, time.Duration(connections)*1500*time.Microsecond)
+	return max(25*time.Second, time.Duration(connections)*600*time.Microsecond)
 }
 
 // serve boots a machine with room for so many connections and starts the server, which listens at an address and port of the machine.
@@ -48,7 +48,7 @@ func (e *equipment) serve(ctx context.Context, connections int, listen string, h
 		return nil, err
 	}
 	s := &server{machine: m, collections: &collections{}, heartbeat: heartbeat}
-	s.program, err = m.start([]string{"GODEBUG=gctrace=1"}, s.collections.hear,
+	s.program, err = m.start(serverProcessor, []string{"GODEBUG=gctrace=1"}, s.collections.hear,
 		"serve", "--data", "/data", "--listen", listen, "--admin", fmt.Sprintf("0.0.0.0:%d", control.AdminPort),
 		"--auth.hs256-secret-file", control.SecretFile, "--heartbeat", heartbeat.String(),
 		"--limits.connections-per-ip", "0", "--limits.connections-per-user", "0", "--limits.handshake-timeout", "1m",
@@ -103,9 +103,10 @@ func (s *server) get(path string) ([]byte, error) {
 // state is what the server counts.
 type state struct {
 	sessions, subscriptions float64
-	closed                  float64 // connections, ever, whoever closed them
-	probes                  float64 // heartbeats that the server asked for, ever
-	answers                 float64 // of them, those that were answered
+	closed                  float64            // connections, ever, whoever closed them
+	closedBy                map[string]float64 // the same by code
+	probes                  float64            // heartbeats that the server asked for, ever
+	answers                 float64            // of them, those that were answered
 }
 
 func (s *server) state() (state, error) {
@@ -131,6 +132,12 @@ func parseState(text string) (st state, err error) {
 		}
 		for _, m := range families[name].Metric {
 			*to += valueOf(m)
+		}
+	}
+	st.closedBy = map[string]float64{}
+	for _, m := range families["rookery_connections_closed_total"].Metric {
+		for _, label := range m.Label {
+			st.closedBy[label.GetValue()] += valueOf(m)
 		}
 	}
 	return st, nil

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -123,7 +124,8 @@ rookery_probes_total 11
 rookery_probes_answered_total 9
 `
 	got, err := parseState(text)
-	if want := (state{sessions: 7, subscriptions: 70, closed: 5, probes: 11, answers: 9}); err != nil || got != want {
+	closedBy := map[string]float64{"peer": 2, "normal": 3}
+	if want := (state{sessions: 7, subscriptions: 70, closed: 5, closedBy: closedBy, probes: 11, answers: 9}); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("state is %+v, %v; want %+v", got, err, want)
 	}
 	if _, err := parseState(strings.Replace(text, "rookery_probes", "rookery_pings", 2)); err == nil || !strings.Contains(err.Error(), "rookery_probes_total") {
@@ -147,6 +149,9 @@ func TestAnswers(t *testing.T) {
 		"only 99 heartbeats":    func(s *state) { s.probes = 50 + 99 },
 		"only 99 answers":       func(s *state) { s.answers = 40 + 99 },
 		"of 100 connections 98": func(s *state) { s.sessions, s.closed = 98, 6 },
+		"did nothing: 4001 2, peer 1": func(s *state) {
+			s.sessions, s.closed, s.closedBy = 97, 7, map[string]float64{"4001": 2, "peer": 1}
+		},
 	} {
 		after := good
 		change(&after)
@@ -160,7 +165,7 @@ func TestHeartbeatsGiveTheProcessorTime(t *testing.T) {
 	if got, want := heartbeatFor(1000), 25*time.Second; got != want {
 		t.Errorf("of few it is %v, want the default, %v", got, want)
 	}
-	if got, want := heartbeatFor(1_000_000), 1500*time.Second; got != want {
+	if got, want := heartbeatFor(1_000_000), 600*time.Second; got != want {
 		t.Errorf("of a million it is %v, want %v", got, want)
 	}
 }

@@ -183,6 +183,42 @@ func TestAFullSocketIsNotProbed(t *testing.T) {
 	}
 }
 
+// TestNobodyIsClosedUnasked: a loop that is so busy that its ticks come once a second has a heartbeat of ticks between two looks at
+// a connection only if it looks at few for each. Whoever answers stays.
+func TestNobodyIsClosedUnasked(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Heartbeat = 20 * time.Second })
+	answering := r.open(true, proto.Binary)
+	silent := r.open(true, proto.Binary)
+	for range 2000 {
+		r.open(true, proto.Binary)
+	}
+	asked := 0
+	for second := range 150 {
+		if second == 6 { // so that it has been silent for less than a heartbeat at the next look
+			r.request(answering, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}})
+		}
+		r.loop.engine.started = r.loop.engine.started.Add(-time.Second)
+		r.loop.tick()
+		r.loop.flush()
+		for _, f := range r.sent(answering) {
+			if f.GetPing() != nil {
+				asked++
+				r.request(answering, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}})
+			}
+		}
+		answering.out = nil
+		if answering.closed {
+			t.Fatalf("one that answers was closed, asked %d times", asked)
+		}
+	}
+	if asked < 4 || asked > 8 {
+		t.Errorf("it was asked %d times in 7.5 heartbeats", asked)
+	}
+	if !silent.closed {
+		t.Error("one that never answers is still there")
+	}
+}
+
 func TestDeadlinesDoNotCountTheLoopsOwnStall(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.FrameTimeout = 10 * time.Second })
 	s := r.open(true, proto.Binary)

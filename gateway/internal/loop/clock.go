@@ -39,6 +39,7 @@ func (l *Loop) hurry(c *conn) {
 func (l *Loop) tick() {
 	// A loop that was held up counts the time by and by, so that what came meanwhile is read
 	// before it is found overdue.
+	before := l.now
 	l.now = min(l.engine.moment(), l.now+10)
 	kept := l.urgent[:0]
 	for _, h := range l.urgent {
@@ -58,7 +59,7 @@ func (l *Loop) tick() {
 	l.urgent = kept
 	l.relieve()
 	l.bound()
-	l.walk()
+	l.walk(int(l.now - before))
 	l.expire()
 }
 
@@ -112,13 +113,13 @@ func (l *Loop) relieve() {
 	}
 }
 
-// walk is the patrol: a part of the table each tick, all of it eight times a heartbeat.
-func (l *Loop) walk() {
+// walk is the patrol: a part of the table for each tenth of a second that has passed, all of it eight times a heartbeat.
+func (l *Loop) walk(passed int) {
 	if len(l.slots) == 0 {
 		return
 	}
 	ticks := max(1, int(l.cfg.Heartbeat/tick)/8)
-	for range len(l.slots)/ticks + 1 {
+	for range min(passed, ticks) * (len(l.slots)/ticks + 1) {
 		if l.patrol >= len(l.slots) {
 			l.patrol = 0
 		}
@@ -149,10 +150,13 @@ func (l *Loop) inspect(c *conn) {
 		return
 	}
 	switch {
-	case l.now >= c.heard.add(2*l.cfg.Heartbeat):
+	case c.probed && l.now >= c.heard.add(2*l.cfg.Heartbeat):
 		l.close(c, proto.CloseHeartbeatTimeout, "nothing was heard for two heartbeats")
 	case !c.probed && l.now >= c.heard.add(l.cfg.Heartbeat):
+		// The answer has a heartbeat from now on, however long it was until the loop came to ask: one that is behind closes nobody
+		// who was not asked.
 		c.probed = true
+		c.heard = l.now - moment(l.cfg.Heartbeat/tick)
 		l.counted.Probes.Add(1)
 		if c.stream {
 			l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Ping{Ping: &v1.Ping{}}})

@@ -35,6 +35,7 @@ type fakeSocket struct {
 	gnet.Conn // nil: whatever is not below must not be called
 
 	context  any
+	safe     any
 	in       []byte
 	room     int // bytes that it still takes
 	buffered []byte
@@ -48,6 +49,8 @@ type fakeSocket struct {
 
 func (s *fakeSocket) Context() any         { return s.context }
 func (s *fakeSocket) SetContext(v any)     { s.context = v }
+func (s *fakeSocket) SafeContext() any     { return s.safe }
+func (s *fakeSocket) SetSafeContext(v any) { s.safe = v }
 func (s *fakeSocket) Fd() int              { return -1 }
 func (s *fakeSocket) InboundBuffered() int { return len(s.in) }
 func (s *fakeSocket) OutboundBuffered() int {

@@ -15,7 +15,7 @@ const AdminPort = 9090
 type OrderKind string
 
 const (
-	// Start a program: rookery with Args and Environment. The answer has its PID.
+	// Start a program: rookery with Args and Environment, on Processor only. The answer has its PID.
 	Start OrderKind = "start"
 	// Interrupt sends SIGINT to the process PID.
 	Interrupt OrderKind = "interrupt"
@@ -32,6 +32,7 @@ type Order struct {
 	Args        []string  `json:"args,omitempty"`
 	Environment []string  `json:"environment,omitempty"`
 	Path        string    `json:"path,omitempty"`
+	Processor   int       `json:"processor,omitempty"` // from 0
 	PID         int       `json:"pid,omitempty"`
 }
 

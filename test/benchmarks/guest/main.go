@@ -12,9 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"rookery/test/benchmarks/control"
 	"rookery/test/vm/channel"
@@ -112,13 +115,28 @@ func start(o control.Order) (*program, error) {
 		return nil, err
 	}
 	p.said, p.Stdout, p.Stderr = said, out, out
-	err = p.Start()
+	err = onProcessor(o.Processor, p.Start)
 	out.Close()
 	if err != nil {
 		said.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// onProcessor starts a process that keeps to one processor, as its starter's thread does for that moment.
+func onProcessor(number int, start func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return fmt.Errorf("look at the processors: %w", err)
+	}
+	one.Set(number)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return fmt.Errorf("keep to processor %d: %w", number, err)
+	}
+	return errors.Join(start(), unix.SchedSetaffinity(0, &all))
 }
 
 // tellLoop tells what a program says line by line, and its end once all was told. It ends with the program; that the host can't be
