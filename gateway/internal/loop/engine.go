@@ -281,7 +281,6 @@ func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
 	l.inbox.Listen(b.ring)
 	loops = append(slices.Clone(loops), l)
 	e.loops.Store(&loops)
-	l.restore()
 	return l, nil
 }
 
@@ -293,7 +292,11 @@ func (e *Engine) loop(events gnet.EventLoop) (*Loop, error) {
 			return l, nil
 		}
 	}
-	return e.adopt(events)
+	l, err := e.adopt(events)
+	if err == nil {
+		l.restore() // not under the lock: the other loops do it at the same time
+	}
+	return l, err
 }
 
 // handler is the engine as gnet sees it: its callbacks must be methods of what Run is

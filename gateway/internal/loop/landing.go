@@ -45,9 +45,17 @@ type lander struct{ conn *conn }
 // Restore has the loops take in the connections of Config.Returning, and returns when these are served. Only after Booted, and before
 // Enter.
 func (e *Engine) Restore() error {
+	var starting []<-chan gnet.RegisteredResult
 	for range e.cfg.Inboxes {
-		if err := e.startLoop(); err != nil {
+		opened, err := e.startLoop()
+		if err != nil {
 			return fmt.Errorf("start an event loop: %w", err)
+		}
+		starting = append(starting, opened)
+	}
+	for _, opened := range starting {
+		if result := <-opened; result.Err != nil {
+			return fmt.Errorf("start an event loop: %w", result.Err)
 		}
 	}
 	started := time.Now()
@@ -62,24 +70,24 @@ func (e *Engine) Restore() error {
 }
 
 // startLoop has the next of gnet's loops open a connection; gnet takes them in turn.
-func (e *Engine) startLoop() error {
+func (e *Engine) startLoop() (<-chan gnet.RegisteredResult, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer unix.Close(pair[0])
 	file := os.NewFile(uintptr(pair[1]), "starter")
 	far, err := net.FileConn(file)
 	file.Close()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	opened, err := e.gnet.Register(gnet.NewNetConnContext(gnet.NewContext(context.Background(), starter{}), far))
 	if err != nil {
 		far.Close()
-		return err
+		return nil, err
 	}
-	return (<-opened).Err
+	return opened, nil
 }
 
 // restore takes the connections in that are this loop's.
