@@ -77,10 +77,10 @@ func takeOver(cfg Config, logger *slog.Logger, channel *takeover.Channel) (_ *Se
 		return nil, err
 	}
 	welcome, err := channel.Await(takeover.Welcome)
-	defer welcome.Close()
 	if err != nil {
 		return nil, err
 	}
+	defer welcome.Close()
 	var g greeting
 	if err := decodeJSON(welcome.Payload, &g); err != nil {
 		return nil, err
@@ -153,7 +153,6 @@ func (s *Server) takeLate(channel *takeover.Channel) {
 	for {
 		m, err := channel.Receive()
 		if err != nil {
-			m.Close()
 			if err := s.unsteer(); err != nil {
 				s.log.Warn("new connections may be spread unevenly over the loops", "err", err)
 			}

@@ -271,9 +271,9 @@ const lingering = 250 * time.Millisecond
 
 func receiveJSON(c *takeover.Channel, k takeover.Kind, v any) error {
 	m, err := c.Await(k)
-	defer m.Close()
 	if err != nil {
 		return err
 	}
+	defer m.Close()
 	return decodeJSON(m.Payload, v)
 }

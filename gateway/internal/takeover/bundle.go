@@ -133,7 +133,6 @@ func (c *Channel) ReceiveBundle() (_ *Bundle, err error) {
 		m, err := c.Receive()
 		switch {
 		case err != nil:
-			m.Close()
 			return nil, err
 		case m.Kind == Everything:
 			return b, nil

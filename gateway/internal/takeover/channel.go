@@ -101,7 +101,13 @@ func (c *Channel) SendJSON(k Kind, v any, descriptors ...int) error {
 }
 
 // Receive waits for a message. io.EOF is the end of the stream between two of them.
-func (c *Channel) Receive() (Message, error) {
+func (c *Channel) Receive() (_ Message, err error) {
+	var m Message
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
 	head := make([]byte, headBytes)
 	rights := make([]byte, unix.CmsgSpace(MaxDescriptors*4))
 	n, rightsBytes, _, _, err := c.socket.ReadMsgUnix(head[:1], rights)
@@ -111,7 +117,7 @@ func (c *Channel) Receive() (Message, error) {
 	case n == 0:
 		return Message{}, io.EOF
 	}
-	m := Message{Kind: Kind(head[0])}
+	m.Kind = Kind(head[0])
 	if rightsBytes > 0 {
 		controls, err := unix.ParseSocketControlMessage(rights[:rightsBytes])
 		if err != nil {
@@ -129,15 +135,15 @@ func (c *Channel) Receive() (Message, error) {
 		unix.CloseOnExec(fd)
 	}
 	if _, err := io.ReadFull(c.socket, head[1:]); err != nil {
-		return m, fmt.Errorf("read the head of a message: %w", err)
+		return Message{}, fmt.Errorf("read the head of a message: %w", err)
 	}
 	size := binary.LittleEndian.Uint32(head[2:])
 	if int(head[1]) != len(m.Descriptors) || size > maxPayload {
-		return m, fmt.Errorf("a message of %d bytes came with %d descriptors of %d: out of descriptors?", size, len(m.Descriptors), head[1])
+		return Message{}, fmt.Errorf("a message of %d bytes came with %d descriptors of %d: out of descriptors?", size, len(m.Descriptors), head[1])
 	}
 	m.Payload = make([]byte, size)
 	if _, err := io.ReadFull(c.socket, m.Payload); err != nil {
-		return m, fmt.Errorf("read a message: %w", err)
+		return Message{}, fmt.Errorf("read a message: %w", err)
 	}
 	return m, nil
 }
@@ -147,11 +153,13 @@ func (c *Channel) Await(k Kind) (Message, error) {
 	m, err := c.Receive()
 	switch {
 	case err != nil:
-		return m, err
+		return Message{}, err
 	case m.Kind == Refusal:
-		return m, errors.New(string(m.Payload))
+		m.Close()
+		return Message{}, errors.New(string(m.Payload))
 	case m.Kind != k:
-		return m, fmt.Errorf("a message of the kind %d came, and one of %d was to come", m.Kind, k)
+		m.Close()
+		return Message{}, fmt.Errorf("a message of the kind %d came, and one of %d was to come", m.Kind, k)
 	}
 	return m, nil
 }
