@@ -50,6 +50,18 @@ func (a adminServer) Close() {
 	}
 }
 
+// leave ends the listener so that another may go on with it: nobody is waited for long.
+func (a adminServer) leave() {
+	if a.http == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if a.http.Shutdown(ctx) != nil {
+		a.http.Close()
+	}
+}
+
 func (s *Server) adminHandler() http.Handler {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(

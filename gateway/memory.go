@@ -67,10 +67,10 @@ func (s *Server) ManageMemory(ctx context.Context) {
 		}
 		if shrunk {
 			debug.FreeOSMemory()
-			s.log.Debug("gave back memory that is not needed any more", "open", s.engine.Open())
+			s.log.Debug("gave back memory that is not needed any more", "open", s.current().engine.Open())
 		}
-		if shrunk = tide.turned(s.engine.Open()); shrunk {
-			s.engine.Shrink() // the loops have done it a turn later
+		if shrunk = tide.turned(s.current().engine.Open()); shrunk {
+			s.current().engine.Shrink() // the loops have done it a turn later
 		}
 	}
 }

@@ -41,6 +41,9 @@ var reloadable = []string{
 // settings that differ from those that it was started with but need a restart. If cfg can't
 // be used nothing changes. Safe for concurrent use with Run, not with itself.
 func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
+	if next := s.successor.Load(); next != nil {
+		return next.Reload(cfg)
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

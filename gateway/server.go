@@ -84,6 +84,13 @@ type Server struct {
 	// Written by Run, read by the admin listener.
 	state atomic.Int32
 
+	// Set by newServer.
+	inherited *inheritance // nil: it began by itself
+	handed    handed       // listeners that are for whoever takes over
+	// Written by Run and Reload, read by anyone.
+	successor atomic.Pointer[Server] // went on after a takeover that failed
+	heir      atomic.Int64           // process that took over, 0: none
+
 	// Written by New and Reload, read by retention from any goroutine.
 	retentionRules atomic.Pointer[retentionRules]
 	// The same, read by the admin listener.
@@ -99,8 +106,11 @@ const (
 )
 
 // New opens the log and the catalog in it, and takes the addresses. Whoever calls New calls Run.
-func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
-	s := &Server{cfg: cfg, log: logger, serving: make(chan struct{})}
+func New(cfg Config, logger *slog.Logger) (*Server, error) { return newServer(cfg, logger, nil) }
+
+// newServer is New, for a server that goes on with connections of another if inherited is not nil.
+func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Server, err error) {
+	s := &Server{cfg: cfg, log: logger, serving: make(chan struct{}), inherited: inherited, handed: handed{}}
 	var undo []func()
 	defer func() {
 		if err != nil {
@@ -120,7 +130,11 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.public, err = reserve(cfg.Listen); err != nil {
+	listen := cfg.Listen
+	if inherited != nil {
+		listen = inherited.address
+	}
+	if s.public, err = reserve(listen); err != nil {
 		return nil, fmt.Errorf("listen on %s (setting listen): %w", cfg.Listen, err)
 	}
 	undo = append(undo, s.public.release)
@@ -129,20 +143,27 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.socket, err = listenSocket(cfg.Proxy.Socket, mode); err != nil {
+		if s.socket, err = listenSocket(cfg.Proxy.Socket, mode, inherited.listener(socketListener)); err != nil {
 			return nil, fmt.Errorf("listen on the Unix socket (setting proxy.socket): %w", err)
 		}
 		undo = append(undo, s.socket.close)
 	}
-	if s.secure, err = listenSecure(cfg, logger); err != nil {
+	if s.secure, err = listenSecure(cfg, inherited.listener(secureListenIn), logger); err != nil {
 		return nil, err
 	}
 	undo = append(undo, s.secure.close)
-	if cfg.Admin != "" {
+	s.admin = inherited.listener(adminListener)
+	if s.admin == nil && cfg.Admin != "" {
 		if s.admin, err = net.Listen("tcp", cfg.Admin); err != nil {
 			return nil, fmt.Errorf("listen on %s (setting admin): %w", cfg.Admin, err)
 		}
+	}
+	if s.admin != nil {
 		undo = append(undo, func() { s.admin.Close() })
+	}
+	undo = append(undo, s.handed.close)
+	if err := s.holdListeners(); err != nil {
+		return nil, err
 	}
 	if s.adminTLS, err = newAdminTLS(cfg.AdminTLS, logger); err != nil {
 		return nil, err
@@ -247,7 +268,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		}
 		undo = append(undo, s.seen.Close)
 	}
-	s.presence = presence.Start(presence.Config{Loops: inboxes, Calls: answers, Grace: cfg.Rooms.PresenceGrace})
+	s.presence = presence.Start(presence.Config{Loops: inboxes, Calls: answers, Grace: cfg.Rooms.PresenceGrace, Watched: inherited.watched()})
 	undo = append(undo, s.presence.Close)
 	s.calls = calls.Start(s.rooms, s.presence, answers, len(inboxes))
 	undo = append(undo, s.calls.Close)
@@ -299,7 +320,7 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 	if s.notices, err = s.startNotices(); err != nil {
 		return nil, err
 	}
-	s.engine = loop.New(loop.Config{
+	loops := loop.Config{
 		Application:   s.application(),
 		Asks:          cfg.Webhooks.asks,
 		Rooms:         s.rooms,
@@ -335,7 +356,11 @@ func New(cfg Config, logger *slog.Logger) (_ *Server, err error) {
 		StallTimeout:       cfg.Limits.StallTimeout,
 		Heartbeat:          cfg.Heartbeat,
 		RetryWindow:        cfg.RetryWindow,
-	})
+	}
+	if err := inherited.carried(&loops); err != nil {
+		return nil, err
+	}
+	s.engine = loop.New(loops)
 	s.engine.SetCapacity(connections)
 	if s.api, err = s.newAPI(inboxes, kind, memberRules); err != nil {
 		return nil, err
@@ -388,6 +413,9 @@ func (s *Server) Serving() <-chan struct{} { return s.serving }
 func (s *Server) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	defer background.Wait()
+	running, stop := context.WithCancel(context.Background())
+	defer stop()
+	defer s.handed.close()
 	defer s.keySet.close()
 	admin := s.startAdmin(&background)
 	defer s.audit.Close()
@@ -401,29 +429,38 @@ func (s *Server) Run(ctx context.Context) error {
 
 	ended := make(chan error, 1)
 	background.Go(func() { ended <- s.engine.Run(s.public.addr) })
-	if s.socket != nil {
-		s.socket.serve(s.engine.Enter, s.log)
-	}
 	select {
 	case err := <-ended:
 		s.public.release()
 		s.closeSocket()
 		s.closeOwners()
-		return errors.Join(err, s.closeStorage())
+		return errors.Join(err, s.closeStorage(lastShipping))
 	case <-s.engine.Booted():
 	}
 	s.public.release()
+	if err := s.takeConnections(ended); err != nil {
+		s.closeSocket()
+		s.closeOwners()
+		return errors.Join(err, s.closeStorage(lastShipping))
+	}
 	s.secure.start(s.cfg, s.engine, s.log)
+	if s.socket != nil {
+		s.socket.serve(s.engine.Enter, s.log)
+	}
 	s.state.Store(ready)
 	close(s.serving)
 	s.log.Info("serving", "address", s.public.addr, "tls", s.SecureAddr(), "page", s.pageURL(), "admin", s.AdminAddr(),
 		"data", s.cfg.Data, "development", s.cfg.Dev, "connections", s.engine.Capacity(), "socket", s.cfg.Proxy.Socket)
+	heirs := make(chan heir)
+	background.Go(func() { s.heirsLoop(running, heirs) })
 
 	select {
 	case err := <-ended:
 		s.closeSocket()
 		s.closeOwners()
-		return errors.Join(err, s.closeStorage())
+		return errors.Join(err, s.closeStorage(lastShipping))
+	case h := <-heirs:
+		return errors.Join(s.handOver(ctx, h, admin), <-ended)
 	case <-ctx.Done():
 	}
 	late := s.drain()
@@ -437,7 +474,7 @@ func (s *Server) Run(ctx context.Context) error {
 		// made for a process that ends without it.
 		return err
 	}
-	return errors.Join(err, s.closeStorage())
+	return errors.Join(err, s.closeStorage(lastShipping))
 }
 
 // drain ends the connections and the rooms, and gives the last replies time to leave. All
@@ -452,7 +489,8 @@ func (s *Server) drain() error {
 		}
 		return end
 	}
-	s.log.Info("draining", "connections", s.engine.Open(), "window", window)
+	s.log.Info("draining", "connections", s.engine.Open(), "window", window,
+		"expected", drainEstimate(s.engine.Open(), s.cfg.Drain), "at_most", s.cfg.Drain.Timeout)
 	s.engine.Drain(window, window)
 	s.await(by(window+time.Second), func() bool { return s.engine.Open() == 0 })
 
@@ -478,6 +516,15 @@ func (s *Server) drain() error {
 	return late
 }
 
+// drainEstimate is how long a drain takes in which some clients stay until they are closed: the window, a second for who is late, a second
+// and a half for closing.
+func drainEstimate(connections int, c DrainConfig) time.Duration {
+	if connections == 0 {
+		return 0
+	}
+	return min(c.Window+2500*time.Millisecond, c.Timeout)
+}
+
 // await polls, since the loops have no one to tell: they end with it.
 func (s *Server) await(until time.Time, done func() bool) {
 	for !done() && time.Now().Before(until) {
@@ -501,10 +548,10 @@ func (s *Server) closeOwners() {
 	s.api.Close()
 }
 
-// closeStorage is behind the loops, in which sessions end.
-func (s *Server) closeStorage() error {
+// closeStorage is behind the loops, in which sessions end. shipping is how long what is in the log may still be shipped.
+func (s *Server) closeStorage(shipping time.Duration) error {
 	s.seen.Close()
-	s.stopShipping()
+	s.stopShipping(shipping)
 	return errors.Join(s.changes.Close(), s.store.Close())
 }
 

@@ -39,11 +39,11 @@ func newShipper(cfg Config, store *commitlog.Log, logger *slog.Logger) (*ship.Sh
 }
 
 // stopShipping ships what was committed last, if that can be done in time.
-func (s *Server) stopShipping() {
+func (s *Server) stopShipping(last time.Duration) {
 	if s.shipper == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), min(lastShipping, s.cfg.Drain.Timeout))
+	ctx, cancel := context.WithTimeout(context.Background(), min(last, s.cfg.Drain.Timeout))
 	defer cancel()
 	if err := s.shipper.Stop(ctx); err != nil {
 		s.log.Warn("the process ends before the log is shipped to its end; the next start goes on", "error", err)

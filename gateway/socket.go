@@ -36,8 +36,16 @@ type proxySocket struct {
 	acceptors sync.WaitGroup
 }
 
-// listenSocket makes the socket. What a server that is no more has left at its path is taken away, and nothing else.
-func listenSocket(path string, mode fs.FileMode) (*proxySocket, error) {
+// listenSocket makes the socket, or goes on with that of the server before. What a server that is no more has left at its path is taken
+// away, and nothing else.
+func listenSocket(path string, mode fs.FileMode, inherited net.Listener) (*proxySocket, error) {
+	if l, ok := inherited.(*net.UnixListener); ok {
+		info, err := os.Lstat(path)
+		if err == nil {
+			err = os.Chmod(path, mode)
+		}
+		return &proxySocket{listener: l, path: path, made: info, closing: make(chan struct{})}, err
+	}
 	if err := clearSocket(path); err != nil {
 		return nil, err
 	}
@@ -115,11 +123,16 @@ func (s *proxySocket) acceptLoop(enter func(net.Conn, netip.Addr) error, log *sl
 	}
 }
 
-// close ends accepting and takes the file away, unless it is another's by now.
-func (s *proxySocket) close() {
+// leave ends accepting. Who waits is another's, who has the socket too.
+func (s *proxySocket) leave() {
 	close(s.closing)
 	s.listener.Close()
 	s.acceptors.Wait()
+}
+
+// close ends accepting and takes the file away, unless it is another's by now.
+func (s *proxySocket) close() {
+	s.leave()
 	if info, err := os.Lstat(s.path); err == nil && os.SameFile(info, s.made) {
 		os.Remove(s.path)
 	}

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -20,15 +19,16 @@ type secureListener struct {
 	closed       bool
 }
 
-// listenSecure takes the address and reads the certificates. Nobody is accepted yet.
-func listenSecure(cfg Config, log *slog.Logger) (s secureListener, err error) {
+// listenSecure takes the address, or goes on with the listener of the server before, and reads the certificates. Nobody is accepted yet.
+func listenSecure(cfg Config, inherited net.Listener, log *slog.Logger) (s secureListener, err error) {
 	if cfg.TLS.Listen == "" {
 		return s, nil
 	}
 	s.counters = &tlslisten.Counters{}
-	listen := net.ListenConfig{KeepAliveConfig: loop.KeepAlive(cfg.Heartbeat)}
-	if s.listener, err = listen.Listen(context.Background(), "tcp", cfg.TLS.Listen); err != nil {
-		return secureListener{}, fmt.Errorf("listen on %s (setting tls.listen): %w", cfg.TLS.Listen, err)
+	if s.listener = inherited; s.listener == nil {
+		if s.listener, err = net.Listen("tcp", cfg.TLS.Listen); err != nil {
+			return secureListener{}, fmt.Errorf("listen on %s (setting tls.listen): %w", cfg.TLS.Listen, err)
+		}
 	}
 	if s.certificates, err = tlslisten.LoadCertificates(cfg.TLS.pairs(), log); err != nil {
 		s.listener.Close()

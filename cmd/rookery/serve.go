@@ -21,8 +21,13 @@ const serveUsage = `Usage: rookery serve [FLAGS]
 
 Runs the server until SIGINT or SIGTERM, then drains it: connections are told when to come
 back, what is in flight is finished. A second signal ends it at once. SIGHUP reads the
-configuration again; docs/configuration.md says which settings that changes.
+configuration again; docs/configuration.md says which settings that changes. SIGUSR2 has
+another process take over, of the program as it is on the disk now; no connection is
+closed. See docs/takeover.md.
 
+  --takeover
+        take over from the server that runs with the same data: its connections, its
+        listeners and its log. It goes on if this fails
   --print-config
         print the configuration in force, and where each value came from, instead
         of running
@@ -32,10 +37,11 @@ configuration again; docs/configuration.md says which settings that changes.
 // serve runs the gateway until ctx is done or a signal asks for its end.
 func serve(ctx context.Context, args []string, p process) int {
 	printConfig := false
+	takesOver := slices.ContainsFunc(args, isTakeover)
 	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool {
 		asked := arg == "--print-config" || arg == "-print-config"
 		printConfig = printConfig || asked
-		return asked
+		return asked || isTakeover(arg)
 	})
 	config, err := gateway.LoadConfig(args, p.environ)
 	switch {
@@ -65,10 +71,18 @@ func serve(ctx context.Context, args []string, p process) int {
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 
+	handover := make(chan os.Signal, 1)
+	signal.Notify(handover, syscall.SIGUSR2)
+	defer signal.Stop(handover)
+
 	level := new(slog.LevelVar)
 	level.Set(config.Logging.Level)
 	logger := newLogger(config.Logging.Format, level, p.stderr)
-	server, err := gateway.New(config, logger)
+	begin := gateway.New
+	if takesOver {
+		begin = gateway.TakeOver
+	}
+	server, err := begin(config, logger)
 	if err != nil {
 		return p.fail("serve", err)
 	}
@@ -88,19 +102,26 @@ func serve(ctx context.Context, args []string, p process) int {
 	defer done()
 	managing.Go(func() { server.ManageMemory(managed) })
 	service := findManager(p.environ, os.Getpid(), logger)
+	go startHeirLoop(ctx, handover, args, p, logger)
 	managing.Go(func() {
 		select {
 		case <-managed.Done():
 			return
 		case <-server.Serving():
 		}
-		service.tell("READY=1\nSTATUS=serving on " + server.Addr())
+		service.tell(fmt.Sprintf("READY=1\nMAINPID=%d\nSTATUS=serving on %s", os.Getpid(), server.Addr()))
 		service.watchLoop(managed, server.Responsive)
 		<-managed.Done()
-		service.tell("STOPPING=1\nSTATUS=draining")
+		if server.Heir() == 0 {
+			service.tell("STOPPING=1\nSTATUS=draining")
+		}
 	})
 	if err := server.Run(ctx); err != nil {
 		return p.fail("serve", err)
+	}
+	if heir := server.Heir(); heir != 0 {
+		// Before it ends: what the main process says afterwards is not listened to.
+		service.tell(fmt.Sprintf("MAINPID=%d", heir))
 	}
 	return exitOK
 }

@@ -18,6 +18,7 @@ import (
 // Server is a running gateway. Its methods are safe for concurrent use.
 type Server struct {
 	t       testing.TB
+	cfg     gateway.Config
 	gateway *gateway.Server
 	cancel  context.CancelFunc
 	ended   chan struct{}
@@ -41,9 +42,20 @@ func Start(t testing.TB, options ...func(*gateway.Config)) *Server {
 	for _, option := range options {
 		option(&cfg)
 	}
-	s := &Server{t: t, ended: make(chan struct{}), lines: &lines{t: t}}
+	return run(t, cfg, gateway.New)
+}
+
+// TakeOver has another gateway take over from one. Both are of this process, so a takeover that fails would end the test.
+func TakeOver(from *Server) *Server {
+	from.t.Helper()
+	return run(from.t, from.cfg, gateway.TakeOver)
+}
+
+func run(t testing.TB, cfg gateway.Config, begin func(gateway.Config, *slog.Logger) (*gateway.Server, error)) *Server {
+	t.Helper()
+	s := &Server{t: t, cfg: cfg, ended: make(chan struct{}), lines: &lines{t: t}}
 	log := slog.New(slog.NewTextHandler(s.lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	g, err := gateway.New(cfg, log)
+	g, err := begin(cfg, log)
 	if err != nil {
 		t.Fatalf("start a gateway: %v", err)
 	}
@@ -62,6 +74,9 @@ func Start(t testing.TB, options ...func(*gateway.Config)) *Server {
 	}
 	return s
 }
+
+// Data is the data directory.
+func (s *Server) Data() string { return s.cfg.Data }
 
 // Addr is the public host:port.
 func (s *Server) Addr() string { return s.gateway.Addr() }

@@ -132,10 +132,10 @@ func (r *recovery) list() ([]position, error) {
 }
 
 // isOurs says whether a file of the directory belongs to the server. The index of changes, push, signing in, last seen and webhooks have
-// directories in it.
+// directories in it, and a process that takes over comes to a socket in it.
 func isOurs(name string) bool {
 	switch name {
-	case metaName, metaTemporaryName, lockName, "changes", "push", "oidc", "seen", "webhooks":
+	case metaName, metaTemporaryName, lockName, "changes", "push", "oidc", "seen", "webhooks", "takeover.sock":
 		return true
 	}
 	for _, prefix := range []string{checkpointPrefix, "catalog-"} {

@@ -12,6 +12,7 @@
 //	limits_test.go         more clients than descriptors
 //	slow_test.go           a reader that does not read
 //	drain_test.go          SIGTERM
+//	takeover_test.go       processes that take over from each other
 //	heartbeat_test.go      silent and slow peers
 //	admin_test.go          metrics and profiles
 //	proxies_test.go        the real nginx and HAProxy in front

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -116,6 +117,9 @@ func TestTermDrains(t *testing.T) {
 		t.Errorf("after SIGTERM: %v", err)
 	}
 	took := time.Since(told)
+	if want := "expected=4.5s at_most=30s"; !strings.Contains(s.log(), want) {
+		t.Errorf("the log does not say %q", want)
+	}
 	running.Wait()
 	spread := time.Duration(0)
 	for i, g := range there {

@@ -67,6 +67,14 @@ const (
 	Retrace
 	// Survey: look for who is behind, and for large and busy rooms.
 	Survey
+	// Freeze: read nothing any more. Quiet: say whether anything is under way. Pack: give away the connections. Land: take those in that
+	// were given.
+	Freeze
+	Quiet
+	Pack
+	Land
+	// Missed: a connection that was to land did not.
+	Missed
 )
 
 // Headroom is left free in front of frames that are encoded off the loop, for the header of

@@ -11,11 +11,14 @@
 package identity
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"rookery/gateway/internal/rate"
@@ -60,17 +63,33 @@ type Identity struct {
 	Issued uint32
 }
 
-var tokenIDSeed = maphash.MakeSeed()
+// tokenIDKey is this process's own, or that of the process that it took its sessions over from.
+var tokenIDKey atomic.Pointer[[16]byte]
+
+func init() {
+	var key [16]byte
+	rand.Read(key[:]) // never fails
+	tokenIDKey.Store(&key)
+}
+
+// TokenIDKey gives what HashTokenID hashes with, for a process that takes over sessions.
+func TokenIDKey() [16]byte { return *tokenIDKey.Load() }
+
+// SetTokenIDKey is called by a process that takes over sessions, before it has any of its own.
+func SetTokenIDKey(key [16]byte) { tokenIDKey.Store(&key) }
 
 // HashTokenID is what a live connection keeps of the id of its token (jti), since a million of them may live and an id may
 // have 128 bytes. It only finds the connections to close when a token is revoked; at connect whole ids are compared.
 // So 64 bits are enough: that one of a million connections has the hash of another's token by chance is one in 18 million
-// million, and nobody can bring it about, for the seed is this process's own.
+// million, and nobody can bring it about, for the key is secret. A hash of the runtime's would be quicker, and of no use to the process
+// that takes over.
 func HashTokenID(id string) uint64 {
 	if id == "" {
 		return 0
 	}
-	return max(1, maphash.String(tokenIDSeed, id))
+	key := tokenIDKey.Load()
+	sum := sha256.Sum256(append(key[:], id...))
+	return max(1, binary.LittleEndian.Uint64(sum[:]))
 }
 
 // Rights are the patterns of the rooms a user may enter, write to, create and be a moderator of. An empty

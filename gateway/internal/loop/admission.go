@@ -56,8 +56,8 @@ func (a *admission) shrink() {
 }
 
 // enter counts a connection of an address; nil means that it has too many. An IPv6
-// address counts as its /64, which is what one subscriber is given.
-func (a *admission) enter(from netip.Addr) *address {
+// address counts as its /64, which is what one subscriber is given. One that is there already always counts.
+func (a *admission) enter(from netip.Addr, isThere bool) *address {
 	from = subscriber(from)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -69,7 +69,7 @@ func (a *admission) enter(from netip.Addr) *address {
 		entered = &address{key: from}
 		a.addresses[from] = entered
 	}
-	if entered.connections >= a.perAddress {
+	if entered.connections >= a.perAddress && !isThere {
 		return nil
 	}
 	entered.connections++
@@ -97,8 +97,8 @@ func (a *admission) exit(from *address) {
 	}
 }
 
-// login counts a session of a user; nil means that there are too many.
-func (a *admission) login(name string) *user {
+// login counts a session of a user; nil means that there are too many. One that is there already always counts.
+func (a *admission) login(name string, isThere bool) *user {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.perUser == 0 {
@@ -109,7 +109,7 @@ func (a *admission) login(name string) *user {
 		u = &user{}
 		a.users[name] = u
 	}
-	if int(u.sessions) >= a.perUser {
+	if int(u.sessions) >= a.perUser && !isThere {
 		return nil
 	}
 	u.sessions++

@@ -72,7 +72,7 @@ func TestAnAddressIsWhatASubscriberIsGiven(t *testing.T) {
 		{"2001:db8:0:1:ffff::2", false}, // of the same /64
 		{"2001:db8:0:2::1", true},
 	} {
-		if in := a.enter(netip.MustParseAddr(c.address)) != nil; in != c.in {
+		if in := a.enter(netip.MustParseAddr(c.address), false) != nil; in != c.in {
 			t.Errorf("%s: let in %v, want %v", c.address, in, c.in)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 
+	"rookery/gateway/internal/framing"
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/identity"
 	"rookery/proto"
@@ -94,6 +95,13 @@ func (l *Loop) granted(e *handoff.Event) {
 		return
 	}
 	l.enterSession(c, e.ID, who)
+	if l.frozen {
+		// It is worked off where the connection goes. A stream's bytes were not taken out of their buffer.
+		if len(rest) > 0 {
+			l.back[c.handle.Slot] = append(framing.AppendClientMessage(nil, opCode(c.codec), rest), l.back[c.handle.Slot]...)
+		}
+		return
+	}
 	// What came meanwhile is worked off.
 	if l.workOff(c, rest) == gnet.Close {
 		l.abort(c)
@@ -129,7 +137,7 @@ const maxPaused = 2
 
 // pause leaves what came behind a connect in the socket's buffer, up to a bound.
 func (l *Loop) pause(c *conn) {
-	if c.pending() > maxPaused*l.cfg.MessageBytes {
+	if l.pending(c) > maxPaused*l.cfg.MessageBytes {
 		l.failFor(c, 0, proto.ErrRateLimited, "Too much was sent before the connect was answered.", time.Second)
 		l.close(c, proto.CloseOverloaded, proto.ErrRateLimited.Name)
 	}

@@ -9,6 +9,7 @@ import (
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/identity"
 	"rookery/gateway/internal/rate"
+	"rookery/gateway/internal/takeover"
 )
 
 // Rooms is what a loop needs of the room shards and log readers. Both report false when
@@ -69,6 +70,10 @@ type Config struct {
 	Rules   Rules
 	Inboxes []*handoff.Mailbox[handoff.Event] // one for each loop
 	Epoch   string
+	// Returning are connections that come from another engine, by loop, with how many connections each loop has had; nil: none do.
+	Returning   [][]takeover.Connection
+	Generations []uint32
+	Slow        []takeover.Slow // messages that count in slow mode
 	// Kind says which rooms have members. Asked like Ephemeral. DirectRoom names the room of two users, "" if there are no such rooms.
 	Kind       func(room string) handoff.RoomKind
 	DirectRoom func(a, b string) string

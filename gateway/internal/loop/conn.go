@@ -3,6 +3,7 @@ package loop
 import (
 	"github.com/gobwas/ws"
 	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/framing"
 	"rookery/gateway/internal/handoff"
@@ -139,8 +140,14 @@ func (l *Loop) lastWord(c *conn) {
 
 // abort ends a connection at once.
 func (l *Loop) abort(c *conn) {
-	if c.sock != nil {
-		_ = l.events.Close(c.sock) // calls closed
+	switch s := c.sock.(type) {
+	case nil:
+	case *lifted:
+		l.closed(c, nil)
+		l.watcher.disarm(s.fd)
+		unix.Close(s.fd)
+	default:
+		_ = l.events.Close(s) // calls closed
 	}
 }
 

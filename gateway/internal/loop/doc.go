@@ -34,6 +34,9 @@
 //	outbound.go      all that is pending for a connection leaves in one write
 //	drained.go       sockets that were full and take bytes again
 //	clock.go         heartbeats, deadlines, stalls
+//	lifted.go        a socket that no gnet has, between two processes
+//	carry.go         giving connections to another process
+//	landing.go       taking them in
 //	expiry.go        tokens that have expired or were revoked
 //	load.go          how much may wait for a loop that has more than it can do
 //	counters.go      what the metrics read

@@ -58,6 +58,9 @@ func (w *watcher) arm(c *conn) error {
 	return err
 }
 
+// disarm forgets a socket that goes on under another descriptor. It may not be there.
+func (w *watcher) disarm(fd int) { _ = unix.EpollCtl(w.fd, unix.EPOLL_CTL_DEL, fd, nil) }
+
 // watchLoop is the watcher's goroutine: started by watch, ended by close.
 func (w *watcher) watchLoop(conn syscall.RawConn) {
 	events := make([]unix.EpollEvent, 256)

@@ -44,7 +44,17 @@ type Engine struct {
 
 	watching sync.WaitGroup // the watchers' goroutines
 
-	mu sync.Mutex // guards the growth of loops, and the list of traces
+	mu   sync.Mutex // guards the growth of loops, the list of traces, and late
+	late []int      // descriptors of connections that were accepted after Freeze
+
+	// A takeover: carry.go, landing.go.
+	frozen          atomic.Bool
+	quiet           chan bool // made by Freeze, as packed is
+	packed          chan packed
+	unsettled       atomic.Int32 // loops whose connections are not all in their rooms again
+	flying          atomic.Int64 // connections that have not landed
+	descended       atomic.Bool  // landed is closed
+	settled, landed chan struct{}
 
 	// gnet is written by OnBoot, before booted is closed.
 	gnet     gnet.Engine
@@ -63,6 +73,13 @@ func New(cfg Config) *Engine {
 		started:   time.Now(),
 		booted:    make(chan struct{}),
 		ended:     make(chan struct{}),
+		settled:   make(chan struct{}),
+		landed:    make(chan struct{}),
+	}
+	if cfg.Returning != nil {
+		e.started = e.started.Add(-remembered)
+		e.unsettled.Store(int32(len(cfg.Inboxes)))
+		e.slow.restore(cfg.Slow)
 	}
 	e.loops.Store(&[]*Loop{})
 	e.traces.Store(&[]*handoff.Trace{})
@@ -121,7 +138,7 @@ func (e *Engine) buffered() (total int64) {
 	return total
 }
 
-// Booted is closed when all loops are there with their listeners. Run returns an error, and it is not closed, if one can't be.
+// Booted is closed when all listeners are there and the loops run. Run returns an error if they can't.
 func (e *Engine) Booted() <-chan struct{} { return e.booted }
 
 // KeepAlive is when the kernel asks a silent peer by itself. Heartbeats are what finds a dead one; where they come more seldom
@@ -266,6 +283,9 @@ func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
 	defer e.mu.Unlock()
 	loops := *e.loops.Load()
 	index := len(loops)
+	if e.frozen.Load() {
+		return nil, errFrozen
+	}
 	if index == len(e.cfg.Inboxes) {
 		panic("BUG: gnet runs more loops than it was told to")
 	}
@@ -289,13 +309,19 @@ func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
 	return l, nil
 }
 
+var errFrozen = errors.New("connections are being handed over")
+
 func (e *Engine) loop(events gnet.EventLoop) (*Loop, error) {
 	for _, l := range *e.loops.Load() {
 		if l.events == events {
 			return l, nil
 		}
 	}
-	return e.adopt(events)
+	l, err := e.adopt(events)
+	if err == nil {
+		l.restore() // not under the lock: the other loops do it at the same time
+	}
+	return l, err
 }
 
 // handler is the engine as gnet sees it: its callbacks must be methods of what Run is
@@ -317,12 +343,24 @@ func (h *handler) OnTick() (time.Duration, gnet.Action) {
 }
 
 func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
-	if _, ok := g.Context().(*bell); ok {
+	switch c := g.Context().(type) {
+	case *bell:
 		return nil, gnet.None
+	case lander:
+		return nil, c.conn.loop.touchDown(g, c.conn)
+	}
+	if h.engine.frozen.Load() {
+		return nil, h.engine.pass(g)
 	}
 	l, err := h.engine.loop(g.EventLoop())
+	if errors.Is(err, errFrozen) {
+		return nil, h.engine.pass(g)
+	}
 	if err != nil {
 		h.engine.cfg.Log.Error("refuse a connection", "err", err)
+		return nil, gnet.Close
+	}
+	if g.Context() == (starter{}) {
 		return nil, gnet.Close
 	}
 	return nil, l.accept(g)

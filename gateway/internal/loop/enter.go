@@ -45,6 +45,10 @@ func (e *Engine) enter(c net.Conn, from netip.Addr, s *records.Stream) error {
 		return fault(errEnded)
 	default:
 	}
+	if socket, ok := c.(*net.TCPConn); ok {
+		// As gnet's listeners have it; package net has set 15 seconds. A socket that is broken is found so by the loop.
+		_ = socket.SetKeepAliveConfig(KeepAlive(e.cfg.Heartbeat))
+	}
 	from = from.Unmap()
 	ctx := gnet.NewContext(context.Background(), &origin{from, from, s})
 	e.entering.Lock()

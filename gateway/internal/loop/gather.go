@@ -53,7 +53,7 @@ func (l *Loop) gathered() {
 		return
 	}
 	for now := time.Now(); len(l.gathering) > 0; {
-		if first := l.gathering[0]; first.closes.After(now) {
+		if first := l.gathering[0]; first.closes.After(now) && !l.frozen {
 			l.ringIn(first.closes.Sub(now))
 			return
 		}

@@ -35,7 +35,7 @@ func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 	}
 	ended := l.open(c)
 	for c.sock != nil {
-		in := c.received()
+		in := l.received(c)
 		if len(in) == 0 {
 			break
 		}
@@ -44,7 +44,7 @@ func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 		if n == 0 || c.sock == nil {
 			break
 		}
-		c.discard(n)
+		l.discard(c, n)
 		if c.out != 0 && l.dirty[c.out-1].size() > gatherBytes {
 			l.flush() // what pipelined requests ask for is bounded by what the peer takes
 		}
@@ -244,7 +244,7 @@ func (l *Loop) halfFrame(c *conn) {
 	default:
 		return
 	}
-	half := !c.paused() && (c.decoder.Pending() || c.stream && c.pending() > 0 || c.secure && c.sock.InboundBuffered() > 0)
+	half := !c.paused() && (c.decoder.Pending() || c.stream && l.pending(c) > 0 || c.secure && c.sock.InboundBuffered() > 0)
 	switch {
 	case !half && c.half != 0:
 		c.half = 0

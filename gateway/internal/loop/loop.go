@@ -86,6 +86,17 @@ type Loop struct {
 	// Connects that are with the application, by slot: few at a time, so that the others carry no pointer. See application.go.
 	consulted map[uint32]*asked
 
+	// A takeover, see carry.go and landing.go. back is what was read of connections and is still to be worked off, by slot.
+	frozen     bool // nothing is read any more
+	back       map[uint32][]byte
+	returning  map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
+	unasked    []string               // rooms among these that the shard was not asked about yet
+	aloft      queue[handoff.Handle]  // connections that no gnet has yet
+	landing    int                    // of these, that gnet is being given
+	looked     int                    // so many more land before it is looked who has something to read
+	settled    bool                   // nothing is returning any more
+	descending bool                   // those that are aloft land
+
 	// The drain.
 	draining bool          // who connects is told to go
 	over     time.Duration // each goes at a moment within this
@@ -115,8 +126,9 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
 		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), watchers: make(map[string][]uint32),
-		consulted: make(map[uint32]*asked), traces: *e.traces.Load(),
-		slice: sliceWrites, put: put, now: e.moment(),
+		consulted: make(map[uint32]*asked), back: make(map[uint32][]byte), returning: make(map[string][]returning),
+		traces: *e.traces.Load(),
+		slice:  sliceWrites, put: put, now: e.moment(),
 	}
 }
 
@@ -176,7 +188,7 @@ func (l *Loop) enterFrom(from netip.Addr) (refusal, *address) {
 	if !l.admitOpen(from) {
 		return refusedRate, nil
 	}
-	entered := l.engine.admission.enter(from)
+	entered := l.engine.admission.enter(from, false)
 	if entered == nil {
 		return refusedAddress, nil
 	}
@@ -203,6 +215,9 @@ func (l *Loop) work() {
 	l.sweepExpelled()
 	l.markTraced()
 	l.surveySome()
+	l.askForReturning()
+	l.settleIn()
+	l.landSome()
 	l.resumeSome()
 	l.gathered()
 	l.fanOut(l.slice)
@@ -291,6 +306,16 @@ func (l *Loop) take(e *handoff.Event) {
 		l.retrace()
 	case handoff.Survey:
 		l.survey()
+	case handoff.Freeze:
+		l.freeze(time.Duration(e.At) * time.Millisecond)
+	case handoff.Quiet:
+		l.engine.quiet <- l.isQuiet()
+	case handoff.Pack:
+		l.engine.packed <- l.pack()
+	case handoff.Land:
+		l.land()
+	case handoff.Missed:
+		l.missed(l.conn(e.To))
 	}
 	l.done(e.Size)
 }
@@ -355,6 +380,7 @@ func (l *Loop) closed(c *conn, _ error) {
 	c.sock = nil
 	l.forget(c)
 	c.decoder.Release()
+	delete(l.back, c.handle.Slot)
 	l.engine.admission.exit(c.address)
 	s := &l.slots[c.handle.Slot]
 	s.conn = nil

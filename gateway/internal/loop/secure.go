@@ -23,36 +23,29 @@ const scratchBytes = 256 << 10
 func (c *conn) records() *records.Stream { return c.sock.SafeContext().(*origin).records }
 
 // received is what a connection has sent and nobody has worked off. Valid until discard.
-func (c *conn) received() []byte {
+func (l *Loop) received(c *conn) []byte {
 	if c.secure {
 		return c.records().Plain
 	}
-	if c.sock.InboundBuffered() == 0 {
-		return nil
-	}
-	in, err := c.sock.Peek(-1)
-	if err != nil {
-		return nil
-	}
-	return in
+	return l.unread(c)
 }
 
 // discard takes n bytes off the front of what was received.
-func (c *conn) discard(n int) {
+func (l *Loop) discard(c *conn, n int) {
 	if c.secure {
 		s := c.records()
 		s.Plain = s.Plain[n:]
 		return
 	}
-	_, _ = c.sock.Discard(n)
+	l.consume(c, n)
 }
 
 // pending is how many bytes received holds.
-func (c *conn) pending() int {
+func (l *Loop) pending(c *conn) int {
 	if c.secure {
 		return len(c.records().Plain)
 	}
-	return c.sock.InboundBuffered()
+	return l.unreadBytes(c)
 }
 
 // open opens the whole records that the socket gave; half a one stays in gnet's buffer. The error is what ends the connection once

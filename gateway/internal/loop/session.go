@@ -127,7 +127,7 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 		l.close(c, proto.CloseOverloaded, proto.ErrRateLimited.Name)
 		return
 	}
-	user := l.engine.admission.login(who.User)
+	user := l.engine.admission.login(who.User, false)
 	if user == nil {
 		l.deny(c, deniedUserConnections, nil)
 		l.fail(c, id, proto.ErrTooManyUserConns, "This user has as many connections as the server allows; close another one first.")

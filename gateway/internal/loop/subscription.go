@@ -122,6 +122,10 @@ func (l *Loop) refer(c *conn, r *localRoom, member int32) (i int) {
 // joined makes the connection a member. From here on it is given every message after e.Seq
 // as it comes, and what lies between its position and there from the log.
 func (l *Loop) joined(e *handoff.Event) {
+	if e.ID == 0 {
+		l.returned(e)
+		return
+	}
 	c := l.conn(e.To)
 	if c == nil || c.phase != connected {
 		return // its subscription has ended
@@ -288,6 +292,7 @@ func (l *Loop) retire(r *localRoom) {
 		l.cfg.Rooms.Send(handoff.Command{Kind: handoff.Gone, From: handoff.Handle{Loop: l.index}, Room: r.name})
 	}
 	delete(l.rooms, r.name)
+	delete(l.returning, r.name)
 	l.counted.Rooms.Add(-1)
 	l.drop(r)
 }

@@ -19,6 +19,16 @@ type Config struct {
 	Interval     time.Duration // changes gather for so long; default 1 s
 	Named        int           // in a room with more users than these changes have counts only; default 100
 	MailboxBytes int           // default 8 MiB
+	// Watched are rooms that another keeper's connections watch, which come here and watch them again: changes go on from what these
+	// were told.
+	Watched []Watched
+}
+
+// Watched is a room as those who watch it have been told.
+type Watched struct {
+	Room    string
+	Version uint64
+	Told    map[string]string // states by user
 }
 
 const (
@@ -43,7 +53,8 @@ type Keeper struct {
 	changed   map[*room]struct{} // that are to be looked at when the interval ends
 	due       *time.Timer        // runs while changed has any
 	typing    map[string]*typists
-	typingDue *time.Timer // runs while typing has any
+	typingDue *time.Timer        // runs while typing has any
+	returning map[string]Watched // that nobody has asked for yet
 	out       *handoff.Outgoing
 
 	refused atomic.Int64 // counted by anyone
@@ -78,8 +89,13 @@ func Start(cfg Config) *Keeper {
 		due:       stopped(),
 		typing:    make(map[string]*typists),
 		typingDue: stopped(),
+		returning: make(map[string]Watched),
 		out:       handoff.NewOutgoing(append(slices.Clone(cfg.Loops), cfg.Calls)),
 	}
+	for _, w := range cfg.Watched {
+		k.returning[w.Room] = w
+	}
+	k.cfg.Watched = nil
 	k.wake = k.mailbox.Wakes()
 	go k.keepLoop()
 	return k
@@ -111,6 +127,23 @@ func (k *Keeper) Tell(p handoff.Presence) {
 func (k *Keeper) Close() {
 	k.mailbox.PutAlways(letter{stop: true}, 0)
 	<-k.ended
+}
+
+// Watched gives the rooms that are watched. After Close.
+func (k *Keeper) Watched() (list []Watched) {
+	for _, r := range k.rooms {
+		if len(r.watchers) == 0 || r.version == 0 {
+			continue
+		}
+		w := Watched{r.name, r.version, make(map[string]string)}
+		for user, p := range r.people {
+			if p.told != "" {
+				w.Told[user] = p.told
+			}
+		}
+		list = append(list, w)
+	}
+	return list
 }
 
 // Stats are counters since the start, but for Observed.
@@ -206,6 +239,10 @@ func (k *Keeper) ask(p *handoff.Presence) {
 			return
 		}
 		r = newRoom(p.Room, len(k.cfg.Loops))
+		if w, ok := k.returning[p.Room]; ok {
+			r.goOn(w, time.Now())
+			delete(k.returning, p.Room)
+		}
 		k.rooms[p.Room] = r
 		k.observed.Add(1)
 		for loop := range k.cfg.Loops {

@@ -52,6 +52,16 @@ func newRoom(name string, loops int) *room {
 	}
 }
 
+// goOn has the room's next version follow that of another keeper. Who does not come back is gone as if their last connection had ended
+// now.
+func (r *room) goOn(w Watched, now time.Time) {
+	r.version, r.count = w.Version, len(w.Told)
+	for user, state := range w.Told {
+		p := &person{told: state, gone: now}
+		r.people[user], r.leaving[user] = p, p
+	}
+}
+
 func (r *room) came(user string, h handoff.Handle, isAway bool) {
 	p := r.people[user]
 	if p == nil {

@@ -15,6 +15,9 @@ func (k *Keeper) answer(r *room, p *handoff.Presence) {
 	} else {
 		delete(r.watchers, p.From)
 	}
+	if p.ID == 0 {
+		return // it watched before, in the process that this one took over from
+	}
 	a := &v1.Presence{Room: r.name, Version: r.version, Count: uint32(r.count)}
 	for _, user := range r.some(k.cfg.Named) {
 		a.Users = append(a.Users, &v1.UserPresence{User: user, State: r.people[user].told})
@@ -50,5 +53,8 @@ func encode(codec proto.Codec, f *v1.ServerFrame) []byte {
 }
 
 func (k *Keeper) refuse(p *handoff.Presence, code proto.ErrorCode, text string) {
+	if p.ID == 0 {
+		return
+	}
 	k.out.Post(int(p.From.Loop), handoff.Event{Kind: handoff.Told, To: p.From, ID: p.ID, Code: code, Text: text, Size: handoff.ReplySize})
 }

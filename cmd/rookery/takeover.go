@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
+// takeoverFlag has serve take over from the server that runs.
+const takeoverFlag = "--takeover"
+
+// startHeirLoop starts this program anew, as it is on the disk now and with the same arguments, each time that somebody asks, until ctx
+// is done. The new process takes over by itself. Started by serve.
+func startHeirLoop(ctx context.Context, asked <-chan os.Signal, args []string, p process, log *slog.Logger) {
+	// By its name, for what /proc/self/exe is stays the old file when another one has taken its place.
+	program, err := exec.LookPath(os.Args[0])
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-asked:
+		}
+		switch {
+		case err != nil:
+			log.Error("no process can be started that takes over", "err", err)
+			continue
+		case os.Getpid() == 1:
+			log.Error("process 1 can't leave: a container would end with it. Run an init in it, or replace the container")
+			continue
+		}
+		args := slices.DeleteFunc(slices.Clone(args), isTakeover)
+		heir := exec.Command(program, append([]string{"serve", takeoverFlag}, args...)...)
+		heir.Stdout, heir.Stderr, heir.Env = p.stdout, p.stderr, slices.DeleteFunc(slices.Clone(p.environ), isWatchdogPID)
+		if err := heir.Start(); err != nil {
+			log.Error("no process can be started that takes over", "program", program, "err", err)
+			continue
+		}
+		log.Info("started a process that takes over", "program", program, "process", heir.Process.Pid)
+		// It outlives this process, or it fails, and has said why. A second one that is asked for waits.
+		if err := heir.Wait(); err != nil {
+			log.Error("the process that was to take over has ended", "process", heir.Process.Pid, "err", err)
+		}
+	}
+}
+
+func isTakeover(arg string) bool { return arg == takeoverFlag || arg == takeoverFlag[1:] }
+
+// isWatchdogPID is the variable by which a service manager says that only this process answers its watchdog: the heir will.
+func isWatchdogPID(variable string) bool { return strings.HasPrefix(variable, "WATCHDOG_PID=") }

@@ -1,0 +1,267 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rookery/gateway/internal/identity"
+	"rookery/gateway/internal/loop"
+	"rookery/gateway/internal/presence"
+	"rookery/gateway/internal/takeover"
+)
+
+// The side of a takeover that takes: another process, or the one that gave and was left with it.
+
+// inheritance is what a server goes on with.
+type inheritance struct {
+	address   string
+	listeners map[string]net.Listener // by their settings
+	bundle    *takeover.Bundle
+	// served is called when the server serves. It ends when nothing more comes of whom the server took over from.
+	served func(s *Server)
+}
+
+// TakeOver makes a server that goes on with the connections, the sessions and the log of the one that runs with the same data directory. It
+// returns when that has given them, and Run has to follow at once. With an error the other one goes on.
+func TakeOver(cfg Config, logger *slog.Logger) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if _, err := descriptorLimit(); err != nil {
+		return nil, err
+	}
+	socket, err := dialIn(cfg.Data)
+	if err != nil {
+		return nil, fmt.Errorf("take over from the server with the data in %s (setting data): %w: is there one that runs?", cfg.Data, err)
+	}
+	channel := takeover.NewChannel(socket)
+	s, err := takeOver(cfg, logger, channel)
+	if err != nil {
+		channel.Close()
+		return nil, fmt.Errorf("take over: %w", err)
+	}
+	return s, nil
+}
+
+// dialIn connects to the server that runs with a data directory. One that has taken over a moment ago itself listens when its predecessor has
+// left.
+func dialIn(dir string) (socket *net.UnixConn, err error) {
+	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		err = throughDirectory(dir, func(name string) (err error) {
+			socket, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: name, Net: "unix"})
+			return err
+		})
+		missing := errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT)
+		if !missing || time.Since(begun) > settling {
+			return socket, err
+		}
+	}
+}
+
+// settling is how long a server may take until somebody else can take over from it.
+const settling = 3 * time.Second
+
+func takeOver(cfg Config, logger *slog.Logger, channel *takeover.Channel) (_ *Server, err error) {
+	channel.Deadline(time.Now().Add(preparing))
+	if err := channel.SendJSON(takeover.Hello, greetingOf(cfg)); err != nil {
+		return nil, err
+	}
+	welcome, err := channel.Await(takeover.Welcome)
+	if err != nil {
+		return nil, err
+	}
+	defer welcome.Close()
+	var g greeting
+	if err := decodeJSON(welcome.Payload, &g); err != nil {
+		return nil, err
+	}
+	in := &inheritance{address: g.Listen}
+	if in.listeners, err = inheritListeners(g.Handed, welcome.Descriptors); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			closeAll(in.listeners)
+		}
+	}()
+	if err := channel.Send(takeover.Prepared, nil); err != nil {
+		return nil, err
+	}
+	channel.Deadline(time.Time{}) // the other one closes its log meanwhile
+	if in.bundle, err = channel.ReceiveBundle(); err != nil {
+		return nil, fmt.Errorf("receive connections: %w", err)
+	}
+	in.served = func(s *Server) { s.takeLate(channel) }
+	s, err := newServer(cfg, logger, in)
+	if err != nil {
+		in.bundle.Close()
+		return nil, err
+	}
+	logger.Info("taking over", "connections", in.bundle.Len())
+	if err := channel.Send(takeover.Opened, nil); err == nil {
+		_, err = channel.Await(takeover.Go)
+		// The end of the stream is the other process's: it does not close it before it has seen to it that this one is dead.
+		if err != nil && !isEnd(err) {
+			s.log.Warn("the process that gave its connections away ended in the middle", "err", err)
+		}
+	}
+	return s, nil
+}
+
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) }
+
+// takeLate takes what the other process's listeners still accept, until it has left.
+func (s *Server) takeLate(channel *takeover.Channel) {
+	defer channel.Close()
+	if err := channel.SendJSON(takeover.Serving, servingMessage{s.loops}); err != nil {
+		return // it has ended
+	}
+	for {
+		m, err := channel.Receive()
+		if err != nil {
+			if err := s.unsteer(); err != nil {
+				s.log.Warn("new connections may be spread unevenly over the loops", "err", err)
+			}
+			return
+		}
+		_ = s.enter(m.Descriptors)
+		m.Close()
+	}
+}
+
+// enter gives connections to the loops. The descriptors stay the caller's.
+func (s *Server) enter(descriptors []int) error {
+	for _, fd := range descriptors {
+		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("duplicate a descriptor: %w", err)
+		}
+		file := os.NewFile(uintptr(own), "connection")
+		socket, err := net.FileConn(file)
+		file.Close()
+		if err != nil {
+			continue // its peer has left
+		}
+		var from netip.Addr
+		if a, ok := socket.RemoteAddr().(*net.TCPAddr); ok {
+			from, _ = netip.AddrFromSlice(a.IP)
+		}
+		if err := s.engine.Enter(socket, from); err != nil {
+			s.log.Warn("a connection was accepted and not taken", "err", err)
+		}
+	}
+	return nil
+}
+
+// goOn has a server of this process take what no other did. This one serves until ctx is done.
+func (s *Server) goOn(ctx context.Context, bundle *takeover.Bundle) error {
+	listeners, err := inheritListeners(s.handed.list())
+	if err != nil {
+		return err
+	}
+	in := &inheritance{address: s.public.addr, listeners: listeners, bundle: bundle}
+	in.served = func(next *Server) {
+		_ = s.leave(next.loops, next.enter)
+		s.stopEngine()
+	}
+	next, err := newServer(s.cfg, s.log, in)
+	if err != nil {
+		bundle.Close()
+		return fmt.Errorf("go on after a takeover that failed: %w", err)
+	}
+	if cfg := s.inForce.Load(); cfg != &s.cfg {
+		if _, err := next.Reload(*cfg); err != nil {
+			s.log.Error("the configuration that was read last is not in force any more", "err", err)
+		}
+	}
+	s.successor.Store(next)
+	return next.Run(ctx)
+}
+
+// carried adds what the loops take over to their configuration.
+func (in *inheritance) carried(cfg *loop.Config) error {
+	if in == nil {
+		return nil
+	}
+	connections, generations, err := in.bundle.Spread(len(cfg.Inboxes))
+	if err != nil {
+		return err
+	}
+	cfg.Returning, cfg.Generations, cfg.Slow = connections, generations, in.bundle.Slow
+	identity.SetTokenIDKey(in.bundle.TokenIDKey)
+	return nil
+}
+
+// heirsLoop sees to what comes late of whom this server took over from, then waits for who takes over from this one: one of the two
+// at a time, for the listeners of three would not know whose turn it is. Started by Run, whose end of ctx ends it.
+func (s *Server) heirsLoop(ctx context.Context, heirs chan<- heir) {
+	if s.inherited != nil {
+		s.inherited.served(s)
+	}
+	listener := s.listenForHeirs()
+	if listener == nil {
+		return
+	}
+	defer context.AfterFunc(ctx, func() { listener.Close() })()
+	defer listener.Close()
+	for {
+		socket, err := listener.AcceptUnix()
+		if err != nil {
+			return
+		}
+		h, err := s.meet(takeover.NewChannel(socket))
+		if err != nil {
+			s.log.Warn("a process that wanted to take over does not", "err", err)
+			continue
+		}
+		select {
+		case heirs <- h:
+		case <-ctx.Done():
+			h.close()
+		}
+		return
+	}
+}
+
+func decodeJSON(b []byte, v any) error {
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("read what the other process says: %w", err)
+	}
+	return nil
+}
+
+// watched is what those were told who watch the presence in rooms.
+func (in *inheritance) watched() (list []presence.Watched) {
+	if in == nil {
+		return nil
+	}
+	for _, w := range in.bundle.Watched {
+		list = append(list, presence.Watched(w))
+	}
+	return list
+}
+
+// takeConnections takes in the connections that this server goes on with.
+func (s *Server) takeConnections(ended <-chan error) error {
+	if s.inherited == nil {
+		return nil
+	}
+	restored := make(chan error, 1)
+	go func() { restored <- s.engine.Restore() }()
+	select {
+	case err := <-ended:
+		return err
+	case err := <-restored:
+		return err
+	}
+}

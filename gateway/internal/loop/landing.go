@@ -1,0 +1,406 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/takeover"
+)
+
+// The side of a takeover that takes. Connections get their places before a loop takes any of its own. Their subscriptions join
+// again, from their positions and without a word to anybody. When all of all loops have, gnet is given the sockets, and what
+// clients have sent meanwhile is read: none of it meets a room whose members are not there yet.
+
+const (
+	// leastLanding and mostLanding are how many sockets of all loops are being given to gnet, each with two more descriptors for a moment.
+	// The least have those that are kept for connections which are refused.
+	leastLanding = RefusalReserve / 2
+	mostLanding  = 128
+	// lookEvery is after how many of a loop it is looked again which of the others have something to read.
+	lookEvery = 128
+	// remembered is how far back a time may lie that a connection comes with: the clock of an engine begins so much earlier.
+	remembered = 24 * time.Hour
+)
+
+// returning is a subscription that came with its connection.
+type returning struct {
+	of       handoff.Handle
+	position uint64
+}
+
+// starter is the context of a connection that is only there to have gnet's loop meet ours.
+type starter struct{}
+
+// lander is that of one which lands.
+type lander struct{ conn *conn }
+
+// Restore has the loops take in the connections of Config.Returning, and returns when these are served. Only after Booted, and before
+// Enter.
+func (e *Engine) Restore() error {
+	var starting []<-chan gnet.RegisteredResult
+	for range e.cfg.Inboxes {
+		opened, err := e.startLoop()
+		if err != nil {
+			return fmt.Errorf("start an event loop: %w", err)
+		}
+		starting = append(starting, opened)
+	}
+	for _, opened := range starting {
+		if result := <-opened; result.Err != nil {
+			return fmt.Errorf("start an event loop: %w", result.Err)
+		}
+	}
+	started := time.Now()
+	<-e.settled
+	settled := time.Now()
+	for _, l := range *e.loops.Load() {
+		l.inbox.PutAlways(handoff.Event{Kind: handoff.Land}, 0)
+	}
+	<-e.landed
+	e.cfg.Log.Info("took over", "connections", e.Open(), "rooms", settled.Sub(started).Round(time.Millisecond), "sockets", time.Since(settled).Round(time.Millisecond))
+	return nil
+}
+
+// startLoop has the next of gnet's loops open a connection; gnet takes them in turn.
+func (e *Engine) startLoop() (<-chan gnet.RegisteredResult, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(pair[0])
+	file := os.NewFile(uintptr(pair[1]), "starter")
+	far, err := net.FileConn(file)
+	file.Close()
+	if err != nil {
+		return nil, err
+	}
+	opened, err := e.gnet.Register(gnet.NewNetConnContext(gnet.NewContext(context.Background(), starter{}), far))
+	if err != nil {
+		far.Close()
+		return nil, err
+	}
+	return opened, nil
+}
+
+// restore takes the connections in that are this loop's.
+func (l *Loop) restore() {
+	if l.cfg.Returning == nil {
+		return
+	}
+	all := l.cfg.Returning[l.index]
+	l.cfg.Returning[l.index] = nil
+	l.opened = l.cfg.Generations[l.index]
+	places := uint32(0)
+	for i := range all {
+		places = max(places, all[i].Slot+1)
+	}
+	l.slots = make([]slot, places)
+	for i := range all {
+		l.takeIn(&all[i])
+	}
+	for i := range l.slots {
+		if l.slots[i].conn == nil {
+			l.free = append(l.free, uint32(i))
+		}
+	}
+	l.askForReturning()
+	l.settleIn()
+}
+
+// takeIn gives a connection its place, with all that it had.
+func (l *Loop) takeIn(t *takeover.Connection) {
+	s := &lifted{fd: t.FD, outbound: slices.Clone(t.Outbound), from: cameFrom(t)}
+	c := &conn{
+		loop: l, sock: s, handle: handoff.Handle{Slot: t.Slot, Generation: t.Generation, Loop: l.index},
+		phase: phase(t.Phase), codec: t.Codec, stream: t.Stream, probed: t.Probed, away: t.Away, closed: t.Closed,
+		heard: l.before(t.Heard), took: l.before(t.Took),
+	}
+	l.slots[t.Slot] = slot{conn: c, generation: t.Generation}
+	l.counted.Connections.Add(1)
+	switch {
+	case c.phase != sniffing:
+		l.engine.admitted.Add(1) // those that are there stay, whatever the limits are now
+	case !l.engine.admit():
+		c.refused = refusedFull
+		l.engine.refused.Add(1)
+	}
+	if from := remoteAddr(s); c.refused == refusedNot && l.engine.rules.Load().trusts(from) {
+		c.address = anywhere
+	} else if c.refused == refusedNot {
+		c.address = l.engine.admission.enter(from, true)
+	}
+	if t.Due > 0 {
+		l.deadline(c, time.Duration(t.Due)*time.Millisecond)
+	} else if c.phase < connected {
+		l.deadline(c, l.cfg.HandshakeTimeout)
+	}
+	if t.Identity != nil {
+		l.identify(c, *t.Identity)
+		c.user = l.engine.admission.login(t.Identity.User, true)
+		l.countSession(c, 1)
+		if t.Watching {
+			l.watch(c)
+		}
+		for i := range t.Rooms {
+			l.comeBack(c, &t.Rooms[i])
+		}
+	}
+	if len(t.Inbound) > 0 {
+		l.back[t.Slot] = slices.Clone(t.Inbound)
+	}
+	l.aloft.push(c.handle)
+	l.engine.flying.Add(1)
+	if len(s.outbound) > 0 {
+		c.backed = true
+		l.buffered(c, len(s.outbound))
+		l.hurry(c)
+		l.await(c)
+	}
+}
+
+// cameFrom is who a connection is of, nil where its socket says it.
+func cameFrom(t *takeover.Connection) *origin {
+	if !t.Origin.IsValid() && !t.Peer.IsValid() {
+		return nil
+	}
+	return &origin{peer: t.Peer, address: t.Origin}
+}
+
+// before is the moment that many milliseconds ago.
+func (l *Loop) before(ms int64) moment {
+	return l.now - min(moment(max(0, ms)/tick.Milliseconds()), l.now-1)
+}
+
+// comeBack gives a connection a subscription again.
+func (l *Loop) comeBack(c *conn, t *takeover.Room) {
+	r := l.local(t.Name)
+	i := l.refer(c, r, joining)
+	s := &c.subscriptions[i]
+	s.watching, s.typing = t.Watching, t.Typing
+	c.typed = c.typed || t.Typing
+	if t.Member != nil {
+		r.present(c, t.Member)
+	}
+	if l.returning[r.name] == nil {
+		l.unasked = append(l.unasked, r.name)
+	}
+	l.returning[r.name] = append(l.returning[r.name], returning{c.handle, t.Position})
+}
+
+// askForReturning asks the shards where the rooms stand, each once, as far as they take it: ticks see to it that the rest is asked.
+func (l *Loop) askForReturning() {
+	for len(l.unasked) > 0 {
+		if r := l.rooms[l.unasked[0]]; r != nil {
+			if !l.cfg.Rooms.Send(handoff.Command{
+				Kind: handoff.Join, From: handoff.Handle{Loop: l.index}, Room: r.name, Ephemeral: l.cfg.Ephemeral(r.name),
+			}) {
+				return
+			}
+			r.ordered = true
+		}
+		l.unasked = l.unasked[1:]
+	}
+}
+
+// returned is where a room stands whose subscriptions came with their connections: they go on.
+func (l *Loop) returned(e *handoff.Event) {
+	r := l.rooms[e.Room]
+	waiting := l.returning[e.Room]
+	delete(l.returning, e.Room)
+	if r == nil {
+		return // all have left
+	}
+	r.begin, r.asked = e.Begin, l.now
+	if len(r.members) == int(r.holes) {
+		l.drop(r)
+		r.seq = e.Seq
+	}
+	if r.seq != e.Seq {
+		panic("BUG: the return to room " + r.name + " and its deliveries crossed")
+	}
+	for _, w := range waiting {
+		c := l.conn(w.of)
+		if c == nil {
+			continue
+		}
+		i := c.answered(r.name)
+		switch {
+		case i < 0: // it is closing
+		case c.subscriptions[i].removed:
+			l.left(c, 0, r.name)
+			l.remove(c, i)
+		default:
+			l.enter(c, i, w.position)
+		}
+	}
+}
+
+// settleIn notes that all subscriptions are there that came with connections.
+func (l *Loop) settleIn() {
+	if l.settled || len(l.returning) > 0 || l.cfg.Returning == nil {
+		return
+	}
+	l.settled = true
+	if l.engine.unsettled.Add(-1) == 0 {
+		close(l.engine.settled)
+	}
+}
+
+// land begins to give the sockets to gnet, and has those told of presence again that were.
+func (l *Loop) land() {
+	for i := range l.slots {
+		c := l.slots[i].conn
+		if c == nil {
+			continue
+		}
+		for _, s := range c.subscriptions {
+			if s.watching {
+				l.cfg.Presence.Tell(handoff.Presence{Kind: handoff.AskPresence, From: c.handle, Codec: c.codec, Room: s.room.name, Watch: true})
+			}
+		}
+	}
+	l.descending = true
+	l.landSome()
+	l.engine.touched(0)
+}
+
+// landSome gives gnet the next sockets when it has taken those before.
+func (l *Loop) landSome() {
+	if !l.descending || l.landing > 0 {
+		return
+	}
+	for most := l.engine.landingAtOnce(); l.landing < most && l.aloft.len() > 0; {
+		if l.looked--; l.looked < 0 {
+			l.readableFirst()
+			l.looked = lookEvery
+		}
+		h := l.aloft.pop()
+		c := l.conn(h)
+		if c == nil {
+			l.engine.touched(1)
+			continue
+		}
+		if err := l.approach(c); err != nil {
+			l.cfg.Log.Error("a connection that was handed over is closed", "conn", c.name(), "err", err)
+			l.abort(c)
+			l.engine.touched(1)
+			continue
+		}
+		l.landing++
+	}
+}
+
+// readableFirst has those land first whose peers have sent something: only they wait, for what is written to the others leaves as ever.
+func (l *Loop) readableFirst() {
+	handles := l.aloft.items[l.aloft.first:]
+	sockets := make([]unix.PollFd, len(handles))
+	for i, h := range handles {
+		sockets[i] = unix.PollFd{Fd: -1, Events: unix.POLLIN} // which poll takes no notice of
+		if c := l.conn(h); c != nil {
+			sockets[i].Fd = int32(c.sock.Fd())
+		}
+	}
+	if n, err := unix.Poll(sockets, 0); n == 0 || err != nil {
+		return
+	}
+	next := 0
+	for i := range sockets {
+		if sockets[i].Revents != 0 {
+			handles[next], handles[i] = handles[i], handles[next]
+			sockets[next], sockets[i] = sockets[i], sockets[next]
+			next++
+		}
+	}
+}
+
+// landingAtOnce is how many sockets of a loop may be on their way to gnet: as descriptors are free.
+func (e *Engine) landingAtOnce() int {
+	spare := int(e.capacity.Load()-e.admitted.Load()) / 2
+	return max(1, min(mostLanding, max(leastLanding, spare))/len(e.cfg.Inboxes))
+}
+
+// approach has gnet open a connection of a duplicate of its descriptor.
+func (l *Loop) approach(c *conn) error {
+	fd, err := unix.FcntlInt(uintptr(c.sock.Fd()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("duplicate a descriptor: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), "connection")
+	socket, err := net.FileConn(file)
+	file.Close()
+	if err != nil {
+		return fmt.Errorf("look at a socket: %w", err)
+	}
+	opened, err := l.events.Enroll(gnet.NewContext(context.Background(), lander{c}), socket)
+	if err != nil {
+		socket.Close()
+		return fmt.Errorf("give a socket to an event loop: %w", err)
+	}
+	l.engine.watching.Go(func() {
+		if (<-opened).Err != nil {
+			l.inbox.PutAlways(handoff.Event{Kind: handoff.Missed, To: c.handle}, 0)
+		}
+	})
+	return nil
+}
+
+// missed is a socket that gnet could not take.
+func (l *Loop) missed(c *conn) {
+	if c != nil {
+		l.cfg.Log.Error("a connection that was handed over is closed: no event loop takes it; out of descriptors?", "conn", c.name())
+		l.abort(c)
+	}
+	l.touchedDown()
+}
+
+// touchDown is gnet's first word about a connection that it was given.
+func (l *Loop) touchDown(g gnet.Conn, c *conn) gnet.Action {
+	defer l.touchedDown()
+	s, aloft := c.sock.(*lifted)
+	if !aloft {
+		return gnet.Close // it has ended meanwhile
+	}
+	g.SetContext(c)
+	g.SetSafeContext(s.SafeContext())
+	l.watcher.disarm(s.fd)
+	alive := KeepAlive(l.cfg.Heartbeat)
+	_ = g.SetKeepAlive(true, alive.Idle, alive.Interval, alive.Count) // as gnet's listeners have it: net.FileConn has set 15 s. It is no TCP socket if that fails
+	c.sock = g
+	if len(s.outbound) > 0 {
+		_, _ = g.Write(s.outbound) // a failing write closes the connection
+	}
+	unix.Close(s.fd)
+	if c.sock != nil && c.backed {
+		l.drained(c)
+	}
+	switch {
+	case c.sock == nil:
+		return gnet.Close
+	case len(l.back[c.handle.Slot]) == 0:
+		return gnet.None
+	}
+	return l.traffic(c)
+}
+
+func (l *Loop) touchedDown() {
+	if l.landing--; l.landing == 0 && l.aloft.len() > 0 {
+		// Not at once: gnet works off its tasks before it asks epoll, and those who have landed want to be read.
+		l.ring()
+	}
+	l.engine.touched(1)
+}
+
+// touched counts connections that have landed, or have ended before.
+func (e *Engine) touched(n int64) {
+	if e.flying.Add(-n) == 0 && e.descended.CompareAndSwap(false, true) {
+		close(e.landed)
+	}
+}

@@ -1,0 +1,177 @@
+package loop
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+)
+
+// lifted is the socket of a connection that no gnet has: it moves from one engine to another. Nothing is read from it, so that what the
+// peer sends waits in the kernel. What is written leaves as ever; what the socket does not take is kept here, where it can be
+// taken out again, which gnet has no way for. Owned by its loop.
+type lifted struct {
+	gnet.Conn // nil: only what is below is called
+
+	fd       int
+	outbound []byte
+	from     *origin // nil: the socket says it
+}
+
+func (s *lifted) Fd() int               { return s.fd }
+func (s *lifted) OutboundBuffered() int { return len(s.outbound) }
+func (s *lifted) InboundBuffered() int  { return 0 }
+
+func (s *lifted) Peek(int) ([]byte, error)   { return nil, nil }
+func (s *lifted) Discard(n int) (int, error) { return 0, nil }
+
+// SafeContext is the origin, as gnet has it.
+func (s *lifted) SafeContext() any {
+	if s.from == nil {
+		return nil
+	}
+	return s.from
+}
+
+// RemoteAddr is the peer's address, nil where it is of no TCP.
+func (s *lifted) RemoteAddr() net.Addr {
+	peer, err := unix.Getpeername(s.fd)
+	if err != nil {
+		return nil
+	}
+	switch a := peer.(type) {
+	case *unix.SockaddrInet4:
+		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
+	case *unix.SockaddrInet6:
+		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
+	}
+	return nil
+}
+
+func (s *lifted) Write(b []byte) (int, error) {
+	s.outbound = append(s.outbound, b...)
+	return len(b), nil
+}
+
+// Flush writes what the socket takes. What a broken one does not take is dropped; that it is broken is found when it has landed.
+func (s *lifted) Flush() error {
+	for len(s.outbound) > 0 {
+		n, err := unix.Write(s.fd, s.outbound)
+		switch err {
+		case nil:
+			s.outbound = s.outbound[n:]
+		case unix.EAGAIN:
+			return nil
+		case unix.EINTR:
+		default:
+			s.outbound = nil
+			return err
+		}
+	}
+	s.outbound = nil
+	return nil
+}
+
+// lift takes a connection out of gnet, which closes a descriptor of it and not the connection. From here on nothing is read from it.
+func (l *Loop) lift(c *conn) error {
+	g := c.sock
+	in, err := g.Peek(-1)
+	if err != nil {
+		return fmt.Errorf("take what was read of %s: %w", c.name(), err)
+	}
+	fd, err := unix.FcntlInt(uintptr(g.Fd()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("duplicate the descriptor of %s: %w", c.name(), err)
+	}
+	out, err := takeOutbound(g, fd)
+	if c.sock == nil || err != nil {
+		unix.Close(fd)
+		return err
+	}
+	held := &lifted{fd: fd, outbound: out}
+	held.from, _ = g.SafeContext().(*origin)
+	if len(in) > 0 {
+		l.putBack(c, in)
+	}
+	if c.backed {
+		l.watcher.disarm(g.Fd())
+	}
+	g.SetContext(nil) // so that its end is none of ours
+	_ = l.events.Close(g)
+	c.sock = held
+	if c.backed {
+		l.await(c)
+	}
+	return nil
+}
+
+// takeOutbound takes what gnet has still to write. gnet has no way to give it, so it is let write it: for a moment its descriptor is a
+// file in memory. fd is another descriptor of the socket. The event loop is here, so it can't ask epoll meanwhile, which knows
+// the socket by the descriptor's number.
+func takeOutbound(g gnet.Conn, fd int) ([]byte, error) {
+	if g.OutboundBuffered() == 0 {
+		return nil, nil
+	}
+	memory, err := unix.MemfdCreate("outbound", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a file in memory: %w", err)
+	}
+	file := os.NewFile(uintptr(memory), "outbound")
+	defer file.Close()
+	if err := unix.Dup3(memory, g.Fd(), unix.O_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("have outbound bytes written to memory: %w", err)
+	}
+	for before := 0; g.OutboundBuffered() != before; {
+		before = g.OutboundBuffered()
+		_ = g.Flush() // its error is that epoll does not know the file
+	}
+	left := g.OutboundBuffered()
+	if err := unix.Dup3(fd, g.Fd(), unix.O_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("give a connection its descriptor back: %w", err)
+	}
+	out, err := io.ReadAll(io.NewSectionReader(file, 0, 1<<62))
+	if err == nil && left > 0 {
+		err = fmt.Errorf("%d bytes were not written to memory", left)
+	}
+	return out, err
+}
+
+// putBack puts bytes of the peer where the next turn for the connection finds them, behind those that are there.
+func (l *Loop) putBack(c *conn, in []byte) {
+	l.back[c.handle.Slot] = append(l.back[c.handle.Slot], in...)
+}
+
+// unread is what there is of a connection's bytes: those that were put back, and behind them gnet's. Valid until consume.
+func (l *Loop) unread(c *conn) []byte {
+	in, err := c.sock.Peek(-1)
+	if err != nil {
+		in = nil
+	}
+	back := l.back[c.handle.Slot]
+	if len(back) == 0 {
+		return in
+	}
+	back = append(back, in...)
+	l.back[c.handle.Slot] = back
+	_, _ = c.sock.Discard(-1)
+	return back
+}
+
+// consume drops the first n of what is unread.
+func (l *Loop) consume(c *conn, n int) {
+	switch back := l.back[c.handle.Slot]; {
+	case len(back) == 0:
+		_, _ = c.sock.Discard(n)
+	case n == len(back):
+		delete(l.back, c.handle.Slot)
+	default:
+		l.back[c.handle.Slot] = bytes.Clone(back[n:])
+	}
+}
+
+// unreadBytes is how many of them there are.
+func (l *Loop) unreadBytes(c *conn) int { return len(l.back[c.handle.Slot]) + c.sock.InboundBuffered() }

@@ -1,0 +1,295 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rookery/gateway/internal/takeover"
+)
+
+// The side of a takeover that gives. What is said is in package takeover.
+
+const (
+	// takeoverSocket is in the data directory, which is who may come: whoever may open the log.
+	takeoverSocket = "takeover.sock"
+	// preparing is how long the other process may take to read its configuration, and opening how long to open the log.
+	preparing = 30 * time.Second
+	opening   = 30 * time.Second
+	// quieting is how long requests that are under way may take before their connections are sent away.
+	quieting = 250 * time.Millisecond
+)
+
+// greeting is what the two processes tell each other of themselves.
+type greeting struct {
+	Version                       int
+	Listen, Admin, Secure, Socket string   // the settings listen, admin, tls.listen and proxy.socket; of the old one Listen with its port
+	Handed                        []string // by the old one: listeners whose descriptors come with it, by their settings
+}
+
+func greetingOf(c Config) greeting {
+	return greeting{Version: takeover.Version, Listen: c.Listen, Admin: c.Admin, Secure: c.TLS.Listen, Socket: c.Proxy.Socket}
+}
+
+// servingMessage is what the new process says when it serves.
+type servingMessage struct{ Listeners int }
+
+// heir is who takes over, ready to be given all.
+type heir struct {
+	channel *takeover.Channel
+	process int // its id
+	handle  int // its pidfd
+}
+
+// listenForHeirs makes the socket. nil where there can't be one: then nobody takes over.
+func (s *Server) listenForHeirs() *net.UnixListener {
+	if s.cfg.fs != nil {
+		return nil // a log in memory goes nowhere
+	}
+	listener, err := listenIn(s.cfg.Data)
+	if err != nil {
+		s.log.Warn("no other process can take over from this one", "err", err)
+		return nil
+	}
+	return listener
+}
+
+// throughDirectory calls fn with a name of the socket that is short enough, however long that of the directory is.
+func throughDirectory(dir string, fn func(name string) error) error {
+	open, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer open.Close()
+	return fn(filepath.Join("/proc/self/fd", strconv.Itoa(int(open.Fd())), takeoverSocket))
+}
+
+func listenIn(dir string) (listener *net.UnixListener, err error) {
+	err = throughDirectory(dir, func(name string) error {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err // it is of a process that has ended, or has given all away
+		}
+		listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", filepath.Join(dir, takeoverSocket), err)
+	}
+	listener.SetUnlinkOnClose(false) // it may be somebody else's by then
+	return listener, nil
+}
+
+// meet looks at who wants to take over, and waits until it is prepared.
+func (s *Server) meet(c *takeover.Channel) (_ heir, err error) {
+	defer func() {
+		if err != nil {
+			_ = c.Send(takeover.Refusal, []byte(err.Error()))
+			c.Close()
+		}
+	}()
+	c.Deadline(time.Now().Add(preparing))
+	who, err := c.Peer()
+	if err != nil {
+		return heir{}, fmt.Errorf("ask the kernel who it is: %w", err)
+	}
+	if who.Uid != 0 && int(who.Uid) != os.Geteuid() {
+		return heir{}, fmt.Errorf("it is user %d, and this server's is %d", who.Uid, os.Geteuid())
+	}
+	var g greeting
+	if err := receiveJSON(c, takeover.Hello, &g); err != nil {
+		return heir{}, err
+	}
+	switch {
+	case g.Version != takeover.Version:
+		return heir{}, fmt.Errorf("this server hands over in version %d, and the other program takes version %d: stop this one and start that", takeover.Version, g.Version)
+	}
+	ours, theirs := greetingOf(s.cfg), g
+	for _, address := range []struct{ setting, here, there string }{
+		{"listen", ours.Listen, theirs.Listen}, {adminListener, ours.Admin, theirs.Admin},
+		{secureListenIn, ours.Secure, theirs.Secure}, {socketListener, ours.Socket, theirs.Socket},
+	} {
+		if address.here != address.there {
+			return heir{}, fmt.Errorf("the setting %s is %q here and %q there: an address changes with a restart", address.setting, address.here, address.there)
+		}
+	}
+	ours.Listen = s.public.addr
+	var descriptors []int
+	ours.Handed, descriptors = s.handed.list()
+	if err := c.SendJSON(takeover.Welcome, ours, descriptors...); err != nil {
+		return heir{}, err
+	}
+	if _, err := c.Await(takeover.Prepared); err != nil {
+		return heir{}, fmt.Errorf("wait until it is prepared: %w", err)
+	}
+	handle, err := unix.PidfdOpen(int(who.Pid), 0)
+	if err != nil {
+		return heir{}, fmt.Errorf("hold on to process %d: %w", who.Pid, err)
+	}
+	return heir{c, int(who.Pid), handle}, nil
+}
+
+// give gives everything to the heir. When it comes back without an error the connections and the log are the other process's. With one
+// they are ours, in the bundle, and the other process has ended.
+func (s *Server) give(h heir, admin adminServer) (*takeover.Bundle, error) {
+	begun := time.Now()
+	s.log.Info("handing over", "to", h.process, "connections", s.engine.Open())
+	s.state.Store(leaving)
+	// Who connects there waits in the queue of the socket, which is handed over with it.
+	s.secure.close()
+	if s.socket != nil {
+		s.socket.leave()
+	}
+	s.engine.Freeze(s.cfg.Drain.Window)
+	s.api.Refuse()
+	admin.leave()
+	s.await(begun.Add(quieting), func() bool { return s.engine.Quiet() && s.api.Idle() })
+	s.closeOwners()
+	s.await(time.Now().Add(s.cfg.Drain.Timeout), s.engine.Idle)
+	bundle, left := s.engine.Pack()
+	for _, w := range s.presence.Watched() {
+		bundle.Watched = append(bundle.Watched, takeover.Watched(w))
+	}
+	if err := s.closeStorage(0); err != nil {
+		s.log.Error("the log was not closed cleanly", "err", err)
+	}
+	closed := time.Now()
+	if left > 0 {
+		s.log.Warn("connections were sent away: they have TLS, or what they had asked for was not answered in time, or was HTTP", "connections", left)
+	}
+	if err := h.take(bundle); err != nil {
+		h.end()
+		return bundle, err
+	}
+	s.log.Info("handed over", "to", h.process, "connections", bundle.Len(), "late", left,
+		"closing", closed.Sub(begun).Round(time.Millisecond), "took", time.Since(begun).Round(time.Millisecond))
+	bundle.Close()
+	return nil, nil
+}
+
+// take has the heir take what there is. After the last word, Go, nothing goes back.
+func (h *heir) take(b *takeover.Bundle) error {
+	h.channel.Deadline(time.Now().Add(opening))
+	if err := h.channel.SendBundle(b); err != nil {
+		return err
+	}
+	if err := h.channel.Send(takeover.Everything, nil); err != nil {
+		return err
+	}
+	if _, err := h.channel.Await(takeover.Opened); err != nil {
+		return fmt.Errorf("wait until the other process has opened the log: %w", err)
+	}
+	return h.channel.Send(takeover.Go, nil)
+}
+
+// end sees to it that the other process is dead: it has the connections too.
+func (h *heir) end() {
+	_ = unix.PidfdSendSignal(h.handle, unix.SIGKILL, nil, 0) // an error means that it has ended
+	dead := []unix.PollFd{{Fd: int32(h.handle), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(dead, -1); err != unix.EINTR {
+			break
+		}
+	}
+	h.close()
+}
+
+func (h *heir) close() {
+	h.channel.Close()
+	unix.Close(h.handle)
+}
+
+// handOver gives everything to the heir, and this server is done. If the heir does not take it a successor in this process goes on, until
+// ctx is done.
+func (s *Server) handOver(ctx context.Context, h heir, admin adminServer) error {
+	bundle, err := s.give(h, admin)
+	if err != nil {
+		s.log.Error("the other process did not take over, and has ended: this one goes on", "process", h.process, "err", err)
+		err = s.goOn(ctx, bundle)
+		s.stopEngine()
+		return err
+	}
+	defer h.close()
+	s.heir.Store(int64(h.process))
+	h.channel.Deadline(time.Now().Add(opening))
+	var serves servingMessage
+	if err := receiveJSON(h.channel, takeover.Serving, &serves); err != nil {
+		s.log.Error("the other process does not serve", "process", h.process, "err", err)
+	} else if err := s.leave(serves.Listeners, h.give); err != nil {
+		s.log.Error("what the listeners still accepted is lost", "err", err)
+	}
+	s.stopEngine()
+	return nil
+}
+
+// give sends connections that were accepted late.
+func (h *heir) give(descriptors []int) error {
+	for some := range slices.Chunk(descriptors, takeover.MaxDescriptors) {
+		if err := h.channel.Send(takeover.Late, nil, some...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leave gives on what the listeners still accept, until they are given nothing any more: the next server has listeners of its own.
+func (s *Server) leave(others int, give func(descriptors []int) error) error {
+	if err := s.steer(s.loops, others); err != nil {
+		s.log.Warn("who connects while the listeners are closed may be refused", "err", err)
+	}
+	for quiet := time.Now(); time.Since(quiet) < lingering; {
+		late := s.engine.Late()
+		if len(late) == 0 {
+			time.Sleep(5 * time.Millisecond)
+			continue
+		}
+		quiet = time.Now()
+		err := give(late)
+		for _, fd := range late {
+			unix.Close(fd)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stopEngine ends the loops, which have no connections any more.
+func (s *Server) stopEngine() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := s.engine.Stop(ctx); err != nil {
+		s.log.Error("the event loops did not end", "err", err)
+	}
+}
+
+// Heir is the process that has taken over when Run has ended, 0 if none has. Safe for concurrent use.
+func (s *Server) Heir() int { return int(s.current().heir.Load()) }
+
+// current is this server, or the one that went on after a takeover that failed.
+func (s *Server) current() *Server {
+	for next := s.successor.Load(); next != nil; next = s.successor.Load() {
+		s = next
+	}
+	return s
+}
+
+// lingering is how long nothing has to come before the listeners are closed.
+const lingering = 250 * time.Millisecond
+
+func receiveJSON(c *takeover.Channel, k takeover.Kind, v any) error {
+	m, err := c.Await(k)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	return decodeJSON(m.Payload, v)
+}

@@ -1,0 +1,84 @@
+package gateway_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"rookery/gateway"
+	"rookery/gateway/gatewaytest"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+// TestTakeoverOfListeners: the Unix socket and the listener with TLS go on, those who came by them before and after among them. Who a
+// proxy spoke for stays known. Keys of TLS can't move, so who has it is told to come back.
+func TestTakeoverOfListeners(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "socket")
+	srv, config := startSecure(t, behindProxy(gateway.ProxyProtocolOptional, socket), func(c *gateway.Config) {
+		c.Limits.ConnectionsPerIP = 1
+		c.Drain.Window = 7 * time.Second
+	})
+	const header = "PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n"
+	overSocket := func(first string) *peer {
+		t.Helper()
+		conn, err := net.DialTimeout("unix", socket, waitLimit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(waitLimit))
+		p := &peer{t: t, conn: conn, in: bufio.NewReader(conn), wire: wires[2]}
+		p.sendRaw([]byte(first + proto.Preface))
+		return p
+	}
+	overTLS := func() *peer {
+		t.Helper()
+		conn := dialTLS(t, srv, config)
+		p := &peer{t: t, conn: conn, in: bufio.NewReader(conn), wire: wires[2]}
+		p.sendRaw([]byte(proto.Preface))
+		return p
+	}
+	through, secure := overSocket(header), overTLS()
+	for i, p := range []*peer{through, secure} {
+		connect(p, "", []string{"proxied", "secure"}[i])
+		p.must()
+		p.enter("hall")
+	}
+	for range 2 {
+		srv = gatewaytest.TakeOver(srv)
+		g := secure.until(func(f *v1.ServerFrame) bool { return f.GetGoaway() != nil }).GetGoaway()
+		if g.GetAfterMs() != 0 || g.GetWindowMs() != 7000 {
+			t.Errorf("who has TLS was told %v", g)
+		}
+		secure.mustClose(proto.CloseDraining)
+
+		again := overTLS()
+		connect(again, "", "secure")
+		again.must()
+		again.enter("hall")
+		id := again.publish("hall", "", "hello")
+		if m := through.must().GetMessage(); m.GetText() != "hello" {
+			t.Fatalf("by the Unix socket came %v", m)
+		}
+		again.answer(id)
+		// The address of the client behind the proxy has its one connection, and keeps it.
+		overSocket(header).mustClose(proto.CloseOverloaded)
+		secure = again
+	}
+	if info, err := os.Lstat(socket); err != nil || info.Mode().Type() != os.ModeSocket {
+		t.Errorf("the socket's file: %v, %v", info, err)
+	}
+	srv.Stop()
+	if _, err := os.Lstat(socket); !os.IsNotExist(err) {
+		t.Errorf("the socket's file is there behind the end: %v", err)
+	}
+	if conn, err := tls.Dial("tcp", srv.SecureAddr(), config); err == nil {
+		conn.Close()
+		t.Error("somebody listens with TLS behind the end")
+	}
+}

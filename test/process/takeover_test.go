@@ -1,0 +1,216 @@
+package process
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"rookery/test/ledger"
+)
+
+// dynasty is a server, and those that take over from it. They write one log.
+type dynasty struct {
+	*server
+	reigns int // process id
+	served int
+}
+
+// succeed has the next process take over, and waits until it serves.
+func (d *dynasty) succeed(t *testing.T) {
+	t.Helper()
+	if err := syscall.Kill(d.reigns, syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	d.served++
+	eventually(t, fmt.Sprintf("server %d serves", d.served), func() bool { return strings.Count(d.log(), "msg=serving") == d.served })
+	started := startedLine.FindAllStringSubmatch(d.log(), -1)
+	d.reigns, _ = strconv.Atoi(started[len(started)-1][1])
+}
+
+var startedLine = regexp.MustCompile(`started a process that takes over.* process=(\d+)`)
+
+func found(t *testing.T, l launch) *dynasty {
+	t.Helper()
+	d := &dynasty{server: start(t, l), served: 1}
+	d.reigns = d.pid()
+	t.Cleanup(func() { syscall.Kill(d.reigns, syscall.SIGKILL) }) // an error means that it has ended
+	return d
+}
+
+// copied is a program of its own, that a test can put another in the place of.
+func copied(t *testing.T, program string) string {
+	t.Helper()
+	in, err := os.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	name := filepath.Join(t.TempDir(), "rookery")
+	out, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// TestTakeoversLoseNothing: processes take over from each other twenty times while writers publish, and readers read on connections that
+// last the whole time; one reader takes so little that there is always something half written. Meanwhile clients come and go, and none
+// is refused.
+func TestTakeoversLoseNothing(t *testing.T) { takeOver(t, plainBinary, 20) }
+
+// TestTakeoverWithoutRaces is the same with the race detector, and fewer times.
+func TestTakeoverWithoutRaces(t *testing.T) { takeOver(t, raceBinary, 2) }
+
+func takeOver(t *testing.T, program string, times int) {
+	d := found(t, launch{data: t.TempDir(), binary: program})
+	rooms := []string{"room-0", "room-1", "room-2"}
+	l := ledger.New(contentOf)
+	stop := make(chan struct{})
+	var writers, others sync.WaitGroup
+	stopAll := sync.OnceFunc(func() { close(stop); writers.Wait() })
+	t.Cleanup(func() { stopAll(); others.Wait() })
+	t.Cleanup(func() { syscall.Kill(d.reigns, syscall.SIGKILL) }) // before all waits: a test that failed ends
+	open := func(by transport, name string, buffer int) *peer {
+		p, err := loginWithBuffer(d.address, by, name, buffer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.conn.Close() })
+		return p
+	}
+	for i := range 6 {
+		name, buffer := fmt.Sprintf("reader-%d", i), 0
+		if i == 0 {
+			buffer = 4 << 10
+		}
+		r := newReader(l, nil, rand.New(rand.NewPCG(uint64(i), 0)), transports[i%2], name, rooms, i == 0)
+		p := open(r.by, name, buffer)
+		others.Go(func() {
+			if err := r.session(p); err != nil {
+				l.Fault("%s: %v", name, err)
+			}
+		})
+	}
+	for i := range 4 {
+		w := &writer{ledger: l, random: rand.New(rand.NewPCG(uint64(i), 1)), by: transports[i%2], user: fmt.Sprintf("writer-%d", i), rooms: rooms}
+		p := open(w.by, w.user, 0)
+		writers.Go(func() {
+			if err := w.session(p, stop); err != nil {
+				l.Fault("%s: %v", w.user, err)
+			}
+		})
+	}
+	var came atomic.Int64
+	writers.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			p, err := login(d.address, transports[came.Load()%2], "guest")
+			if err != nil {
+				l.Fault("a guest was refused: %v", err)
+				return
+			}
+			p.conn.Close()
+			came.Add(1)
+		}
+	})
+	for range times {
+		before, guests := l.Totals().Acknowledged, came.Load()
+		d.succeed(t)
+		eventually(t, "publishes go on, and guests come", func() bool {
+			return l.Totals().Acknowledged > before+10 && came.Load() > guests || l.Verdict() != ""
+		})
+	}
+	stopAll()
+	p := open(rawTCP, "auditor", 0)
+	for _, room := range rooms {
+		pub := l.Publish(room, "auditor", lastKey(room))
+		reply, err := p.ask(publishRequest(room, pub.Key, contentOf(pub.Key)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Acknowledge(pub, reply.GetPublished())
+	}
+	others.Wait()
+	for _, room := range rooms {
+		a := l.Audit(room, 0)
+		if err := p.history(room, 0, a.Message); err != nil {
+			t.Fatal(err)
+		}
+		a.End()
+	}
+	t.Logf("%d takeovers, %d guests; %s", times, came.Load(), l.Summary())
+	if faults := l.Verdict(); faults != "" {
+		t.Error(faults)
+	}
+}
+
+// TestTakeoverByAProgramThatFails: whatever the program is that is there now, the server goes on, and the next one takes over.
+func TestTakeoverByAProgramThatFails(t *testing.T) {
+	program := copied(t, plainBinary)
+	d := found(t, launch{data: t.TempDir(), binary: program})
+	p, err := login(d.address, webSocket, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.conn.Close()
+	if err := p.enter("hall"); err != nil {
+		t.Fatal(err)
+	}
+	good := program + ".good"
+	if err := os.Rename(program, good); err != nil {
+		t.Fatal(err)
+	}
+	for i, script := range []string{"", "#!/bin/sh\nexit 1\n", "#!/bin/sh\nexec " + good + " \"$@\" --listen 127.0.0.1:1\n", "#!/bin/sh\nexec " + good + " \"$@\" --no.such.setting 1\n"} {
+		if script != "" {
+			if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := d.signal(syscall.SIGUSR2); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the failure is logged", func() bool {
+			return strings.Count(d.log(), "no process can be started that takes over")+strings.Count(d.log(), "that was to take over has ended") == i+1
+		})
+		if _, err := p.ask(joinRequest(fmt.Sprintf("room-%d", i), nil, "")); err != nil {
+			t.Fatalf("after a program that fails: %v", err)
+		}
+		os.Remove(program) // there may be none
+	}
+	if err := os.Rename(good, program); err != nil {
+		t.Fatal(err)
+	}
+	d.succeed(t)
+	pub, err := p.send(publishRequest("hall", "k", "still here"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for told := 0; told < 2; told++ {
+		f, err := p.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.GetPublished() == nil && f.GetMessage() == nil || f.GetPublished() != nil && f.Id != pub {
+			t.Errorf("after a takeover came %v", f)
+		}
+	}
+}
