@@ -36,9 +36,9 @@ const (
 )
 
 // heartbeatFor gives an emulated processor time: a heartbeat and its answer cost it 0.3 ms, and with the default of 25 s a crowd of
-// 160,000 would leave none for others to come. So there are 1,670 a second at most.
+// 160,000 would leave none for others to come. So there are 2,500 a second at most.
 func heartbeatFor(connections int) time.Duration {
-	return max(25*time.Second, time.Duration(connections)*600*time.Microsecond)
+	return max(25*time.Second, time.Duration(connections)*400*time.Microsecond)
 }
 
 // serve boots a machine with room for so many connections and starts the server, which listens at an address and port of the machine.

@@ -165,7 +165,7 @@ func TestHeartbeatsGiveTheProcessorTime(t *testing.T) {
 	if got, want := heartbeatFor(1000), 25*time.Second; got != want {
 		t.Errorf("of few it is %v, want the default, %v", got, want)
 	}
-	if got, want := heartbeatFor(1_000_000), 600*time.Second; got != want {
+	if got, want := heartbeatFor(1_000_000), 400*time.Second; got != want {
 		t.Errorf("of a million it is %v, want %v", got, want)
 	}
 }
