@@ -227,6 +227,8 @@ func TestHeirsThatFail(t *testing.T) {
 		guest.conn.Close()
 		metric(t, srv, "rookery_connections") // the admin listener answers
 	}
+	// The loops that were left behind answer no watchdog, and are not asked.
+	eventually(t, "the server that went on answers", func() bool { return srv.Responsive(500*time.Millisecond) == nil })
 	// And one that does not.
 	gatewaytest.TakeOver(srv)
 	peers[0].publish("hall", "", "to the end")
