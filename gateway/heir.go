@@ -152,6 +152,10 @@ func (s *Server) enter(descriptors []int) error {
 		if err != nil {
 			continue // its peer has left
 		}
+		if socket.RemoteAddr() == nil {
+			socket.Close() // the same
+			continue
+		}
 		var from netip.Addr
 		if a, ok := socket.RemoteAddr().(*net.TCPAddr); ok {
 			from, _ = netip.AddrFromSlice(a.IP)

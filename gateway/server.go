@@ -146,7 +146,11 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 		if s.socket, err = listenSocket(cfg.Proxy.Socket, mode, inherited.listener(socketListener)); err != nil {
 			return nil, fmt.Errorf("listen on the Unix socket (setting proxy.socket): %w", err)
 		}
-		undo = append(undo, s.socket.close)
+		if inherited.listener(socketListener) != nil {
+			undo = append(undo, s.socket.leave) // its file is the other process's as long as that can go on
+		} else {
+			undo = append(undo, s.socket.close)
+		}
 	}
 	if s.secure, err = listenSecure(cfg, inherited.listener(secureListenIn), logger); err != nil {
 		return nil, err
