@@ -96,6 +96,7 @@ type Server struct {
 	// The same, read by the admin listener.
 	auth    atomic.Pointer[AuthConfig]
 	inForce atomic.Pointer[Config] // only to be shown
+	read    atomic.Pointer[Config] // what was read last, with its secrets; nil: nothing since the start
 }
 
 // States of readiness.
@@ -447,6 +448,12 @@ func (s *Server) Run(ctx context.Context) error {
 		s.closeOwners()
 		return errors.Join(err, s.closeStorage(lastShipping))
 	}
+	if s.inherited != nil {
+		// What was revoked when the loops had no connections yet, of those that have come since.
+		for _, revoked := range s.revocations.List() {
+			s.tellRevoked(revoked)
+		}
+	}
 	s.secure.start(s.cfg, s.engine, s.log)
 	if s.socket != nil {
 		s.socket.serve(s.engine.Enter, s.log)
@@ -470,6 +477,7 @@ func (s *Server) Run(ctx context.Context) error {
 	late := s.drain()
 	s.closeSocket() // until here who connects is told why not, as at the public address
 	s.secure.close()
+	s.handed.close() // or the kernel would go on taking connections
 	stopping, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := errors.Join(late, s.engine.Stop(stopping), <-ended)
