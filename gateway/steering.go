@@ -47,15 +47,39 @@ func (s *Server) unsteer() error {
 	return nil
 }
 
-// listenerOn looks for a listener of this process: gnet gives only the first.
+// waiting is how many connections are in the queues of the address's listeners of this process: one whose loop has no processor is not
+// empty because nothing comes out of it.
+func (s *Server) waiting() (n int) {
+	listeners, err := listenersOn(s.public.addr)
+	if err != nil {
+		return 0
+	}
+	for _, fd := range listeners {
+		// Of a listener this field is the length of its queue: tcp_get_info in the kernel's net/ipv4/tcp.c.
+		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n += int(info.Unacked)
+		}
+	}
+	return n
+}
+
 func listenerOn(address string) (fd int, err error) {
-	_, port, err := net.SplitHostPort(address)
+	listeners, err := listenersOn(address)
 	if err != nil {
 		return -1, err
 	}
+	return listeners[0], nil
+}
+
+// listenersOn looks for the listeners of this process: gnet gives only the first.
+func listenersOn(address string) (listeners []int, err error) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		return -1, fmt.Errorf("look for the listeners: %w", err)
+		return nil, fmt.Errorf("look for the listeners: %w", err)
 	}
 	for _, entry := range open {
 		fd, err := strconv.Atoi(entry.Name())
@@ -81,8 +105,11 @@ func listenerOn(address string) (fd int, err error) {
 			its = a.Port
 		}
 		if strconv.Itoa(its) == port {
-			return fd, nil
+			listeners = append(listeners, fd)
 		}
 	}
-	return -1, fmt.Errorf("no listener of this process is on %s", address)
+	if len(listeners) == 0 {
+		return nil, fmt.Errorf("no listener of this process is on %s", address)
+	}
+	return listeners, nil
 }

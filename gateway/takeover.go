@@ -252,6 +252,9 @@ func (s *Server) leave(others int, give func(descriptors []int) error) error {
 	for quiet := time.Now(); time.Since(quiet) < lingering; {
 		late := s.engine.Late()
 		if len(late) == 0 {
+			if s.waiting() > 0 {
+				quiet = time.Now()
+			}
 			time.Sleep(5 * time.Millisecond)
 			continue
 		}
