@@ -152,6 +152,10 @@ func (s *Server) enter(descriptors []int) error {
 		if err != nil {
 			continue // its peer has left
 		}
+		if socket.RemoteAddr() == nil {
+			socket.Close() // the same
+			continue
+		}
 		var from netip.Addr
 		if a, ok := socket.RemoteAddr().(*net.TCPAddr); ok {
 			from, _ = netip.AddrFromSlice(a.IP)
@@ -174,15 +178,16 @@ func (s *Server) goOn(ctx context.Context, bundle *takeover.Bundle) error {
 		_ = s.leave(next.loops, next.enter)
 		s.stopEngine()
 	}
-	next, err := newServer(s.cfg, s.log, in)
+	cfg := s.cfg
+	if read := s.read.Load(); read != nil {
+		// With its secrets: what was withdrawn must not be good again.
+		cfg = *withSettings(read, &s.cfg, func(name string) bool { return !canReload(name) })
+		cfg.fs = s.cfg.fs
+	}
+	next, err := newServer(cfg, s.log, in)
 	if err != nil {
 		bundle.Close()
 		return fmt.Errorf("go on after a takeover that failed: %w", err)
-	}
-	if cfg := s.inForce.Load(); cfg != &s.cfg {
-		if _, err := next.Reload(*cfg); err != nil {
-			s.log.Error("the configuration that was read last is not in force any more", "err", err)
-		}
 	}
 	s.successor.Store(next)
 	return next.Run(ctx)

@@ -156,22 +156,28 @@ func (s *Server) settingsInForce() []byte {
 	return text.Bytes()
 }
 
-// reloaded is the configuration that is in force once cfg is: its reloadable settings, and the others as they were at the start.
+// reloaded is the configuration that is in force once cfg is: its reloadable settings, and the others as they were at the start. Secrets
+// are left out, for it is shown.
 func (s *Server) reloaded(cfg *Config) *Config {
-	shown := s.cfg
-	shown.sources = maps.Clone(s.cfg.sources)
+	return withSettings(&s.cfg, cfg, canReload)
+}
+
+// withSettings is base with those settings of other that are chosen by their names, but for secrets, which have no text.
+func withSettings(base, other *Config, chosen func(name string) bool) *Config {
+	mixed := *base
+	mixed.sources = maps.Clone(base.sources)
 	for _, setting := range settings() {
-		if setting.secret || !canReload(setting.name) {
+		if setting.secret || !chosen(setting.name) {
 			continue
 		}
-		if err := setting.value(&shown).Set(setting.value(cfg).String()); err != nil {
+		if err := setting.value(&mixed).Set(setting.value(other).String()); err != nil {
 			panic("BUG: the setting " + setting.name + " does not read what it writes: " + err.Error())
 		}
-		if shown.sources != nil {
-			shown.sources[setting.name] = cfg.sources[setting.name]
+		if mixed.sources != nil {
+			mixed.sources[setting.name] = other.sources[setting.name]
 		}
 	}
-	return &shown
+	return &mixed
 }
 
 // liveHeap is what lived at the end of the last collection.

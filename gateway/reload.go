@@ -81,6 +81,7 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	s.engine.SetRules(rules(cfg, auth))
 	s.engine.SetCapacity(connections)
 	s.inForce.Store(s.reloaded(&cfg))
+	s.read.Store(&cfg)
 	for _, setting := range settings() {
 		if !canReload(setting.name) && setting.value(&cfg).String() != setting.value(&s.cfg).String() {
 			needRestart = append(needRestart, setting.name)

@@ -10,6 +10,7 @@ import (
 // it for their watchdogs. A disk that fails is answered for, since the log goes on by itself when it is mended; one that does not come back
 // from a call is not. Safe for concurrent use.
 func (s *Server) Responsive(within time.Duration) error {
+	s = s.current()
 	var errs []error
 	if silent := s.engine.Silent(); silent > within {
 		errs = append(errs, fmt.Errorf("an event loop has not answered for %v", silent.Round(time.Second)))

@@ -96,6 +96,7 @@ type Server struct {
 	// The same, read by the admin listener.
 	auth    atomic.Pointer[AuthConfig]
 	inForce atomic.Pointer[Config] // only to be shown
+	read    atomic.Pointer[Config] // what was read last, with its secrets; nil: nothing since the start
 }
 
 // States of readiness.
@@ -146,7 +147,11 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 		if s.socket, err = listenSocket(cfg.Proxy.Socket, mode, inherited.listener(socketListener)); err != nil {
 			return nil, fmt.Errorf("listen on the Unix socket (setting proxy.socket): %w", err)
 		}
-		undo = append(undo, s.socket.close)
+		if inherited.listener(socketListener) != nil {
+			undo = append(undo, s.socket.leave) // its file is the other process's as long as that can go on
+		} else {
+			undo = append(undo, s.socket.close)
+		}
 	}
 	if s.secure, err = listenSecure(cfg, inherited.listener(secureListenIn), logger); err != nil {
 		return nil, err
@@ -443,6 +448,12 @@ func (s *Server) Run(ctx context.Context) error {
 		s.closeOwners()
 		return errors.Join(err, s.closeStorage(lastShipping))
 	}
+	if s.inherited != nil {
+		// What was revoked when the loops had no connections yet, of those that have come since.
+		for _, revoked := range s.revocations.List() {
+			s.tellRevoked(revoked)
+		}
+	}
 	s.secure.start(s.cfg, s.engine, s.log)
 	if s.socket != nil {
 		s.socket.serve(s.engine.Enter, s.log)
@@ -466,6 +477,7 @@ func (s *Server) Run(ctx context.Context) error {
 	late := s.drain()
 	s.closeSocket() // until here who connects is told why not, as at the public address
 	s.secure.close()
+	s.handed.close() // or the kernel would go on taking connections
 	stopping, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := errors.Join(late, s.engine.Stop(stopping), <-ended)

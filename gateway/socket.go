@@ -44,7 +44,13 @@ func listenSocket(path string, mode fs.FileMode, inherited net.Listener) (*proxy
 		if err == nil {
 			err = os.Chmod(path, mode)
 		}
-		return &proxySocket{listener: l, path: path, made: info, closing: make(chan struct{})}, err
+		if err == nil {
+			return &proxySocket{listener: l, path: path, made: info, closing: make(chan struct{})}, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		l.Close() // somebody has taken its file away: nobody comes that way any more
 	}
 	if err := clearSocket(path); err != nil {
 		return nil, err

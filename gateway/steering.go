@@ -65,6 +65,10 @@ func listenerOn(address string) (fd int, err error) {
 		if listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listens == 0 {
 			continue
 		}
+		// Listeners at another address with the same port are none of gnet's.
+		if shared, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT); err != nil || shared == 0 {
+			continue
+		}
 		bound, err := unix.Getsockname(fd)
 		if err != nil {
 			continue

@@ -100,7 +100,7 @@ func (s *Server) meet(c *takeover.Channel) (_ heir, err error) {
 	if err != nil {
 		return heir{}, fmt.Errorf("ask the kernel who it is: %w", err)
 	}
-	if who.Uid != 0 && int(who.Uid) != os.Geteuid() {
+	if int(who.Uid) != os.Geteuid() { // not root either: the kernel shares an address among processes of one user only
 		return heir{}, fmt.Errorf("it is user %d, and this server's is %d", who.Uid, os.Geteuid())
 	}
 	var g greeting
@@ -138,7 +138,7 @@ func (s *Server) meet(c *takeover.Channel) (_ heir, err error) {
 
 // give gives everything to the heir. When it comes back without an error the connections and the log are the other process's. With one
 // they are ours, in the bundle, and the other process has ended.
-func (s *Server) give(h heir, admin adminServer) (*takeover.Bundle, error) {
+func (s *Server) give(ctx context.Context, h heir, admin adminServer) (*takeover.Bundle, error) {
 	begun := time.Now()
 	s.log.Info("handing over", "to", h.process, "connections", s.engine.Open())
 	s.state.Store(leaving)
@@ -164,7 +164,11 @@ func (s *Server) give(h heir, admin adminServer) (*takeover.Bundle, error) {
 	if left > 0 {
 		s.log.Warn("connections were sent away: they have TLS, or what they had asked for was not answered in time, or was HTTP", "connections", left)
 	}
-	if err := h.take(bundle); err != nil {
+	err := ctx.Err() // who ends this server meanwhile means the other one, too
+	if err == nil {
+		err = h.take(bundle)
+	}
+	if err != nil {
 		h.end()
 		return bundle, err
 	}
@@ -183,6 +187,7 @@ func (h *heir) take(b *takeover.Bundle) error {
 	if err := h.channel.Send(takeover.Everything, nil); err != nil {
 		return err
 	}
+	h.channel.Deadline(time.Now().Add(opening)) // anew: the log is another matter than connections
 	if _, err := h.channel.Await(takeover.Opened); err != nil {
 		return fmt.Errorf("wait until the other process has opened the log: %w", err)
 	}
@@ -209,7 +214,7 @@ func (h *heir) close() {
 // handOver gives everything to the heir, and this server is done. If the heir does not take it a successor in this process goes on, until
 // ctx is done.
 func (s *Server) handOver(ctx context.Context, h heir, admin adminServer) error {
-	bundle, err := s.give(h, admin)
+	bundle, err := s.give(ctx, h, admin)
 	if err != nil {
 		s.log.Error("the other process did not take over, and has ended: this one goes on", "process", h.process, "err", err)
 		err = s.goOn(ctx, bundle)
@@ -218,7 +223,7 @@ func (s *Server) handOver(ctx context.Context, h heir, admin adminServer) error 
 	}
 	defer h.close()
 	s.heir.Store(int64(h.process))
-	h.channel.Deadline(time.Now().Add(opening))
+	h.channel.Deadline(time.Time{}) // with many connections it takes long, and its end is heard of
 	var serves servingMessage
 	if err := receiveJSON(h.channel, takeover.Serving, &serves); err != nil {
 		s.log.Error("the other process does not serve", "process", h.process, "err", err)

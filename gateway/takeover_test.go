@@ -227,6 +227,8 @@ func TestHeirsThatFail(t *testing.T) {
 		guest.conn.Close()
 		metric(t, srv, "rookery_connections") // the admin listener answers
 	}
+	// The loops that were left behind answer no watchdog, and are not asked.
+	eventually(t, "the server that went on answers", func() bool { return srv.Responsive(500*time.Millisecond) == nil })
 	// And one that does not.
 	gatewaytest.TakeOver(srv)
 	peers[0].publish("hall", "", "to the end")
@@ -234,5 +236,35 @@ func TestHeirsThatFail(t *testing.T) {
 		if m := p.until(func(f *v1.ServerFrame) bool { return f.GetMessage() != nil }).GetMessage(); m.Seq != last+1 {
 			t.Fatalf("after the takeover came %v", m)
 		}
+	}
+}
+
+// TestPeersLeaveDuringATakeover: a socket that is reset on its way from one process to the other ends, and holds up nobody else.
+func TestPeersLeaveDuringATakeover(t *testing.T) {
+	srv := gatewaytest.Start(t)
+	stays := login(t, srv.Addr(), wires[0], "stays")
+	stays.enter("hall")
+	for round := range 3 {
+		var leaving []*peer
+		for i := range 60 {
+			p := login(t, srv.Addr(), wires[i%len(wires)], fmt.Sprintf("leaves-%d-%d", round, i))
+			p.enter("hall")
+			leaving = append(leaving, p)
+		}
+		from := srv
+		left := make(chan struct{})
+		go func() {
+			defer close(left)
+			eventually(t, "it is handed over", func() bool { return from.Logged("handing over") })
+			for _, p := range leaving {
+				time.Sleep(time.Millisecond) // the takeover is under way meanwhile
+				p.conn.(*net.TCPConn).SetLinger(0)
+				p.conn.Close()
+			}
+		}()
+		srv = gatewaytest.TakeOver(srv)
+		<-left
+		stays.answer(stays.publish("hall", "", fmt.Sprint("round ", round)))
+		eventually(t, "those that left are gone", func() bool { return metric(t, srv, "rookery_connections") == 1 })
 	}
 }

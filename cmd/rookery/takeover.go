@@ -28,7 +28,7 @@ func startHeirLoop(ctx context.Context, asked <-chan os.Signal, args []string, p
 			log.Error("no process can be started that takes over", "err", err)
 			continue
 		case os.Getpid() == 1:
-			log.Error("process 1 can't leave: a container would end with it. Run an init in it, or replace the container")
+			log.Error("process 1 can't leave: a container would end with it. Replace the container")
 			continue
 		}
 		args := slices.DeleteFunc(slices.Clone(args), isTakeover)

@@ -84,6 +84,9 @@ func (s *Server) Addr() string { return s.gateway.Addr() }
 // AdminAddr is the admin listener's host:port.
 func (s *Server) AdminAddr() string { return s.gateway.AdminAddr() }
 
+// Responsive is the gateway's.
+func (s *Server) Responsive(within time.Duration) error { return s.gateway.Responsive(within) }
+
 // URL is the WebSocket address of the gateway.
 func (s *Server) URL() string { return "ws://" + s.Addr() + "/ws" }
 

@@ -222,7 +222,10 @@ func (l *Loop) carried(c *conn, s *lifted) *takeover.Connection {
 	}
 	if c.refused != refusedNot {
 		// Whether there is room is asked again.
-		t.Phase, t.Codec, t.Stream = uint8(sniffing), proto.Undecided, false
+		t.Codec, t.Stream = proto.Undecided, false
+		if c.phase != introducing {
+			t.Phase = uint8(sniffing)
+		}
 	}
 	for _, s := range c.subscriptions {
 		t.Rooms = append(t.Rooms, takeover.Room{

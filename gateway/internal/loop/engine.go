@@ -270,9 +270,11 @@ func (e *Engine) Flushed() bool {
 	return true
 }
 
-// Stop closes what is left and makes Run return.
+// Stop closes what is left and makes Run return. A second call does nothing.
 func (e *Engine) Stop(ctx context.Context) error {
-	e.stopped.Store(true)
+	if e.stopped.Swap(true) {
+		return nil
+	}
 	return e.gnet.Stop(ctx)
 }
 

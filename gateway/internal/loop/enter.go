@@ -20,7 +20,10 @@ type origin struct {
 	records *records.Stream // nil without TLS
 }
 
-var errEnded = errors.New("the loops have ended")
+var (
+	errEnded   = errors.New("the loops have ended")
+	errDropped = errors.New("the peer has left")
+)
 
 // Enter gives a loop a connection that was accepted elsewhere, of an address that whoever accepted it vouches for, invalid if that
 // is a Unix socket's. The socket is the loop's as if gnet had accepted it; c is closed, also when Enter fails, and must have
@@ -45,6 +48,11 @@ func (e *Engine) enter(c net.Conn, from netip.Addr, s *records.Stream) error {
 		return fault(errEnded)
 	default:
 	}
+	if c.RemoteAddr() == nil {
+		// It was reset. To take it for one of a Unix socket, whose peers are trusted, would be worse than to let it go.
+		c.Close()
+		return fault(errDropped)
+	}
 	if socket, ok := c.(*net.TCPConn); ok {
 		// As gnet's listeners have it; package net has set 15 seconds. A socket that is broken is found so by the loop.
 		_ = socket.SetKeepAliveConfig(KeepAlive(e.cfg.Heartbeat))
@@ -58,8 +66,8 @@ func (e *Engine) enter(c net.Conn, from netip.Addr, s *records.Stream) error {
 		c.Close()
 		return fault(err)
 	}
-	// The channel is closed behind the result, when gnet has closed c.
-	var result gnet.RegisteredResult
+	// The channel is closed behind the result, when gnet has closed c; without one, if gnet could not do with it.
+	result := gnet.RegisteredResult{Err: errDropped}
 	for more := true; more; {
 		var r gnet.RegisteredResult
 		select {

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -126,7 +127,7 @@ func (l *Loop) takeIn(t *takeover.Connection) {
 	l.slots[t.Slot] = slot{conn: c, generation: t.Generation}
 	l.counted.Connections.Add(1)
 	switch {
-	case c.phase != sniffing:
+	case c.phase != sniffing && c.phase != introducing:
 		l.engine.admitted.Add(1) // those that are there stay, whatever the limits are now
 	case !l.engine.admit():
 		c.refused = refusedFull
@@ -289,7 +290,9 @@ func (l *Loop) landSome() {
 			continue
 		}
 		if err := l.approach(c); err != nil {
-			l.cfg.Log.Error("a connection that was handed over is closed", "conn", c.name(), "err", err)
+			if !errors.Is(err, errPeerGone) {
+				l.cfg.Log.Error("a connection that was handed over is closed", "conn", c.name(), "err", err)
+			}
 			l.abort(c)
 			l.engine.touched(1)
 			continue
@@ -327,6 +330,9 @@ func (e *Engine) landingAtOnce() int {
 	return max(1, min(mostLanding, max(leastLanding, spare))/len(e.cfg.Inboxes))
 }
 
+// errPeerGone is of a socket that was reset on its way here.
+var errPeerGone = errors.New("the peer has left")
+
 // approach has gnet open a connection of a duplicate of its descriptor.
 func (l *Loop) approach(c *conn) error {
 	fd, err := unix.FcntlInt(uintptr(c.sock.Fd()), unix.F_DUPFD_CLOEXEC, 0)
@@ -339,13 +345,19 @@ func (l *Loop) approach(c *conn) error {
 	if err != nil {
 		return fmt.Errorf("look at a socket: %w", err)
 	}
+	if socket.RemoteAddr() == nil {
+		// Its peer has reset it since, and gnet can't do with that.
+		socket.Close()
+		return errPeerGone
+	}
 	opened, err := l.events.Enroll(gnet.NewContext(context.Background(), lander{c}), socket)
 	if err != nil {
 		socket.Close()
 		return fmt.Errorf("give a socket to an event loop: %w", err)
 	}
 	l.engine.watching.Go(func() {
-		if (<-opened).Err != nil {
+		// A channel that ends without a word is of a socket that gnet has dropped.
+		if r, taken := <-opened; !taken || r.Err != nil {
 			l.inbox.PutAlways(handoff.Event{Kind: handoff.Missed, To: c.handle}, 0)
 		}
 	})

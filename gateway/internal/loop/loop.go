@@ -154,6 +154,9 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	} else {
 		c.handle.Slot = uint32(len(l.slots))
 		l.slots = append(l.slots, slot{})
+		if l.untraced > 0 {
+			l.untraced++ // the walk is longer by one
+		}
 	}
 	s := &l.slots[c.handle.Slot]
 	l.opened++

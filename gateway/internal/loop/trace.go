@@ -64,6 +64,7 @@ func (l *Loop) retrace() {
 // markTraced marks connections of users who are traced, a part of the table each turn. A mark that is left when a trace has ended goes when
 // it is looked at.
 func (l *Loop) markTraced() {
+	l.untraced = min(l.untraced, len(l.slots)) // the table may have become smaller
 	for n := min(sweepSlots, l.untraced); n > 0; n-- {
 		l.untraced--
 		if l.tracing++; l.tracing >= len(l.slots) {

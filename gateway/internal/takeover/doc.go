@@ -4,7 +4,7 @@
 //
 // # What is said
 //
-// The old process listens on the Unix socket takeover.sock in its data directory, to its own user and to root. Messages follow each
+// The old process listens on the Unix socket takeover.sock in its data directory, to its own user. Messages follow each
 // other on the stream:
 //
 //	byte of the kind, number of descriptors 1 byte, length of the payload 4 bytes little-endian, payload
@@ -14,7 +14,7 @@
 //	new  Hello       JSON: version, the settings that are addresses
 //	old  Welcome     JSON: the same, listen with its port; which listeners besides gnet's come with it, as descriptors in that order
 //	 or  Refusal     a sentence: why not; then the end
-//	new  Prepared    nothing of the new process can fail any more but opening the log
+//	new  Prepared    its configuration is read and valid
 //	old  Shared      JSON: what is of no single connection
 //	old  Connections a batch: of each loop number, length and state; their descriptors in the same order
 //	new  Received    for each batch; eight at most have none yet, so that the descriptors on their way stay below the limit of the kernel
