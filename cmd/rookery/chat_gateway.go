@@ -48,14 +48,11 @@ func (g *gatewayFlags) add(set *flag.FlagSet, environ []string) {
 func (g *gatewayFlags) config(environ []string) (client.Config, error) {
 	c := client.Config{URL: g.url, Name: g.name, Token: g.token}
 	if g.ca != "" {
-		pem, err := os.ReadFile(g.ca)
+		issuers, err := readIssuers(g.ca)
 		if err != nil {
-			return c, fmt.Errorf("--ca: %w", err)
+			return c, err
 		}
-		c.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
-		if !c.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return c, fmt.Errorf("--ca %s: the file has no certificate; it has to be PEM, BEGIN CERTIFICATE", g.ca)
-		}
+		c.TLS = &tls.Config{RootCAs: issuers}
 	}
 	switch {
 	case g.name != "" && g.token != "":
@@ -82,6 +79,19 @@ func loginName(environ []string) string {
 		return account.Username
 	}
 	return ""
+}
+
+// readIssuers reads the file of a flag --ca.
+func readIssuers(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--ca: %w", err)
+	}
+	issuers := x509.NewCertPool()
+	if !issuers.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--ca %s: the file has no certificate; it has to be PEM, BEGIN CERTIFICATE", file)
+	}
+	return issuers, nil
 }
 
 // lookup finds a variable; the last one counts, as in a shell.

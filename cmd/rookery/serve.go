@@ -22,8 +22,8 @@ const serveUsage = `Usage: rookery serve [FLAGS]
 Runs the server until SIGINT or SIGTERM, then drains it: connections are told when to come
 back, what is in flight is finished. A second signal ends it at once. SIGHUP reads the
 configuration again; docs/configuration.md says which settings that changes. SIGUSR2 has
-another process take over, of the program as it is on the disk now; no connection is
-closed. See docs/takeover.md.
+another process take over, of the program as it is on the disk now, with the connections;
+those with TLS are told to come back. See docs/takeover.md.
 
   --takeover
         take over from the server that runs with the same data: its connections, its

@@ -5,18 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 )
 
 // licenceNames are beginnings of names of files that say what is allowed, and what must be told along.
 var licenceNames = []string{"LICENSE", "LICENCE", "COPYING", "NOTICE"}
 
-// writeLicences writes those of a binary's modules, and of Go's library. A module without one is an error: nothing of it may be given away.
+// writeLicences writes those of a binary's modules, and of Go's library: also what lies deeper in them, since a module may have code of others
+// in a directory of its own. A module without one at its root is an error: nothing of it may be given away.
 func writeLicences(out io.Writer, info *debug.BuildInfo, directory func(path, version string) (string, error)) error {
 	modules := append([]*debug.Module{{Path: "std", Version: info.GoVersion}}, info.Deps...)
 	for _, module := range modules {
@@ -27,32 +31,47 @@ func writeLicences(out io.Writer, info *debug.BuildInfo, directory func(path, ve
 		if err != nil {
 			return fmt.Errorf("find the files of module %s: %w", module.Path, err)
 		}
-		entries, err := os.ReadDir(dir)
+		names, err := licences(os.DirFS(dir))
 		if err != nil {
 			return fmt.Errorf("read the files of module %s: %w", module.Path, err)
 		}
-		found := 0
-		for _, entry := range entries {
-			if entry.IsDir() || !isLicence(entry.Name()) {
-				continue
-			}
-			text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if !slices.ContainsFunc(names, func(name string) bool { return path.Dir(name) == "." }) {
+			return fmt.Errorf("module %s has no file at its root whose name begins with one of %q", module.Path, licenceNames)
+		}
+		for _, name := range names {
+			text, err := os.ReadFile(filepath.Join(dir, name))
 			if err != nil {
 				return fmt.Errorf("read the licence of module %s: %w", module.Path, err)
 			}
-			found++
-			if _, err := fmt.Fprintf(out, "==== %s %s, %s\n\n%s\n\n", module.Path, module.Version, entry.Name(), strings.TrimSpace(string(text))); err != nil {
+			if _, err := fmt.Fprintf(out, "==== %s %s, %s\n\n%s\n\n", module.Path, module.Version, name, strings.TrimSpace(string(text))); err != nil {
 				return err
 			}
-		}
-		if found == 0 {
-			return fmt.Errorf("module %s has no file whose name begins with one of %q", module.Path, licenceNames)
 		}
 	}
 	return nil
 }
 
+// licences finds them in a module, in the order of their names. What is in testdata comes into no binary.
+func licences(module fs.FS) (names []string, err error) {
+	err = fs.WalkDir(module, ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && entry.Name() == "testdata":
+			return fs.SkipDir
+		case entry.Type().IsRegular() && isLicence(entry.Name()):
+			names = append(names, name)
+		}
+		return nil
+	})
+	return names, err
+}
+
+// isLicence is not fooled by source files that are about licences.
 func isLicence(name string) bool {
+	if path.Ext(name) == ".go" {
+		return false
+	}
 	for _, beginning := range licenceNames {
 		if strings.HasPrefix(strings.ToUpper(name), beginning) {
 			return true

@@ -52,7 +52,9 @@ func TestBillNamesWhatIsInTheBinary(t *testing.T) {
 func TestLicencesOfEveryModule(t *testing.T) {
 	root := t.TempDir()
 	directory := func(path, version string) (string, error) { return filepath.Join(root, path), nil }
-	for name, text := range map[string]string{"std/LICENSE": "of Go\n", "example.org/one/License.md": "one", "example.org/one/NOTICE": "by whom", "example.org/new/COPYING": "two", "example.org/one/main.go": "code"} {
+	for name, text := range map[string]string{"std/LICENSE": "of Go\n", "example.org/one/License.md": "one", "example.org/one/NOTICE": "by whom", "example.org/new/COPYING": "two", "example.org/one/main.go": "code",
+		"example.org/one/internal/of/others/LICENSE": "three", "example.org/one/internal/notices.go": "code", "example.org/one/internal/testdata/LICENSE": "of nothing in the binary",
+		"example.org/new/deep/LICENSE": "four"} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -64,10 +66,12 @@ func TestLicencesOfEveryModule(t *testing.T) {
 	if err := writeLicences(&out, built, directory); err != nil {
 		t.Fatal(err)
 	}
-	want := "==== std go1.99.1, LICENSE\n\nof Go\n\n==== example.org/one v1.0.0, License.md\n\none\n\n==== example.org/one v1.0.0, NOTICE\n\nby whom\n\n==== example.org/new v2.0.0, COPYING\n\ntwo\n\n"
+	want := "==== std go1.99.1, LICENSE\n\nof Go\n\n==== example.org/one v1.0.0, License.md\n\none\n\n==== example.org/one v1.0.0, NOTICE\n\nby whom\n\n==== example.org/one v1.0.0, internal/of/others/LICENSE\n\nthree\n\n" +
+		"==== example.org/new v2.0.0, COPYING\n\ntwo\n\n==== example.org/new v2.0.0, deep/LICENSE\n\nfour\n\n"
 	if out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
+	// What is deeper is for what is there, not for the module.
 	os.Remove(filepath.Join(root, "example.org/new/COPYING"))
 	if err := writeLicences(&out, built, directory); err == nil || !strings.Contains(err.Error(), "example.org/new has no file") {
 		t.Errorf("without a licence: %v", err)

@@ -39,7 +39,7 @@ variable "connections" {
 resource "hcloud_firewall" "rookery" {
   name = "rookery"
   dynamic "rule" {
-    for_each = ["22", "8080"]
+    for_each = ["22", "8080", "8443"]
     content {
       direction  = "in"
       protocol   = "tcp"

@@ -23,3 +23,15 @@ func Secure(t testing.TB) (option func(*gateway.Config), pool *x509.CertPool) {
 
 // SecureAddr is the public host:port with TLS.
 func (s *Server) SecureAddr() string { return s.gateway.SecureAddr() }
+
+// SecureAdmin is an option of Start that has the admin listener speak TLS, as localhost and 127.0.0.1, and let in only who has a
+// certificate. The files are the issuer of both and a client's certificate with its key.
+func SecureAdmin(t testing.TB) (option func(*gateway.Config), issuerFile, certFile, keyFile string) {
+	t.Helper()
+	issuer := certtest.NewIssuer(t)
+	cert, key := issuer.Issue("admin", time.Hour, "localhost", "127.0.0.1")
+	certFile, keyFile = issuer.Issue("operator", time.Hour)
+	return func(cfg *gateway.Config) {
+		cfg.AdminTLS.CertFile, cfg.AdminTLS.KeyFile, cfg.AdminTLS.ClientCAFile = cert, key, issuer.File
+	}, issuer.File, certFile, keyFile
+}

@@ -308,9 +308,14 @@ func TestJailIsRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Mkdir(filepath.Join(dir, "action.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
 		"fail2ban.conf": "[Definition]\nloglevel = INFO\nlogtarget = STDOUT\nsyslogsocket = auto\nsocket = " + dir + "/s\npidfile = " + dir + "/p\ndbfile = None\ndbpurgeage = 1d\n",
-		"jail.conf":     "[DEFAULT]\nbanaction = none\naction =\n",
+		"jail.conf":     "[DEFAULT]\naction = ban[port=\"%(port)s\"]\n",
+		// It stands for the action that closes the ports.
+		"action.d/ban.conf": "[Definition]\nactionban = true\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -320,7 +325,7 @@ func TestJailIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatalf("fail2ban-client, of Debian's package fail2ban, which test/setup installs: %v\n%s", err, out)
 	}
-	for _, want := range []string{"['add', 'rookery', 'systemd']", "['set', 'rookery', 'maxretry', 10]", "['start', 'rookery']", "reason=(?:bad_token|"} {
+	for _, want := range []string{"['add', 'rookery', 'systemd']", "['set', 'rookery', 'maxretry', 10]", "['start', 'rookery']", "'8080,8443'", "reason=(?:bad_token|"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("fail2ban does not read %s from the jail:\n%s", want, out)
 		}

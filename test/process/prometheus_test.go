@@ -38,7 +38,7 @@ func program(t *testing.T, name string) string {
 	return path
 }
 
-// TestAlertsFireWhenTheyShould, by the cases of deploy/prometheus/rookery.test.yml, of which each alert has one that fires and one that does not.
+// TestAlertsFireWhenTheyShould, by the cases of deploy/prometheus/rookery.test.yml, of which each alert has one that fires and one that does not, at least.
 func TestAlertsFireWhenTheyShould(t *testing.T) {
 	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"check", "rules", "rookery.rules.yml"}, {"test", "rules", "rookery.test.yml"}} {
 		command := exec.Command(program(t, "promtool"), args...)
@@ -50,12 +50,15 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 	cases := read(t, filepath.Join(monitoring, "rookery.test.yml"))
 	for _, alert := range alerts(t) {
 		named := strings.Split(cases, "alertname: "+alert+"\n")[1:]
-		quiet := slices.ContainsFunc(named, func(text string) bool {
+		quiet := 0
+		for _, text := range named {
 			first, _, _ := strings.Cut(text, "- interval")
-			return strings.Contains(first, "exp_alerts: []")
-		})
-		if len(named) != 2 || !quiet {
-			t.Errorf("%s has %d cases, one of them quiet: %v; want one that fires and one that does not", alert, len(named), quiet)
+			if strings.Contains(first, "exp_alerts: []") {
+				quiet++
+			}
+		}
+		if firing := len(named) - quiet; firing == 0 || quiet == 0 {
+			t.Errorf("%s has %d cases that fire and %d that do not; want one of each at least", alert, firing, quiet)
 		}
 	}
 }
@@ -76,7 +79,9 @@ func TestEveryAlertHasItsParagraph(t *testing.T) {
 func TestMonitoringIsOfRealMetrics(t *testing.T) {
 	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"allow":true}`) }))
 	defer application.Close()
+	certificate, key, _ := certify(t, t.TempDir())
 	s := start(t, launch{binary: plainBinary, data: t.TempDir(), flags: []string{
+		"--tls.listen", "127.0.0.1:0", "--tls.cert-files", certificate, "--tls.key-files", key,
 		"--ship.to", t.TempDir(), "--webhooks.url", application.URL,
 		"--webhooks.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "--webhooks.events", "connect",
 	}})
