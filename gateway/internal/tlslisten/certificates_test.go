@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -103,44 +101,5 @@ func TestExpiredCertificatesAreTold(t *testing.T) {
 	c.Close()
 	if !strings.Contains(log.String(), "has expired") {
 		t.Errorf("the log says %q", &log)
-	}
-}
-
-// TestPlacesAreBounded: on all, and of each subscriber.
-func TestPlacesAreBounded(t *testing.T) {
-	l := &Listener{
-		cfg:   Config{MayOpen: func(from netip.Addr) bool { return from.Is6() || from.Is4() }, Counters: &Counters{}},
-		conns: map[net.Conn]netip.Addr{}, of: map[netip.Addr]int{},
-	}
-	var conns []net.Conn
-	begin := func(from string) (failure, bool) {
-		conn := &net.TCPConn{}
-		reason, ok := l.begin(conn, netip.MustParseAddr(from))
-		if ok {
-			conns = append(conns, conn)
-		}
-		return reason, ok
-	}
-	for range maxOfAddress {
-		if _, ok := begin("2001:db8::1"); !ok {
-			t.Fatal("there was no place")
-		}
-	}
-	if reason, ok := begin("2001:db8::2"); ok || reason != failedAddress {
-		t.Errorf("beyond its places a /64 got %v, %d", ok, reason)
-	}
-	for i := range MaxHandshakes - maxOfAddress {
-		if _, ok := begin(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String()); !ok {
-			t.Fatal("there was no place")
-		}
-	}
-	if reason, ok := begin("192.0.2.1"); ok || reason != failedFull {
-		t.Errorf("beyond all places one got %v, %d", ok, reason)
-	}
-	for _, conn := range conns {
-		l.end(conn)
-	}
-	if len(l.conns) != 0 || len(l.of) != 0 || l.cfg.Counters.UnderWay.Load() != 0 {
-		t.Errorf("%d places are still taken, of %d addresses", len(l.conns), len(l.of))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,15 +38,16 @@ func newConfig(cfg Config) *tls.Config {
 type turn struct {
 	net.Conn
 	turns chan struct{}
-	read  int  // bytes so far
-	alert byte // that was sent, 0: none
+	begun time.Time
+	read  atomic.Int64 // bytes so far; others look at it
+	alert byte         // that was sent, 0: none
 }
 
 func (t *turn) Read(b []byte) (n int, err error) {
 	<-t.turns
 	n, err = t.Conn.Read(b)
 	t.turns <- struct{}{}
-	t.read += n
+	t.read.Add(int64(n))
 	return n, err
 }
 
@@ -59,9 +61,8 @@ func (t *turn) Write(b []byte) (int, error) {
 }
 
 // handshake ends with the connection in a loop, or closed.
-func (l *Listener) handshake(conn net.Conn, from netip.Addr) {
-	_ = conn.SetDeadline(time.Now().Add(l.cfg.Timeout))
-	t := &turn{Conn: conn, turns: l.turns}
+func (l *Listener) handshake(t *turn, from netip.Addr) {
+	_ = t.SetDeadline(t.begun.Add(l.cfg.Timeout))
 	l.turns <- struct{}{}
 	stream, err := records.Handshake(t, l.tls)
 	<-l.turns
@@ -69,12 +70,12 @@ func (l *Listener) handshake(conn net.Conn, from netip.Addr) {
 		l.failed(t, from, err)
 		return
 	}
-	_ = conn.SetDeadline(time.Time{})
+	_ = t.SetDeadline(time.Time{})
 	l.cfg.Counters.Done.Add(1)
 	if stream.State().DidResume {
 		l.cfg.Counters.Resumed.Add(1)
 	}
-	if err := l.cfg.Enter(conn, from, stream); err != nil {
+	if err := l.cfg.Enter(t.Conn, from, stream); err != nil {
 		l.cfg.Counters.Failed[failedEnter].Add(1)
 		l.cfg.Log.Debug("a connection with TLS did not come to a loop", "err", err)
 	}
@@ -83,8 +84,8 @@ func (l *Listener) handshake(conn net.Conn, from netip.Addr) {
 // failed closes a connection whose handshake came to nothing.
 func (l *Listener) failed(t *turn, from netip.Addr, err error) {
 	defer t.Close()
-	if l.closed.Load() {
-		return
+	if l.closed.Load() || errors.Is(err, net.ErrClosed) {
+		return // by us, who have counted it
 	}
 	reason := reasonOf(t, err)
 	l.cfg.Counters.Failed[reason].Add(1)
@@ -94,7 +95,7 @@ func (l *Listener) failed(t *turn, from netip.Addr, err error) {
 		tellHTTP(t.Conn)
 	case reason == failedGarbage:
 		l.cfg.Denied(from, false, err)
-	case reason == failedTimeout && t.read > 0:
+	case reason == failedTimeout && t.read.Load() > 0:
 		l.cfg.Denied(from, true, err)
 	}
 	if t.alert != 0 || reason == failedHTTP {

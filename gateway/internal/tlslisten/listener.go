@@ -19,6 +19,9 @@ const (
 	MaxHandshakes = 512
 	// maxOfAddress bounds those of one address, so that nobody alone keeps all others waiting.
 	maxOfAddress = 128
+	// silentFor is how long a peer may say nothing before it makes room for a newcomer when all places are taken. One that wants a handshake
+	// begins at once; what is lost on the way is sent again after some 200 ms.
+	silentFor = 250 * time.Millisecond
 )
 
 // Config says with what handshakes are made and where connections go. All must be set.
@@ -50,7 +53,7 @@ type Listener struct {
 	closed atomic.Bool
 
 	mu    sync.Mutex // guards all below
-	conns map[net.Conn]netip.Addr
+	conns map[*turn]netip.Addr
 	of    map[netip.Addr]int // those of conns
 }
 
@@ -69,6 +72,7 @@ const (
 	failedFull        failure = iota // as many as may were under way
 	failedAddress                    // of its address
 	failedRate                       // its address opens connections too fast
+	failedSilent                     // it said nothing and made room for another
 	failedTimeout                    // not done in time
 	failedHTTP                       // HTTP without TLS
 	failedGarbage                    // no TLS
@@ -78,7 +82,7 @@ const (
 	failedEnter                      // no loop took it
 )
 
-var failureNames = [...]string{"full", "address", "rate", "timeout", "http", "garbage", "unsupported", "refused", "left", "enter"}
+var failureNames = [...]string{"full", "address", "rate", "silent", "timeout", "http", "garbage", "unsupported", "refused", "left", "enter"}
 
 // FailureNames gives the reasons by index in Counters.Failed.
 func FailureNames() []string { return failureNames[:] }
@@ -89,7 +93,7 @@ func Serve(cfg Config) *Listener {
 		cfg:   cfg,
 		tls:   newConfig(cfg),
 		turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
-		conns: make(map[net.Conn]netip.Addr),
+		conns: make(map[*turn]netip.Addr),
 		of:    make(map[netip.Addr]int),
 	}
 	l.running.Go(l.acceptLoop)
@@ -101,8 +105,8 @@ func (l *Listener) Close() {
 	l.closed.Store(true)
 	l.cfg.Listener.Close()
 	l.mu.Lock()
-	for conn := range l.conns {
-		conn.Close()
+	for t := range l.conns {
+		t.Close()
 	}
 	l.mu.Unlock()
 	l.running.Wait()
@@ -124,21 +128,21 @@ func (l *Listener) acceptLoop() {
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
-		from := remoteAddr(conn)
-		if reason, ok := l.begin(conn, from); !ok {
+		from, t := remoteAddr(conn), &turn{Conn: conn, turns: l.turns, begun: time.Now()}
+		if reason, ok := l.begin(t, from); !ok {
 			l.cfg.Counters.Failed[reason].Add(1)
-			conn.Close()
+			t.Close()
 			continue
 		}
 		l.running.Go(func() {
-			defer l.end(conn)
-			l.handshake(conn, from)
+			defer l.end(t)
+			l.handshake(t, from)
 		})
 	}
 }
 
 // begin takes a place for a connection, or says why not.
-func (l *Listener) begin(conn net.Conn, from netip.Addr) (failure, bool) {
+func (l *Listener) begin(t *turn, from netip.Addr) (failure, bool) {
 	if !l.cfg.MayOpen(from) {
 		return failedRate, false
 	}
@@ -146,22 +150,47 @@ func (l *Listener) begin(conn net.Conn, from netip.Addr) (failure, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case len(l.conns) >= MaxHandshakes:
-		return failedFull, false
 	case l.of[of] >= maxOfAddress:
 		return failedAddress, false
+	case len(l.conns) >= MaxHandshakes && !l.dropSilent(t.begun):
+		return failedFull, false
 	}
-	l.conns[conn] = of
+	l.conns[t] = of
 	l.of[of]++
 	l.cfg.Counters.UnderWay.Add(1)
 	return 0, true
 }
 
-func (l *Listener) end(conn net.Conn) {
+// dropSilent makes room: it closes whoever has said nothing for longest, so that peers that only hold places, be it of many addresses,
+// keep nobody out. Who has begun stays, and has a line written about it if it does not go on. With l.mu.
+func (l *Listener) dropSilent(now time.Time) bool {
+	var oldest *turn
+	for t := range l.conns {
+		if t.read.Load() == 0 && now.Sub(t.begun) >= silentFor && (oldest == nil || t.begun.Before(oldest.begun)) {
+			oldest = t
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	oldest.Close()
+	l.cfg.Counters.Failed[failedSilent].Add(1)
+	l.forget(oldest)
+	return true
+}
+
+func (l *Listener) end(t *turn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	of := l.conns[conn]
-	delete(l.conns, conn)
+	if _, ok := l.conns[t]; ok { // and not dropped
+		l.forget(t)
+	}
+}
+
+// forget gives the place of a connection back. With l.mu.
+func (l *Listener) forget(t *turn) {
+	of := l.conns[t]
+	delete(l.conns, t)
 	l.cfg.Counters.UnderWay.Add(-1)
 	if l.of[of]--; l.of[of] == 0 {
 		delete(l.of, of)

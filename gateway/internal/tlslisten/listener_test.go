@@ -1,0 +1,68 @@
+package tlslisten
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// TestPlacesAreBounded: on all, and of each subscriber.
+func TestPlacesAreBounded(t *testing.T) {
+	l := &Listener{
+		cfg:   Config{MayOpen: func(from netip.Addr) bool { return from.Is6() || from.Is4() }, Counters: &Counters{}},
+		conns: map[*turn]netip.Addr{}, of: map[netip.Addr]int{},
+	}
+	now := time.Now()
+	var turns []*turn
+	begin := func(from string) (failure, bool) {
+		t := &turn{Conn: &net.TCPConn{}, begun: now}
+		reason, ok := l.begin(t, netip.MustParseAddr(from))
+		if ok {
+			turns = append(turns, t)
+		}
+		return reason, ok
+	}
+	for range maxOfAddress {
+		if _, ok := begin("2001:db8::1"); !ok {
+			t.Fatal("there was no place")
+		}
+	}
+	if reason, ok := begin("2001:db8::2"); ok || reason != failedAddress {
+		t.Errorf("beyond its places a /64 got %v, %d", ok, reason)
+	}
+	for i := range MaxHandshakes - maxOfAddress {
+		if _, ok := begin(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String()); !ok {
+			t.Fatal("there was no place")
+		}
+	}
+	if reason, ok := begin("192.0.2.1"); ok || reason != failedFull {
+		t.Errorf("beyond all places one got %v, %d", ok, reason)
+	}
+
+	// Who has said nothing for longest makes room, but not for one whose address has its places.
+	now = now.Add(silentFor)
+	turns[0].read.Add(1)
+	turns[2].begun = turns[2].begun.Add(-1)
+	if reason, ok := begin("2001:db8::2"); ok || reason != failedAddress {
+		t.Errorf("beyond its places a /64 got %v, %d", ok, reason)
+	}
+	if _, ok := begin("192.0.2.1"); !ok || l.cfg.Counters.Failed[failedSilent].Load() != 1 || len(l.conns) != MaxHandshakes {
+		t.Errorf("with silent peers a newcomer got %v; %d were dropped, %d are there", ok, l.cfg.Counters.Failed[failedSilent].Load(), len(l.conns))
+	}
+	if _, there := l.conns[turns[2]]; there {
+		t.Error("another than the oldest was dropped")
+	}
+	for _, t := range turns[1:] {
+		t.read.Add(1)
+	}
+	if reason, ok := begin("192.0.2.2"); ok || reason != failedFull {
+		t.Errorf("with all handshakes begun a newcomer got %v, %d", ok, reason)
+	}
+	for _, t := range turns {
+		l.end(t)
+	}
+	if len(l.conns) != 0 || len(l.of) != 0 || l.cfg.Counters.UnderWay.Load() != 0 {
+		t.Errorf("%d places are still taken, of %d addresses", len(l.conns), len(l.of))
+	}
+}
