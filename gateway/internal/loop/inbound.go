@@ -244,7 +244,7 @@ func (l *Loop) halfFrame(c *conn) {
 	default:
 		return
 	}
-	half := !c.paused() && (c.decoder.Pending() || c.stream && l.pending(c) > 0 || c.secure && c.sock.InboundBuffered() > 0)
+	half := !c.paused() && (c.decoder.Pending() || c.stream && l.pending(c) > 0 || c.secure && (c.sock.InboundBuffered() > 0 || c.records().Half()))
 	switch {
 	case !half && c.half != 0:
 		c.half = 0

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// MaxHandshakes bounds the connections that are not with a loop yet. Each holds a descriptor, for a moment two, some 20 KiB and a goroutine.
+	// MaxHandshakes bounds the connections that are not with a loop yet. Each holds a descriptor, for a moment two, a goroutine and some
+	// 20 KiB; one that sends a handshake as long as package records lets it holds 64 KiB of that more.
 	MaxHandshakes = 512
 	// maxOfAddress bounds those of one address, so that nobody alone keeps all others waiting.
 	maxOfAddress = 128
