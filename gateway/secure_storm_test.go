@@ -36,13 +36,20 @@ func TestAStormOfHandshakes(t *testing.T) {
 	eventually(t, "none is under way", none)
 }
 
+// TestTheRateOfAnAddressHoldsBeforeTheHandshake: a connection counts once, whether or not a handshake comes of it.
 func TestTheRateOfAnAddressHoldsBeforeTheHandshake(t *testing.T) {
-	srv, config := startSecure(t, func(c *gateway.Config) { c.Limits.Rates = []string{"address open 1/s burst 3"} })
-	for range 3 {
-		dialTLS(t, srv, config)
+	srv, config := startSecure(t, func(c *gateway.Config) { c.Limits.Rates = []string{"address open 0.001/s burst 4"} })
+	dialPlain(t, srv.SecureAddr(), "no protocol at all")
+	dialPlain(t, srv.SecureAddr(), "").Close()
+	for range 2 {
+		conn := dialTLS(t, srv, config)
+		fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("who is within the rate got %v, %v", res, err)
+		}
 	}
 	if _, err := tls.Dial("tcp", srv.SecureAddr(), config); err == nil {
-		t.Error("a fourth handshake was made")
+		t.Error("a handshake was made beyond the rate")
 	}
 	eventually(t, "it is counted", func() bool { return failures(t, srv, "rate") == 1 })
 }

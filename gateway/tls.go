@@ -47,7 +47,7 @@ func (s *secureListener) start(cfg Config, engine *loop.Engine, log *slog.Logger
 		Certificates: s.certificates,
 		MinVersion:   tlsVersions[cfg.TLS.MinVersion],
 		Timeout:      cfg.Limits.HandshakeTimeout,
-		MayOpen:      engine.MayOpen,
+		Admit:        engine.AdmitHandshake,
 		Enter:        engine.EnterSecure,
 		Denied:       engine.DenyHandshake,
 		Counters:     s.counters,

@@ -6,11 +6,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"rookery/gateway/internal/rate"
 	"rookery/gateway/internal/records"
 	"rookery/proto"
 )
@@ -144,14 +142,10 @@ func (l *Loop) shutWrite(c *conn) {
 	_ = unix.Shutdown(c.sock.Fd(), unix.SHUT_WR)
 }
 
-// MayOpen reports whether the rate of an address allows another connection now. It takes nothing: that is done when the connection
-// enters. For who makes a handshake first. Safe for concurrent use.
-func (e *Engine) MayOpen(from netip.Addr) bool {
-	rules := e.rates.Load()
-	if rules.Of[rate.Address][rate.Open].None() || e.rules.Load().trusts(from) {
-		return true
-	}
-	return e.buckets.Wait(int64(time.Since(e.started)), e.opening(rules, from)) <= 0
+// AdmitHandshake takes a connection with TLS from the rate of its address before its handshake is made, which is what costs; the loop that it
+// comes to does not take it again. A proxy's is taken when it shows whose it is. Safe for concurrent use.
+func (e *Engine) AdmitHandshake(from netip.Addr) bool {
+	return e.rules.Load().trusts(from) || e.admitOpen(from)
 }
 
 // DenyHandshake counts a peer whose handshake of TLS is none, or was begun and not finished, and writes the line about it. No loop has it, so it is

@@ -33,8 +33,8 @@ type Config struct {
 	MinVersion uint16
 	// Timeout is from accept to the end of the handshake.
 	Timeout time.Duration
-	// MayOpen says whether the rate of an address allows another connection.
-	MayOpen func(from netip.Addr) bool
+	// Admit takes a connection from the rate of its address, or says that it has none left.
+	Admit func(from netip.Addr) bool
 	// Enter takes a connection, closes it when it can't, and may wait for its loop.
 	Enter func(c net.Conn, from netip.Addr, s *records.Stream) error
 	// Denied is told of peers that do what no client does; slow: it began and did not go on.
@@ -144,7 +144,7 @@ func (l *Listener) acceptLoop() {
 
 // begin takes a place for a connection, or says why not.
 func (l *Listener) begin(t *turn, from netip.Addr) (failure, bool) {
-	if !l.cfg.MayOpen(from) {
+	if !l.cfg.Admit(from) {
 		return failedRate, false
 	}
 	of := subscriber(from)

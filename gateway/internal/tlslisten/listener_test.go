@@ -10,7 +10,7 @@ import (
 // TestPlacesAreBounded: on all, and of each subscriber.
 func TestPlacesAreBounded(t *testing.T) {
 	l := &Listener{
-		cfg:   Config{MayOpen: func(from netip.Addr) bool { return from.Is6() || from.Is4() }, Counters: &Counters{}},
+		cfg:   Config{Admit: func(from netip.Addr) bool { return from.Is6() || from.Is4() }, Counters: &Counters{}},
 		conns: map[*turn]netip.Addr{}, of: map[netip.Addr]int{},
 	}
 	now := time.Now()
