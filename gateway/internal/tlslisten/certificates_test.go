@@ -50,20 +50,42 @@ func TestChangedCertificates(t *testing.T) {
 	if c.Failures() != 1 {
 		t.Error("one broken file is told twice")
 	}
+	// Put right in a way that the files' states do not show, as a change of permissions is.
+	broken := bytes.Repeat([]byte("x"), len(good))
+	if err := os.WriteFile(key, broken, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Reload()
+	was, err := os.Stat(key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(key, good, 0o600); err != nil {
 		t.Fatal(err)
+	}
+	if err := os.Chtimes(key, was.ModTime(), was.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	log.Reset()
+	c.Reload()
+	if c.Failures() != 2 || !strings.Contains(log.String(), "read again") {
+		t.Errorf("what was put right is not read: %d failures, log %s", c.Failures(), &log)
+	}
+	log.Reset()
+	if c.Reload(); log.Len() > 0 {
+		t.Errorf("what is in force was read once more: %s", &log)
 	}
 	if err := os.Remove(cert); err != nil {
 		t.Fatal(err)
 	}
 	c.Reload()
-	if serial() != first || c.Failures() != 2 {
+	if serial() != first || c.Failures() != 3 {
 		t.Errorf("without a certificate: %d failures", c.Failures())
 	}
 
 	issuer.Issue("server", 2*time.Hour, "localhost")
 	c.Reload()
-	if serial() == first || c.Failures() != 2 {
+	if serial() == first || c.Failures() != 3 {
 		t.Errorf("the new certificate is not in force: %s", &log)
 	}
 	if left := time.Until(c.Expires()); left < time.Hour {
