@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -63,9 +64,7 @@ func (t *turn) Write(b []byte) (int, error) {
 // handshake ends with the connection in a loop, or closed.
 func (l *Listener) handshake(t *turn, from netip.Addr) {
 	_ = t.SetDeadline(t.begun.Add(l.cfg.Timeout))
-	l.turns <- struct{}{}
-	stream, err := records.Handshake(t, l.tls)
-	<-l.turns
+	stream, err := l.compute(t)
 	if err != nil {
 		l.failed(t, from, err)
 		return
@@ -78,6 +77,23 @@ func (l *Listener) handshake(t *turn, from netip.Addr) {
 	if err := l.cfg.Enter(t.Conn, from, stream); err != nil {
 		l.cfg.Counters.Failed[failedEnter].Add(1)
 		l.cfg.Log.Debug("a connection with TLS did not come to a loop", "err", err)
+	}
+}
+
+// compute makes the handshake, and has a turn unless it waits for the peer.
+func (l *Listener) compute(t *turn) (*records.Stream, error) {
+	l.turns <- struct{}{}
+	defer func() { <-l.turns }()
+	return records.Handshake(t, l.tls)
+}
+
+// survive is deferred: a panic over what one peer sent ends that connection, and not the process with all others.
+func (l *Listener) survive(t *turn, from netip.Addr) {
+	if r := recover(); r != nil {
+		t.Close()
+		l.cfg.Counters.Failed[failedPanic].Add(1)
+		l.cfg.Log.Error("BUG: a handshake of TLS made the gateway panic and its connection was closed",
+			"address", from, "panic", r, "stack", string(debug.Stack()))
 	}
 }
 

@@ -81,9 +81,10 @@ const (
 	failedRefused                    // the peer did not want to go on: mostly it does not trust the certificate
 	failedLeft                       // the peer went away
 	failedEnter                      // no loop took it
+	failedPanic                      // a bug
 )
 
-var failureNames = [...]string{"full", "address", "rate", "silent", "timeout", "http", "garbage", "unsupported", "refused", "left", "enter"}
+var failureNames = [...]string{"full", "address", "rate", "silent", "timeout", "http", "garbage", "unsupported", "refused", "left", "enter", "panic"}
 
 // FailureNames gives the reasons by index in Counters.Failed.
 func FailureNames() []string { return failureNames[:] }
@@ -137,6 +138,7 @@ func (l *Listener) acceptLoop() {
 		}
 		l.running.Go(func() {
 			defer l.end(t)
+			defer l.survive(t, from)
 			l.handshake(t, from)
 		})
 	}

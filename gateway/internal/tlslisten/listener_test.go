@@ -1,8 +1,12 @@
 package tlslisten
 
 import (
+	"bytes"
+	"crypto/tls"
+	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -64,5 +68,35 @@ func TestPlacesAreBounded(t *testing.T) {
 	}
 	if len(l.conns) != 0 || len(l.of) != 0 || l.cfg.Counters.UnderWay.Load() != 0 {
 		t.Errorf("%d places are still taken, of %d addresses", len(l.conns), len(l.of))
+	}
+}
+
+// TestAPanicEndsOneConnection: and gives its place and its turn back.
+func TestAPanicEndsOneConnection(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	counters := &Counters{}
+	l := Serve(Config{
+		Listener: listener, Certificates: &Certificates{}, // that were never read: to ask for one panics
+		MinVersion: tls.VersionTLS12, Timeout: 20 * time.Second, Counters: counters,
+		Admit: func(netip.Addr) bool { return true }, Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	panics := cap(l.turns) + 1
+	for range panics {
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 20 * time.Second}, "tcp", listener.Addr().String(), &tls.Config{ServerName: "localhost"})
+		if err == nil {
+			conn.Close()
+			t.Fatal("there was a handshake without a certificate")
+		}
+	}
+	l.Close()
+	if n := counters.Failed[failedPanic].Load(); n != int64(panics) || counters.UnderWay.Load() != 0 || len(l.turns) != 0 {
+		t.Errorf("%d panics are counted of %d, %d places and %d turns are taken", n, panics, counters.UnderWay.Load(), len(l.turns))
+	}
+	if !strings.Contains(log.String(), "BUG: ") || !strings.Contains(log.String(), "(*Certificates).Get") {
+		t.Errorf("the log is %s", &log)
 	}
 }
