@@ -52,6 +52,9 @@ func TestTheRateOfAnAddressHoldsBeforeTheHandshake(t *testing.T) {
 		t.Error("a handshake was made beyond the rate")
 	}
 	eventually(t, "it is counted", func() bool { return failures(t, srv, "rate") == 1 })
+	if metric(t, srv, `rookery_denied_total{reason="address_rate"}`) != 1 || !srv.Logged("access denied", "address=127.0.0.1 reason=address_rate") {
+		t.Error("it is not written down")
+	}
 }
 
 // TestSilentPeersOfManyAddressesKeepNobodyOut: with all places taken by who says nothing, a newcomer is served.
