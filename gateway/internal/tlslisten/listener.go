@@ -51,7 +51,7 @@ type Listener struct {
 	turns   chan struct{} // a token for each that computes
 	running sync.WaitGroup
 
-	closed atomic.Bool
+	closed atomic.Bool // set with mu, so that nobody begins behind Close
 
 	mu    sync.Mutex // guards all below
 	conns map[*turn]netip.Addr
@@ -104,9 +104,9 @@ func Serve(cfg Config) *Listener {
 
 // Close ends the listener and the handshakes under way. Connections that are with a loop are not touched.
 func (l *Listener) Close() {
-	l.closed.Store(true)
 	l.cfg.Listener.Close()
 	l.mu.Lock()
+	l.closed.Store(true)
 	for t := range l.conns {
 		t.Close()
 	}
@@ -132,7 +132,9 @@ func (l *Listener) acceptLoop() {
 		}
 		from, t := remoteAddr(conn), &turn{Conn: conn, turns: l.turns, begun: time.Now()}
 		if reason, ok := l.begin(t, from); !ok {
-			l.cfg.Counters.Failed[reason].Add(1)
+			if !l.closed.Load() {
+				l.cfg.Counters.Failed[reason].Add(1)
+			}
 			t.Close()
 			continue
 		}
@@ -153,6 +155,8 @@ func (l *Listener) begin(t *turn, from netip.Addr) (failure, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
+	case l.closed.Load():
+		return failedFull, false
 	case l.of[of] >= maxOfAddress:
 		return failedAddress, false
 	case len(l.conns) >= MaxHandshakes && !l.dropSilent(t.begun):

@@ -71,6 +71,22 @@ func TestPlacesAreBounded(t *testing.T) {
 	}
 }
 
+// TestNobodyBeginsBehindClose: one who was accepted just before would keep Close waiting for its time limit.
+func TestNobodyBeginsBehindClose(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := Serve(Config{
+		Listener: listener, Certificates: &Certificates{}, Timeout: time.Minute, Counters: &Counters{},
+		Admit: func(netip.Addr) bool { return true }, Log: slog.New(slog.DiscardHandler),
+	})
+	l.Close()
+	if _, ok := l.begin(&turn{Conn: &net.TCPConn{}, begun: time.Now()}, netip.MustParseAddr("192.0.2.1")); ok {
+		t.Error("a handshake began")
+	}
+}
+
 // TestAPanicEndsOneConnection: and gives its place and its turn back.
 func TestAPanicEndsOneConnection(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
