@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,4 +60,37 @@ func TestPiecesOfMessagesAreBounded(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAForgedRecordBehindARequest: the request is answered, and the record is not overlooked because the answer ends the connection.
+func TestAForgedRecordBehindARequest(t *testing.T) {
+	srv, config := startSecure(t)
+	held := &heldWrites{Conn: dialPlain(t, srv.SecureAddr(), "")}
+	conn := tls.Client(held, config)
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	held.hold = true
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if _, err := held.Conn.Write(append(held.kept, "\x17\x03\x03\x00\x20"+strings.Repeat("x", 32)...)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is denied", func() bool {
+		return metric(t, srv, `rookery_denied_total{reason="bad_tls"}`) == 1 && srv.Logged("access denied", "reason=bad_tls", "bad record MAC")
+	})
+}
+
+// heldWrites keeps what is written once it holds.
+type heldWrites struct {
+	net.Conn
+	hold bool
+	kept []byte
+}
+
+func (h *heldWrites) Write(b []byte) (int, error) {
+	if !h.hold {
+		return h.Conn.Write(b)
+	}
+	h.kept = append(h.kept, b...)
+	return len(b), nil
 }

@@ -110,14 +110,14 @@ func scratch(b []byte) []byte {
 	return b
 }
 
-// broken ends a connection whose records can't be opened, or whose peer has ended it; TLS has said its own last word about it.
-func (l *Loop) broken(c *conn, err error) {
-	var fromPeer *net.OpError // an alert of its own
-	if c.phase != closing && !errors.Is(err, io.EOF) && !(errors.As(err, &fromPeer) && fromPeer.Op == "remote error") {
-		l.deny(c, deniedTLS, err)
-		c.closed = proto.CloseProtocol.Code
+// judge writes down a connection whose records can't be opened. The orderly end of a peer, or an alert of its own, is nothing against it.
+func (l *Loop) judge(c *conn, ended error) {
+	var fromPeer *net.OpError
+	if ended == nil || c.phase == closing || errors.Is(ended, io.EOF) || errors.As(ended, &fromPeer) && fromPeer.Op == "remote error" {
+		return
 	}
-	l.abort(c)
+	l.deny(c, deniedTLS, ended)
+	c.closed = proto.CloseProtocol.Code
 }
 
 // endRecords says, on a connection that is being closed, that nothing more follows: RFC 8446 6.1, "each party MUST send a close_notify
