@@ -48,6 +48,7 @@ func (s *secureListener) start(cfg Config, engine *loop.Engine, log *slog.Logger
 		MinVersion:   tlsVersions[cfg.TLS.MinVersion],
 		Timeout:      cfg.Limits.HandshakeTimeout,
 		Admit:        engine.AdmitHandshake,
+		Trusted:      engine.Trusts,
 		Enter:        engine.EnterSecure,
 		Denied:       engine.DenyHandshake,
 		Counters:     s.counters,

@@ -145,12 +145,15 @@ func (l *Loop) shutWrite(c *conn) {
 // AdmitHandshake takes a connection with TLS from the rate of its address before its handshake is made, which is what costs; the loop that it
 // comes to does not take it again. A proxy's is taken when it shows whose it is. Who is refused is written down. Safe for concurrent use.
 func (e *Engine) AdmitHandshake(from netip.Addr) bool {
-	if e.rules.Load().trusts(from) || e.admitOpen(from) {
+	if e.Trusts(from) || e.admitOpen(from) {
 		return true
 	}
 	e.deny(e.counters[0], from, deniedAddressRate, "", nil)
 	return false
 }
+
+// Trusts reports whether an address is a proxy's that is believed. Safe for concurrent use.
+func (e *Engine) Trusts(from netip.Addr) bool { return e.rules.Load().trusts(from) }
 
 // DenyHandshake counts a peer whose handshake of TLS is none, or was begun and not finished, and writes the line about it. No loop has it, so it is
 // counted with the first. Safe for concurrent use.

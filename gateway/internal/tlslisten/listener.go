@@ -18,7 +18,7 @@ const (
 	// MaxHandshakes bounds the connections that are not with a loop yet. Each holds a descriptor, for a moment two, a goroutine and some
 	// 20 KiB; one that sends a handshake as long as package records lets it holds 64 KiB of that more.
 	MaxHandshakes = 512
-	// maxOfAddress bounds those of one address, so that nobody alone keeps all others waiting.
+	// maxOfAddress bounds those of one address, so that nobody alone keeps all others waiting; but for a trusted proxy.
 	maxOfAddress = 128
 	// silentFor is how long a peer may say nothing before it makes room for a newcomer when all places are taken. One that wants a handshake
 	// begins at once; what is lost on the way is sent again after some 200 ms.
@@ -35,6 +35,8 @@ type Config struct {
 	Timeout time.Duration
 	// Admit takes a connection from the rate of its address, or says that it has none left.
 	Admit func(from netip.Addr) bool
+	// Trusted says whether an address is a proxy's, which speaks for many and has no bound of its own.
+	Trusted func(from netip.Addr) bool
 	// Enter takes a connection, closes it when it can't, and may wait for its loop.
 	Enter func(c net.Conn, from netip.Addr, s *records.Stream) error
 	// Denied is told of peers that do what no client does; slow: it began and did not go on.
@@ -151,13 +153,13 @@ func (l *Listener) begin(t *turn, from netip.Addr) (failure, bool) {
 	if !l.cfg.Admit(from) {
 		return failedRate, false
 	}
-	of := subscriber(from)
+	of, trusted := subscriber(from), l.cfg.Trusted(from)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.closed.Load():
 		return failedFull, false
-	case l.of[of] >= maxOfAddress:
+	case l.of[of] >= maxOfAddress && !trusted:
 		return failedAddress, false
 	case len(l.conns) >= MaxHandshakes && !l.dropSilent(t.begun):
 		return failedFull, false

@@ -13,8 +13,9 @@ import (
 
 // TestPlacesAreBounded: on all, and of each subscriber.
 func TestPlacesAreBounded(t *testing.T) {
+	proxy := netip.MustParseAddr("198.51.100.1")
 	l := &Listener{
-		cfg:   Config{Admit: func(from netip.Addr) bool { return from.Is6() || from.Is4() }, Counters: &Counters{}},
+		cfg:   Config{Trusted: func(from netip.Addr) bool { return from == proxy }, Admit: func(netip.Addr) bool { return true }, Counters: &Counters{}},
 		conns: map[*turn]netip.Addr{}, of: map[netip.Addr]int{},
 	}
 	now := time.Now()
@@ -35,7 +36,13 @@ func TestPlacesAreBounded(t *testing.T) {
 	if reason, ok := begin("2001:db8::2"); ok || reason != failedAddress {
 		t.Errorf("beyond its places a /64 got %v, %d", ok, reason)
 	}
-	for i := range MaxHandshakes - maxOfAddress {
+	const ofProxy = maxOfAddress + 1
+	for range ofProxy {
+		if _, ok := begin(proxy.String()); !ok {
+			t.Fatal("a proxy was held to the bound of an address")
+		}
+	}
+	for i := range MaxHandshakes - maxOfAddress - ofProxy {
 		if _, ok := begin(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String()); !ok {
 			t.Fatal("there was no place")
 		}
@@ -79,7 +86,7 @@ func TestNobodyBeginsBehindClose(t *testing.T) {
 	}
 	l := Serve(Config{
 		Listener: listener, Certificates: &Certificates{}, Timeout: time.Minute, Counters: &Counters{},
-		Admit: func(netip.Addr) bool { return true }, Log: slog.New(slog.DiscardHandler),
+		Admit: func(netip.Addr) bool { return true }, Trusted: func(netip.Addr) bool { return false }, Log: slog.New(slog.DiscardHandler),
 	})
 	l.Close()
 	if _, ok := l.begin(&turn{Conn: &net.TCPConn{}, begun: time.Now()}, netip.MustParseAddr("192.0.2.1")); ok {
@@ -98,7 +105,7 @@ func TestAPanicEndsOneConnection(t *testing.T) {
 	l := Serve(Config{
 		Listener: listener, Certificates: &Certificates{}, // that were never read: to ask for one panics
 		MinVersion: tls.VersionTLS12, Timeout: 20 * time.Second, Counters: counters,
-		Admit: func(netip.Addr) bool { return true }, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Admit: func(netip.Addr) bool { return true }, Trusted: func(netip.Addr) bool { return false }, Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	panics := cap(l.turns) + 1
 	for range panics {
