@@ -121,9 +121,9 @@ func (l *Loop) judge(c *conn, ended error) {
 }
 
 // endRecords says, on a connection that is being closed, that nothing more follows: RFC 8446 6.1, "each party MUST send a close_notify
-// alert before closing its write side of the connection". Where the socket takes nothing the peer would not read it either.
+// alert before closing its write side of the connection". Behind what gnet still holds it would be out of its turn: records are numbered.
 func (l *Loop) endRecords(c *conn) {
-	if c.secure && !c.backed {
+	if c.secure && c.sock.OutboundBuffered() == 0 {
 		l.put(c.sock.Fd(), c.records().End())
 	}
 }
