@@ -286,41 +286,6 @@ func TestWhoNeverReadsIsClosedOverTLS(t *testing.T) {
 	})
 }
 
-// TestAStormOfHandshakes: silent peers of one address can't take all places, who is there is served, and the places come free again when they leave.
-func TestAStormOfHandshakes(t *testing.T) {
-	const ofAddress = 128
-	srv, config := startSecure(t, func(c *gateway.Config) { c.Limits.HandshakeTimeout = time.Minute })
-	early := dialTLS(t, srv, config)
-	none := func() bool { return metric(t, srv, "rookery_tls_handshakes_under_way") == 0 }
-	eventually(t, "its place is free", none)
-	var silent []net.Conn
-	for range ofAddress + 20 {
-		silent = append(silent, dialPlain(t, srv.SecureAddr(), ""))
-	}
-	eventually(t, "those beyond are closed", func() bool { return failures(t, srv, "address") == 20 })
-	fmt.Fprint(early, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	if res, err := http.ReadResponse(bufio.NewReader(early), nil); err != nil || res.StatusCode != http.StatusOK {
-		t.Errorf("who was there is not served: %v", err)
-	}
-	for _, conn := range silent {
-		conn.Close()
-	}
-	eventually(t, "they have left", func() bool { return failures(t, srv, "left") == ofAddress })
-	dialTLS(t, srv, config)
-	eventually(t, "none is under way", none)
-}
-
-func TestTheRateOfAnAddressHoldsBeforeTheHandshake(t *testing.T) {
-	srv, config := startSecure(t, func(c *gateway.Config) { c.Limits.Rates = []string{"address open 1/s burst 3"} })
-	for range 3 {
-		dialTLS(t, srv, config)
-	}
-	if _, err := tls.Dial("tcp", srv.SecureAddr(), config); err == nil {
-		t.Error("a fourth handshake was made")
-	}
-	eventually(t, "it is counted", func() bool { return failures(t, srv, "rate") == 1 })
-}
-
 func TestConnectionsOfAnAddressAreCappedOverTLS(t *testing.T) {
 	srv, config := startSecure(t, func(c *gateway.Config) { c.Limits.ConnectionsPerIP = 1 })
 	login(t, srv.Addr(), wires[0], "alice")

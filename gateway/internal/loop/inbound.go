@@ -34,6 +34,7 @@ func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 		l.eachFrame(c, kept)
 	}
 	ended := l.open(c)
+	l.judge(c, ended) // before what came with it, which may end the connection in its own way
 	for c.sock != nil {
 		in := l.received(c)
 		if len(in) == 0 {
@@ -55,7 +56,7 @@ func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 	}
 	l.flush()
 	if ended != nil && c.sock != nil {
-		l.broken(c, ended)
+		l.abort(c) // TLS has said its own last word about it
 	}
 	if c.sock == nil {
 		return gnet.Close // it is; gnet takes that as a stale event and stops
@@ -244,7 +245,7 @@ func (l *Loop) halfFrame(c *conn) {
 	default:
 		return
 	}
-	half := !c.paused() && (c.decoder.Pending() || c.stream && l.pending(c) > 0 || c.secure && c.sock.InboundBuffered() > 0)
+	half := !c.paused() && (c.decoder.Pending() || c.stream && l.pending(c) > 0 || c.secure && (c.sock.InboundBuffered() > 0 || c.records().Half()))
 	switch {
 	case !half && c.half != 0:
 		c.half = 0

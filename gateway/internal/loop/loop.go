@@ -136,7 +136,7 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	l.counted.Opened.Add(1)
 	from := remoteAddr(g)
-	refused, entered := l.admission(from)
+	refused, entered := l.admission(from, isSecure(g))
 	if refused != refusedNot && l.engine.refused.Add(1) > RefusalReserve {
 		l.engine.refused.Add(-1)
 		l.counted.Refused[refusedFlood].Add(1)
@@ -168,15 +168,15 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	return gnet.None
 }
 
-// admission says whether a connection may stay, and counts one that may.
-func (l *Loop) admission(from netip.Addr) (refusal, *address) {
+// admission says whether a connection may stay, and counts one that may. One that has paid was taken from the rate of its address before.
+func (l *Loop) admission(from netip.Addr, paid bool) (refusal, *address) {
 	if l.engine.draining.Load() {
 		return refusedDraining, nil
 	}
 	if !l.engine.admit() {
 		return refusedFull, nil
 	}
-	refused, entered := l.enterFrom(from)
+	refused, entered := l.enterFrom(from, paid)
 	if refused != refusedNot {
 		l.engine.admitted.Add(-1)
 	}
@@ -184,11 +184,11 @@ func (l *Loop) admission(from netip.Addr) (refusal, *address) {
 }
 
 // enterFrom counts a connection for its address, but for a proxy's: whose it is shows later.
-func (l *Loop) enterFrom(from netip.Addr) (refusal, *address) {
+func (l *Loop) enterFrom(from netip.Addr, paid bool) (refusal, *address) {
 	if l.engine.rules.Load().trusts(from) {
 		return refusedNot, anywhere
 	}
-	if !l.admitOpen(from) {
+	if !paid && !l.engine.admitOpen(from) {
 		return refusedRate, nil
 	}
 	entered := l.engine.admission.enter(from, false)

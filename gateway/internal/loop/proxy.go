@@ -97,7 +97,7 @@ func (l *Loop) attribute(c *conn, peer, client netip.Addr) {
 		return
 	}
 	l.engine.admission.exit(c.address)
-	if c.refused, c.address = l.enterFrom(client); c.refused == refusedNot {
+	if c.refused, c.address = l.enterFrom(client, false); c.refused == refusedNot {
 		return
 	}
 	l.engine.admitted.Add(-1)

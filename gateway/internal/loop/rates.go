@@ -189,12 +189,12 @@ func (l *Loop) spend(c *conn, id uint64, rules *rates, o rate.Operation, s spent
 }
 
 // admitOpen takes a connection from the bucket of its address.
-func (l *Loop) admitOpen(from netip.Addr) bool {
-	rules := l.engine.rates.Load()
+func (e *Engine) admitOpen(from netip.Addr) bool {
+	rules := e.rates.Load()
 	if rules.Of[rate.Address][rate.Open].None() {
 		return true
 	}
-	_, wait := l.engine.buckets.Take(int64(time.Since(l.engine.started)), []rate.Ask{l.engine.opening(rules, from)})
+	_, wait := e.buckets.Take(int64(time.Since(e.started)), []rate.Ask{e.opening(rules, from)})
 	return wait <= 0
 }
 

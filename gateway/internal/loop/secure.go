@@ -6,11 +6,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"rookery/gateway/internal/rate"
 	"rookery/gateway/internal/records"
 	"rookery/proto"
 )
@@ -112,20 +110,20 @@ func scratch(b []byte) []byte {
 	return b
 }
 
-// broken ends a connection whose records can't be opened, or whose peer has ended it; TLS has said its own last word about it.
-func (l *Loop) broken(c *conn, err error) {
-	var fromPeer *net.OpError // an alert of its own
-	if c.phase != closing && !errors.Is(err, io.EOF) && !(errors.As(err, &fromPeer) && fromPeer.Op == "remote error") {
-		l.deny(c, deniedTLS, err)
-		c.closed = proto.CloseProtocol.Code
+// judge writes down a connection whose records can't be opened. The orderly end of a peer, or an alert of its own, is nothing against it.
+func (l *Loop) judge(c *conn, ended error) {
+	var fromPeer *net.OpError
+	if ended == nil || c.phase == closing || errors.Is(ended, io.EOF) || errors.As(ended, &fromPeer) && fromPeer.Op == "remote error" {
+		return
 	}
-	l.abort(c)
+	l.deny(c, deniedTLS, ended)
+	c.closed = proto.CloseProtocol.Code
 }
 
 // endRecords says, on a connection that is being closed, that nothing more follows: RFC 8446 6.1, "each party MUST send a close_notify
-// alert before closing its write side of the connection". Where the socket takes nothing the peer would not read it either.
+// alert before closing its write side of the connection". Behind what gnet still holds it would be out of its turn: records are numbered.
 func (l *Loop) endRecords(c *conn) {
-	if c.secure && !c.backed {
+	if c.secure && c.sock.OutboundBuffered() == 0 {
 		l.put(c.sock.Fd(), c.records().End())
 	}
 }
@@ -144,15 +142,18 @@ func (l *Loop) shutWrite(c *conn) {
 	_ = unix.Shutdown(c.sock.Fd(), unix.SHUT_WR)
 }
 
-// MayOpen reports whether the rate of an address allows another connection now. It takes nothing: that is done when the connection
-// enters. For who makes a handshake first. Safe for concurrent use.
-func (e *Engine) MayOpen(from netip.Addr) bool {
-	rules := e.rates.Load()
-	if rules.Of[rate.Address][rate.Open].None() || e.rules.Load().trusts(from) {
+// AdmitHandshake takes a connection with TLS from the rate of its address before its handshake is made, which is what costs; the loop that it
+// comes to does not take it again. A proxy's is taken when it shows whose it is. Who is refused is written down. Safe for concurrent use.
+func (e *Engine) AdmitHandshake(from netip.Addr) bool {
+	if e.Trusts(from) || e.admitOpen(from) {
 		return true
 	}
-	return e.buckets.Wait(int64(time.Since(e.started)), e.opening(rules, from)) <= 0
+	e.deny(e.counters[0], from, deniedAddressRate, "", nil)
+	return false
 }
+
+// Trusts reports whether an address is a proxy's that is believed. Safe for concurrent use.
+func (e *Engine) Trusts(from netip.Addr) bool { return e.rules.Load().trusts(from) }
 
 // DenyHandshake counts a peer whose handshake of TLS is none, or was begun and not finished, and writes the line about it. No loop has it, so it is
 // counted with the first. Safe for concurrent use.

@@ -23,6 +23,19 @@ const (
 	mostBytes = 16<<10 + 2048
 	// plainBytes is the longest plaintext of a record, RFC 8446 5.1.
 	plainBytes = 16 << 10
+	// handshakeBytes bounds what a peer sends before its handshake is over, of which a hello is the most, with a ticket and keys.
+	handshakeBytes = 64 << 10
+	// barrenBytes bounds the records behind which crypto/tls has given no plaintext: it gathers messages of a handshake until they are
+	// whole, up to 256 KiB, and after the handshake a client of ours sends at most an update of keys.
+	barrenBytes = 32 << 10
+	// halfBytes is from where on such records count as half a message, so that an honest update of keys starts no time limit.
+	halfBytes = 1 << 10
+)
+
+var (
+	errHandshakeLong = errors.New("a handshake of TLS is longer than 64 KiB")
+	errBarren        = errors.New("32 KiB of records held nothing but pieces of messages for TLS itself")
+	errHeader        = errors.New("a record's header is none")
 )
 
 // Stream is the TLS of one connection. First Handshake, on any goroutine; then it belongs to the loop that has the connection.
@@ -42,6 +55,7 @@ func Handshake(conn net.Conn, config *tls.Config) (*Stream, error) {
 		return nil, err
 	}
 	s.wire.conn = nil
+	s.wire.shown = s.tls.ConnectionState().Version < tls.VersionTLS13
 	return s, nil
 }
 
@@ -73,6 +87,9 @@ func (s *Stream) Open(dst, in []byte) ([]byte, error) {
 		dst = slices.Grow(dst, min(plainBytes, max(512, len(s.wire.in))))
 		n, err := s.tls.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
+		if n > 0 && !s.wire.shown {
+			s.wire.barren = 0 // RFC 8446 5.1: nothing stands between the pieces of a message, so none is gathered
+		}
 		switch {
 		case errors.Is(err, errNothingNow):
 			return dst, nil
@@ -81,6 +98,9 @@ func (s *Stream) Open(dst, in []byte) ([]byte, error) {
 		}
 	}
 }
+
+// Half reports whether a message for TLS itself has begun and its rest did not come, of which the plaintext shows nothing.
+func (s *Stream) Half() bool { return s.wire.barren > halfBytes }
 
 // Owed takes what TLS has to send by itself after Open: an alert, or the answer to an update of keys.
 func (s *Stream) Owed() []byte {
@@ -104,13 +124,16 @@ func (s *Stream) End() []byte {
 
 // wire is the connection as crypto/tls sees it.
 type wire struct {
-	conn net.Conn // while the handshake goes on
-	left int      // of the record that is being read from conn
-	head [headerBytes]byte
-	had  int // bytes of head
+	conn  net.Conn // while the handshake goes on
+	total int      // bytes from conn
+	left  int      // of the record that is being read
+	head  [headerBytes]byte
+	had   int // bytes of head
 
-	in  []byte // then: what is being opened
-	out []byte // what waits to be taken
+	in     []byte // then: what is being opened
+	out    []byte // what waits to be taken
+	shown  bool   // the header of a record shows whether it is data: before TLS 1.3
+	barren int    // bytes of records since the last plaintext; where it is shown, of all records that are no data
 }
 
 // errNothingNow has crypto/tls keep its state.
@@ -126,22 +149,45 @@ func (w *wire) Read(b []byte) (int, error) {
 	if w.conn != nil {
 		return w.readRecord(b)
 	}
-	if len(w.in) == 0 {
+	switch {
+	case len(w.in) == 0 && w.left > 0:
+		return 0, errHeader // Whole lets nothing else through that is not whole
+	case len(w.in) == 0:
 		return 0, errNothingNow
+	case w.left == 0:
+		if w.begin(); w.barren > barrenBytes {
+			return 0, errBarren
+		}
 	}
-	n := copy(b, w.in)
-	w.in = w.in[n:]
+	n := copy(b, w.in[:min(w.left, len(w.in))])
+	w.in, w.left = w.in[n:], w.left-n
 	return n, nil
 }
 
-// readRecord reads from the socket, and never into the record behind the one that crypto/tls wants to see: it would read ahead, and
+// begin is at the front of a record. Of one record only is given at a time, so that what is counted is what crypto/tls has seen.
+func (w *wire) begin() {
+	const applicationData = 23
+	w.left = headerBytes
+	if len(w.in) >= headerBytes {
+		w.left += int(w.in[3])<<8 | int(w.in[4])
+	}
+	if !w.shown || w.in[0] != applicationData {
+		w.barren += min(w.left, len(w.in))
+	}
+}
+
+// readRecord reads from the socket, of a handshake of any length no more than its bound, and never into the record behind the one that crypto/tls wants to see: it would read ahead, and
 // whoever has the socket next would miss that.
 func (w *wire) readRecord(b []byte) (int, error) {
 	most := w.left
 	if most == 0 {
 		most = headerBytes - w.had
 	}
+	if w.total > handshakeBytes {
+		return 0, errHandshakeLong
+	}
 	n, err := w.conn.Read(b[:min(len(b), most)])
+	w.total += n
 	if w.left > 0 {
 		w.left -= n
 		return n, err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rookery/gateway/internal/records"
+	"rookery/gateway/internal/records/recordstest"
 	"rookery/gateway/internal/tlslisten/certtest"
 )
 
@@ -20,6 +21,7 @@ type peers struct {
 	stream *records.Stream
 	raw    net.Conn // the server's socket
 	client *tls.Conn
+	forger *recordstest.Forger // below the client
 }
 
 func connect(t *testing.T, change func(client *tls.Config)) *peers {
@@ -49,7 +51,8 @@ func connect(t *testing.T, change func(client *tls.Config)) *peers {
 			t.Fatal(err)
 		}
 	}
-	p := &peers{t: t, raw: here, client: tls.Client(there, config)}
+	p := &peers{t: t, raw: here}
+	p.forger, p.client = recordstest.New(t, there, config)
 	// The first message leaves right behind the client's Finished, perhaps in one segment with it.
 	written := make(chan error, 1)
 	go func() {

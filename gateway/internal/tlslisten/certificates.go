@@ -27,8 +27,9 @@ type Certificates struct {
 	current  atomic.Pointer[[]tls.Certificate] // replaced as a whole
 	failures atomic.Int64
 
-	mu   sync.Mutex // guards seen, and lets one reload at a time
-	seen []fileState
+	mu     sync.Mutex // guards what is below, and lets one reload at a time
+	seen   []fileState
+	failed bool // what was seen could not be used
 }
 
 // fileState is what says that a file has changed. A link is followed, so that one that leads elsewhere is noticed too.
@@ -99,18 +100,24 @@ func (c *Certificates) watchLoop(ticks <-chan time.Time) {
 	}
 }
 
-// Reload reads files that have changed. If they can't be used, the certificates stay what they are, a log line says why, and it is tried
-// again when a file changes once more: chain and key are two files, and between the writes of both they do not fit.
+// Reload reads files that have changed. If they can't be used, the certificates stay what they are, a log line says why, once, and it is
+// tried again each time: chain and key are two files, and between the writes of both they do not fit; and that a file may be read now
+// changes nothing of what is looked at.
 func (c *Certificates) Reload() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.look()
-	if same(now, c.seen) {
+	unchanged := same(now, c.seen)
+	if unchanged && !c.failed {
 		return
 	}
 	c.seen = now
 	loaded, err := load(c.pairs)
-	if err != nil {
+	told := unchanged && c.failed
+	if c.failed = err != nil; c.failed {
+		if told {
+			return
+		}
 		c.failures.Add(1)
 		c.log.Error("changed certificates can't be used, the old ones stay in force", "err", err)
 		return

@@ -8,7 +8,7 @@
 //
 // # Bounds
 //
-// MaxHandshakes connections are between accept and their loop, maxOfAddress of one address (IPv6: of a /64); who comes beyond is closed at once and
-// counted, which costs next to nothing. Of those only half as many as there are processors compute at a time, the others wait for
+// MaxHandshakes connections are between accept and their loop, maxOfAddress of one address (IPv6: of a /64) but for proxies; who comes beyond is closed at once and
+// counted, which costs next to nothing, unless somebody who has said nothing yet can make room. Of those only half as many as there are processors compute at a time, the others wait for
 // their turn or for their peer, so that a storm of handshakes leaves the loops their processors. All together have Config.Timeout.
 package tlslisten

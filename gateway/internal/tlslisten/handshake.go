@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,15 +39,16 @@ func newConfig(cfg Config) *tls.Config {
 type turn struct {
 	net.Conn
 	turns chan struct{}
-	read  int  // bytes so far
-	alert byte // that was sent, 0: none
+	begun time.Time
+	read  atomic.Int64 // bytes so far; others look at it
+	alert byte         // that was sent, 0: none
 }
 
 func (t *turn) Read(b []byte) (n int, err error) {
 	<-t.turns
 	n, err = t.Conn.Read(b)
 	t.turns <- struct{}{}
-	t.read += n
+	t.read.Add(int64(n))
 	return n, err
 }
 
@@ -59,32 +62,46 @@ func (t *turn) Write(b []byte) (int, error) {
 }
 
 // handshake ends with the connection in a loop, or closed.
-func (l *Listener) handshake(conn net.Conn, from netip.Addr) {
-	_ = conn.SetDeadline(time.Now().Add(l.cfg.Timeout))
-	t := &turn{Conn: conn, turns: l.turns}
-	l.turns <- struct{}{}
-	stream, err := records.Handshake(t, l.tls)
-	<-l.turns
+func (l *Listener) handshake(t *turn, from netip.Addr) {
+	_ = t.SetDeadline(t.begun.Add(l.cfg.Timeout))
+	stream, err := l.compute(t)
 	if err != nil {
 		l.failed(t, from, err)
 		return
 	}
-	_ = conn.SetDeadline(time.Time{})
+	_ = t.SetDeadline(time.Time{})
 	l.cfg.Counters.Done.Add(1)
 	if stream.State().DidResume {
 		l.cfg.Counters.Resumed.Add(1)
 	}
-	if err := l.cfg.Enter(conn, from, stream); err != nil {
+	if err := l.cfg.Enter(t.Conn, from, stream); err != nil {
 		l.cfg.Counters.Failed[failedEnter].Add(1)
 		l.cfg.Log.Debug("a connection with TLS did not come to a loop", "err", err)
+	}
+}
+
+// compute makes the handshake, and has a turn unless it waits for the peer.
+func (l *Listener) compute(t *turn) (*records.Stream, error) {
+	l.turns <- struct{}{}
+	defer func() { <-l.turns }()
+	return records.Handshake(t, l.tls)
+}
+
+// survive is deferred: a panic over what one peer sent ends that connection, and not the process with all others.
+func (l *Listener) survive(t *turn, from netip.Addr) {
+	if r := recover(); r != nil {
+		t.Close()
+		l.cfg.Counters.Failed[failedPanic].Add(1)
+		l.cfg.Log.Error("BUG: a handshake of TLS made the gateway panic and its connection was closed",
+			"address", from, "panic", r, "stack", string(debug.Stack()))
 	}
 }
 
 // failed closes a connection whose handshake came to nothing.
 func (l *Listener) failed(t *turn, from netip.Addr, err error) {
 	defer t.Close()
-	if l.closed.Load() {
-		return
+	if l.closed.Load() || errors.Is(err, net.ErrClosed) {
+		return // by us, who have counted it
 	}
 	reason := reasonOf(t, err)
 	l.cfg.Counters.Failed[reason].Add(1)
@@ -94,7 +111,7 @@ func (l *Listener) failed(t *turn, from netip.Addr, err error) {
 		tellHTTP(t.Conn)
 	case reason == failedGarbage:
 		l.cfg.Denied(from, false, err)
-	case reason == failedTimeout && t.read > 0:
+	case reason == failedTimeout && t.read.Load() > 0:
 		l.cfg.Denied(from, true, err)
 	}
 	if t.alert != 0 || reason == failedHTTP {

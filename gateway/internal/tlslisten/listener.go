@@ -15,10 +15,14 @@ import (
 )
 
 const (
-	// MaxHandshakes bounds the connections that are not with a loop yet. Each holds a descriptor, for a moment two, some 20 KiB and a goroutine.
+	// MaxHandshakes bounds the connections that are not with a loop yet. Each holds a descriptor, for a moment two, a goroutine and some
+	// 20 KiB; one that sends a handshake as long as package records lets it holds 64 KiB of that more.
 	MaxHandshakes = 512
-	// maxOfAddress bounds those of one address, so that nobody alone keeps all others waiting.
+	// maxOfAddress bounds those of one address, so that nobody alone keeps all others waiting; but for a trusted proxy.
 	maxOfAddress = 128
+	// silentFor is how long a peer may say nothing before it makes room for a newcomer when all places are taken. One that wants a handshake
+	// begins at once; what is lost on the way is sent again after some 200 ms.
+	silentFor = 250 * time.Millisecond
 )
 
 // Config says with what handshakes are made and where connections go. All must be set.
@@ -29,8 +33,10 @@ type Config struct {
 	MinVersion uint16
 	// Timeout is from accept to the end of the handshake.
 	Timeout time.Duration
-	// MayOpen says whether the rate of an address allows another connection.
-	MayOpen func(from netip.Addr) bool
+	// Admit takes a connection from the rate of its address, or says that it has none left.
+	Admit func(from netip.Addr) bool
+	// Trusted says whether an address is a proxy's, which speaks for many and has no bound of its own.
+	Trusted func(from netip.Addr) bool
 	// Enter takes a connection, closes it when it can't, and may wait for its loop.
 	Enter func(c net.Conn, from netip.Addr, s *records.Stream) error
 	// Denied is told of peers that do what no client does; slow: it began and did not go on.
@@ -47,10 +53,10 @@ type Listener struct {
 	turns   chan struct{} // a token for each that computes
 	running sync.WaitGroup
 
-	closed atomic.Bool
+	closed atomic.Bool // set with mu, so that nobody begins behind Close
 
 	mu    sync.Mutex // guards all below
-	conns map[net.Conn]netip.Addr
+	conns map[*turn]netip.Addr
 	of    map[netip.Addr]int // those of conns
 }
 
@@ -69,6 +75,7 @@ const (
 	failedFull        failure = iota // as many as may were under way
 	failedAddress                    // of its address
 	failedRate                       // its address opens connections too fast
+	failedSilent                     // it said nothing and made room for another
 	failedTimeout                    // not done in time
 	failedHTTP                       // HTTP without TLS
 	failedGarbage                    // no TLS
@@ -76,9 +83,10 @@ const (
 	failedRefused                    // the peer did not want to go on: mostly it does not trust the certificate
 	failedLeft                       // the peer went away
 	failedEnter                      // no loop took it
+	failedPanic                      // a bug
 )
 
-var failureNames = [...]string{"full", "address", "rate", "timeout", "http", "garbage", "unsupported", "refused", "left", "enter"}
+var failureNames = [...]string{"full", "address", "rate", "silent", "timeout", "http", "garbage", "unsupported", "refused", "left", "enter", "panic"}
 
 // FailureNames gives the reasons by index in Counters.Failed.
 func FailureNames() []string { return failureNames[:] }
@@ -89,7 +97,7 @@ func Serve(cfg Config) *Listener {
 		cfg:   cfg,
 		tls:   newConfig(cfg),
 		turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
-		conns: make(map[net.Conn]netip.Addr),
+		conns: make(map[*turn]netip.Addr),
 		of:    make(map[netip.Addr]int),
 	}
 	l.running.Go(l.acceptLoop)
@@ -98,11 +106,11 @@ func Serve(cfg Config) *Listener {
 
 // Close ends the listener and the handshakes under way. Connections that are with a loop are not touched.
 func (l *Listener) Close() {
-	l.closed.Store(true)
 	l.cfg.Listener.Close()
 	l.mu.Lock()
-	for conn := range l.conns {
-		conn.Close()
+	l.closed.Store(true)
+	for t := range l.conns {
+		t.Close()
 	}
 	l.mu.Unlock()
 	l.running.Wait()
@@ -124,44 +132,74 @@ func (l *Listener) acceptLoop() {
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
-		from := remoteAddr(conn)
-		if reason, ok := l.begin(conn, from); !ok {
-			l.cfg.Counters.Failed[reason].Add(1)
-			conn.Close()
+		from, t := remoteAddr(conn), &turn{Conn: conn, turns: l.turns, begun: time.Now()}
+		if reason, ok := l.begin(t, from); !ok {
+			if !l.closed.Load() {
+				l.cfg.Counters.Failed[reason].Add(1)
+			}
+			t.Close()
 			continue
 		}
 		l.running.Go(func() {
-			defer l.end(conn)
-			l.handshake(conn, from)
+			defer l.end(t)
+			defer l.survive(t, from)
+			l.handshake(t, from)
 		})
 	}
 }
 
 // begin takes a place for a connection, or says why not.
-func (l *Listener) begin(conn net.Conn, from netip.Addr) (failure, bool) {
-	if !l.cfg.MayOpen(from) {
+func (l *Listener) begin(t *turn, from netip.Addr) (failure, bool) {
+	if !l.cfg.Admit(from) {
 		return failedRate, false
 	}
-	of := subscriber(from)
+	of, trusted := subscriber(from), l.cfg.Trusted(from)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case len(l.conns) >= MaxHandshakes:
+	case l.closed.Load():
 		return failedFull, false
-	case l.of[of] >= maxOfAddress:
+	case l.of[of] >= maxOfAddress && !trusted:
 		return failedAddress, false
+	case len(l.conns) >= MaxHandshakes && !l.dropSilent(t.begun):
+		return failedFull, false
 	}
-	l.conns[conn] = of
+	l.conns[t] = of
 	l.of[of]++
 	l.cfg.Counters.UnderWay.Add(1)
 	return 0, true
 }
 
-func (l *Listener) end(conn net.Conn) {
+// dropSilent makes room: it closes whoever has said nothing for longest, so that peers that only hold places, be it of many addresses,
+// keep nobody out. Who has begun stays, and has a line written about it if it does not go on. With l.mu.
+func (l *Listener) dropSilent(now time.Time) bool {
+	var oldest *turn
+	for t := range l.conns {
+		if t.read.Load() == 0 && now.Sub(t.begun) >= silentFor && (oldest == nil || t.begun.Before(oldest.begun)) {
+			oldest = t
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	oldest.Close()
+	l.cfg.Counters.Failed[failedSilent].Add(1)
+	l.forget(oldest)
+	return true
+}
+
+func (l *Listener) end(t *turn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	of := l.conns[conn]
-	delete(l.conns, conn)
+	if _, ok := l.conns[t]; ok { // and not dropped
+		l.forget(t)
+	}
+}
+
+// forget gives the place of a connection back. With l.mu.
+func (l *Listener) forget(t *turn) {
+	of := l.conns[t]
+	delete(l.conns, t)
 	l.cfg.Counters.UnderWay.Add(-1)
 	if l.of[of]--; l.of[of] == 0 {
 		delete(l.of, of)

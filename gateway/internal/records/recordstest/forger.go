@@ -1,0 +1,151 @@
+// Package recordstest seals records that crypto/tls has no way to send, for tests of what a hostile peer with a good handshake may do.
+package recordstest
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
+	"encoding/hex"
+	"net"
+	"strings"
+	"testing"
+)
+
+const headerBytes, handshakeRecord, dataRecord = 5, 22, 23
+
+// Forger is the socket below a tls.Client, and its KeyLogWriter. It learns the client's keys and how many records it has sent.
+type Forger struct {
+	net.Conn
+	t     testing.TB
+	keys  strings.Builder // lines of SSLKEYLOGFILE
+	hello []byte          // what came first: the record of the ServerHello
+	data  int             // records of the kind application data that were sent
+}
+
+// New makes one whose client speaks with the given configuration, which it changes: only AES-128-GCM with SHA-256 is known to it.
+func New(t testing.TB, conn net.Conn, config *tls.Config) (*Forger, *tls.Conn) {
+	f := &Forger{Conn: conn, t: t}
+	config = config.Clone()
+	config.KeyLogWriter = &f.keys
+	config.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
+	return f, tls.Client(f, config)
+}
+
+func (f *Forger) Read(b []byte) (int, error) {
+	const enough = 64
+	n, err := f.Conn.Read(b)
+	if len(f.hello) < enough {
+		f.hello = append(f.hello, b[:n]...)
+	}
+	return n, err
+}
+
+// Write gets whole records.
+func (f *Forger) Write(b []byte) (int, error) {
+	for rest := b; len(rest) >= headerBytes; rest = rest[headerBytes+int(binary.BigEndian.Uint16(rest[3:])):] {
+		if rest[0] == dataRecord {
+			f.data++
+		}
+	}
+	return f.Conn.Write(b)
+}
+
+// PieceOfMessage sends a record with a piece of a message of the handshake, as the client's next record: it is good, and of a kind that is not for a client
+// to send any more.
+func (f *Forger) PieceOfMessage(version uint16, piece []byte) {
+	f.t.Helper()
+	var record []byte
+	if version == tls.VersionTLS13 {
+		record = f.seal13(piece)
+	} else {
+		record = f.seal12(piece)
+	}
+	f.data++
+	if _, err := f.Conn.Write(record); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// BeginsCertificate is the first piece of a message of 200,000 bytes that says it is a certificate, of which crypto/tls takes that many.
+func BeginsCertificate() []byte {
+	const certificate, size = 11, 200_000
+	return append([]byte{certificate, size >> 16, size >> 8 & 0xff, size & 0xff}, make([]byte, 996)...)
+}
+
+// seal13 is RFC 8446 5.2 and 5.3. The client's Finished is application data too, under other keys.
+func (f *Forger) seal13(piece []byte) []byte {
+	_, secret := f.line("CLIENT_TRAFFIC_SECRET_0")
+	expand := func(label string, n int) []byte {
+		info := string([]byte{0, byte(n), byte(len("tls13 ") + len(label))}) + "tls13 " + label + "\x00"
+		out, err := hkdf.Expand(sha256.New, secret, info, n)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		return out
+	}
+	nonce := expand("iv", 12)
+	last := nonce[4:]
+	binary.BigEndian.PutUint64(last, binary.BigEndian.Uint64(last)^uint64(f.data-1))
+	head := binary.BigEndian.AppendUint16([]byte{dataRecord, 3, 3}, uint16(len(piece)+1+16))
+	return f.gcm(expand("key", 16)).Seal(head, nonce, append(bytes.Clone(piece), handshakeRecord), head)
+}
+
+// seal12 is RFC 5246 6.2.3.3 and 6.3, and RFC 5288 3. The client's Finished is the first record under the keys.
+func (f *Forger) seal12(piece []byte) []byte {
+	clientRandom, master := f.line("CLIENT_RANDOM")
+	const randomAt, keyBytes, block = headerBytes + 4 + 2, 16, 16 + 16 + 4 + 4
+	seed := append([]byte("key expansion"), f.hello[randomAt:randomAt+32]...)
+	seed = append(seed, clientRandom...)
+	sum := func(parts ...[]byte) []byte {
+		h := hmac.New(sha256.New, master)
+		for _, part := range parts {
+			h.Write(part)
+		}
+		return h.Sum(nil)
+	}
+	var keys []byte
+	for a := sum(seed); len(keys) < block; a = sum(a) {
+		keys = append(keys, sum(a, seed)...)
+	}
+	sequence := binary.BigEndian.AppendUint64(nil, uint64(f.data+1))
+	nonce := append(bytes.Clone(keys[2*keyBytes:2*keyBytes+4]), sequence...)
+	kind := []byte{handshakeRecord, 3, 3}
+	head := append(binary.BigEndian.AppendUint16(bytes.Clone(kind), uint16(8+len(piece)+16)), sequence...)
+	about := binary.BigEndian.AppendUint16(append(bytes.Clone(sequence), kind...), uint16(len(piece)))
+	return f.gcm(keys[:keyBytes]).Seal(head, nonce, piece, about)
+}
+
+func (f *Forger) gcm(key []byte) cipher.AEAD {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return aead
+}
+
+// line gives what the log of keys has under a label: the client's random and a secret.
+func (f *Forger) line(label string) (random, secret []byte) {
+	f.t.Helper()
+	for line := range strings.Lines(f.keys.String()) {
+		words := strings.Fields(line)
+		if len(words) != 3 || words[0] != label {
+			continue
+		}
+		random, errRandom := hex.DecodeString(words[1])
+		secret, errSecret := hex.DecodeString(words[2])
+		if errRandom == nil && errSecret == nil {
+			return random, secret
+		}
+	}
+	f.t.Fatalf("the client has told no %s", label)
+	return nil, nil
+}
