@@ -49,7 +49,7 @@ func (l *Loop) pending(c *conn) int {
 // open opens the whole records that the socket gave; half a one stays in gnet's buffer. The error is what ends the connection once
 // what came before it is worked off: io.EOF when the peer has said its last.
 func (l *Loop) open(c *conn) error {
-	if !c.secure || c.sock.InboundBuffered() == 0 {
+	if !c.secure || c.sock == nil || c.sock.InboundBuffered() == 0 {
 		return nil
 	}
 	in, err := c.sock.Peek(-1)
