@@ -183,6 +183,27 @@ func TestAFullSocketIsNotProbed(t *testing.T) {
 	}
 }
 
+// TestAnAnswerForWhoIsClosing finds nobody whose rights could be looked at.
+func TestAnAnswerForWhoIsClosing(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.open(true, proto.Binary)
+	c := s.context.(*conn)
+	r.request(s, &v1.ClientFrame{Id: 10, Op: &v1.ClientFrame_History{History: &v1.HistoryRequest{Room: "r"}}})
+	if len(r.rooms.reads) != 1 {
+		t.Fatalf("%d pages were ordered", len(r.rooms.reads))
+	}
+	r.loop.close(c, proto.CloseBadFrame, "")
+	r.loop.flush()
+	r.sent(s)
+	s.out = nil
+	page := proto.NewHistory(proto.Binary, 10, "r", "7f3a", 1)
+	r.put(handoff.Event{Kind: handoff.Answer, To: c.handle, ID: 10, Room: "r", Frames: page.Append(make([]byte, handoff.Headroom), false, false)})
+	r.work()
+	if c.phase != closing || len(s.out) > 0 {
+		t.Errorf("phase %d, %d bytes were sent", c.phase, len(s.out))
+	}
+}
+
 // TestNobodyIsClosedUnasked: a loop that is so busy that its ticks come once a second has a heartbeat of ticks between two looks at
 // a connection only if it looks at few for each. Whoever answers stays.
 func TestNobodyIsClosedUnasked(t *testing.T) {

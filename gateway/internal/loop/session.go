@@ -392,6 +392,9 @@ func (l *Loop) answer(e *handoff.Event) {
 		return
 	}
 	c.readings--
+	if c.identity == nil {
+		return // it is closing: nobody is there who may have anything
+	}
 	if e.Room != "" && (!l.mayRead(c, e.ID, e.Room) || !l.isInside(c, e.ID, e.Room)) {
 		return
 	}
