@@ -46,11 +46,9 @@ func asBrowser(t *testing.T, srv *gatewaytest.Server, method, path, host string,
 	return res.StatusCode, res.Header, string(body)
 }
 
-// looks follows the stream of looks, and hands each on until one is what was wanted.
-func looks(t *testing.T, srv *gatewaytest.Server, what string, wanted func(operator.Look) bool) operator.Look {
+// follow opens the stream of looks, until ctx or the test ends.
+func follow(t *testing.T, ctx context.Context, srv *gatewaytest.Server) *http.Response {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
-	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+srv.AdminAddr()+"/ops/looks", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +57,16 @@ func looks(t *testing.T, srv *gatewaytest.Server, what string, wanted func(opera
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	t.Cleanup(func() { res.Body.Close() })
+	return res
+}
+
+// looks follows the stream of looks, and hands each on until one is what was wanted.
+func looks(t *testing.T, srv *gatewaytest.Server, what string, wanted func(operator.Look) bool) operator.Look {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	res := follow(t, ctx, srv)
 	lines := bufio.NewScanner(res.Body)
 	lines.Buffer(nil, 1<<20)
 	var look operator.Look
@@ -172,15 +179,7 @@ func TestOnlySoManyLook(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for range 8 {
-		req, err := http.NewRequestWithContext(ctx, "GET", "http://"+srv.AdminAddr()+"/ops/looks", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
+		follow(t, ctx, srv)
 	}
 	for _, path := range []string{"/ops/look", "/ops/looks"} {
 		if code, _, body := asBrowser(t, srv, "GET", path, "", nil); code != http.StatusServiceUnavailable || !strings.HasPrefix(body, "As many look") {
