@@ -165,7 +165,7 @@ var mayImport = map[string][]string{
 	"bench":                        {"bench/internal/crowd", "bench/internal/dialect", "bench/internal/engine", "bench/internal/floor", "bench/internal/worker", "bench/plan", "bench/report", "bench/result", "bench/watch"},
 	"bench/internal/floor":         {"bench/result"},
 	"bench/internal/crowd":         {"bench/internal/dialect", "bench/internal/engine", "bench/internal/ledger", "bench/plan", "bench/result"},
-	"bench/internal/engine":        {},
+	"bench/internal/engine":        {"internal/records"},
 	"bench/internal/ledger":        {},
 	"bench/internal/worker":        {"bench/internal/crowd", "bench/internal/engine", "bench/result", "bench/watch"},
 	"bench/plan":                   {},
