@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rookery/gateway/internal/records"
+	"rookery/internal/records"
 	"rookery/proto"
 )
 
