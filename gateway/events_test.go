@@ -405,7 +405,7 @@ func TestEventsForWhoIsSlow(t *testing.T) {
 	srv := gatewaytest.Start(t)
 	for _, target := range []string{"/events?name=slow", "/events?name=slow&room=named"} {
 		p := mustOpenStream(t, srv.Addr(), target, "")
-		p.conn.(*net.TCPConn).SetReadBuffer(4096)
+		p.conn.(*net.TCPConn).SetReadBuffer(128 << 10) // as in seam_test.go
 		room := "named"
 		if p.must(); strings.Contains(target, "room") {
 			p.must()

@@ -86,7 +86,7 @@ func (p *positions) join(i int, epoch string) *v1.Join {
 	return r
 }
 
-// advance notes what a frame gives, and reports whether that changes a position.
+// advance notes what a frame gives, and reports whether its event is to say the positions.
 func (p *positions) advance(f *v1.ServerFrame) bool {
 	switch op := f.Op.(type) {
 	case *v1.ServerFrame_Message:
@@ -100,6 +100,7 @@ func (p *positions) advance(f *v1.ServerFrame) bool {
 		case !op.Joined.GetRecovered():
 			return p.move(op.Joined.Room, position{op.Joined.Head, reached})
 		}
+		return slices.Contains(p.rooms, op.Joined.Room) // where it was, for a client that has not kept it
 	case *v1.ServerFrame_Left:
 		return p.move(op.Left.Room, position{})
 	case *v1.ServerFrame_Removed:

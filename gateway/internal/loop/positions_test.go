@@ -46,7 +46,7 @@ func TestPositionsComeBack(t *testing.T) {
 		{"ephemeral message", message("a", 0, true), false, "6.0.-.-"},
 		{"message of another room", message("z", 9, false), false, "6.0.-.-"},
 		{"gap", &v1.ServerFrame{Op: &v1.ServerFrame_Gap{Gap: &v1.Gap{Room: "b", First: 1, Last: 40}}}, true, "6.40.-.-"},
-		{"joined where it was", joined(&v1.Joined{Room: "b", Head: 99, Recovered: &yes}), false, "6.40.-.-"},
+		{"joined where it was", joined(&v1.Joined{Room: "b", Head: 99, Recovered: &yes}), true, "6.40.-.-"},
 		{"left", &v1.ServerFrame{Op: &v1.ServerFrame_Left{Left: &v1.Left{Room: "a"}}}, true, "-.40.-.-"},
 		{"removed", &v1.ServerFrame{Op: &v1.ServerFrame_Removed{Removed: &v1.Removed{Room: "b"}}}, true, "-.-.-.-"},
 		{"a reply", &v1.ServerFrame{Op: &v1.ServerFrame_Pong{}}, false, "-.-.-.-"},
