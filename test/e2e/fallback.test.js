@@ -58,7 +58,7 @@ test('the client chats through a proxy that blocks WebSocket, and over a kill', 
   await Promise.all([behind.connect(), outside.connect(), room.ready]);
   assert.equal(behind.transport, 'events');
   assert.equal(outside.transport, 'websocket');
-  assert.equal(proxy.refused(), 2);
+  assert.ok(proxy.refused() >= 2, `${proxy.refused()} WebSockets were tried`);
 
   await room.publish('hello');
   await outside.publish('lobby', 'hi');
@@ -80,7 +80,7 @@ test('the client chats through a proxy that blocks WebSocket, and over a kill', 
   assert.equal(behind.transport, 'events');
 });
 
-test('the chat page chats through it', { timeout: 90_000 }, async (t) => {
+test('a browser chats through it, with the client and with nothing but an EventSource', { timeout: 90_000 }, async (t) => {
   const server = await Server.start(t);
   const proxy = await blockUpgrades(t, server);
   await openBrowser();
@@ -95,9 +95,20 @@ test('the chat page chats through it', { timeout: 90_000 }, async (t) => {
     await client.connect();
     await client.publish('lobby', 'hello from a browser');
     const { text, from } = await heard;
+    const source = new EventSource('/events?name=bob&room=lobby');
+    const joined = new Promise((resolve) => {
+      source.onmessage = ({ data, lastEventId }) => 'joined' in JSON.parse(data) && resolve(lastEventId);
+    });
+    const before = await joined;
+    const next = new Promise((resolve) => {
+      source.onmessage = ({ data, lastEventId }) => resolve({ text: JSON.parse(data).message.text, moved: lastEventId !== before });
+    });
+    await client.publish('lobby', 'and another');
+    const plain = await next;
+    source.close();
     const { transport } = client;
     client.close();
-    return { text, from, transport };
+    return { text, from, transport, plain };
   });
-  assert.deepEqual(said, { text: 'hello from a browser', from: 'ann', transport: 'events' });
+  assert.deepEqual(said, { text: 'hello from a browser', from: 'ann', transport: 'events', plain: { text: 'and another', moved: true } });
 });

@@ -84,11 +84,10 @@ const (
 // the WebSocket message that carries them: so a page is not copied for its header.
 const Headroom = 10
 
-// Post is the body of a request for a stream of events, whose connection knows a secret.
+// Post is the body of a request for a stream of events.
 type Post struct {
-	From   Handle // of the request
-	Secret [16]byte
-	Body   []byte // the receiver's from now on
+	From Handle // of the request
+	Body []byte // the receiver's from now on
 }
 
 // Event is what a loop is told. Which fields are set depends on Kind.

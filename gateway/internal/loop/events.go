@@ -2,11 +2,12 @@ package loop
 
 import (
 	"bytes"
-	"crypto/rand"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
-	mathrand "math/rand/v2"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,26 +35,35 @@ const (
 
 // eventStream is what a connection has beside whose frames leave as Server-Sent Events and come by POST, see post.go.
 type eventStream struct {
-	secret  [16]byte // with the handle it is the name that POSTs are for
-	answers bool     // its connect came by POST, so that a sign of life can be asked for
+	answers bool // its connect came by POST, so that a sign of life can be asked for
 	positions
 }
 
-// streamName is what POSTs to a stream are addressed to: whoever knows it speaks for the session, so it can't be guessed.
-func streamName(h handoff.Handle, secret [16]byte) string {
+// What the name of a stream is made of: its handle, and a part of that handle's HMAC.
+const (
+	handleBytes = 10
+	proofBytes  = 16
+)
+
+// streamName is what POSTs to a stream are addressed to: whoever knows it speaks for the session, so nobody else can make it. That it
+// is one each loop sees by itself, before it reads a body; whether the stream is still there, the loop that had it.
+func (e *Engine) streamName(h handoff.Handle) string {
 	b := binary.BigEndian.AppendUint16(nil, h.Loop)
 	b = binary.BigEndian.AppendUint32(b, h.Slot)
 	b = binary.BigEndian.AppendUint32(b, h.Generation)
-	return base64.RawURLEncoding.EncodeToString(append(b, secret[:]...))
+	proof := hmac.New(sha256.New, e.streamKey[:])
+	proof.Write(b)
+	return base64.RawURLEncoding.EncodeToString(proof.Sum(b)[:handleBytes+proofBytes])
 }
 
-func readStreamName(name string) (h handoff.Handle, secret [16]byte, ok bool) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(name)
-	if err != nil || len(b) != 10+len(secret) {
-		return handoff.Handle{}, secret, false
+// readStreamName is the handle of a name, ok false if it was not made by this process.
+func (e *Engine) readStreamName(name string) (h handoff.Handle, ok bool) {
+	b, err := base64.RawURLEncoding.DecodeString(name)
+	if err != nil || len(b) != handleBytes+proofBytes {
+		return handoff.Handle{}, false
 	}
 	h = handoff.Handle{Loop: binary.BigEndian.Uint16(b), Slot: binary.BigEndian.Uint32(b[2:]), Generation: binary.BigEndian.Uint32(b[6:])}
-	return h, [16]byte(b[10:]), true
+	return h, hmac.Equal([]byte(name), []byte(e.streamName(h)))
 }
 
 // openEvents makes a connection one of events. What its address and head say of who comes, and where to, is worked off as if it
@@ -90,19 +100,17 @@ func (l *Loop) openEvents(c *conn, head []byte) {
 		return
 	}
 
-	s := &eventStream{positions: places}
-	_, _ = rand.Read(s.secret[:]) // it never fails
-	l.streams[c.handle.Slot] = s
+	l.streams[c.handle.Slot] = &eventStream{positions: places}
 	c.events, c.codec, c.phase = true, proto.JSON, opened
 	l.deadline(c, l.cfg.HandshakeTimeout)
 	l.noticeSilence(c)
-	retry := leastRetry + mathrand.N(mostRetry-leastRetry)
+	retry := leastRetry + rand.N(mostRetry-leastRetry)
 	l.write(c, fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"+
 		// Proxies that gather an answer, or pack it, before they pass it on, would keep messages back.
 		"Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n"+
 		// Its end is the end of the connection: chunks would say nothing that is of use here.
 		"X-Content-Type-Options: nosniff\r\n%sConnection: close\r\n\r\nretry: %d\nevent: session\ndata: %s\n\n",
-		crossing, retry.Milliseconds(), streamName(c.handle, s.secret)))
+		crossing, retry.Milliseconds(), l.engine.streamName(c.handle)))
 	token, name := bearer(r.Header.Get("Authorization")), query.Get("name")
 	if token != "" || name != "" {
 		l.carryOut(c, &v1.ClientFrame{Id: ofServer, Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Token: token, Name: name}}}, len(head))

@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"crypto/subtle"
 	"fmt"
 	"net/http"
 	"strings"
@@ -23,7 +22,6 @@ const postIdle = 75 * time.Second
 // one are taken in their order.
 type post struct {
 	to       handoff.Handle
-	secret   [16]byte
 	missing  int // of the body
 	body     []byte
 	last     bool
@@ -37,7 +35,7 @@ func (l *Loop) post(c *conn, head []byte, name string) {
 		return
 	}
 	refuse := func(status int, reason string) { l.respond(c, status, crossing, []byte(reason), true) }
-	to, secret, ok := readStreamName(name)
+	to, ok := l.engine.readStreamName(name)
 	switch {
 	case len(r.TransferEncoding) > 0 || r.Header.Get("Content-Length") == "":
 		refuse(http.StatusLengthRequired, "a POST says how long it is: send Content-Length, and no Transfer-Encoding")
@@ -49,7 +47,7 @@ func (l *Loop) post(c *conn, head []byte, name string) {
 		refuse(http.StatusNotFound, noStream)
 		return
 	}
-	p := &post{to: to, secret: secret, missing: int(r.ContentLength), last: r.Close, crossing: crossing}
+	p := &post{to: to, missing: int(r.ContentLength), last: r.Close, crossing: crossing}
 	l.posts[c.handle.Slot] = p
 	if p.missing == 0 {
 		l.deliverPost(c, p)
@@ -81,13 +79,8 @@ func (l *Loop) deliverPost(c *conn, p *post) {
 	c.half = 0
 	c.phase = delivering
 	l.deadline(c, answerTimeout)
-	// A loop that never had a connection has no stream, and nobody who would answer.
-	if int(p.to.Loop) >= len(l.cfg.Inboxes) || !l.cfg.Inboxes[p.to.Loop].Listened() {
-		l.answerPost(c, http.StatusNotFound)
-		return
-	}
 	size := len(p.body) + handoff.ReplySize
-	e := handoff.Event{Kind: handoff.Posted, To: p.to, Post: &handoff.Post{From: c.handle, Secret: p.secret, Body: p.body}, Size: size}
+	e := handoff.Event{Kind: handoff.Posted, To: p.to, Post: &handoff.Post{From: c.handle, Body: p.body}, Size: size}
 	p.body = nil
 	if !l.cfg.Inboxes[p.to.Loop].Put(e, size) {
 		l.answerPost(c, http.StatusServiceUnavailable)
@@ -107,10 +100,6 @@ func (l *Loop) takePost(c *conn, p *handoff.Post) (status int) {
 	if c == nil || !c.events || c.phase == closing {
 		return http.StatusNotFound
 	}
-	s := l.streams[c.handle.Slot]
-	if subtle.ConstantTimeCompare(s.secret[:], p.Secret[:]) == 0 {
-		return http.StatusNotFound
-	}
 	l.counted.BytesIn.Add(int64(len(p.Body)))
 	switch {
 	case !utf8.Valid(p.Body):
@@ -125,7 +114,7 @@ func (l *Loop) takePost(c *conn, p *handoff.Post) (status int) {
 		waits.rest = append(append(waits.rest, '\n'), p.Body...)
 		return http.StatusNoContent
 	case c.phase == opened:
-		s.answers = true
+		l.streams[c.handle.Slot].answers = true
 	}
 	if l.workOff(c, p.Body) == gnet.Close {
 		l.abort(c)
