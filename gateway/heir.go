@@ -181,7 +181,7 @@ func (s *Server) goOn(ctx context.Context, bundle *takeover.Bundle) error {
 	cfg := s.cfg
 	if read := s.read.Load(); read != nil {
 		// With its secrets: what was withdrawn must not be good again.
-		cfg = *withSettings(read, &s.cfg, func(name string) bool { return !canReload(name) })
+		cfg = *withSettings(read, &s.cfg, func(name string) bool { return !s.canReload(name) })
 		cfg.fs = s.cfg.fs
 	}
 	next, err := newServer(cfg, s.log, in)

@@ -153,7 +153,7 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 			undo = append(undo, s.socket.close)
 		}
 	}
-	if s.secure, err = listenSecure(cfg, inherited.listener(secureListenIn), logger); err != nil {
+	if s.secure, err = listenSecure(cfg, inherited, logger); err != nil {
 		return nil, err
 	}
 	undo = append(undo, s.secure.close)

@@ -32,11 +32,12 @@ const (
 type greeting struct {
 	Version                       int
 	Listen, Admin, Secure, Socket string   // the settings listen, admin, tls.listen and proxy.socket; of the old one Listen with its port
+	Challenges                    string   // the setting tls.acme.http
 	Handed                        []string // by the old one: listeners whose descriptors come with it, by their settings
 }
 
 func greetingOf(c Config) greeting {
-	return greeting{Version: takeover.Version, Listen: c.Listen, Admin: c.Admin, Secure: c.TLS.Listen, Socket: c.Proxy.Socket}
+	return greeting{Version: takeover.Version, Listen: c.Listen, Admin: c.Admin, Secure: c.TLS.Listen, Challenges: c.TLS.ACME.HTTP, Socket: c.Proxy.Socket}
 }
 
 // servingMessage is what the new process says when it serves.
@@ -114,7 +115,8 @@ func (s *Server) meet(c *takeover.Channel) (_ heir, err error) {
 	ours, theirs := greetingOf(s.cfg), g
 	for _, address := range []struct{ setting, here, there string }{
 		{"listen", ours.Listen, theirs.Listen}, {adminListener, ours.Admin, theirs.Admin},
-		{secureListenIn, ours.Secure, theirs.Secure}, {socketListener, ours.Socket, theirs.Socket},
+		{secureListenIn, ours.Secure, theirs.Secure}, {challengeListenIn, ours.Challenges, theirs.Challenges},
+		{socketListener, ours.Socket, theirs.Socket},
 	} {
 		if address.here != address.there {
 			return heir{}, fmt.Errorf("the setting %s is %q here and %q there: an address changes with a restart", address.setting, address.here, address.there)
