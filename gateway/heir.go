@@ -129,9 +129,7 @@ func (s *Server) takeLate(channel *takeover.Channel) {
 	for {
 		m, err := channel.Receive()
 		if err != nil {
-			if err := s.unsteer(); err != nil {
-				s.log.Warn("new connections may be spread unevenly over the loops", "err", err)
-			}
+			s.unsteer()
 			return
 		}
 		_ = s.enter(m.Descriptors)
@@ -168,15 +166,15 @@ func (s *Server) enter(descriptors []int) error {
 }
 
 // goOn has a server of this process take what no other did. This one serves until ctx is done.
-func (s *Server) goOn(ctx context.Context, bundle *takeover.Bundle) error {
+func (s *Server) goOn(ctx context.Context, bundle *takeover.Bundle, old departing) error {
 	listeners, err := inheritListeners(s.handed.list())
 	if err != nil {
 		return err
 	}
 	in := &inheritance{address: s.public.addr, listeners: listeners, bundle: bundle}
 	in.served = func(next *Server) {
-		_ = s.leave(next.loops, next.enter)
-		s.stopEngine()
+		s.leave(old, next.loops, next.enter)
+		next.unsteer()
 	}
 	cfg := s.cfg
 	if read := s.read.Load(); read != nil {
