@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -211,9 +212,9 @@ func (h *heir) close() {
 	unix.Close(h.handle)
 }
 
-// handOver gives everything to the heir, and this server is done. If the heir does not take it a successor in this process goes on, until
-// ctx is done.
-func (s *Server) handOver(ctx context.Context, h heir, admin adminServer) error {
+// handOver gives everything to the heir, and this server is done. If the heir does not take it, the next server of this process goes on. background
+// is what ends with the event loops.
+func (s *Server) handOver(ctx context.Context, h heir, admin adminServer, background *sync.WaitGroup) (next *Server, err error) {
 	old, err := depart(s.public.addr) // now, as long as all that are on it are this server's
 	if err != nil {
 		s.log.Warn("who connects while the listeners are closed may be refused", "err", err)
@@ -221,9 +222,7 @@ func (s *Server) handOver(ctx context.Context, h heir, admin adminServer) error 
 	bundle, err := s.give(ctx, h, admin)
 	if err != nil {
 		s.log.Error("the other process did not take over, and has ended: this one goes on", "process", h.process, "err", err)
-		err = s.goOn(ctx, bundle, old)
-		s.stopEngine()
-		return err
+		return s.goOn(bundle, old, background)
 	}
 	defer h.close()
 	s.heir.Store(int64(h.process))
@@ -233,10 +232,10 @@ func (s *Server) handOver(ctx context.Context, h heir, admin adminServer) error 
 		s.log.Error("the other process does not serve", "process", h.process, "err", err)
 		s.stopEngine()
 		old.close()
-		return nil
+		return nil, nil
 	}
 	s.leave(old, serves.Listeners, h.give)
-	return nil
+	return nil, nil
 }
 
 // give sends connections that were accepted late.
@@ -263,8 +262,8 @@ func (s *Server) Heir() int { return int(s.current().heir.Load()) }
 
 // current is this server, or the one that went on after a takeover that failed.
 func (s *Server) current() *Server {
-	for next := s.successor.Load(); next != nil; next = s.successor.Load() {
-		s = next
+	if next := s.successor.Load(); next != nil {
+		return next
 	}
 	return s
 }
