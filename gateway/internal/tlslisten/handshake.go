@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"rookery/gateway/internal/records"
+	"rookery/internal/records"
 )
 
 // newConfig is one configuration for the life of the listener: crypto/tls makes the keys of session tickets by itself and in this
