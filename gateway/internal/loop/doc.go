@@ -15,6 +15,7 @@
 //	proxy.go         who is behind a proxy
 //	secure.go        records of TLS, opened before and sealed behind all that follows
 //	inbound.go       bytes to frames
+//	personal.go      events that are for one connection, and faults of ours
 //	http.go          pages, and the upgrade to WebSocket
 //	session.go       frames to commands: rights, limits, replies
 //	application.go   a connect that an application is asked about
