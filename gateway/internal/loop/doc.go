@@ -15,6 +15,7 @@
 //	proxy.go         who is behind a proxy
 //	secure.go        records of TLS, opened before and sealed behind all that follows
 //	inbound.go       bytes to frames
+//	personal.go      events that are for one connection, and faults of ours
 //	http.go          pages, and the upgrade to WebSocket
 //	events.go        streams of Server-Sent Events, where WebSocket is blocked
 //	positions.go     what the ids of their events say

@@ -252,23 +252,8 @@ func (l *Loop) take(e *handoff.Event) {
 		return
 	case handoff.Joined:
 		l.joined(e)
-	case handoff.Page:
-		l.page(e)
-	case handoff.Refused:
-		if c := l.conn(e.To); c != nil {
-			l.failWith(c, e)
-		}
-	case handoff.Granted:
-		l.granted(e)
-	case handoff.Answer:
-		l.asked--
-		l.answer(e)
-	case handoff.Marked:
-		if c := l.conn(e.To); c != nil {
-			l.frames(c, e.Frames)
-		}
-	case handoff.Told:
-		l.answer(e)
+	case handoff.Page, handoff.Refused, handoff.Granted, handoff.Answer, handoff.Marked, handoff.Told, handoff.Responded, handoff.Writable:
+		l.takeFor(e)
 	case handoff.Admitted:
 		l.admitted(e)
 	case handoff.Denied:
@@ -291,14 +276,10 @@ func (l *Loop) take(e *handoff.Event) {
 		l.ignore(e.Room)
 	case handoff.Changed:
 		l.presenceChanged(e)
-	case handoff.Responded:
-		l.passedOn(e)
 	case handoff.Posted:
 		l.posted(e)
 	case handoff.Taken:
 		l.postTaken(e)
-	case handoff.Writable:
-		l.writable(l.conn(e.To))
 	case handoff.Tick:
 		l.ticked.Store(false)
 		l.tickedAt.Store(int64(time.Since(l.engine.started)))

@@ -20,8 +20,9 @@ import (
 // rotated automatically"). A second Config would know none of the first one's tickets.
 func newConfig(cfg Config) *tls.Config {
 	return &tls.Config{
-		GetCertificate: cfg.Certificates.Get,
-		MinVersion:     cfg.MinVersion,
+		GetConfigForClient: challengeConfig(cfg.Challenge),
+		GetCertificate:     cfg.Certificate,
+		MinVersion:         cfg.MinVersion,
 		// For TLS 1.2: forward secrecy and authenticated encryption only. TLS 1.3 has no others.
 		CipherSuites: []uint16{
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
@@ -31,6 +32,26 @@ func newConfig(cfg Config) *tls.Config {
 		NextProtos: []string{"http/1.1"},
 		// Small records at first are for pages that are shown while they load; for messages they are only more to compute.
 		DynamicRecordSizingDisabled: true,
+	}
+}
+
+// challengeProtocol is what an authority speaks that looks whether a name is ours, RFC 8737 6.2. Nobody else is offered it.
+const challengeProtocol = "acme-tls/1"
+
+// challengeConfig has such an authority see its certificate; nil without any.
+func challengeConfig(challenge func(*tls.ClientHelloInfo) *tls.Certificate) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	if challenge == nil {
+		return nil
+	}
+	return func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		certificate := challenge(hello)
+		if certificate == nil {
+			return nil, nil // the one for everybody
+		}
+		return &tls.Config{
+			Certificates: []tls.Certificate{*certificate}, NextProtos: []string{challengeProtocol},
+			MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true,
+		}, nil
 	}
 }
 
@@ -67,6 +88,12 @@ func (l *Listener) handshake(t *turn, from netip.Addr) {
 	stream, err := l.compute(t)
 	if err != nil {
 		l.failed(t, from, err)
+		return
+	}
+	if stream.State().NegotiatedProtocol == challengeProtocol {
+		l.cfg.Counters.Challenges.Add(1)
+		linger(t.Conn) // it has seen what it came for, and nothing is said
+		t.Close()
 		return
 	}
 	_ = t.SetDeadline(time.Time{})
@@ -125,6 +152,8 @@ func reasonOf(t *turn, err error) failure {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return failedTimeout
+	case errors.Is(err, ErrNoCertificate):
+		return failedCertificate
 	case errors.As(err, &header):
 		if looksLikeHTTP(header.RecordHeader) {
 			return failedHTTP
