@@ -18,7 +18,7 @@ import (
 // The engine goes on accepting, for whoever comes after it.
 
 // Freeze has the loops read nothing any more. What is accepted from now on is for Late. Connections with TLS, whose keys are this
-// process's, are sent away, to come back at moments of their own within window.
+// process's, and streams of events, whose POSTs it alone would take, are sent away, to come back at moments of their own within window.
 func (e *Engine) Freeze(window time.Duration) {
 	e.mu.Lock() // no loop comes up meanwhile: one that does not know of it would go on reading
 	e.frozen.Store(true)
@@ -110,10 +110,10 @@ func (l *Loop) freeze(window time.Duration) {
 	l.frozen, l.over, l.window = true, 0, window
 	for i := range l.slots {
 		c := l.slots[i].conn
-		if c == nil || c.phase == answering {
+		if c == nil || c.phase == answering || c.phase == delivering {
 			continue // its answer is its end
 		}
-		if c.secure {
+		if c.secure || c.events || c.phase == receiving {
 			if c.phase == connected {
 				l.goaway(c)
 			}
@@ -145,7 +145,7 @@ func (l *Loop) isQuiet() bool {
 }
 
 func (c *conn) isQuiet() bool {
-	return c.readings == 0 && !c.asking && c.phase != answering &&
+	return c.readings == 0 && !c.asking && c.phase != answering && c.phase != delivering &&
 		!slices.ContainsFunc(c.subscriptions, func(s subscription) bool { return s.member < 0 })
 }
 

@@ -17,6 +17,9 @@
 //	inbound.go       bytes to frames
 //	personal.go      events that are for one connection, and faults of ours
 //	http.go          pages, and the upgrade to WebSocket
+//	events.go        streams of Server-Sent Events, where WebSocket is blocked
+//	positions.go     what the ids of their events say
+//	post.go          what is posted to them
 //	session.go       frames to commands: rights, limits, replies
 //	application.go   a connect that an application is asked about
 //	sync.go          all rooms of a user at once, what a reader is asked

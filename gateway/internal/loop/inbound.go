@@ -74,13 +74,21 @@ func (l *Loop) inbound(c *conn, in []byte) int {
 		return l.sniff(c, in)
 	case requesting:
 		return l.request(c, in)
+	case receiving:
+		return l.receive(c, in)
+	case delivering:
+		l.holdBack(c)
+		return 0
 	case answering:
 		return len(in) // a body, or a next request: the connection ends with the answer
 	case closing:
 		l.farewell(c, in)
 		return len(in)
 	}
-	if c.stream {
+	switch {
+	case c.events:
+		return len(in) // its answer never ends, so a next request has none
+	case c.stream:
 		return l.inboundStream(c, in)
 	}
 	return l.inboundWebSocket(c, in)

@@ -86,6 +86,11 @@ type Loop struct {
 	// Connects that are with the application, by slot: few at a time, so that the others carry no pointer. See application.go.
 	consulted map[uint32]*asked
 
+	// Streams of events, and POSTs on their way to them, by slot: few connections are either, so that the others carry no pointer. See
+	// events.go and post.go.
+	streams map[uint32]*eventStream
+	posts   map[uint32]*post
+
 	// A takeover, see carry.go and landing.go. back is what was read of connections and is still to be worked off, by slot.
 	frozen     bool // nothing is read any more
 	back       map[uint32][]byte
@@ -126,7 +131,7 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
 		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), watchers: make(map[string][]uint32),
-		consulted: make(map[uint32]*asked), back: make(map[uint32][]byte), returning: make(map[string][]returning),
+		consulted: make(map[uint32]*asked), streams: make(map[uint32]*eventStream), posts: make(map[uint32]*post), back: make(map[uint32][]byte), returning: make(map[string][]returning),
 		traces: *e.traces.Load(),
 		slice:  sliceWrites, put: put, now: e.moment(),
 	}
@@ -271,6 +276,10 @@ func (l *Loop) take(e *handoff.Event) {
 		l.ignore(e.Room)
 	case handoff.Changed:
 		l.presenceChanged(e)
+	case handoff.Posted:
+		l.posted(e)
+	case handoff.Taken:
+		l.postTaken(e)
 	case handoff.Tick:
 		l.ticked.Store(false)
 		l.tickedAt.Store(int64(time.Since(l.engine.started)))
@@ -317,6 +326,9 @@ func (l *Loop) drain(over, window time.Duration) {
 
 func (l *Loop) goaway(c *conn) {
 	after := rand.Int64N(l.over.Milliseconds() + 1)
+	if c.events {
+		l.retryAfter(c, leastRetry+rand.N(l.window+1))
+	}
 	l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Goaway{Goaway: &v1.GoAway{
 		Reason: "draining", AfterMs: uint32(after), WindowMs: uint32(l.window.Milliseconds()),
 	}}})
@@ -365,6 +377,8 @@ func (l *Loop) closed(c *conn, _ error) {
 	l.forget(c)
 	c.decoder.Release()
 	delete(l.back, c.handle.Slot)
+	delete(l.streams, c.handle.Slot)
+	delete(l.posts, c.handle.Slot)
 	l.engine.admission.exit(c.address)
 	s := &l.slots[c.handle.Slot]
 	s.conn = nil
