@@ -77,6 +77,10 @@ func settings() []setting {
 			value: func(c *Config) value {
 				return choiceValue[TLSVersion]{&c.TLS.MinVersion, []TLSVersion{TLS12, TLS13}}
 			}},
+		{name: "tls.kernel", usage: "who opens and seals records: auto, the kernel where it can, or off, always the process",
+			value: func(c *Config) value {
+				return choiceValue[KernelTLS]{&c.TLS.Kernel, []KernelTLS{KernelTLSAuto, KernelTLSOff}}
+			}},
 		{name: "admin_tls.cert_file", usage: "certificate chain of the admin listener in PEM; empty is plain HTTP",
 			value: func(c *Config) value { return stringValue{&c.AdminTLS.CertFile} }},
 		{name: "admin_tls.key_file", usage: "its private key in PEM",

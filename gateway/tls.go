@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 
+	"rookery/gateway/internal/kerneltls"
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/tlslisten"
 )
@@ -47,6 +48,7 @@ func (s *secureListener) start(cfg Config, engine *loop.Engine, log *slog.Logger
 		Certificates: s.certificates,
 		MinVersion:   tlsVersions[cfg.TLS.MinVersion],
 		Timeout:      cfg.Limits.HandshakeTimeout,
+		Kernel:       recordsInKernel(cfg.TLS.Kernel, log),
 		Admit:        engine.AdmitHandshake,
 		Trusted:      engine.Trusts,
 		Enter:        engine.EnterSecure,
@@ -54,6 +56,19 @@ func (s *secureListener) start(cfg Config, engine *loop.Engine, log *slog.Logger
 		Counters:     s.counters,
 		Log:          log,
 	})
+}
+
+// recordsInKernel looks whether this kernel can be given records.
+func recordsInKernel(wanted KernelTLS, log *slog.Logger) bool {
+	if wanted == KernelTLSOff {
+		return false
+	}
+	if err := kerneltls.Probe(); err != nil {
+		log.Info("records of TLS stay in the process: the kernel does not take them; modprobe tls?", "err", err)
+		return false
+	}
+	log.Info("the kernel opens and seals records of TLS 1.3 with AES-GCM")
+	return true
 }
 
 // close is before the loops end: what enters has to come to one. A second call does nothing.
