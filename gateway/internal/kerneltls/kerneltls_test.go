@@ -7,6 +7,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/records"
 )
@@ -30,6 +33,48 @@ func TestCryptoInfo(t *testing.T) {
 	for _, suite := range []uint16{tls.TLS_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_AES_256_GCM_SHA384} {
 		if _, err := cryptoInfo(suite, direction(strings.Repeat("k", 16))); err == nil {
 			t.Errorf("%s, with a key of 16 bytes, is given to the kernel", tls.CipherSuiteName(suite))
+		}
+	}
+}
+
+// TestRoomy: a full socket has no room, and has some again when its peer reads.
+func TestRoomy(t *testing.T) {
+	here, there, err := pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	defer there.Close()
+	roomy := func() (is bool) {
+		if err := control(here, func(fd int) error { is = Roomy(fd); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+	if !roomy() {
+		t.Error("a fresh socket has no room")
+	}
+	written := 0
+	if err := control(here, func(fd int) error {
+		for {
+			n, err := unix.Write(fd, make([]byte, 64<<10))
+			if err != nil {
+				return nil // it is full
+			}
+			written += n
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if roomy() {
+		t.Error("a full socket has room")
+	}
+	if _, err := io.CopyN(io.Discard, there, int64(written)); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(probePatience); !roomy(); { // acknowledgements are under way
+		if time.Now().After(deadline) {
+			t.Fatal("an empty socket has no room")
 		}
 	}
 }
