@@ -5,7 +5,7 @@
 // the same ones that run everywhere, which find the records in the kernel here and are told that they have to.
 //
 //	make ktls-vm
-//	go run ./test/kerneltls [--tests REGEXP] [--rounds N] [--connections N] [--write]
+//	go run ./test/kerneltls [--tests PATTERNS] [--rounds N] [--connections N] [--write]
 //
 //	main.go     flags, and the order of things
 //	machine.go  the machine and what is in it, from here
@@ -48,14 +48,14 @@ func main() {
 	}
 }
 
-// ofTLS are the tests of the gateway that speak TLS.
-const ofTLS = "TLS|Secure|Conformance|Records|Record$|Resumed|LeastVersion|Pieces|KeyUpdate|Alert|Certificates"
+// ofTLS are the tests of the gateway that speak TLS, and of those that speak plain TCP, too, the part with TLS.
+const ofTLS = "TLS|Record|Resumed|LeastVersion|Pieces|KeyUpdate|Alerts|TakeoverOf,TestConformance/tls"
 
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	o := options{}
 	set := flag.NewFlagSet("kerneltls", flag.ContinueOnError)
 	set.SetOutput(progress)
-	set.StringVar(&o.tests, "tests", ofTLS, "which tests of the gateway run in the machine; empty for none")
+	set.StringVar(&o.tests, "tests", ofTLS, "which tests of the gateway run in the machine, `patterns` of go test with commas between; empty for none")
 	set.IntVar(&o.rounds, "rounds", 5, "how often the server is killed while clients speak with it over TLS; 0 for not at all")
 	set.IntVar(&o.connections, "connections", 2000, "how many connections are measured; 0 for none")
 	set.BoolVar(&o.write, "write", false, "put the figures into docs/tls.md")
