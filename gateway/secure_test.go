@@ -247,7 +247,11 @@ func TestBrokenRecordsEndAConnection(t *testing.T) {
 			t.Errorf("the peer saw %v, want the end", err)
 		}
 	})
-	if n := metric(t, srv, `rookery_denied_total{reason="bad_tls"}`); n != 1 {
+	denied := 1.0
+	if recordsInKernel() {
+		denied++ // the half one
+	}
+	if n := metric(t, srv, `rookery_denied_total{reason="bad_tls"}`); n != denied {
 		t.Errorf("%v are denied", n)
 	}
 }
@@ -269,6 +273,7 @@ func TestAHalfWrittenRecordGoesOn(t *testing.T) {
 		}
 	}
 	eventually(t, "its socket is full", func() bool { return metric(t, srv, "rookery_sockets_full_total") > 0 })
+	conn.SetDeadline(time.Now().Add(waitLimit)) // an emulated machine has taken most of it
 	frame := make([]byte, 4+size)
 	for i := range messages {
 		if _, err := io.ReadFull(in, frame); err != nil {

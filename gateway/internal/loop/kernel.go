@@ -55,6 +55,7 @@ func (l *Loop) stays(c *conn, err error) bool {
 		l.cfg.Log.Error("a connection ends without a last word", "conn", c.name(), "err", err)
 		return false
 	}
+	_ = pendingError(c.sock.Fd()) // until that is taken nothing is sent
 	if last.renew {
 		l.close(c, proto.CloseGoingAway, "the keys of TLS can't be renewed here: connect again")
 		l.flush()
@@ -85,14 +86,15 @@ func (l *Loop) retain(c *conn) error {
 	return nil
 }
 
-// lastRecord says what the error with which gnet closes a connection means; found is false if it is of no record.
+// lastRecord says what the error with which gnet closes a connection means; found is false if it is of no record. A bad record behind
+// good ones shows at the next call, which may be a write.
 func (l *Loop) lastRecord(c *conn, err error) (last lastRecord, found bool) {
 	var call *os.SyscallError
 	switch {
 	case errors.Is(err, io.EOF):
 		// gnet says so, too, when epoll tells it of an error and of nothing to read.
 		err = pendingError(c.sock.Fd())
-	case !errors.As(err, &call) || call.Syscall != "read":
+	case !errors.As(err, &call) || call.Syscall != "read" && errors.Is(err, unix.EIO):
 		return lastRecord{}, false
 	}
 	switch {
