@@ -160,8 +160,14 @@ func (r *run) measureFloor() error {
 
 // warn tells the user what this host does not allow.
 func (r *run) warn() {
+	if r.plan.Server.TLS.Insecure {
+		r.said = append(r.said, insecureText)
+	}
 	if r.options.Warn == nil {
 		return
+	}
+	if r.plan.Server.TLS.Insecure {
+		r.options.Warn(insecureText)
 	}
 	here := r.fleet.hosts[0].Workers
 	placement := watch.Placement{
@@ -181,6 +187,8 @@ func (r *run) warn() {
 		r.options.Warn(text)
 	}
 }
+
+const insecureText = "INSECURE: the server's certificate is not checked, and anybody may be at the other end and read tokens and messages"
 
 // end ends what prepare began, as far as it came.
 func (r *run) end() {

@@ -29,6 +29,9 @@ func Check(p plan.Plan) error {
 		faults = append(faults, fmt.Errorf("rooms.backlog is %d, but servers of the dialect %s give nothing that was sent before a join",
 			p.Rooms.Backlog, p.Server.Dialect))
 	}
+	if !p.Server.Secure() && p.Server.TLS != (plan.TLS{}) {
+		faults = append(faults, errors.New("server.tls is set, but no target has TLS: use wss:// or tls://"))
+	}
 	_, err = engine.ParseSources(p.Clients.Sources)
 	faults = append(faults, err)
 	_, err = report.ParseAll(p.Assert)

@@ -119,6 +119,7 @@ func (r *run) settle(ctx context.Context) error {
 		r.result.Counts.Add(answer.Final.Counts)
 		r.result.Latencies.Add(answer.Final.Latencies)
 		faults = addFaults(faults, answer.Final.Faults)
+		r.result.TLS = result.AddAgreements(r.result.TLS, answer.Final.TLS)
 		last = max(last, answer.Final.Second)
 	})
 	if err != nil {

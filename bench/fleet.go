@@ -271,7 +271,7 @@ func (f *fleet) parts(p plan.Plan, number uint32, targets []netip.AddrPort) []cr
 	for i, l := range f.workers {
 		parts[i] = crowd.Part{
 			Plan: p, Run: number, Worker: i, Workers: len(f.workers), Targets: targets,
-			Token: p.Server.Token, Key: p.Server.Key, Clock: f.clock(l.host).off,
+			Token: p.Server.Token, Key: p.Server.Key, CA: p.Server.TLS.CA, Clock: f.clock(l.host).off,
 		}
 	}
 	return parts

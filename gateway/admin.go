@@ -66,7 +66,7 @@ func (s *Server) adminHandler() http.Handler {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		newProcessMetrics(func() int { return s.current().engine.Open() }),
 		newMetrics(s),
 	)
 	mux := http.NewServeMux()

@@ -350,6 +350,7 @@ func TestKeyIDs(t *testing.T) {
 	}{
 		{"its own", "first", first, true},
 		{"its own, not the first in the list", "second", second, true},
+		{"another's, behind the same head", "second", first, false},
 		{"another's", "first", second, false},
 		{"of a key without one", "first", unnamed, false},
 		{"absent, named key", nil, second, true},

@@ -36,6 +36,11 @@ func readFile(path given, known []setting, faults *faultList) layer {
 	if err != nil {
 		return refuse(cause(err).Error())
 	}
+	return parseFile(name, data, known, faults, refuse)
+}
+
+// parseFile is readFile for what was read already.
+func parseFile(name string, data []byte, known []setting, faults *faultList, refuse func(string) layer) layer {
 	parsed, err := parser.ParseBytes(data, 0)
 	if err != nil {
 		var at yaml.Error

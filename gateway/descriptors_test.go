@@ -11,12 +11,15 @@ func TestTuningKnowsTheReserve(t *testing.T) {
 	for _, loops := range []int{1, 2, 16, 256} {
 		for _, webhooks := range []int{0, 1, 32, 1024} {
 			for _, socket := range []string{"", "/run/rookery/socket"} {
-				c := Config{Proxy: ProxyConfig{Socket: socket}}
-				if webhooks > 0 {
-					c.Webhooks = WebhooksConfig{URL: "https://app.example.com/", Concurrency: webhooks}
-				}
-				if got, want := tuning.Reserve(loops, webhooks, socket != ""), c.reservedDescriptors(loops); got != want {
-					t.Errorf("with %d loops, %d webhooks and socket %q tuning reserves %d descriptors, and the gateway %d", loops, webhooks, socket, got, want)
+				for _, listen := range []string{"", ":8443"} {
+					c := Config{Proxy: ProxyConfig{Socket: socket}, TLS: TLSConfig{Listen: listen}}
+					if webhooks > 0 {
+						c.Webhooks = WebhooksConfig{URL: "https://app.example.com/", Concurrency: webhooks}
+					}
+					target := tuning.Target{Webhooks: webhooks, Socket: socket != "", TLS: listen != ""}
+					if got, want := tuning.Reserve(loops, target), c.reservedDescriptors(loops); got != want {
+						t.Errorf("with %d loops and %+v tuning reserves %d descriptors, and the gateway %d", loops, target, got, want)
+					}
 				}
 			}
 		}

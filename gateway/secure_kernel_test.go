@@ -16,7 +16,7 @@ import (
 	"rookery/gateway"
 	"rookery/gateway/gatewaytest"
 	"rookery/gateway/internal/kerneltls"
-	"rookery/gateway/internal/records/recordstest"
+	"rookery/internal/records/recordstest"
 	"rookery/proto"
 )
 

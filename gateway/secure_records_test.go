@@ -13,7 +13,7 @@ import (
 
 	"rookery/gateway"
 	"rookery/gateway/gatewaytest"
-	"rookery/gateway/internal/records/recordstest"
+	"rookery/internal/records/recordstest"
 	"rookery/proto"
 )
 

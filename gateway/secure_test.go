@@ -20,7 +20,7 @@ import (
 	chat "rookery/client/go"
 	"rookery/gateway"
 	"rookery/gateway/gatewaytest"
-	"rookery/gateway/internal/tlslisten/certtest"
+	"rookery/internal/certtest"
 	"rookery/proto"
 )
 

@@ -76,6 +76,8 @@ type Target struct {
 	Sources     int     `json:"sources"`            // pairs of a source and a target address, of a load generator or a proxy; 0 is 1
 	Port        int     `json:"port"`               // of the gateway; 0 is 8080
 	Webhooks    int     `json:"webhooks,omitempty"` // webhooks.concurrency of a gateway that asks an application; 0: it asks none
+	TLS         bool    `json:"tls,omitempty"`      // the gateway has tls.listen
+	Socket      bool    `json:"socket,omitempty"`   // the gateway has proxy.socket, as it is taken to have behind a proxy of its machine
 	Data        string  `json:"data,omitempty"`     // directory of the log, whose disk is measured; "" does not write anything
 }
 
@@ -98,22 +100,23 @@ func (t Target) String() string {
 	return fmt.Sprintf("%s connections, %s messages a second, as %s", number(int64(t.Connections)), number(int64(t.MessageRate)), t.Role)
 }
 
-// Reserve is how many descriptors the gateway keeps beside connections, with its setting webhooks.concurrency, or 0 if it asks no
-// application, and with a Unix socket for a proxy of its machine or without: gateway/descriptors.go counts them, and a test compares.
-func Reserve(loops, webhooks int, socket bool) int {
+// Reserve is how many descriptors a gateway with so many event loops keeps beside the connections of a target: gateway/descriptors.go
+// counts them, and a test compares.
+func Reserve(loops int, t Target) int {
 	reserve := 160 + 8*loops
-	if webhooks > 0 {
-		reserve += webhooks + 6
+	if t.Webhooks > 0 {
+		reserve += t.Webhooks + 6
 	}
-	if socket {
+	if t.Socket || t.Role == BehindProxy {
 		reserve += 9
+	}
+	if t.TLS {
+		reserve += 1025
 	}
 	return reserve
 }
 
-func (v *view) reserve() int {
-	return Reserve(v.host.Processors, v.target.Webhooks, v.target.Role == BehindProxy)
-}
+func (v *view) reserve() int { return Reserve(v.host.Processors, v.target) }
 
 // descriptors is what the gateway's process must be allowed to open, rounded up.
 func (v *view) descriptors() int64 {

@@ -40,10 +40,12 @@ func (p *Plan) Check() error {
 	refuse(p.Server.Codec != "" && p.Server.Codec != "binary" && p.Server.Codec != "json", "server.codec is %q: use binary or json", p.Server.Codec)
 	refuse(p.Server.Token != "" && p.Server.Key != "", "server.token and server.key are both set: connections show one token, or one of their own each")
 
+	p.Server.TLS.check(refuse)
+
 	c := &p.Clients
 	refuse(c.Connections < 1 || c.Connections > maxConnections, "clients.connections is %d: use 1 to %d", c.Connections, maxConnections)
 	rate("clients.rate", c.Rate)
-	refuse(c.Pending < 1, "clients.pending is %d: one connection at least must be under way", c.Pending)
+	refuse(c.Pending < 0, "clients.pending is %d", c.Pending)
 	duration("clients.timeout", c.Timeout, 100*time.Millisecond)
 	duration("clients.retry.first", c.Retry.First, time.Millisecond)
 	duration("clients.retry.most", c.Retry.Most, time.Millisecond)

@@ -3,6 +3,7 @@
 // plan written as YAML can be changed and run.
 //
 //	plan.go       the plan
+//	tls.go        its part about TLS
 //	scenario.go   the named ones
 //	yaml.go       reading and writing
 //	check.go      what is refused, all faults at once
@@ -31,7 +32,7 @@ type Plan struct {
 type Server struct {
 	// Dialect is what is spoken: rookery, websocket, socket.io, centrifugo, mqtt.
 	Dialect string `yaml:"dialect" json:"dialect"`
-	// Targets are the addresses, used in turn: ws://host:port/path, tcp://host:port.
+	// Targets are the addresses, used in turn: ws://host:port/path, tcp://host:port, and with TLS wss://host:port/path, tls://host:port.
 	Targets []string `yaml:"targets" json:"targets"`
 	// Codec is the form of Rookery's frames over WebSocket: binary or json.
 	Codec string `yaml:"codec" json:"codec"`
@@ -39,6 +40,8 @@ type Server struct {
 	// signed with for each. Neither: names of the development mode.
 	Token string `yaml:"token" json:"-"`
 	Key   string `yaml:"key" json:"-"`
+	// TLS is for the targets that have it.
+	TLS TLS `yaml:"tls" json:"tls,omitzero"`
 	// QoS is the quality of service of MQTT, for publishes and subscriptions: 0 or 1.
 	QoS int `yaml:"qos" json:"qos,omitempty"`
 	// Template is what is said to a server of the dialect websocket.
@@ -74,7 +77,8 @@ type Clients struct {
 	Connections int `yaml:"connections" json:"connections"`
 	// Rate is how many connections are opened a second, 0: as fast as it goes.
 	Rate float64 `yaml:"rate" json:"rate"`
-	// Pending is how many may be on their way at once, over all workers.
+	// Pending is how many may be on their way at once, over all workers. 0: 1,000, and 100 where a target has TLS, since a gateway
+	// makes 128 handshakes at a time with one address.
 	Pending int `yaml:"pending" json:"pending"`
 	// Timeout is how long connect, handshake and join together may take.
 	Timeout time.Duration `yaml:"timeout" json:"timeout"`

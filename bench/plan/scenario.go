@@ -18,7 +18,7 @@ func base() Plan {
 	return Plan{
 		Server: Server{Dialect: "rookery", Targets: []string{"ws://127.0.0.1:8080/ws"}, Codec: "binary"},
 		Clients: Clients{
-			Connections: 1000, Pending: 1000, Timeout: 30 * time.Second, Retry: Retry{First: 200 * time.Millisecond, Most: 10 * time.Second},
+			Connections: 1000, Timeout: 30 * time.Second, Retry: Retry{First: 200 * time.Millisecond, Most: 10 * time.Second},
 		},
 		Rooms:   Rooms{Count: 100, PerConnection: 1},
 		Publish: Publish{Arrivals: "even", Size: 128},

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,7 @@ func runSection(r *result.Result) section {
 	}
 	add("scenario", p.Scenario)
 	add("server", serverText(r))
+	add("transport", transportText(r))
 	add("connections", connectionsText(r))
 	if p.Rooms.Count > 0 && p.Rooms.PerConnection > 0 {
 		rooms := fmt.Sprintf("%s, %s for each connection", commas(int64(p.Rooms.Count)), commas(int64(p.Rooms.PerConnection)))
@@ -101,6 +103,30 @@ func serverText(r *result.Result) string {
 	}
 	return text
 }
+
+// transportText says what is below the dialect: what was asked for, and of TLS what was agreed on.
+func transportText(r *result.Result) string {
+	var kinds []string
+	for _, target := range r.Plan.Server.Targets {
+		scheme, _, _ := strings.Cut(target, ":")
+		if kind := transports[scheme]; kind != "" && !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	text := strings.Join(kinds, ", ")
+	for _, a := range r.TLS {
+		text += fmt.Sprintf("; %s, %s, %s: %s %s", a.Version, a.Suite, a.Exchange, commas(a.Handshakes), plural(int(a.Handshakes), "handshake", "handshakes"))
+		if a.Resumed > 0 {
+			text += fmt.Sprintf(", %s resumed", commas(a.Resumed))
+		}
+	}
+	if r.Plan.Server.TLS.Insecure {
+		text += "; INSECURE: certificates were not checked"
+	}
+	return text
+}
+
+var transports = map[string]string{"ws": "WebSocket", "tcp": "TCP", "wss": "WebSocket over TLS", "tls": "TCP over TLS"}
 
 func connectionsText(r *result.Result) string {
 	text := commas(int64(r.Plan.Clients.Connections))
@@ -196,7 +222,7 @@ func latencySection(s *subject) section {
 
 // faultWords are the kinds of result.Fault for a reader.
 var faultWords = map[string]string{
-	"connect": "connect failed", "handshake": "handshake failed", "join": "join failed", "publish": "publish refused", "mark": "mark refused or not answered",
+	"connect": "connect failed", "handshake": "handshake of TLS failed", "join": "join failed", "publish": "publish refused", "mark": "mark refused or not answered",
 	"closed": "connection closed", "lost": "message lost", "duplicated": "message duplicated", "reordered": "message out of order",
 	"foreign": "foreign message", "worker": "worker failed",
 }

@@ -1,5 +1,10 @@
 package result
 
+import (
+	"cmp"
+	"slices"
+)
+
 // Add adds another part's counts.
 func (c *Counts) Add(other Counts) { c.combine(other, 1) }
 
@@ -30,6 +35,25 @@ func (c *Client) Add(other Client) {
 	c.BusiestLoop = max(c.BusiestLoop, other.BusiestLoop)
 	c.RunDelaySeconds += other.RunDelaySeconds
 	c.MemoryBytes += other.MemoryBytes
+}
+
+// AddAgreements adds up another worker's, the most frequent first.
+func AddAgreements(all, more []Agreement) []Agreement {
+	for _, a := range more {
+		i := slices.IndexFunc(all, func(b Agreement) bool {
+			return a.Version == b.Version && a.Suite == b.Suite && a.Exchange == b.Exchange
+		})
+		if i < 0 {
+			all = append(all, a)
+			continue
+		}
+		all[i].Handshakes += a.Handshakes
+		all[i].Resumed += a.Resumed
+	}
+	slices.SortFunc(all, func(a, b Agreement) int {
+		return cmp.Or(cmp.Compare(b.Handshakes, a.Handshakes), cmp.Compare(a.Version+a.Suite+a.Exchange, b.Version+b.Suite+b.Exchange))
+	})
+	return all
 }
 
 // NewLatencies has every histogram, empty.

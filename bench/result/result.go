@@ -37,6 +37,9 @@ type Result struct {
 	// Floor is what a delivery costs on this machine at least; its times are 0 where it was not asked for.
 	Floor Floor `json:"floor"`
 
+	// TLS is what connections have agreed on, the most frequent first.
+	TLS []Agreement `json:"tls,omitempty"`
+
 	Connect Phase   `json:"connect"`
 	CatchUp Phase   `json:"catch_up"`
 	Faults  []Fault `json:"faults,omitempty"` // the first of each kind, in words
@@ -210,6 +213,15 @@ type Phase struct {
 	Seconds float64 `json:"seconds"`
 	// ServerCPUSeconds is what the server used meanwhile, 0 where it was not seen.
 	ServerCPUSeconds float64 `json:"server_cpu_seconds"`
+}
+
+// Agreement is what handshakes of TLS came to, and how many of them.
+type Agreement struct {
+	Version    string `json:"version"`  // "TLS 1.3"
+	Suite      string `json:"suite"`    // "TLS_AES_128_GCM_SHA256"
+	Exchange   string `json:"exchange"` // "X25519MLKEM768"
+	Handshakes int64  `json:"handshakes"`
+	Resumed    int64  `json:"resumed"` // of them, those with a ticket
 }
 
 // Fault is one thing that went wrong, in words, and how often it did.

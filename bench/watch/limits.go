@@ -143,10 +143,7 @@ func needOf(p plan.Plan, at Placement, l Limits) need {
 		n.ends *= 2
 	}
 	n.targets = int64(max(1, countTargets(p.Server.Targets)))
-	n.pending = int64(at.Connections)
-	if p.Clients.Pending > 0 {
-		n.pending = min(n.pending, int64(p.Clients.Pending))
-	}
+	n.pending = min(int64(at.Connections), int64(p.MostPending()))
 	n.stalled = int64(p.Trouble.Stall.Share * float64(at.Connections))
 
 	// Ports of connections that this side closes are not free at once. Of the plan's churn this host has its part.

@@ -76,7 +76,7 @@ type benchFlags struct {
 }
 
 // declare makes the flags that change a plan, which gives their defaults.
-func (f *benchFlags) declare(set *flag.FlagSet) (tokenFile, keyFile, secretFile *string) {
+func (f *benchFlags) declare(set *flag.FlagSet) (tokenFile, keyFile, secretFile, caFile *string) {
 	p := &f.plan
 	list := func(name, usage string, into *[]string) {
 		given := false
@@ -88,13 +88,18 @@ func (f *benchFlags) declare(set *flag.FlagSet) (tokenFile, keyFile, secretFile 
 			return nil
 		})
 	}
-	list("target", "`url`: address of the server, like ws://127.0.0.1:8080/ws or tcp://127.0.0.1:8080; may be repeated", &p.Server.Targets)
+	list("target", "`url`: address of the server, like ws://127.0.0.1:8080/ws or tcp://127.0.0.1:8080, with TLS wss:// or tls://; may be repeated", &p.Server.Targets)
 	set.StringVar(&p.Server.Dialect, "dialect", p.Server.Dialect, "`name`: what is spoken, one of "+bench.Dialects())
 	set.StringVar(&p.Server.Codec, "codec", p.Server.Codec, "`binary|json`: Rookery's frames over WebSocket")
 	set.StringVar(&p.Server.Metrics, "metrics", p.Server.Metrics, "`url`: the server's Prometheus metrics, like http://127.0.0.1:9090/metrics")
 	set.IntVar(&p.Server.PID, "pid", p.Server.PID, "`pid`: the server's process on this host; 0 finds it by its port, -1 does not look")
 	tokenFile = set.String("token-file", "", "`file`: a token that all connections show")
 	keyFile = set.String("key-file", "", "`file`: the server's HS256 secret, to sign a token for each connection")
+	caFile = set.String("ca", "", "PEM `file` with the issuers that the server's certificate is believed by, instead of the system's")
+	set.BoolVar(&p.Server.TLS.Insecure, "insecure", p.Server.TLS.Insecure, "take any certificate: anybody may be at the other end")
+	set.StringVar(&p.Server.TLS.ServerName, "server-name", p.Server.TLS.ServerName, "`name` that the server's certificate is for; empty: the target's host")
+	set.StringVar(&p.Server.TLS.Version, "tls-version", p.Server.TLS.Version, "`1.3|1.2`: the version of TLS that is spoken; empty: 1.3")
+	set.BoolVar(&p.Server.TLS.Resume, "tls-resume", p.Server.TLS.Resume, "come back with tickets; else every connection makes a full handshake")
 	set.IntVar(&p.Clients.Connections, "connections", p.Clients.Connections, "`number`: how many connections")
 	set.Float64Var(&p.Clients.Rate, "connect-rate", p.Clients.Rate, "`per-second`: how many connections are opened; 0: as fast as it goes")
 	list("source", "`address`: where connections come from, an address, a range like 127.0.0.0/16 or an interface; may be repeated", &p.Clients.Sources)
@@ -125,7 +130,7 @@ func (f *benchFlags) declare(set *flag.FlagSet) (tokenFile, keyFile, secretFile 
 	set.StringVar(&f.serve, "prometheus", "", "`address`: where metrics are served while it runs, like 127.0.0.1:9095")
 	set.BoolVar(&f.printPlan, "print-plan", false, "print the plan as YAML and run nothing")
 	set.BoolVar(&f.quiet, "quiet", false, "show no progress")
-	return tokenFile, keyFile, secretFile
+	return tokenFile, keyFile, secretFile, caFile
 }
 
 // readPlan gives the plan that the words before the first flag name, and the flags.
@@ -155,7 +160,7 @@ func benchRun(ctx context.Context, args []string, p process) int {
 		f.plan.Find.Factor, f.plan.Find.Refine = 1.5, 3
 	}
 	set := newFlagSet("bench", p)
-	tokenFile, keyFile, secretFile := f.declare(set)
+	tokenFile, keyFile, secretFile, caFile := f.declare(set)
 	rest, status, done := parse(set, benchHelp(), flags, p)
 	if done {
 		return status
@@ -166,7 +171,7 @@ func benchRun(ctx context.Context, args []string, p process) int {
 	case named.Scenario == "" && len(named.Server.Targets) == 0:
 		return p.refuse("bench", "which load? Name a scenario or the file of a plan first; rookery bench --help lists them")
 	}
-	if err := f.complete(*tokenFile, *keyFile, *secretFile); err != nil {
+	if err := f.complete(*tokenFile, *keyFile, *secretFile, *caFile); err != nil {
 		return p.refuse("bench", "%v", err)
 	}
 	if f.printPlan {
@@ -180,12 +185,12 @@ func benchRun(ctx context.Context, args []string, p process) int {
 	return f.run(ctx, args, p)
 }
 
-// complete reads the files of secrets, sets what follows from the rest, and checks everything.
-func (f *benchFlags) complete(tokenFile, keyFile, secretFile string) (err error) {
+// complete reads the files of secrets and of issuers, sets what follows from the rest, and checks everything.
+func (f *benchFlags) complete(tokenFile, keyFile, secretFile, caFile string) (err error) {
 	for _, file := range []struct {
 		path string
 		into *string
-	}{{tokenFile, &f.plan.Server.Token}, {keyFile, &f.plan.Server.Key}, {secretFile, &f.secret}} {
+	}{{tokenFile, &f.plan.Server.Token}, {keyFile, &f.plan.Server.Key}, {secretFile, &f.secret}, {caFile, &f.plan.Server.TLS.CA}} {
 		if file.path != "" {
 			text, err := os.ReadFile(file.path)
 			if err != nil {

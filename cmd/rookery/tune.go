@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 
+	"rookery/gateway"
 	"rookery/tuning"
 	"rookery/tuning/host"
 )
@@ -67,6 +70,8 @@ type tuneFlags struct {
 	cores  int
 	target tuning.Target
 	role   string
+	aims   bool   // the command has a target
+	config string // with it
 }
 
 // bytesFlag is a size like 4GiB.
@@ -97,12 +102,13 @@ func (f *tuneFlags) declareMachine(set *flag.FlagSet) {
 
 // declareTarget makes the flags that say what it should carry.
 func (f *tuneFlags) declareTarget(set *flag.FlagSet) {
+	f.aims = true
 	set.IntVar(&f.target.Connections, "connections", 0, "`number` of connections wanted; 0 is what this machine holds")
 	set.Float64Var(&f.target.MessageRate, "message-rate", 0, "`per-second`: messages that come in and go out, together")
 	f.declareRole(set)
 	set.IntVar(&f.target.Sources, "sources", 1, "`number` of pairs of source and target address, of a load generator or a proxy")
-	set.IntVar(&f.target.Port, "port", 8080, "`port` of the gateway")
-	set.IntVar(&f.target.Webhooks, "webhooks", 0, "`number` that the gateway's setting webhooks.concurrency has; 0: it asks no application")
+	set.IntVar(&f.target.Port, "port", 0, "`port` of the gateway; 0 is that of its configuration file, or 8080")
+	set.StringVar(&f.config, "config", "", "`file` of the gateway's settings, which say what it needs beside connections; empty is /etc/rookery/rookery.yaml, where there is one")
 }
 
 func (f *tuneFlags) declareRole(set *flag.FlagSet) {
@@ -132,10 +138,8 @@ func (f *tuneFlags) open() (*host.Host, error) {
 		return nil, fmt.Errorf("--pid %d: 0 or the number of a process", f.pid)
 	case f.cores < 0 || f.cores > 4096:
 		return nil, fmt.Errorf("--cores %d: 1 to 4096", f.cores)
-	case f.target.Webhooks < 0 || f.target.Webhooks > 1024:
-		return nil, fmt.Errorf("--webhooks %d: 0 to 1024, as the setting webhooks.concurrency", f.target.Webhooks)
 	case f.target.Port < 0 || f.target.Port > 65535:
-		return nil, fmt.Errorf("--port %d: 1 to 65535", f.target.Port)
+		return nil, fmt.Errorf("--port %d: 0 to 65535", f.target.Port)
 	}
 	if f.unit != "" && !strings.Contains(f.unit, ".") {
 		f.unit += ".service" // as systemctl takes it
@@ -144,14 +148,53 @@ func (f *tuneFlags) open() (*host.Host, error) {
 		return nil, fmt.Errorf("--unit %q: it is the name of a service, like rookery.service", f.unit)
 	}
 	o := host.Options{PID: f.pid, Unit: f.unit, Memory: int64(f.memory), Processors: f.cores}
-	if f.root == "/" {
-		return host.Here(o)
+	open, tree := host.Here, os.DirFS("/")
+	if f.root != "/" {
+		root, err := os.OpenRoot(f.root) // no link leads out of it
+		if err != nil {
+			return nil, err
+		}
+		tree = root.FS()
+		open = func(o host.Options) (*host.Host, error) { return host.Open(tree, o) }
 	}
-	root, err := os.OpenRoot(f.root) // no link leads out of it
+	h, err := open(o)
 	if err != nil {
 		return nil, err
 	}
-	return host.Open(root.FS(), o)
+	return h, f.readConfig(tree)
+}
+
+// usualConfig is where the package has the settings.
+const usualConfig = "etc/rookery/rookery.yaml"
+
+// readConfig takes from the gateway's settings what the target follows from. A machine that is computed with, and one that makes
+// load, has none of its own.
+func (f *tuneFlags) readConfig(tree fs.FS) error {
+	name, text, err := f.config, []byte(nil), error(nil)
+	switch {
+	case name != "":
+		text, err = os.ReadFile(name)
+	case !f.aims || f.memory > 0 || f.target.Role == tuning.LoadGenerator:
+		return nil
+	default:
+		name = "/" + usualConfig
+		if text, err = fs.ReadFile(tree, usualConfig); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the gateway's settings say what it needs beside connections: %w; --config names another file, /dev/null for none", err)
+	}
+	needs, err := gateway.ReadNeeds(name, text)
+	if err != nil {
+		return fmt.Errorf("the gateway's settings in %s are refused\n%w", name, err)
+	}
+	t := &f.target
+	t.TLS, t.Socket, t.Webhooks = needs.TLS, needs.Socket, needs.Webhooks
+	if t.Port == 0 {
+		t.Port = needs.Port
+	}
+	return nil
 }
 
 const tuneCheckUsage = `Usage: rookery tune check [FLAGS]

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"rookery/gateway"
-	"rookery/gateway/internal/tlslisten/certtest"
+	"rookery/internal/certtest"
 )
 
 // Secure is an option of Start that has the gateway listen with TLS, too, on a port of its own and as localhost and 127.0.0.1. The
@@ -14,11 +14,16 @@ import (
 func Secure(t testing.TB) (option func(*gateway.Config), pool *x509.CertPool) {
 	t.Helper()
 	issuer := certtest.NewIssuer(t)
+	return SecureBy(issuer), issuer.Pool
+}
+
+// SecureBy is Secure with an issuer that the test has.
+func SecureBy(issuer *certtest.Issuer) (option func(*gateway.Config)) {
 	cert, key := issuer.Issue("server", time.Hour, "localhost", "127.0.0.1")
 	return func(cfg *gateway.Config) {
 		cfg.TLS.Listen = "127.0.0.1:0"
 		cfg.TLS.CertFiles, cfg.TLS.KeyFiles = []string{cert}, []string{key}
-	}, issuer.Pool
+	}
 }
 
 // SecureAddr is the public host:port with TLS.

@@ -107,26 +107,33 @@ func (s *hostServer) resident() (int64, error) {
 	return measure.Kibibytes(fmt.Sprintf("/proc/%d/smaps_rollup", s.process.Process.Pid), "Rss")
 }
 
-// histogram is a metric of the server.
-func (s *hostServer) histogram(ctx context.Context, name string) (*dto.Histogram, error) {
+// histograms are how long commits took, and the syncs in them.
+type histograms struct {
+	commits, syncs *dto.Histogram
+}
+
+func (s *hostServer) histograms(ctx context.Context) (h histograms, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.admin+"/metrics", nil)
 	if err != nil {
-		return nil, err
+		return h, err
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return h, err
 	}
 	defer res.Body.Close()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(res.Body)
 	if err != nil {
-		return nil, err
+		return h, err
 	}
-	for _, m := range families[name].GetMetric() {
-		return m.GetHistogram(), nil
+	for name, to := range map[string]**dto.Histogram{"rookery_publish_seconds": &h.commits, "rookery_log_sync_seconds": &h.syncs} {
+		if len(families[name].GetMetric()) != 1 {
+			return h, fmt.Errorf("the server has no metric %s", name)
+		}
+		*to = families[name].Metric[0].GetHistogram()
 	}
-	return nil, fmt.Errorf("the server has no metric %s", name)
+	return h, nil
 }
 
 // quantile of what a histogram counted between two looks, within a bucket in proportion.

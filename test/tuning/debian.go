@@ -92,7 +92,7 @@ func (debian) verify(_ context.Context, p *play) error {
 	if err != nil {
 		return err
 	}
-	if want := strconv.Itoa((p.connections + tuning.Reserve(2, 0, false) + 999) / 1000 * 1000); strings.TrimSpace(said) != want {
+	if want := strconv.Itoa((p.connections + tuning.Reserve(2, tuning.Target{}) + 999) / 1000 * 1000); strings.TrimSpace(said) != want {
 		return fmt.Errorf("systemd gives the unit %s open files, want %s", strings.TrimSpace(said), want)
 	}
 	// The other program that loads settings reads the same files in an order of its own.
@@ -106,7 +106,7 @@ func (debian) verify(_ context.Context, p *play) error {
 	if wrong := differences(p.memory.Applied, now); len(wrong) > 0 {
 		return fmt.Errorf("after sysctl --system these differ: %s", told(wrong, p.memory.Applied, now))
 	}
-	p.tell("systemd has nothing to say about the unit with its drop-in, and gives it %d open files", (p.connections+tuning.Reserve(2, 0, false)+999)/1000*1000)
+	p.tell("systemd has nothing to say about the unit with its drop-in, and gives it %d open files", (p.connections+tuning.Reserve(2, tuning.Target{})+999)/1000*1000)
 	return nil
 }
 

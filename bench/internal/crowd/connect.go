@@ -2,6 +2,7 @@ package crowd
 
 import (
 	"container/heap"
+	"crypto/tls"
 	"errors"
 	"math"
 	"net/netip"
@@ -49,7 +50,7 @@ func (c *Crowd) connectTime(slot int) int64 {
 
 // maxPending is how many may be on their way here.
 func (c *Crowd) maxPending() int {
-	return max(1, c.part.Plan.Clients.Pending/c.part.Workers)
+	return max(1, c.part.Plan.MostPending()/c.part.Workers)
 }
 
 func (c *Crowd) dueConnects(now int64) int64 {
@@ -79,8 +80,9 @@ func (c *Crowd) dueConnects(now int64) int64 {
 		}
 		k.queue = k.queue[1:]
 		if waits {
+			err := c.timedOut(first.slot)
 			c.loop.Close(first.slot, engine.Reset)
-			c.failed(first.slot, errors.New("timed out"))
+			c.failed(first.slot, err)
 		}
 	}
 	next := int64(math.MaxInt64)
@@ -107,16 +109,16 @@ func (c *Crowd) dial(slot int, due int64) {
 	c.counts.Connects++
 	c.connects.pending++
 	c.connects.queue = append(c.connects.queue, try{slot, u.expires})
-	target, source := c.way(number)
-	if err := c.loop.Dial(slot, target, source); err != nil {
+	target, source, config := c.way(number)
+	if err := c.loop.Dial(slot, target, source, config); err != nil {
 		c.failed(slot, err)
 	}
 }
 
 // way gives the addresses of a user's connection: every source is used with every target, since each pair has ports of its own.
-func (c *Crowd) way(number int) (target netip.AddrPort, source netip.Addr) {
+func (c *Crowd) way(number int) (target netip.AddrPort, source netip.Addr, config *tls.Config) {
 	targets := c.part.Targets
-	return targets[number%len(targets)], c.sources.Pick(number / len(targets))
+	return targets[number%len(targets)], c.sources.Pick(number / len(targets)), c.configs[number%len(c.configs)]
 }
 
 // failed is for a user that did not get as far as online.
@@ -128,7 +130,8 @@ func (c *Crowd) failed(slot int, err error) {
 	if u.session.Opened() {
 		what = "login"
 	}
-	c.fault(what, err)
+	kind, words := explain(what, err)
+	c.fault(kind, words)
 	c.abandon(slot)
 	// From when it was cut or lost, or was due for the first time.
 	from := u.due
@@ -166,6 +169,7 @@ func (c *Crowd) Opened(slot int) {
 		c.fillOpened()
 		return
 	}
+	c.agreed(slot)
 	u := &c.users[slot]
 	c.out = c.dialect(slot).AppendOpen(c.out[:0], &u.session)
 	if c.traits.Pipelines && u.session.Opened() {

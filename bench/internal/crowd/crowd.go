@@ -3,6 +3,7 @@
 //
 //	crowd.go    the crowd, what it is told and what it tells
 //	connect.go  connecting, joining, coming back
+//	secure.go   TLS: with what it is made, and what became of it
 //	fill.go     what is in the rooms before the users come
 //	send.go     the schedule
 //	closed.go   the load that has none
@@ -16,6 +17,7 @@
 package crowd
 
 import (
+	"crypto/tls"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -40,6 +42,8 @@ type Part struct {
 	// Secrets of the plan, which its own JSON form leaves out.
 	Token string `json:"token,omitempty"`
 	Key   string `json:"key,omitempty"`
+	// CA is server.tls.ca, which that form leaves out too.
+	CA string `json:"ca,omitempty"`
 	// Clock is what has to be added to engine.Now to get the coordinator's clock.
 	Clock int64 `json:"clock"`
 }
@@ -100,6 +104,7 @@ type Crowd struct {
 	loop     *engine.Loop
 	sources  *engine.Sources
 	dialects []dialect.Dialect // one for each target
+	configs  []*tls.Config     // too, nil: without TLS
 	traits   dialect.Traits
 	finder   *ledger.Finder
 	perUser  int // rooms of a user
@@ -130,27 +135,28 @@ type Crowd struct {
 	closed   []ledger.Account // before the end, with holes that may be refused publishes of others
 
 	// Owned by the loop: what came of it, and scratch.
-	counts  result.Counts
-	second  result.Latencies // since the last Second
-	total   result.Latencies // of the counted load
-	faults  map[string]*result.Fault
-	online  int
-	behind  int // accounts that are not up to date
-	event   dialect.Event
-	out     []byte
-	body    []byte
-	caughtN int64 // messages of before the load that came
-	seconds int   // that were taken
-	settled bool  // nothing counts any more
-	leaving bool  // after it is settled
-	leaver  int   // users before this one have left
+	counts     result.Counts
+	second     result.Latencies // since the last Second
+	total      result.Latencies // of the counted load
+	faults     map[string]*result.Fault
+	agreements map[result.Agreement]*result.Agreement // by what was agreed on, without counts
+	online     int
+	behind     int // accounts that are not up to date
+	event      dialect.Event
+	out        []byte
+	body       []byte
+	caughtN    int64 // messages of before the load that came
+	seconds    int   // that were taken
+	settled    bool  // nothing counts any more
+	leaving    bool  // after it is settled
+	leaver     int   // users before this one have left
 }
 
 // New makes the crowd of a part; the part's plan is checked. Attach comes before anything else.
 func New(part Part) (*Crowd, error) {
 	c := &Crowd{
 		part: part, finder: ledger.NewFinder(part.Run), perUser: part.Plan.Rooms.PerConnection,
-		users: make([]user, part.users()), faults: map[string]*result.Fault{}, detached: map[int]int{},
+		users: make([]user, part.users()), faults: map[string]*result.Fault{}, agreements: map[result.Agreement]*result.Agreement{}, detached: map[int]int{},
 		heads: make([]uint64, part.Plan.Rooms.Count), second: result.NewLatencies(), total: result.NewLatencies(),
 	}
 	c.accounts = make([]ledger.Account, len(c.users)*c.perUser)
@@ -160,6 +166,7 @@ func New(part Part) (*Crowd, error) {
 	}
 	server := part.Plan.Server
 	server.Token, server.Key = part.Token, part.Key
+	var targets []dialect.Target
 	for _, text := range server.Targets {
 		target, err := dialect.ParseTarget(text)
 		if err != nil {
@@ -171,7 +178,11 @@ func New(part Part) (*Crowd, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.dialects = append(c.dialects, d)
+		c.dialects, targets = append(c.dialects, d), append(targets, target)
+	}
+	server.TLS.CA = part.CA
+	if c.configs, err = configs(&server.TLS, targets); err != nil {
+		return nil, err
 	}
 	c.traits = c.dialects[0].Traits()
 	c.waits = rand.New(rand.NewPCG(uint64(part.Run), uint64(part.Worker)+2))

@@ -42,13 +42,14 @@ func (c *Crowd) Fill() {
 	}
 	// Numbers of users are below this in every run that fits into a machine.
 	f.session.User = uint32(math.MaxInt32 - c.part.Worker)
-	f.err = c.loop.Dial(len(c.users), c.part.Targets[0], c.sources.Pick(0))
+	f.err = c.loop.Dial(len(c.users), c.part.Targets[0], c.sources.Pick(0), c.configs[0])
 }
 
 // FillError is why it ended early, nil if it did not.
 func (c *Crowd) FillError() error {
 	if c.fill.err != nil {
-		return fmt.Errorf("fill the rooms with %d messages each: %w", c.part.Plan.Rooms.Backlog, c.fill.err)
+		_, words := explain("", c.fill.err)
+		return fmt.Errorf("fill the rooms with %d messages each: %s", c.part.Plan.Rooms.Backlog, words)
 	}
 	return nil
 }

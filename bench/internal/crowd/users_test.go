@@ -143,7 +143,7 @@ func TestWays(t *testing.T) {
 	}
 	ways := map[way]int{}
 	for number := range 100 {
-		target, source := c.way(number)
+		target, source, _ := c.way(number)
 		ways[way{target, source}]++
 	}
 	for w, n := range ways {

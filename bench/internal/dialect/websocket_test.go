@@ -235,12 +235,16 @@ func TestReadPart(t *testing.T) {
 
 func TestTargets(t *testing.T) {
 	for text, want := range map[string]string{
-		"ws://host:8080/path?q=1": "{ws host:8080 /path?q=1}",
-		"ws://host":               "{ws host:80 /}",
-		"ws://[::1]":              "{ws [::1]:80 /}",
-		"ws://[::1]:9/":           "{ws [::1]:9 /}",
-		"tcp://host:1883":         "{tcp host:1883 }",
-		"wss://host":              `the scheme is "wss"`,
+		"ws://host:8080/path?q=1": "{ws false host:8080 /path?q=1}",
+		"ws://host":               "{ws false host:80 /}",
+		"ws://[::1]":              "{ws false [::1]:80 /}",
+		"ws://[::1]:9/":           "{ws false [::1]:9 /}",
+		"tcp://host:1883":         "{tcp false host:1883 }",
+		"wss://host":              "{ws true host:443 /}",
+		"wss://[::1]:9/p":         "{ws true [::1]:9 /p}",
+		"tls://host:1":            "{tcp true host:1 }",
+		"tls://host":              "has no port",
+		"https://host":            `the scheme is "https"`,
 		"host:80":                 "use ws://",
 		"127.0.0.1:80":            "is no address",
 		"tcp://host":              "has no port",

@@ -87,7 +87,7 @@ func wait[T any](t *testing.T, c <-chan T, what string) T {
 func connect(t *testing.T, l *Loop, f *fake, listener *net.TCPListener, c int) *net.TCPConn {
 	t.Helper()
 	target := listener.Addr().(*net.TCPAddr).AddrPort()
-	if err := on(l, func() error { return l.Dial(c, target, netip.MustParseAddr("127.0.0.9")) }); err != nil {
+	if err := on(l, func() error { return l.Dial(c, target, netip.MustParseAddr("127.0.0.9"), nil) }); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := listener.AcceptTCP()
@@ -298,13 +298,13 @@ func TestNobodyListens(t *testing.T) {
 	l, f, listener := start(t, all)
 	target := listener.Addr().(*net.TCPAddr).AddrPort()
 	listener.Close()
-	if err := on(l, func() error { return l.Dial(0, target, netip.Addr{}) }); err != nil {
+	if err := on(l, func() error { return l.Dial(0, target, netip.Addr{}, nil) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := wait(t, f.closed, "Closed"); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("a refused connection is %v", err)
 	}
-	if err := on(l, func() error { return l.Dial(0, target, netip.MustParseAddr("192.0.2.1")) }); !errors.Is(err, unix.EADDRNOTAVAIL) {
+	if err := on(l, func() error { return l.Dial(0, target, netip.MustParseAddr("192.0.2.1"), nil) }); !errors.Is(err, unix.EADDRNOTAVAIL) {
 		t.Errorf("an address of others as source is %v", err)
 	}
 }

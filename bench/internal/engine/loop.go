@@ -1,10 +1,14 @@
 // Package engine runs the sockets of hundreds of thousands of clients on one thread: an epoll loop that connects, reads, writes and
 // closes, and asks its handler what is due. A connection costs 32 bytes here while nothing is half read or
-// unsent. All but Post is called on the loop.
+// unsent, and with TLS what crypto/tls keeps of it. All but Post is called on the loop.
 //
-//	loop.go    the loop, and what is posted to it
-//	socket.go  connecting, reading, writing, closing
-//	source.go  the addresses that connections come from
+//	loop.go       the loop, and what is posted to it
+//	socket.go     connecting, reading, writing, closing
+//	handshake.go  handshakes of TLS: a goroutine each, while they last, of which as many compute as there are processors but one
+//	secure.go     records of TLS, on the loop
+//	source.go     the addresses that connections come from
+//
+// How many handshakes there are at a time is how many connections the caller dials at a time. Each may keep 64 KiB of the server's.
 //
 // gnet's client is not used: it keeps a connection's state in several objects on the heap and has no dial that
 // does not wait, and a load tester needs both.
@@ -61,6 +65,14 @@ type Loop struct {
 	buffer  []byte
 	events  []unix.EpollEvent
 	broken  []broken // since the last turn of Run
+
+	// Owned by the loop, and nil before the first connection with TLS.
+	secured []*secured
+	turns   chan struct{} // a token for each handshake that computes
+	plain   []byte        // scratch
+	sealed  []byte
+
+	shaking sync.WaitGroup // handshakes, which end with their connections
 
 	bytesIn  atomic.Int64
 	bytesOut atomic.Int64
@@ -199,6 +211,7 @@ func (l *Loop) close() {
 	for i := range l.sockets {
 		l.Close(i, Orderly)
 	}
+	l.shaking.Wait() // they ring the bell
 	unix.Close(l.bell)
 	unix.Close(l.poll)
 }

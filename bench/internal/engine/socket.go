@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -13,10 +16,11 @@ import (
 type socket struct {
 	fd         int32 // -1: none
 	generation int32 // tells the events of a socket from those of the one before it
-	connecting bool
-	paused     bool // nothing is read
-	broken     bool // a write failed: what is there is read, then it is closed
-	writing    bool // out waits for the socket
+	connecting bool  // until Opened
+	deaf       bool  // all that its server sent is with its handshake, which goes on
+	paused     bool  // nothing is read
+	broken     bool  // a write failed: what is there is read, then it is closed
+	writing    bool  // out waits for the socket
 	in, out    *[]byte
 }
 
@@ -37,8 +41,8 @@ var (
 	ErrBroken = errors.New("connection is broken")
 )
 
-// Dial begins to connect c, which must not be open. Opened or Closed follows, unless Dial fails at once.
-func (l *Loop) Dial(c int, target netip.AddrPort, source netip.Addr) error {
+// Dial begins to connect c, which must not be open, with TLS if it has a configuration. Opened or Closed follows, unless Dial fails at once.
+func (l *Loop) Dial(c int, target netip.AddrPort, source netip.Addr, config *tls.Config) error {
 	s := &l.sockets[c]
 	family := unix.AF_INET
 	if target.Addr().Is6() {
@@ -52,14 +56,15 @@ func (l *Loop) Dial(c int, target netip.AddrPort, source netip.Addr) error {
 		unix.Close(fd)
 		return err
 	}
-	s.fd, s.connecting, s.paused, s.broken, s.writing = int32(fd), true, false, false, false
+	s.fd, s.connecting = int32(fd), true
 	s.generation++
 	event := unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(c), Pad: s.generation}
 	if err := unix.EpollCtl(l.poll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
 		unix.Close(fd)
-		s.fd = -1
+		s.fd, s.connecting = -1, false
 		return fmt.Errorf("watch a socket: %w", err)
 	}
+	l.secure(c, config)
 	return nil
 }
 
@@ -90,7 +95,7 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
 }
 
-// Open reports whether c is connected.
+// Open reports whether c is connected, its handshake of TLS done.
 func (l *Loop) Open(c int) bool { return l.sockets[c].fd >= 0 && !l.sockets[c].connecting }
 
 // Unsent is how many bytes of c wait for its socket.
@@ -113,15 +118,28 @@ func (l *Loop) Write(c int, b []byte) error {
 	if s.broken {
 		return ErrBroken
 	}
-	if s.out != nil {
-		if len(*s.out)+len(b) > MaxUnsent {
-			return ErrFull
+	if s.out != nil && len(*s.out)+sealedBytes(len(b)) > MaxUnsent {
+		return ErrFull
+	}
+	if stream := l.stream(c); stream != nil {
+		var err error
+		if b, err = l.seal(stream, b); err != nil {
+			l.breaks(c, fmt.Errorf("records of TLS: %w", err))
+			return ErrBroken
 		}
+	}
+	return l.send(c, b)
+}
+
+// send is Write for bytes as they stand on the wire.
+func (l *Loop) send(c int, b []byte) error {
+	s := &l.sockets[c]
+	if s.out != nil {
 		*s.out = append(*s.out, b...)
 		return nil
 	}
 	n, err := unix.Write(int(s.fd), b)
-	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+	if err != nil && !isAgain(err) {
 		l.breaks(c, fmt.Errorf("write: %w", err))
 		return ErrBroken
 	}
@@ -133,6 +151,8 @@ func (l *Loop) Write(c int, b []byte) error {
 	l.bytesOut.Add(int64(n))
 	return nil
 }
+
+func isAgain(err error) bool { return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) }
 
 // Pause stops the reading of c: what comes stays in the kernel.
 func (l *Loop) Pause(c int) { l.setPaused(c, true) }
@@ -155,11 +175,25 @@ func (l *Loop) Close(c int, how How) {
 	if s.fd < 0 {
 		return
 	}
-	if how == Reset {
+	switch stream := l.stream(c); {
+	case how == Reset:
 		unix.SetsockoptLinger(int(s.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	case stream != nil && s.out == nil && !s.broken: // behind what waits it would be out of its turn
+		l.send(c, stream.End()) // what becomes of it does not matter
 	}
 	unix.Close(int(s.fd))
-	*s = socket{fd: -1, generation: s.generation}
+	l.forget(c)
+}
+
+// forget leaves nothing of a connection whose socket is closed or somebody else's.
+func (l *Loop) forget(c int) {
+	if t := l.tls(c); t != nil {
+		if t.handshake != nil {
+			t.handshake.end(net.ErrClosed)
+		}
+		l.secured[c] = nil
+	}
+	l.sockets[c] = socket{fd: -1, generation: l.sockets[c].generation}
 }
 
 // Detach gives the socket of c away as it is: nobody reads it any more until the loop's process or CloseDetached ends it.
@@ -170,7 +204,7 @@ func (l *Loop) Detach(c int) (fd int) {
 	}
 	fd = int(s.fd)
 	unix.EpollCtl(l.poll, unix.EPOLL_CTL_DEL, fd, nil)
-	*s = socket{fd: -1, generation: s.generation}
+	l.forget(c)
 	return fd
 }
 
@@ -185,7 +219,7 @@ func CloseDetached(fd int) {
 func (l *Loop) watch(c int) {
 	s := &l.sockets[c]
 	event := unix.EpollEvent{Fd: int32(c), Pad: s.generation}
-	if !s.paused {
+	if !s.paused && !s.deaf {
 		event.Events |= unix.EPOLLIN | unix.EPOLLRDHUP
 	}
 	if s.writing {
@@ -200,12 +234,26 @@ func (l *Loop) handle(c int, events uint32, generation int32) {
 	if s.fd < 0 || s.generation != generation {
 		return
 	}
+	if l.Shaking(c) {
+		if events&unix.EPOLLOUT != 0 {
+			l.flush(c)
+		}
+		if !s.deaf && events&^unix.EPOLLOUT != 0 {
+			l.feed(c)
+		}
+		return
+	}
 	if s.connecting {
 		if code, err := unix.GetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
 			if err == nil {
 				err = unix.Errno(code)
 			}
 			l.lost(c, fmt.Errorf("connect: %w", err))
+			return
+		}
+		if l.tls(c) != nil {
+			l.shake(c)
+			l.watch(c)
 			return
 		}
 		s.connecting = false
@@ -239,7 +287,7 @@ func (l *Loop) flush(c int) {
 		return
 	}
 	n, err := unix.Write(int(s.fd), *s.out)
-	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+	if err != nil && !isAgain(err) {
 		l.breaks(c, fmt.Errorf("write: %w", err))
 		return
 	}
@@ -263,7 +311,7 @@ func (l *Loop) read(c int) (more bool) {
 	}
 	n, err := unix.Read(int(s.fd), l.buffer[kept:])
 	switch {
-	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
+	case isAgain(err):
 		return errors.Is(err, unix.EINTR)
 	case s.broken && (err != nil || n == 0):
 		return false // why it broke is known
@@ -275,12 +323,30 @@ func (l *Loop) read(c int) (more bool) {
 		return false
 	}
 	l.bytesIn.Add(int64(n))
-	in, generation := l.buffer[:kept+n], s.generation
-	rest := in[l.handler.Received(c, in):]
+	return l.take(c, l.buffer[:kept+n])
+}
+
+// take gives the handler what came, and keeps what is left. It reports whether the connection is still there.
+func (l *Loop) take(c int, in []byte) bool {
+	s := &l.sockets[c]
+	generation := s.generation
+	var rest []byte
+	var ended error
+	if stream := l.stream(c); stream != nil {
+		rest, ended = l.open(c, stream, in)
+	} else {
+		rest = in[l.handler.Received(c, in):]
+	}
 	if s.fd < 0 || s.generation != generation {
 		return false // closed within
 	}
 	switch {
+	case errors.Is(ended, io.EOF):
+		l.lost(c, nil)
+		return false
+	case ended != nil:
+		l.lost(c, ended)
+		return false
 	case len(rest) == 0:
 		s.in = nil
 	case s.in != nil && cap(*s.in) >= len(rest):
@@ -302,6 +368,12 @@ type broken struct {
 // breaks notes that c has failed. It ends in endBroken and not here: a write may fail within Received, whose bytes are in the buffer that
 // would be read into.
 func (l *Loop) breaks(c int, err error) {
+	if l.Shaking(c) {
+		if l.feed(c); !l.sockets[c].deaf { // what was received may say why
+			l.deafen(c, err)
+		}
+		return
+	}
 	s := &l.sockets[c]
 	s.broken = true
 	l.broken = append(l.broken, broken{c, s.generation, err})

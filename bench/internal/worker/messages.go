@@ -93,9 +93,10 @@ type Second struct {
 
 // Final is what the worker ends with.
 type Final struct {
-	Counts    result.Counts    `json:"counts"`
-	Latencies result.Latencies `json:"latencies"` // of the counted load
-	Faults    []result.Fault   `json:"faults"`
+	Counts    result.Counts      `json:"counts"`
+	Latencies result.Latencies   `json:"latencies"` // of the counted load
+	Faults    []result.Fault     `json:"faults"`
+	TLS       []result.Agreement `json:"tls,omitempty"`
 	// Second is the second with which the seconds add up to Counts: the next that is told.
 	Second int `json:"second"`
 }

@@ -155,7 +155,7 @@ func (w *worker) obey(o Order) Report {
 		w.crowd.Learn(*o.Known)
 		w.crowd.Settle()
 		return Report{Final: &Final{
-			Counts: w.crowd.Counts(), Latencies: w.crowd.Latencies(), Faults: w.crowd.Faults(), Second: w.crowd.Seconds(),
+			Counts: w.crowd.Counts(), Latencies: w.crowd.Latencies(), Faults: w.crowd.Faults(), TLS: w.crowd.Agreements(), Second: w.crowd.Seconds(),
 		}}
 	case o.Leave:
 		w.crowd.Leave()

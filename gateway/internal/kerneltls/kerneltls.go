@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rookery/gateway/internal/records"
+	"rookery/internal/records"
 )
 
 // From linux/tls.h.

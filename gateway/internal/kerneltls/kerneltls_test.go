@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rookery/gateway/internal/records"
+	"rookery/internal/records"
 )
 
 // TestCryptoInfo: what the kernel is given is laid out as in linux/tls.h.

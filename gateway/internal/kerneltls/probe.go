@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rookery/gateway/internal/records"
+	"rookery/internal/records"
 )
 
 // probePatience is for what takes some microseconds.

@@ -51,7 +51,7 @@ type Application interface {
 	Ended(handoff.Ended)
 }
 
-// Authenticator checks who a client is. Its errors are shown to the client.
+// Authenticator checks who a client is. Its errors are shown to the client. The token is lent, until it returns.
 type Authenticator interface {
 	Authenticate(token, name string) (identity.Identity, error)
 }

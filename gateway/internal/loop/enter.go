@@ -9,7 +9,7 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 
-	"rookery/gateway/internal/records"
+	"rookery/internal/records"
 )
 
 // origin is where a connection comes from, if that is not its socket's peer, and its TLS. gnet keeps it as the connection's safe

@@ -170,7 +170,7 @@ func (l *Loop) upgrade(c *conn, head []byte, method string, echo bool) {
 		l.respond(c, refused.status, refused.fields, []byte(refused.reason), true)
 		return
 	}
-	l.write(c, o.append(nil))
+	l.write(c, o.append(make([]byte, 0, 192)))
 	switch o.subprotocol {
 	case proto.SubprotocolBinary:
 		c.codec = proto.Binary

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/kerneltls"
-	"rookery/gateway/internal/records"
+	"rookery/internal/records"
 	"rookery/proto"
 )
 
@@ -113,8 +113,11 @@ func scratch(b []byte) []byte {
 
 // judge writes down a connection whose records can't be opened. The orderly end of a peer, or an alert of its own, is nothing against it.
 func (l *Loop) judge(c *conn, ended error) {
+	if ended == nil {
+		return // nearly always; fromPeer is on the heap
+	}
 	var fromPeer *net.OpError
-	if ended == nil || c.phase == closing || errors.Is(ended, io.EOF) || errors.As(ended, &fromPeer) && fromPeer.Op == "remote error" {
+	if c.phase == closing || errors.Is(ended, io.EOF) || errors.As(ended, &fromPeer) && fromPeer.Op == "remote error" {
 		return
 	}
 	l.deny(c, deniedTLS, ended)

@@ -105,7 +105,7 @@ func (l *Loop) needsNoReply(f *v1.ClientFrame) bool {
 
 // connect authenticates. On a connection that is authenticated it renews the token.
 func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
-	who, err := l.engine.rules.Load().Auth.Authenticate(strings.Clone(r.Token), strings.Clone(r.Name))
+	who, err := l.engine.rules.Load().Auth.Authenticate(r.Token, strings.Clone(r.Name))
 	if err != nil {
 		l.turnAway(c, id, err)
 		return

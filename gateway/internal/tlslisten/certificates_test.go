@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"rookery/gateway/internal/tlslisten/certtest"
+	"rookery/internal/certtest"
 )
 
 // TestChangedCertificates: files are read again when they change, and what can't be used leaves the old in force.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"rookery/gateway/internal/kerneltls"
-	"rookery/gateway/internal/records"
+	"rookery/internal/records"
 )
 
 // newConfig is one configuration for the life of the listener: crypto/tls makes the keys of session tickets by itself and in this

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"rookery/gateway/internal/records"
+	"rookery/internal/records"
 )
 
 const (

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"rookery/gateway/internal/records"
-	"rookery/gateway/internal/records/recordstest"
+	"rookery/internal/records"
+	"rookery/internal/records/recordstest"
 )
 
 // TestPiecesOfAMessageAreBounded: crypto/tls gathers half a message after the handshake, and no plaintext tells of it.

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"rookery/gateway/internal/records"
-	"rookery/gateway/internal/records/recordstest"
-	"rookery/gateway/internal/tlslisten/certtest"
+	"rookery/internal/certtest"
+	"rookery/internal/records"
+	"rookery/internal/records/recordstest"
 )
 
 // peers are a Stream and its client after their handshake. What the client writes is read raw from the socket.
@@ -32,25 +32,7 @@ func connect(t *testing.T, change func(client *tls.Config)) *peers {
 	if change != nil {
 		change(config)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	there, err := net.Dial("tcp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	here, err := listener.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { here.Close(); there.Close() })
-	for _, conn := range []net.Conn{here, there} {
-		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	here, there := pair(t)
 	p := &peers{t: t, raw: here}
 	p.forger, p.client = recordstest.New(t, there, config)
 	// The first message leaves right behind the client's Finished, perhaps in one segment with it.
@@ -59,6 +41,7 @@ func connect(t *testing.T, change func(client *tls.Config)) *peers {
 		_, err := p.client.Write([]byte("first"))
 		written <- err
 	}()
+	var err error
 	if p.stream, err = records.Handshake(here, server); err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +52,31 @@ func connect(t *testing.T, change func(client *tls.Config)) *peers {
 		t.Fatalf("%q was opened behind the handshake", got)
 	}
 	return p
+}
+
+// pair gives both ends of a connection.
+func pair(t *testing.T) (here, there net.Conn) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	there, err = net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err = listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { here.Close(); there.Close() })
+	for _, conn := range []net.Conn{here, there} {
+		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return here, there
 }
 
 // read gives one whole record from the socket.
@@ -216,5 +224,48 @@ func TestWholeRecordsOnly(t *testing.T) {
 	}
 	if got := p.open(in); string(got) != "abcabcabc" {
 		t.Errorf("opened %q", got)
+	}
+}
+
+// TestClient: the other side is the same stream, and the tickets that a server sends before anything else are no end of it.
+func TestClient(t *testing.T) {
+	for name, version := range versions {
+		t.Run(name, func(t *testing.T) {
+			issuer := certtest.NewIssuer(t)
+			here, there := pair(t)
+			serving := tls.Server(there, &tls.Config{Certificates: []tls.Certificate{issuer.Load(issuer.Issue("server", time.Hour, "localhost"))}})
+			served := make(chan error, 1)
+			go func() {
+				_, err := serving.Write([]byte("hello"))
+				served <- err
+			}()
+			stream, err := records.HandshakeClient(here, &tls.Config{
+				RootCAs: issuer.Pool, ServerName: "localhost", MaxVersion: version, ClientSessionCache: tls.NewLRUClientSessionCache(1),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := <-served; err != nil {
+				t.Fatal(err)
+			}
+			p := &peers{t: t, stream: stream, raw: here}
+			var got []byte
+			for len(got) < len("hello") {
+				got = append(got, p.open(p.read())...)
+			}
+			if string(got) != "hello" {
+				t.Errorf("opened %q", got)
+			}
+			sealed, err := stream.Seal(nil, []byte("back"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := here.Write(append(sealed, stream.End()...)); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(serving); err != nil || string(got) != "back" {
+				t.Errorf("the server read %q, %v", got, err)
+			}
+		})
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 	_ "unsafe" // for suites13
 
-	"rookery/gateway/internal/records"
+	"rookery/internal/records"
 	"rookery/gateway/internal/tlslisten/certtest"
 )
 

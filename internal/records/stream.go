@@ -26,7 +26,7 @@ const (
 	// handshakeBytes bounds what a peer sends before its handshake is over, of which a hello is the most, with a ticket and keys.
 	handshakeBytes = 64 << 10
 	// barrenBytes bounds the records behind which crypto/tls has given no plaintext: it gathers messages of a handshake until they are
-	// whole, up to 256 KiB, and after the handshake a client of ours sends at most an update of keys.
+	// whole, up to 256 KiB, and after the handshake a client of ours sends at most an update of keys, and a server some tickets.
 	barrenBytes = 32 << 10
 	// halfBytes is from where on such records count as half a message, so that an honest update of keys starts no time limit.
 	halfBytes = 1 << 10
@@ -49,8 +49,17 @@ type Stream struct {
 // Handshake makes the server's side of a handshake. It reads not one byte beyond, so that what follows is still in the socket.
 // Deadlines are the caller's to set on conn, and conn is the caller's to close when there is an error.
 func Handshake(conn net.Conn, config *tls.Config) (*Stream, error) {
+	return handshake(conn, config, tls.Server)
+}
+
+// HandshakeClient is Handshake for the client's side.
+func HandshakeClient(conn net.Conn, config *tls.Config) (*Stream, error) {
+	return handshake(conn, config, tls.Client)
+}
+
+func handshake(conn net.Conn, config *tls.Config, side func(net.Conn, *tls.Config) *tls.Conn) (*Stream, error) {
 	s := &Stream{wire: wire{conn: conn}}
-	s.tls = tls.Server(&s.wire, config)
+	s.tls = side(&s.wire, config)
 	if err := s.tls.Handshake(); err != nil {
 		return nil, err
 	}
