@@ -12,8 +12,8 @@ import (
 	"time"
 	_ "unsafe" // for suites13
 
+	"rookery/internal/certtest"
 	"rookery/internal/records"
-	"rookery/gateway/internal/tlslisten/certtest"
 )
 
 // suites13 are the suites of TLS 1.3, which crypto/tls lets nobody choose.
