@@ -77,6 +77,10 @@ func settings() []setting {
 			value: func(c *Config) value {
 				return choiceValue[TLSVersion]{&c.TLS.MinVersion, []TLSVersion{TLS12, TLS13}}
 			}},
+		{name: "tls.kernel", usage: "who opens and seals records: auto, the kernel where it can, or off, always the process",
+			value: func(c *Config) value {
+				return choiceValue[KernelTLS]{&c.TLS.Kernel, []KernelTLS{KernelTLSAuto, KernelTLSOff}}
+			}},
 		{name: "tls.acme.domains", usage: "names for which certificates are had of an authority by ACME; without any it is off",
 			value: func(c *Config) value { return listValue{&c.TLS.ACME.Domains} }},
 		{name: "tls.acme.agree_terms", usage: "you agree to the terms of service of that authority",

@@ -20,12 +20,23 @@ type TLSConfig struct {
 	KeyFiles []string
 	// MinVersion is the least version that is spoken. Default TLS12.
 	MinVersion TLSVersion
+	// Kernel says whether the kernel is given the records of connections, where it has the module for it and the keys allow it. Default KernelTLSAuto.
+	Kernel KernelTLS
 	// ACME has an authority give certificates, beside those of files.
 	ACME ACMEConfig
 }
 
 // TLSVersion is a version of TLS.
 type TLSVersion string
+
+// KernelTLS says who opens and seals records.
+type KernelTLS string
+
+// KernelTLSAuto: the kernel where it can. KernelTLSOff: always the process.
+const (
+	KernelTLSAuto KernelTLS = "auto"
+	KernelTLSOff  KernelTLS = "off"
+)
 
 // Versions that can be the least.
 const (

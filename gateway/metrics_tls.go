@@ -11,13 +11,14 @@ import (
 
 // tlsMetrics are given while there is a public listener with TLS, those of certificates also while the admin listener has it.
 var tlsMetrics = struct {
-	handshakes, resumed, failures, underWay *prometheus.Desc
-	expires, certificateFailures            *prometheus.Desc
-	challenges                              *prometheus.Desc
-	orders, orderFailures, overdue          *prometheus.Desc
+	handshakes, resumed, kernel, failures, underWay *prometheus.Desc
+	expires, certificateFailures                    *prometheus.Desc
+	challenges                                      *prometheus.Desc
+	orders, orderFailures, overdue                  *prometheus.Desc
 }{
 	handshakes: desc("tls_handshakes_total", "Handshakes of TLS that went well."),
 	resumed:    desc("tls_handshakes_resumed_total", "Of them, those that went on with a session from before."),
+	kernel:     desc("tls_kernel_connections_total", "Of them, those whose records the kernel opens and seals."),
 	failures:   desc("tls_handshake_failures_total", "Connections for TLS that came to no event loop, by reason.", "reason"),
 	underWay:   desc("tls_handshakes_under_way", "Handshakes of TLS now."),
 
@@ -48,6 +49,7 @@ func (m *metrics) collectTLS(value func(*prometheus.Desc, prometheus.ValueType, 
 	c := s.counters
 	value(tlsMetrics.handshakes, counter, float64(c.Done.Load()))
 	value(tlsMetrics.resumed, counter, float64(c.Resumed.Load()))
+	value(tlsMetrics.kernel, counter, float64(c.Kernel.Load()))
 	value(tlsMetrics.underWay, gauge, float64(c.UnderWay.Load()))
 	for i, name := range tlslisten.FailureNames() {
 		value(tlsMetrics.failures, counter, float64(c.Failed[i].Load()), name)

@@ -165,7 +165,7 @@ func (s *Server) give(ctx context.Context, h heir, admin adminServer) (*takeover
 	}
 	closed := time.Now()
 	if left > 0 {
-		s.log.Warn("connections were sent away: they have TLS, or what they had asked for was not answered in time, or was HTTP", "connections", left)
+		s.log.Warn("connections were sent away: the process has their records of TLS, or what they had asked for was not answered in time, or was HTTP", "connections", left)
 	}
 	err := ctx.Err() // who ends this server meanwhile means the other one, too
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"rookery/gateway/internal/issuance"
+	"rookery/gateway/internal/kerneltls"
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/tlslisten"
 )
@@ -54,6 +55,7 @@ func (s *secureListener) start(cfg Config, engine *loop.Engine, log *slog.Logger
 		Certificate: s.certificate,
 		MinVersion:  tlsVersions[cfg.TLS.MinVersion],
 		Timeout:     cfg.Limits.HandshakeTimeout,
+		Kernel:      recordsInKernel(cfg.TLS.Kernel, log),
 		Admit:       engine.AdmitHandshake,
 		Trusted:     engine.Trusts,
 		Enter:       engine.EnterSecure,
@@ -72,6 +74,19 @@ func (s *secureListener) start(cfg Config, engine *loop.Engine, log *slog.Logger
 		log.Warn("there is no certificate yet for some names, and who asks for them is refused or shown another one; they are being ordered", "names", missing)
 	}
 	s.keeper.Start()
+}
+
+// recordsInKernel looks whether this kernel can be given records.
+func recordsInKernel(wanted KernelTLS, log *slog.Logger) bool {
+	if wanted == KernelTLSOff {
+		return false
+	}
+	if err := kerneltls.Probe(); err != nil {
+		log.Info("records of TLS stay in the process: the kernel does not take them; modprobe tls?", "err", err)
+		return false
+	}
+	log.Info("the kernel opens and seals records of TLS 1.3 with AES-GCM")
+	return true
 }
 
 // close is before the loops end: what enters has to come to one. A second call does nothing.

@@ -62,7 +62,8 @@ type conn struct {
 	buffered uint32 // bytes that wait in gnet's outbound buffer, when last looked at
 	took     moment // when that last became less
 	traced   bool   // its frames are noted for an operator, see trace.go; here, where there is padding
-	secure   bool   // it has TLS: records gives it; here, where there is padding
+	secure   bool   // it has TLS whose records are ours: records gives it; here, where there is padding
+	kernel   bool   // it has TLS whose records are the kernel's, see kernel.go; the same
 	events   bool   // its frames leave as Server-Sent Events: loop.streams has the rest; here, where there is padding
 
 	address  *address // nil: it was refused

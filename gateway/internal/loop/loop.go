@@ -141,16 +141,17 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	l.counted.Opened.Add(1)
 	from := remoteAddr(g)
-	refused, entered := l.admission(from, isSecure(g))
+	secure, kernel := tlsOf(g)
+	refused, entered := l.admission(from, secure || kernel)
 	if refused != refusedNot && l.engine.refused.Add(1) > RefusalReserve {
 		l.engine.refused.Add(-1)
 		l.counted.Refused[refusedFlood].Add(1)
 		return gnet.Close
 	}
 	l.counted.Connections.Add(1)
-	c := &conn{loop: l, sock: g, heard: l.now, refused: refused, address: entered, secure: isSecure(g)}
+	c := &conn{loop: l, sock: g, heard: l.now, refused: refused, address: entered, secure: secure, kernel: kernel}
 	// With TLS a header would stand before the handshake, where nobody looks for one.
-	if rules := l.engine.rules.Load(); rules.ProxyProtocol != NoProxyProtocol && !c.secure && rules.trusts(from) {
+	if rules := l.engine.rules.Load(); rules.ProxyProtocol != NoProxyProtocol && !secure && !kernel && rules.trusts(from) {
 		c.phase = introducing
 	}
 	if n := len(l.free); n > 0 {
@@ -368,8 +369,8 @@ func rebuilt[K comparable, V any](m map[K]V) map[K]V {
 
 // closed is gnet's last word about a connection; it also comes in the middle of a write
 // that fails.
-func (l *Loop) closed(c *conn, _ error) {
-	if c.sock == nil {
+func (l *Loop) closed(c *conn, err error) {
+	if c.sock == nil || c.kernel && l.stays(c, err) {
 		return
 	}
 	l.endRecords(c)

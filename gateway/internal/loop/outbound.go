@@ -165,12 +165,17 @@ func (l *Loop) transmit(c *conn, b []byte) {
 		return
 	}
 	if !c.backed {
-		c.backed = true
-		l.counted.Full.Add(1)
-		c.took = l.now
-		l.hurry(c)
-		l.await(c)
+		l.backUp(c)
 	}
+}
+
+// backUp has a connection wait until its socket takes bytes again.
+func (l *Loop) backUp(c *conn) {
+	c.backed = true
+	l.counted.Full.Add(1)
+	c.took = l.now
+	l.hurry(c)
+	l.await(c)
 }
 
 // put writes what a socket takes at once, and gives the number of bytes; 0 for an error, too.

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"rookery/gateway/internal/kerneltls"
 	"rookery/internal/records"
 )
 
@@ -19,7 +20,7 @@ import (
 // Config, a new one each day, and forgets one after seven (documented with tls.Config.SetSessionTicketKeys: "If not called, keys are
 // rotated automatically"). A second Config would know none of the first one's tickets.
 func newConfig(cfg Config) *tls.Config {
-	return &tls.Config{
+	config := &tls.Config{
 		GetConfigForClient: challengeConfig(cfg.Challenge),
 		GetCertificate:     cfg.Certificate,
 		MinVersion:         cfg.MinVersion,
@@ -33,6 +34,10 @@ func newConfig(cfg Config) *tls.Config {
 		// Small records at first are for pages that are shown while they load; for messages they are only more to compute.
 		DynamicRecordSizingDisabled: true,
 	}
+	if cfg.Kernel {
+		records.KeepKeys(config)
+	}
+	return config
 }
 
 // challengeProtocol is what an authority speaks that looks whether a name is ours, RFC 8737 6.2. Nobody else is offered it.
@@ -97,9 +102,18 @@ func (l *Listener) handshake(t *turn, from netip.Addr) {
 		return
 	}
 	_ = t.SetDeadline(time.Time{})
+	resumed := stream.State().DidResume
+	stream, err = l.toKernel(t.Conn, stream)
+	if err != nil {
+		l.failed(t, from, err)
+		return
+	}
 	l.cfg.Counters.Done.Add(1)
-	if stream.State().DidResume {
+	if resumed {
 		l.cfg.Counters.Resumed.Add(1)
+	}
+	if stream == nil {
+		l.cfg.Counters.Kernel.Add(1)
 	}
 	if err := l.cfg.Enter(t.Conn, from, stream); err != nil {
 		l.cfg.Counters.Failed[failedEnter].Add(1)
@@ -112,6 +126,26 @@ func (l *Listener) compute(t *turn) (*records.Stream, error) {
 	l.turns <- struct{}{}
 	defer func() { <-l.turns }()
 	return records.Handshake(t, l.tls)
+}
+
+// toKernel gives the kernel the records of a connection where that can be. What it gives back is for Enter.
+func (l *Listener) toKernel(conn net.Conn, stream *records.Stream) (*records.Stream, error) {
+	if !l.cfg.Kernel {
+		return stream, nil
+	}
+	socket, ok := conn.(syscall.Conn)
+	keys, exported := stream.Keys()
+	if !ok || !exported {
+		return stream, nil
+	}
+	switch err := kerneltls.Give(socket, keys); {
+	case errors.Is(err, kerneltls.ErrHalf):
+		return nil, err
+	case err != nil:
+		l.cfg.Log.Debug("the kernel does not take the records of a connection", "err", err)
+		return stream, nil
+	}
+	return nil, nil
 }
 
 // survive is deferred: a panic over what one peer sent ends that connection, and not the process with all others.
@@ -150,6 +184,8 @@ func reasonOf(t *turn, err error) failure {
 	var header tls.RecordHeaderError
 	var remote *net.OpError
 	switch {
+	case errors.Is(err, kerneltls.ErrHalf):
+		return failedKernel
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return failedTimeout
 	case errors.Is(err, ErrNoCertificate):

@@ -40,6 +40,8 @@ type Config struct {
 	Admit func(from netip.Addr) bool
 	// Trusted says whether an address is a proxy's, which speaks for many and has no bound of its own.
 	Trusted func(from netip.Addr) bool
+	// Kernel has connections whose keys allow it enter with their records in the kernel, without a Stream.
+	Kernel bool
 	// Enter takes a connection, closes it when it can't, and may wait for its loop.
 	Enter func(c net.Conn, from netip.Addr, s *records.Stream) error
 	// Denied is told of peers that do what no client does; slow: it began and did not go on.
@@ -68,6 +70,7 @@ type Counters struct {
 	UnderWay   atomic.Int64 // now
 	Done       atomic.Int64
 	Resumed    atomic.Int64 // of Done, those with a ticket
+	Kernel     atomic.Int64 // of Done, those whose records are the kernel's
 	Challenges atomic.Int64 // answered; such a connection ends with its handshake
 	Failed     [len(failureNames)]atomic.Int64
 }
@@ -86,12 +89,13 @@ const (
 	failedUnsupported                // no version, suite or protocol in common
 	failedRefused                    // the peer did not want to go on: mostly it does not trust the certificate
 	failedLeft                       // the peer went away
+	failedKernel                     // the kernel took half of its keys
 	failedEnter                      // no loop took it
 	failedCertificate                // there is no certificate yet
 	failedPanic                      // a bug
 )
 
-var failureNames = [...]string{"full", "address", "rate", "silent", "timeout", "http", "garbage", "unsupported", "refused", "left", "enter", "no_certificate", "panic"}
+var failureNames = [...]string{"full", "address", "rate", "silent", "timeout", "http", "garbage", "unsupported", "refused", "left", "kernel", "enter", "no_certificate", "panic"}
 
 // FailureNames gives the reasons by index in Counters.Failed.
 func FailureNames() []string { return failureNames[:] }
