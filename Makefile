@@ -5,7 +5,7 @@
 export PATH := $(CURDIR)/bin/tools/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint race fuzz bench bench-go bench-vm cover crash crash-vm figures-log golden manual release package-test profiles tune-kernel tune-vm generate setup
+.PHONY: help run build test check lint race fuzz bench bench-go bench-vm cover crash crash-vm figures-log golden manual release package-test profiles tune-kernel tune-vm ktls-vm generate setup
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +51,7 @@ cover: ## coverage of the Go tests, by function, in bin/cover.out
 	go tool cover -func bin/cover.out | tail -1
 
 crash: ## 200 rounds of kill -9 under load
-	ROOKERY_CRASH_ROUNDS=200 go test ./test/process -run TestKillLosesNothingAcknowledged -count=1 -v -timeout 60m
+	ROOKERY_CRASH_ROUNDS=200 go test ./test/process -run '^TestKillLosesNothingAcknowledged$$' -count=1 -v -timeout 60m
 
 ROUNDS ?= 20
 SEED ?= 0
@@ -84,6 +84,9 @@ tune-kernel: ## show on this machine's kernel, in namespaces, that tuning does w
 
 tune-vm: ## the same in a virtual machine whose limits are its own, for 100,000 connections: 3 GB of memory (as root, Debian)
 	go run ./test/tuning --vm --connections 100000 --write
+
+ktls-vm: ## TLS with records in the kernel, tested and measured in a virtual machine: 2 GB of memory (as root, Debian)
+	go run ./test/kerneltls --write
 
 generate: ## the Go code of proto/rookery/v1/rookery.proto
 	proto/generate

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"sync"
 	"time"
 
@@ -110,6 +111,10 @@ func (s *Server) readiness(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	fmt.Fprintln(w, "ok")
+	if missing := s.secure.missing(); len(missing) > 0 {
+		// Who speaks plain is served, and a certificate needs this server to be reached.
+		fmt.Fprintln(w, "there is no certificate yet for", strings.Join(missing, ", "))
+	}
 }
 
 // unready is why new connections should not be sent here, empty if they may.

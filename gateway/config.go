@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/crypto/acme"
+
 	"rookery/gateway/internal/identity"
 	"rookery/gateway/internal/loop"
 	"rookery/storage/vfs"
@@ -334,7 +336,7 @@ func DefaultConfig() Config {
 		Data:        "data",
 		Heartbeat:   25 * time.Second,
 		RetryWindow: 10 * time.Minute,
-		TLS:         TLSConfig{MinVersion: TLS12},
+		TLS:         TLSConfig{MinVersion: TLS12, Kernel: KernelTLSAuto, ACME: ACMEConfig{Directory: acme.LetsEncryptURL}},
 		Auth:        AuthConfig{JWKSRefresh: 10 * time.Minute, Leeway: 30 * time.Second},
 		Proxy:       ProxyConfig{Protocol: ProxyProtocolOff, SocketMode: "0660"},
 		Rooms: RoomsConfig{

@@ -65,7 +65,7 @@ func TestEachSettingHasItsOwnField(t *testing.T) {
 	other := map[string]string{
 		"listen": ":1", "admin": "127.0.0.1:1", "data": "elsewhere", "dev": "true", "auth.public_keys": "k",
 		"limits.origins": "*", "log.sync": "never", "logging.level": "debug", "logging.format": "json", "push.text": "true", "rooms.last_seen": "false",
-		"push.apns.sandbox": "true",
+		"push.apns.sandbox": "true", "tls.acme.agree_terms": "true",
 	}
 	for _, s := range settings() {
 		t.Run(s.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"rookery/gateway/internal/issuance"
 	"rookery/gateway/internal/tlslisten"
 )
 
@@ -19,10 +20,23 @@ type TLSConfig struct {
 	KeyFiles []string
 	// MinVersion is the least version that is spoken. Default TLS12.
 	MinVersion TLSVersion
+	// Kernel says whether the kernel is given the records of connections, where it has the module for it and the keys allow it. Default KernelTLSAuto.
+	Kernel KernelTLS
+	// ACME has an authority give certificates, beside those of files.
+	ACME ACMEConfig
 }
 
 // TLSVersion is a version of TLS.
 type TLSVersion string
+
+// KernelTLS says who opens and seals records.
+type KernelTLS string
+
+// KernelTLSAuto: the kernel where it can. KernelTLSOff: always the process.
+const (
+	KernelTLSAuto KernelTLS = "auto"
+	KernelTLSOff  KernelTLS = "off"
+)
 
 // Versions that can be the least.
 const (
@@ -53,12 +67,16 @@ func (c AdminTLSConfig) pair() []tlslisten.Pair {
 	return []tlslisten.Pair{{Certificate: c.CertFile, Key: c.KeyFile}}
 }
 
-// descriptors are those of handshakes: a connection that goes from there to its loop has two for a moment.
+// acmeDescriptors are those of the listener for HTTP, of a request to the authority, and of files. They are kept with or without ACME: they
+// are few, and there is one number less to know.
+const acmeDescriptors = 1 + issuance.Connections + 4
+
+// descriptors are those of handshakes, where a connection that goes from there to its loop has two for a moment, and of ACME.
 func (c TLSConfig) descriptors() int {
 	if c.Listen == "" {
 		return 0
 	}
-	return 2*tlslisten.MaxHandshakes + 1
+	return 2*tlslisten.MaxHandshakes + 1 + acmeDescriptors
 }
 
 // validateTLS is the part of validate for both listeners with TLS.
@@ -69,7 +87,7 @@ func (c Config) validateTLS(refuse func(broken bool, reason string, names ...str
 		refuse(fault != "", fault+", or empty to turn it off", "tls.listen")
 		refuse(overlap(t.Listen, c.Listen), fmt.Sprintf("is also taken by listen, %q; TLS needs a port of its own", c.Listen), "tls.listen", "listen")
 		refuse(c.Admin != "" && overlap(t.Listen, c.Admin), fmt.Sprintf("is also taken by admin, %q", c.Admin), "tls.listen", "admin")
-		refuse(len(t.CertFiles) == 0, "needs a certificate; set tls.cert_files and tls.key_files", "tls.listen", "tls.cert_files")
+		refuse(len(t.CertFiles) == 0 && len(t.ACME.Domains) == 0, "needs a certificate; set tls.cert_files and tls.key_files, or tls.acme.domains", "tls.listen", "tls.cert_files", "tls.acme.domains")
 	}
 	refuse(t.Listen == "" && len(t.CertFiles) > 0, "are for nothing without tls.listen; set it, or leave them out", "tls.cert_files", "tls.listen")
 	refuse(len(t.CertFiles) != len(t.KeyFiles),
@@ -81,6 +99,8 @@ func (c Config) validateTLS(refuse func(broken bool, reason string, names ...str
 			refuse(readableByAll(key), openToAll(key), "tls.key_files")
 		}
 	}
+
+	c.validateACME(refuse)
 
 	a := c.AdminTLS
 	refuse((a.CertFile == "") != (a.KeyFile == ""), "needs the other one, too; set admin_tls.cert_file and admin_tls.key_file, or neither", "admin_tls.cert_file", "admin_tls.key_file")

@@ -82,7 +82,7 @@ func TestEphemeralPublishIsCheckedLikeAnyOther(t *testing.T) {
 	srv := gatewaytest.Start(t, production, func(c *gateway.Config) {
 		c.Limits.MessagesPerSecond, c.Limits.MessageBurst = 1, 10
 	})
-	for _, w := range wires {
+	for _, w := range everyWire {
 		t.Run(w.name, func(t *testing.T) {
 			p := open(t, srv.Addr(), w)
 			connect(p, signed(t, jwt.MapClaims{
@@ -122,7 +122,7 @@ func TestEphemeralPublishIsCheckedLikeAnyOther(t *testing.T) {
 
 func TestEphemeralRooms(t *testing.T) {
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Rooms.Ephemeral = []string{"game-*", "ticker"} })
-	for _, w := range wires {
+	for _, w := range everyWire {
 		t.Run(w.name, func(t *testing.T) {
 			room := "game-" + w.name
 			alice := login(t, srv.Addr(), w, "alice")
@@ -166,7 +166,7 @@ func TestEphemeralRooms(t *testing.T) {
 	if n := metric(t, srv, "rookery_log_records_total"); n != 0 {
 		t.Errorf("the log has %v records", n)
 	}
-	if n := metric(t, srv, "rookery_ephemeral_messages_total"); n != float64(2*len(wires)) {
+	if n := metric(t, srv, "rookery_ephemeral_messages_total"); n != float64(2*len(everyWire)) {
 		t.Errorf("%v ephemeral messages are counted", n)
 	}
 }
@@ -176,7 +176,7 @@ func TestEphemeralRooms(t *testing.T) {
 func TestWhoStallsGetsTheNewestEphemeralMessages(t *testing.T) {
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Heartbeat = time.Hour })
 	const keys, size = 5, 4000
-	for _, w := range wires {
+	for _, w := range everyWire {
 		t.Run(w.name, func(t *testing.T) {
 			room := "stall " + w.name
 			before := metrics(t, srv)

@@ -14,3 +14,6 @@ func (s *Server) CloseStore() error {
 	s.seen.Close()
 	return errors.Join(s.changes.Close(), s.store.Close())
 }
+
+// Successor is the server that went on after a takeover that failed, nil if there is none.
+func (s *Server) Successor() *Server { return s.successor.Load() }

@@ -14,9 +14,10 @@ import (
 
 // Listeners that gnet does not have, by the settings that give their addresses.
 const (
-	adminListener  = "admin"
-	secureListenIn = "tls.listen"
-	socketListener = "proxy.socket"
+	adminListener     = "admin"
+	secureListenIn    = "tls.listen"
+	challengeListenIn = "tls.acme.http"
+	socketListener    = "proxy.socket"
 )
 
 // handed are further descriptors of those listeners, for whoever takes over: with them a socket, and who waits in its queue, outlives
@@ -38,7 +39,8 @@ func (h handed) hold(setting string, l net.Listener) error {
 
 // holdListeners keeps descriptors of all that there are.
 func (s *Server) holdListeners() error {
-	err := errors.Join(s.handed.hold(adminListener, s.admin), s.handed.hold(secureListenIn, s.secure.listener))
+	err := errors.Join(s.handed.hold(adminListener, s.admin), s.handed.hold(secureListenIn, s.secure.listener),
+		s.handed.hold(challengeListenIn, s.secure.challenges))
 	if s.socket != nil {
 		err = errors.Join(err, s.handed.hold(socketListener, s.socket.listener))
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,8 @@ type inheritance struct {
 	address   string
 	listeners map[string]net.Listener // by their settings
 	bundle    *takeover.Bundle
-	// served is called when the server serves. It ends when nothing more comes of whom the server took over from.
+	// served is called once, with the server when it serves, or with nil if it has ended before. It ends when nothing more comes of whom the
+	// server took over from.
 	served func(s *Server)
 }
 
@@ -101,7 +103,12 @@ func takeOver(cfg Config, logger *slog.Logger, channel *takeover.Channel) (_ *Se
 	if in.bundle, err = channel.ReceiveBundle(); err != nil {
 		return nil, fmt.Errorf("receive connections: %w", err)
 	}
-	in.served = func(s *Server) { s.takeLate(channel) }
+	in.served = func(s *Server) {
+		if s != nil {
+			s.takeLate(channel)
+		}
+		channel.Close()
+	}
 	s, err := newServer(cfg, logger, in)
 	if err != nil {
 		in.bundle.Close()
@@ -122,16 +129,13 @@ func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, uni
 
 // takeLate takes what the other process's listeners still accept, until it has left.
 func (s *Server) takeLate(channel *takeover.Channel) {
-	defer channel.Close()
 	if err := channel.SendJSON(takeover.Serving, servingMessage{s.loops}); err != nil {
 		return // it has ended
 	}
 	for {
 		m, err := channel.Receive()
 		if err != nil {
-			if err := s.unsteer(); err != nil {
-				s.log.Warn("new connections may be spread unevenly over the loops", "err", err)
-			}
+			s.unsteer()
 			return
 		}
 		_ = s.enter(m.Descriptors)
@@ -167,30 +171,40 @@ func (s *Server) enter(descriptors []int) error {
 	return nil
 }
 
-// goOn has a server of this process take what no other did. This one serves until ctx is done.
-func (s *Server) goOn(ctx context.Context, bundle *takeover.Bundle) error {
+// goOn makes a server of this process that takes what no other did. This one's event loops, and background, end when it serves.
+func (s *Server) goOn(bundle *takeover.Bundle, old departing, background *sync.WaitGroup) (*Server, error) {
+	abandon := func() {
+		s.stopEngine()
+		old.close()
+	}
 	listeners, err := inheritListeners(s.handed.list())
 	if err != nil {
-		return err
+		abandon()
+		return nil, err
 	}
 	in := &inheritance{address: s.public.addr, listeners: listeners, bundle: bundle}
 	in.served = func(next *Server) {
-		_ = s.leave(next.loops, next.enter)
-		s.stopEngine()
+		if next == nil {
+			abandon()
+		} else {
+			s.leave(old, next.loops, next.enter)
+			next.unsteer()
+		}
+		background.Wait()
 	}
 	cfg := s.cfg
 	if read := s.read.Load(); read != nil {
 		// With its secrets: what was withdrawn must not be good again.
-		cfg = *withSettings(read, &s.cfg, func(name string) bool { return !canReload(name) })
+		cfg = *withSettings(read, &s.cfg, func(name string) bool { return !s.canReload(name) })
 		cfg.fs = s.cfg.fs
 	}
 	next, err := newServer(cfg, s.log, in)
 	if err != nil {
 		bundle.Close()
-		return fmt.Errorf("go on after a takeover that failed: %w", err)
+		abandon()
+		return nil, fmt.Errorf("go on after a takeover that failed: %w", err)
 	}
-	s.successor.Store(next)
-	return next.Run(ctx)
+	return next, nil
 }
 
 // carried adds what the loops take over to their configuration.
@@ -212,6 +226,7 @@ func (in *inheritance) carried(cfg *loop.Config) error {
 func (s *Server) heirsLoop(ctx context.Context, heirs chan<- heir) {
 	if s.inherited != nil {
 		s.inherited.served(s)
+		s.inherited = nil // nobody else looks at it any more, and it holds the states that came, and whom they are of
 	}
 	listener := s.listenForHeirs()
 	if listener == nil {

@@ -38,7 +38,7 @@ func connect(p *peer, token, name string) uint64 {
 
 func TestTokenSaysWhoAndWhere(t *testing.T) {
 	srv := gatewaytest.Start(t, production)
-	for _, w := range wires {
+	for _, w := range everyWire {
 		t.Run(w.name, func(t *testing.T) {
 			p := open(t, srv.Addr(), w)
 			connect(p, signed(t, jwt.MapClaims{
@@ -151,7 +151,7 @@ func TestRatesOfOtherRequests(t *testing.T) {
 			"user join 0.01/s burst 1", "user read 0.01/s burst 1", "user mark 0.01/s burst 1", "room publish 0.01/s burst 1",
 		}
 	})
-	for _, w := range wires {
+	for _, w := range everyWire {
 		t.Run(w.name, func(t *testing.T) {
 			room := "r " + w.name
 			alice, bob := open(t, srv.Addr(), w), login(t, srv.Addr(), w, "bob "+w.name)

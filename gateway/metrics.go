@@ -266,7 +266,10 @@ func newMetrics(s *Server) *metrics {
 }
 
 // Describe implements prometheus.Collector.
-func (m *metrics) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, out) }
+func (m *metrics) Describe(out chan<- *prometheus.Desc) {
+	prometheus.DescribeByCollect(m, out)
+	out <- tlsMetrics.expires // is there from the first certificate on
+}
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(out chan<- prometheus.Metric) {

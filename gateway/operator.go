@@ -159,7 +159,7 @@ func (s *Server) settingsInForce() []byte {
 // reloaded is the configuration that is in force once cfg is: its reloadable settings, and the others as they were at the start. Secrets
 // are left out, for it is shown.
 func (s *Server) reloaded(cfg *Config) *Config {
-	return withSettings(&s.cfg, cfg, canReload)
+	return withSettings(&s.cfg, cfg, s.canReload)
 }
 
 // withSettings is base with those settings of other that are chosen by their names, but for secrets, which have no text.

@@ -128,7 +128,7 @@ func TestALookSaysWhatHappened(t *testing.T) {
 	for _, p := range c.Protocols {
 		protocols[p.Name] = p.Count
 	}
-	if c.Open != 9 || c.Sessions != 9 || c.Rooms != 12 || len(protocols) != 3 || protocols["raw TCP"]+protocols["WebSocket, binary"]+protocols["WebSocket, JSON"] != 9 || protocols["raw TCP"] == 0 {
+	if c.Open != 9 || c.Sessions != 9 || c.Rooms != 12 || len(protocols) != 4 || protocols["raw TCP"]+protocols["WebSocket, binary"]+protocols["WebSocket, JSON"] != 9 || protocols["raw TCP"] == 0 {
 		t.Errorf("the connections are %+v", c)
 	}
 	if look.Server.State != "serving" || !look.Server.Dev || look.Server.Uptime <= 0 || look.Server.Problem != "" {

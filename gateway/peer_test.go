@@ -30,18 +30,26 @@ type wire struct {
 	stream bool
 	codec  proto.Codec
 	secure bool // with TLS: only in eachWire, which knows the address
+	events bool // Server-Sent Events and POST, see events_peer_test.go
 }
 
 var wires = []wire{
-	{"websocket binary", false, proto.Binary, false},
-	{"websocket json", false, proto.JSON, false},
-	{"raw tcp", true, proto.Binary, false},
+	{name: "websocket binary", codec: proto.Binary},
+	{name: "websocket json", codec: proto.JSON},
+	{name: "raw tcp", stream: true, codec: proto.Binary},
 }
+
+// overEvents is how a peer speaks where a network lets no WebSocket through.
+var overEvents = wire{name: "events", codec: proto.JSON, events: true}
+
+// everyWire are all without TLS.
+var everyWire = append(slices.Clone(wires), overEvents)
 
 // secureWires are those of eachWire beside.
 var secureWires = []wire{
-	{"websocket json with tls", false, proto.JSON, true},
-	{"raw tcp with tls", true, proto.Binary, true},
+	{name: "websocket json with tls", codec: proto.JSON, secure: true},
+	{name: "raw tcp with tls", stream: true, codec: proto.Binary, secure: true},
+	{name: "events with tls", codec: proto.JSON, secure: true, events: true},
 }
 
 // peer is a client of the tests' own: it shows every frame as it comes and does nothing by
@@ -53,6 +61,7 @@ type peer struct {
 	wire   wire
 	nextID uint64
 	queue  []*v1.ServerFrame // of a WebSocket message that held several
+	stream *stream           // of events
 }
 
 // open makes a connection without a connect request.
@@ -69,6 +78,9 @@ func tryOpen(t testing.TB, addr string, w wire) (*peer, error) {
 	dial := net.DialTimeout
 	if w.secure {
 		dial = dialSecure
+	}
+	if w.events {
+		return openStream(t, addr, w, "/events", "")
 	}
 	conn, err := dial("tcp", addr, waitLimit)
 	if err != nil {
@@ -125,6 +137,9 @@ func (p *peer) send(f *v1.ClientFrame) error {
 
 // sendBytes sends what stands for frames in the stream.
 func (p *peer) sendBytes(b []byte) error {
+	if p.wire.events {
+		return p.stream.post(b)
+	}
 	p.conn.SetWriteDeadline(time.Now().Add(waitLimit))
 	if p.wire.stream {
 		_, err := p.conn.Write(b)
@@ -224,6 +239,9 @@ func (p *peer) next() (*v1.ServerFrame, error) {
 }
 
 func (p *peer) fill() error {
+	if p.wire.events {
+		return p.readEvent()
+	}
 	if p.wire.stream {
 		size, err := binary.ReadUvarint(p.in)
 		if err != nil {
@@ -278,7 +296,7 @@ func eachWire(t *testing.T, f func(t *testing.T, srv *gatewaytest.Server, w wire
 	secure, _ := gatewaytest.Secure(t)
 	srv := gatewaytest.Start(t, secure)
 	secureAddrs.Store(srv.Addr(), srv.SecureAddr())
-	for _, w := range append(slices.Clone(wires), secureWires...) {
+	for _, w := range append(slices.Clone(everyWire), secureWires...) {
 		t.Run(w.name, func(t *testing.T) { f(t, srv, w) })
 	}
 }

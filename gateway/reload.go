@@ -34,7 +34,7 @@ func rules(cfg Config, auth *authenticator) loop.Rules {
 var reloadable = []string{
 	"auth.", "api.", "proxy.trusted", "proxy.protocol", "limits.origins", "limits.connections", "limits.connections_per_ip",
 	"limits.connections_per_user", "limits.messages_per_second", "limits.message_burst", "limits.rates", "limits.claimed_rates",
-	"retention.", "logging.level",
+	"retention.", "logging.level", "tls.acme.domains",
 }
 
 // Reload puts in force what can change in a running server and returns the names of
@@ -72,7 +72,7 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 		return nil, err
 	}
 	s.audit.Write(audit.Entry{Operation: "reload"})
-	s.reloadCertificates()
+	s.reloadCertificates(cfg)
 	s.keySet.use(cfg.Auth, keySet)
 	s.auth.Store(&cfg.Auth)
 	s.api.SetKeys(keys)
@@ -83,14 +83,17 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	s.inForce.Store(s.reloaded(&cfg))
 	s.read.Store(&cfg)
 	for _, setting := range settings() {
-		if !canReload(setting.name) && setting.value(&cfg).String() != setting.value(&s.cfg).String() {
+		if !s.canReload(setting.name) && setting.value(&cfg).String() != setting.value(&s.cfg).String() {
 			needRestart = append(needRestart, setting.name)
 		}
 	}
 	return needRestart, nil
 }
 
-func canReload(name string) bool {
+func (s *Server) canReload(name string) bool {
+	if name == "tls.acme.domains" && s.secure.keeper == nil {
+		return false // it is turned on with a restart
+	}
 	return slices.ContainsFunc(reloadable, func(r string) bool {
 		return name == r || strings.HasSuffix(r, ".") && strings.HasPrefix(name, r)
 	})

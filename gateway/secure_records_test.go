@@ -42,6 +42,18 @@ func TestPiecesOfMessagesAreBounded(t *testing.T) {
 				return srv, forger, in
 			}
 
+			if version == tls.VersionTLS13 && recordsInKernel() {
+				// It gathers no messages: the first piece is one too many.
+				srv, forger, in := session(waitLimit)
+				forger.PieceOfMessage(version, recordstest.BeginsCertificate())
+				if _, err := in.ReadByte(); err == nil || !strings.Contains(err.Error(), "unexpected message") {
+					t.Errorf("with a piece of a message the peer saw %v", err)
+				}
+				eventually(t, "it is denied", func() bool {
+					return metric(t, srv, `rookery_denied_total{reason="bad_tls"}`) == 1 && srv.Logged("access denied", "reason=bad_tls", "type 22")
+				})
+				return
+			}
 			_, forger, in := session(300 * time.Millisecond)
 			forger.PieceOfMessage(version, recordstest.BeginsCertificate())
 			forger.PieceOfMessage(version, make([]byte, 1000))

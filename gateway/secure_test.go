@@ -224,6 +224,16 @@ func TestBrokenRecordsEndAConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		head := make([]byte, 4)
+		if recordsInKernel() {
+			// It waits in the socket, where nobody sees it: the rest may come, and a forged one it is.
+			if _, err := conn.NetConn().Write(make([]byte, 32)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := in.ReadByte(); err == nil || !strings.Contains(err.Error(), "bad record MAC") {
+				t.Errorf("the peer saw %v", err)
+			}
+			return
+		}
 		if _, err := io.ReadFull(in, head); err != nil || head[0] != fin|opClose || int(head[2])<<8|int(head[3]) != int(proto.CloseFrameTimeout.Code) {
 			t.Errorf("the peer saw %x, %v; want a Close with %d", head, err, proto.CloseFrameTimeout.Code)
 		}
@@ -237,7 +247,11 @@ func TestBrokenRecordsEndAConnection(t *testing.T) {
 			t.Errorf("the peer saw %v, want the end", err)
 		}
 	})
-	if n := metric(t, srv, `rookery_denied_total{reason="bad_tls"}`); n != 1 {
+	denied := 1.0
+	if recordsInKernel() {
+		denied++ // the half one
+	}
+	if n := metric(t, srv, `rookery_denied_total{reason="bad_tls"}`); n != denied {
 		t.Errorf("%v are denied", n)
 	}
 }
@@ -259,6 +273,7 @@ func TestAHalfWrittenRecordGoesOn(t *testing.T) {
 		}
 	}
 	eventually(t, "its socket is full", func() bool { return metric(t, srv, "rookery_sockets_full_total") > 0 })
+	conn.SetDeadline(time.Now().Add(waitLimit)) // an emulated machine has taken most of it
 	frame := make([]byte, 4+size)
 	for i := range messages {
 		if _, err := io.ReadFull(in, frame); err != nil {

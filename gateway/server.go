@@ -153,7 +153,7 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 			undo = append(undo, s.socket.close)
 		}
 	}
-	if s.secure, err = listenSecure(cfg, inherited.listener(secureListenIn), logger); err != nil {
+	if s.secure, err = listenSecure(cfg, inherited, logger); err != nil {
 		return nil, err
 	}
 	undo = append(undo, s.secure.close)
@@ -416,8 +416,28 @@ func (s *Server) Serving() <-chan struct{} { return s.serving }
 // clients are asked to leave, connections end, what was published is committed and
 // acknowledged, the log is synced. It returns nil after a complete drain.
 func (s *Server) Run(ctx context.Context) error {
+	next, err := s.run(ctx)
+	for next != nil {
+		s.successor.Store(next) // those in between are forgotten, with what they hold
+		next, err = next.run(ctx)
+	}
+	return err
+}
+
+// run is Run, until this server has ended, or another one of this process is to go on, to which what it leaves behind belongs.
+func (s *Server) run(ctx context.Context) (next *Server, err error) {
 	var background sync.WaitGroup
-	defer background.Wait()
+	defer func() {
+		if next == nil {
+			background.Wait()
+		}
+	}()
+	served := false
+	defer func() {
+		if !served && s.inherited != nil {
+			s.inherited.served(nil)
+		}
+	}()
 	running, stop := context.WithCancel(context.Background())
 	defer stop()
 	defer s.handed.close()
@@ -439,14 +459,14 @@ func (s *Server) Run(ctx context.Context) error {
 		s.public.release()
 		s.closeSocket()
 		s.closeOwners()
-		return errors.Join(err, s.closeStorage(lastShipping))
+		return nil, errors.Join(err, s.closeStorage(lastShipping))
 	case <-s.engine.Booted():
 	}
 	s.public.release()
 	if err := s.takeConnections(ended); err != nil {
 		s.closeSocket()
 		s.closeOwners()
-		return errors.Join(err, s.closeStorage(lastShipping))
+		return nil, errors.Join(err, s.closeStorage(lastShipping))
 	}
 	if s.inherited != nil {
 		// What was revoked when the loops had no connections yet, of those that have come since.
@@ -462,6 +482,7 @@ func (s *Server) Run(ctx context.Context) error {
 	close(s.serving)
 	s.log.Info("serving", "address", s.public.addr, "tls", s.SecureAddr(), "page", s.pageURL(), "admin", s.AdminAddr(),
 		"data", s.cfg.Data, "development", s.cfg.Dev, "connections", s.engine.Capacity(), "socket", s.cfg.Proxy.Socket)
+	served = true
 	heirs := make(chan heir)
 	background.Go(func() { s.heirsLoop(running, heirs) })
 
@@ -469,9 +490,12 @@ func (s *Server) Run(ctx context.Context) error {
 	case err := <-ended:
 		s.closeSocket()
 		s.closeOwners()
-		return errors.Join(err, s.closeStorage(lastShipping))
+		return nil, errors.Join(err, s.closeStorage(lastShipping))
 	case h := <-heirs:
-		return errors.Join(s.handOver(ctx, h, admin), <-ended)
+		if next, err = s.handOver(ctx, h, admin, &background); next == nil {
+			err = errors.Join(err, <-ended)
+		}
+		return next, err
 	case <-ctx.Done():
 	}
 	late := s.drain()
@@ -480,13 +504,13 @@ func (s *Server) Run(ctx context.Context) error {
 	s.handed.close() // or the kernel would go on taking connections
 	stopping, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := errors.Join(late, s.engine.Stop(stopping), <-ended)
+	err = errors.Join(late, s.engine.Stop(stopping), <-ended)
 	if late != nil {
 		// The disk does not answer: Close would wait for it too, past drain.timeout. The log is
 		// made for a process that ends without it.
-		return err
+		return nil, err
 	}
-	return errors.Join(err, s.closeStorage(lastShipping))
+	return nil, errors.Join(err, s.closeStorage(lastShipping))
 }
 
 // drain ends the connections and the rooms, and gives the last replies time to leave. All

@@ -11,18 +11,17 @@ import (
 
 // Listeners of one address share what comes to it by a hash. When one of them is closed, what waits in its queue is lost, unless the
 // kernel moves it (net.ipv4.tcp_migrate_req). So before the old listeners are closed nothing new comes to them: a filter of four instructions picks
-// among the others.
+// among the others, by their places in the kernel's list. There whoever listens stands behind those that are there.
+//
+// When a listener is closed the last of the list takes its place, and the list is shorter. What a filter picks behind its end goes to any listener at all: while
+// the old ones are closed, one after the other, to one that is closed next.
 
-// steer gives all new connections of the address to the listeners that came after the first ones of it, which are this process's.
-func (s *Server) steer(first, then int) error {
-	listener, err := listenerOn(s.public.addr)
-	if err != nil {
-		return err
-	}
+// steer gives all new connections of the listener's address to some of the list: count of them, at random, behind the first ones.
+func steer(listener, first, count int) error {
 	const random = 0xfffff000 + 56 // SKF_AD_OFF + SKF_AD_RANDOM of linux/filter.h
 	program := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: random},
-		{Code: unix.BPF_ALU | unix.BPF_MOD | unix.BPF_K, K: uint32(then)},
+		{Code: unix.BPF_ALU | unix.BPF_MOD | unix.BPF_K, K: uint32(count)},
 		{Code: unix.BPF_ALU | unix.BPF_ADD | unix.BPF_K, K: uint32(first)},
 		{Code: unix.BPF_RET | unix.BPF_A},
 	}
@@ -34,41 +33,16 @@ func (s *Server) steer(first, then int) error {
 	return nil
 }
 
-// unsteer ends what another process's steer began. What it left behind picks listeners that are not there any more, which the kernel takes for no choice
-// at all; but with other numbers of listeners some would be preferred.
-func (s *Server) unsteer() error {
-	listener, err := listenerOn(s.public.addr)
-	if err != nil {
-		return err
-	}
-	if err := unix.SetsockoptInt(listener, unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0); err != nil && err != unix.ENOENT {
-		return fmt.Errorf("steer new connections no more: %w", err)
-	}
-	return nil
-}
-
-// waiting is how many connections are in the queues of the address's listeners of this process: one whose loop has no processor is not
-// empty because nothing comes out of it.
-func (s *Server) waiting() (n int) {
+// unsteer ends what steer began before this server took over. What it left behind picks a listener that is not there any more, which the kernel
+// takes for no choice at all; but with other numbers of listeners some would be preferred.
+func (s *Server) unsteer() {
 	listeners, err := listenersOn(s.public.addr)
-	if err != nil {
-		return 0
+	if err == nil {
+		err = unix.SetsockoptInt(listeners[0], unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0)
 	}
-	for _, fd := range listeners {
-		// Of a listener this field is the length of its queue: tcp_get_info in the kernel's net/ipv4/tcp.c.
-		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			n += int(info.Unacked)
-		}
+	if err != nil && err != unix.ENOENT {
+		s.log.Warn("new connections may be spread unevenly over the loops", "err", err)
 	}
-	return n
-}
-
-func listenerOn(address string) (fd int, err error) {
-	listeners, err := listenersOn(address)
-	if err != nil {
-		return -1, err
-	}
-	return listeners[0], nil
 }
 
 // listenersOn looks for the listeners of this process: gnet gives only the first.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,11 +33,12 @@ const (
 type greeting struct {
 	Version                       int
 	Listen, Admin, Secure, Socket string   // the settings listen, admin, tls.listen and proxy.socket; of the old one Listen with its port
+	Challenges                    string   // the setting tls.acme.http
 	Handed                        []string // by the old one: listeners whose descriptors come with it, by their settings
 }
 
 func greetingOf(c Config) greeting {
-	return greeting{Version: takeover.Version, Listen: c.Listen, Admin: c.Admin, Secure: c.TLS.Listen, Socket: c.Proxy.Socket}
+	return greeting{Version: takeover.Version, Listen: c.Listen, Admin: c.Admin, Secure: c.TLS.Listen, Challenges: c.TLS.ACME.HTTP, Socket: c.Proxy.Socket}
 }
 
 // servingMessage is what the new process says when it serves.
@@ -114,7 +116,8 @@ func (s *Server) meet(c *takeover.Channel) (_ heir, err error) {
 	ours, theirs := greetingOf(s.cfg), g
 	for _, address := range []struct{ setting, here, there string }{
 		{"listen", ours.Listen, theirs.Listen}, {adminListener, ours.Admin, theirs.Admin},
-		{secureListenIn, ours.Secure, theirs.Secure}, {socketListener, ours.Socket, theirs.Socket},
+		{secureListenIn, ours.Secure, theirs.Secure}, {challengeListenIn, ours.Challenges, theirs.Challenges},
+		{socketListener, ours.Socket, theirs.Socket},
 	} {
 		if address.here != address.there {
 			return heir{}, fmt.Errorf("the setting %s is %q here and %q there: an address changes with a restart", address.setting, address.here, address.there)
@@ -162,7 +165,7 @@ func (s *Server) give(ctx context.Context, h heir, admin adminServer) (*takeover
 	}
 	closed := time.Now()
 	if left > 0 {
-		s.log.Warn("connections were sent away: they have TLS, or what they had asked for was not answered in time, or was HTTP", "connections", left)
+		s.log.Warn("connections were sent away: the process has their records of TLS, or what they had asked for was not answered in time, or was HTTP", "connections", left)
 	}
 	err := ctx.Err() // who ends this server meanwhile means the other one, too
 	if err == nil {
@@ -211,15 +214,17 @@ func (h *heir) close() {
 	unix.Close(h.handle)
 }
 
-// handOver gives everything to the heir, and this server is done. If the heir does not take it a successor in this process goes on, until
-// ctx is done.
-func (s *Server) handOver(ctx context.Context, h heir, admin adminServer) error {
+// handOver gives everything to the heir, and this server is done. If the heir does not take it, the next server of this process goes on. background
+// is what ends with the event loops.
+func (s *Server) handOver(ctx context.Context, h heir, admin adminServer, background *sync.WaitGroup) (next *Server, err error) {
+	old, err := depart(s.public.addr) // now, as long as all that are on it are this server's
+	if err != nil {
+		s.log.Warn("who connects while the listeners are closed may be refused", "err", err)
+	}
 	bundle, err := s.give(ctx, h, admin)
 	if err != nil {
 		s.log.Error("the other process did not take over, and has ended: this one goes on", "process", h.process, "err", err)
-		err = s.goOn(ctx, bundle)
-		s.stopEngine()
-		return err
+		return s.goOn(bundle, old, background)
 	}
 	defer h.close()
 	s.heir.Store(int64(h.process))
@@ -227,43 +232,18 @@ func (s *Server) handOver(ctx context.Context, h heir, admin adminServer) error 
 	var serves servingMessage
 	if err := receiveJSON(h.channel, takeover.Serving, &serves); err != nil {
 		s.log.Error("the other process does not serve", "process", h.process, "err", err)
-	} else if err := s.leave(serves.Listeners, h.give); err != nil {
-		s.log.Error("what the listeners still accepted is lost", "err", err)
+		s.stopEngine()
+		old.close()
+		return nil, nil
 	}
-	s.stopEngine()
-	return nil
+	s.leave(old, serves.Listeners, h.give)
+	return nil, nil
 }
 
 // give sends connections that were accepted late.
 func (h *heir) give(descriptors []int) error {
 	for some := range slices.Chunk(descriptors, takeover.MaxDescriptors) {
 		if err := h.channel.Send(takeover.Late, nil, some...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// leave gives on what the listeners still accept, until they are given nothing any more: the next server has listeners of its own.
-func (s *Server) leave(others int, give func(descriptors []int) error) error {
-	if err := s.steer(s.loops, others); err != nil {
-		s.log.Warn("who connects while the listeners are closed may be refused", "err", err)
-	}
-	for quiet := time.Now(); time.Since(quiet) < lingering; {
-		late := s.engine.Late()
-		if len(late) == 0 {
-			if s.waiting() > 0 {
-				quiet = time.Now()
-			}
-			time.Sleep(5 * time.Millisecond)
-			continue
-		}
-		quiet = time.Now()
-		err := give(late)
-		for _, fd := range late {
-			unix.Close(fd)
-		}
-		if err != nil {
 			return err
 		}
 	}
@@ -284,14 +264,11 @@ func (s *Server) Heir() int { return int(s.current().heir.Load()) }
 
 // current is this server, or the one that went on after a takeover that failed.
 func (s *Server) current() *Server {
-	for next := s.successor.Load(); next != nil; next = s.successor.Load() {
-		s = next
+	if next := s.successor.Load(); next != nil {
+		return next
 	}
 	return s
 }
-
-// lingering is how long nothing has to come before the listeners are closed.
-const lingering = 250 * time.Millisecond
 
 func receiveJSON(c *takeover.Channel, k takeover.Kind, v any) error {
 	m, err := c.Await(k)

@@ -2,13 +2,17 @@ package gateway_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/gobwas/ws"
 
@@ -266,5 +270,47 @@ func TestPeersLeaveDuringATakeover(t *testing.T) {
 		<-left
 		stays.answer(stays.publish("hall", "", fmt.Sprint("round ", round)))
 		eventually(t, "those that left are gone", func() bool { return metric(t, srv, "rookery_connections") == 1 })
+	}
+}
+
+// TestFailedTakeoversLeaveNothingBehind: of the servers that went on, one after the other, after takeovers that failed, the last is held alone.
+func TestFailedTakeoversLeaveNothingBehind(t *testing.T) {
+	cfg := gateway.DefaultConfig()
+	cfg.Dev, cfg.Listen, cfg.Admin, cfg.Data = true, "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	cfg.Drain.Window = 0
+	first, err := gateway.New(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- first.Run(ctx) }()
+	<-first.Serving()
+	alice := login(t, first.Addr(), wires[2], "alice")
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var went []weak.Pointer[gateway.Server]
+	for range 3 {
+		heir := exec.Command(program)
+		heir.Dir, heir.Env, heir.Stderr = cfg.Data, append(os.Environ(), heirVariable+"=everything"), os.Stderr
+		if err := heir.Run(); err == nil {
+			t.Fatal("the other process ended well")
+		}
+		alice.answer(alice.request(&v1.ClientFrame{Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}}))
+		went = append(went, weak.Make(first.Successor()))
+	}
+	eventually(t, "those in between are forgotten", func() bool {
+		runtime.GC()
+		return went[0].Value() == nil && went[1].Value() == nil
+	})
+	if went[2].Value() == nil {
+		t.Error("so is the one that serves")
+	}
+	alice.conn.Close()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 
+	"rookery/gateway/internal/issuance"
+	"rookery/gateway/internal/kerneltls"
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/tlslisten"
 )
@@ -13,19 +15,21 @@ import (
 // secureListener is the public one with TLS; its zero value is off.
 type secureListener struct {
 	listener     net.Listener
-	certificates *tlslisten.Certificates
+	certificates *tlslisten.Certificates // of files
+	keeper       *issuance.Keeper        // of those by ACME; nil: off
+	challenges   net.Listener            // for http-01; nil: off
 	counters     *tlslisten.Counters
 	serving      *tlslisten.Listener // since Run serves
 	closed       bool
 }
 
-// listenSecure takes the address, or goes on with the listener of the server before, and reads the certificates. Nobody is accepted yet.
-func listenSecure(cfg Config, inherited net.Listener, log *slog.Logger) (s secureListener, err error) {
+// listenSecure takes the addresses, or goes on with the listeners of the server before, and reads the certificates. Nobody is accepted yet.
+func listenSecure(cfg Config, inherited *inheritance, log *slog.Logger) (s secureListener, err error) {
 	if cfg.TLS.Listen == "" {
 		return s, nil
 	}
 	s.counters = &tlslisten.Counters{}
-	if s.listener = inherited; s.listener == nil {
+	if s.listener = inherited.listener(secureListenIn); s.listener == nil {
 		if s.listener, err = net.Listen("tcp", cfg.TLS.Listen); err != nil {
 			return secureListener{}, fmt.Errorf("listen on %s (setting tls.listen): %w", cfg.TLS.Listen, err)
 		}
@@ -33,6 +37,10 @@ func listenSecure(cfg Config, inherited net.Listener, log *slog.Logger) (s secur
 	if s.certificates, err = tlslisten.LoadCertificates(cfg.TLS.pairs(), log); err != nil {
 		s.listener.Close()
 		return secureListener{}, fmt.Errorf("%w (setting tls.cert_files)", err)
+	}
+	if s.keeper, s.challenges, err = openIssuance(cfg, inherited.listener(challengeListenIn), log); err != nil {
+		s.close()
+		return secureListener{}, err
 	}
 	return s, nil
 }
@@ -42,18 +50,43 @@ func (s *secureListener) start(cfg Config, engine *loop.Engine, log *slog.Logger
 	if s.listener == nil {
 		return
 	}
-	s.serving = tlslisten.Serve(tlslisten.Config{
-		Listener:     s.listener,
-		Certificates: s.certificates,
-		MinVersion:   tlsVersions[cfg.TLS.MinVersion],
-		Timeout:      cfg.Limits.HandshakeTimeout,
-		Admit:        engine.AdmitHandshake,
-		Trusted:      engine.Trusts,
-		Enter:        engine.EnterSecure,
-		Denied:       engine.DenyHandshake,
-		Counters:     s.counters,
-		Log:          log,
-	})
+	serve := tlslisten.Config{
+		Listener:    s.listener,
+		Certificate: s.certificate,
+		MinVersion:  tlsVersions[cfg.TLS.MinVersion],
+		Timeout:     cfg.Limits.HandshakeTimeout,
+		Kernel:      recordsInKernel(cfg.TLS.Kernel, log),
+		Admit:       engine.AdmitHandshake,
+		Trusted:     engine.Trusts,
+		Enter:       engine.EnterSecure,
+		Denied:      engine.DenyHandshake,
+		Counters:    s.counters,
+		Log:         log,
+	}
+	if s.keeper != nil {
+		serve.Challenge = s.keeper.Challenge
+	}
+	s.serving = tlslisten.Serve(serve)
+	if s.keeper == nil {
+		return
+	}
+	if missing := s.keeper.Missing(); len(missing) > 0 {
+		log.Warn("there is no certificate yet for some names, and who asks for them is refused or shown another one; they are being ordered", "names", missing)
+	}
+	s.keeper.Start()
+}
+
+// recordsInKernel looks whether this kernel can be given records.
+func recordsInKernel(wanted KernelTLS, log *slog.Logger) bool {
+	if wanted == KernelTLSOff {
+		return false
+	}
+	if err := kerneltls.Probe(); err != nil {
+		log.Info("records of TLS stay in the process: the kernel does not take them; modprobe tls?", "err", err)
+		return false
+	}
+	log.Info("the kernel opens and seals records of TLS 1.3 with AES-GCM")
+	return true
 }
 
 // close is before the loops end: what enters has to come to one. A second call does nothing.
@@ -68,6 +101,9 @@ func (s *secureListener) close() {
 		s.listener.Close()
 	}
 	s.certificates.Close()
+	if s.keeper != nil {
+		s.keeper.Close() // from here on another process may order
+	}
 }
 
 // addr is the address with the real port, empty if it is off.
@@ -119,8 +155,11 @@ func (a *adminTLS) close() {
 	}
 }
 
-// reloadCertificates looks at the files of all certificates now and not at their next turn.
-func (s *Server) reloadCertificates() {
+// reloadCertificates looks at the files of all certificates now and not at their next turn, and has those by ACME be for the names of cfg.
+func (s *Server) reloadCertificates(cfg Config) {
+	if s.secure.keeper != nil {
+		s.secure.keeper.Use(cfg.TLS.ACME.Domains)
+	}
 	if s.secure.certificates != nil {
 		s.secure.certificates.Reload()
 	}

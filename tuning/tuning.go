@@ -111,7 +111,7 @@ func Reserve(loops int, t Target) int {
 		reserve += 9
 	}
 	if t.TLS {
-		reserve += 1025
+		reserve += 1094
 	}
 	return reserve
 }

@@ -60,11 +60,11 @@ export class Connection {
   #heartbeatTimer;
 
   /** @param {ConnectionOwner} owner */
-  constructor({ WebSocket, url, codec, clock }, owner) {
+  constructor({ socket, codec, clock }, owner) {
     this.#codec = codec;
     this.#clock = clock;
     this.#owner = owner;
-    this.#socket = new WebSocket(url, codec.subprotocol);
+    this.#socket = socket;
     this.#socket.binaryType = 'arraybuffer';
     this.#socket.addEventListener('open', () => {
       if (!this.#over) this.#owner.opened();

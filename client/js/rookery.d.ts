@@ -11,6 +11,13 @@ export interface RookeryOptions {
   codec?: 'binary' | 'json';
   /** Default: the platform's. In older versions of Node, the one of the package ws. */
   WebSocket?: unknown;
+  /**
+   * Where WebSocket is blocked, go over to Server-Sent Events and POST by itself. Default true; false: never; an address: where
+   * events are, if that is not /events beside url.
+   */
+  fallback?: boolean | string | URL;
+  /** Default: the platform's. */
+  fetch?: typeof fetch;
 
   /** Have the server tell of all rooms that the user comes into or is removed from: the events room and removed. */
   watchRooms?: boolean;
@@ -46,6 +53,9 @@ export interface Clock {
   clearTimeout(timer: unknown): void;
 }
 
+/** The way to the server: events are Server-Sent Events and POST, where WebSocket is blocked. */
+export type Transport = 'websocket' | 'events';
+
 export type State = 'idle' | 'waiting' | 'connecting' | 'connected' | 'closed';
 
 export interface StateEvent {
@@ -57,6 +67,8 @@ export interface StateEvent {
   error: RookeryError | null;
   /** Losses since a connection was last stable. */
   failures: number;
+  /** Of the connection that is there, or was last tried. */
+  transport: Transport;
 }
 
 export interface GoAwayEvent {
@@ -416,6 +428,7 @@ export interface Room {
 export class Rookery {
   constructor(options: RookeryOptions);
   readonly state: State;
+  readonly transport: Transport;
   readonly retryAt: number | null;
   readonly error: RookeryError | null;
   readonly user: string | null;

@@ -11,25 +11,22 @@
 // It comes back by itself, resumes every room where it was, and delivers each message once, in
 // order. docs/client.md is the specification: states, timers, and what is not promised.
 //
-// Each file is one owner: connection.js one socket's life, room.js a room's position, receipts.js how
+// Each file is one owner: transport.js the way to the server, connection.js one socket's life, events.js the socket that is none, room.js a room's position, receipts.js how
 // far users have come in it, presence.js who is there and who is typing, shown.js messages with their later changes,
 // outbox.js and reads.js what waits for an answer; this one the state machine that starts and
 // ends connections. Everything runs on the one event loop; nothing here waits.
 
 import { retryDelay } from './backoff.js';
-import { binary } from './binary.js';
 import { CLOSE_BAD_FRAME, CLOSE_NORMAL, CLOSE_TOKEN_EXPIRED, shouldReconnect } from './codes.js';
 import { Connection } from './connection.js';
 import { RookeryError } from './errors.js';
-import { json } from './json.js';
 import { Outbox } from './outbox.js';
 import { Reads } from './reads.js';
 import { Room } from './room.js';
 import { Shown } from './shown.js';
+import { Transport } from './transport.js';
 
 export { RookeryError, Shown, shouldReconnect };
-
-const codecs = { binary, json };
 
 /** The clock of the platform: the time of day, because keys are remembered by that. */
 const platformClock = {
@@ -41,6 +38,7 @@ const platformClock = {
 export class Rookery {
   // Set at construction.
   #settings;
+  #transport;
   #clock;
   #random;
   #link;
@@ -78,6 +76,7 @@ export class Rookery {
   constructor(options = {}) {
     this.#settings = checked(options);
     this.#clock = options.clock ?? platformClock;
+    this.#transport = new Transport(options, this.#clock);
     this.#random = options.random ?? Math.random;
     this.#link = this.#makeLink();
     this.#outbox = new Outbox(this.#link, options);
@@ -87,6 +86,11 @@ export class Rookery {
 
   get state() {
     return this.#state;
+  }
+
+  /** The way to the server now, or of the last try: 'websocket', or 'events' where none gets through. */
+  get transport() {
+    return this.#transport.name;
   }
 
   /** When the next try begins, in the clock's milliseconds; null unless waiting. */
@@ -338,9 +342,9 @@ export class Rookery {
   }
 
   #open(credentials) {
-    const { WebSocket, url, codec } = this.#settings;
     const owner = {
       opened: () => this.#connection.request('connect', credentials, (error, reply) => {
+        this.#transport.works();
         if (error) this.#turnedAway(error);
         else this.#connected(reply);
       }),
@@ -349,10 +353,10 @@ export class Rookery {
       dead: (why) => this.#lost(new RookeryError('connection_dead', why)),
     };
     try {
-      this.#connection = new Connection({ WebSocket, url, codec, clock: this.#clock }, owner);
+      this.#connection = new Connection({ ...this.#transport.open(), clock: this.#clock }, owner);
     } catch (error) {
       // The platform refuses the address itself (a mistake in it, plain ws from an https page).
-      this.#end(new RookeryError('bad_url', `${url} cannot be opened: ${error.message}`, { cause: error }));
+      this.#end(new RookeryError('bad_url', `The address cannot be opened: ${error.message}`, { cause: error }));
     }
   }
 
@@ -423,6 +427,7 @@ export class Rookery {
   /** The connection, or the try, is over and the client comes back. */
   #lost(error, { hintMs = 0 } = {}) {
     if (this.#state === 'closed') return;
+    this.#transport.lost(error);
     const leaving = this.#leaving;
     this.#detach(CLOSE_NORMAL);
     const { backoffBase: baseMs, backoffCap: capMs } = this.#settings;
@@ -469,7 +474,7 @@ export class Rookery {
   #setState(state) {
     const previous = this.#state;
     this.#state = state;
-    this.#emit('state', { state, previous, retryAt: this.#retryAt, error: this.#error, failures: this.#failures });
+    this.#emit('state', { state, previous, retryAt: this.#retryAt, error: this.#error, failures: this.#failures, transport: this.transport });
   }
 
   #emit(name, event) {
@@ -543,22 +548,13 @@ function settledLater() {
 
 /** The options with their defaults; throws on what can't work, so that it shows at once. */
 function checked(options) {
-  const { token, name, codec = 'binary', WebSocket = globalThis.WebSocket } = options;
+  const { token, name } = options;
   if ((token === undefined) === (name === undefined)) {
     throw new TypeError('Rookery: give either token (text, or a function that fetches one) or name (development mode)');
-  }
-  if (!Object.hasOwn(codecs, codec)) {
-    throw new TypeError(`Rookery: codec is binary or json, not ${codec}`);
-  }
-  if (typeof WebSocket !== 'function') {
-    throw new TypeError('Rookery: this platform has no WebSocket; give an implementation as the option WebSocket');
   }
   return {
     token,
     name,
-    WebSocket,
-    codec: codecs[codec],
-    url: socketAddress(options.url),
     watchRooms: options.watchRooms ?? false,
     initialSpread: options.initialSpread ?? 0,
     backoffBase: options.backoffBase ?? 500,
@@ -567,11 +563,4 @@ function checked(options) {
     stableAfter: options.stableAfter ?? 10_000,
     randomBytes: options.randomBytes ?? ((length) => crypto.getRandomValues(new Uint8Array(length))),
   };
-}
-
-/** Absolute, and ws or wss: older browsers take nothing else. */
-function socketAddress(url = '/ws') {
-  const absolute = new URL(url, globalThis.location?.href);
-  absolute.protocol = absolute.protocol.replace(/^http/, 'ws');
-  return absolute.href;
 }

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // takeoverFlag has serve take over from the server that runs.
@@ -34,14 +38,35 @@ func startHeirLoop(ctx context.Context, asked <-chan os.Signal, args []string, p
 		args := slices.DeleteFunc(slices.Clone(args), isTakeover)
 		heir := exec.Command(program, append([]string{"serve", takeoverFlag}, args...)...)
 		heir.Stdout, heir.Stderr, heir.Env = p.stdout, p.stderr, slices.DeleteFunc(slices.Clone(p.environ), isWatchdogPID)
+		// A child of this one's parent: a service manager does not wait for a main process that is none of its children, and kills it where it was to end.
+		heir.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT}
 		if err := heir.Start(); err != nil {
 			log.Error("no process can be started that takes over", "program", program, "err", err)
 			continue
 		}
 		log.Info("started a process that takes over", "program", program, "process", heir.Process.Pid)
 		// It outlives this process, or it fails, and has said why. A second one that is asked for waits.
-		if err := heir.Wait(); err != nil {
-			log.Error("the process that was to take over has ended", "process", heir.Process.Pid, "err", err)
+		if err := awaitEnd(heir.Process.Pid); err != nil {
+			log.Error("the process that takes over can't be waited for", "process", heir.Process.Pid, "err", err)
+			continue
+		}
+		log.Error("the process that was to take over has ended", "process", heir.Process.Pid)
+	}
+}
+
+// awaitEnd waits for the end of a process that is no child of this one. An error is why it can't.
+func awaitEnd(process int) error {
+	handle, err := unix.PidfdOpen(process, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil // it has ended already
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(handle)
+	for {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(handle), Events: unix.POLLIN}}, -1); !errors.Is(err, unix.EINTR) {
+			return err
 		}
 	}
 }

@@ -137,7 +137,8 @@ type wire struct {
 	total int      // bytes from conn
 	left  int      // of the record that is being read
 	head  [headerBytes]byte
-	had   int // bytes of head
+	had   int   // bytes of head
+	kept  *kept // nil: nobody is to have the keys
 
 	in     []byte // then: what is being opened
 	out    []byte // what waits to be taken
@@ -210,6 +211,9 @@ func (w *wire) readRecord(b []byte) (int, error) {
 
 func (w *wire) Write(b []byte) (int, error) {
 	if w.conn != nil {
+		if w.kept != nil {
+			w.kept.note(b)
+		}
 		return w.conn.Write(b)
 	}
 	w.out = append(w.out, b...)

@@ -532,7 +532,7 @@ func TestReadsVerify(t *testing.T) {
 // TestOwnFilesAreKnown: what other parts of the server keep in the directory is no news to the operator, at no start.
 func TestOwnFilesAreKnown(t *testing.T) {
 	f := newFixture(t, false)
-	for _, name := range []string{"changes", "push", "oidc", "seen", "webhooks", "notes.txt"} {
+	for _, name := range []string{"changes", "acme", "push", "oidc", "seen", "webhooks", "notes.txt"} {
 		file, err := f.fs.Create(testDir + "/" + name)
 		if err != nil {
 			t.Fatal(err)
@@ -543,7 +543,7 @@ func TestOwnFilesAreKnown(t *testing.T) {
 	}
 	mustClose(t, mustOpen(t, f.config))
 	logged := f.logged.String()
-	for _, ours := range []string{"changes", "push", "oidc", "seen", "webhooks"} {
+	for _, ours := range []string{"changes", "acme", "push", "oidc", "seen", "webhooks"} {
 		if strings.Contains(logged, ours) {
 			t.Errorf("the directory %s is taken for somebody else's:\n%s", ours, logged)
 		}

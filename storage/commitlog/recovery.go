@@ -131,11 +131,11 @@ func (r *recovery) list() ([]position, error) {
 	return bases, nil
 }
 
-// isOurs says whether a file of the directory belongs to the server. The index of changes, push, signing in, last seen and webhooks have
+// isOurs says whether a file of the directory belongs to the server. The index of changes, certificates by ACME, push, signing in, last seen and webhooks have
 // directories in it, and a process that takes over comes to a socket in it.
 func isOurs(name string) bool {
 	switch name {
-	case metaName, metaTemporaryName, lockName, "changes", "push", "oidc", "seen", "webhooks", "takeover.sock":
+	case metaName, metaTemporaryName, lockName, "changes", "acme", "push", "oidc", "seen", "webhooks", "takeover.sock":
 		return true
 	}
 	for _, prefix := range []string{checkpointPrefix, "catalog-"} {

@@ -18,6 +18,8 @@ const (
 	// roundsVariable is how often the server is killed.
 	roundsVariable = "ROOKERY_CRASH_ROUNDS"
 	defaultRounds  = 25
+	// defaultRoundsOverTLS are few: what a kill does to the log is the same.
+	defaultRoundsOverTLS = 4
 	// seedVariable repeats the decisions of a run. The moments of the machine it can't repeat.
 	seedVariable = "ROOKERY_CRASH_SEED"
 )
@@ -54,6 +56,7 @@ type crashRun struct {
 	where  *whereabouts
 	rooms  []string
 
+	secure   []string // flags of a listener with TLS, by which everybody comes then
 	server   *server
 	restarts int
 	heads    []map[string]uint64 // of the rooms at each audit
@@ -63,12 +66,21 @@ type crashRun struct {
 // writers publish, readers read and both come back as clients do. See ledger for what is
 // checked, ledger_faults_test.go for the proof that it can fail.
 func TestKillLosesNothingAcknowledged(t *testing.T) {
+	killLosesNothing(t, int(number(t, roundsVariable, defaultRounds)), nil)
+}
+
+// TestKillLosesNothingAcknowledgedOverTLS: the same, with fewer rounds, whoever opens and seals the records.
+func TestKillLosesNothingAcknowledgedOverTLS(t *testing.T) {
+	certificate, key, _ := certify(t, t.TempDir())
+	killLosesNothing(t, int(number(t, roundsVariable, defaultRoundsOverTLS)), []string{"--tls.listen", "127.0.0.1:0", "--tls.cert-files", certificate, "--tls.key-files", key})
+}
+
+func killLosesNothing(t *testing.T, rounds int, secure []string) {
 	seed := number(t, seedVariable, uint64(time.Now().UnixNano()))
-	rounds := int(number(t, roundsVariable, defaultRounds))
 	t.Logf("%s=%d %s=%d", seedVariable, seed, roundsVariable, rounds)
 	r := &crashRun{
 		t: t, random: rand.New(rand.NewPCG(seed, 0)), data: t.TempDir(),
-		ledger: ledger.New(contentOf), where: newWhereabouts(),
+		ledger: ledger.New(contentOf), where: newWhereabouts(), secure: secure,
 	}
 	for i := range crashRooms {
 		r.rooms = append(r.rooms, fmt.Sprintf("room-%d", i))
@@ -147,7 +159,7 @@ func (r *crashRun) pause(milliseconds int) {
 // launch alternates between the binary that users have and the one that finds races, with a
 // small segment so that files end in the run.
 func (r *crashRun) launch() launch {
-	l := launch{data: r.data, binary: plainBinary, flags: []string{"--log.segment-bytes", "2MiB"}}
+	l := launch{data: r.data, binary: plainBinary, flags: append([]string{"--log.segment-bytes", "2MiB"}, r.secure...)}
 	if r.restarts++; r.restarts%2 == 0 {
 		l.binary = raceBinary
 	}
@@ -157,14 +169,22 @@ func (r *crashRun) launch() launch {
 func (r *crashRun) restart() {
 	r.t.Helper()
 	r.server = start(r.t, r.launch())
-	r.where.set(r.server.address)
+	r.where.set(r.address())
 	r.audit(r.restarts%fullAudit == 0)
+}
+
+// address is where clients come.
+func (r *crashRun) address() string {
+	if r.secure != nil {
+		return r.server.secure
+	}
+	return r.server.address
 }
 
 // audit reads what the server has of every room while the clients go on.
 func (r *crashRun) audit(all bool) {
 	r.t.Helper()
-	p, err := login(r.server.address, rawTCP, "auditor")
+	p, err := login(r.address(), rawTCP, "auditor")
 	if err != nil {
 		r.t.Fatalf("log in after restart %d: %v", r.restarts, err)
 	}
@@ -205,7 +225,7 @@ func (r *crashRun) healthy(s *server) {
 // endRooms publishes what the readers take as the end.
 func (r *crashRun) endRooms() {
 	r.t.Helper()
-	p, err := login(r.server.address, rawTCP, "closer")
+	p, err := login(r.address(), rawTCP, "closer")
 	if err != nil {
 		r.t.Fatal(err)
 	}

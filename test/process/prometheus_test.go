@@ -82,6 +82,7 @@ func TestMonitoringIsOfRealMetrics(t *testing.T) {
 	certificate, key, _ := certify(t, t.TempDir())
 	s := start(t, launch{binary: plainBinary, data: t.TempDir(), flags: []string{
 		"--tls.listen", "127.0.0.1:0", "--tls.cert-files", certificate, "--tls.key-files", key,
+		"--tls.acme.domains", "nowhere.invalid", "--tls.acme.agree-terms", "--tls.acme.directory", "https://127.0.0.1:1/",
 		"--ship.to", t.TempDir(), "--webhooks.url", application.URL,
 		"--webhooks.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "--webhooks.events", "connect",
 	}})

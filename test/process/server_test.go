@@ -38,6 +38,7 @@ type server struct {
 
 	// Written before ready is closed.
 	address, admin string
+	secure         string // address of the listener with TLS, for dial; empty: there is none
 
 	mu      sync.Mutex // guards all below
 	newest  []string   // lines of its log
@@ -93,6 +94,9 @@ func (l launch) start() (*server, error) {
 // servingLine is that of either format of log lines.
 var servingLine = regexp.MustCompile(`msg"?[=:]"?serving"?[ ,]"?address"?[=:]"?([^" ]+).*admin"?[=:]"?([^" ]+)`)
 
+// servingTLS finds the address with TLS in it.
+var servingTLS = regexp.MustCompile(`tls"?[=:]"?([0-9][^" ]+)`)
+
 // watchLoop reads the server's log until it ends; started by launch.start.
 func (s *server) watchLoop(out io.Reader) {
 	defer close(s.ended)
@@ -103,6 +107,9 @@ func (s *server) watchLoop(out io.Reader) {
 		s.note(line)
 		if found := servingLine.FindStringSubmatch(line); found != nil && s.address == "" {
 			s.address, s.admin = found[1], found[2]
+			if with := servingTLS.FindStringSubmatch(line); with != nil {
+				s.secure = secured + with[1]
+			}
 			close(s.ready)
 		}
 	}

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -70,8 +69,8 @@ func copied(t *testing.T, program string) string {
 }
 
 // TestTakeoversLoseNothing: processes take over from each other twenty times while writers publish, and readers read on connections that
-// last the whole time; one reader takes so little that there is always something half written. Meanwhile clients come and go, and hardly
-// one is reset: on a machine without a free processor it was one in some thousands, as docs/takeover.md says.
+// last the whole time; one reader takes so little that there is always something half written. Meanwhile clients come and go, and none
+// is reset.
 func TestTakeoversLoseNothing(t *testing.T) { takeOver(t, plainBinary, 20) }
 
 // TestTakeoverWithoutRaces is the same with the race detector, and fewer times.
@@ -116,7 +115,7 @@ func takeOver(t *testing.T, program string, times int) {
 			}
 		})
 	}
-	var came, reset atomic.Int64
+	var came atomic.Int64
 	writers.Go(func() {
 		for {
 			select {
@@ -125,12 +124,8 @@ func takeOver(t *testing.T, program string, times int) {
 			default:
 			}
 			p, err := login(d.address, transports[came.Load()%2], "guest")
-			if errors.Is(err, syscall.ECONNRESET) {
-				reset.Add(1)
-				continue
-			}
 			if err != nil {
-				l.Fault("a guest was refused: %v", err)
+				l.Fault("guest %d was refused: %v", came.Load(), err)
 				return
 			}
 			p.conn.Close()
@@ -162,10 +157,7 @@ func takeOver(t *testing.T, program string, times int) {
 		}
 		a.End()
 	}
-	t.Logf("%d takeovers, %d guests, %d reset; %s", times, came.Load(), reset.Load(), l.Summary())
-	if 100*reset.Load() > came.Load() {
-		t.Errorf("%d guests were reset, %d were not", reset.Load(), came.Load())
-	}
+	t.Logf("%d takeovers, %d guests; %s", times, came.Load(), l.Summary())
 	if faults := l.Verdict(); faults != "" {
 		t.Error(faults)
 	}

@@ -149,9 +149,9 @@ func TestAnswersThatNobodyTakes(t *testing.T) {
 		*out = append(*out, make([]byte, MaxUnsent-len(*out))...) // writes of any length would have come this far
 		return true
 	})
-	const keyUpdate, wantsOne = 24, 1 // RFC 8446 4.6.3
+	const handshakeRecord, keyUpdate, wantsOne = 22, 24, 1 // RFC 8446 4.6.3
 	_, secret := recordstest.Secret(t, keys.String(), "SERVER_TRAFFIC_SECRET_0")
-	if _, err := raw.Write(recordstest.Seal(t, secret, 0, []byte{keyUpdate, 0, 0, 1, wantsOne})); err != nil {
+	if _, err := raw.Write(recordstest.Seal(t, secret, 0, handshakeRecord, []byte{keyUpdate, 0, 0, 1, wantsOne})); err != nil {
 		t.Fatal(err)
 	}
 	if err := wait(t, f.closed, "Closed"); !errors.Is(err, ErrFull) {

@@ -143,6 +143,9 @@ export function makeClient(options = {}) {
     url: 'ws://test/ws',
     codec: 'json',
     WebSocket,
+    fetch: async () => {
+      throw new TypeError('nothing answers by HTTP');
+    },
     clock,
     random: () => 0.5,
     randomBytes: (length) => new Uint8Array(length).fill(0xab),

@@ -37,6 +37,9 @@ func (k *Keeper) connectData(c *handoff.Connect) any {
 	if c.Stream {
 		b.Transport = "tcp"
 	}
+	if c.Events {
+		b.Transport = "events"
+	}
 	if c.Codec == proto.JSON {
 		b.Codec = "json"
 	}

@@ -12,6 +12,7 @@ type Connect struct {
 	User    string
 	Address string // the client's IP address
 	Stream  bool   // raw TCP, not WebSocket
+	Events  bool   // Server-Sent Events and POST
 	Codec   proto.Codec
 	Expires int64            // Unix milliseconds, 0: never
 	Rights  *identity.Rights // nil is every room

@@ -47,6 +47,9 @@ const (
 	Changed
 	// Responded is the whole answer, in Frames, to a request by HTTP that the loop has passed on. The connection ends with it.
 	Responded
+	// Posted is a POST for a stream of events. Taken answers it: Seq is the status.
+	Posted
+	Taken
 	// Writable: a socket that was full takes bytes again.
 	Writable
 	// Tick: a tenth of a second has passed.
@@ -81,6 +84,12 @@ const (
 // the WebSocket message that carries them: so a page is not copied for its header.
 const Headroom = 10
 
+// Post is the body of a request for a stream of events.
+type Post struct {
+	From Handle // of the request
+	Body []byte // the receiver's from now on
+}
+
 // Event is what a loop is told. Which fields are set depends on Kind.
 type Event struct {
 	Kind EventKind
@@ -98,6 +107,7 @@ type Event struct {
 	Begin     uint64 // oldest message that is still there
 
 	Grant   *Grant         // Granted: nil leaves the token's rights
+	Post    *Post          // Posted
 	Member  *Membership    // Admitted, MemberChanged, MemberRemoved, RoomChanged, Personal, Banned, Disconnect
 	Message *proto.Encoded // Delivery, Ephemeral, MemberRemoved, Personal
 	// Page, Answer, Marked, Told, Changed: Headroom, then frames as they stand in a stream of the codec. Responded: bytes of HTTP.

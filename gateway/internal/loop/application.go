@@ -57,7 +57,7 @@ func (l *Loop) asks(c *conn, id uint64, who identity.Identity) bool {
 		return true
 	}
 	refusal := l.cfg.Application.Connect(handoff.Connect{
-		From: c.handle, ID: id, User: who.User, Address: addressText(remoteAddr(c.sock)), Stream: c.stream, Codec: c.codec,
+		From: c.handle, ID: id, User: who.User, Address: addressText(remoteAddr(c.sock)), Stream: c.stream, Events: c.events, Codec: c.codec,
 		Expires: who.Expires, Rights: who.Rights, Renewal: c.phase == connected,
 	})
 	c.asking, l.consulted[c.handle.Slot] = true, &asked{who: who}

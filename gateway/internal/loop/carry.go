@@ -17,8 +17,8 @@ import (
 // The side of a takeover that gives: connections stop being read, what is under way ends, and each becomes a state and a descriptor.
 // The engine goes on accepting, for whoever comes after it.
 
-// Freeze has the loops read nothing any more. What is accepted from now on is for Late. Connections with TLS, whose keys are this
-// process's, are sent away, to come back at moments of their own within window.
+// Freeze has the loops read nothing any more. What is accepted from now on is for Late. Connections with TLS whose keys are this process's,
+// and not the kernel's, and streams of events, whose POSTs it alone would take, are sent away, to come back at moments of their own within window.
 func (e *Engine) Freeze(window time.Duration) {
 	e.mu.Lock() // no loop comes up meanwhile: one that does not know of it would go on reading
 	e.frozen.Store(true)
@@ -110,10 +110,13 @@ func (l *Loop) freeze(window time.Duration) {
 	l.frozen, l.over, l.window = true, 0, window
 	for i := range l.slots {
 		c := l.slots[i].conn
-		if c == nil || c.phase == answering {
+		if c == nil || c.phase == answering || c.phase == delivering {
 			continue // its answer is its end
 		}
-		if c.secure {
+		if _, held := c.sock.(*lifted); held {
+			continue // for its last word, see kernel.go
+		}
+		if c.secure || c.events || c.phase == receiving {
 			if c.phase == connected {
 				l.goaway(c)
 			}
@@ -145,7 +148,7 @@ func (l *Loop) isQuiet() bool {
 }
 
 func (c *conn) isQuiet() bool {
-	return c.readings == 0 && !c.asking && c.phase != answering &&
+	return c.readings == 0 && !c.asking && c.phase != answering && c.phase != delivering &&
 		!slices.ContainsFunc(c.subscriptions, func(s subscription) bool { return s.member < 0 })
 }
 
@@ -210,7 +213,7 @@ func (l *Loop) endRevoked(c *conn) {
 func (l *Loop) carried(c *conn, s *lifted) *takeover.Connection {
 	t := &takeover.Connection{
 		FD: s.fd, Slot: c.handle.Slot, Generation: c.handle.Generation,
-		Phase: uint8(c.phase), Codec: c.codec, Stream: c.stream, Probed: c.probed, Away: c.away, Watching: c.watching, Closed: c.closed,
+		Phase: uint8(c.phase), Codec: c.codec, Stream: c.stream, Kernel: c.kernel, Probed: c.probed, Away: c.away, Watching: c.watching, Closed: c.closed,
 		Heard: ago(l.now, c.heard), Took: ago(l.now, c.took),
 		Inbound: append(c.decoder.AppendHeld(nil), l.back[c.handle.Slot]...), Outbound: s.outbound, Identity: c.identity,
 	}

@@ -150,6 +150,13 @@ func (l *Loop) inspect(c *conn) {
 		// is StallTimeout.
 		return
 	}
+	if c.events && !l.streams[c.handle.Slot].answers {
+		if l.now >= c.heard.add(l.cfg.Heartbeat) {
+			c.heard = l.now
+			l.write(c, comment)
+		}
+		return
+	}
 	switch {
 	case c.probed && l.now >= c.heard.add(2*l.cfg.Heartbeat):
 		l.close(c, proto.CloseHeartbeatTimeout, "nothing was heard for two heartbeats")
@@ -159,7 +166,7 @@ func (l *Loop) inspect(c *conn) {
 		c.probed = true
 		c.heard = l.now - moment(l.cfg.Heartbeat/tick)
 		l.counted.Probes.Add(1)
-		if c.stream {
+		if c.stream || c.events {
 			l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Ping{Ping: &v1.Ping{}}})
 		} else {
 			l.control(c, ws.OpPing, nil)

@@ -24,6 +24,10 @@ const (
 	connected                // authenticated
 	echoing                  // the echo of development mode
 	closing                  // we have said our last; the peer's end is awaited
+
+	// HTTP again, behind the others, whose numbers two versions of this program say to each other in a takeover.
+	receiving  // the body of a POST is awaited
+	delivering // a POST was given to the loop of its stream, its answer is awaited
 )
 
 // conn is a connection. There can be hundreds of thousands, so what few of them need is
@@ -58,7 +62,9 @@ type conn struct {
 	buffered uint32 // bytes that wait in gnet's outbound buffer, when last looked at
 	took     moment // when that last became less
 	traced   bool   // its frames are noted for an operator, see trace.go; here, where there is padding
-	secure   bool   // it has TLS: records gives it; here, where there is padding
+	secure   bool   // it has TLS whose records are ours: records gives it; here, where there is padding
+	kernel   bool   // it has TLS whose records are the kernel's, see kernel.go; the same
+	events   bool   // its frames leave as Server-Sent Events: loop.streams has the rest; here, where there is padding
 
 	address  *address // nil: it was refused
 	user     *user    // nil without a session
@@ -105,16 +111,33 @@ func (l *Loop) close(c *conn, code proto.CloseCode, reason string) {
 		return
 	}
 	switch {
-	case c.phase == sniffing || c.phase == introducing || c.phase == requesting || c.phase == answering:
+	case !c.framed():
 		// No framing was agreed, so there is nothing that could carry the reason.
 		l.abort(c)
 		return
+	case c.events:
+		l.replyClose(c, code, reason)
+		l.lastWord(c) // the end of the connection is that of the answer
+		return
 	case c.stream:
-		l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Close{Close: &v1.Close{Code: uint32(code.Code), Reason: reason}}})
+		l.replyClose(c, code, reason)
 	default:
 		l.write(c, framing.AppendClose(nil, code.Code, reason))
 	}
 	l.linger(c)
+}
+
+func (l *Loop) replyClose(c *conn, code proto.CloseCode, reason string) {
+	l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Close{Close: &v1.Close{Code: uint32(code.Code), Reason: reason}}})
+}
+
+// framed reports whether the connection has come so far that it carries frames.
+func (c *conn) framed() bool {
+	switch c.phase {
+	case sniffing, introducing, requesting, answering, receiving, delivering:
+		return false
+	}
+	return true
 }
 
 // linger is the closing phase: what was written last is on its way.
@@ -174,7 +197,7 @@ func (l *Loop) forget(c *conn) {
 // farewell handles what a peer still sends to a connection that we are closing: its Close
 // frame or the end of its stream ends the wait, all else is dropped.
 func (l *Loop) farewell(c *conn, in []byte) {
-	if c.stream || c.closed == 0 {
+	if c.stream || c.events || c.closed == 0 {
 		return
 	}
 	for len(in) > 0 {

@@ -14,8 +14,13 @@
 //	enter.go         connections that were accepted elsewhere; who a peer is
 //	proxy.go         who is behind a proxy
 //	secure.go        records of TLS, opened before and sealed behind all that follows
+//	kernel.go        the ends of connections whose records the kernel opens and seals
 //	inbound.go       bytes to frames
+//	personal.go      events that are for one connection, and faults of ours
 //	http.go          pages, and the upgrade to WebSocket
+//	events.go        streams of Server-Sent Events, where WebSocket is blocked
+//	positions.go     what the ids of their events say
+//	post.go          what is posted to them
 //	session.go       frames to commands: rights, limits, replies
 //	application.go   a connect that an application is asked about
 //	sync.go          all rooms of a user at once, what a reader is asked
@@ -34,7 +39,7 @@
 //	outbound.go      all that is pending for a connection leaves in one write
 //	drained.go       sockets that were full and take bytes again
 //	clock.go         heartbeats, deadlines, stalls
-//	lifted.go        a socket that no gnet has, between two processes
+//	lifted.go        a socket that no gnet has, between two processes, or for its last second
 //	carry.go         giving connections to another process
 //	landing.go       taking them in
 //	expiry.go        tokens that have expired or were revoked

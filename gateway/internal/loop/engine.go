@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -23,6 +24,7 @@ type Engine struct {
 	admission *admission
 	buckets   *rate.Table
 	slow      *slowMode
+	streamKey [32]byte // of the names of streams, events.go
 	started   time.Time
 	booted    chan struct{}
 	ended     chan struct{} // closed when Run has ended
@@ -81,6 +83,7 @@ func New(cfg Config) *Engine {
 		e.unsettled.Store(int32(len(cfg.Inboxes)))
 		e.slow.restore(cfg.Slow)
 	}
+	_, _ = rand.Read(e.streamKey[:]) // it never fails
 	e.loops.Store(&[]*Loop{})
 	e.traces.Store(&[]*handoff.Trace{})
 	e.SetRules(cfg.Rules)

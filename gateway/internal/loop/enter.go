@@ -17,7 +17,8 @@ import (
 type origin struct {
 	peer    netip.Addr      // who is at the other end, as whoever accepted the connection or the PROXY protocol said
 	address netip.Addr      // whom it speaks for; another where peer is a proxy, too
-	records *records.Stream // nil without TLS
+	records *records.Stream // nil without TLS of ours
+	kernel  bool            // it has TLS, of the kernel
 }
 
 var (
@@ -29,15 +30,17 @@ var (
 // is a Unix socket's. The socket is the loop's as if gnet had accepted it; c is closed, also when Enter fails, and must have
 // nothing read ahead. It is a *net.TCPConn or a *net.UnixConn, and until Enter returns a socket of ours has a second descriptor. It
 // waits for Run to begin, and for a turn of the loop. Safe for concurrent use.
-func (e *Engine) Enter(c net.Conn, from netip.Addr) error { return e.enter(c, from, nil) }
+func (e *Engine) Enter(c net.Conn, from netip.Addr) error { return e.enter(c, &origin{peer: from}) }
 
-// EnterSecure is Enter for a connection with TLS, whose handshake is over.
+// EnterSecure is Enter for a connection with TLS, whose handshake is over. Without a Stream the kernel has its records.
 func (e *Engine) EnterSecure(c net.Conn, from netip.Addr, s *records.Stream) error {
-	return e.enter(c, from, s)
+	return e.enter(c, &origin{peer: from, records: s, kernel: s == nil})
 }
 
-func (e *Engine) enter(c net.Conn, from netip.Addr, s *records.Stream) error {
-	fault := func(err error) error { return fmt.Errorf("give a connection of %v to a loop: %w", from, err) }
+func (e *Engine) enter(c net.Conn, of *origin) error {
+	of.peer = of.peer.Unmap()
+	of.address = of.peer
+	fault := func(err error) error { return fmt.Errorf("give a connection of %v to a loop: %w", of.peer, err) }
 	select {
 	case <-e.booted:
 	case <-e.ended:
@@ -57,8 +60,7 @@ func (e *Engine) enter(c net.Conn, from netip.Addr, s *records.Stream) error {
 		// As gnet's listeners have it; package net has set 15 seconds. A socket that is broken is found so by the loop.
 		_ = socket.SetKeepAliveConfig(KeepAlive(e.cfg.Heartbeat))
 	}
-	from = from.Unmap()
-	ctx := gnet.NewContext(context.Background(), &origin{from, from, s})
+	ctx := gnet.NewContext(context.Background(), of)
 	e.entering.Lock()
 	entered, err := e.gnet.Register(gnet.NewNetConnContext(ctx, c))
 	e.entering.Unlock()
@@ -86,9 +88,10 @@ func (e *Engine) enter(c net.Conn, from netip.Addr, s *records.Stream) error {
 	return nil
 }
 
-func isSecure(g gnet.Conn) bool {
+// tlsOf says whose records a connection has: the loop's, the kernel's, or none.
+func tlsOf(g gnet.Conn) (ours, kernel bool) {
 	o, ok := g.SafeContext().(*origin)
-	return ok && o.records != nil
+	return ok && o.records != nil, ok && o.kernel
 }
 
 // remoteAddr is whom a connection speaks for: as a proxy or whoever let it in said, or else by its socket. IPv4 as such, and invalid for

@@ -25,7 +25,7 @@ func (b *batch) last() uint64  { return b.stored.messages[len(b.stored.messages)
 type pieces struct {
 	messages []*proto.Encoded
 	// The messages as they go over the wire, made when the first member needs them.
-	stream, binary, json []byte
+	stream, binary, json, events []byte
 }
 
 func (p *pieces) empty() bool { return len(p.messages) == 0 }
@@ -39,6 +39,11 @@ func (p *pieces) wire(c *conn) []byte {
 			p.stream = appendFrames(nil, p.messages, proto.Binary)
 		}
 		return p.stream
+	case c.events:
+		if p.events == nil {
+			p.events = framing.AppendEvents(nil, appendFrames(nil, p.messages, proto.JSON))
+		}
+		return p.events
 	case c.codec == proto.JSON:
 		if p.json == nil {
 			p.json = message(p.messages, proto.JSON)
@@ -257,6 +262,12 @@ func (l *Loop) serveStored(c *conn, r *localRoom, b *batch) {
 		return
 	}
 	l.counted.Deliveries.Add(int64(len(b.stored.messages)))
+	if c.events {
+		if own := l.liveEvents(c, r.name, b.stored.messages); own != nil {
+			l.write(c, own)
+			return
+		}
+	}
 	l.write(c, b.stored.wire(c))
 }
 

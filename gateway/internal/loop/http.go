@@ -60,20 +60,37 @@ func (l *Loop) request(c *conn, in []byte) int {
 		l.upgrade(c, head, string(method), string(path) == echoPath)
 		return len(head)
 	}
+	if string(path) == eventsPath {
+		l.openEvents(c, head)
+		return len(head)
+	}
+	if name, found := bytes.CutPrefix(path, []byte(eventsPath+"/")); found {
+		l.post(c, head, string(name))
+		return len(head)
+	}
 	l.servePage(c, head, string(method), string(path))
 	return len(head)
 }
 
-// servePage serves a file of the chat page, or says why not.
-func (l *Loop) servePage(c *conn, head []byte, method, path string) {
+// readRequest parses a head, and answers one that is none.
+func (l *Loop) readRequest(c *conn, head []byte) *http.Request {
 	req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
 	if err != nil {
 		l.respond(c, http.StatusBadRequest, "", []byte("the request can't be read: "+err.Error()), true)
-		return
+		return nil
 	}
 	// RFC 9112 3.2: a request of HTTP/1.1 without a Host field is answered with 400.
 	if req.Host == "" && req.ProtoAtLeast(1, 1) {
 		l.respond(c, http.StatusBadRequest, "", []byte("there must be one Host field"), true)
+		return nil
+	}
+	return req
+}
+
+// servePage serves a file of the chat page, or says why not.
+func (l *Loop) servePage(c *conn, head []byte, method, path string) {
+	req := l.readRequest(c, head)
+	if req == nil {
 		return
 	}
 	if l.cfg.Site != nil && l.cfg.Site.Serves(path) {

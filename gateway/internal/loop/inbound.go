@@ -3,7 +3,6 @@ package loop
 import (
 	"bytes"
 	"errors"
-	"runtime/debug"
 
 	"github.com/gobwas/ws"
 	"github.com/panjf2000/gnet/v2"
@@ -21,10 +20,7 @@ func (l *Loop) traffic(c *conn) (action gnet.Action) { return l.workOff(c, nil) 
 func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 	defer func() {
 		if r := recover(); r != nil {
-			l.counted.Panics.Add(1)
-			l.cfg.Log.Error("BUG: a connection made the gateway panic and was closed",
-				"conn", c.name(), "panic", r, "stack", string(debug.Stack()))
-			c.closed = proto.CloseInternal.Code
+			l.panicked(c, r)
 			action = gnet.Close
 		}
 	}()
@@ -78,13 +74,21 @@ func (l *Loop) inbound(c *conn, in []byte) int {
 		return l.sniff(c, in)
 	case requesting:
 		return l.request(c, in)
+	case receiving:
+		return l.receive(c, in)
+	case delivering:
+		l.holdBack(c)
+		return 0
 	case answering:
 		return len(in) // a body, or a next request: the connection ends with the answer
 	case closing:
 		l.farewell(c, in)
 		return len(in)
 	}
-	if c.stream {
+	switch {
+	case c.events:
+		return len(in) // its answer never ends, so a next request has none
+	case c.stream:
 		return l.inboundStream(c, in)
 	}
 	return l.inboundWebSocket(c, in)

@@ -121,7 +121,7 @@ func (l *Loop) takeIn(t *takeover.Connection) {
 	s := &lifted{fd: t.FD, outbound: slices.Clone(t.Outbound), from: cameFrom(t)}
 	c := &conn{
 		loop: l, sock: s, handle: handoff.Handle{Slot: t.Slot, Generation: t.Generation, Loop: l.index},
-		phase: phase(t.Phase), codec: t.Codec, stream: t.Stream, probed: t.Probed, away: t.Away, closed: t.Closed,
+		phase: phase(t.Phase), codec: t.Codec, stream: t.Stream, kernel: t.Kernel, probed: t.Probed, away: t.Away, closed: t.Closed,
 		heard: l.before(t.Heard), took: l.before(t.Took),
 	}
 	l.slots[t.Slot] = slot{conn: c, generation: t.Generation}

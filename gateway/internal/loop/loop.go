@@ -86,6 +86,11 @@ type Loop struct {
 	// Connects that are with the application, by slot: few at a time, so that the others carry no pointer. See application.go.
 	consulted map[uint32]*asked
 
+	// Streams of events, and POSTs on their way to them, by slot: few connections are either, so that the others carry no pointer. See
+	// events.go and post.go.
+	streams map[uint32]*eventStream
+	posts   map[uint32]*post
+
 	// A takeover, see carry.go and landing.go. back is what was read of connections and is still to be worked off, by slot.
 	frozen     bool // nothing is read any more
 	back       map[uint32][]byte
@@ -126,7 +131,7 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
 		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), watchers: make(map[string][]uint32),
-		consulted: make(map[uint32]*asked), back: make(map[uint32][]byte), returning: make(map[string][]returning),
+		consulted: make(map[uint32]*asked), streams: make(map[uint32]*eventStream), posts: make(map[uint32]*post), back: make(map[uint32][]byte), returning: make(map[string][]returning),
 		traces: *e.traces.Load(),
 		slice:  sliceWrites, put: put, now: e.moment(),
 	}
@@ -136,16 +141,17 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	l.counted.Opened.Add(1)
 	from := remoteAddr(g)
-	refused, entered := l.admission(from, isSecure(g))
+	secure, kernel := tlsOf(g)
+	refused, entered := l.admission(from, secure || kernel)
 	if refused != refusedNot && l.engine.refused.Add(1) > RefusalReserve {
 		l.engine.refused.Add(-1)
 		l.counted.Refused[refusedFlood].Add(1)
 		return gnet.Close
 	}
 	l.counted.Connections.Add(1)
-	c := &conn{loop: l, sock: g, heard: l.now, refused: refused, address: entered, secure: isSecure(g)}
+	c := &conn{loop: l, sock: g, heard: l.now, refused: refused, address: entered, secure: secure, kernel: kernel}
 	// With TLS a header would stand before the handshake, where nobody looks for one.
-	if rules := l.engine.rules.Load(); rules.ProxyProtocol != NoProxyProtocol && !c.secure && rules.trusts(from) {
+	if rules := l.engine.rules.Load(); rules.ProxyProtocol != NoProxyProtocol && !secure && !kernel && rules.trusts(from) {
 		c.phase = introducing
 	}
 	if n := len(l.free); n > 0 {
@@ -247,23 +253,8 @@ func (l *Loop) take(e *handoff.Event) {
 		return
 	case handoff.Joined:
 		l.joined(e)
-	case handoff.Page:
-		l.page(e)
-	case handoff.Refused:
-		if c := l.conn(e.To); c != nil {
-			l.failWith(c, e)
-		}
-	case handoff.Granted:
-		l.granted(e)
-	case handoff.Answer:
-		l.asked--
-		l.answer(e)
-	case handoff.Marked:
-		if c := l.conn(e.To); c != nil {
-			l.frames(c, e.Frames)
-		}
-	case handoff.Told:
-		l.answer(e)
+	case handoff.Page, handoff.Refused, handoff.Granted, handoff.Answer, handoff.Marked, handoff.Told, handoff.Responded, handoff.Writable:
+		l.takeFor(e)
 	case handoff.Admitted:
 		l.admitted(e)
 	case handoff.Denied:
@@ -286,10 +277,10 @@ func (l *Loop) take(e *handoff.Event) {
 		l.ignore(e.Room)
 	case handoff.Changed:
 		l.presenceChanged(e)
-	case handoff.Responded:
-		l.passedOn(e)
-	case handoff.Writable:
-		l.writable(l.conn(e.To))
+	case handoff.Posted:
+		l.posted(e)
+	case handoff.Taken:
+		l.postTaken(e)
 	case handoff.Tick:
 		l.ticked.Store(false)
 		l.tickedAt.Store(int64(time.Since(l.engine.started)))
@@ -336,6 +327,9 @@ func (l *Loop) drain(over, window time.Duration) {
 
 func (l *Loop) goaway(c *conn) {
 	after := rand.Int64N(l.over.Milliseconds() + 1)
+	if c.events {
+		l.retryAfter(c, leastRetry+rand.N(l.window+1))
+	}
 	l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Goaway{Goaway: &v1.GoAway{
 		Reason: "draining", AfterMs: uint32(after), WindowMs: uint32(l.window.Milliseconds()),
 	}}})
@@ -375,8 +369,8 @@ func rebuilt[K comparable, V any](m map[K]V) map[K]V {
 
 // closed is gnet's last word about a connection; it also comes in the middle of a write
 // that fails.
-func (l *Loop) closed(c *conn, _ error) {
-	if c.sock == nil {
+func (l *Loop) closed(c *conn, err error) {
+	if c.sock == nil || c.kernel && l.stays(c, err) {
 		return
 	}
 	l.endRecords(c)
@@ -384,6 +378,8 @@ func (l *Loop) closed(c *conn, _ error) {
 	l.forget(c)
 	c.decoder.Release()
 	delete(l.back, c.handle.Slot)
+	delete(l.streams, c.handle.Slot)
+	delete(l.posts, c.handle.Slot)
 	l.engine.admission.exit(c.address)
 	s := &l.slots[c.handle.Slot]
 	s.conn = nil

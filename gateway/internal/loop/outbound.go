@@ -54,11 +54,15 @@ func (l *Loop) write(c *conn, b []byte) {
 // frames adds frames as they stand in a stream of the connection's codec, with Headroom in
 // front of them; over WebSocket they become one message. They belong to the loop now.
 func (l *Loop) frames(c *conn, b []byte) {
-	if c.stream {
+	switch {
+	case c.sock == nil:
+	case c.events:
+		l.write(c, l.eventsOf(c, b[handoff.Headroom:]))
+	case c.stream:
 		l.write(c, b[handoff.Headroom:])
-		return
+	default:
+		l.write(c, framing.Seal(b, handoff.Headroom, opCode(c.codec)))
 	}
-	l.write(c, framing.Seal(b, handoff.Headroom, opCode(c.codec)))
 }
 
 // reply sends one frame to one connection.
@@ -66,6 +70,9 @@ func (l *Loop) reply(c *conn, f *v1.ServerFrame) {
 	codec := c.codec
 	if codec == proto.Undecided {
 		codec = proto.Binary
+	}
+	if f.Id == ofServer {
+		f.Id = 0 // no client has asked
 	}
 	l.frames(c, proto.AppendServerFrame(make([]byte, handoff.Headroom, 128), codec, f))
 }
@@ -158,12 +165,17 @@ func (l *Loop) transmit(c *conn, b []byte) {
 		return
 	}
 	if !c.backed {
-		c.backed = true
-		l.counted.Full.Add(1)
-		c.took = l.now
-		l.hurry(c)
-		l.await(c)
+		l.backUp(c)
 	}
+}
+
+// backUp has a connection wait until its socket takes bytes again.
+func (l *Loop) backUp(c *conn) {
+	c.backed = true
+	l.counted.Full.Add(1)
+	c.took = l.now
+	l.hurry(c)
+	l.await(c)
 }
 
 // put writes what a socket takes at once, and gives the number of bytes; 0 for an error, too.

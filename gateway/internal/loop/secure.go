@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rookery/gateway/internal/kerneltls"
 	"rookery/internal/records"
 	"rookery/proto"
 )
@@ -126,14 +127,21 @@ func (l *Loop) judge(c *conn, ended error) {
 // endRecords says, on a connection that is being closed, that nothing more follows: RFC 8446 6.1, "each party MUST send a close_notify
 // alert before closing its write side of the connection". Behind what gnet still holds it would be out of its turn: records are numbered.
 func (l *Loop) endRecords(c *conn) {
-	if c.secure && c.sock.OutboundBuffered() == 0 {
+	switch {
+	case c.sock.OutboundBuffered() > 0:
+	case c.secure:
 		l.put(c.sock.Fd(), c.records().End())
+	case c.kernel:
+		_ = kerneltls.CloseNotify.Send(c.sock.Fd()) // the peer may have left
 	}
 }
 
 // shutWrite lets the peer see the end of our bytes while we still read its own: closing with unread input would have the kernel
 // send RST, and the peer lose what we said last.
 func (l *Loop) shutWrite(c *conn) {
+	if c.kernel && !l.endKernelRecords(c) {
+		return // drained comes back
+	}
 	if c.secure {
 		if end := c.records().End(); len(end) > 0 {
 			l.transmit(c, end)

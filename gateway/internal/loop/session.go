@@ -28,9 +28,14 @@ func (l *Loop) frame(c *conn, b []byte) {
 		l.fail(c, f.Id, proto.ErrBadRequest, "Every request needs an id from 1 to 2^53-1; only an ephemeral publish, a mark and typing may have none.")
 		return
 	}
+	l.carryOut(c, &f, len(b))
+}
+
+// carryOut does what a request asks for, of size bytes.
+func (l *Loop) carryOut(c *conn, f *v1.ClientFrame, size int) {
 	if connect := f.GetConnect(); connect != nil {
 		switch {
-		case l.admit(c, &f, len(b)):
+		case l.admit(c, f, size):
 			l.connect(c, f.Id, connect)
 		case c.phase != connected:
 			l.close(c, proto.CloseOverloaded, proto.ErrRateLimited.Name)
@@ -46,7 +51,7 @@ func (l *Loop) frame(c *conn, b []byte) {
 		l.fail(c, f.Id, proto.ErrDraining, "The server is shutting down; send again after reconnecting.")
 		return
 	}
-	if !l.admit(c, &f, len(b)) {
+	if !l.admit(c, f, size) {
 		return
 	}
 	switch op := f.Op.(type) {
@@ -150,6 +155,9 @@ func (l *Loop) enterSession(c *conn, id uint64, who identity.Identity) {
 		l.markOne(c)
 	}
 	l.greet(c, id)
+	if c.events {
+		l.enterNamed(c)
+	}
 	if l.draining {
 		l.goaway(c)
 	}

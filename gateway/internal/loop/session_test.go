@@ -68,6 +68,45 @@ func TestAPanicClosesOneConnection(t *testing.T) {
 	r.mustGet(other, upTo(1, 1))
 }
 
+// TestAPanicOfAnEventClosesItsConnection: what the others of a loop have does not depend on an answer to one of them.
+func TestAPanicOfAnEventClosesItsConnection(t *testing.T) {
+	r := newRig(t, nil)
+	other, s := r.open(true, proto.Binary), r.open(true, proto.Binary)
+	r.join(other, "r", 0)
+	r.join(s, "r", 0)
+	c := s.context.(*conn)
+	held := r.loop.inbox.Held()
+	r.loop.inbox.PutAlways(handoff.Event{Kind: handoff.Marked, To: c.handle, Frames: []byte{1}, Size: 1}, 1) // no room for a header
+	r.work()
+	if c.sock != nil {
+		t.Error("the connection is still there")
+	}
+	counted := r.loop.counted
+	if panics, closed := counted.Panics.Load(), counted.Closed[closedIndex(proto.CloseInternal.Code)].Load(); panics != 1 || closed != 1 {
+		t.Errorf("%d panics and %d closed connections were counted", panics, closed)
+	}
+	if n := r.loop.inbox.Held(); n != held {
+		t.Errorf("the mailbox holds %d bytes, before it were %d", n, held)
+	}
+	r.put(handoff.Event{Kind: handoff.Marked, To: c.handle, Frames: []byte{1}}) // it has gone
+	r.deliver("r", 1)
+	r.work()
+	r.mustGet(other, upTo(1, 1))
+}
+
+// TestAPanicOfARoomEndsTheProcess: there is no connection that could be closed for it.
+func TestAPanicOfARoomEndsTheProcess(t *testing.T) {
+	r := newRig(t, nil)
+	r.join(r.open(true, proto.Binary), "r", 0)
+	defer func() {
+		if recover() == nil {
+			t.Error("a delivery was skipped, and the loop went on")
+		}
+	}()
+	r.deliver("r", 2)
+	r.work()
+}
+
 func TestFailuresOfTheRoomsAreTold(t *testing.T) {
 	r := newRig(t, nil)
 	s := r.open(false, proto.JSON)

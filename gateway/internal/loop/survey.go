@@ -250,9 +250,10 @@ const (
 	overTCP = iota
 	overBinary
 	overJSON
+	overEvents
 )
 
-var protocolNames = [...]string{"raw TCP", "WebSocket, binary", "WebSocket, JSON"}
+var protocolNames = [...]string{"raw TCP", "WebSocket, binary", "WebSocket, JSON", "Server-Sent Events"}
 
 // ProtocolNames gives them by index in Counters.Protocols.
 func ProtocolNames() []string { return protocolNames[:] }
@@ -262,6 +263,8 @@ func (c *conn) protocol() int {
 	switch {
 	case c.stream:
 		return overTCP
+	case c.events:
+		return overEvents
 	case c.codec == proto.JSON:
 		return overJSON
 	}

@@ -116,7 +116,10 @@ func (l *Loop) traceOut(c *conn, b []byte) {
 	if t == nil {
 		return
 	}
-	if !c.stream {
+	switch {
+	case c.events:
+		b = framing.EventData(b)
+	case !c.stream:
 		op, payload, ok := framing.Unseal(b)
 		if !ok {
 			return

@@ -13,7 +13,7 @@ import (
 )
 
 // Version is of messages and state. It is a new one with each change of either, or of what a number in the state means.
-const Version = 1
+const Version = 2
 
 // Connection is a connection between two processes, or two engines of one. Times are in milliseconds relative to the moment at which
 // it was packed.
@@ -24,6 +24,7 @@ type Connection struct {
 	Phase            uint8  // of package loop
 	Codec            proto.Codec
 	Stream           bool // raw TCP
+	Kernel           bool // the kernel has its records of TLS
 	Probed           bool // a sign of life was asked for
 	Away             bool
 	Watching         bool // it is told of its user's rooms
@@ -56,6 +57,7 @@ const (
 	flagIdentity
 	flagRights
 	flagRates
+	flagKernel
 )
 
 const (
@@ -66,7 +68,7 @@ const (
 
 // Append appends the state to dst.
 func (c *Connection) Append(dst []byte) []byte {
-	flags := bit(c.Stream, flagStream) | bit(c.Probed, flagProbed) | bit(c.Away, flagAway) | bit(c.Watching, flagWatching)
+	flags := bit(c.Stream, flagStream) | bit(c.Probed, flagProbed) | bit(c.Away, flagAway) | bit(c.Watching, flagWatching) | bit(c.Kernel, flagKernel)
 	who := c.Identity
 	if who != nil {
 		flags |= flagIdentity | bit(who.Rights != nil, flagRights) | bit(who.Claims() != nil, flagRates)
@@ -119,7 +121,7 @@ func (c *Connection) Decode(b []byte) error {
 	c.Slot, c.Generation = uint32(r.number()), uint32(r.number())
 	c.Phase, c.Codec, c.Closed = uint8(r.number()), proto.Codec(r.number()), uint16(r.number())
 	c.Stream, c.Probed = flags&flagStream != 0, flags&flagProbed != 0
-	c.Away, c.Watching = flags&flagAway != 0, flags&flagWatching != 0
+	c.Away, c.Watching, c.Kernel = flags&flagAway != 0, flags&flagWatching != 0, flags&flagKernel != 0
 	c.Heard, c.Took, c.Due = r.signed(), r.signed(), r.signed()
 	c.Origin, _ = netip.AddrFromSlice(r.bytes())
 	c.Peer, _ = netip.AddrFromSlice(r.bytes())

@@ -19,7 +19,7 @@ import (
 // full has something everywhere.
 func full() Connection {
 	return Connection{
-		Slot: 7, Generation: 300, Phase: 4, Codec: proto.JSON, Stream: true, Probed: true, Away: true, Watching: true, Closed: 4001,
+		Slot: 7, Generation: 300, Phase: 4, Codec: proto.JSON, Stream: true, Kernel: true, Probed: true, Away: true, Watching: true, Closed: 4001,
 		Heard: 12_300, Took: 100, Due: 5000, Origin: netip.MustParseAddr("2001:db8::1"), Inbound: []byte("half a mess"), Outbound: []byte("half an answ"),
 		Identity: &identity.Identity{User: "alice", Expires: 1 << 41, TokenID: 1 << 63, Issued: 1 << 31, Rights: &identity.Rights{
 			Join: []string{"a*", "b"}, Publish: []string{}, Create: []string{"*"}, Moderate: []string{"c"}, Rates: &rate.Claims{1, 2.5},

@@ -2,6 +2,7 @@ package tlslisten
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -39,7 +40,10 @@ type fileState struct {
 	info     os.FileInfo
 }
 
-// LoadCertificates reads the pairs, and reads them again when their files change, until Close.
+// ErrNoCertificate: there is none for anybody yet.
+var ErrNoCertificate = errors.New("there is no certificate yet")
+
+// LoadCertificates reads the pairs, of which there may be none, and reads them again when their files change, until Close.
 func LoadCertificates(pairs []Pair, log *slog.Logger) (*Certificates, error) {
 	c, err := read(pairs, log)
 	if err != nil {
@@ -135,7 +139,7 @@ func (c *Certificates) use(loaded []tls.Certificate) {
 	}
 }
 
-// Expires is when the first of the certificates does.
+// Expires is when the first of the certificates does; zero: there is none.
 func (c *Certificates) Expires() time.Time {
 	var first time.Time
 	for _, cert := range *c.current.Load() {
@@ -152,12 +156,26 @@ func (c *Certificates) Failures() int64 { return c.failures.Load() }
 // Get chooses the certificate for a peer: the first that fits the name it asks for and what it can do, else the first.
 func (c *Certificates) Get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	current := *c.current.Load()
-	for i := range current {
-		if len(current) == 1 || hello.SupportsCertificate(&current[i]) == nil {
-			return &current[i], nil
+	if len(current) == 0 {
+		return nil, ErrNoCertificate
+	}
+	if len(current) > 1 {
+		if fitting := c.Fitting(hello); fitting != nil {
+			return fitting, nil
 		}
 	}
 	return &current[0], nil
+}
+
+// Fitting is the first certificate that fits the name a peer asks for and what it can do, nil if none does.
+func (c *Certificates) Fitting(hello *tls.ClientHelloInfo) *tls.Certificate {
+	current := *c.current.Load()
+	for i := range current {
+		if hello.SupportsCertificate(&current[i]) == nil {
+			return &current[i]
+		}
+	}
+	return nil
 }
 
 func (c *Certificates) look() (states []fileState) {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"rookery/gateway/internal/kerneltls"
 	"rookery/internal/records"
 )
 
@@ -19,9 +20,10 @@ import (
 // Config, a new one each day, and forgets one after seven (documented with tls.Config.SetSessionTicketKeys: "If not called, keys are
 // rotated automatically"). A second Config would know none of the first one's tickets.
 func newConfig(cfg Config) *tls.Config {
-	return &tls.Config{
-		GetCertificate: cfg.Certificates.Get,
-		MinVersion:     cfg.MinVersion,
+	config := &tls.Config{
+		GetConfigForClient: challengeConfig(cfg.Challenge),
+		GetCertificate:     cfg.Certificate,
+		MinVersion:         cfg.MinVersion,
 		// For TLS 1.2: forward secrecy and authenticated encryption only. TLS 1.3 has no others.
 		CipherSuites: []uint16{
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
@@ -31,6 +33,30 @@ func newConfig(cfg Config) *tls.Config {
 		NextProtos: []string{"http/1.1"},
 		// Small records at first are for pages that are shown while they load; for messages they are only more to compute.
 		DynamicRecordSizingDisabled: true,
+	}
+	if cfg.Kernel {
+		records.KeepKeys(config)
+	}
+	return config
+}
+
+// challengeProtocol is what an authority speaks that looks whether a name is ours, RFC 8737 6.2. Nobody else is offered it.
+const challengeProtocol = "acme-tls/1"
+
+// challengeConfig has such an authority see its certificate; nil without any.
+func challengeConfig(challenge func(*tls.ClientHelloInfo) *tls.Certificate) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	if challenge == nil {
+		return nil
+	}
+	return func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		certificate := challenge(hello)
+		if certificate == nil {
+			return nil, nil // the one for everybody
+		}
+		return &tls.Config{
+			Certificates: []tls.Certificate{*certificate}, NextProtos: []string{challengeProtocol},
+			MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true,
+		}, nil
 	}
 }
 
@@ -69,10 +95,25 @@ func (l *Listener) handshake(t *turn, from netip.Addr) {
 		l.failed(t, from, err)
 		return
 	}
+	if stream.State().NegotiatedProtocol == challengeProtocol {
+		l.cfg.Counters.Challenges.Add(1)
+		linger(t.Conn) // it has seen what it came for, and nothing is said
+		t.Close()
+		return
+	}
 	_ = t.SetDeadline(time.Time{})
+	resumed := stream.State().DidResume
+	stream, err = l.toKernel(t.Conn, stream)
+	if err != nil {
+		l.failed(t, from, err)
+		return
+	}
 	l.cfg.Counters.Done.Add(1)
-	if stream.State().DidResume {
+	if resumed {
 		l.cfg.Counters.Resumed.Add(1)
+	}
+	if stream == nil {
+		l.cfg.Counters.Kernel.Add(1)
 	}
 	if err := l.cfg.Enter(t.Conn, from, stream); err != nil {
 		l.cfg.Counters.Failed[failedEnter].Add(1)
@@ -85,6 +126,26 @@ func (l *Listener) compute(t *turn) (*records.Stream, error) {
 	l.turns <- struct{}{}
 	defer func() { <-l.turns }()
 	return records.Handshake(t, l.tls)
+}
+
+// toKernel gives the kernel the records of a connection where that can be. What it gives back is for Enter.
+func (l *Listener) toKernel(conn net.Conn, stream *records.Stream) (*records.Stream, error) {
+	if !l.cfg.Kernel {
+		return stream, nil
+	}
+	socket, ok := conn.(syscall.Conn)
+	keys, exported := stream.Keys()
+	if !ok || !exported {
+		return stream, nil
+	}
+	switch err := kerneltls.Give(socket, keys); {
+	case errors.Is(err, kerneltls.ErrHalf):
+		return nil, err
+	case err != nil:
+		l.cfg.Log.Debug("the kernel does not take the records of a connection", "err", err)
+		return stream, nil
+	}
+	return nil, nil
 }
 
 // survive is deferred: a panic over what one peer sent ends that connection, and not the process with all others.
@@ -123,8 +184,12 @@ func reasonOf(t *turn, err error) failure {
 	var header tls.RecordHeaderError
 	var remote *net.OpError
 	switch {
+	case errors.Is(err, kerneltls.ErrHalf):
+		return failedKernel
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return failedTimeout
+	case errors.Is(err, ErrNoCertificate):
+		return failedCertificate
 	case errors.As(err, &header):
 		if looksLikeHTTP(header.RecordHeader) {
 			return failedHTTP

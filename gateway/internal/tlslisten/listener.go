@@ -25,10 +25,13 @@ const (
 	silentFor = 250 * time.Millisecond
 )
 
-// Config says with what handshakes are made and where connections go. All must be set.
+// Config says with what handshakes are made and where connections go. All but Challenge must be set.
 type Config struct {
-	Listener     net.Listener
-	Certificates *Certificates
+	Listener net.Listener
+	// Certificate chooses the one for a peer, or gives ErrNoCertificate.
+	Certificate func(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
+	// Challenge is the certificate for an authority that looks whether a name is ours (RFC 8737), nil for everybody else.
+	Challenge func(hello *tls.ClientHelloInfo) *tls.Certificate
 	// MinVersion is tls.VersionTLS12 or tls.VersionTLS13.
 	MinVersion uint16
 	// Timeout is from accept to the end of the handshake.
@@ -37,6 +40,8 @@ type Config struct {
 	Admit func(from netip.Addr) bool
 	// Trusted says whether an address is a proxy's, which speaks for many and has no bound of its own.
 	Trusted func(from netip.Addr) bool
+	// Kernel has connections whose keys allow it enter with their records in the kernel, without a Stream.
+	Kernel bool
 	// Enter takes a connection, closes it when it can't, and may wait for its loop.
 	Enter func(c net.Conn, from netip.Addr, s *records.Stream) error
 	// Denied is told of peers that do what no client does; slow: it began and did not go on.
@@ -62,10 +67,12 @@ type Listener struct {
 
 // Counters are what the metrics read.
 type Counters struct {
-	UnderWay atomic.Int64 // now
-	Done     atomic.Int64
-	Resumed  atomic.Int64 // of Done, those with a ticket
-	Failed   [len(failureNames)]atomic.Int64
+	UnderWay   atomic.Int64 // now
+	Done       atomic.Int64
+	Resumed    atomic.Int64 // of Done, those with a ticket
+	Kernel     atomic.Int64 // of Done, those whose records are the kernel's
+	Challenges atomic.Int64 // answered; such a connection ends with its handshake
+	Failed     [len(failureNames)]atomic.Int64
 }
 
 // failure is why a connection did not come to a loop.
@@ -82,11 +89,13 @@ const (
 	failedUnsupported                // no version, suite or protocol in common
 	failedRefused                    // the peer did not want to go on: mostly it does not trust the certificate
 	failedLeft                       // the peer went away
+	failedKernel                     // the kernel took half of its keys
 	failedEnter                      // no loop took it
+	failedCertificate                // there is no certificate yet
 	failedPanic                      // a bug
 )
 
-var failureNames = [...]string{"full", "address", "rate", "silent", "timeout", "http", "garbage", "unsupported", "refused", "left", "enter", "panic"}
+var failureNames = [...]string{"full", "address", "rate", "silent", "timeout", "http", "garbage", "unsupported", "refused", "left", "kernel", "enter", "no_certificate", "panic"}
 
 // FailureNames gives the reasons by index in Counters.Failed.
 func FailureNames() []string { return failureNames[:] }

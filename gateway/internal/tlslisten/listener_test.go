@@ -85,7 +85,7 @@ func TestNobodyBeginsBehindClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := Serve(Config{
-		Listener: listener, Certificates: &Certificates{}, Timeout: time.Minute, Counters: &Counters{},
+		Listener: listener, Certificate: (&Certificates{}).Get, Timeout: time.Minute, Counters: &Counters{},
 		Admit: func(netip.Addr) bool { return true }, Trusted: func(netip.Addr) bool { return false }, Log: slog.New(slog.DiscardHandler),
 	})
 	l.Close()
@@ -103,7 +103,7 @@ func TestAPanicEndsOneConnection(t *testing.T) {
 	var log bytes.Buffer
 	counters := &Counters{}
 	l := Serve(Config{
-		Listener: listener, Certificates: &Certificates{}, // that were never read: to ask for one panics
+		Listener: listener, Certificate: (&Certificates{}).Get, // that were never read: to ask for one panics
 		MinVersion: tls.VersionTLS12, Timeout: 20 * time.Second, Counters: counters,
 		Admit: func(netip.Addr) bool { return true }, Trusted: func(netip.Addr) bool { return false }, Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})

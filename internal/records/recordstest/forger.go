@@ -25,11 +25,14 @@ type Forger struct {
 	keys  strings.Builder // lines of SSLKEYLOGFILE
 	hello []byte          // what came first: the record of the ServerHello
 	data  int             // records of the kind application data that were sent
+
+	updates int // of the client's keys, in TLS 1.3
+	before  int // of data, those under keys before; the client's Finished is one
 }
 
 // New makes one whose client speaks with the given configuration, which it changes: only AES-128-GCM with SHA-256 is known to it.
 func New(t testing.TB, conn net.Conn, config *tls.Config) (*Forger, *tls.Conn) {
-	f := &Forger{Conn: conn, t: t}
+	f := &Forger{Conn: conn, t: t, before: 1}
 	config = config.Clone()
 	config.KeyLogWriter = &f.keys
 	config.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
@@ -59,12 +62,31 @@ func (f *Forger) Write(b []byte) (int, error) {
 // to send any more.
 func (f *Forger) PieceOfMessage(version uint16, piece []byte) {
 	f.t.Helper()
-	var record []byte
 	if version == tls.VersionTLS13 {
-		record = f.seal13(piece)
-	} else {
-		record = f.seal12(piece)
+		f.Record(handshakeRecord, piece)
+		return
 	}
+	f.send(f.seal12(piece))
+}
+
+// Record sends a good record of any type, in TLS 1.3.
+func (f *Forger) Record(recordType byte, content []byte) {
+	f.t.Helper()
+	f.send(f.seal13(recordType, content))
+}
+
+// UpdateKeys sends an update of the client's keys, RFC 8446 4.6.3, which asks for one of the server's. The client does not know of it: from then
+// on its records are to be sent by Record.
+func (f *Forger) UpdateKeys() {
+	f.t.Helper()
+	const keyUpdate, requested = 24, 1
+	f.Record(handshakeRecord, []byte{keyUpdate, 0, 0, 1, requested})
+	f.updates++
+	f.before = f.data
+}
+
+func (f *Forger) send(record []byte) {
+	f.t.Helper()
 	f.data++
 	if _, err := f.Conn.Write(record); err != nil {
 		f.t.Fatal(err)
@@ -77,28 +99,34 @@ func BeginsCertificate() []byte {
 	return append([]byte{certificate, size >> 16, size >> 8 & 0xff, size & 0xff}, make([]byte, 996)...)
 }
 
-// seal13 is for a client whose Finished is application data too, under other keys.
-func (f *Forger) seal13(piece []byte) []byte {
+// seal13 is for a client whose Finished is application data too, under other keys, and RFC 8446 7.2 for keys that were updated.
+func (f *Forger) seal13(recordType byte, content []byte) []byte {
 	_, secret := Secret(f.t, f.keys.String(), "CLIENT_TRAFFIC_SECRET_0")
-	return Seal(f.t, secret, uint64(f.data-1), piece)
+	for range f.updates {
+		secret = expand(f.t, secret, "traffic upd", sha256.Size)
+	}
+	return Seal(f.t, secret, uint64(f.data-f.before), recordType, content)
 }
 
-// Seal gives a record of TLS 1.3 with a piece of a message of the handshake, which is the sequence-th after 0 under a secret: RFC 8446 5.2 and 5.3.
-func Seal(t testing.TB, secret []byte, sequence uint64, piece []byte) []byte {
+// Seal gives a record of TLS 1.3 of any type, the sequence-th after 0 under a secret: RFC 8446 5.2 and 5.3.
+func Seal(t testing.TB, secret []byte, sequence uint64, recordType byte, content []byte) []byte {
 	t.Helper()
-	expand := func(label string, n int) []byte {
-		info := string([]byte{0, byte(n), byte(len("tls13 ") + len(label))}) + "tls13 " + label + "\x00"
-		out, err := hkdf.Expand(sha256.New, secret, info, n)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-	nonce := expand("iv", 12)
+	nonce := expand(t, secret, "iv", 12)
 	last := nonce[4:]
 	binary.BigEndian.PutUint64(last, binary.BigEndian.Uint64(last)^sequence)
-	head := binary.BigEndian.AppendUint16([]byte{dataRecord, 3, 3}, uint16(len(piece)+1+16))
-	return gcm(t, expand("key", 16)).Seal(head, nonce, append(bytes.Clone(piece), handshakeRecord), head)
+	head := binary.BigEndian.AppendUint16([]byte{dataRecord, 3, 3}, uint16(len(content)+1+16))
+	return gcm(t, expand(t, secret, "key", 16)).Seal(head, nonce, append(bytes.Clone(content), recordType), head)
+}
+
+// expand is HKDF-Expand-Label of RFC 8446 7.1.
+func expand(t testing.TB, secret []byte, label string, n int) []byte {
+	t.Helper()
+	info := string([]byte{0, byte(n), byte(len("tls13 ") + len(label))}) + "tls13 " + label + "\x00"
+	out, err := hkdf.Expand(sha256.New, secret, info, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // seal12 is RFC 5246 6.2.3.3 and 6.3, and RFC 5288 3. The client's Finished is the first record under the keys.

@@ -1,0 +1,157 @@
+// A stream of Server-Sent Events and POSTs in the shape of a WebSocket, for networks that let none through: docs/fallback.md.
+// One connection brings what the server says; what the client says goes by POST, one after the other, so that it keeps
+// its order. By fetch and not by EventSource, which comes back by itself: when to come back is rookery.js's to say.
+
+import { CLOSE_ABNORMAL } from './codes.js';
+
+/** What waits goes together up to so many characters: each POST takes a way there and back. */
+const MAX_TOGETHER = 16 << 10;
+
+/** How long to wait with a POST that was refused without a word about when. */
+const RETRY_MS = 1_000;
+
+export class EventSocket extends EventTarget {
+  // Set at construction.
+  #fetch;
+  #clock;
+  #url;
+  #abort = new AbortController();
+
+  /** What POSTs are addressed to; null before the first event. */
+  #name = null;
+  #waiting = [];
+  #posting = false;
+  #over = false;
+
+  /** Characters that no POST has brought yet. */
+  bufferedAmount = 0;
+
+  constructor(url, { fetch, clock }) {
+    super();
+    this.#url = url;
+    this.#fetch = fetch;
+    this.#clock = clock;
+    this.#receive();
+  }
+
+  send(text) {
+    this.#waiting.push(text);
+    this.bufferedAmount += text.length;
+    this.#post();
+  }
+
+  /** The server sees the end of the stream; a code there is none for. */
+  close() {
+    this.#over = true;
+    this.#abort.abort();
+  }
+
+  // What the server says.
+
+  async #receive() {
+    const fetch = this.#fetch; // which browsers want to be called as a function
+    try {
+      const response = await fetch(this.#url, { headers: { Accept: 'text/event-stream' }, cache: 'no-store', signal: this.#abort.signal });
+      if (!response.ok || !response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
+        this.#end(CLOSE_ABNORMAL, `events were answered with HTTP ${response.status}`);
+        return;
+      }
+      const reader = response.body.getReader();
+      const decoder = new TextDecoder();
+      let text = '';
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        text += decoder.decode(value, { stream: true });
+        const end = text.lastIndexOf('\n\n');
+        if (end < 0) continue;
+        const events = text.slice(0, end);
+        text = text.slice(end + 2);
+        this.#take(events);
+      }
+    } catch {
+      // Not reached, or broken off, or closed by us: the end says all.
+    }
+    this.#end(CLOSE_ABNORMAL, '');
+  }
+
+  /** What came together is one message, as over a WebSocket. */
+  #take(events) {
+    let frames = '';
+    for (const event of events.split('\n\n')) {
+      const { event: kind = 'message', data } = fieldsOf(event);
+      if (data === undefined) continue; // a comment, or when to retry
+      if (kind === 'session') {
+        this.#name = data;
+        this.#say('open');
+      } else if (data.startsWith('{"close":')) {
+        this.#say('message', { data: frames });
+        const { code, reason = '' } = JSON.parse(data).close;
+        this.#end(code, reason);
+        return;
+      } else if (kind === 'message') {
+        frames += data + '\n';
+      }
+    }
+    if (frames !== '') this.#say('message', { data: frames });
+  }
+
+  // What the client says.
+
+  async #post() {
+    if (this.#posting) return;
+    this.#posting = true;
+    while (this.#waiting.length > 0 && !this.#over) {
+      let size = 0;
+      const first = this.#waiting.findIndex((text, i) => (size += text.length) > MAX_TOGETHER && i > 0);
+      const together = this.#waiting.splice(0, first < 0 ? this.#waiting.length : first);
+      if (!(await this.#deliver(together.join('\n')))) return;
+      this.bufferedAmount -= together.reduce((sum, text) => sum + text.length, 0);
+    }
+    this.#posting = false;
+  }
+
+  /** Whether the server has taken it. What it has no room for now is sent again. */
+  async #deliver(body) {
+    const fetch = this.#fetch;
+    for (;;) {
+      let status, after;
+      try {
+        const response = await fetch(`${this.#url}/${this.#name}`, { method: 'POST', body, signal: this.#abort.signal });
+        await response.arrayBuffer(); // else the connection is not used again
+        status = response.status;
+        after = Number(response.headers.get('Retry-After')) * 1000;
+      } catch {
+        this.#end(CLOSE_ABNORMAL, ''); // it may have been taken: who asked knows what to do
+        return false;
+      }
+      if (status === 204) return true;
+      if (status !== 429 && status !== 503) {
+        this.#end(CLOSE_ABNORMAL, `a POST was answered with HTTP ${status}`);
+        return false;
+      }
+      await new Promise((resolve) => this.#clock.setTimeout(resolve, after || RETRY_MS));
+      if (this.#over) return false;
+    }
+  }
+
+  #end(code, reason) {
+    if (this.#over) return;
+    this.close();
+    this.#say('close', { code, reason });
+  }
+
+  #say(name, fields = {}) {
+    this.dispatchEvent(Object.assign(new Event(name), fields));
+  }
+}
+
+/** The fields of an event; a comment has none. */
+function fieldsOf(event) {
+  const fields = {};
+  for (const line of event.split('\n')) {
+    const colon = line.indexOf(':');
+    if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 1).replace(/^ /, '');
+  }
+  return fields;
+}

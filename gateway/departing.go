@@ -1,0 +1,175 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// How the old listeners go, when other ones are there: nobody who is in one of their queues or on the way there may be lost with them.
+
+const (
+	// lingering is how long nothing has to come before the listeners are closed.
+	lingering = 250 * time.Millisecond
+	// handshaking is how long is waited for handshakes that are half done: the second time that the kernel asks who does not answer it.
+	handshaking = 3 * time.Second
+	// changeover is how long a packet may take that meets a filter just before it is replaced.
+	changeover = 10 * time.Millisecond
+)
+
+// departing are further descriptors of the listeners that gnet has: with them these, and who waits in their queues, outlive it.
+type departing []int
+
+// depart is called when this process has no other listeners on the address yet.
+func depart(address string) (d departing, err error) {
+	listeners, err := listenersOn(address)
+	if err != nil {
+		return nil, err
+	}
+	for _, listener := range listeners {
+		fd, err := unix.FcntlInt(uintptr(listener), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			d.close()
+			return nil, fmt.Errorf("hold on to a listener of %s: %w", address, err)
+		}
+		d = append(d, fd)
+	}
+	return d, nil
+}
+
+func (d departing) close() {
+	for _, fd := range d {
+		unix.Close(fd)
+	}
+}
+
+// waiting is how many connections are in the queues: one whose loop has no processor is not empty because nothing comes out of it.
+func (d departing) waiting() (n int) {
+	for _, fd := range d {
+		// Of a listener this field is the length of its queue: tcp_get_info in the kernel's net/ipv4/tcp.c.
+		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n += int(info.Unacked)
+		}
+	}
+	return n
+}
+
+// accept takes out who is in the queues. The descriptors are the caller's.
+func (d departing) accept() (came []int) {
+	for _, listener := range d {
+		for {
+			fd, _, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			if err == unix.EINTR || err == unix.ECONNABORTED {
+				continue
+			}
+			if err != nil {
+				break
+			}
+			came = append(came, fd)
+		}
+	}
+	return came
+}
+
+// closeEach closes the listeners one after the other, when no gnet accepts from them any more. give is given who came until then; others is how
+// many other listeners there are.
+func (d departing) closeEach(others int, give func(came []int) error) (err error) {
+	if len(d) > 0 {
+		// The first behind the old ones keeps its place until the last of these is closed, and then there are only new ones to choose from.
+		// That needs as many of those: with fewer, who connects between the last lines of the loop may be reset.
+		err = steer(d[0], len(d), 1)
+		time.Sleep(changeover)
+	}
+	for i, listener := range d {
+		err = errors.Join(err, give(d[i:].accept()))
+		unix.Close(listener)
+	}
+	return err
+}
+
+// leave gives on what the old listeners still accept, until they are given nothing any more, then ends the engine and closes them: the
+// next server has others.
+func (s *Server) leave(old departing, others int, give func(descriptors []int) error) {
+	handOn := func(came []int) error {
+		if len(came) == 0 {
+			return nil
+		}
+		defer departing(came).close()
+		return give(came)
+	}
+	if len(old) > 0 {
+		if err := steer(old[0], len(old), others); err != nil {
+			s.log.Warn("who connects while the listeners are closed may be refused", "err", err)
+		}
+	}
+	err := s.linger(old, handOn)
+	s.stopEngine() // what still comes stays in the queues
+	if err = errors.Join(err, handOn(s.engine.Late()), old.closeEach(others, handOn)); err != nil {
+		s.log.Error("what the listeners still accepted is lost", "err", err)
+	}
+}
+
+// linger returns when the old listeners are given nothing any more.
+func (s *Server) linger(old departing, handOn func(came []int) error) error {
+	time.Sleep(changeover)
+	begun, half := time.Now(), halfOpen(s.public.addr)
+	for quiet := begun; ; time.Sleep(5 * time.Millisecond) {
+		late := s.engine.Late()
+		if err := handOn(late); err != nil {
+			return err
+		}
+		switch {
+		case len(late) > 0 || old.waiting() > 0:
+			quiet = time.Now()
+		case time.Since(quiet) < lingering:
+		case len(half) == 0 || time.Since(begun) > handshaking:
+			return nil
+		default:
+			time.Sleep(lingering / 5) // with many connections it is a long list
+			now := halfOpen(s.public.addr)
+			for peer := range half {
+				if !now[peer] {
+					delete(half, peer)
+				}
+			}
+		}
+	}
+}
+
+// halfOpen gives the peers of the address's port whose handshakes are half done: they belong to a listener and are not in its queue yet. The kernel says of none to which.
+func halfOpen(address string) map[string]bool {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return nil
+	}
+	half, ending := map[string]bool{}, fmt.Sprintf(":%04X", number)
+	for _, name := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
+		file, err := os.Open(name)
+		if err != nil {
+			continue // without IPv6 there is no list of it
+		}
+		for lines := bufio.NewScanner(file); lines.Scan(); {
+			// Number, own address, the peer's, state: of proc(5). 03 is SYN_RECV.
+			if !bytes.Contains(lines.Bytes(), []byte(" 03 ")) {
+				continue
+			}
+			if f := strings.Fields(lines.Text()); len(f) > 3 && f[3] == "03" && strings.HasSuffix(f[1], ending) {
+				half[f[2]] = true
+			}
+		}
+		file.Close()
+	}
+	return half
+}

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// listenShared is one more listener on an address, as gnet makes them.
+func listenShared(t *testing.T, port int) (listener, itsPort int) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
+		unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}),
+		unix.Listen(fd, 1024),
+	); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd, bound.(*unix.SockaddrInet4).Port
+}
+
+// TestNobodyIsLostWithTheListeners: while the old listeners are closed one after the other, clients come just before each of them is. Behind the
+// first look nobody comes to an old one, and all are accepted.
+func TestNobodyIsLostWithTheListeners(t *testing.T) {
+	for _, number := range []struct{ old, others int }{{1, 1}, {2, 2}, {4, 4}, {3, 8}, {1, 2}} {
+		var old, others departing
+		port := 0
+		for range number.old {
+			var fd int
+			fd, port = listenShared(t, port)
+			old = append(old, fd)
+		}
+		for range number.others {
+			fd, _ := listenShared(t, port)
+			others = append(others, fd)
+		}
+		var clients []net.Conn
+		dial := func() {
+			t.Helper()
+			for range 40 {
+				c, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				clients = append(clients, c)
+			}
+		}
+		dial() // without a filter: to all of them
+		given := departing{}
+		if err := steer(old[0], len(old), len(others)); err != nil {
+			t.Fatal(err)
+		}
+		step := 0
+		if err := old.closeEach(len(others), func(came []int) error {
+			if step++; step > 1 && len(came) > 0 {
+				t.Errorf("%v: %d connections came to listener %d, which is closed", number, len(came), step)
+			}
+			given = append(given, came...)
+			dial() // between the last look and the end of a listener
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		dial()
+		got := append(given, others.accept()...)
+		if len(got) != len(clients) {
+			t.Errorf("%v: of %d connections %d were accepted", number, len(clients), len(got))
+		}
+		got.close()
+		others.close()
+		for _, c := range clients {
+			c.SetDeadline(time.Now().Add(10 * time.Second))
+			if _, err := c.Read(make([]byte, 1)); errors.Is(err, syscall.ECONNRESET) || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("%v: a connection ended with %v", number, err)
+			}
+			c.Close()
+		}
+	}
+}

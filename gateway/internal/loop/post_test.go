@@ -1,0 +1,150 @@
+package loop
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/panjf2000/gnet/v2"
+
+	"rookery/gateway/internal/handoff"
+)
+
+// dial makes a connection and sends first.
+func (r *rig) dial(first string) *fakeSocket {
+	s := &fakeSocket{room: 1 << 30, loop: r.events}
+	if r.loop.accept(s) != gnet.None {
+		r.t.Fatal("the connection was not accepted")
+	}
+	r.say(s, first)
+	return s
+}
+
+func (r *rig) say(s *fakeSocket, text string) {
+	s.in = append(s.in, text...)
+	r.loop.traffic(s.context.(*conn))
+}
+
+// heard takes what a peer has received.
+func heard(s *fakeSocket) string {
+	text := string(s.out)
+	s.out = nil
+	return text
+}
+
+// stream opens a stream of events for ann, and gives the request that posts a body to it.
+func (r *rig) stream() (s *fakeSocket, post func(body string) string) {
+	r.t.Helper()
+	r.loop.inbox.Listen(func() { r.rung = true })
+	s = r.dial("GET /events?name=ann HTTP/1.1\r\nHost: x\r\n\r\n")
+	_, name, found := strings.Cut(heard(s), "event: session\ndata: ")
+	if !found {
+		r.t.Fatal("no session was named")
+	}
+	name, _, _ = strings.Cut(name, "\n")
+	return s, func(body string) string {
+		return fmt.Sprintf("POST /events/%s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", name, len(body), body)
+	}
+}
+
+func statuses(t *testing.T, s *fakeSocket) (list []string) {
+	t.Helper()
+	for rest := heard(s); rest != ""; {
+		var head string
+		head, rest, _ = strings.Cut(rest, "\r\n\r\n")
+		list = append(list, strings.TrimPrefix(strings.Split(head, "\r\n")[0], "HTTP/1.1 "))
+		if !strings.HasPrefix(rest, "HTTP/1.1") {
+			_, rest, _ = strings.Cut(rest, "\n") // the body is a sentence
+		}
+	}
+	return list
+}
+
+func mustBe(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+const ping = `{"id":7,"ping":{}}`
+
+// TestPostsAreAnsweredWhenTaken: and until then the next on the same connection waits.
+func TestPostsAreAnsweredWhenTaken(t *testing.T) {
+	r := newRig(t, nil)
+	stream, post := r.stream()
+	poster := r.dial(post(ping) + post(strings.Replace(ping, "7", "8", 1)))
+	mustBe(t, "before the stream's loop has it", statuses(t, poster), "[]")
+	mustBe(t, "on the stream", heard(stream), "")
+	r.work()
+	mustBe(t, "then", statuses(t, poster), "[204 No Content 204 No Content]")
+	mustBe(t, "on the stream", heard(stream), "data: {\"id\":7,\"pong\":{}}\n\ndata: {\"id\":8,\"pong\":{}}\n\n")
+	if held := r.loop.inbox.Held(); held != 0 || len(r.loop.posts) != 0 {
+		t.Errorf("%d bytes and %d POSTs are held", held, len(r.loop.posts))
+	}
+	r.say(poster, post("\xff"))
+	r.work()
+	if text := heard(stream); !strings.HasPrefix(text, `data: {"close":{"code":1007`) {
+		t.Errorf("bytes that are no text: %q", text)
+	}
+	r.say(poster, post(ping))
+	r.work()
+	mustBe(t, "when the session has ended", statuses(t, poster), "[204 No Content 404 Not Found]")
+	r.loop.abort(stream.context.(*conn))
+	if len(r.loop.streams) != 0 {
+		t.Errorf("%d streams are left", len(r.loop.streams))
+	}
+}
+
+// TestPostsThatThereIsNoRoomFor: a full mailbox takes none, and a connection holds one more than is on its way.
+func TestPostsThatThereIsNoRoomFor(t *testing.T) {
+	r := newRig(t, func(c *Config) {
+		c.Inboxes = []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](1000)}
+	})
+	stream, post := r.stream()
+	r.put(handoff.Event{Kind: handoff.Ignore, Size: 1000})
+	poster := r.dial(post(ping))
+	if text := heard(poster); !strings.HasPrefix(text, "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n") {
+		t.Errorf("a full mailbox: %q", text)
+	}
+	r.work()
+	r.say(poster, post(ping))
+	r.say(poster, post(strings.Repeat(" ", 64<<10))) // waits
+	if poster.closed {
+		t.Fatal("closed for one request behind another")
+	}
+	r.say(poster, post(strings.Repeat(" ", 10<<10)))
+	if !poster.closed {
+		t.Error("what comes behind a POST has no bound")
+	}
+	r.work() // its answer finds nobody
+	mustBe(t, "on the stream", heard(stream), "data: {\"id\":7,\"pong\":{}}\n\n")
+	if len(r.loop.posts) != 0 {
+		t.Errorf("%d POSTs are held", len(r.loop.posts))
+	}
+}
+
+// asksAlways is an application that has not answered yet.
+type asksAlways struct{}
+
+func (asksAlways) Connect(handoff.Connect) *handoff.Refusal { return nil }
+func (asksAlways) Ended(handoff.Ended)                      {}
+
+// TestPostsBehindAConnectThatIsAskedAbout: they wait, up to a bound, and are carried out in their order.
+func TestPostsBehindAConnectThatIsAskedAbout(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Application = asksAlways{} })
+	stream, post := r.stream()
+	poster := r.dial(post(ping))
+	r.work()
+	long := strings.Replace(ping, "7", "8", 1) + strings.Repeat(" ", 60<<10)
+	for range 3 {
+		r.say(poster, post(long))
+		r.work()
+	}
+	mustBe(t, "POSTs", statuses(t, poster), "[204 No Content 204 No Content 204 No Content 429 Too Many Requests]")
+	mustBe(t, "on the stream", heard(stream), "")
+	r.put(handoff.Event{Kind: handoff.Granted, To: stream.context.(*conn).handle, ID: ofServer})
+	r.work()
+	_, rest, _ := strings.Cut(heard(stream), "\n\n")
+	mustBe(t, "behind connected", rest, "data: {\"id\":7,\"pong\":{}}\n\ndata: {\"id\":8,\"pong\":{}}\n\ndata: {\"id\":8,\"pong\":{}}\n\n")
+}

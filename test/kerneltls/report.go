@@ -1,0 +1,45 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"rookery/test/measure"
+)
+
+// table is what docs/tls.md shows.
+func (e *equipment) table(ctx context.Context, figures []figure) (string, error) {
+	version, err := measure.Version(ctx, filepath.Join(e.work, server))
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "`make ktls-vm`, %s, %s, Linux %s, %d connections of raw TCP with a session, messages of %d bytes:\n\n",
+		version, time.Now().Format(time.DateOnly), e.kernel.Release, figures[0].Connections, textBytes)
+	b.WriteString("| | live memory of the process, each | its resident memory | slabs of the kernel, with the client's end | processor time of a delivery, to plain |\n|---|---|---|---|---|\n")
+	for _, f := range figures {
+		fmt.Fprintf(&b, "| %s | %.0f B | %.1f KB | %.1f KB | %.2f |\n", f.Setting, f.Heap, f.Resident/1000, f.Slab/1000, f.Delivery/figures[0].Delivery)
+	}
+	return b.String(), nil
+}
+
+// writePage puts a text between the lines of a page that are there for it.
+func writePage(page, text string) error {
+	const begin, end = "<!-- kernel: begin -->\n", "<!-- kernel: end -->\n"
+	b, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	before, rest, found := strings.Cut(string(b), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		return fmt.Errorf("%s has no lines %q and %q", page, strings.TrimSpace(begin), strings.TrimSpace(end))
+	}
+	return os.WriteFile(page, []byte(before+begin+text+end+after), 0o644)
+}
