@@ -45,7 +45,7 @@ func (p *Plan) Check() error {
 	c := &p.Clients
 	refuse(c.Connections < 1 || c.Connections > maxConnections, "clients.connections is %d: use 1 to %d", c.Connections, maxConnections)
 	rate("clients.rate", c.Rate)
-	refuse(c.Pending < 0, "clients.pending is %d", c.Pending)
+	refuse(c.Pending < 0, "clients.pending is %d: say how many connections may be under way at once, 0: as many as fit", c.Pending)
 	duration("clients.timeout", c.Timeout, 100*time.Millisecond)
 	duration("clients.retry.first", c.Retry.First, time.Millisecond)
 	duration("clients.retry.most", c.Retry.Most, time.Millisecond)

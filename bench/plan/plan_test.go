@@ -85,7 +85,7 @@ func TestCheckNamesEveryFault(t *testing.T) {
 		{"server.token", func(p *Plan) { p.Server.Token, p.Server.Key = "a", "b" }},
 		{"clients.connections", func(p *Plan) { p.Clients.Connections = 0 }},
 		{"clients.rate", func(p *Plan) { p.Clients.Rate = -1 }},
-		{"clients.pending", func(p *Plan) { p.Clients.Pending = 0 }},
+		{"clients.pending", func(p *Plan) { p.Clients.Pending = -1 }},
 		{"clients.timeout", func(p *Plan) { p.Clients.Timeout = 0 }},
 		{"clients.workers", func(p *Plan) { p.Clients.Workers = -1 }},
 		{"rooms.count", func(p *Plan) { p.Rooms.Count = 0 }},

@@ -18,18 +18,22 @@ type TLS struct {
 	ServerName string `yaml:"server_name" json:"server_name,omitempty"`
 	// Version is what is spoken, and nothing else: 1.3 or 1.2. Empty: 1.3.
 	Version string `yaml:"version" json:"version,omitempty"`
-	// Resume shows tickets of earlier sessions. Without it every connection makes a full handshake, as that of a new user does.
+	// Resume shows the newest ticket that the server has given to anybody of the process. Without it every connection makes a full handshake,
+	// as that of a new user does.
 	Resume bool `yaml:"resume" json:"resume,omitempty"`
 }
 
 // versions are those of TLS that can be asked for.
 var versions = map[string]uint16{"": tls.VersionTLS13, "1.3": tls.VersionTLS13, "1.2": tls.VersionTLS12}
 
-// Config is what connections to a host are made with; all of a process share one.
-func (t *TLS) Config(host string) (*tls.Config, error) {
+// Config is what connections to a host are made with, for WebSocket or for raw TCP; all of a process share one.
+func (t *TLS) Config(host string, webSocket bool) (*tls.Config, error) {
 	config := &tls.Config{
 		ServerName: host, InsecureSkipVerify: t.Insecure, MinVersion: versions[t.Version], MaxVersion: versions[t.Version],
-		NextProtos: []string{"http/1.1"}, DynamicRecordSizingDisabled: true,
+		DynamicRecordSizingDisabled: true,
+	}
+	if webSocket { // a server that speaks something else may refuse whoever offers HTTP only, RFC 7301 3.2
+		config.NextProtos = []string{"http/1.1"}
 	}
 	if t.ServerName != "" {
 		config.ServerName = t.ServerName
@@ -52,7 +56,7 @@ func (t *TLS) check(refuse func(bad bool, format string, values ...any)) {
 	refuse(!known, "server.tls.version is %q: use 1.3 or 1.2", t.Version)
 	refuse(t.Insecure && t.CA != "", "server.tls.insecure and server.tls.ca are both set: either any certificate is taken, or it is checked")
 	if known {
-		_, err := t.Config("")
+		_, err := t.Config("", false)
 		refuse(err != nil, "%v", err)
 	}
 }
@@ -61,7 +65,8 @@ func (t *TLS) check(refuse func(bad bool, format string, values ...any)) {
 func (s *Server) Secure() bool { return slices.ContainsFunc(s.Targets, secure) }
 
 func secure(target string) bool {
-	return strings.HasPrefix(target, "wss:") || strings.HasPrefix(target, "tls:")
+	scheme, _, _ := strings.Cut(target, ":")
+	return strings.EqualFold(scheme, "wss") || strings.EqualFold(scheme, "tls")
 }
 
 // MostPending is how many connections may be on their way at once, over all workers.

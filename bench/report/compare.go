@@ -164,7 +164,7 @@ var incidental = []string{"scenario", "server.targets", "server.metrics", "serve
 
 // settings is what a round was made with, by name: all of its plan but what is incidental, the machines and the tool.
 func settings(r *result.Result) map[string]string {
-	all := map[string]string{"rookery": r.Rookery}
+	all := map[string]string{"rookery": r.Rookery, "transport": transportsOf(r)} // targets may differ, but not in that
 	if data, err := json.Marshal(r.Plan); err == nil {
 		var tree map[string]any
 		if json.Unmarshal(data, &tree) == nil {

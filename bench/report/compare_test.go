@@ -106,13 +106,14 @@ func TestOneRoundSaysNothingAboutNoise(t *testing.T) {
 
 func TestCompareWarns(t *testing.T) {
 	for want, change := range map[string]func(r *result.Result){
-		"publish.rate was 20 before and is 40 after":               func(r *result.Result) { r.Plan.Publish.Rate = 40 },
-		`server.codec was "binary" before and is "json" after`:     func(r *result.Result) { r.Plan.Server.Codec = "json" },
-		"rookery was 0.9.0 before and is 1.0.0 after":              func(r *result.Result) { r.Rookery = "1.0.0" },
-		"load host 1 was 4 × AMD EPYC":                             func(r *result.Result) { r.Hosts[0].CPU = "Xeon" },
-		"load host 1 workers was 1 before and is 3 after":          func(r *result.Result) { r.Hosts[0].Workers = 3 },
-		"load host 2 was not set before and is 2 ×":                func(r *result.Result) { r.Hosts = append(r.Hosts, result.Host{Cores: 2}) },
-		"ack.p99 was not measured after: nothing was acknowledged": func(r *result.Result) { r.Latencies.Ack.Reset() },
+		"publish.rate was 20 before and is 40 after":                     func(r *result.Result) { r.Plan.Publish.Rate = 40 },
+		`server.codec was "binary" before and is "json" after`:           func(r *result.Result) { r.Plan.Server.Codec = "json" },
+		"transport was WebSocket before and is WebSocket over TLS after": func(r *result.Result) { r.Plan.Server.Targets = []string{"wss://elsewhere"} },
+		"rookery was 0.9.0 before and is 1.0.0 after":                    func(r *result.Result) { r.Rookery = "1.0.0" },
+		"load host 1 was 4 × AMD EPYC":                                   func(r *result.Result) { r.Hosts[0].CPU = "Xeon" },
+		"load host 1 workers was 1 before and is 3 after":                func(r *result.Result) { r.Hosts[0].Workers = 3 },
+		"load host 2 was not set before and is 2 ×":                      func(r *result.Result) { r.Hosts = append(r.Hosts, result.Host{Cores: 2}) },
+		"ack.p99 was not measured after: nothing was acknowledged":       func(r *result.Result) { r.Latencies.Ack.Reset() },
 		"server.rss was not measured after: the server's process was n": func(r *result.Result) {
 			for i := range r.Seconds {
 				r.Seconds[i].Server = result.Process{}

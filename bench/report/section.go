@@ -106,14 +106,7 @@ func serverText(r *result.Result) string {
 
 // transportText says what is below the dialect: what was asked for, and of TLS what was agreed on.
 func transportText(r *result.Result) string {
-	var kinds []string
-	for _, target := range r.Plan.Server.Targets {
-		scheme, _, _ := strings.Cut(target, ":")
-		if kind := transports[scheme]; kind != "" && !slices.Contains(kinds, kind) {
-			kinds = append(kinds, kind)
-		}
-	}
-	text := strings.Join(kinds, ", ")
+	text := transportsOf(r)
 	for _, a := range r.TLS {
 		text += fmt.Sprintf("; %s, %s, %s: %s %s", a.Version, a.Suite, a.Exchange, commas(a.Handshakes), plural(int(a.Handshakes), "handshake", "handshakes"))
 		if a.Resumed > 0 {
@@ -124,6 +117,18 @@ func transportText(r *result.Result) string {
 		text += "; INSECURE: certificates were not checked"
 	}
 	return text
+}
+
+// transportsOf names the transports of the targets.
+func transportsOf(r *result.Result) string {
+	var kinds []string
+	for _, target := range r.Plan.Server.Targets {
+		scheme, _, _ := strings.Cut(target, ":")
+		if kind := transports[strings.ToLower(scheme)]; kind != "" && !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return strings.Join(kinds, ", ")
 }
 
 var transports = map[string]string{"ws": "WebSocket", "tcp": "TCP", "wss": "WebSocket over TLS", "tls": "TCP over TLS"}
@@ -222,7 +227,7 @@ func latencySection(s *subject) section {
 
 // faultWords are the kinds of result.Fault for a reader.
 var faultWords = map[string]string{
-	"connect": "connect failed", "handshake": "handshake of TLS failed", "join": "join failed", "publish": "publish refused", "mark": "mark refused or not answered",
+	"connect": "connect failed", "handshake": "handshake of TLS failed", "login": "login failed", "join": "join failed", "publish": "publish refused", "mark": "mark refused or not answered",
 	"closed": "connection closed", "lost": "message lost", "duplicated": "message duplicated", "reordered": "message out of order",
 	"foreign": "foreign message", "worker": "worker failed",
 }

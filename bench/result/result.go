@@ -226,7 +226,7 @@ type Agreement struct {
 
 // Fault is one thing that went wrong, in words, and how often it did.
 type Fault struct {
-	What    string `json:"what"` // connect, handshake, join, publish, closed, lost, duplicated, reordered, foreign, worker
+	What    string `json:"what"` // connect, handshake (of TLS), login, join, publish, closed, lost, duplicated, reordered, foreign, worker
 	Message string `json:"message"`
 	Count   int64  `json:"count"`
 }

@@ -99,7 +99,7 @@ func (f *benchFlags) declare(set *flag.FlagSet) (tokenFile, keyFile, secretFile,
 	set.BoolVar(&p.Server.TLS.Insecure, "insecure", p.Server.TLS.Insecure, "take any certificate: anybody may be at the other end")
 	set.StringVar(&p.Server.TLS.ServerName, "server-name", p.Server.TLS.ServerName, "`name` that the server's certificate is for; empty: the target's host")
 	set.StringVar(&p.Server.TLS.Version, "tls-version", p.Server.TLS.Version, "`1.3|1.2`: the version of TLS that is spoken; empty: 1.3")
-	set.BoolVar(&p.Server.TLS.Resume, "tls-resume", p.Server.TLS.Resume, "come back with tickets; else every connection makes a full handshake")
+	set.BoolVar(&p.Server.TLS.Resume, "tls-resume", p.Server.TLS.Resume, "connect with the newest ticket that the server has given to any connection; else each makes a full handshake")
 	set.IntVar(&p.Clients.Connections, "connections", p.Clients.Connections, "`number`: how many connections")
 	set.Float64Var(&p.Clients.Rate, "connect-rate", p.Clients.Rate, "`per-second`: how many connections are opened; 0: as fast as it goes")
 	list("source", "`address`: where connections come from, an address, a range like 127.0.0.0/16 or an interface; may be repeated", &p.Clients.Sources)
@@ -196,7 +196,9 @@ func (f *benchFlags) complete(tokenFile, keyFile, secretFile, caFile string) (er
 			if err != nil {
 				return err
 			}
-			*file.into = strings.TrimSpace(string(text))
+			if *file.into = strings.TrimSpace(string(text)); *file.into == "" {
+				return fmt.Errorf("%s is empty", file.path)
+			}
 		}
 	}
 	find := &f.plan.Find

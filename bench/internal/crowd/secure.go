@@ -16,22 +16,23 @@ import (
 	"rookery/bench/result"
 )
 
-// configs gives what connections to each target are made with, nil for one without TLS. A host has one, whatever its targets: sessions are
-// resumed with the tickets that are in it.
+// configs gives what connections to each target are made with, nil for one without TLS. All ports of a host that speak the same have one:
+// sessions are resumed with the tickets that are in it.
 func configs(p *plan.TLS, targets []dialect.Target) (all []*tls.Config, err error) {
-	hosts := map[string]*tls.Config{}
+	type peer struct{ host, scheme string }
+	made := map[peer]*tls.Config{}
 	for _, target := range targets {
 		if !target.TLS {
 			all = append(all, nil)
 			continue
 		}
-		host := target.Hostname()
-		if hosts[host] == nil {
-			if hosts[host], err = p.Config(host); err != nil {
+		to := peer{target.Hostname(), target.Scheme}
+		if made[to] == nil {
+			if made[to], err = p.Config(to.host, to.scheme == "ws"); err != nil {
 				return nil, err
 			}
 		}
-		all = append(all, hosts[host])
+		all = append(all, made[to])
 	}
 	return all, nil
 }
@@ -82,10 +83,10 @@ func explain(what string, err error) (kind, words string) {
 		return kindTLS, fmt.Sprintf("the server answered without TLS, with %q: use a ws:// or tcp:// target, or the port that has TLS", header.RecordHeader[:])
 	}
 	if _, is := errors.AsType[x509.UnknownAuthorityError](err); is {
-		return kindTLS, "the certificate's issuer is unknown: name it with --ca (server.tls.ca)"
+		return kindTLS, "the certificate's issuer is none of those that are believed: name it with --ca (server.tls.ca)"
 	}
 	if wrong, is := errors.AsType[x509.HostnameError](err); is {
-		return kindTLS, fmt.Sprintf("the certificate is not for the server's name, or name it with --server-name: %v", wrong)
+		return kindTLS, fmt.Sprintf("the certificate is for other names, one of which --server-name (server.tls.server_name) asks for: %v", wrong)
 	}
 	if invalid, is := errors.AsType[x509.CertificateInvalidError](err); is && invalid.Reason == x509.Expired {
 		return kindTLS, "the certificate is not valid now: it has expired, or a clock is wrong"
@@ -97,8 +98,8 @@ func explain(what string, err error) (kind, words string) {
 		if failed.Heard {
 			return kindTLS, "the server ended the connection in the middle of it"
 		}
-		return kindTLS, "the server ended the connection before it said anything: it may have too many handshakes under way, in all or of one address " +
-			"(rookery_tls_handshake_failures_total; lower clients.pending), or speak no TLS at this port"
+		return kindTLS, "the server ended the connection before it said anything: it may have too many handshakes under way, in all or of one address, " +
+			"or have waited too long for this one (rookery_tls_handshake_failures_total; lower clients.pending), or speak no TLS at this port"
 	}
 	return kindTLS, failed.Err.Error()
 }

@@ -61,7 +61,8 @@ func (w *webSocket) readHandshake(s *Session, in []byte) (n int, err error) {
 	lines := bytes.Split(in[:end], []byte("\r\n"))
 	if status := string(lines[0]); !strings.HasPrefix(status+" ", "HTTP/1.1 101 ") {
 		hint := ""
-		if body := in[end:]; strings.HasPrefix(status, "HTTP/1.1 400") && (bytes.Contains(body, []byte("TLS")) || bytes.Contains(body, []byte("HTTPS"))) {
+		_, code, _ := strings.Cut(status, " ") // of HTTP/1.0 from net/http
+		if body := in[end:]; strings.HasPrefix(code, "400") && (bytes.Contains(body, []byte("TLS")) || bytes.Contains(body, []byte("HTTPS"))) {
 			hint = ": that port speaks TLS, use a wss:// target"
 		}
 		return 0, fmt.Errorf("the handshake was answered with %.80q%s", status, hint)

@@ -68,6 +68,15 @@ func TestHandshakeAnswer(t *testing.T) {
 			}
 		})
 	}
+	for _, answer := range []string{ // nginx's, that of Go's net/http
+		"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n<center>The plain HTTP request was sent to HTTPS port</center>",
+		"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+	} {
+		d, s := open(t, echo(), echoTarget)
+		if _, failure := feed(d, s, []byte(answer)); !strings.Contains(failure, "that port speaks TLS, use a wss:// target") {
+			t.Errorf("%q is told as %q", answer, failure)
+		}
+	}
 	_, failure := feedCut(t, config("rookery"), "ws://127.0.0.1:1", accepted(""))
 	if want := `took the subprotocol "", "rookery.v1.proto" was asked for`; !strings.Contains(failure, want) {
 		t.Errorf("a server without the subprotocol gives %q, want %q", failure, want)

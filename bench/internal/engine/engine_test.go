@@ -22,9 +22,15 @@ type fake struct {
 	received chan []byte
 	closed   chan error
 	consume  func(in []byte) int
+	open     func(c int) // nil: nothing is done when a connection is opened
 }
 
-func (f *fake) Opened(c int) { f.opened <- c }
+func (f *fake) Opened(c int) {
+	if f.open != nil {
+		f.open(c)
+	}
+	f.opened <- c
+}
 func (f *fake) Received(c int, in []byte) int {
 	n := f.consume(in)
 	f.received <- bytes.Clone(in[:n])

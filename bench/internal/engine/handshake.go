@@ -36,11 +36,14 @@ type handshake struct {
 	c          int
 	generation int32
 
+	// Owned by the loop.
+	heard bool  // the server has sent something
+	cut   error // of that something was left out
+
 	mu    sync.Mutex // held for memory work only, guards all below
 	more  sync.Cond  // in or ended has changed
-	in    []byte     // what the socket gave
-	heard bool
-	ended error // nothing more comes
+	in    []byte     // what the socket gave; the loop's when the handshake is over
+	ended error      // nothing more comes
 }
 
 // newTurns gives the places of those that compute. One processor is left to the loop, which has others to serve meanwhile.
@@ -66,19 +69,21 @@ func (l *Loop) shaken(h *handshake, stream *records.Stream, err error) {
 	if s.fd < 0 || s.generation != h.generation {
 		return
 	}
+	if err == nil {
+		err = h.cut
+	}
 	if err != nil {
 		l.lost(h.c, &HandshakeError{h.heard, err})
 		return
 	}
 	t := l.secured[h.c]
 	t.handshake, t.stream, t.config = nil, stream, nil
-	if s.connecting = false; s.deaf { // it has still to be told of that end
-		s.deaf = false
-		l.watch(h.c)
-	}
+	s.connecting = false
+	l.hear(h.c) // it has still to be told of an end
 	l.handler.Opened(h.c)
-	if s.fd >= 0 && s.generation == h.generation && !s.broken && len(h.in) > 0 {
-		l.take(h.c, h.in) // what came right behind the handshake
+	// What came right behind the handshake. If a write in Opened has failed this is what was received before, and endBroken reads on behind it.
+	if s.fd >= 0 && s.generation == h.generation && len(h.in) > 0 {
+		l.take(h.c, h.in)
 	}
 }
 
@@ -94,22 +99,41 @@ func (l *Loop) feed(c int) {
 	case n == 0:
 		l.deafen(c, io.EOF)
 	case !h.give(l.buffer[:n]):
-		l.deafen(c, fmt.Errorf("the server sent over %d bytes before its handshake was over", longestFlight))
+		l.deafen(c, h.cut)
 	}
 }
 
-// deafen has a handshake go on with what its server has sent: there is no more. The kernel would tell of that end in each turn.
+// deafen has a handshake go on with what its server has sent: there is no more. The kernel would tell of that end in each turn, also
+// if it is asked for nothing, so the socket is not watched at all meanwhile.
 func (l *Loop) deafen(c int, why error) {
 	l.secured[c].handshake.end(why)
-	l.sockets[c].deaf = true
+	if s := &l.sockets[c]; !s.deaf {
+		unix.EpollCtl(l.poll, unix.EPOLL_CTL_DEL, int(s.fd), nil) // can't fail for a socket that is watched
+		s.deaf = true
+	}
+}
+
+// hear has the socket of c watched again, if it is not. There was room for it.
+func (l *Loop) hear(c int) {
+	s := &l.sockets[c]
+	if !s.deaf {
+		return
+	}
+	s.deaf = false
+	event := unix.EpollEvent{Fd: int32(c), Pad: s.generation}
+	if err := unix.EpollCtl(l.poll, unix.EPOLL_CTL_ADD, int(s.fd), &event); err != nil {
+		l.breaks(c, fmt.Errorf("watch a socket: %w", err))
+		return
+	}
 	l.watch(c)
 }
 
 func (h *handshake) give(b []byte) bool {
+	h.heard = true
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.heard = true
 	if len(h.in)+len(b) > longestFlight {
+		h.cut = fmt.Errorf("the server sent over %d bytes before its handshake was over", longestFlight)
 		return false
 	}
 	h.in = append(h.in, b...)

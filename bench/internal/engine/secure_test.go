@@ -8,12 +8,14 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"rookery/internal/certtest"
+	"rookery/internal/records/recordstest"
 )
 
 // dialSecure has c connect with TLS and gives the server's end of the socket.
@@ -128,6 +130,35 @@ func TestSecurePeerThatTakesNothing(t *testing.T) {
 	}
 }
 
+// TestAnswersThatNobodyTakes: an update of keys wants one, which waits with the rest and is bounded with it.
+func TestAnswersThatNobodyTakes(t *testing.T) {
+	l, f, listener := start(t, all)
+	server, client := serverConfig(t)
+	var keys strings.Builder
+	server.KeyLogWriter, server.SessionTicketsDisabled = &keys, true // a ticket would be the first record
+	raw := dialSecure(t, l, listener, 0, client)
+	if err := tls.Server(raw, server).Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, f.opened, "Opened")
+	piece := make([]byte, 64<<10)
+	for on(l, func() error { return l.Write(0, piece) }) == nil {
+	}
+	on(l, func() bool {
+		out := l.sockets[0].out
+		*out = append(*out, make([]byte, MaxUnsent-len(*out))...) // writes of any length would have come this far
+		return true
+	})
+	const handshakeRecord, keyUpdate, wantsOne = 22, 24, 1 // RFC 8446 4.6.3
+	_, secret := recordstest.Secret(t, keys.String(), "SERVER_TRAFFIC_SECRET_0")
+	if _, err := raw.Write(recordstest.Seal(t, secret, 0, handshakeRecord, []byte{keyUpdate, 0, 0, 1, wantsOne})); err != nil {
+		t.Fatal(err)
+	}
+	if err := wait(t, f.closed, "Closed"); !errors.Is(err, ErrFull) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
 func TestBrokenRecordsEndAConnection(t *testing.T) {
 	l, f, listener := start(t, all)
 	server, client := serverConfig(t)
@@ -178,9 +209,6 @@ func TestFailedHandshakes(t *testing.T) {
 			raw.Close()
 		},
 			func(err error) bool { return errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) }, false},
-		{"too much", client, func(raw *net.TCPConn) {
-			raw.Write(append([]byte{22, 3, 3, 0x40, 0}, make([]byte, 2*longestFlight)...))
-		}, func(error) bool { return true }, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, f, listener := start(t, all)
@@ -224,5 +252,130 @@ func TestAHandshakeThatIsClosed(t *testing.T) {
 	dialSecure(t, l, listener, 3, client) // goes on when the loop ends
 	if len(f.closed) > 0 {
 		t.Errorf("Closed was called with %v", <-f.closed)
+	}
+}
+
+// held is the server's end of a connection whose client can't go on with its handshake once the server's last flight is there, until release.
+type held struct {
+	*net.TCPConn
+	t       *testing.T
+	l       *Loop
+	c       int
+	flights int
+	holds   bool
+}
+
+// hold makes a handshake of TLS 1.2, in which the server has the last word, up to there.
+func hold(t *testing.T, l *Loop, listener *net.TCPListener, c int) (h *held, conn *tls.Conn) {
+	t.Helper()
+	server, client := serverConfig(t)
+	client.MaxVersion = tls.VersionTLS12
+	h = &held{TCPConn: dialSecure(t, l, listener, c, client), t: t, l: l, c: c}
+	t.Cleanup(h.release) // a loop waits for its handshakes
+	conn = tls.Server(h, server)
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	return h, conn
+}
+
+func (h *held) Write(b []byte) (int, error) {
+	if h.flights++; h.flights == 2 {
+		for range cap(h.l.turns) { // no handshake has a processor any more
+			h.l.turns <- struct{}{}
+		}
+		h.holds = true
+	}
+	n, err := h.TCPConn.Write(b)
+	if h.flights == 2 {
+		h.until(func() bool {
+			shaking := h.l.secured[h.c].handshake
+			shaking.mu.Lock()
+			defer shaking.mu.Unlock()
+			return len(shaking.in) > 0
+		})
+	}
+	return n, err
+}
+
+// until waits for what the loop will find.
+func (h *held) until(is func() bool) {
+	h.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !on(h.l, is); {
+		if time.Now().After(end) {
+			h.t.Fatal("it did not come to that")
+		}
+	}
+}
+
+// release has the handshake go on.
+func (h *held) release() {
+	if h.holds {
+		h.holds = false
+		for range cap(h.l.turns) {
+			<-h.l.turns
+		}
+	}
+}
+
+// tells reports whether the kernel has something to tell of c, time and again.
+func tells(l *Loop, c int) bool {
+	events := make([]unix.EpollEvent, 10)
+	n, err := unix.EpollWait(l.poll, events, 0)
+	for _, event := range events[:max(n, 0)] {
+		if event.Fd == int32(c) {
+			return true
+		}
+	}
+	return err != nil
+}
+
+// TestMoreThanAFlight: what is too much was not kept, so such a connection can't be opened as if nothing was missing.
+func TestMoreThanAFlight(t *testing.T) {
+	l, f, listener := start(t, all)
+	h, conn := hold(t, l, listener, 2)
+	written := make(chan struct{})
+	go func() { defer close(written); conn.Write(make([]byte, 3*longestFlight)) }()
+	h.until(func() bool { return l.sockets[2].deaf })
+	h.release()
+	var failed *HandshakeError
+	if err := wait(t, f.closed, "Closed"); !errors.As(err, &failed) || !strings.Contains(err.Error(), "over 65536 bytes") {
+		t.Errorf("it ended with %v", err)
+	}
+	if len(f.opened) > 0 {
+		t.Error("it was opened")
+	}
+	h.Close()
+	<-written
+}
+
+// TestAServerThatLeavesInAHandshake: its end is told once, though the kernel would tell it in every turn, and what it sent before it is received
+// though the client's first write fails.
+func TestAServerThatLeavesInAHandshake(t *testing.T) {
+	l, f, listener := start(t, all)
+	f.open = func(c int) {
+		if err := l.Write(c, []byte("hello")); !errors.Is(err, ErrBroken) {
+			t.Errorf("the first write: %v", err)
+		}
+	}
+	h, conn := hold(t, l, listener, 1)
+	before := l.BytesIn()
+	if _, err := conn.Write([]byte("too many of you")); err != nil {
+		t.Fatal(err)
+	}
+	h.until(func() bool { return l.BytesIn() > before })
+	h.SetLinger(0)
+	h.Close()
+	h.until(func() bool { return l.sockets[1].deaf })
+	if on(l, func() bool { return tells(l, 1) }) {
+		t.Error("the loop can't sleep while the handshake goes on")
+	}
+	h.release()
+	wait(t, f.opened, "Opened")
+	if got := wait(t, f.received, "Received"); string(got) != "too many of you" {
+		t.Errorf("%q was received", got)
+	}
+	if err := wait(t, f.closed, "Closed"); !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("it ended with %v", err)
 	}
 }

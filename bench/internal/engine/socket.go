@@ -17,7 +17,7 @@ type socket struct {
 	fd         int32 // -1: none
 	generation int32 // tells the events of a socket from those of the one before it
 	connecting bool  // until Opened
-	deaf       bool  // all that its server sent is with its handshake, which goes on
+	deaf       bool  // all that its server sent is with its handshake, which goes on, and nothing is watched
 	paused     bool  // nothing is read
 	broken     bool  // a write failed: what is there is read, then it is closed
 	writing    bool  // out waits for the socket
@@ -161,9 +161,9 @@ func (l *Loop) Pause(c int) { l.setPaused(c, true) }
 func (l *Loop) Resume(c int) { l.setPaused(c, false) }
 
 func (l *Loop) setPaused(c int, paused bool) {
-	if s := &l.sockets[c]; s.paused != paused {
+	if s := &l.sockets[c]; s.fd >= 0 && s.paused != paused {
 		s.paused = paused
-		if s.fd >= 0 && !s.connecting {
+		if !s.connecting {
 			l.watch(c)
 		}
 	}
@@ -218,8 +218,11 @@ func CloseDetached(fd int) {
 // watch tells the kernel what c waits for.
 func (l *Loop) watch(c int) {
 	s := &l.sockets[c]
+	if s.deaf {
+		return
+	}
 	event := unix.EpollEvent{Fd: int32(c), Pad: s.generation}
-	if !s.paused && !s.deaf {
+	if !s.paused {
 		event.Events |= unix.EPOLLIN | unix.EPOLLRDHUP
 	}
 	if s.writing {
@@ -238,7 +241,7 @@ func (l *Loop) handle(c int, events uint32, generation int32) {
 		if events&unix.EPOLLOUT != 0 {
 			l.flush(c)
 		}
-		if !s.deaf && events&^unix.EPOLLOUT != 0 {
+		if !s.deaf && events&^unix.EPOLLOUT != 0 { // flush may have found an end
 			l.feed(c)
 		}
 		return
@@ -369,6 +372,9 @@ type broken struct {
 // would be read into.
 func (l *Loop) breaks(c int, err error) {
 	if l.Shaking(c) {
+		if l.sockets[c].deaf {
+			return
+		}
 		if l.feed(c); !l.sockets[c].deaf { // what was received may say why
 			l.deafen(c, err)
 		}

@@ -99,30 +99,39 @@ func BeginsCertificate() []byte {
 	return append([]byte{certificate, size >> 16, size >> 8 & 0xff, size & 0xff}, make([]byte, 996)...)
 }
 
-// seal13 is RFC 8446 5.2 and 5.3, and 7.2 for keys that were updated.
+// seal13 is for a client whose Finished is application data too, under other keys, and RFC 8446 7.2 for keys that were updated.
 func (f *Forger) seal13(recordType byte, content []byte) []byte {
-	_, secret := f.line("CLIENT_TRAFFIC_SECRET_0")
-	expand := func(label string, n int) []byte {
-		info := string([]byte{0, byte(n), byte(len("tls13 ") + len(label))}) + "tls13 " + label + "\x00"
-		out, err := hkdf.Expand(sha256.New, secret, info, n)
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		return out
-	}
+	_, secret := Secret(f.t, f.keys.String(), "CLIENT_TRAFFIC_SECRET_0")
 	for range f.updates {
-		secret = expand("traffic upd", sha256.Size)
+		secret = expand(f.t, secret, "traffic upd", sha256.Size)
 	}
-	nonce := expand("iv", 12)
+	return Seal(f.t, secret, uint64(f.data-f.before), recordType, content)
+}
+
+// Seal gives a record of TLS 1.3 of any type, the sequence-th after 0 under a secret: RFC 8446 5.2 and 5.3.
+func Seal(t testing.TB, secret []byte, sequence uint64, recordType byte, content []byte) []byte {
+	t.Helper()
+	nonce := expand(t, secret, "iv", 12)
 	last := nonce[4:]
-	binary.BigEndian.PutUint64(last, binary.BigEndian.Uint64(last)^uint64(f.data-f.before))
+	binary.BigEndian.PutUint64(last, binary.BigEndian.Uint64(last)^sequence)
 	head := binary.BigEndian.AppendUint16([]byte{dataRecord, 3, 3}, uint16(len(content)+1+16))
-	return f.gcm(expand("key", 16)).Seal(head, nonce, append(bytes.Clone(content), recordType), head)
+	return gcm(t, expand(t, secret, "key", 16)).Seal(head, nonce, append(bytes.Clone(content), recordType), head)
+}
+
+// expand is HKDF-Expand-Label of RFC 8446 7.1.
+func expand(t testing.TB, secret []byte, label string, n int) []byte {
+	t.Helper()
+	info := string([]byte{0, byte(n), byte(len("tls13 ") + len(label))}) + "tls13 " + label + "\x00"
+	out, err := hkdf.Expand(sha256.New, secret, info, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // seal12 is RFC 5246 6.2.3.3 and 6.3, and RFC 5288 3. The client's Finished is the first record under the keys.
 func (f *Forger) seal12(piece []byte) []byte {
-	clientRandom, master := f.line("CLIENT_RANDOM")
+	clientRandom, master := Secret(f.t, f.keys.String(), "CLIENT_RANDOM")
 	const randomAt, keyBytes, block = headerBytes + 4 + 2, 16, 16 + 16 + 4 + 4
 	seed := append([]byte("key expansion"), f.hello[randomAt:randomAt+32]...)
 	seed = append(seed, clientRandom...)
@@ -142,25 +151,26 @@ func (f *Forger) seal12(piece []byte) []byte {
 	kind := []byte{handshakeRecord, 3, 3}
 	head := append(binary.BigEndian.AppendUint16(bytes.Clone(kind), uint16(8+len(piece)+16)), sequence...)
 	about := binary.BigEndian.AppendUint16(append(bytes.Clone(sequence), kind...), uint16(len(piece)))
-	return f.gcm(keys[:keyBytes]).Seal(head, nonce, piece, about)
+	return gcm(f.t, keys[:keyBytes]).Seal(head, nonce, piece, about)
 }
 
-func (f *Forger) gcm(key []byte) cipher.AEAD {
+func gcm(t testing.TB, key []byte) cipher.AEAD {
+	t.Helper()
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
 	aead, err := cipher.NewGCM(block)
 	if err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return aead
 }
 
-// line gives what the log of keys has under a label: the client's random and a secret.
-func (f *Forger) line(label string) (random, secret []byte) {
-	f.t.Helper()
-	for line := range strings.Lines(f.keys.String()) {
+// Secret gives what a log of keys (SSLKEYLOGFILE) has under a label: the client's random and a secret.
+func Secret(t testing.TB, keys, label string) (random, secret []byte) {
+	t.Helper()
+	for line := range strings.Lines(keys) {
 		words := strings.Fields(line)
 		if len(words) != 3 || words[0] != label {
 			continue
@@ -171,6 +181,6 @@ func (f *Forger) line(label string) (random, secret []byte) {
 			return random, secret
 		}
 	}
-	f.t.Fatalf("the client has told no %s", label)
+	t.Fatalf("there is no %s among the keys", label)
 	return nil, nil
 }
