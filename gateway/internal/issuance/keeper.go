@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +49,7 @@ type Keeper struct {
 	wake   chan struct{} // a look is due before its time
 	ctx    context.Context
 	cancel context.CancelFunc
+	http   *http.Server // by Start; nil without Config.HTTP
 
 	Counters Counters
 
@@ -111,7 +113,10 @@ func (k *Keeper) Start() {
 // Close ends an order that is under way, and lets the next process have its turn.
 func (k *Keeper) Close() {
 	k.cancel()
-	if k.cfg.HTTP != nil {
+	if k.http != nil {
+		// The listener alone would not do: who waits for one of its places to be free would go on waiting.
+		k.http.Close()
+	} else if k.cfg.HTTP != nil {
 		k.cfg.HTTP.Close()
 	}
 	k.running.Wait()

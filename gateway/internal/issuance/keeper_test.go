@@ -1,6 +1,7 @@
 package issuance
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rand"
 	"crypto/tls"
@@ -221,7 +222,12 @@ func TestAnswers(t *testing.T) {
 		{"GET", "http://chat.example.com/.well-known/acme-challenge/abd", "", "", 404},
 		{"GET", "http://chat.example.com/.well-known/acme-challenge/", "", "", 404},
 		{"GET", "http://CHAT.example.com:80/a?b=c", "https://chat.example.com/a?b=c", "", 308},
+		{"GET", "http://chat.example.com./a", "https://chat.example.com/a", "", 308},
+		{"GET", "http://chat.example.com//evil.example/%2e%2e/?u=//a", "https://chat.example.com//evil.example/%2e%2e/?u=//a", "", 308},
 		{"GET", "http://evil.example.com/", "", "", 404},
+		{"GET", "http://evil.example.com/.well-known/acme-challenge/../../a", "", "", 404},
+		{"PUT", "http://chat.example.com/", "", "", 404},
+		{"OPTIONS", "http://chat.example.com/", "", "", 404},
 		{"POST", "http://chat.example.com/.well-known/acme-challenge/abc", "", "", 404},
 		{"POST", "http://chat.example.com/", "", "", 404},
 	} {
@@ -229,6 +235,18 @@ func TestAnswers(t *testing.T) {
 		k.answerHTTP(w, httptest.NewRequest(c.method, c.url, nil))
 		if w.Code != c.status || w.Header().Get("Location") != c.where || c.body != "" && w.Body.String() != c.body {
 			t.Errorf("%s %s: %d, %q, %q", c.method, c.url, w.Code, w.Header().Get("Location"), w.Body)
+		}
+	}
+	for _, target := range []string{"*", "evil:.evil.example/", "evil:@evil.example/", "http:evil.example"} {
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + target + " HTTP/1.1\r\nHost: chat.example.com\r\n\r\n")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "chat.example.com"
+		w := httptest.NewRecorder()
+		k.answerHTTP(w, r)
+		if got := w.Header().Get("Location"); got != "https://chat.example.com/" {
+			t.Errorf("who asks for %q is led to %q", target, got)
 		}
 	}
 	for _, c := range []struct {
@@ -240,7 +258,11 @@ func TestAnswers(t *testing.T) {
 		{"chat.example.com", []string{"acme-tls/1", "http/1.1"}, false},
 		{"chat.example.com", []string{"http/1.1"}, false},
 		{"chat.example.com", nil, false},
+		{"CHAT.example.com", []string{"acme-tls/1"}, true},
 		{"www.example.com", []string{"acme-tls/1"}, false},
+		{"chat.example.com.", []string{"acme-tls/1"}, false}, // RFC 6066 3: without a dot
+		{"192.0.2.1", []string{"acme-tls/1"}, false},
+		{"", []string{"acme-tls/1"}, false},
 	} {
 		if got := k.Challenge(&tls.ClientHelloInfo{ServerName: c.name, SupportedProtos: c.protocols}) != nil; got != c.want {
 			t.Errorf("%s with %q: %v", c.name, c.protocols, got)
