@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -116,15 +117,19 @@ func TestOneProcessOrders(t *testing.T) {
 func TestAuthorityIsLeftAlone(t *testing.T) {
 	server, asked := busyAuthority(t)
 	var log bytes.Buffer
-	cfg := configOf(t, server, "chat.example.com")
+	cfg := configOf(t, server, "chat.example.com", "www.example.com")
 	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 	k := open(t, cfg)
 	k.Start()
 	eventually(t, "a failure", func() bool { return k.Counters.Failed[unreachable].Load() == 1 })
 	was := asked.Load()
-	seen := k.wanted.Load()
-	k.Use([]string{"chat.example.com"})
-	eventually(t, "a look at the names", func() bool { return k.wanted.Load() != seen && len(k.wake) == 0 })
+	// What was due for three names is done when there are four.
+	names := cfg.Names
+	for _, name := range []string{"third.example.com", "fourth.example.com"} {
+		names = append(slices.Clip(names), name)
+		k.Use(names)
+		eventually(t, "a look at the names", func() bool { return len(k.Missing()) == len(names) })
+	}
 	k.Close()
 	if n := asked.Load(); n != was {
 		t.Errorf("the authority was asked %d times more", n-was)

@@ -167,7 +167,8 @@ func finalize(ctx context.Context, client *acme.Client, order *acme.Order, name 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUseless, err)
 	}
-	if now := time.Now(); now.After(certificate.Leaf.NotAfter) || now.Before(certificate.Leaf.NotBefore) {
+	// One that is not good yet is kept: if this clock is slow, clients know better, and another one would be no better.
+	if now := time.Now(); now.After(certificate.Leaf.NotAfter) {
 		return nil, fmt.Errorf("%w: it is good from %v to %v, and here it is %v", errUseless, certificate.Leaf.NotBefore, certificate.Leaf.NotAfter, now)
 	}
 	return &given{certificate, file}, nil
