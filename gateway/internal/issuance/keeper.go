@@ -362,12 +362,14 @@ func (k *Keeper) see(s *state) {
 		return
 	}
 	k.quiet = quiet{}
+	// First, so that what clients are shown outlives this process.
+	unsaved := k.folder.write(certificateFile(s.name), given.file)
 	k.given(s, given.certificate)
 	k.show()
 	k.cfg.Log.Info("a certificate was obtained", "name", s.name, "expires", given.certificate.Leaf.NotAfter, "renewed_from", s.renew)
-	if err := k.folder.write(certificateFile(s.name), given.file); err != nil {
+	if unsaved != nil {
 		s.unsaved = given.file
-		k.failed(s, folderFault(err))
+		k.failed(s, folderFault(unsaved))
 	}
 }
 
