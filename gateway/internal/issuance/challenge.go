@@ -7,6 +7,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -71,20 +72,19 @@ func (k *Keeper) Challenge(hello *tls.ClientHelloInfo) *tls.Certificate {
 	return a.certificate
 }
 
-// serveHTTP answers until the listener is closed.
+// serveHTTP answers until the server is closed.
 func (k *Keeper) serveHTTP() {
-	server := &http.Server{
+	k.http = &http.Server{
 		Handler:     http.HandlerFunc(k.answerHTTP),
 		ReadTimeout: exchangeTime, WriteTimeout: exchangeTime, MaxHeaderBytes: headBytes,
 		ErrorLog: log.New(io.Discard, "", 0), // of what strangers send
 	}
-	server.SetKeepAlivesEnabled(false)
+	k.http.SetKeepAlivesEnabled(false)
 	k.running.Go(func() {
-		// It ends with an error always, mostly since the listener is closed.
-		if err := server.Serve(netutil.LimitListener(k.cfg.HTTP, Connections)); k.ctx.Err() == nil {
-			k.cfg.Log.Error("the listener for challenges ended", "err", err)
+		// It ends with an error always, mostly since the server is closed.
+		if err := k.http.Serve(netutil.LimitListener(k.cfg.HTTP, Connections)); k.ctx.Err() == nil {
+			k.cfg.Log.Error("the listener for challenges ended, and no name can be shown until a restart", "err", err)
 		}
-		server.Close()
 	})
 }
 
@@ -100,11 +100,24 @@ func (k *Keeper) answerHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	} else if name := k.named(r.Host); name != "" && k.cfg.Redirect {
-		w.Header().Set("Location", "https://"+name+r.URL.RequestURI())
+		w.Header().Set("Location", "https://"+name+place(r.URL))
 		w.WriteHeader(http.StatusPermanentRedirect)
 		return
 	}
 	http.Error(w, "there is nothing here", http.StatusNotFound)
+}
+
+// place is the path of a request and what is asked there. A target may also be "*", or have a scheme and no path (RFC 9112 3.2): put behind a
+// name that would be another name.
+func place(target *url.URL) string {
+	path := target.EscapedPath()
+	if !strings.HasPrefix(path, "/") {
+		return "/"
+	}
+	if target.RawQuery != "" {
+		path += "?" + target.RawQuery
+	}
+	return path
 }
 
 // named is the name of ours that a request is for: nobody is led to a host that he has named himself.
@@ -112,6 +125,7 @@ func (k *Keeper) named(host string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
+	host = strings.TrimSuffix(host, ".")
 	for _, h := range *k.held.Load() {
 		if strings.EqualFold(h.name, host) {
 			return h.name

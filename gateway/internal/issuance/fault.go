@@ -2,6 +2,7 @@ package issuance
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -65,6 +66,8 @@ func judge(err error) fault {
 		switch {
 		case isNetwork(err):
 			f.reason, f.advice = unreachable, "see whether this machine reaches tls.acme.directory by HTTPS, and believes its certificate; tls.acme.ca_file is for authorities that the system does not know"
+		case isGarbage(err):
+			f.reason, f.advice = unreachable, "see whether tls.acme.directory is the address of a directory of ACME (RFC 8555), and whether a proxy answers in its place"
 		case errors.Is(err, errNoChallenge):
 			f.advice = "set tls.acme.http for http-01, or leave it out for tls-alpn-01; for wildcards neither is offered"
 		case errors.Is(err, errUseless):
@@ -137,6 +140,13 @@ func isNetwork(err error) bool {
 	var address *url.Error
 	var network net.Error
 	return errors.As(err, &address) || errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// isGarbage: what answers is no authority, or not a whole one.
+func isGarbage(err error) bool {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	return errors.As(err, &syntax) || errors.As(err, &kind) || errors.Is(err, io.EOF)
 }
 
 // retryAfter reads the header, RFC 9110 10.2.3; 0: there is none that can be read.

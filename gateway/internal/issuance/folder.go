@@ -46,10 +46,28 @@ func openFolder(dir, directory string) (folder, error) {
 		return '_'
 	}, strings.ToLower(strings.Trim(address.Host+address.Path, "/")))
 	f := folder{filepath.Join(dir, strings.TrimLeft(authority, "."))}
-	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+	if err := makeSynced(f.dir); err != nil {
 		return folder{}, fmt.Errorf("make the folder for certificates: %w; the server's user has to be allowed to write there", err)
 	}
 	return f, nil
+}
+
+// makeSynced makes a folder and those above it that are missing, each known to the one above it on the disk: else what is synced in the new one would
+// be lost with it.
+func makeSynced(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	above := filepath.Dir(dir)
+	if above != dir {
+		if err := makeSynced(above); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return folder{above}.sync()
 }
 
 // errOthersTurn: another process has the lock.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +49,7 @@ type Keeper struct {
 	wake   chan struct{} // a look is due before its time
 	ctx    context.Context
 	cancel context.CancelFunc
+	http   *http.Server // by Start; nil without Config.HTTP
 
 	Counters Counters
 
@@ -80,6 +82,7 @@ type held struct {
 type state struct {
 	held
 	unsaved  []byte    // its file, where it could not be written
+	past     attempts  // as a restart will know of them
 	renew    time.Time // when it is due
 	failures int       // since the last success
 	next     time.Time // nothing is tried before
@@ -111,7 +114,10 @@ func (k *Keeper) Start() {
 // Close ends an order that is under way, and lets the next process have its turn.
 func (k *Keeper) Close() {
 	k.cancel()
-	if k.cfg.HTTP != nil {
+	if k.http != nil {
+		// The listener alone would not do: who waits for one of its places to be free would go on waiting.
+		k.http.Close()
+	} else if k.cfg.HTTP != nil {
 		k.cfg.HTTP.Close()
 	}
 	k.running.Wait()
@@ -212,12 +218,16 @@ func (k *Keeper) awaitTurn() (release func()) {
 		if err == nil {
 			return release
 		}
+		if k.wanted.Load() != k.seen {
+			k.adopt()
+		}
 		if !told {
 			told = true
 			if errors.Is(err, errOthersTurn) {
 				k.cfg.Log.Info("another process sees to the certificates, this one waits for its turn", "folder", k.folder.dir)
 			} else {
-				k.cfg.Log.Error("no certificates are ordered", "err", err)
+				k.Counters.Failed[folderFails].Add(1)
+				k.cfg.Log.Error("no certificates are ordered", "err", err, "to_do", "let the server's user write to tls.acme.folder, on a disk with flock; it is tried again all the time")
 			}
 		}
 		select {
@@ -235,6 +245,7 @@ func (k *Keeper) refresh() {
 		if err == nil && (s.certificate == nil || certificate.Leaf.NotAfter.After(s.certificate.Leaf.NotAfter)) {
 			s.take(certificate)
 		}
+		k.remember(s)
 	}
 	k.show()
 }
@@ -245,18 +256,26 @@ func (k *Keeper) adopt() {
 	states := make(map[string]*state, len(wanted.names))
 	for _, name := range wanted.names {
 		s := k.states[name]
-		if s == nil {
+		if s != nil {
+			s.failures, s.next = 0, time.Time{}
+		} else {
 			s = &state{held: held{name: name}}
 			if certificate, err := k.folder.certificate(name); err == nil {
 				s.take(certificate)
 			} else if !isMissing(err) {
 				k.cfg.Log.Error("a stored certificate can't be used, another one is ordered", "name", name, "err", err)
 			}
+			k.remember(s)
+			if k.seen != nil { // not at the start, but since somebody wants it to be tried now
+				s.next = time.Time{}
+			} else if due := s.due(); s.failures > 0 && due.After(time.Now()) && time.Now().After(s.renew) {
+				k.cfg.Log.Warn("orders before this start came to nothing, and the authority is spared until next; SIGHUP tries at once, unless it has said when",
+					"name", s.name, "attempts", s.failures, "next", due)
+			}
 		}
-		s.failures, s.next = 0, time.Time{}
 		states[name] = s
 	}
-	k.states, k.seen, k.quiet = states, wanted, quiet{}
+	k.states, k.seen, k.quiet = states, wanted, quiet{limited: k.quiet.limited}
 	k.show()
 }
 
@@ -281,8 +300,11 @@ func (k *Keeper) orderDue() {
 	for _, name := range k.seen.names {
 		s := k.states[name]
 		now := time.Now()
-		if k.ctx.Err() != nil || now.Before(k.quiet.until) {
+		if k.ctx.Err() != nil || now.Before(k.quiet.end()) {
 			return
+		}
+		if k.wanted.Load() != k.seen {
+			return // the rest may not be wanted any more
 		}
 		if now.Before(s.due()) {
 			continue
@@ -306,8 +328,8 @@ func (k *Keeper) nextDue() time.Time {
 			next = due
 		}
 	}
-	if next.Before(k.quiet.until) {
-		return k.quiet.until
+	if quiet := k.quiet.end(); next.Before(quiet) {
+		return quiet
 	}
 	return next
 }
@@ -323,23 +345,52 @@ func (k *Keeper) see(s *state) {
 		k.cfg.Log.Info("the certificate is stored now", "name", s.name)
 		return
 	}
+	if err := k.begin(s); err != nil {
+		k.failed(s, folderFault(err))
+		return
+	}
 	k.Counters.Orders.Add(1)
 	given, err := k.order(s.name)
 	if err != nil {
-		if k.ctx.Err() == nil {
-			k.failed(s, judge(err))
+		if k.ctx.Err() != nil {
+			k.end(s, false)
+			return
 		}
+		f := judge(err)
+		k.failed(s, f)
+		k.end(s, f.reason != unreachable && f.reason != folderFails)
 		return
 	}
 	k.quiet = quiet{}
-	s.take(given.certificate)
-	s.next = time.Now().Add(k.cfg.Pauses.after(refused, &state{held: s.held, failures: 1})) // whatever its dates are
+	// First, so that what clients are shown outlives this process.
+	unsaved := k.folder.write(certificateFile(s.name), given.file)
+	k.given(s, given.certificate)
 	k.show()
 	k.cfg.Log.Info("a certificate was obtained", "name", s.name, "expires", given.certificate.Leaf.NotAfter, "renewed_from", s.renew)
-	if err := k.folder.write(certificateFile(s.name), given.file); err != nil {
+	if unsaved != nil {
 		s.unsaved = given.file
-		k.failed(s, folderFault(err))
+		k.failed(s, folderFault(unsaved))
 	}
+}
+
+// given has a new certificate be in force. One whose dates have it be due at once is no success: where the clock is wrong so is the next one,
+// and an authority gives few for a name in a week.
+func (k *Keeper) given(s *state, certificate *tls.Certificate) {
+	now, failures := time.Now(), s.failures
+	s.take(certificate)
+	due := !now.Before(s.renew)
+	if due {
+		s.failures = failures + 1
+	}
+	s.next = now.Add(k.cfg.Pauses.after(refused, &state{held: s.held, failures: max(s.failures, 1)}))
+	if leaf := certificate.Leaf; due || now.Before(leaf.NotBefore) {
+		k.cfg.Log.Warn("the certificate that was given is due for renewal already, or not good yet: see whether the clock of this machine is right",
+			"name", s.name, "from", leaf.NotBefore, "expires", leaf.NotAfter, "next", s.due())
+	}
+	if !due {
+		s.past = attempts{}
+	}
+	k.end(s, due)
 }
 
 // failed notes what came to nothing, and when it is tried again.
@@ -355,6 +406,9 @@ func (k *Keeper) failed(s *state, f fault) {
 	}
 	if !f.notBefore.IsZero() {
 		s.limited = f.notBefore
+		if f.reason == unreachable {
+			k.quiet.limited = f.notBefore
+		}
 	}
 	s.next = next
 	level := slog.LevelWarn

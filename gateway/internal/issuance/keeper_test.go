@@ -1,6 +1,7 @@
 package issuance
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rand"
 	"crypto/tls"
@@ -12,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -115,15 +117,19 @@ func TestOneProcessOrders(t *testing.T) {
 func TestAuthorityIsLeftAlone(t *testing.T) {
 	server, asked := busyAuthority(t)
 	var log bytes.Buffer
-	cfg := configOf(t, server, "chat.example.com")
+	cfg := configOf(t, server, "chat.example.com", "www.example.com")
 	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 	k := open(t, cfg)
 	k.Start()
 	eventually(t, "a failure", func() bool { return k.Counters.Failed[unreachable].Load() == 1 })
 	was := asked.Load()
-	seen := k.wanted.Load()
-	k.Use([]string{"chat.example.com"})
-	eventually(t, "a look at the names", func() bool { return k.wanted.Load() != seen && len(k.wake) == 0 })
+	// What was due for three names is done when there are four.
+	names := cfg.Names
+	for _, name := range []string{"third.example.com", "fourth.example.com"} {
+		names = append(slices.Clip(names), name)
+		k.Use(names)
+		eventually(t, "a look at the names", func() bool { return len(k.Missing()) == len(names) })
+	}
 	k.Close()
 	if n := asked.Load(); n != was {
 		t.Errorf("the authority was asked %d times more", n-was)
@@ -221,7 +227,12 @@ func TestAnswers(t *testing.T) {
 		{"GET", "http://chat.example.com/.well-known/acme-challenge/abd", "", "", 404},
 		{"GET", "http://chat.example.com/.well-known/acme-challenge/", "", "", 404},
 		{"GET", "http://CHAT.example.com:80/a?b=c", "https://chat.example.com/a?b=c", "", 308},
+		{"GET", "http://chat.example.com./a", "https://chat.example.com/a", "", 308},
+		{"GET", "http://chat.example.com//evil.example/%2e%2e/?u=//a", "https://chat.example.com//evil.example/%2e%2e/?u=//a", "", 308},
 		{"GET", "http://evil.example.com/", "", "", 404},
+		{"GET", "http://evil.example.com/.well-known/acme-challenge/../../a", "", "", 404},
+		{"PUT", "http://chat.example.com/", "", "", 404},
+		{"OPTIONS", "http://chat.example.com/", "", "", 404},
 		{"POST", "http://chat.example.com/.well-known/acme-challenge/abc", "", "", 404},
 		{"POST", "http://chat.example.com/", "", "", 404},
 	} {
@@ -229,6 +240,18 @@ func TestAnswers(t *testing.T) {
 		k.answerHTTP(w, httptest.NewRequest(c.method, c.url, nil))
 		if w.Code != c.status || w.Header().Get("Location") != c.where || c.body != "" && w.Body.String() != c.body {
 			t.Errorf("%s %s: %d, %q, %q", c.method, c.url, w.Code, w.Header().Get("Location"), w.Body)
+		}
+	}
+	for _, target := range []string{"*", "evil:.evil.example/", "evil:@evil.example/", "http:evil.example"} {
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + target + " HTTP/1.1\r\nHost: chat.example.com\r\n\r\n")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "chat.example.com"
+		w := httptest.NewRecorder()
+		k.answerHTTP(w, r)
+		if got := w.Header().Get("Location"); got != "https://chat.example.com/" {
+			t.Errorf("who asks for %q is led to %q", target, got)
 		}
 	}
 	for _, c := range []struct {
@@ -240,7 +263,11 @@ func TestAnswers(t *testing.T) {
 		{"chat.example.com", []string{"acme-tls/1", "http/1.1"}, false},
 		{"chat.example.com", []string{"http/1.1"}, false},
 		{"chat.example.com", nil, false},
+		{"CHAT.example.com", []string{"acme-tls/1"}, true},
 		{"www.example.com", []string{"acme-tls/1"}, false},
+		{"chat.example.com.", []string{"acme-tls/1"}, false}, // RFC 6066 3: without a dot
+		{"192.0.2.1", []string{"acme-tls/1"}, false},
+		{"", []string{"acme-tls/1"}, false},
 	} {
 		if got := k.Challenge(&tls.ClientHelloInfo{ServerName: c.name, SupportedProtos: c.protocols}) != nil; got != c.want {
 			t.Errorf("%s with %q: %v", c.name, c.protocols, got)

@@ -100,12 +100,20 @@ func retryNonce(n int, _ *http.Request, response *http.Response) time.Duration {
 	return time.Duration(n) * 10 * time.Millisecond
 }
 
-// bounded is a transport whose answers are.
+// bounded is a transport whose answers are, in length and in how fast they may be asked for.
 type bounded struct{ http.RoundTripper }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	// RFC 8555 6.1. The addresses are those of the directory, or of a redirection.
+	if r.URL.Scheme != "https" {
+		return nil, fmt.Errorf("the authority leads to %q, and only https:// is spoken with it", r.URL.String())
+	}
 	response, err := b.RoundTripper.RoundTrip(r)
 	if err == nil {
+		// Of a time that is over here the client would make no pause at all between its questions.
+		if retryAfter(response.Header, time.Now()) <= 0 {
+			response.Header.Del("Retry-After")
+		}
 		response.Body = struct {
 			io.Reader
 			io.Closer
@@ -167,7 +175,8 @@ func finalize(ctx context.Context, client *acme.Client, order *acme.Order, name 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUseless, err)
 	}
-	if now := time.Now(); now.After(certificate.Leaf.NotAfter) || now.Before(certificate.Leaf.NotBefore) {
+	// One that is not good yet is kept: if this clock is slow, clients know better, and another one would be no better.
+	if now := time.Now(); now.After(certificate.Leaf.NotAfter) {
 		return nil, fmt.Errorf("%w: it is good from %v to %v, and here it is %v", errUseless, certificate.Leaf.NotBefore, certificate.Leaf.NotAfter, now)
 	}
 	return &given{certificate, file}, nil

@@ -34,6 +34,9 @@ func (p Pauses) orDefault() Pauses {
 	return p
 }
 
+// restart is how long a restart has a name wait whose orders come to nothing: with a quarter of an hour there are no more than four an hour.
+func (p Pauses) restart() time.Duration { return 3 * p.Refused }
+
 // longestRefused and longestOther are where doubling ends. A thirtieth of a certificate's own time is where it ends sooner, so that ten
 // attempts fit into the third in which it is renewed.
 const (
@@ -64,4 +67,12 @@ func (p Pauses) after(r reason, s *state) time.Duration {
 type quiet struct {
 	failures int
 	until    time.Time
+	limited  time.Time // the same, by its own word, which nobody here sets aside
+}
+
+func (q quiet) end() time.Time {
+	if q.until.Before(q.limited) {
+		return q.limited
+	}
+	return q.until
 }
