@@ -25,8 +25,11 @@ const (
 	// The least have those that are kept for connections which are refused.
 	leastLanding = RefusalReserve / 2
 	mostLanding  = 128
-	// lookEvery is after how many of a loop it is looked again which of the others have something to read.
+	// lookEvery is after how many of a loop, at least, it is looked again which of the others have something to read.
 	lookEvery = 128
+	// lookShare is after what part of many: a look costs by their number, and after every 128 of 300,000 it would cost more than
+	// landing does. Who sends something waits for that part to land.
+	lookShare = 64
 	// remembered is how far back a time may lie that a connection comes with: the clock of an engine begins so much earlier.
 	remembered = 24 * time.Hour
 )
@@ -281,7 +284,7 @@ func (l *Loop) landSome() {
 	for most := l.engine.landingAtOnce(); l.landing < most && l.aloft.len() > 0; {
 		if l.looked--; l.looked < 0 {
 			l.readableFirst()
-			l.looked = lookEvery
+			l.looked = untilNextLook(l.aloft.len())
 		}
 		h := l.aloft.pop()
 		c := l.conn(h)
@@ -300,6 +303,9 @@ func (l *Loop) landSome() {
 		l.landing++
 	}
 }
+
+// untilNextLook is how many of so many land before it is looked again.
+func untilNextLook(aloft int) int { return max(lookEvery, aloft/lookShare) }
 
 // readableFirst has those land first whose peers have sent something: only they wait, for what is written to the others leaves as ever.
 func (l *Loop) readableFirst() {
