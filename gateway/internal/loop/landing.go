@@ -392,6 +392,7 @@ func (l *Loop) touchDown(g gnet.Conn, c *conn) gnet.Action {
 	alive := KeepAlive(l.cfg.Heartbeat)
 	_ = g.SetKeepAlive(true, alive.Idle, alive.Interval, alive.Count) // as gnet's listeners have it: net.FileConn has set 15 s. It is no TCP socket if that fails
 	c.sock = g
+	l.forgive(c)
 	if len(s.outbound) > 0 {
 		_, _ = g.Write(s.outbound) // a failing write closes the connection
 	}
@@ -406,6 +407,20 @@ func (l *Loop) touchDown(g gnet.Conn, c *conn) gnet.Action {
 		return gnet.None
 	}
 	return l.traffic(c)
+}
+
+// forgive gives a connection time to be read that has landed: what it was to send in time may wait in the kernel.
+func (l *Loop) forgive(c *conn) {
+	if c.probed {
+		c.heard = l.now - moment(l.cfg.Heartbeat/tick) // the answer has a heartbeat from now on, as in inspect
+	}
+	soon := l.now.add(time.Second)
+	if c.due != 0 && c.phase != closing {
+		c.due = max(c.due, soon)
+	}
+	if c.half != 0 {
+		c.half = max(c.half, soon)
+	}
 }
 
 func (l *Loop) touchedDown() {
