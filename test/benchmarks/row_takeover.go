@@ -57,7 +57,7 @@ func (e *equipment) takeoverRow() row {
 				{what: "the same for each connection", value: float64(h.bytes) / float64(h.given), unit: byteSize},
 				{what: "resident memory of the old process before", value: float64(before.resident), unit: byteSize},
 				{what: "resident memory of both, at most", value: float64(p.both), unit: byteSize},
-				{what: "resident memory of the new process, at most", value: float64(p.heir), unit: byteSize},
+				{what: "resident memory of the new process, at most meanwhile", value: float64(p.heir), unit: byteSize},
 				{what: "resident memory of the new process, after the heartbeats", value: float64(after.resident), unit: byteSize},
 			}, nil
 		},
