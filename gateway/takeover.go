@@ -175,7 +175,7 @@ func (s *Server) give(ctx context.Context, h heir, admin adminServer) (*takeover
 		h.end()
 		return bundle, err
 	}
-	s.log.Info("handed over", "to", h.process, "connections", bundle.Len(), "late", left,
+	s.log.Info("handed over", "to", h.process, "connections", bundle.Len(), "late", left, "bytes", h.channel.Sent(),
 		"closing", closed.Sub(begun).Round(time.Millisecond), "took", time.Since(begun).Round(time.Millisecond))
 	bundle.Close()
 	return nil, nil

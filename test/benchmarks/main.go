@@ -23,6 +23,7 @@
 //	vm_machine.go      programs in it
 //	vm_server.go       the server
 //	vm_crowd.go        connections to it
+//	vm_takeover.go     another server in the place of the first
 //	vm_kernel.go       what the kernel says of memory
 //	vm_collections.go  what the server's runtime says of its collections of garbage
 //	row_*.go           a row, or two of one kind

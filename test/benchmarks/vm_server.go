@@ -23,6 +23,7 @@ type server struct {
 	*machine
 	program     *program
 	collections *collections
+	succession  *succession
 	heartbeat   time.Duration
 }
 
@@ -47,8 +48,12 @@ func (e *equipment) serve(ctx context.Context, connections int, listen string, h
 	if err != nil {
 		return nil, err
 	}
-	s := &server{machine: m, collections: &collections{}, heartbeat: heartbeat}
-	s.program, err = m.start(serverProcessor, []string{"GODEBUG=gctrace=1"}, s.collections.hear,
+	s := &server{machine: m, collections: &collections{}, succession: newSuccession(), heartbeat: heartbeat}
+	hear := func(line string) {
+		s.collections.hear(line)
+		s.succession.hear(line)
+	}
+	s.program, err = m.start(serverProcessor, []string{"GODEBUG=gctrace=1"}, hear,
 		"serve", "--data", "/data", "--listen", listen, "--admin", fmt.Sprintf("0.0.0.0:%d", control.AdminPort),
 		"--auth.hs256-secret-file", control.SecretFile, "--heartbeat", heartbeat.String(),
 		"--limits.connections-per-ip", "0", "--limits.connections-per-user", "0", "--limits.handshake-timeout", "1m",

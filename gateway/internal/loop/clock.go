@@ -74,6 +74,9 @@ func (l *Loop) overdue(c *conn) bool {
 			return true
 		}
 	}
+	if c.phase != closing && c.aloft() {
+		return false // nothing is read of it: what is waited for may be there
+	}
 	if c.due != 0 && l.now >= c.due {
 		switch c.phase {
 		case opened:
@@ -144,6 +147,9 @@ func (l *Loop) hear(c *conn) {
 func (l *Loop) inspect(c *conn) {
 	if c.phase != connected && c.phase != echoing {
 		return
+	}
+	if c.aloft() {
+		return // nothing is read of it, and with hundreds of thousands of others it may take longer than heartbeats until it lands
 	}
 	if c.backed {
 		// A probe would stand behind what it has not taken, and so would its answer: its time

@@ -25,8 +25,11 @@ const (
 	// The least have those that are kept for connections which are refused.
 	leastLanding = RefusalReserve / 2
 	mostLanding  = 128
-	// lookEvery is after how many of a loop it is looked again which of the others have something to read.
+	// lookEvery is after how many of a loop, at least, it is looked again which of the others have something to read.
 	lookEvery = 128
+	// lookShare is after what part of many: a look costs by their number, and after every 128 of 300,000 it would cost more than
+	// landing does. Who sends something waits for that part to land.
+	lookShare = 64
 	// remembered is how far back a time may lie that a connection comes with: the clock of an engine begins so much earlier.
 	remembered = 24 * time.Hour
 )
@@ -281,7 +284,7 @@ func (l *Loop) landSome() {
 	for most := l.engine.landingAtOnce(); l.landing < most && l.aloft.len() > 0; {
 		if l.looked--; l.looked < 0 {
 			l.readableFirst()
-			l.looked = lookEvery
+			l.looked = untilNextLook(l.aloft.len())
 		}
 		h := l.aloft.pop()
 		c := l.conn(h)
@@ -300,6 +303,9 @@ func (l *Loop) landSome() {
 		l.landing++
 	}
 }
+
+// untilNextLook is how many of so many land before it is looked again.
+func untilNextLook(aloft int) int { return max(lookEvery, aloft/lookShare) }
 
 // readableFirst has those land first whose peers have sent something: only they wait, for what is written to the others leaves as ever.
 func (l *Loop) readableFirst() {
@@ -386,6 +392,7 @@ func (l *Loop) touchDown(g gnet.Conn, c *conn) gnet.Action {
 	alive := KeepAlive(l.cfg.Heartbeat)
 	_ = g.SetKeepAlive(true, alive.Idle, alive.Interval, alive.Count) // as gnet's listeners have it: net.FileConn has set 15 s. It is no TCP socket if that fails
 	c.sock = g
+	l.forgive(c)
 	if len(s.outbound) > 0 {
 		_, _ = g.Write(s.outbound) // a failing write closes the connection
 	}
@@ -400,6 +407,20 @@ func (l *Loop) touchDown(g gnet.Conn, c *conn) gnet.Action {
 		return gnet.None
 	}
 	return l.traffic(c)
+}
+
+// forgive gives a connection time to be read that has landed: what it was to send in time may wait in the kernel.
+func (l *Loop) forgive(c *conn) {
+	if c.probed {
+		c.heard = l.now - moment(l.cfg.Heartbeat/tick) // the answer has a heartbeat from now on, as in inspect
+	}
+	soon := l.now.add(time.Second)
+	if c.due != 0 && c.phase != closing {
+		c.due = max(c.due, soon)
+	}
+	if c.half != 0 {
+		c.half = max(c.half, soon)
+	}
 }
 
 func (l *Loop) touchedDown() {

@@ -22,6 +22,12 @@ type lifted struct {
 	from     *origin // nil: the socket says it
 }
 
+// aloft says whether no gnet has the connection.
+func (c *conn) aloft() bool {
+	_, is := c.sock.(*lifted)
+	return is
+}
+
 func (s *lifted) Fd() int               { return s.fd }
 func (s *lifted) OutboundBuffered() int { return len(s.outbound) }
 func (s *lifted) InboundBuffered() int  { return 0 }

@@ -47,12 +47,18 @@ type Message struct {
 }
 
 // Channel is an end of the stream. One goroutine may send while another receives.
-type Channel struct{ socket *net.UnixConn }
+type Channel struct {
+	socket *net.UnixConn
+	sent   int64 // bytes
+}
 
 // NewChannel makes one of a connected socket.
 func NewChannel(socket *net.UnixConn) *Channel {
-	return &Channel{socket}
+	return &Channel{socket: socket}
 }
+
+// Sent is how many bytes were, for who sends.
+func (c *Channel) Sent() int64 { return c.sent }
 
 // Close ends the stream.
 func (c *Channel) Close() error { return c.socket.Close() }
@@ -88,6 +94,7 @@ func (c *Channel) Send(k Kind, payload []byte, descriptors ...int) error {
 	if _, err := c.socket.Write(append(head[1:], payload...)); err != nil {
 		return fmt.Errorf("hand over: %w", err)
 	}
+	c.sent += int64(len(head) + len(payload))
 	return nil
 }
 

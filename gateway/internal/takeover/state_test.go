@@ -119,6 +119,16 @@ func TestBundleThereAndBack(t *testing.T) {
 	if got.Len() != each || !reflect.DeepEqual(got.Watched, sent.Watched) || len(got.Slow) != 1 {
 		t.Fatalf("%d connections and %v came", got.Len(), got.Common)
 	}
+	states := 0
+	for _, l := range sent.Loops {
+		for _, p := range l {
+			states += len(p.State)
+		}
+	}
+	// Beside a state there are its length and the number of its loop, a byte each, and the heads of some messages.
+	if n := int(from.Sent()); n < states+2*each || n > states+3*each {
+		t.Errorf("%d bytes were sent, with states of %d", n, states)
+	}
 	for _, loops := range []int{2, 3} {
 		spread, generations, err := got.Spread(loops)
 		if err != nil {

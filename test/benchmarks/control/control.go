@@ -19,6 +19,8 @@ const (
 	Start OrderKind = "start"
 	// Interrupt sends SIGINT to the process PID.
 	Interrupt OrderKind = "interrupt"
+	// TakeOver sends SIGUSR2 to the process PID: a rookery serve has another one take over from it.
+	TakeOver OrderKind = "take over"
 	// Read gives the file Path as Text.
 	Read OrderKind = "read"
 	// Children gives the PIDs of the children of PID.

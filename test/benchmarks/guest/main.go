@@ -88,6 +88,8 @@ func perform(o control.Order) (answer control.Event, begun *program, err error) 
 		}
 	case control.Interrupt:
 		err = syscall.Kill(o.PID, syscall.SIGINT)
+	case control.TakeOver:
+		err = syscall.Kill(o.PID, syscall.SIGUSR2)
 	case control.Read:
 		var b []byte
 		b, err = os.ReadFile(o.Path)
@@ -139,7 +141,8 @@ func onProcessor(number int, start func() error) error {
 	return errors.Join(start(), unix.SchedSetaffinity(0, &all))
 }
 
-// tellLoop tells what a program says line by line, and its end once all was told. It ends with the program; that the host can't be
+// tellLoop tells what a program says line by line, and its end once all was told. A server that takes over from another one speaks by
+// the same pipe, and under the other one's number: the end is that of the last of them. It ends with the program; that the host can't be
 // told is seen by whoever sends it answers.
 func (p *program) tellLoop(host *channel.Connection) {
 	defer p.said.Close()

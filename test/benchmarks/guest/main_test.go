@@ -4,9 +4,13 @@ package main
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
+
+	"rookery/test/benchmarks/control"
 )
 
 func TestChildren(t *testing.T) {
@@ -32,4 +36,14 @@ func TestChildren(t *testing.T) {
 	if got, err := children(proc, 7); err == nil {
 		t.Errorf("with half a file children are %v", got)
 	}
+}
+
+func TestTakeOver(t *testing.T) {
+	came := make(chan os.Signal, 1)
+	signal.Notify(came, syscall.SIGUSR2)
+	defer signal.Stop(came)
+	if _, begun, err := perform(control.Order{Kind: control.TakeOver, PID: os.Getpid()}); err != nil || begun != nil {
+		t.Fatalf("the order gave %v, %v", begun, err)
+	}
+	<-came
 }
