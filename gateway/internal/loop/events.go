@@ -94,6 +94,7 @@ func (l *Loop) openEvents(c *conn, head []byte) {
 			refuse("room is 1 to 128 bytes of UTF-8 without control characters, and each another")
 			return
 		}
+		rooms[i] = strings.Clone(room) // else it keeps the whole address, which may be long, as long as the stream is there
 	}
 	places, err := readPositions(l.cfg.Epoch, rooms, r.Header.Get("Last-Event-ID"))
 	if err != nil {

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -192,4 +193,27 @@ func TestAFaultWithAPost(t *testing.T) {
 	if !poster.closed || stream.closed || r.loop.counted.Panics.Load() != 1 {
 		t.Errorf("closed: %v, another: %v, faults: %d", poster.closed, stream.closed, r.loop.counted.Panics.Load())
 	}
+}
+
+// TestAStreamKeepsNoAddress: the names of rooms are what a stream needs of the head that opened it.
+func TestAStreamKeepsNoAddress(t *testing.T) {
+	const streams, filling = 300, 7000
+	r := newRig(t, nil)
+	head := "GET /events?room=lobby&x=" + strings.Repeat("x", filling) + " HTTP/1.1\r\nHost: x\r\n\r\n"
+	held := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := held()
+	sockets := make([]*fakeSocket, streams)
+	for i := range sockets {
+		sockets[i] = r.dial(head)
+		sockets[i].in, sockets[i].out = nil, nil
+	}
+	if each := (held() - before) / streams; len(r.loop.streams) != streams || each > filling/2 {
+		t.Errorf("%d streams hold %d bytes each", len(r.loop.streams), each)
+	}
+	runtime.KeepAlive(sockets)
 }
