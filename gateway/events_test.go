@@ -182,6 +182,8 @@ func TestEventsThatAreRefused(t *testing.T) {
 		{"a POST to a loop that there is none of", "POST /events/__8" + strings.Repeat("A", 32) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 404},
 		{"a POST of unknown length", "POST /events/x HTTP/1.1\r\nHost: x\r\n\r\n", 411},
 		{"a POST in chunks", "POST /events/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 411},
+		{"a POST in chunks by HTTP/1.0", "POST /events/x HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n{}", 400},
+		{"a page without an origin, and no host", "GET /events HTTP/1.0\r\nOrigin: null\r\n\r\n", 403},
 		{"a POST of two lengths", "POST /events/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", 400},
 		{"a POST of a length below nothing", "POST /events/x HTTP/1.1\r\nHost: x\r\nContent-Length: -2\r\n\r\n{}", 400},
 		{"a long POST", "POST /events/x HTTP/1.1\r\nHost: x\r\nContent-Length: 65537\r\n\r\n{", 413},
@@ -484,6 +486,11 @@ func TestEventsDrain(t *testing.T) {
 	}
 	if _, err := openStream(t, srv.Addr(), overEvents, "/events", ""); err == nil || !strings.Contains(err.Error(), `503 Service Unavailable, Retry-After "5"`) {
 		t.Errorf("another stream: %v", err)
+	}
+	// A page of another origin can see so.
+	res := exchangeHead(t, srv.Addr(), "POST /events/"+p.stream.name+" HTTP/1.1\r\nHost: x\r\nOrigin: https://chat.example\r\nContent-Length: 0\r\n\r\n")
+	if h := res.Header; res.StatusCode != 503 || h.Get("Access-Control-Allow-Origin") != "https://chat.example" || h.Get("Access-Control-Expose-Headers") != "Retry-After" {
+		t.Errorf("a POST of another origin was answered with %s, %v", res.Status, h)
 	}
 	p.conn.Close() // as it was told
 	<-stopped

@@ -120,6 +120,7 @@ export class Connection {
   established({ heartbeatMs, maxMessageBytes }) {
     this.#heartbeatMs = heartbeatMs;
     this.#maxMessageBytes = maxMessageBytes || Infinity;
+    this.#socket.maxMessageBytes = this.#maxMessageBytes; // for the one of events, which puts messages together
     this.#lastHeard = this.#clock.now();
     if (heartbeatMs > 0) this.#beatIn(heartbeatMs);
   }

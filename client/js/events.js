@@ -10,6 +10,9 @@ const MAX_TOGETHER = 16 << 10;
 /** How long to wait with a POST that was refused without a word about when. */
 const RETRY_MS = 1_000;
 
+/** The longest such wait, whatever a proxy says: all that the client says stands behind it. */
+const MOST_RETRY_MS = 30_000;
+
 export class EventSocket extends EventTarget {
   // Set at construction.
   #fetch;
@@ -21,8 +24,11 @@ export class EventSocket extends EventTarget {
   #name = null;
   #waiting = [];
   #posting = false;
+  #retryTimer;
   #over = false;
 
+  /** What the server takes at once, in bytes. Whoever has heard it says so. */
+  maxMessageBytes = Infinity;
   /** Characters that no POST has brought yet. */
   bufferedAmount = 0;
 
@@ -43,6 +49,7 @@ export class EventSocket extends EventTarget {
   /** The server sees the end of the stream; a code there is none for. */
   close() {
     this.#over = true;
+    this.#clock.clearTimeout(this.#retryTimer);
     this.#abort.abort();
   }
 
@@ -103,7 +110,8 @@ export class EventSocket extends EventTarget {
     this.#posting = true;
     while (this.#waiting.length > 0 && !this.#over) {
       let size = 0;
-      const first = this.#waiting.findIndex((text, i) => (size += text.length) > MAX_TOGETHER && i > 0);
+      const most = Math.min(MAX_TOGETHER, this.maxMessageBytes / 3); // as many bytes a character may take
+      const first = this.#waiting.findIndex((text, i) => (size += text.length + 1) > most && i > 0);
       const together = this.#waiting.splice(0, first < 0 ? this.#waiting.length : first);
       if (!(await this.#deliver(together.join('\n')))) return;
       this.bufferedAmount -= together.reduce((sum, text) => sum + text.length, 0);
@@ -114,10 +122,12 @@ export class EventSocket extends EventTarget {
   /** Whether the server has taken it. What it has no room for now is sent again. */
   async #deliver(body) {
     const fetch = this.#fetch;
+    const address = new URL(this.#url); // which may have a query
+    address.pathname += `/${this.#name}`;
     for (;;) {
       let status, after;
       try {
-        const response = await fetch(`${this.#url}/${this.#name}`, { method: 'POST', body, signal: this.#abort.signal });
+        const response = await fetch(address.href, { method: 'POST', body, signal: this.#abort.signal });
         await response.arrayBuffer(); // else the connection is not used again
         status = response.status;
         after = Number(response.headers.get('Retry-After')) * 1000;
@@ -130,8 +140,9 @@ export class EventSocket extends EventTarget {
         this.#end(CLOSE_ABNORMAL, `a POST was answered with HTTP ${status}`);
         return false;
       }
-      await new Promise((resolve) => this.#clock.setTimeout(resolve, after || RETRY_MS));
       if (this.#over) return false;
+      // Never settled if the socket is closed meanwhile.
+      await new Promise((resolve) => (this.#retryTimer = this.#clock.setTimeout(resolve, Math.min(after || RETRY_MS, MOST_RETRY_MS))));
     }
   }
 

@@ -449,6 +449,7 @@ export class Rookery {
   #end(error) {
     if (this.#state === 'closed') return;
     this.#detach(CLOSE_NORMAL);
+    this.#transport.rest();
     this.#clock.clearTimeout(this.#waitTimer);
     this.#retryAt = null;
     this.#error = error;

@@ -28,6 +28,8 @@ export class Transport {
   #failures = 0;
   /** Up to when events are what is tried first: they worked. */
   #eventsUntil = 0;
+  /** Ends the questions whether HTTP works; null when there were none. */
+  #asking = null;
 
   /** Throws on options that can't work. */
   constructor({ url, codec = 'binary', WebSocket = globalThis.WebSocket, fetch = globalThis.fetch, fallback = true }, clock) {
@@ -58,10 +60,17 @@ export class Transport {
 
   /** The server has answered over the socket. */
   works() {
-    this.#trying = false;
+    this.rest();
     // Where a WebSocket was blocked once, one try more is enough to know that it still is.
     this.#failures = this.name === 'events' ? MOST_FAILURES - 1 : 0;
     this.#eventsUntil = this.name === 'events' ? this.#clock.now() + BLOCKED_MS : 0;
+  }
+
+  /** No connection is tried any more: what was asked is of no use. */
+  rest() {
+    this.#trying = false;
+    this.#asking?.abort();
+    this.#asking = null;
   }
 
   /** The connection is lost, or the try to have one: for a socket that nothing has come from this may mean that it is blocked. */
@@ -79,9 +88,11 @@ export class Transport {
   /** Asks whether HTTP works at the same time: a server that is away blocks nothing. */
   async #ask(weight) {
     const fetch = this.#fetch; // which browsers want to be called as a function
+    this.#asking ??= new AbortController();
+    const { signal } = this.#asking;
     try {
-      const { status } = await fetch(this.#eventsUrl, { method: 'HEAD', cache: 'no-store' });
-      if (status < 300) this.#failures += weight;
+      const { status } = await fetch(this.#eventsUrl, { method: 'HEAD', cache: 'no-store', signal });
+      if (status < 300 && !signal.aborted) this.#failures += weight;
     } catch {
       // Neither.
     }

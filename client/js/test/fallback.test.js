@@ -10,17 +10,20 @@ class FakeHTTP {
   streams = [];
   /** Statuses of the next POSTs; 204 when there is none. */
   statuses = [];
+  retryAfter = '2';
+  maxMessageBytes = 65_536;
   reachable = true;
 
   fetch = async (url, { method = 'GET', body, signal } = {}) => {
     if (!this.reachable) throw new TypeError('nothing answers by HTTP');
     if (method === 'HEAD') return new Response(null, { status: 204 });
     if (method === 'GET') return this.#open(url, signal);
-    const stream = this.streams.find((s) => url === `${s.url}/${s.name}`);
+    const stream = this.streams.find((s) => url === s.url.replace(/(?=[?]|$)/, `/${s.name}`));
     assert.ok(stream, `a POST to ${url}`);
     const status = this.statuses.shift() ?? 204;
+    assert.ok(body.length <= this.maxMessageBytes, `a POST of ${body.length} characters`);
     if (status === 204) stream.posts.push(body.split('\n').map((line) => JSON.parse(line)));
-    return new Response(null, { status, headers: status === 204 ? {} : { 'Retry-After': '2' } });
+    return new Response(null, { status, headers: status === 204 ? {} : { 'Retry-After': this.retryAfter } });
   };
 
   #open(url, signal) {
@@ -44,7 +47,7 @@ class FakeHTTP {
     stream.accept = async () => {
       stream.raw(`retry: 2000\nevent: session\ndata: ${stream.name}\n\n`);
       await quiet();
-      stream.say({ id: stream.last('connect').id, connected: { user: 'alice', session: 's', heartbeatMs: 0, maxMessageBytes: 65_536 } });
+      stream.say({ id: stream.last('connect').id, connected: { user: 'alice', session: 's', heartbeatMs: 0, maxMessageBytes: this.maxMessageBytes } });
       await quiet();
     };
     this.streams.push(stream);
@@ -129,6 +132,8 @@ test('without fallback there is none', async () => {
 test('an address says where events are', async () => {
   const { http } = await fallenBack({ fallback: 'https://other.example/chat/events' });
   assert.equal(http.stream.url, 'https://other.example/chat/events');
+  const asking = await fallenBack({ fallback: 'https://other.example/events?region=2' });
+  assert.ok(asking.http.stream.last('connect'));
 });
 
 test('rooms, publishes and reads are as ever', async () => {
@@ -181,6 +186,61 @@ test('a POST that there is no room for is sent again when the server says', asyn
   await quiet();
   assert.equal(http.stream.posts.length, before + 1);
   assert.equal(client.state, 'connected');
+});
+
+test('what goes together is no more than the server takes', async () => {
+  const made = await fallenBack();
+  const { client, http, clock } = made;
+  http.maxMessageBytes = 1024; // as another server has it
+  http.stream.end();
+  await quiet();
+  for (let i = 0; i < 40; i++) client.join(`a room with a long name ${i}`);
+  await clock.pass(client.retryAt - clock.now());
+  await quiet();
+  await http.stream.accept();
+  for (let i = 0; i < 40; i++) await settle();
+  assert.equal(http.stream.posts.flat().filter((frame) => frame.join).length, 40);
+});
+
+test('a wait that a proxy asks for is half a minute at most', async () => {
+  const { client, http, clock } = await fallenBack();
+  http.statuses.push(503);
+  http.retryAfter = '3600';
+  client.join('a');
+  await quiet();
+  await clock.pass(30_000);
+  await quiet();
+  assert.ok(http.stream.last('join'));
+});
+
+test('close() leaves no timer, also while a POST waits', async () => {
+  const { client, http, clock } = await fallenBack();
+  http.statuses.push(503);
+  client.join('a').ready.catch(() => {});
+  await quiet();
+  client.close();
+  assert.equal(clock.waiting, 0);
+});
+
+test('an answer that comes late, or to nobody, counts nothing', async () => {
+  const asked = [];
+  const made = makeBlocked({ codec: 'json', fetch: (url, { signal }) => new Promise((resolve) => asked.push({ resolve, signal })) });
+  made.client.connect();
+  await made.clock.pass(0);
+  await refuse(made);
+  made.socket().accept();
+  assert.ok(asked[0].signal.aborted);
+  asked[0].resolve(new Response(null, { status: 204 }));
+  await quiet();
+  await refuse(made); // it worked: no sign that it is blocked
+  await refuse(made);
+  assert.equal(asked.length, 2);
+  asked[1].resolve(new Response(null, { status: 204 }));
+  await quiet();
+  await refuse(made);
+  assert.equal(made.client.transport, 'websocket', 'after one that counts');
+  made.client.close();
+  assert.ok(asked[2].signal.aborted);
 });
 
 test('a stream that is no more is opened again, and rooms go on where they were', async () => {

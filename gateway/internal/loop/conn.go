@@ -115,20 +115,12 @@ func (l *Loop) close(c *conn, code proto.CloseCode, reason string) {
 		// No framing was agreed, so there is nothing that could carry the reason.
 		l.abort(c)
 		return
-	case c.events:
-		l.replyClose(c, code, reason)
-		l.lastWord(c) // the end of the connection is that of the answer
-		return
-	case c.stream:
-		l.replyClose(c, code, reason)
+	case c.stream || c.events: // of events the answer ends, too: flush does that
+		l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Close{Close: &v1.Close{Code: uint32(code.Code), Reason: reason}}})
 	default:
 		l.write(c, framing.AppendClose(nil, code.Code, reason))
 	}
 	l.linger(c)
-}
-
-func (l *Loop) replyClose(c *conn, code proto.CloseCode, reason string) {
-	l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Close{Close: &v1.Close{Code: uint32(code.Code), Reason: reason}}})
 }
 
 // framed reports whether the connection has come so far that it carries frames.

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -93,6 +94,7 @@ func (l *Loop) openEvents(c *conn, head []byte) {
 			refuse("room is 1 to 128 bytes of UTF-8 without control characters, and each another")
 			return
 		}
+		rooms[i] = strings.Clone(room) // else it keeps the whole address, which may be long, as long as the stream is there
 	}
 	places, err := readPositions(l.cfg.Epoch, rooms, r.Header.Get("Last-Event-ID"))
 	if err != nil {
@@ -123,13 +125,10 @@ func (l *Loop) readEventsRequest(c *conn, head []byte, method string) (r *http.R
 	if r = l.readRequest(c, head); r == nil {
 		return nil, ""
 	}
-	origin := r.Header.Get("Origin")
-	if !l.originAllowed(r.Host, origin) || strings.ContainsFunc(origin, unicode.IsControl) {
-		l.respond(c, http.StatusForbidden, "", []byte("pages of "+origin+" may not connect here: see the setting limits.origins"), true)
+	crossing, ok := l.crossing(r)
+	if !ok {
+		l.respond(c, http.StatusForbidden, "", []byte("pages of "+r.Header.Get("Origin")+" may not connect here: see the setting limits.origins"), true)
 		return nil, ""
-	}
-	if origin != "" {
-		crossing = "Access-Control-Allow-Origin: " + origin + "\r\nAccess-Control-Expose-Headers: Retry-After\r\nVary: Origin\r\n"
 	}
 	switch r.Method {
 	case method:
@@ -142,6 +141,31 @@ func (l *Loop) readEventsRequest(c *conn, head []byte, method string) (r *http.R
 		l.respond(c, http.StatusMethodNotAllowed, crossing+"Allow: "+method+", OPTIONS\r\n", []byte("events are read by GET, and frames sent by POST to the name that the first event says"), true)
 	}
 	return nil, ""
+}
+
+// crossing are the fields with which a page may read the answer, ok false if it is one that may not.
+func (l *Loop) crossing(r *http.Request) (fields string, ok bool) {
+	origin := r.Header.Get("Origin")
+	switch {
+	case !l.originAllowed(r.Host, origin) || strings.ContainsFunc(origin, unicode.IsControl):
+		return "", false
+	case origin == "":
+		return "", true
+	}
+	return "Access-Control-Allow-Origin: " + origin + "\r\nAccess-Control-Expose-Headers: Retry-After\r\nVary: Origin\r\n", true
+}
+
+// crossingOfRefused is for whoever is refused before the request is read: a page that can't see so takes it for a broken connection, and
+// comes back at once.
+func (l *Loop) crossingOfRefused(head []byte) (fields string) {
+	_, path, ok := framing.RequestTarget(head)
+	if !ok || string(path) != eventsPath && !bytes.HasPrefix(path, []byte(eventsPath+"/")) {
+		return ""
+	}
+	if r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head))); err == nil {
+		fields, _ = l.crossing(r)
+	}
+	return fields
 }
 
 // bearer is the token of an Authorization field, "" if it holds something else: a proxy in front may have asked for a password.
@@ -211,6 +235,14 @@ func (l *Loop) liveEvents(c *conn, room string, messages []*proto.Encoded) (even
 		events = framing.AppendEvents(s.appendID(events), m.Frame(proto.JSON))
 	}
 	return events
+}
+
+// endEvents ends the answer behind the last event of a stream, once that was written: the end of its connection is its own. Not in close,
+// which is called where the turn's other writes must not go out yet, as each of them may end a connection or hurry it.
+func (l *Loop) endEvents(c *conn) {
+	if c.events && c.phase == closing && c.sock != nil && !c.backed { // else drained does
+		l.shutWrite(c)
+	}
 }
 
 // retryAfter tells an EventSource, which does not read goaway, when to come back once it is closed.

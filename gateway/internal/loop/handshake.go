@@ -108,6 +108,16 @@ func isField(name []byte, field string) bool {
 	return len(name) == len(field) && strings.EqualFold(string(name), field)
 }
 
+// hasField looks for a field in a head.
+func hasField(head []byte, field string) bool {
+	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+		if name, _, found := bytes.Cut(line, []byte(":")); found && isField(name, field) {
+			return true
+		}
+	}
+	return false
+}
+
 // hasToken looks for a word in a field that is a list, in any case. A list may be in several fields of one name.
 func hasToken(list []byte, word string) bool {
 	for token := range bytes.SplitSeq(list, []byte(",")) {

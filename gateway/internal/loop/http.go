@@ -47,7 +47,8 @@ func (l *Loop) request(c *conn, in []byte) int {
 		if refused == refusedRate {
 			after = l.openAgain(remoteAddr(c.sock))
 		}
-		l.respond(c, http.StatusServiceUnavailable, fmt.Sprintf("Retry-After: %d\r\n", after), []byte(refused.sentence()), true)
+		fields := l.crossingOfRefused(head) + fmt.Sprintf("Retry-After: %d\r\n", after)
+		l.respond(c, http.StatusServiceUnavailable, fields, []byte(refused.sentence()), true)
 		return len(in)
 	}
 	method, path, ok := framing.RequestTarget(head)
@@ -82,6 +83,12 @@ func (l *Loop) readRequest(c *conn, head []byte) *http.Request {
 	// RFC 9112 3.2: a request of HTTP/1.1 without a Host field is answered with 400.
 	if req.Host == "" && req.ProtoAtLeast(1, 1) {
 		l.respond(c, http.StatusBadRequest, "", []byte("there must be one Host field"), true)
+		return nil
+	}
+	// RFC 9112 6.1: the framing is faulty, whatever Content-Length says. net/http would not see the field, and take what is the body
+	// to a proxy in front for a next request.
+	if !req.ProtoAtLeast(1, 1) && hasField(head, "Transfer-Encoding") {
+		l.respond(c, http.StatusBadRequest, "", []byte("HTTP/1.0 has no Transfer-Encoding: send Content-Length"), true)
 		return nil
 	}
 	return req
@@ -218,7 +225,7 @@ func (l *Loop) originAllowed(host, origin string) bool {
 		return true
 	}
 	page, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(page.Host, host)
+	return err == nil && page.Host != "" && strings.EqualFold(page.Host, host)
 }
 
 // sentence tells a refused client why.

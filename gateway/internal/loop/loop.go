@@ -253,7 +253,8 @@ func (l *Loop) take(e *handoff.Event) {
 		return
 	case handoff.Joined:
 		l.joined(e)
-	case handoff.Page, handoff.Refused, handoff.Granted, handoff.Answer, handoff.Marked, handoff.Told, handoff.Responded, handoff.Writable:
+	case handoff.Page, handoff.Refused, handoff.Granted, handoff.Answer, handoff.Marked, handoff.Told, handoff.Responded, handoff.Writable,
+		handoff.Posted, handoff.Taken:
 		l.takeFor(e)
 	case handoff.Admitted:
 		l.admitted(e)
@@ -277,10 +278,6 @@ func (l *Loop) take(e *handoff.Event) {
 		l.ignore(e.Room)
 	case handoff.Changed:
 		l.presenceChanged(e)
-	case handoff.Posted:
-		l.posted(e)
-	case handoff.Taken:
-		l.postTaken(e)
 	case handoff.Tick:
 		l.ticked.Store(false)
 		l.tickedAt.Store(int64(time.Since(l.engine.started)))
@@ -343,7 +340,7 @@ func (l *Loop) shut() {
 	}
 }
 
-// maxRebuilt is how many rooms are moved to a smaller map at once: some milliseconds.
+// maxRebuilt is how many entries are moved to a smaller map at once: some milliseconds.
 const maxRebuilt = 50_000
 
 // shrink makes the tables as large as what is in them: neither slices nor maps become smaller by themselves.
@@ -357,6 +354,9 @@ func (l *Loop) shrink() {
 	l.urgent, l.dirty = slices.Clone(l.urgent), slices.Clone(l.dirty)
 	if len(l.rooms) <= maxRebuilt {
 		l.rooms = rebuilt(l.rooms)
+	}
+	if len(l.streams)+len(l.posts) <= maxRebuilt {
+		l.streams, l.posts = rebuilt(l.streams), rebuilt(l.posts)
 	}
 }
 

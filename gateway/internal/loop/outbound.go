@@ -124,6 +124,7 @@ func (l *Loop) flush() {
 				b = o.joined.B
 			}
 			l.send(o.conn, b)
+			l.endEvents(o.conn)
 		}
 		if o.joined != nil {
 			bytebufferpool.Put(o.joined)

@@ -44,6 +44,10 @@ func (l *Loop) takeFor(e *handoff.Event) {
 		l.answer(e)
 	case handoff.Responded:
 		l.passedOn(e)
+	case handoff.Posted:
+		l.posted(e)
+	case handoff.Taken:
+		l.postTaken(e)
 	case handoff.Writable:
 		l.writable(l.conn(e.To))
 	}

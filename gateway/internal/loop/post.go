@@ -100,7 +100,6 @@ func (l *Loop) takePost(c *conn, p *handoff.Post) (status int) {
 	if c == nil || !c.events || c.phase == closing {
 		return http.StatusNotFound
 	}
-	l.counted.BytesIn.Add(int64(len(p.Body)))
 	switch {
 	case !utf8.Valid(p.Body):
 		l.close(c, proto.CloseInvalidUTF8, "a POST is not UTF-8")

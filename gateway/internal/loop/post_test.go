@@ -2,12 +2,16 @@ package loop
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/panjf2000/gnet/v2"
 
 	"rookery/gateway/internal/handoff"
+	"rookery/proto"
 )
 
 // dial makes a connection and sends first.
@@ -147,4 +151,69 @@ func TestPostsBehindAConnectThatIsAskedAbout(t *testing.T) {
 	r.work()
 	_, rest, _ := strings.Cut(heard(stream), "\n\n")
 	mustBe(t, "behind connected", rest, "data: {\"id\":7,\"pong\":{}}\n\ndata: {\"id\":8,\"pong\":{}}\n\ndata: {\"id\":8,\"pong\":{}}\n\n")
+}
+
+// TestAStreamThatEndsWritesNothingOfOthers: a tick goes through the connections that have a time limit, and a write may give another one.
+func TestAStreamThatEndsWritesNothingOfOthers(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.HandshakeTimeout = 500 * time.Millisecond })
+	full := r.open(true, proto.Binary)
+	full.room = 0
+	stream := r.dial("GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+	heard(stream)
+	r.loop.write(full.context.(*conn), []byte("what the same turn has for another"))
+	r.loop.engine.started = r.loop.engine.started.Add(-time.Second)
+	r.loop.tick()
+	r.loop.flush()
+	if text := heard(stream); !strings.HasPrefix(text, `data: {"close":{"code":4004`) {
+		t.Fatalf("a stream that says nothing was told %q", text)
+	}
+	if c := full.context.(*conn); !c.backed || !slices.Contains(r.loop.urgent, c.handle) {
+		t.Errorf("whose socket is full: %v, and its time is looked at: %v", c.backed, slices.Contains(r.loop.urgent, c.handle))
+	}
+}
+
+func TestBytesOfPostsAreCountedOnce(t *testing.T) {
+	r := newRig(t, nil)
+	_, post := r.stream()
+	before := r.loop.counted.BytesIn.Load()
+	r.dial(post(ping))
+	r.work()
+	mustBe(t, "bytes", r.loop.counted.BytesIn.Load()-before, len(post(ping)))
+}
+
+// TestAFaultWithAPost ends its connection, and not the process.
+func TestAFaultWithAPost(t *testing.T) {
+	r := newRig(t, nil)
+	stream, _ := r.stream()
+	poster := r.dial("")
+	c := poster.context.(*conn)
+	c.phase = delivering // and there is no POST: a fault of ours
+	r.put(handoff.Event{Kind: handoff.Taken, To: c.handle, Seq: 204})
+	r.work()
+	if !poster.closed || stream.closed || r.loop.counted.Panics.Load() != 1 {
+		t.Errorf("closed: %v, another: %v, faults: %d", poster.closed, stream.closed, r.loop.counted.Panics.Load())
+	}
+}
+
+// TestAStreamKeepsNoAddress: the names of rooms are what a stream needs of the head that opened it.
+func TestAStreamKeepsNoAddress(t *testing.T) {
+	const streams, filling = 300, 7000
+	r := newRig(t, nil)
+	head := "GET /events?room=lobby&x=" + strings.Repeat("x", filling) + " HTTP/1.1\r\nHost: x\r\n\r\n"
+	held := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := held()
+	sockets := make([]*fakeSocket, streams)
+	for i := range sockets {
+		sockets[i] = r.dial(head)
+		sockets[i].in, sockets[i].out = nil, nil
+	}
+	if each := (held() - before) / streams; len(r.loop.streams) != streams || each > filling/2 {
+		t.Errorf("%d streams hold %d bytes each", len(r.loop.streams), each)
+	}
+	runtime.KeepAlive(sockets)
 }
