@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -10,9 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
 	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
 )
 
 // TestRecordsBehindTheEnd: who was told to come back, since its keys have changed perhaps, and is read on by the process that has taken over, sends what
@@ -34,10 +37,46 @@ func TestRecordsBehindTheEnd(t *testing.T) {
 	}
 }
 
+// TestAWriteFindsABadRecord: one behind good ones may show when they are answered, in the middle of a turn. The peer is told what is wrong, and gnet that it
+// has nothing more to do with the connection.
+func TestAWriteFindsABadRecord(t *testing.T) {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := os.NewFile(uintptr(ends[0]), "here"), os.NewFile(uintptr(ends[1]), "there")
+	defer here.Close()
+	defer there.Close()
+	r := newRig(t, nil)
+	r.loop.watcher = &watcher{fd: -1} // of nothing
+	s := r.open(true, proto.Binary)
+	c := s.context.(*conn)
+	c.kernel = true
+	s.file, s.fault = here, os.NewSyscallError("write", unix.EBADMSG)
+	one := proto.AppendClientFrame(nil, proto.Binary, &v1.ClientFrame{Id: 7, Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}})
+	s.in = append(one, one...)
+	if action := r.loop.traffic(c); action != gnet.Close {
+		t.Errorf("gnet is told %v, want to close", action)
+	}
+	if _, kept := c.sock.(*lifted); !kept || c.phase != closing || !s.closed {
+		t.Fatalf("it is kept: %v, in the phase %v; gnet has closed it: %v", kept, c.phase, s.closed)
+	}
+	if n := r.loop.counted.Denied[deniedTLS].Load(); n != 1 {
+		t.Errorf("it is denied %d times", n)
+	}
+	if b, err := io.ReadAll(there); err != nil || len(b) != 2 {
+		t.Errorf("the peer reads %x, %v; want an alert and the end", b, err)
+	}
+	r.loop.abort(c)
+	if c.sock != nil {
+		t.Error("it is still there")
+	}
+}
+
 // TestWhatTheKernelHasCostsUsLittle: a connection whose records the kernel has takes at most 256 bytes more of the heap than a plain one. What it is to
 // the process does not depend on a kernel that has the module.
 func TestWhatTheKernelHasCostsUsLittle(t *testing.T) {
-	const connections, most = 1000, 256
+	const connections, most = 500, 256
 	plain := heapOfEach(t, connections, func(engine *Engine, address string) net.Conn { return dial(t, address) })
 	kernel := heapOfEach(t, connections, func(engine *Engine, _ string) net.Conn {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
