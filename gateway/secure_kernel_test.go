@@ -190,15 +190,21 @@ func (e *secureEcho) raw(b string) {
 	}
 }
 
-// TestRecordsInPieces: records and messages come together that were cut anywhere.
+// TestRecordsInPieces: records and messages come together that were cut anywhere, those that come in one segment with the end of the handshake, too.
 func TestRecordsInPieces(t *testing.T) {
 	srv, config := startSecure(t)
 	held := &heldWrites{Conn: dialPlain(t, srv.SecureAddr(), "")}
+	config.VerifyConnection = func(tls.ConnectionState) error {
+		held.hold = true // before the client's Finished
+		return nil
+	}
 	conn := tls.Client(held, config)
 	if err := conn.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	held.hold = true
+	if len(held.kept) == 0 {
+		t.Fatal("the client's handshake has ended with nothing")
+	}
 	text := strings.Repeat("0123456789", 5000)
 	fmt.Fprint(conn, strings.Replace(handshake(), "/ws", "/echo", 1))
 	for _, message := range []string{"short", text, ""} {

@@ -12,7 +12,7 @@ func surroundingChecks() []Check {
 	return []Check{
 		{
 			Key:    "tls module",
-			Reason: "the gateway speaks no TLS: a proxy does, and nginx or HAProxy use the kernel's TLS only where this module is there",
+			Reason: "without this module the gateway opens and seals records of TLS itself, with more memory for each connection (tls.kernel); proxies may use it, too",
 			Source: "Linux Documentation/networking/tls.rst",
 			roles:  servers(),
 			read: func(v *view) current {

@@ -26,6 +26,17 @@ type Direction struct {
 	Sequence uint64 // of the next record
 }
 
+// Clear overwrites the keys: who has given them on needs them no more.
+func (k *Keys) Clear() {
+	k.Send.clear()
+	k.Receive.clear()
+}
+
+func (d *Direction) clear() {
+	clear(d.Key)
+	clear(d.IV)
+}
+
 // KeepKeys has config's handshakes keep what Keys is made of, where there is a chance that they end with such keys. The configuration
 // that it makes for each is one of config's own, so that tickets stay good: crypto/tls takes their keys from the first one. Where config's
 // own GetConfigForClient gives another one, that is used as it is.
@@ -52,6 +63,14 @@ func KeepKeys(config *tls.Config) {
 type kept struct {
 	secrets [len(labels)][]byte
 	sent    [][]byte // records that look like application data, in their order: those of the handshake do, too
+}
+
+// forget is for when the keys are had: the tls.Conn has the configuration as long as it lives, and with it the log of keys.
+func (k *kept) forget() {
+	for i := range k.secrets {
+		clear(k.secrets[i])
+	}
+	*k = kept{}
 }
 
 // labels are those of the log of keys, the format SSLKEYLOGFILE, in the order of secrets.
@@ -97,8 +116,12 @@ func (k *kept) note(b []byte) {
 func (s *Stream) Keys() (Keys, bool) {
 	k := s.wire.kept
 	s.wire.kept = nil
+	if k == nil {
+		return Keys{}, false
+	}
+	defer k.forget()
 	state := s.tls.ConnectionState()
-	if k == nil || state.Version != tls.VersionTLS13 {
+	if state.Version != tls.VersionTLS13 {
 		return Keys{}, false
 	}
 	hash, size := sha256.New, 16
@@ -110,6 +133,7 @@ func (s *Stream) Keys() (Keys, bool) {
 		return Keys{}, false
 	}
 	var directions [len(labels)]Direction
+	defer directions[sendHandshake].clear()
 	for i, secret := range k.secrets {
 		var err error
 		if directions[i], err = derive(hash, secret, size); err != nil {

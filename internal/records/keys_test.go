@@ -6,8 +6,10 @@ import (
 	"crypto/cipher"
 	"crypto/tls"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 	_ "unsafe" // for suites13
@@ -56,6 +58,40 @@ func TestKeys(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// TestNoSecretIsLeft: of the handshake a connection has its configuration for as long as it lives, and with it the log of keys.
+func TestNoSecretIsLeft(t *testing.T) {
+	before := suites13
+	t.Cleanup(func() { suites13 = before })
+	for _, suite := range []uint16{tls.TLS_AES_128_GCM_SHA256, tls.TLS_CHACHA20_POLY1305_SHA256} {
+		suites13 = []uint16{suite}
+		issuer := certtest.NewIssuer(t)
+		server := &tls.Config{Certificates: []tls.Certificate{issuer.Load(issuer.Issue("server", time.Hour, "localhost"))}}
+		records.KeepKeys(server)
+		var log io.Writer
+		keep := server.GetConfigForClient
+		server.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			own, err := keep(hello)
+			log = own.KeyLogWriter
+			return own, err
+		}
+		stream, _, _ := handshake(t, server, &tls.Config{RootCAs: issuer.Pool, ServerName: "localhost"})
+		digits := func() bool { return strings.ContainsAny(fmt.Sprintf("%x", log), "0123456789abcdef") }
+		if !digits() {
+			t.Fatalf("%s: the handshake has kept nothing", tls.CipherSuiteName(suite))
+		}
+		keys, _ := stream.Keys()
+		if digits() {
+			t.Errorf("%s: behind the keys there is still %x", tls.CipherSuiteName(suite), log)
+		}
+		keys.Clear()
+		for _, b := range [][]byte{keys.Send.Key, keys.Send.IV, keys.Receive.Key, keys.Receive.IV} {
+			if len(bytes.Trim(b, "\x00")) > 0 {
+				t.Errorf("%s: of cleared keys there is still %x", tls.CipherSuiteName(suite), b)
+			}
+		}
 	}
 }
 

@@ -63,6 +63,9 @@ func costs(connections int, say func(string)) (figures []figure, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", setting.name, err)
 		}
+		if kernel := setting.secure && setting.flag == "auto"; kernel != (f.InKernel == connections) || !kernel && f.InKernel > 0 {
+			return nil, fmt.Errorf("%s: the kernel has the records of %d connections of %d", setting.name, f.InKernel, connections)
+		}
 		f.Setting = setting.name
 		figures = append(figures, f)
 	}

@@ -1,12 +1,12 @@
 package kerneltls
 
 import (
-	"bytes"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -36,25 +36,32 @@ func attach(fd int, keys records.Keys) error {
 	if err != nil {
 		return err
 	}
+	defer clear(send)
 	receive, err := cryptoInfo(keys.Suite, &keys.Receive)
 	if err != nil {
 		return err
 	}
+	defer clear(receive)
 	if err := unix.SetsockoptString(fd, unix.SOL_TCP, unix.TCP_ULP, "tls"); err != nil {
 		return fmt.Errorf("give a socket to the kernel's module tls: %w", err)
 	}
-	if err := unix.SetsockoptString(fd, unix.SOL_TLS, optionSend, send); err != nil {
+	if err := set(fd, optionSend, send); err != nil {
 		return fmt.Errorf("give the kernel keys to send with: %w", err)
 	}
-	if err := unix.SetsockoptString(fd, unix.SOL_TLS, optionReceive, receive); err != nil {
+	if err := set(fd, optionReceive, receive); err != nil {
 		return errors.Join(ErrHalf, fmt.Errorf("give the kernel keys to receive with: %w", err))
 	}
 	return nil
 }
 
+// set gives the kernel the keys of one direction, without another copy of them, which a string would be.
+func set(fd, option int, info []byte) error {
+	return unix.SetsockoptString(fd, unix.SOL_TLS, option, unsafe.String(unsafe.SliceData(info), len(info)))
+}
+
 // cryptoInfo is struct tls12_crypto_info_aes_gcm_128 or _256 of linux/tls.h. That has salt and iv apart, as TLS 1.2 needs them.
-func cryptoInfo(suite uint16, d *records.Direction) (string, error) {
-	const saltBytes, ivBytes = 4, 8
+func cryptoInfo(suite uint16, d *records.Direction) ([]byte, error) {
+	const saltBytes, ivBytes, restBytes = 4, 8, 2 + 2 + 8
 	var cipher uint16
 	keyBytes := 16
 	switch suite {
@@ -64,16 +71,15 @@ func cryptoInfo(suite uint16, d *records.Direction) (string, error) {
 		cipher, keyBytes = cipherAES256, 32
 	}
 	if cipher == 0 || len(d.Key) != keyBytes || len(d.IV) != saltBytes+ivBytes {
-		return "", fmt.Errorf("the suite %s, with %d bytes of a key, is none that the kernel is given", tls.CipherSuiteName(suite), len(d.Key))
+		return nil, fmt.Errorf("the suite %s, with %d bytes of a key, is none that the kernel is given", tls.CipherSuiteName(suite), len(d.Key))
 	}
-	var b bytes.Buffer
-	b.Write(binary.NativeEndian.AppendUint16(nil, version13))
-	b.Write(binary.NativeEndian.AppendUint16(nil, cipher))
-	b.Write(d.IV[saltBytes:])
-	b.Write(d.Key)
-	b.Write(d.IV[:saltBytes])
-	b.Write(binary.BigEndian.AppendUint64(nil, d.Sequence))
-	return b.String(), nil
+	b := make([]byte, 0, restBytes+len(d.IV)+len(d.Key)) // it does not grow: what it grew from would not be cleared
+	b = binary.NativeEndian.AppendUint16(b, version13)
+	b = binary.NativeEndian.AppendUint16(b, cipher)
+	b = append(b, d.IV[saltBytes:]...)
+	b = append(b, d.Key...)
+	b = append(b, d.IV[:saltBytes]...)
+	return binary.BigEndian.AppendUint64(b, d.Sequence), nil
 }
 
 // control has f work on a connection's descriptor.

@@ -26,7 +26,7 @@ func TestCryptoInfo(t *testing.T) {
 		{tls.TLS_AES_128_GCM_SHA256, strings.Repeat("k", 16), "04033300" + hex.EncodeToString([]byte("explicit"+strings.Repeat("k", 16)+"salt")) + "0102030405060708"},
 		{tls.TLS_AES_256_GCM_SHA384, strings.Repeat("k", 32), "04033400" + hex.EncodeToString([]byte("explicit"+strings.Repeat("k", 32)+"salt")) + "0102030405060708"},
 	} {
-		if got, err := cryptoInfo(c.suite, direction(c.key)); err != nil || hex.EncodeToString([]byte(got)) != c.want {
+		if got, err := cryptoInfo(c.suite, direction(c.key)); err != nil || hex.EncodeToString(got) != c.want {
 			t.Errorf("%s: %x, %v; want %s", tls.CipherSuiteName(c.suite), got, err, c.want)
 		}
 	}

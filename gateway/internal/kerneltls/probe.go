@@ -55,14 +55,14 @@ func probe(suite uint16) error {
 			return fmt.Errorf("the kernel's module tls does not send: %w", err)
 		}
 		if _, err := io.ReadFull(way[1], got); err != nil || string(got) != text {
-			return fmt.Errorf("the kernel's module tls opened %q as %q: %w", text, got, err)
+			return fmt.Errorf("the kernel's module tls opened %q as %q (error: %v)", text, got, err)
 		}
 	}
 	if err := control(here, CloseNotify.Send); err != nil {
 		return err
 	}
 	if _, err := there.Read(make([]byte, 1)); !errors.Is(err, unix.EIO) {
-		return fmt.Errorf("the kernel's module tls gave an alert as %w", err)
+		return fmt.Errorf("the kernel's module tls gave an alert as data, or as another error than EIO: %v", err)
 	}
 	return control(there, func(fd int) error {
 		t, content, err := Control(fd, make([]byte, 2))

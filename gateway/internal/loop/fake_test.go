@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -42,7 +43,8 @@ type fakeSocket struct {
 	out      []byte
 	writes   int
 	closed   bool
-	fault    error // of the next write, which closes
+	fault    error    // of the next write, which closes
+	file     *os.File // whose descriptor it has; nil: none
 	loop     *fakeEvents
 	from     string // its peer's address; empty: 127.0.0.1
 }
@@ -51,10 +53,16 @@ func (s *fakeSocket) Context() any         { return s.context }
 func (s *fakeSocket) SetContext(v any)     { s.context = v }
 func (s *fakeSocket) SafeContext() any     { return s.safe }
 func (s *fakeSocket) SetSafeContext(v any) { s.safe = v }
-func (s *fakeSocket) Fd() int              { return -1 }
 func (s *fakeSocket) InboundBuffered() int { return len(s.in) }
 func (s *fakeSocket) OutboundBuffered() int {
 	return len(s.buffered)
+}
+
+func (s *fakeSocket) Fd() int {
+	if s.file == nil {
+		return -1
+	}
+	return int(s.file.Fd())
 }
 
 func (s *fakeSocket) RemoteAddr() net.Addr {
@@ -111,7 +119,9 @@ func (e *fakeEvents) Close(g gnet.Conn) error {
 		return nil
 	}
 	s.closed = true
-	e.loop.closed(s.context.(*conn), nil)
+	if c, is := s.context.(*conn); is {
+		e.loop.closed(c, s.fault)
+	}
 	return nil
 }
 

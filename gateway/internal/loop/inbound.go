@@ -24,6 +24,7 @@ func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 			action = gnet.Close
 		}
 	}()
+	sock := c.sock
 	l.hear(c)
 	l.whole = false
 	if len(kept) > 0 {
@@ -54,8 +55,8 @@ func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 	if ended != nil && c.sock != nil {
 		l.abort(c) // TLS has said its own last word about it
 	}
-	if c.sock == nil {
-		return gnet.Close // it is; gnet takes that as a stale event and stops
+	if c.sock != sock {
+		return gnet.Close // it is, be the socket kept for a last word; gnet takes that as a stale event and stops
 	}
 	l.pump()
 	return gnet.None

@@ -42,8 +42,10 @@ func (l *Loop) stays(c *conn, err error) bool {
 		return false
 	}
 	if c.phase == closing {
-		if last.fault != nil {
-			l.deny(c, deniedTLS, last.fault) // it may have come with what has ended the connection
+		// It may have come with what has ended the connection. One that was told to come back, for its keys perhaps, is read on when it has
+		// gone over to another process in its last second, and what it says with new keys is nothing against it.
+		if last.fault != nil && c.closed != proto.CloseGoingAway.Code {
+			l.deny(c, deniedTLS, last.fault)
 		}
 		return false
 	}

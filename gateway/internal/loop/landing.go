@@ -401,8 +401,8 @@ func (l *Loop) touchDown(g gnet.Conn, c *conn) gnet.Action {
 		l.drained(c)
 	}
 	switch {
-	case c.sock == nil:
-		return gnet.Close
+	case c.sock != g:
+		return gnet.Close // the write has ended it, or has left it to its last word
 	case len(l.back[c.handle.Slot]) == 0:
 		return gnet.None
 	}

@@ -135,6 +135,7 @@ func (l *Listener) toKernel(conn net.Conn, stream *records.Stream) (*records.Str
 	}
 	socket, ok := conn.(syscall.Conn)
 	keys, exported := stream.Keys()
+	defer keys.Clear()
 	if !ok || !exported {
 		return stream, nil
 	}
