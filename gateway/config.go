@@ -336,7 +336,7 @@ func DefaultConfig() Config {
 		Data:        "data",
 		Heartbeat:   25 * time.Second,
 		RetryWindow: 10 * time.Minute,
-		TLS:         TLSConfig{MinVersion: TLS12, Kernel: KernelTLSAuto, ACME: ACMEConfig{Directory: acme.LetsEncryptURL}},
+		TLS:         TLSConfig{MinVersion: TLS12, Kernel: KernelTLSOff, ACME: ACMEConfig{Directory: acme.LetsEncryptURL}},
 		Auth:        AuthConfig{JWKSRefresh: 10 * time.Minute, Leeway: 30 * time.Second},
 		Proxy:       ProxyConfig{Protocol: ProxyProtocolOff, SocketMode: "0660"},
 		Rooms: RoomsConfig{

@@ -77,9 +77,9 @@ func settings() []setting {
 			value: func(c *Config) value {
 				return choiceValue[TLSVersion]{&c.TLS.MinVersion, []TLSVersion{TLS12, TLS13}}
 			}},
-		{name: "tls.kernel", usage: "who opens and seals records: auto, the kernel where it can, or off, always the process",
+		{name: "tls.kernel", usage: "who opens and seals records: off, always the process, or auto, the kernel where it can",
 			value: func(c *Config) value {
-				return choiceValue[KernelTLS]{&c.TLS.Kernel, []KernelTLS{KernelTLSAuto, KernelTLSOff}}
+				return choiceValue[KernelTLS]{&c.TLS.Kernel, []KernelTLS{KernelTLSOff, KernelTLSAuto}}
 			}},
 		{name: "tls.acme.domains", usage: "names for which certificates are had of an authority by ACME; without any it is off",
 			value: func(c *Config) value { return listValue{&c.TLS.ACME.Domains} }},

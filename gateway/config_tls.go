@@ -20,7 +20,8 @@ type TLSConfig struct {
 	KeyFiles []string
 	// MinVersion is the least version that is spoken. Default TLS12.
 	MinVersion TLSVersion
-	// Kernel says whether the kernel is given the records of connections, where it has the module for it and the keys allow it. Default KernelTLSAuto.
+	// Kernel says whether the kernel is given the records of connections, where it has the module for it and the keys allow it. Default KernelTLSOff: records
+	// without data, of which the kernel opens as many as come, have no bound there.
 	Kernel KernelTLS
 	// ACME has an authority give certificates, beside those of files.
 	ACME ACMEConfig

@@ -12,7 +12,7 @@ func surroundingChecks() []Check {
 	return []Check{
 		{
 			Key:    "tls module",
-			Reason: "without this module the gateway opens and seals records of TLS itself, with more memory for each connection (tls.kernel); proxies may use it, too",
+			Reason: "with this module and tls.kernel: auto the kernel opens and seals the gateway's records of TLS, with less memory for each connection; proxies may use it, too",
 			Source: "Linux Documentation/networking/tls.rst",
 			roles:  servers(),
 			read: func(v *view) current {

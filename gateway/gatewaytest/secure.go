@@ -22,6 +22,7 @@ func SecureBy(issuer *certtest.Issuer) (option func(*gateway.Config)) {
 	cert, key := issuer.Issue("server", time.Hour, "localhost", "127.0.0.1")
 	return func(cfg *gateway.Config) {
 		cfg.TLS.Listen = "127.0.0.1:0"
+		cfg.TLS.Kernel = gateway.KernelTLSAuto // test/kerneltls runs the tests where that is one
 		cfg.TLS.CertFiles, cfg.TLS.KeyFiles = []string{cert}, []string{key}
 	}
 }

@@ -72,7 +72,7 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 // TestKillLosesNothingAcknowledgedOverTLS: the same, with fewer rounds, whoever opens and seals the records.
 func TestKillLosesNothingAcknowledgedOverTLS(t *testing.T) {
 	certificate, key, _ := certify(t, t.TempDir())
-	killLosesNothing(t, int(number(t, roundsVariable, defaultRoundsOverTLS)), []string{"--tls.listen", "127.0.0.1:0", "--tls.cert-files", certificate, "--tls.key-files", key})
+	killLosesNothing(t, int(number(t, roundsVariable, defaultRoundsOverTLS)), []string{"--tls.listen", "127.0.0.1:0", "--tls.cert-files", certificate, "--tls.key-files", key, "--tls.kernel", "auto"})
 }
 
 func killLosesNothing(t *testing.T, rounds int, secure []string) {
