@@ -138,7 +138,7 @@ func (l *Loop) send(c int, b []byte) error {
 		*s.out = append(*s.out, b...)
 		return nil
 	}
-	n, err := unix.Write(int(s.fd), b)
+	n, err := writeNow(s.fd, b)
 	if err != nil && !isAgain(err) {
 		l.breaks(c, fmt.Errorf("write: %w", err))
 		return ErrBroken
@@ -289,7 +289,7 @@ func (l *Loop) flush(c int) {
 	if s.out == nil || s.broken {
 		return
 	}
-	n, err := unix.Write(int(s.fd), *s.out)
+	n, err := writeNow(s.fd, *s.out)
 	if err != nil && !isAgain(err) {
 		l.breaks(c, fmt.Errorf("write: %w", err))
 		return
@@ -312,7 +312,7 @@ func (l *Loop) read(c int) (more bool) {
 		}
 		copy(l.buffer, *s.in)
 	}
-	n, err := unix.Read(int(s.fd), l.buffer[kept:])
+	n, err := readNow(s.fd, l.buffer[kept:])
 	switch {
 	case isAgain(err):
 		return errors.Is(err, unix.EINTR)
