@@ -169,6 +169,8 @@ func (l *Loop) fanOut(budget int) {
 				continue // dropped meanwhile
 			}
 			r.batch = r.takeBatch()
+			l.load.batches++
+			l.load.together += len(r.batch.stored.messages) + len(r.batch.ephemeral.messages)
 			l.gatherLess(r, r.batch.stored.messages)
 			l.gatherLess(r, r.batch.ephemeral.messages)
 		}

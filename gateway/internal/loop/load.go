@@ -8,16 +8,26 @@ const (
 	leastWaiting = 128 << 10
 	// waitTicks is how long what waits may take to be worked off: a quarter of a second.
 	waitTicks = 2.5
+	// wellGathered is how many messages leave of a room at a time where it is the writes that take the loop's time, and not what is in them.
+	wellGathered = 4
+	// gatheredWaiting is what may wait of a room then, in bytes: some fifty short messages make a write half again as long.
+	gatheredWaiting = 32 << 10
 )
 
 // load is how fast a loop works off what waits for it. Bytes alone bound the memory of a mailbox and not the time in it: with
 // small messages 32 MiB are ten seconds. So a loop that is behind bounds its mailbox to what it works off in waitTicks; the shards
 // refuse publishes beyond that, with a code that says to come again, and what was accepted is not late.
+//
+// That helps where fewer messages are fewer writes. Where many leave of each room at a time there are as many writes with half of them, so to
+// refuse some has nothing leave earlier and costs writes of its own: the loop works off less, for which its bound would become smaller,
+// and so on until it gathers nothing. Therefore each room may have so much waiting then.
 type load struct {
 	done   int64   // bytes since the last tick
 	rate   float64 // bytes a tick, smoothed
 	behind int     // ticks in a row
 	at     moment  // of the last tick
+	// batches is how often a room had its turn since the last tick, together how many messages left in these.
+	batches, together int
 	// gathering is what waits in rooms that have a window, in bytes: on purpose, however long that is.
 	gathering int64
 }
@@ -33,7 +43,8 @@ func (l *Loop) bound() {
 	o := &l.load
 	passed := float64(max(1, l.now-o.at))
 	rate := float64(o.done) / passed
-	o.done, o.at = 0, l.now
+	gathered := o.together >= wellGathered*max(1, o.batches)
+	o.done, o.batches, o.together, o.at = 0, 0, 0, l.now
 	if l.inbox.Held()-o.gathering < leastWaiting {
 		if o.behind >= behindAfter {
 			l.inbox.Bound(1 << 62)
@@ -46,6 +57,10 @@ func (l *Loop) bound() {
 	}
 	o.rate += (rate - o.rate) / 4
 	if o.behind >= behindAfter {
-		l.inbox.Bound(o.gathering + max(leastWaiting, int64(o.rate*waitTicks)))
+		most := max(leastWaiting, int64(o.rate*waitTicks))
+		if gathered {
+			most = max(most, int64(l.busy.len())*gatheredWaiting)
+		}
+		l.inbox.Bound(o.gathering + most)
 	}
 }

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +83,58 @@ func TestALoopThatIsBehindBoundsWhatWaits(t *testing.T) {
 	pass(31<<20, 0)
 	if l.inbox.Full() {
 		t.Error("a loop that has caught up refuses a burst")
+	}
+}
+
+// TestWhatLeavesTogetherMayWait: where many messages leave of a room at a time, to refuse some would make no write less, so each busy room may
+// have some waiting, whatever the loop works off.
+func TestWhatLeavesTogetherMayWait(t *testing.T) {
+	const rooms = 20
+	for _, test := range []struct {
+		name     string
+		together int // messages that leave of a room at a time
+		full     bool
+	}{
+		{"few", wellGathered - 1, true},
+		{"many", wellGathered, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t, func(c *Config) {
+				c.Inboxes = []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](32 << 20)}
+			})
+			l := r.loop
+			for n := range rooms {
+				r.join(r.open(true, proto.Binary), fmt.Sprint(n), 0)
+			}
+			// What waits beside is the same in both: over what a loop that works off so little may have, and under what its rooms may.
+			const waiting = rooms/2*gatheredWaiting - leastWaiting/2
+			l.inbox.PutAlways(handoff.Event{}, waiting)
+			seq := uint64(0)
+			for range 2 * behindAfter {
+				for range test.together {
+					seq++
+					for n := range rooms {
+						r.deliver(fmt.Sprint(n), seq)
+					}
+				}
+				l.taken = l.inbox.Take(l.taken)
+				for i := range l.taken {
+					l.take(&l.taken[i])
+				}
+				l.taken = l.taken[:0]
+				l.fanOut(rooms / 2) // the other half is busy when the tick comes
+				l.engine.started = l.engine.started.Add(-tick)
+				l.tick()
+				l.fanOut(rooms)
+				l.flush()
+			}
+			if l.inbox.Held() < leastWaiting {
+				t.Fatalf("only %d bytes wait, which shows nothing", l.inbox.Held())
+			}
+			if full := l.inbox.Full(); full != test.full {
+				t.Errorf("with %d messages of a room at a time and %d bytes waiting it is full: %v, want %v", test.together, l.inbox.Held(), full, test.full)
+			}
+		})
 	}
 }
 
