@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 	runtimemetrics "runtime/metrics"
 	"time"
@@ -61,7 +62,8 @@ func (s *Server) ManageMemory(ctx context.Context) {
 		if !kept {
 			runtimemetrics.Read(samples)
 			live, before := samples[0].Value.Uint64(), growth.percent
-			if growth.turn(live, samples[1].Value.Float64(), samples[2].Value.Float64()); growth.percent != before {
+			passed := samples[2].Value.Float64() * float64(realProcessors()) / float64(runtime.GOMAXPROCS(0))
+			if growth.turn(live, samples[1].Value.Float64(), passed); growth.percent != before {
 				debug.SetGCPercent(growth.percent)
 			}
 		}

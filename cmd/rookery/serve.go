@@ -78,6 +78,7 @@ func serve(ctx context.Context, args []string, p process) int {
 	level := new(slog.LevelVar)
 	level.Set(config.Logging.Level)
 	logger := newLogger(config.Logging.Format, level, p.stderr)
+	gateway.ManageProcessors()
 	begin := gateway.New
 	if takesOver {
 		begin = gateway.TakeOver

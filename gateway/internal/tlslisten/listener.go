@@ -105,7 +105,7 @@ func Serve(cfg Config) *Listener {
 	l := &Listener{
 		cfg:   cfg,
 		tls:   newConfig(cfg),
-		turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		turns: make(chan struct{}, max(1, min(runtime.NumCPU(), runtime.GOMAXPROCS(0))/2)),
 		conns: make(map[*turn]netip.Addr),
 		of:    make(map[netip.Addr]int),
 	}

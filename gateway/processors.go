@@ -1,0 +1,26 @@
+package gateway
+
+import (
+	"os"
+	"runtime"
+)
+
+// spareProcessors is how many more processors Go's scheduler has than it would take, see ManageProcessors.
+const spareProcessors = 2
+
+// ManageProcessors gives Go's scheduler two processors more than it would take. It is of the whole process, as ManageMemory is, and is called
+// once, before the server is made. GOMAXPROCS, where set, holds instead.
+//
+// An event loop that waits for its sockets keeps its processor until the runtime's monitor takes it, and so does a committer that syncs. With
+// a loop for each processor none is left over then, so nobody is woken for what a loop has just handed to a shard: that runs when the loop yields
+// before it waits. But each 61st time the scheduler gives the processor back to who has yielded instead. The loop then waited with a
+// message behind it, which the monitor, who sleeps for ten milliseconds where little happens, or the next message freed: one message in thirty came
+// five milliseconds late on two processors that were idle. See runtime/proc.go, schedule and retake.
+func ManageProcessors() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcessors)
+	}
+}
+
+// realProcessors is how many of Go's processors can run at a time.
+func realProcessors() int { return min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) }
