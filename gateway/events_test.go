@@ -464,7 +464,7 @@ func TestEventsAreAskedForSignsOfLife(t *testing.T) {
 	}
 }
 
-// TestEventsDrain: those who are there are told to go, and nobody is let in.
+// TestEventsDrain: those who are there are told to go, may still speak, and nobody is let in.
 func TestEventsDrain(t *testing.T) {
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Drain.Window = 10 * time.Second })
 	p := mustOpenStream(t, srv.Addr(), "/events?name=ann", "")
@@ -481,18 +481,49 @@ func TestEventsDrain(t *testing.T) {
 	if f := p.must(); f.GetGoaway() == nil || p.stream.retry == "" {
 		t.Errorf("told %v, to come back in %q ms", f, p.stream.retry)
 	}
-	if err := p.stream.post(nil); err == nil || !strings.Contains(err.Error(), "503") {
-		t.Errorf("a POST was answered with %v", err)
+	for _, kept := range []string{"over the connection of before", "over another one"} {
+		p.publish("r", "", kept)
+		if f := p.must(); f.GetPublished() == nil {
+			t.Errorf("a POST %s: the stream says %v", kept, f)
+		}
+		if p.stream.conn != nil {
+			t.Errorf("a POST %s: the connection is kept", kept)
+		}
 	}
 	if _, err := openStream(t, srv.Addr(), overEvents, "/events", ""); err == nil || !strings.Contains(err.Error(), `503 Service Unavailable, Retry-After "5"`) {
 		t.Errorf("another stream: %v", err)
 	}
 	// A page of another origin can see so.
-	res := exchangeHead(t, srv.Addr(), "POST /events/"+p.stream.name+" HTTP/1.1\r\nHost: x\r\nOrigin: https://chat.example\r\nContent-Length: 0\r\n\r\n")
+	res := exchangeHead(t, srv.Addr(), "GET /events HTTP/1.1\r\nHost: x\r\nOrigin: https://chat.example\r\n\r\n")
 	if h := res.Header; res.StatusCode != 503 || h.Get("Access-Control-Allow-Origin") != "https://chat.example" || h.Get("Access-Control-Expose-Headers") != "Retry-After" {
-		t.Errorf("a POST of another origin was answered with %s, %v", res.Status, h)
+		t.Errorf("another stream, of a page of another origin, was answered with %s, %v", res.Status, h)
 	}
 	p.conn.Close() // as it was told
+	<-stopped
+}
+
+// TestEventsAnswerWhileDraining: a drain that is longer than two heartbeats ends nobody for their silence who answers.
+func TestEventsAnswerWhileDraining(t *testing.T) {
+	t.Parallel()
+	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Heartbeat, c.Drain.Window = time.Second, 10*time.Second })
+	p := login(t, srv.Addr(), overEvents, "ann")
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		srv.Stop()
+	}()
+	if f := p.must(); f.GetGoaway() == nil {
+		t.Fatalf("told %v", f)
+	}
+	for range 3 {
+		if f := p.must(); f.GetPing() == nil {
+			t.Fatalf("instead of a question came %v", f)
+		}
+		if err := p.stream.post(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.conn.Close()
 	<-stopped
 }
 

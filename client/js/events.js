@@ -2,7 +2,7 @@
 // One connection brings what the server says; what the client says goes by POST, one after the other, so that it keeps
 // its order. By fetch and not by EventSource, which comes back by itself: when to come back is rookery.js's to say.
 
-import { CLOSE_ABNORMAL } from './codes.js';
+import { CLOSE_ABNORMAL, CLOSE_NORMAL } from './codes.js';
 
 /** What waits goes together up to so many characters: each POST takes a way there and back. */
 const MAX_TOGETHER = 16 << 10;
@@ -12,6 +12,9 @@ const RETRY_MS = 1_000;
 
 /** The longest such wait, whatever a proxy says: all that the client says stands behind it. */
 const MOST_RETRY_MS = 30_000;
+
+/** How long close waits until what was sent before has gone. Whoever does not answer meanwhile will not, and a page or process wants to end. */
+const CLOSE_MS = 5_000;
 
 export class EventSocket extends EventTarget {
   // Set at construction.
@@ -25,6 +28,9 @@ export class EventSocket extends EventTarget {
   #waiting = [];
   #posting = false;
   #retryTimer;
+  #closeTimer;
+  /** Nothing more is taken; what was taken is still sent. */
+  #closing = false;
   #over = false;
 
   /** What the server takes at once, in bytes. Whoever has heard it says so. */
@@ -41,16 +47,18 @@ export class EventSocket extends EventTarget {
   }
 
   send(text) {
+    if (this.#closing) return;
     this.#waiting.push(text);
     this.bufferedAmount += text.length;
     this.#post();
   }
 
-  /** The server sees the end of the stream; a code there is none for. */
+  /** Ends when what was sent before has gone, as a WebSocket does. The server sees the end of the stream; a code there is none for. */
   close() {
-    this.#over = true;
-    this.#clock.clearTimeout(this.#retryTimer);
-    this.#abort.abort();
+    if (this.#closing) return;
+    this.#closing = true;
+    if (this.#posting) this.#closeTimer = this.#clock.setTimeout(() => this.#end(CLOSE_ABNORMAL, ''), CLOSE_MS);
+    else this.#end(CLOSE_NORMAL, '');
   }
 
   // What the server says.
@@ -117,6 +125,7 @@ export class EventSocket extends EventTarget {
       this.bufferedAmount -= together.reduce((sum, text) => sum + text.length, 0);
     }
     this.#posting = false;
+    if (this.#closing) this.#end(CLOSE_NORMAL, '');
   }
 
   /** Whether the server has taken it. What it has no room for now is sent again. */
@@ -148,7 +157,9 @@ export class EventSocket extends EventTarget {
 
   #end(code, reason) {
     if (this.#over) return;
-    this.close();
+    this.#over = this.#closing = true;
+    for (const timer of [this.#retryTimer, this.#closeTimer]) this.#clock.clearTimeout(timer);
+    this.#abort.abort();
     this.#say('close', { code, reason });
   }
 

@@ -444,7 +444,7 @@ export class Rookery {
   on(name: 'removed', listener: (removal: Removal) => void): () => void;
   /** Settled by the first connection, or by an end that forbids one. */
   connect(): Promise<Connected>;
-  /** Final; what waits for an answer is rejected with the code closed. */
+  /** Final; what waits for an answer is rejected with the code closed. What was sent is on its way: by events for up to five seconds. */
   close(): void;
   /** The network is back, the page is looked at: try at once, or check the connection. */
   wake(): void;

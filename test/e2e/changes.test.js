@@ -3,6 +3,7 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 
+import { becomes } from './becomes.js';
 import { Person, closeBrowser, openBrowser } from './person.js';
 import { Server } from './server.js';
 
@@ -21,6 +22,10 @@ async function reads(person, seq, testid, text) {
   await line(person, seq).getByTestId(testid).filter({ hasText: text }).waitFor();
 }
 
+/** The reactions to a message: what they are, and whether the person's own is among them. */
+const reactions = (person, seq) => line(person, seq).getByTestId('reaction')
+  .evaluateAll((chips) => chips.map((chip) => `${chip.textContent}${chip.getAttribute('aria-pressed') === 'true' ? ', own' : ''}`));
+
 test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t);
   const alice = await Person.arrive(t, server, 'alice');
@@ -31,21 +36,22 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
 
   // 3: an edit. The box holds the text as it was.
   await act(alice, 1, 'edit');
-  assert.equal(await alice.find('composer').inputValue(), 'one');
+  await becomes(() => alice.find('composer').inputValue(), 'one');
   await alice.say('one, mended');
-  await reads(bob, 1, 'text', 'one, mended');
-  await reads(bob, 1, 'edited', 'Edited');
+  for (const person of [alice, bob]) {
+    await reads(person, 1, 'text', 'one, mended');
+    await reads(person, 1, 'edited', 'Edited');
+  }
 
   // 4 and 5: reactions of both, and 6: one is taken back by its chip.
   await act(bob, 1, 'react-👍');
-  await reads(alice, 1, 'reaction', '👍 1');
+  await becomes(() => reactions(alice, 1), ['👍 1']);
+  await becomes(() => reactions(bob, 1), ['👍 1, own']);
   await act(alice, 1, 'react-👍');
-  await reads(bob, 1, 'reaction', '👍 2');
+  for (const person of [alice, bob]) await becomes(() => reactions(person, 1), ['👍 2, own']);
   await line(bob, 1).getByTestId('reaction').click();
-  // Each page hears of it by itself, in no order: both are waited for.
-  for (const person of [alice, bob]) await reads(person, 1, 'reaction', '👍 1');
-  assert.equal(await line(bob, 1).getByTestId('reaction').getAttribute('aria-pressed'), 'false');
-  assert.equal(await line(alice, 1).getByTestId('reaction').getAttribute('aria-pressed'), 'true');
+  await becomes(() => reactions(bob, 1), ['👍 1']);
+  await becomes(() => reactions(alice, 1), ['👍 1, own']);
 
   // 7: a reply that names bob; his name is completed.
   await act(alice, 2, 'reply');
@@ -56,7 +62,7 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
   await alice.find('composer').press('Enter');
   await reads(bob, 7, 'quote', 'bob: two');
   await reads(bob, 7, 'mention', '@bob');
-  assert.match(await line(bob, 7).getAttribute('class'), /message-to-me/);
+  await bob.page.locator('#messages .message-to-me[data-seq="7"]').waitFor();
 
   // 8: a thread, which goes on until it is closed, and then 9 is for the room.
   await act(bob, 1, 'thread');
@@ -67,13 +73,13 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
   await bob.say('in the room');
   await alice.sees(9);
   await line(alice, 1).getByTestId('replies').click();
-  await alice.find('panel-list').getByText('in the thread').waitFor();
-  assert.equal(await alice.find('panel-list').getByTestId('message').count(), 2);
+  await becomes(() => alice.find('panel-list').getByTestId('text').allTextContents(), ['one, mended', 'in the thread']);
   await alice.find('panel-close').click();
 
-  // 10: a pin.
+  // 10: a pin. Where a line comes in or grows, those above move from under the pointer: bob's page is waited for too.
+  await bob.sees(9);
   await act(bob, 1, 'pin');
-  await reads(alice, 1, 'pinned', 'Pinned');
+  for (const person of [alice, bob]) await reads(person, 1, 'pinned', 'Pinned');
   await alice.find('pins').click();
   await alice.find('panel-list').getByText('one, mended').waitFor();
   await alice.photograph('changes');
@@ -81,19 +87,22 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
 
   // 11: a deletion; nobody else is offered one.
   await line(alice, 2).hover();
+  await line(alice, 2).getByTestId('action-pin').waitFor();
   assert.equal(await line(alice, 2).getByTestId('action-delete').count(), 0);
   await act(bob, 2, 'delete');
-  await line(alice, 2).getByTestId('deleted').waitFor();
-  await reads(alice, 7, 'quote', 'bob: deleted');
+  for (const person of [alice, bob]) {
+    await line(person, 2).getByTestId('deleted').waitFor();
+    await reads(person, 7, 'quote', 'bob: deleted');
+  }
 
   // Who comes later sees the same.
   const carol = await Person.arrive(t, server, 'carol');
   await reads(carol, 1, 'text', 'one, mended');
-  await reads(carol, 1, 'reaction', '👍 1');
+  await becomes(() => reactions(carol, 1), ['👍 1']);
   await reads(carol, 1, 'replies', '1 reply');
   await line(carol, 2).getByTestId('deleted').waitFor();
   for (const person of [alice, bob, carol]) {
-    assert.ok(!(await person.page.content()).includes('two'), `${person.name} still has what was deleted`);
+    await becomes(async () => (await person.page.content()).includes('two'), false, `${person.name} still has what was deleted`);
     assert.deepEqual(person.faults, []);
   }
 });
@@ -112,7 +121,7 @@ test('what can be done to a message can be done with the keyboard', { timeout: 1
   await focused('1');
   await press('ArrowDown', 'Tab');
   await focused('action-react-👍');
-  assert.equal(await alice.page.getByRole('toolbar', { name: 'What to do with this message' }).count(), 1);
+  await becomes(() => alice.page.getByRole('toolbar', { name: 'What to do with this message' }).count(), 1);
   await press('ArrowRight');
   await focused('action-react-❤️');
   await alice.photograph('message-keyboard');

@@ -8,6 +8,7 @@ import assert from 'node:assert/strict';
 import WebSocket from 'ws';
 
 import { Rookery } from '../../client/js/rookery.js';
+import { becomes } from './becomes.js';
 import { Server } from './server.js';
 
 const KILLS = 3;
@@ -49,24 +50,23 @@ for (const codec of ['binary', 'json']) {
       await Promise.all([...sending, ...offline]);
     }
     const total = KILLS * (PER_LIFE + 5);
-    while (room.seq < total) await new Promise((resolve) => setImmediate(resolve));
 
-    assert.deepEqual(faults, []);
     assert.equal(acknowledged.length, total);
     const bySeq = acknowledged.sort((a, b) => a.seq - b.seq);
     assert.deepEqual(bySeq.map((m) => m.seq), Array.from({ length: total }, (_, i) => i + 1));
-    assert.deepEqual(seen, bySeq, 'the reader saw each once, in order, as acknowledged');
+    await becomes(() => seen, bySeq, 'the reader saw each once, in order, as acknowledged');
+    assert.deepEqual(faults, []);
   });
 }
 
-test('a client without the right identity is told so and stays away', { timeout: 60_000 }, async (t) => {
+test('a client without the right identity is told so and stays away', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t);
   const stranger = client(t, server, { token: 'no token at all' });
   await assert.rejects(stranger.connect(), { code: 'unauthorized' });
   assert.equal(stranger.state, 'closed');
 });
 
-test('a draining server is left, and its successor found', { timeout: 60_000 }, async (t) => {
+test('a draining server is left, and its successor found', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t, '--drain.window=1s');
   const visitor = client(t, server, { name: 'visitor' });
   const gone = new Promise((resolve) => visitor.on('goaway', resolve));

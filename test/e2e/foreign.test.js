@@ -57,7 +57,7 @@ class Peer {
 }
 
 for (const [name, protocols] of [['with the subprotocol', ['rookery.v1.json']], ['without one', []]]) {
-  test(`ws, ${name}: connect, join, publish, resume, close`, { timeout: 60_000 }, async (t) => {
+  test(`ws, ${name}: connect, join, publish, resume, close`, { timeout: 120_000 }, async (t) => {
     const server = await Server.start(t);
     const alice = await Peer.open(server.socketAddress, protocols);
     assert.equal(alice.socket.protocol, protocols[0] ?? '');
@@ -110,7 +110,7 @@ for (const [name, protocols] of [['with the subprotocol', ['rookery.v1.json']], 
   });
 }
 
-test('ws: two people chat by hand: a group, changes, receipts, presence, typing, sync', { timeout: 60_000 }, async (t) => {
+test('ws: two people chat by hand: a group, changes, receipts, presence, typing, sync', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t);
   const open = async (name) => {
     const peer = await Peer.open(server.socketAddress, ['rookery.v1.json']);
@@ -156,7 +156,7 @@ test('ws: two people chat by hand: a group, changes, receipts, presence, typing,
   }
 });
 
-test('ws: what is no frame ends the connection with its code', { timeout: 60_000 }, async (t) => {
+test('ws: what is no frame ends the connection with its code', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t);
   for (const text of ['no json', '{"id":1,', '[]']) {
     const peer = await Peer.open(server.socketAddress, ['rookery.v1.json']);
@@ -165,7 +165,7 @@ test('ws: what is no frame ends the connection with its code', { timeout: 60_000
   }
 });
 
-test('ws: the server that is told to end says when to come back, then closes', { timeout: 60_000 }, async (t) => {
+test('ws: the server that is told to end says when to come back, then closes', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t, '--drain.window=1s');
   const peer = await Peer.open(server.socketAddress, ['rookery.v1.json']);
   await peer.request({ id: 1, connect: { name: 'alice' } });
@@ -177,7 +177,7 @@ test('ws: the server that is told to end says when to come back, then closes', {
   assert.equal(await stopped, 0);
 });
 
-test("Python's websockets: the same by somebody else", { timeout: 60_000 }, async (t) => {
+test("Python's websockets: the same by somebody else", { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t);
   const script = fileURLToPath(new URL('foreign_websockets.py', import.meta.url));
   const child = spawn(python, [script, server.socketAddress], { stdio: ['ignore', 'pipe', 'pipe'] });

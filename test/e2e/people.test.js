@@ -3,6 +3,7 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 
+import { becomes } from './becomes.js';
 import { Person, closeBrowser, openBrowser } from './person.js';
 import { Server } from './server.js';
 
@@ -12,13 +13,7 @@ test.after(closeBrowser);
 const there = (person) => person.find('person').evaluateAll((rows) => rows.map(({ dataset: { user, state } }) => `${user} ${state}`));
 
 /** Waits until the page shows them. */
-async function sees(person, ...users) {
-  await person.page.waitForFunction((wanted) => {
-    const rows = [...document.querySelectorAll('[data-testid=person]')];
-    return rows.map(({ dataset: { user, state } }) => `${user} ${state}`).join() === wanted;
-  }, users.join());
-  assert.deepEqual(await there(person), users);
-}
+const sees = (person, ...users) => becomes(() => there(person), users);
 
 test('who comes, is away, types and goes', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t, '--rooms.presence-grace', '100ms');

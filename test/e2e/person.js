@@ -7,18 +7,25 @@ import { join } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
+import { BACK_MS } from './becomes.js';
+
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 // As root, in a container and offline: no sandbox, and nothing that calls home.
 const args = ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
 export const DESK = { width: 1100, height: 720 };
 export const PHONE = { width: 360, height: 740 };
-export const BACK_MS = 60_000;
+
+/**
+ * A server that is down is what some tests are about, and the browser says so itself: in other words of a request that was on its way
+ * when it was killed.
+ */
+const unreached = /^WebSocket connection to .* failed|net::ERR_(CONNECTION_(REFUSED|RESET|CLOSED)|EMPTY_RESPONSE)/;
 
 let browser;
 
 export async function openBrowser() {
-  browser = await chromium.launch({ executablePath, args });
+  browser = await chromium.launch({ executablePath, args, timeout: BACK_MS });
 }
 
 export async function closeBrowser() {
@@ -26,7 +33,11 @@ export async function closeBrowser() {
 }
 
 /** A browser's profile of its own, without anybody signed in. */
-export const newContext = (options) => browser.newContext(options);
+export async function newContext(options) {
+  const context = await browser.newContext(options);
+  context.setDefaultTimeout(BACK_MS);
+  return context;
+}
 
 /** One person's window, with storage of its own. */
 export class Person {
@@ -37,15 +48,14 @@ export class Person {
     this.faults = [];
     page.on('pageerror', (error) => page.url().startsWith(address) && this.faults.push(`error: ${error.message}`));
     page.on('console', (message) => {
-      // A server that is down is what some tests are about, and the browser says so itself.
-      if (message.type() === 'error' && page.url().startsWith(address) && !/^WebSocket connection to .* failed|net::ERR_CONNECTION_REFUSED/.test(message.text())) {
+      if (message.type() === 'error' && page.url().startsWith(address) && !unreached.test(message.text())) {
         this.faults.push(`console: ${message.text()}`);
       }
     });
   }
 
   static async arrive(t, server, name, { room = 'lobby', viewport = DESK, colorScheme = 'light' } = {}) {
-    const context = await browser.newContext({ viewport, colorScheme });
+    const context = await newContext({ viewport, colorScheme });
     t.after(() => context.close());
     const person = new Person(await context.newPage(), name);
     await person.page.goto(`${server.address}/?name=${name}&room=${encodeURIComponent(room)}`);
@@ -60,17 +70,27 @@ export class Person {
   }
 
   async state(state) {
-    await this.page.locator(`[data-testid=connection-state][data-state=${state}]`).waitFor({ timeout: BACK_MS });
+    await this.page.locator(`[data-testid=connection-state][data-state=${state}]`).waitFor();
   }
 
-  /** The room has been read: what comes from now on is new. */
+  /** The room has been read: what comes from now on is new. That it is joined shows only in who is there, see isThere. */
   async shown() {
     await this.page.locator('[data-testid=timeline-top]:is([data-state=ready], [data-state=beginning])').waitFor({ state: 'attached' });
+  }
+
+  /** The person is seen to be in the room, so whatever passes there reaches them. */
+  async isThere(name = this.name) {
+    await this.page.locator(`[data-testid=person][data-user=${name}]`).waitFor();
   }
 
   async say(text) {
     await this.find('composer').fill(text);
     await this.find('composer').press('Enter');
+  }
+
+  /** Everything that was said here has its place. */
+  async allSent() {
+    await this.page.locator('[data-testid=message][data-state]').first().waitFor({ state: 'detached' });
   }
 
   /** What the page shows of messages that have a place. */
@@ -84,7 +104,7 @@ export class Person {
 
   /** Waits until the page shows the message with that place. */
   async sees(seq) {
-    await this.page.locator(`[data-testid=message][data-seq="${seq}"]`).waitFor({ state: 'attached', timeout: BACK_MS });
+    await this.page.locator(`[data-testid=message][data-seq="${seq}"]`).waitFor({ state: 'attached' });
   }
 
   /** Whether the browser says that the page is hidden, which a window of a test never is by itself. */

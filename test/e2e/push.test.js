@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import WebSocket from 'ws';
 
 import { Rookery } from '../../client/js/rookery.js';
+import { becomes } from './becomes.js';
 import { DESK, PHONE, Person, closeBrowser, newContext, openBrowser } from './person.js';
 import { Server } from './server.js';
 
@@ -165,8 +166,8 @@ test('who closed the page is told by the push service, and a click opens the roo
   const direct = await bob.startDirect('alice');
   await bob.join(direct.room).ready;
   await alice.page.locator(`[data-room="${direct.room}"]`).waitFor();
-  assert.equal(await alice.find('notify').isHidden(), true, 'one button is enough');
   await pressed(alice, false);
+  await becomes(() => alice.find('notify').isHidden(), true, 'one button is enough');
   await alice.find('away').click();
   await pressed(alice, true);
   await alice.photograph('away-on');
@@ -208,7 +209,7 @@ test('who closed the page is told by the push service, and a click opens the roo
   await back.state('live');
   await pressed(back, true);
   await back.page.getByRole('heading', { level: 1, name: 'lobby' }).waitFor();
-  assert.equal((await shown(back.page)).length, 1, 'nobody has looked yet');
+  await becomes(async () => (await shown(back.page)).length, 1, 'nobody has looked yet');
   await deliver(elsewhere, server.address, told.text, '1 new message'); // wakes the worker, which browsers stop
   const worker = context.serviceWorkers().at(-1);
   await worker.evaluate(async () => {
@@ -243,8 +244,8 @@ test('who turns it off or signs out is not told any more', { timeout: 240_000 },
     async (alice) => {
       await alice.find('sign-out').click();
       await alice.find('name-input').waitFor();
-      assert.equal(await alice.page.evaluate(() => localStorage.getItem('test.key')), null);
-      assert.equal(await alice.page.evaluate(() => localStorage.getItem('rookery.device')), null);
+      // The page waits for its browser a second at most.
+      await becomes(() => alice.page.evaluate(() => ['test.key', 'rookery.device'].map((key) => localStorage.getItem(key))), [null, null]);
     },
   ];
   for (const [i, end] of ends.entries()) {

@@ -11,11 +11,18 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const binary = process.env.ROOKERY_BIN ?? fileURLToPath(new URL('../../bin/rookery', import.meta.url));
-const START_MS = 20_000;
+const START_MS = 60_000;
 const POLL_MS = 25;
+
+/** Ports that the kernel gives to no connection (Linux: from 32,768 on): whoever tries to reach a server that is down might be given its port. */
+const FIRST_PORT = 20_000;
+const LAST_PORT = 30_000;
+/** So many a process has for itself. */
+const PORTS = 100;
 
 export class Server {
   #process = null;
+  #flags;
   #log = '';
 
   constructor(port, adminPort, data, flags) {
@@ -23,7 +30,7 @@ export class Server {
     this.adminPort = adminPort;
     this.data = data;
     this.address = `http://127.0.0.1:${port}`;
-    this.flags = flags.map((flag) => (typeof flag === 'function' ? flag(this) : flag));
+    this.#flags = flags;
     this.socketAddress = `ws://127.0.0.1:${port}/ws`;
   }
 
@@ -39,9 +46,11 @@ export class Server {
     return server;
   }
 
-  /** Starts the binary on the same ports and data, and waits until it takes connections. */
-  async start() {
-    const args = ['serve', '--dev', '--listen', `127.0.0.1:${this.port}`, '--admin', `127.0.0.1:${this.adminPort}`, '--data', this.data, ...this.flags];
+  /** Starts the binary on the same ports and data, with other flags if there are any, and waits until it takes connections. */
+  async start(...flags) {
+    if (flags.length > 0) this.#flags = flags;
+    const args = ['serve', '--dev', '--listen', `127.0.0.1:${this.port}`, '--admin', `127.0.0.1:${this.adminPort}`, '--data', this.data,
+      ...this.#flags.map((flag) => (typeof flag === 'function' ? flag(this) : flag))];
     const started = (this.#process = spawn(binary, args, { stdio: ['ignore', 'ignore', 'pipe'] }));
     started.stderr.on('data', (text) => (this.#log = (this.#log + text).slice(-10_000)));
     const failed = new Promise((_, reject) => {
@@ -89,11 +98,41 @@ export class Server {
   }
 }
 
+let ports;
+
+/** A port that nobody else takes, also while a server is down that was there: two servers may listen at one, and share who comes. */
 async function freePort() {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  return port;
+  ports ??= ownPorts();
+  const own = await ports;
+  for (;;) {
+    const port = own.shift();
+    if (port === undefined) throw new Error(`a file of tests may start ${PORTS / 2} servers`);
+    const probe = await listening(port);
+    if (probe === null) continue;
+    probe.close();
+    await once(probe, 'close');
+    return port;
+  }
+}
+
+/** The ports of this process: it holds the first one as long as it lives, so that another, which runs beside it, takes others. */
+async function ownPorts() {
+  for (let first = FIRST_PORT; first < LAST_PORT; first += PORTS) {
+    const held = await listening(first);
+    if (held === null) continue;
+    held.unref();
+    return Array.from({ length: PORTS - 1 }, (_, i) => first + 1 + i);
+  }
+  throw new Error(`no port is free from ${FIRST_PORT} to ${LAST_PORT}`);
+}
+
+/** null: the port is taken. */
+async function listening(port) {
+  const server = createServer().listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+    return server;
+  } catch {
+    return null;
+  }
 }

@@ -13,6 +13,8 @@ class FakeHTTP {
   retryAfter = '2';
   maxMessageBytes = 65_536;
   reachable = true;
+  /** What a POST waits for. */
+  hold = null;
 
   fetch = async (url, { method = 'GET', body, signal } = {}) => {
     if (!this.reachable) throw new TypeError('nothing answers by HTTP');
@@ -20,6 +22,7 @@ class FakeHTTP {
     if (method === 'GET') return this.#open(url, signal);
     const stream = this.streams.find((s) => url === s.url.replace(/(?=[?]|$)/, `/${s.name}`));
     assert.ok(stream, `a POST to ${url}`);
+    if (this.hold) await this.hold(signal);
     const status = this.statuses.shift() ?? 204;
     assert.ok(body.length <= this.maxMessageBytes, `a POST of ${body.length} characters`);
     if (status === 204) stream.posts.push(body.split('\n').map((line) => JSON.parse(line)));
@@ -213,13 +216,80 @@ test('a wait that a proxy asks for is half a minute at most', async () => {
   assert.ok(http.stream.last('join'));
 });
 
-test('close() leaves no timer, also while a POST waits', async () => {
+test('close() ends when what was said before has gone, one POST after the other', async () => {
   const { client, http, clock } = await fallenBack();
-  http.statuses.push(503);
+  const before = http.stream.posts.length;
+  for (const room of ['a', 'b', 'c']) client.join(room).ready.catch(() => {});
+  client.close();
+  assert.equal(client.state, 'closed');
+  assert.equal(http.stream.aborted, false, 'its session would be over');
+  await quiet();
+  const posts = http.stream.posts.slice(before);
+  assert.deepEqual(posts.map((frames) => frames.map((frame) => frame.join.room)), [['a'], ['b', 'c']]);
+  assert.ok(http.stream.aborted);
+  assert.equal(clock.waiting, 0);
+});
+
+test('close() with nothing left to say ends at once', async () => {
+  const { client, http, clock } = await fallenBack();
+  client.close();
+  assert.ok(http.stream.aborted);
+  assert.equal(clock.waiting, 0);
+});
+
+test('close() has a POST sent again that was refused, but waits for five seconds only, and leaves no timer', async () => {
+  for (const [statuses, sent] of [[[503], true], [[503, 503, 503], false]]) {
+    const { client, http, clock } = await fallenBack();
+    http.statuses.push(...statuses);
+    client.join('a').ready.catch(() => {});
+    await quiet();
+    client.close();
+    await clock.pass(4_999);
+    await quiet();
+    assert.equal(http.stream.last('join') !== undefined, sent);
+    assert.equal(http.stream.aborted, sent);
+    await clock.pass(1);
+    await quiet();
+    assert.ok(http.stream.aborted);
+    assert.equal(clock.waiting, 0);
+    await clock.pass(60_000);
+    await quiet();
+    assert.equal(http.stream.last('join') !== undefined, sent);
+  }
+});
+
+test('close() does not wait for a POST that nobody answers', async () => {
+  const { client, http, clock } = await fallenBack();
+  const signals = [];
+  http.hold = (signal) => new Promise(() => signals.push(signal));
   client.join('a').ready.catch(() => {});
   await quiet();
   client.close();
+  await clock.pass(4_999);
+  assert.equal(signals[0].aborted, false);
+  await clock.pass(1);
+  assert.ok(signals[0].aborted && http.stream.aborted);
   assert.equal(clock.waiting, 0);
+});
+
+test('who is told to go says first what waits', async () => {
+  const { client, http, clock } = await fallenBack();
+  http.statuses.push(503);
+  const published = client.publish('lobby', 'x');
+  await quiet();
+  const { stream } = http;
+  stream.say({ goaway: { reason: 'draining', afterMs: 1_000, windowMs: 0 } });
+  await quiet();
+  await clock.pass(1_000);
+  assert.equal(client.state, 'waiting');
+  await clock.pass(1_000);
+  await quiet();
+  assert.equal(stream.last('publish').publish.text, 'x');
+  assert.ok(stream.aborted);
+  await http.stream.accept();
+  assert.equal(http.stream.last('publish').publish.key, stream.last('publish').publish.key);
+  http.stream.say({ id: http.stream.last('publish').id, published: { room: 'lobby', seq: 1, at: 1 } });
+  assert.equal((await published).seq, 1);
 });
 
 test('an answer that comes late, or to nobody, counts nothing', async () => {

@@ -134,7 +134,7 @@ func (l *Loop) readEventsRequest(c *conn, head []byte, method string) (r *http.R
 	case method:
 		return r, crossing
 	case http.MethodOptions, http.MethodHead: // a client asks whether events get through
-		last := r.Close || r.ContentLength != 0 || len(r.TransferEncoding) > 0
+		last := r.Close || r.ContentLength != 0 || len(r.TransferEncoding) > 0 || l.engine.draining.Load()
 		l.noContent(c, crossing+"Access-Control-Allow-Methods: GET, POST\r\n"+
 			"Access-Control-Allow-Headers: Authorization, Content-Type, Last-Event-ID\r\nAccess-Control-Max-Age: 7200\r\n", last, l.cfg.HandshakeTimeout)
 	default:

@@ -38,11 +38,8 @@ func (l *Loop) request(c *conn, in []byte) int {
 	if c.sock == nil {
 		return len(in)
 	}
-	refused := c.refused
-	if l.engine.draining.Load() {
-		refused = refusedDraining // also on a connection that a proxy has kept from before
-	}
-	if refused != refusedNot {
+	method, path, ok := framing.RequestTarget(head)
+	if refused := l.refusalOf(c, path); refused != refusedNot {
 		after := 5
 		if refused == refusedRate {
 			after = l.openAgain(remoteAddr(c.sock))
@@ -51,7 +48,6 @@ func (l *Loop) request(c *conn, in []byte) int {
 		l.respond(c, http.StatusServiceUnavailable, fields, []byte(refused.sentence()), true)
 		return len(in)
 	}
-	method, path, ok := framing.RequestTarget(head)
 	if !ok {
 		l.deny(c, deniedHandshake, nil)
 		l.respond(c, http.StatusBadRequest, "", []byte("the request line is not HTTP/1.1"), true)
@@ -71,6 +67,21 @@ func (l *Loop) request(c *conn, in []byte) int {
 	}
 	l.servePage(c, head, string(method), string(path))
 	return len(head)
+}
+
+// refusalOf says why a request is not looked at. A server that drains looks at none, also on a connection that a proxy has kept from
+// before, but at POSTs: what the sessions say that are still there goes on, as the frames of a WebSocket do.
+func (l *Loop) refusalOf(c *conn, path []byte) refusal {
+	if !l.engine.draining.Load() {
+		return c.refused
+	}
+	if !bytes.HasPrefix(path, []byte(eventsPath+"/")) {
+		return refusedDraining
+	}
+	if c.refused == refusedDraining {
+		l.admitLate(c)
+	}
+	return c.refused
 }
 
 // readRequest parses a head, and answers one that is none.

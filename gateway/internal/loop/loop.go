@@ -179,6 +179,24 @@ func (l *Loop) admission(from netip.Addr, paid bool) (refusal, *address) {
 	if l.engine.draining.Load() {
 		return refusedDraining, nil
 	}
+	return l.findPlace(from, paid)
+}
+
+// admitLate admits a connection that came while the server drains and was only let in to be told so. Every answer on it is its last
+// one, so the drain does not wait for it.
+func (l *Loop) admitLate(c *conn) {
+	from := remoteAddr(c.sock)
+	// Who is behind a proxy has not paid for the handshake of TLS: it is the proxy's.
+	c.refused, c.address = l.findPlace(from, (c.secure || c.kernel) && from == peerAddr(c.sock))
+	if c.refused == refusedNot {
+		l.engine.refused.Add(-1)
+		return
+	}
+	l.deny(c, denialByRefusal(c.refused), nil)
+}
+
+// findPlace is the capacity's and the address's word on a connection.
+func (l *Loop) findPlace(from netip.Addr, paid bool) (refusal, *address) {
 	if !l.engine.admit() {
 		return refusedFull, nil
 	}

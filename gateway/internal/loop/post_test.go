@@ -181,6 +181,39 @@ func TestBytesOfPostsAreCountedOnce(t *testing.T) {
 	mustBe(t, "bytes", r.loop.counted.BytesIn.Load()-before, len(post(ping)))
 }
 
+// TestPostsWhileDraining: a session that is there goes on over connections that come meanwhile, within the caps; nothing else does.
+func TestPostsWhileDraining(t *testing.T) {
+	r := newRig(t, nil)
+	stream, post := r.stream()
+	r.loop.engine.SetRules(Rules{Auth: anyone{}, ConnectionsPerIP: 1}) // the stream was there before
+	r.loop.engine.draining.Store(true)
+	poster := r.dial(post(ping))
+	r.work()
+	if text := heard(poster); !strings.HasPrefix(text, "HTTP/1.1 204 No Content\r\nConnection: close\r\n") {
+		t.Errorf("a POST: %q", text)
+	}
+	mustBe(t, "on the stream", heard(stream), "data: {\"id\":7,\"pong\":{}}\n\n")
+	mustBe(t, "over a second connection of the address", statuses(t, r.dial(post(ping))), "[503 Service Unavailable]")
+	r.loop.abort(poster.context.(*conn))
+	r.loop.engine.SetCapacity(1)
+	full := r.dial(post(ping))
+	mustBe(t, "over a connection more than there may be", statuses(t, full), "[503 Service Unavailable]")
+	r.loop.engine.SetCapacity(10)
+	mustBe(t, "to a stream of another process", statuses(t, r.dial("POST /events/x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")), "[404 Not Found]")
+	for _, target := range []string{"/events?name=bob", "/events", "/ws", "/"} {
+		mustBe(t, target, statuses(t, r.dial("GET "+target+" HTTP/1.1\r\nHost: x\r\n\r\n")), "[503 Service Unavailable]")
+	}
+	for i := range r.loop.slots {
+		if c := r.loop.slots[i].conn; c != nil {
+			r.loop.abort(c)
+		}
+	}
+	engine := r.loop.engine
+	mustBe(t, "connections that are counted", fmt.Sprint(engine.admitted.Load(), engine.refused.Load(), len(engine.admission.addresses)), "0 0 0")
+	refused := &r.loop.counted.Refused
+	mustBe(t, "refused", fmt.Sprint(refused[refusedAddress].Load(), refused[refusedFull].Load(), refused[refusedDraining].Load()), "1 1 4")
+}
+
 // TestAFaultWithAPost ends its connection, and not the process.
 func TestAFaultWithAPost(t *testing.T) {
 	r := newRig(t, nil)
