@@ -17,6 +17,7 @@ import (
 
 // TestFilesWinForTheirNames: beside certificates by ACME. Those of this test are in the folder already; test/acme has them given.
 func TestFilesWinForTheirNames(t *testing.T) {
+	t.Parallel()
 	issuer := certtest.NewIssuer(t)
 	cert, key := issuer.Issue("file", 2*time.Hour, "file.example", "both.example")
 	var cfg gateway.Config
@@ -77,6 +78,7 @@ func TestFilesWinForTheirNames(t *testing.T) {
 
 // TestACMEIsTurnedOnWithARestart: where there was none.
 func TestACMEIsTurnedOnWithARestart(t *testing.T) {
+	t.Parallel()
 	secure, _ := gatewaytest.Secure(t)
 	var cfg gateway.Config
 	srv := gatewaytest.Start(t, secure, func(c *gateway.Config) { cfg = *c })

@@ -33,6 +33,7 @@ func askAdmin(t *testing.T, srv *gatewaytest.Server, method, path, body string) 
 }
 
 func TestRetentionAtTheAdminListener(t *testing.T) {
+	t.Parallel()
 	var cfg gateway.Config
 	data := t.TempDir()
 	options := func(c *gateway.Config) {
@@ -102,6 +103,7 @@ func TestRetentionAtTheAdminListener(t *testing.T) {
 
 // TestRetentionTakesMessages: what an operator sets for a room happens to it, and to no other.
 func TestRetentionTakesMessages(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	p := login(t, srv.Addr(), wires[0], "alice")
 	for range 20 {
@@ -134,6 +136,7 @@ func TestRetentionTakesMessages(t *testing.T) {
 
 // TestManyRoomsAtTheAdminListener changes rooms at the same time: every change that was confirmed is there.
 func TestManyRoomsAtTheAdminListener(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	const each = 20
 	done := make(chan string, 8*each)

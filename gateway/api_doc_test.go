@@ -27,6 +27,7 @@ func apiPage(t *testing.T) string {
 // TestAPIDocumentedExamples runs each command of the page in its order, and compares the last answer before a block of JSON with that
 // block.
 func TestAPIDocumentedExamples(t *testing.T) {
+	t.Parallel()
 	page := apiPage(t)
 	keys := regexp.MustCompile("(?ms)^```\n(# .*?)^```").FindStringSubmatch(page)
 	if keys == nil {
@@ -153,6 +154,7 @@ func differs(got, want any, at string) string {
 
 // TestAPIDocumentedOperations compares the tables of the page with what there is: operations, scopes, errors.
 func TestAPIDocumentedOperations(t *testing.T) {
+	t.Parallel()
 	page := apiPage(t)
 	srv := gatewaytest.Start(t, withAPI)
 	var want, got []string

@@ -188,6 +188,7 @@ func wrongType(types map[string]bool, at, is string) string {
 
 // TestAPIDocument: the document names what there is, and each operation is asked for the scope that it says.
 func TestAPIDocument(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, withAPI)
 	b := newBackend(t, srv)
 	d := documentOf(t, srv)

@@ -16,6 +16,7 @@ import (
 )
 
 func TestAPIPublish(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, withAPI, func(c *gateway.Config) { c.Rooms.Ephemeral = []string{"game-*"} })
 	b := newBackend(t, srv)
 	bob := login(t, srv.Addr(), wires[1], "bob")
@@ -55,6 +56,7 @@ func TestAPIPublish(t *testing.T) {
 }
 
 func TestAPIBroadcast(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, withAPI)
 	b := newBackend(t, srv)
 	bob := login(t, srv.Addr(), wires[0], "bob")
@@ -98,6 +100,7 @@ func TestAPIBroadcast(t *testing.T) {
 
 // TestAPIRetryKeysSurviveARestart: what was acknowledged before it is answered the same after it.
 func TestAPIRetryKeysSurviveARestart(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	start := func() *backend {
 		return newBackend(t, gatewaytest.Start(t, withAPI, func(c *gateway.Config) { c.Data = data })).with("Idempotency-Key", "k1")
@@ -119,6 +122,7 @@ func TestAPIRetryKeysSurviveARestart(t *testing.T) {
 }
 
 func TestAPIChangesAndHistory(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, withAPI, func(c *gateway.Config) { c.Rooms.EditWindow = []string{"closed 1s"} })
 	b := newBackend(t, srv)
 	bob := login(t, srv.Addr(), wires[0], "bob")
@@ -206,6 +210,7 @@ func TestAPIChangesAndHistory(t *testing.T) {
 }
 
 func TestAPIExport(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, withAPI)
 	b := newBackend(t, srv)
 	for _, m := range []struct{ room, user string }{{"r", "alice"}, {"r", "bob"}, {"s", "alice"}, {"rr", "bob"}} {
@@ -251,6 +256,7 @@ func TestAPIExport(t *testing.T) {
 
 // TestAPIDrain: what is under way when the server leaves is answered, and nothing holds it up.
 func TestAPIDrain(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, withAPI)
 	b := newBackend(t, srv)
 	b.do("POST", "/v1/rooms/r/messages", `{"user":"u","text":"x"}`)

@@ -119,6 +119,7 @@ func (b *backend) is(got map[string]any, want string) {
 }
 
 func TestAPIKeys(t *testing.T) {
+	t.Parallel()
 	t.Run("without a key it is off", func(t *testing.T) {
 		srv := gatewaytest.Start(t)
 		b := newBackend(t, srv)
@@ -181,6 +182,7 @@ func TestAPIKeys(t *testing.T) {
 }
 
 func TestAPIErrorsHaveOneShape(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, withAPI, func(c *gateway.Config) { c.Limits.MessageBytes = 4 << 10 })
 	b := newBackend(t, srv)
 	for _, c := range []struct {
@@ -252,6 +254,7 @@ func TestAPIErrorsHaveOneShape(t *testing.T) {
 }
 
 func TestAPIRooms(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, withAPI)
 	b := newBackend(t, srv)
 	alice := login(t, srv.Addr(), wires[1], "alice")
@@ -327,6 +330,7 @@ func TestAPIRooms(t *testing.T) {
 
 // TestAPIDisconnect: every connection of the user is closed, on whichever loop, and no other.
 func TestAPIDisconnect(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, withAPI)
 	b := newBackend(t, srv)
 	bob := login(t, srv.Addr(), wires[0], "bob")
@@ -348,6 +352,7 @@ func TestAPIDisconnect(t *testing.T) {
 }
 
 func TestAPIPresence(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, withAPI, func(c *gateway.Config) { c.Rooms.PresenceGrace = 0 })
 	b := newBackend(t, srv)
 	b.is(b.do("GET", "/v1/rooms/lobby/presence", ""), `{"room":"lobby","count":0,"users":[]}`)
@@ -363,6 +368,7 @@ func TestAPIPresence(t *testing.T) {
 }
 
 func TestAPIUsers(t *testing.T) {
+	t.Parallel()
 	// One loop: another one could see the ban only after it was lifted.
 	srv := gatewaytest.Start(t, withAPI, func(c *gateway.Config) { c.Loops = 1 })
 	b := newBackend(t, srv)

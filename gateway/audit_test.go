@@ -14,6 +14,7 @@ import (
 
 // TestAuditLog: what changes something at the admin listener is written down, and nothing that is said.
 func TestAuditLog(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.log")
 	srv := gatewaytest.Start(t, withAPI, func(c *gateway.Config) { c.AuditFile = path })
 	b := newBackend(t, srv)

@@ -170,6 +170,7 @@ func TestChangesOnEveryWire(t *testing.T) {
 
 // TestChangesAreChecked: requests that no room can make sense of.
 func TestChangesAreChecked(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Rooms.Ephemeral = []string{"game-*"} })
 	alice := login(t, srv.Addr(), wires[0], "alice")
 	target := &v1.Change{Target: 1, Op: &v1.Change_Delete{Delete: &v1.Delete{}}}
@@ -250,6 +251,7 @@ func TestWhoMayChange(t *testing.T) {
 
 // TestChangesByRole: in a room with members the role counts as the token does, and slow mode holds for messages alone.
 func TestChangesByRole(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Rooms.Pins = nil })
 	const room = "group:birds"
 	alice, bob, carol := login(t, srv.Addr(), wires[0], "alice"), login(t, srv.Addr(), wires[1], "bob"), login(t, srv.Addr(), wires[0], "carol")
@@ -288,6 +290,7 @@ func TestChangesByRole(t *testing.T) {
 // TestChangesHaveRetryKeys: a change that is repeated is made once and answered in the same way, though it would be refused if
 // it were another one.
 func TestChangesHaveRetryKeys(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	alice := login(t, srv.Addr(), wires[0], "alice")
 	alice.done(&v1.Publish{Room: "r", Content: &v1.Publish_Text{Text: "one"}})

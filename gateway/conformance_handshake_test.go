@@ -112,7 +112,7 @@ func handshakeCases() []handshakeCase {
 func TestConformanceHandshake(t *testing.T) { eachEcho(t, testConformanceHandshake) }
 
 func testConformanceHandshake(t *testing.T, addr string) {
-	for _, c := range handshakeCases() {
+	for nth, c := range handshakeCases() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Run("in one write", func(t *testing.T) {
 				client := dial(t, addr)
@@ -129,7 +129,7 @@ func testConformanceHandshake(t *testing.T, addr string) {
 				})
 			}
 			t.Run("in two pieces", func(t *testing.T) {
-				for _, cut := range cutsFor(addr, len(c.send)) {
+				for _, cut := range cutsFor(addr, len(c.send), nth) {
 					client := dial(t, addr)
 					client.where = fmt.Sprintf("cut at %d: ", cut)
 					client.write([]byte(c.send[:cut]))
@@ -178,7 +178,11 @@ func TestConformanceFramesBehindTheHandshake(t *testing.T) {
 
 func testConformanceFramesBehindTheHandshake(t *testing.T, addr string) {
 	stream := all([]byte(handshake()), sent(fin|opText, "early"), sent(opText, "ear"), sent(lastFragment, "lier"))
-	for _, cut := range append(cuts(len(stream)), len(stream)) {
+	step := 1
+	if strings.HasPrefix(addr, "tls:") {
+		step = 9 // as in cutsFor
+	}
+	for cut := len(stream); cut > 0; cut -= step {
 		client := dial(t, addr)
 		client.where = fmt.Sprintf("cut at %d: ", cut)
 		client.write(stream[:cut])

@@ -12,8 +12,8 @@ import (
 
 // The rules of RFC 6455 one by one against a running gateway, over a socket, in the
 // manner of the Autobahn suite. A case is what a client sends and what must come back.
-// Each is sent in one write, byte by byte, and in two pieces for every place where it can
-// be cut; what comes back must be the same.
+// Each is sent in one write, byte by byte, and in two pieces, cut at the places that cuts
+// names; what comes back must be the same.
 //
 // The client's side, conformance_client_test.go, is written without the gateway's own
 // framing, so that a mistake in that can't hide itself.
@@ -65,12 +65,17 @@ func ignoresRest(code uint16) ending {
 	return ending{codes: []uint16{code}, byPeer: true, late: true}
 }
 
-// eachEcho runs a test over TCP, and over TLS where a piece of a client's is a record.
+// eachEcho runs a test over TCP, and over TLS where a piece of a client's is a record, beside others.
 func eachEcho(t *testing.T, f func(t *testing.T, addr string)) {
+	t.Parallel()
 	secure, _ := gatewaytest.Secure(t)
 	plain := startEcho(t, secure)
-	t.Run("tcp", func(t *testing.T) { f(t, plain) })
-	t.Run("tls", func(t *testing.T) { f(t, "tls:"+addressWithTLS(plain)) })
+	for name, addr := range map[string]string{"tcp": plain, "tls": "tls:" + addressWithTLS(plain)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, addr)
+		})
+	}
 }
 
 func TestConformance(t *testing.T) { eachEcho(t, testConformance) }
@@ -91,14 +96,14 @@ func testConformance(t *testing.T, addr string) {
 	}
 	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {
-			for _, c := range group.cases {
-				t.Run(c.name, func(t *testing.T) { c.run(t, addr) })
+			for i, c := range group.cases {
+				t.Run(c.name, func(t *testing.T) { c.run(t, addr, i) })
 			}
 		})
 	}
 }
 
-func (c conformanceCase) run(t *testing.T, addr string) {
+func (c conformanceCase) run(t *testing.T, addr string, nth int) {
 	t.Run("in one write", func(t *testing.T) {
 		client := dialEcho(t, addr)
 		client.write(c.send)
@@ -115,7 +120,7 @@ func (c conformanceCase) run(t *testing.T, addr string) {
 	}
 	t.Run("in two pieces", func(t *testing.T) {
 		var client *client
-		for _, cut := range cutsFor(addr, len(c.send)) {
+		for _, cut := range cutsFor(addr, len(c.send), nth) {
 			if client == nil {
 				client = dialEcho(t, addr)
 			}
@@ -132,30 +137,25 @@ func (c conformanceCase) run(t *testing.T, addr string) {
 
 // cutsFor is cuts, and over TLS each ninth of them: a handshake for each is what takes the time, and behind the records the
 // gateway is the same.
-func cutsFor(addr string, size int) (at []int) {
-	all := cuts(size)
+func cutsFor(addr string, size, nth int) (at []int) {
+	all := cuts(size, nth)
 	if !strings.HasPrefix(addr, "tls:") {
 		return all
 	}
-	for i := 0; i < len(all); i += 9 {
+	for i := nth % max(1, min(9, len(all))); i < len(all); i += 9 {
 		at = append(at, all[i])
 	}
 	return at
 }
 
-// cuts is every place in a short case. In a long one, some: all of the header, the end,
-// and places between that are in step with neither the mask nor the buffers.
-func cuts(size int) (at []int) {
-	step := max(1, size/31)
-	if size <= 300 {
-		step = 1
-	}
-	for cut := 1; cut < size; {
-		at = append(at, cut)
-		if cut < 16 || cut >= size-3 {
-			cut++
-		} else {
-			cut = min(cut+step, max(cut+1, size-3))
+// cuts is where the nth case of a list is cut: a short one everywhere. A longer one at all of what may be its first header, at its end,
+// and between in steps that are in step with neither the mask nor the buffers. The next case begins them one byte later, so that those
+// which differ in a byte, as the long ones of a list do, are together cut everywhere.
+func cuts(size, nth int) (at []int) {
+	step := max(7, size/31)
+	for cut := 1; cut < size; cut++ {
+		if size <= 40 || cut <= 16 || cut >= size-3 || cut%step == nth%step {
+			at = append(at, cut)
 		}
 	}
 	return at

@@ -25,6 +25,7 @@ import (
 // TestAFailingDiskIsTold: a publish that can't be stored is refused, reading goes on, operators
 // see it, and when the disk is mended everything goes on without a gap.
 func TestAFailingDiskIsTold(t *testing.T) {
+	t.Parallel()
 	disk := vfs.Faulty(vfs.Disk())
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.SetFS(disk) })
 	ready := func() (int, string) {

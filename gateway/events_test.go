@@ -74,6 +74,7 @@ func TestEventsBeginASession(t *testing.T) {
 
 // TestEventsGoOn: whoever comes back with the id of the last event misses nothing and sees nothing twice, wherever it broke off.
 func TestEventsGoOn(t *testing.T) {
+	t.Parallel()
 	const each = 150
 	srv := gatewaytest.Start(t)
 	rooms := []string{"one", "two", "quiet"}
@@ -132,6 +133,7 @@ func TestEventsGoOn(t *testing.T) {
 }
 
 func TestEventsOfAnotherEpoch(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	p := login(t, srv.Addr(), wires[0], "alice")
 	p.answer(p.publish("r", "", "x"))
@@ -151,6 +153,7 @@ func TestEventsOfAnotherEpoch(t *testing.T) {
 
 // TestEventsThatAreRefused: requests that are no streams.
 func TestEventsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, production)
 	manyRooms := "?"
 	for n := range 17 {
@@ -199,6 +202,7 @@ func TestEventsThatAreRefused(t *testing.T) {
 
 // TestEventsOfOtherOrigins: pages that may open a WebSocket may read events and send, and browsers hear so.
 func TestEventsOfOtherOrigins(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Limits.Origins = []string{"https://chat.example"} })
 	origin := "Origin: https://chat.example\r\n"
 	p := mustOpenStream(t, srv.Addr(), "/events?name=ann", origin)
@@ -226,6 +230,7 @@ func TestEventsOfOtherOrigins(t *testing.T) {
 
 // TestPostsInPieces: however a request comes, its frames are carried out once.
 func TestPostsInPieces(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	p := mustOpenStream(t, srv.Addr(), "/events?name=ann&room=r", "")
 	p.must()
@@ -307,6 +312,7 @@ func (p *peer) answerTo(t *testing.T, n *int) {
 
 // TestPostsToAnotherSession: a name of which anything is another's is nobody's.
 func TestPostsToAnotherSession(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	a, b := mustOpenStream(t, srv.Addr(), "/events?name=ann", ""), mustOpenStream(t, srv.Addr(), "/events?name=bob", "")
 	a.must()
@@ -399,6 +405,7 @@ func (p *peer) flood(ten string) (err error) {
 
 // TestEventsForWhoIsSlow: what does not go out is not queued, and comes from the log, in order.
 func TestEventsForWhoIsSlow(t *testing.T) {
+	t.Parallel()
 	const messages = 150 // of all together no socket's buffers hold a half
 	srv := gatewaytest.Start(t)
 	for _, target := range []string{"/events?name=slow", "/events?name=slow&room=named"} {
@@ -466,6 +473,7 @@ func TestEventsAreAskedForSignsOfLife(t *testing.T) {
 
 // TestEventsDrain: those who are there are told to go, may still speak, and nobody is let in.
 func TestEventsDrain(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Drain.Window = 10 * time.Second })
 	p := mustOpenStream(t, srv.Addr(), "/events?name=ann", "")
 	p.must()
@@ -529,6 +537,7 @@ func TestEventsAnswerWhileDraining(t *testing.T) {
 
 // TestEventsDuringATakeover: streams do not go along. They are told so, and go on at the other process without a gap.
 func TestEventsDuringATakeover(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	target := "/events?name=reader&room=r"
 	p := mustOpenStream(t, srv.Addr(), target, "")

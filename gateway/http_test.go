@@ -28,6 +28,7 @@ func exchange(t *testing.T, addr, request string) *http.Response {
 }
 
 func TestPageIsServed(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	for range 2 { // the second time over a connection that is kept
 		res, err := http.Get("http://" + srv.Addr() + "/")
@@ -51,6 +52,7 @@ func TestPageIsServed(t *testing.T) {
 }
 
 func TestRequestsOutsideThePage(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	for _, c := range []struct {
 		name, request string
@@ -117,6 +119,7 @@ func TestRequestsOutsideThePage(t *testing.T) {
 }
 
 func TestPagesOfOtherOrigins(t *testing.T) {
+	t.Parallel()
 	own := gatewaytest.Start(t, production)
 	listed := gatewaytest.Start(t, production, func(c *gateway.Config) {
 		c.Limits.Origins = []string{"https://chat.example"}

@@ -37,6 +37,7 @@ func connect(p *peer, token, name string) uint64 {
 }
 
 func TestTokenSaysWhoAndWhere(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, production)
 	for _, w := range everyWire {
 		t.Run(w.name, func(t *testing.T) {
@@ -64,6 +65,7 @@ func TestTokenSaysWhoAndWhere(t *testing.T) {
 }
 
 func TestBadTokensAreRefused(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, production)
 	hour := time.Now().Add(time.Hour).Unix()
 	for _, c := range []struct {
@@ -194,6 +196,7 @@ func TestRatesOfOtherRequests(t *testing.T) {
 }
 
 func TestConnectionsOfAUserAreCapped(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Limits.ConnectionsPerUser = 2 })
 	first := login(t, srv.Addr(), wires[0], "alice")
 	login(t, srv.Addr(), wires[1], "alice")
@@ -211,6 +214,7 @@ func TestConnectionsOfAUserAreCapped(t *testing.T) {
 }
 
 func TestConnectionsOfAnAddressAreCapped(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Limits.ConnectionsPerIP = 2 })
 	first := login(t, srv.Addr(), wires[0], "alice")
 	login(t, srv.Addr(), wires[2], "bob")
@@ -227,6 +231,7 @@ func TestConnectionsOfAnAddressAreCapped(t *testing.T) {
 }
 
 func TestConnectionsAreCapped(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Limits.Connections = 2 })
 	alice := login(t, srv.Addr(), wires[0], "alice")
 	login(t, srv.Addr(), wires[2], "bob")

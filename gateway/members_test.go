@@ -157,6 +157,7 @@ func TestGroups(t *testing.T) {
 
 // TestKickWhileMessagesFlow: behind removed comes nothing of the room, to no connection of the user; others go on.
 func TestKickWhileMessagesFlow(t *testing.T) {
+	t.Parallel()
 	for _, action := range []string{"kick", "ban"} {
 		eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 			room := "channel:" + action + w.name
@@ -224,6 +225,7 @@ func TestKickWhileMessagesFlow(t *testing.T) {
 
 // TestBanFromTheServer: live connections end at once, no other is let in, and only a token makes somebody who may do it.
 func TestBanFromTheServer(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Auth.HS256Secret = secret })
 	for _, w := range wires {
 		t.Run(w.name, func(t *testing.T) {
@@ -261,6 +263,7 @@ func TestBanFromTheServer(t *testing.T) {
 
 // TestDirectFromBothSides: one room, whoever starts it, and both have it in their lists.
 func TestDirectFromBothSides(t *testing.T) {
+	t.Parallel()
 	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 		a, b := "ann "+w.name, "ben "+w.name
 		ann, ben, eve := login(t, srv.Addr(), w, a), login(t, srv.Addr(), w, b), login(t, srv.Addr(), w, "eve")
@@ -378,6 +381,7 @@ func TestSlowMode(t *testing.T) {
 
 // TestMemberTokens: what tokens allow in rooms with members.
 func TestMemberTokens(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, production)
 	login := func(user string, more jwt.MapClaims) *peer {
 		p := open(t, srv.Addr(), wires[0])

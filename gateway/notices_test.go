@@ -27,6 +27,7 @@ func (c *appCall) line() string {
 
 // TestWebhookMembership: the application is told of everything that happens to members, in order for each room, once while all is well.
 func TestWebhookMembership(t *testing.T) {
+	t.Parallel()
 	app := newApplication(t, func(*appCall) (int, string) { return 204, "" })
 	srv := gatewaytest.Start(t, app.options("membership"), withAPI)
 	ann, ben := login(t, srv.Addr(), wires[0], "ann"), login(t, srv.Addr(), wires[1], "ben")
@@ -79,6 +80,7 @@ func TestWebhookMembership(t *testing.T) {
 // TestWebhookMembershipLater: what an application did not take, or what happened before the server ended, is told after a restart, and what happened while
 // nobody was to be told is not.
 func TestWebhookMembershipLater(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	inData := func(c *gateway.Config) { c.Data = data }
 	app := newApplication(t, func(*appCall) (int, string) { return 503, "" })

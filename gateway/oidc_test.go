@@ -241,6 +241,7 @@ func TestTheProviderMayBeDownAtTheStart(t *testing.T) {
 }
 
 func TestPageSettingsWithoutAProvider(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	v := &visitor{t, srv, map[string]string{}}
 	if _, _, body := v.do("GET", "/settings.json"); body != `{"development":true}` {

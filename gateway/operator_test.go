@@ -175,6 +175,7 @@ func TestALookSaysWhoIsBehind(t *testing.T) {
 }
 
 func TestOnlySoManyLook(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -195,6 +196,7 @@ func TestOnlySoManyLook(t *testing.T) {
 
 // TestTheOperatorsPageIsServed, and nothing beside it, with headers that keep it to itself.
 func TestTheOperatorsPageIsServed(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, withAPI, func(c *gateway.Config) { c.AdminHosts = []string{"ops.example.com"} })
 	for path, want := range map[string]int{
 		"/ops": 200, "/ops/": 200, "/ops/operator/main.js": 200, "/ops/page/app/base.css": 200, "/ops/page/app/chat.js": 404,
@@ -216,6 +218,7 @@ func TestTheOperatorsPageIsServed(t *testing.T) {
 
 // TestPagesOfOthersDoNothing: neither by a request from elsewhere, nor by a name of theirs that leads here.
 func TestPagesOfOthersDoNothing(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, withAPI, func(c *gateway.Config) { c.AdminHosts = []string{"ops.example.com"} })
 	addr := srv.AdminAddr()
 	_, port, _ := strings.Cut(addr, ":")

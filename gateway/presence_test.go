@@ -128,6 +128,7 @@ func TestTyping(t *testing.T) {
 
 // TestRoomsWithoutPresence: nobody is told.
 func TestRoomsWithoutPresence(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Rooms.Presence = []string{"open-*"} })
 	p := login(t, srv.Addr(), wires[0], "alice")
 	p.enter("closed")

@@ -12,6 +12,7 @@ import (
 )
 
 func TestPublishReachesEveryMemberAndIsAnswered(t *testing.T) {
+	t.Parallel()
 	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 		room := "path " + w.name
 		alice, bob := login(t, srv.Addr(), w, "alice"), login(t, srv.Addr(), w, "bob")
@@ -36,6 +37,7 @@ func TestPublishReachesEveryMemberAndIsAnswered(t *testing.T) {
 }
 
 func TestDataIsCarriedAsItIs(t *testing.T) {
+	t.Parallel()
 	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 		p := login(t, srv.Addr(), w, "alice")
 		p.enter("data " + w.name)
@@ -51,6 +53,7 @@ func TestDataIsCarriedAsItIs(t *testing.T) {
 }
 
 func TestJoinContinuesAfterAPosition(t *testing.T) {
+	t.Parallel()
 	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 		room := "resume " + w.name
 		alice := login(t, srv.Addr(), w, "alice")
@@ -77,6 +80,7 @@ func TestJoinContinuesAfterAPosition(t *testing.T) {
 }
 
 func TestJoinWithAPositionThatMeansNothing(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	w := wires[0]
 	p := login(t, srv.Addr(), w, "alice")
@@ -97,6 +101,7 @@ func TestJoinWithAPositionThatMeansNothing(t *testing.T) {
 }
 
 func TestHistoryPagesInBothDirections(t *testing.T) {
+	t.Parallel()
 	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 		room := "history " + w.name
 		p := login(t, srv.Addr(), w, "alice")
@@ -191,6 +196,7 @@ func TestRetryKeyGivesTheSameAnswer(t *testing.T) {
 }
 
 func TestLeave(t *testing.T) {
+	t.Parallel()
 	eachWire(t, func(t *testing.T, srv *gatewaytest.Server, w wire) {
 		room := "leave " + w.name
 		alice, bob := login(t, srv.Addr(), w, "alice"), login(t, srv.Addr(), w, "bob")
@@ -241,6 +247,7 @@ func TestLeave(t *testing.T) {
 }
 
 func TestRequestsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Limits.RoomsPerConnection = 2 })
 	for _, w := range everyWire {
 		t.Run(w.name, func(t *testing.T) {
@@ -299,6 +306,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 }
 
 func TestFramesThatEndTheConnection(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	for _, w := range everyWire {
 		t.Run(w.name, func(t *testing.T) {
@@ -362,6 +370,7 @@ func TestFramesThatEndTheConnection(t *testing.T) {
 }
 
 func TestUnknownFieldsPass(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	p := login(t, srv.Addr(), wires[1], "alice")
 	p.sendBytes([]byte(`{"id":5,"join":{"room":"one","color":"red","nested":{"a":[1,null]}},"trace":"x"}` + "\n"))
@@ -378,6 +387,7 @@ func TestUnknownFieldsPass(t *testing.T) {
 }
 
 func TestCodecIsDecidedByTheFirstMessage(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	conn, in := upgrade(t, srv.Addr(), "/ws")
 	p := &peer{t: t, conn: conn, in: in, wire: wires[1]}

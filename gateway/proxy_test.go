@@ -94,6 +94,7 @@ func TestProxiedConnections(t *testing.T) {
 
 // TestUnixSocketFile: what stands at its path before, while and after a server runs.
 func TestUnixSocketFile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "socket")
 	with := func(path string) func(*gateway.Config) {
@@ -198,6 +199,7 @@ func TestUnixSocketDuringTheDrain(t *testing.T) {
 
 // TestProxySettingsAreReloaded: who is trusted, and whether with a header.
 func TestProxySettingsAreReloaded(t *testing.T) {
+	t.Parallel()
 	var cfg gateway.Config
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { cfg = *c })
 	header := "PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n"

@@ -94,6 +94,7 @@ func (p *peer) notify(room, level string) string {
 // TestPush: who is away is told, with the text as it is after an edit; not who has marked, and not of what their level keeps out.
 // While it happens push is off, so that nothing is due before everything has happened.
 func TestPush(t *testing.T) {
+	t.Parallel()
 	h, data := newHook(t), t.TempDir()
 	gatewaytest.Start(t, h.options(data)).Stop() // push begins here
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Data = data })
@@ -157,6 +158,7 @@ func TestPush(t *testing.T) {
 
 // TestPushDeadLetters: seen, sent once more and forgotten over the admin listener, also after a restart.
 func TestPushDeadLetters(t *testing.T) {
+	t.Parallel()
 	h, data := newHook(t), t.TempDir()
 	srv := gatewaytest.Start(t, h.options(data))
 	admin := func(method, path string) (int, string) {
@@ -304,6 +306,7 @@ func TestWebPush(t *testing.T) {
 
 // TestPushOff: without a webhook the preference is kept, and the admin listener says what turns it on.
 func TestPushOff(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	answer, err := http.Get("http://" + srv.AdminAddr() + "/push/dead")
 	if err != nil {
@@ -324,6 +327,7 @@ func TestPushOff(t *testing.T) {
 
 // TestASecondStartIsNoNews: what the server keeps in its directory is no reason to warn its operator.
 func TestASecondStartIsNoNews(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	for range 2 {
 		srv := gatewaytest.Start(t, func(c *gateway.Config) {

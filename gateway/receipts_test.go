@@ -140,6 +140,7 @@ func TestReceiptsSurviveARestart(t *testing.T) {
 
 // TestRoomsWithoutReceipts: the setting, ephemeral rooms, and rights.
 func TestRoomsWithoutReceipts(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) {
 		c.Rooms.Receipts = []string{"team-*", "game"}
 		c.Rooms.Ephemeral = []string{"game"}

@@ -22,6 +22,7 @@ func renew(t *testing.T, p *peer, user string, claims jwt.MapClaims) {
 
 // TestANewTokenChangesWhatItsUserModerates, creates and speaks in, from the next request on, in rooms joined before too.
 func TestANewTokenChangesWhatItsUserModerates(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, production)
 	for _, w := range wires {
 		t.Run(w.name, func(t *testing.T) {

@@ -114,6 +114,7 @@ func TestRevocation(t *testing.T) {
 
 // TestRevokedTokensDoNotRenew: who is connected with one token can't go on with another that was revoked.
 func TestRevokedTokensDoNotRenew(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, production)
 	p := open(t, srv.Addr(), wires[0])
 	connect(p, tokenOf(t, "alice", "first", time.Now()), "")
@@ -127,6 +128,7 @@ func TestRevokedTokensDoNotRenew(t *testing.T) {
 }
 
 func TestLifetimeOfTokensIsBounded(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, production, func(c *gateway.Config) { c.Auth.MaxLifetime = 30 * time.Minute })
 	p := open(t, srv.Addr(), wires[0])
 	connect(p, tokenOf(t, "alice", "", time.Now()), "") // an hour

@@ -33,10 +33,7 @@ func TestSeamBetweenCatchUpAndLive(t *testing.T) {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
 	t.Logf("seed %d: repeat with ROOKERY_SEED=%d", seed, seed)
-	running := 6 * time.Second
-	if testing.Short() {
-		running = 2 * time.Second
-	}
+	const running = 3 * time.Second
 	srv := gatewaytest.Start(t, func(c *gateway.Config) {
 		c.Log.Sync = gateway.SyncNever // many messages, not many syncs, is what this needs
 		c.Limits.OutboundBytes = 4 << 20

@@ -25,6 +25,7 @@ var recordsInKernel = sync.OnceValue(func() bool { return kerneltls.Probe() == n
 
 // TestWhoHasTheRecords: the kernel where it can, the keys allow it, and nobody said otherwise.
 func TestWhoHasTheRecords(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("ROOKERY_KERNEL_TLS") == "required" && !recordsInKernel() {
 		t.Fatal(kerneltls.Probe())
 	}
@@ -101,6 +102,7 @@ func (e *secureEcho) hear() string {
 
 // TestKeyUpdate: a peer that goes on with other keys is followed, or, where the kernel has the records, told to come back, even if more of it is on its way.
 func TestKeyUpdate(t *testing.T) {
+	t.Parallel()
 	srv, config := startSecure(t)
 	e := dialEchoOverTLS(t, srv, config)
 	e.say("before")
@@ -127,6 +129,7 @@ func TestKeyUpdate(t *testing.T) {
 
 // TestAlertsOfPeers: an end is an end, whatever the reason, and nothing against the peer.
 func TestAlertsOfPeers(t *testing.T) {
+	t.Parallel()
 	srv, config := startSecure(t)
 	for _, c := range []struct {
 		name  string
@@ -157,6 +160,7 @@ func TestAlertsOfPeers(t *testing.T) {
 
 // TestRecordsThatAreNone: each ends its connection and is written down.
 func TestRecordsThatAreNone(t *testing.T) {
+	t.Parallel()
 	srv, config := startSecure(t)
 	for i, c := range []struct {
 		name string
@@ -192,6 +196,7 @@ func (e *secureEcho) raw(b string) {
 
 // TestRecordsInPieces: records and messages come together that were cut anywhere, those that come in one segment with the end of the handshake, too.
 func TestRecordsInPieces(t *testing.T) {
+	t.Parallel()
 	srv, config := startSecure(t)
 	held := &heldWrites{Conn: dialPlain(t, srv.SecureAddr(), "")}
 	config.VerifyConnection = func(tls.ConnectionState) error {
@@ -233,6 +238,7 @@ func TestRecordsInPieces(t *testing.T) {
 
 // TestAnAnswerEndsInOrderOverTLS: all of it comes, and then an end that nobody could have forged.
 func TestAnAnswerEndsInOrderOverTLS(t *testing.T) {
+	t.Parallel()
 	const requests = 20
 	srv, config := startSecure(t)
 	conn := dialTLS(t, srv, config)

@@ -76,6 +76,7 @@ func TestPiecesOfMessagesAreBounded(t *testing.T) {
 
 // TestAForgedRecordBehindARequest: the request is answered, and the record is not overlooked because the answer ends the connection.
 func TestAForgedRecordBehindARequest(t *testing.T) {
+	t.Parallel()
 	srv, config := startSecure(t)
 	held := &heldWrites{Conn: dialPlain(t, srv.SecureAddr(), "")}
 	conn := tls.Client(held, config)

@@ -38,6 +38,7 @@ func TestAStormOfHandshakes(t *testing.T) {
 
 // TestTheRateOfAnAddressHoldsBeforeTheHandshake: a connection counts once, whether or not a handshake comes of it.
 func TestTheRateOfAnAddressHoldsBeforeTheHandshake(t *testing.T) {
+	t.Parallel()
 	srv, config := startSecure(t, func(c *gateway.Config) { c.Limits.Rates = []string{"address open 0.001/s burst 4"} })
 	dialPlain(t, srv.SecureAddr(), "no protocol at all")
 	dialPlain(t, srv.SecureAddr(), "").Close()

@@ -73,6 +73,7 @@ func TestShipsWhileItServesAndWhenItLeaves(t *testing.T) {
 // TestServesWhileItCantShip: a mount that is missing is no reason not to serve. When it comes, the log
 // is shipped.
 func TestServesWhileItCantShip(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "mount")
 	srv := gatewaytest.Start(t, shipTo(dir))
 	p := login(t, srv.Addr(), wires[0], "alice")

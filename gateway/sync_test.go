@@ -218,6 +218,7 @@ func TestSyncAfterARestart(t *testing.T) {
 
 // TestSyncByToken: a token that does not let into a room does not tell of it either.
 func TestSyncByToken(t *testing.T) {
+	t.Parallel()
 	secret := gateway.Secret(strings.Repeat("s", 32))
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Auth.HS256Secret = secret })
 	alice, bob := login(t, srv.Addr(), wires[0], "alice"), login(t, srv.Addr(), wires[0], "bob")

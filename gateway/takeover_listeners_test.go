@@ -19,6 +19,7 @@ import (
 // TestTakeoverOfListeners: the Unix socket and the listener with TLS go on, those who came by them before and after among them. Who a
 // proxy spoke for stays known. Keys of TLS that are the process's can't move, so who has it is told to come back; those in the kernel go along.
 func TestTakeoverOfListeners(t *testing.T) {
+	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "socket")
 	srv, config := startSecure(t, behindProxy(gateway.ProxyProtocolOptional, socket), func(c *gateway.Config) {
 		c.Limits.ConnectionsPerIP = 1

@@ -57,6 +57,7 @@ func (p *peer) session(user string) string {
 // TestTakeoverKeepsSessions: half a message, what a session has joined, who is what in a room, who is there and how fast one may speak
 // go on as they were, and nobody is told anything.
 func TestTakeoverKeepsSessions(t *testing.T) {
+	t.Parallel()
 	for _, w := range wires {
 		t.Run(w.name, func(t *testing.T) {
 			first := gatewaytest.Start(t, func(c *gateway.Config) {
@@ -120,6 +121,7 @@ func TestTakeoverKeepsSessions(t *testing.T) {
 
 // TestTakeoverAgainAndAgain: each takes over from the one before, with three loops.
 func TestTakeoverAgainAndAgain(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Loops = 3 })
 	var peers []*peer
 	for i := range 30 {
@@ -193,6 +195,7 @@ func failAsHeir(step string) {
 
 // TestHeirsThatFail: at whatever step the other process fails, nobody notices anything.
 func TestHeirsThatFail(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Admin, c.Listen = "127.0.0.1:0", "127.0.0.1:0" })
 	var peers []*peer
 	for i, w := range wires {
@@ -245,6 +248,7 @@ func TestHeirsThatFail(t *testing.T) {
 
 // TestPeersLeaveDuringATakeover: a socket that is reset on its way from one process to the other ends, and holds up nobody else.
 func TestPeersLeaveDuringATakeover(t *testing.T) {
+	t.Parallel()
 	srv := gatewaytest.Start(t)
 	stays := login(t, srv.Addr(), wires[0], "stays")
 	stays.enter("hall")

@@ -76,6 +76,7 @@ func fromServer(header http.Header, body []byte) bool {
 
 // TestWebhookDocumentedReceiver runs a gateway with the receiver of the page, and compares what that gets with the requests that the page shows.
 func TestWebhookDocumentedReceiver(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile(filepath.Join("..", "docs", "webhooks.md"))
 	if err != nil {
 		t.Fatal(err)

@@ -33,6 +33,7 @@ func moderate(c *appCall) (int, string) {
 
 // TestWebhookPublish: what the application says of messages, edits and reactions holds, on every wire.
 func TestWebhookPublish(t *testing.T) {
+	t.Parallel()
 	app := newApplication(t, moderate)
 	srv := gatewaytest.Start(t, app.options("publish"), withAPI, func(c *gateway.Config) {
 		c.Webhooks.Rooms = []string{"asked-*"}
@@ -102,6 +103,7 @@ func TestWebhookPublish(t *testing.T) {
 
 // TestWebhookOrder: publishers have many messages under way and the application answers when it likes: each one's order stays.
 func TestWebhookOrder(t *testing.T) {
+	t.Parallel()
 	const publishers, messages = 4, 40
 	app := newApplication(t, func(*appCall) (int, string) {
 		for range rand.IntN(1000) { // others overtake
@@ -130,6 +132,7 @@ func TestWebhookOrder(t *testing.T) {
 
 // TestWebhookRepeated: a publish with a retry key is asked about once, whenever it is repeated, and has one outcome.
 func TestWebhookRepeated(t *testing.T) {
+	t.Parallel()
 	g := newGate()
 	defer g.lift() // before the application is closed, which waits for its answers
 	app := newApplication(t, func(*appCall) (int, string) {
@@ -174,6 +177,7 @@ func TestWebhookRepeated(t *testing.T) {
 
 // TestWebhookRemovedMeanwhile: whoever is removed, muted or banned while the application is asked does not publish.
 func TestWebhookRemovedMeanwhile(t *testing.T) {
+	t.Parallel()
 	for action, want := range map[string]proto.ErrorCode{"kick": proto.ErrNotMember, "mute": proto.ErrMuted, "ban": proto.ErrNotMember} {
 		t.Run(action, func(t *testing.T) {
 			g := newGate()
@@ -200,6 +204,7 @@ func TestWebhookRemovedMeanwhile(t *testing.T) {
 
 // TestWebhookUnanswered: broken applications, and what becomes of publishes and connects.
 func TestWebhookUnanswered(t *testing.T) {
+	t.Parallel()
 	var strayed atomic.Int64
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		strayed.Add(1)

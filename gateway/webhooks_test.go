@@ -142,6 +142,7 @@ func edited(room string, target uint64, text string) *v1.Publish {
 
 // TestWebhookConnect: the application lets in, refuses, and says what somebody may.
 func TestWebhookConnect(t *testing.T) {
+	t.Parallel()
 	decide := func(c *appCall) (int, string) {
 		switch c.Data.User {
 		case "mallory":
@@ -234,6 +235,7 @@ func (g *gate) lift() { g.once.Do(func() { close(g.open) }) }
 
 // TestWebhookConnectEnds: connections that end, users that are banned and servers that stop while the application is asked.
 func TestWebhookConnectEnds(t *testing.T) {
+	t.Parallel()
 	g := newGate()
 	defer g.lift() // before the application is closed, which waits for its answers
 	app := newApplication(t, func(*appCall) (int, string) {
@@ -296,6 +298,7 @@ func TestWebhookConnectEnds(t *testing.T) {
 
 // TestWebhookConnectRevoked: a token that is revoked while the application is asked begins no session.
 func TestWebhookConnectRevoked(t *testing.T) {
+	t.Parallel()
 	g := newGate()
 	defer g.lift() // before the application is closed, which waits for its answers
 	app := newApplication(t, func(*appCall) (int, string) {

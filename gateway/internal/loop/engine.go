@@ -278,7 +278,19 @@ func (e *Engine) Stop(ctx context.Context) error {
 	if e.stopped.Swap(true) {
 		return nil
 	}
-	return e.gnet.Stop(ctx)
+	// gnet's Stop looks every half second whether the loops have ended, and never sooner than after the first. With a context that
+	// is over it only asks them to; that they have ended is what Run says.
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := e.gnet.Stop(over); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	select {
+	case <-e.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // adopt gives gnet's loop a Loop of ours, at the first connection on it: gnet has no list

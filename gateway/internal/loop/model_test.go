@@ -23,7 +23,7 @@ import (
 // there in the end for all that were members when it was passed on.
 func TestSeamAgainstAModel(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
-	runs := 60
+	runs := 24
 	if s := os.Getenv("ROOKERY_SEED"); s != "" {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 		runs = 1

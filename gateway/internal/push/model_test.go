@@ -16,11 +16,7 @@ import (
 // TestModel: random publishes, marks, deletions, levels, comings and goings, failing senders, ends and crashes of the process. Whatever
 // is told is true at that moment; whatever was to be told has been in the end, and but for crashes once and in its window.
 func TestModel(t *testing.T) {
-	rounds := 12
-	if testing.Short() {
-		rounds = 3
-	}
-	for range rounds {
+	for range 5 {
 		seed := rand.Uint64()
 		for _, crashes := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%x crashes %v", seed, crashes), func(t *testing.T) {
