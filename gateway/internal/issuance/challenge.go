@@ -126,7 +126,7 @@ func (k *Keeper) named(host string) string {
 		host = h
 	}
 	host = strings.TrimSuffix(host, ".")
-	for _, h := range *k.held.Load() {
+	for h := range k.shown {
 		if strings.EqualFold(h.name, host) {
 			return h.name
 		}

@@ -132,9 +132,19 @@ func (k *Keeper) Use(names []string) {
 	}
 }
 
+// shown goes through what there is for the names that are wanted now: orderLoop comes to another list of them when an order is over.
+func (k *Keeper) shown(yield func(held) bool) {
+	wanted := k.wanted.Load().names
+	for _, h := range *k.held.Load() {
+		if slices.Contains(wanted, h.name) && !yield(h) {
+			return
+		}
+	}
+}
+
 // Get is the certificate for a name, nil if there is none.
 func (k *Keeper) Get(name string) *tls.Certificate {
-	for _, h := range *k.held.Load() {
+	for h := range k.shown {
 		if strings.EqualFold(h.name, name) {
 			return h.certificate
 		}
@@ -144,7 +154,7 @@ func (k *Keeper) Get(name string) *tls.Certificate {
 
 // First is the certificate for who names none that is here, nil if there is none.
 func (k *Keeper) First() *tls.Certificate {
-	for _, h := range *k.held.Load() {
+	for h := range k.shown {
 		if h.certificate != nil {
 			return h.certificate
 		}
@@ -154,7 +164,7 @@ func (k *Keeper) First() *tls.Certificate {
 
 // Missing are the names without a certificate.
 func (k *Keeper) Missing() (names []string) {
-	for _, h := range *k.held.Load() {
+	for h := range k.shown {
 		if h.certificate == nil {
 			names = append(names, h.name)
 		}
@@ -164,7 +174,7 @@ func (k *Keeper) Missing() (names []string) {
 
 // Overdue is how many names have no certificate, or one that should have been renewed long ago.
 func (k *Keeper) Overdue(now time.Time) (n int) {
-	for _, h := range *k.held.Load() {
+	for h := range k.shown {
 		if h.certificate == nil || now.After(overdueTime(h.certificate.Leaf)) {
 			n++
 		}
@@ -174,7 +184,7 @@ func (k *Keeper) Overdue(now time.Time) (n int) {
 
 // Expires is when the first certificate does, zero if there is none.
 func (k *Keeper) Expires() (first time.Time) {
-	for _, h := range *k.held.Load() {
+	for h := range k.shown {
 		if h.certificate != nil && (first.IsZero() || h.certificate.Leaf.NotAfter.Before(first)) {
 			first = h.certificate.Leaf.NotAfter
 		}
