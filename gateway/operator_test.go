@@ -234,6 +234,17 @@ func TestPagesOfOthersDoNothing(t *testing.T) {
 		{"GET", "/ops", "evil.example", nil, 421},
 		{"GET", "/ops/", "localhost.evil.example", nil, 421},
 		{"GET", "/metrics", "rookery:9090", nil, 200}, // a monitor's name for it
+		{"GET", "/healthz", "rookery:9090", nil, 200},
+		{"GET", "/readyz", "rookery:9090", nil, 200},
+		{"GET", "/v1/stats", "rookery:9090", nil, 401}, // a backend's, which has a key
+		{"GET", "/revocations", "", nil, 200},
+		{"GET", "/revocations", "ops.example.com:" + port, nil, 200},
+		{"GET", "/revocations", "evil.example:" + port, nil, 421},
+		{"HEAD", "/revocations", "evil.example", nil, 421},
+		{"GET", "/rooms/lobby/retention", "evil.example", nil, 421},
+		{"GET", "/push/dead", "evil.example", nil, 421},
+		{"GET", "/webhooks/dead", "evil.example", nil, 421},
+		{"GET", "/debug/pprof/cmdline", "evil.example", nil, 421},
 		{"POST", "/revocations", "rookery:9090", nil, 400},
 		{"POST", "/revocations", "", from("http://evil.example"), 403},
 		{"POST", "/revocations", "", from("null"), 403},
