@@ -3,6 +3,7 @@
 //
 //	keeper.go     what there is now, for handshakes; the loop that sees to it that it stays
 //	schedule.go   when a certificate is renewed, and when what failed is tried again
+//	suggestion.go the authority's word of when to renew (RFC 9773)
 //	attempts.go   what a restart has to know of orders that came to nothing
 //	folder.go     the files of the account and of certificates, and whose turn it is to order
 //	order.go      one order, from the account to the certificate

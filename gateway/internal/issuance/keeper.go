@@ -62,6 +62,7 @@ type Keeper struct {
 	states map[string]*state
 	seen   *wantedNames // what states are for
 	quiet  quiet
+	mute   time.Time // the authority is not asked before when to renew
 }
 
 // Counters are what the metrics read.
@@ -84,6 +85,8 @@ type state struct {
 	unsaved  []byte    // its file, where it could not be written
 	past     attempts  // as a restart will know of them
 	renew    time.Time // when it is due
+	ask      time.Time // when the authority is asked next whether that is soon enough
+	window   window    // what it has said
 	failures int       // since the last success
 	next     time.Time // nothing is tried before
 	limited  time.Time // the same, by the authority's own word, which nobody here sets aside
@@ -302,6 +305,7 @@ func (k *Keeper) show() {
 func (s *state) take(certificate *tls.Certificate) {
 	s.certificate = certificate
 	s.renew = renewTime(certificate.Leaf)
+	s.ask, s.window = time.Time{}, window{}
 	s.failures, s.next, s.limited = 0, time.Time{}, time.Time{}
 }
 
@@ -316,7 +320,10 @@ func (k *Keeper) orderDue() {
 		if k.wanted.Load() != k.seen {
 			return // the rest may not be wanted any more
 		}
-		if now.Before(s.due()) {
+		if s.certificate != nil && now.Before(s.renew) && !now.Before(s.ask) && !now.Before(k.mute) {
+			k.consult(s)
+		}
+		if time.Now().Before(s.due()) {
 			continue
 		}
 		k.see(s)
