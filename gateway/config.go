@@ -28,7 +28,8 @@ type Config struct {
 	// Admin is the address for metrics, health, pprof, the policies of rooms and the server API. Default
 	// "127.0.0.1:9090". Empty turns it off. Only the API asks for a key: keep it off public addresses.
 	Admin string
-	// AdminHosts are names under which browsers may use the operator's page on Admin, and act there. Default none: addresses and localhost.
+	// AdminHosts are names under which browsers may use the operator's page on Admin, and act there, and under which anybody may read there what is of
+	// people. Default none: addresses and localhost.
 	AdminHosts []string
 	// AuditFile is where it is written down what operators and backends do at Admin. Default empty, nowhere.
 	AuditFile string

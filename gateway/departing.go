@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,8 @@ const (
 	handshaking = 3 * time.Second
 	// changeover is how long a packet may take that meets a filter just before it is replaced.
 	changeover = 10 * time.Millisecond
+	// reaching is how long a connection of our own to a listener may take.
+	reaching = time.Second
 )
 
 // departing are further descriptors of the listeners that gnet has: with them these, and who waits in their queues, outlive it.
@@ -80,19 +83,76 @@ func (d departing) accept() (came []int) {
 }
 
 // closeEach closes the listeners one after the other, when no gnet accepts from them any more. give is given who came until then; others is how
-// many other listeners there are.
-func (d departing) closeEach(others int, give func(came []int) error) (err error) {
-	if len(d) > 0 {
-		// The first behind the old ones keeps its place until the last of these is closed, and then there are only new ones to choose from.
-		// That needs as many of those: with fewer, who connects between the last lines of the loop may be reset.
-		err = steer(d[0], len(d), 1)
-		time.Sleep(changeover)
+// many other listeners there are. settle returns when nobody is on the way to a listener that is given nothing new any more.
+func (d departing) closeEach(address string, others int, give func(came []int) error, settle func(departing) error) (err error) {
+	if len(d) == 0 {
+		return nil
 	}
+	if others < len(d) {
+		// There are too few for what is below. The first of all keeps its place whichever other one is closed: it is given all until it is the only old one.
+		err = give(d.accept())
+		front, came, unknown := d.front(address)
+		if err = errors.Join(err, unknown, give(came)); unknown == nil {
+			first, rest := departing{d[front]}, slices.Delete(slices.Clone(d), front, front+1)
+			return errors.Join(err, rest.closeInTurn(give), steer(d[front], 1, others), settle(first), first.closeInTurn(give))
+		}
+	}
+	// The first behind the old ones keeps its place until the last of these is closed, and then there are only new ones to choose from: with as many of
+	// those at least.
+	err = errors.Join(err, steer(d[0], len(d), 1))
+	time.Sleep(changeover)
+	return errors.Join(err, d.closeInTurn(give))
+}
+
+func (d departing) closeInTurn(give func(came []int) error) (err error) {
 	for i, listener := range d {
 		err = errors.Join(err, give(d[i:].accept()))
 		unix.Close(listener)
 	}
 	return err
+}
+
+// front gives all new connections to the listener that is the first of the kernel's list, and says which of d that is: the one that a connection of our
+// own comes to, since the kernel does not say it. came are others that it met there.
+func (d departing) front(address string) (place int, came []int, err error) {
+	if err := steer(d[0], 0, 1); err != nil {
+		return 0, nil, err
+	}
+	time.Sleep(changeover)
+	own, err := net.DialTimeout("tcp", address, reaching)
+	if err != nil {
+		return 0, nil, fmt.Errorf("look which listener is the first: %w", err)
+	}
+	defer own.Close()
+	for begun := time.Now(); time.Since(begun) < reaching; time.Sleep(time.Millisecond) {
+		for i, listener := range d {
+			for _, fd := range (departing{listener}).accept() {
+				if !isPeer(fd, own) {
+					came = append(came, fd)
+					continue
+				}
+				unix.Close(fd)
+				return i, append(came, departing{listener}.accept()...), nil
+			}
+		}
+	}
+	return 0, came, errors.New("look which listener is the first: a connection of our own came to none")
+}
+
+// isPeer says whether a socket is the other end of a connection.
+func isPeer(fd int, c net.Conn) bool {
+	peer, err := unix.Getpeername(fd)
+	if err != nil {
+		return false
+	}
+	from := c.LocalAddr().(*net.TCPAddr)
+	switch a := peer.(type) {
+	case *unix.SockaddrInet4:
+		return a.Port == from.Port && from.IP.Equal(a.Addr[:])
+	case *unix.SockaddrInet6:
+		return a.Port == from.Port && from.IP.Equal(a.Addr[:])
+	}
+	return false
 }
 
 // leave gives on what the old listeners still accept, until they are given nothing any more, then ends the engine and closes them: the
@@ -110,19 +170,20 @@ func (s *Server) leave(old departing, others int, give func(descriptors []int) e
 			s.log.Warn("who connects while the listeners are closed may be refused", "err", err)
 		}
 	}
-	err := s.linger(old, handOn)
+	err := s.linger(old, s.engine.Late, handOn)
 	s.stopEngine() // what still comes stays in the queues
-	if err = errors.Join(err, handOn(s.engine.Late()), old.closeEach(others, handOn)); err != nil {
+	settle := func(last departing) error { return s.linger(last, last.accept, handOn) }
+	if err = errors.Join(err, handOn(s.engine.Late()), old.closeEach(s.public.addr, others, handOn, settle)); err != nil {
 		s.log.Error("what the listeners still accepted is lost", "err", err)
 	}
 }
 
-// linger returns when the old listeners are given nothing any more.
-func (s *Server) linger(old departing, handOn func(came []int) error) error {
+// linger returns when the old listeners are given nothing any more. next gives who has come since the last time.
+func (s *Server) linger(old departing, next func() []int, handOn func(came []int) error) error {
 	time.Sleep(changeover)
 	begun, half := time.Now(), halfOpen(s.public.addr)
 	for quiet := begun; ; time.Sleep(5 * time.Millisecond) {
-		late := s.engine.Late()
+		late := next()
 		if err := handOn(late); err != nil {
 			return err
 		}

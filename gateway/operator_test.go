@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"rookery/gateway"
 	"rookery/gateway/gatewaytest"
@@ -236,6 +237,17 @@ func TestPagesOfOthersDoNothing(t *testing.T) {
 		{"GET", "/ops", "evil.example", nil, 421},
 		{"GET", "/ops/", "localhost.evil.example", nil, 421},
 		{"GET", "/metrics", "rookery:9090", nil, 200}, // a monitor's name for it
+		{"GET", "/healthz", "rookery:9090", nil, 200},
+		{"GET", "/readyz", "rookery:9090", nil, 200},
+		{"GET", "/v1/stats", "rookery:9090", nil, 401}, // a backend's, which has a key
+		{"GET", "/revocations", "", nil, 200},
+		{"GET", "/revocations", "ops.example.com:" + port, nil, 200},
+		{"GET", "/revocations", "evil.example:" + port, nil, 421},
+		{"HEAD", "/revocations", "evil.example", nil, 421},
+		{"GET", "/rooms/lobby/retention", "evil.example", nil, 421},
+		{"GET", "/push/dead", "evil.example", nil, 421},
+		{"GET", "/webhooks/dead", "evil.example", nil, 421},
+		{"GET", "/debug/pprof/cmdline", "evil.example", nil, 421},
 		{"POST", "/revocations", "rookery:9090", nil, 400},
 		{"POST", "/revocations", "", from("http://evil.example"), 403},
 		{"POST", "/revocations", "", from("null"), 403},
@@ -336,6 +348,36 @@ func TestATrace(t *testing.T) {
 	}
 	for _, w := range wires {
 		t.Run(w.name, func(t *testing.T) { eachTraced(t, w) })
+	}
+}
+
+// TestTracingAgain: whoever ends a trace and begins it again at once is not told that there is one. The page does so with each press of its button, and
+// its end may come behind the next request.
+func TestTracingAgain(t *testing.T) {
+	srv := gatewaytest.Start(t, withAPI)
+	trace := func(ctx context.Context) (*http.Response, error) {
+		req, err := http.NewRequestWithContext(ctx, "GET", "http://"+srv.AdminAddr()+"/v1/users/alice/trace", nil)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Authorization", "Bearer "+fullSecret)
+		return http.DefaultClient.Do(req)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	first, err := trace(ctx)
+	if err != nil || first.StatusCode != http.StatusOK {
+		t.Fatal(err, first)
+	}
+	defer first.Body.Close()
+	time.AfterFunc(100*time.Millisecond, end) // it comes behind the next request, mostly
+	again, err := trace(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Body.Close()
+	if said, _ := bufio.NewReader(again.Body).ReadString('\n'); again.StatusCode != http.StatusOK || !strings.Contains(said, "begin") {
+		t.Errorf("%s: %s", again.Status, said)
 	}
 }
 

@@ -22,9 +22,12 @@ import (
 const (
 	// takeoverSocket is in the data directory, which is who may come: whoever may open the log.
 	takeoverSocket = "takeover.sock"
-	// preparing is how long the other process may take to read its configuration, and opening how long to open the log.
-	preparing = 30 * time.Second
-	opening   = 30 * time.Second
+	// preparing is how long the other process may take to read its configuration, receiving how long for a batch of connections, and opening how
+	// long to open the log, with openingEach more for each connection whose state it has to understand: ten times what it took in a machine that is emulated.
+	preparing   = 30 * time.Second
+	receiving   = 30 * time.Second
+	opening     = 30 * time.Second
+	openingEach = 100 * time.Microsecond
 	// quieting is how long requests that are under way may take before their connections are sent away.
 	quieting = 250 * time.Millisecond
 )
@@ -183,14 +186,13 @@ func (s *Server) give(ctx context.Context, h heir, admin adminServer) (*takeover
 
 // take has the heir take what there is. After the last word, Go, nothing goes back.
 func (h *heir) take(b *takeover.Bundle) error {
-	h.channel.Deadline(time.Now().Add(opening))
-	if err := h.channel.SendBundle(b); err != nil {
+	if err := h.channel.SendBundle(b, receiving); err != nil {
 		return err
 	}
+	h.channel.Deadline(time.Now().Add(opening + time.Duration(b.Len())*openingEach))
 	if err := h.channel.Send(takeover.Everything, nil); err != nil {
 		return err
 	}
-	h.channel.Deadline(time.Now().Add(opening)) // anew: the log is another matter than connections
 	if _, err := h.channel.Await(takeover.Opened); err != nil {
 		return fmt.Errorf("wait until the other process has opened the log: %w", err)
 	}

@@ -3,6 +3,7 @@
 package acme
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -196,25 +197,56 @@ func (a *authority) kill() {
 	a.process = nil
 }
 
-// roots are whom clients believe: the issuer of what it gives, a new one each time it starts.
-func (a *authority) roots() *x509.CertPool {
+// manage asks it what only its operator may, by POST if there is a body.
+func (a *authority) manage(path string, body []byte) []byte {
 	a.t.Helper()
 	own := x509.NewCertPool()
 	certificate, err := os.ReadFile(a.caFile)
 	if err != nil || !own.AppendCertsFromPEM(certificate) {
 		a.t.Fatal("no certificate of the authority's server: ", err)
 	}
+	method := http.MethodGet
+	if body != nil {
+		method = http.MethodPost
+	}
+	request, err := http.NewRequest(method, "https://"+a.management+path, bytes.NewReader(body))
+	if err != nil {
+		a.t.Fatal(err)
+	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: own}}
 	defer transport.CloseIdleConnections()
-	response, err := (&http.Client{Transport: transport, Timeout: patience}).Get("https://" + a.management + "/roots/0")
+	response, err := (&http.Client{Transport: transport, Timeout: patience}).Do(request)
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		a.t.Fatalf("%s: %s, %v\n%s", path, response.Status, err, content)
+	}
+	return content
+}
+
+// roots are whom clients believe: the issuer of what it gives, a new one each time it starts.
+func (a *authority) roots() *x509.CertPool {
+	a.t.Helper()
 	pool := x509.NewCertPool()
-	if err != nil || !pool.AppendCertsFromPEM(content) {
-		a.t.Fatalf("no root: %v\n%s", err, content)
+	if content := a.manage("/roots/0", nil); !pool.AppendCertsFromPEM(content) {
+		a.t.Fatalf("no root: %s", content)
 	}
 	return pool
+}
+
+// suggest has it say when a certificate is to be renewed.
+func (a *authority) suggest(leaf *x509.Certificate, start, end time.Time) {
+	a.t.Helper()
+	body, err := json.Marshal(map[string]string{
+		"certificate": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw})),
+		"ariResponse": fmt.Sprintf(`{"suggestedWindow":{"start":%q,"end":%q},"explanationURL":"https://authority.test/why"}`,
+			start.Format(time.RFC3339), end.Format(time.RFC3339)),
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.manage("/set-renewal-info/", body)
 }

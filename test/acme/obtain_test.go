@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"rookery/gateway"
 	"rookery/gateway/gatewaytest"
@@ -152,4 +153,30 @@ func TestBound(t *testing.T) {
 		c.TLS.ACME.EABKeyID, c.TLS.ACME.EABKeyFile = eabKeyID, a.path("key")
 	}, name)
 	s.awaitCertificates(a.roots(), name)
+}
+
+// TestSuggested: the authority wants a certificate back sooner than it would be renewed, and is asked at the start.
+func TestSuggested(t *testing.T) {
+	t.Parallel()
+	const name = "chat.rookery.test"
+	a := newAuthority(t)
+	a.start()
+	roots := a.roots()
+	data := t.TempDir()
+	s := a.serve(t, func(c *gateway.Config) { c.Data = data }, name)
+	s.awaitCertificates(roots, name)
+	leaf, err := s.shown(roots, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Stop()
+	at := time.Now().Add(30 * 24 * time.Hour).UTC()
+	a.suggest(leaf, at, at.Add(time.Second))
+	s = a.serve(t, func(c *gateway.Config) { c.Data = data }, name)
+	eventually(t, "the authority's word", func() bool {
+		return s.Logged("renewed sooner", "name="+name, "at="+at.Format("2006-01-02"), "explanation=https://authority.test/why")
+	})
+	if n := s.metric("tls_acme_orders_total"); n != 0 {
+		t.Errorf("%v orders before the time that it has suggested", n)
+	}
 }

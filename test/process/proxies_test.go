@@ -40,6 +40,7 @@ type proxied struct {
 	nginx, nginxStream, haproxy string // addresses
 	socket                      string
 	roots                       *tls.Config
+	dir                         string // of the files of both
 }
 
 // strayProxy is the address of a trusted proxy that is none of the two.
@@ -54,7 +55,7 @@ func startProxied(t *testing.T, by times, flags ...string) *proxied {
 		"--proxy.socket", socket, "--proxy.protocol", "optional", "--proxy.trusted", strayProxy, "--heartbeat", by.heartbeat,
 	}, flags...)})
 	certificate, key, roots := certify(t, dir)
-	p := &proxied{server: s, socket: socket, roots: roots, nginx: freeAddress(t), nginxStream: freeAddress(t), haproxy: freeAddress(t)}
+	p := &proxied{server: s, socket: socket, roots: roots, dir: dir, nginx: freeAddress(t), nginxStream: freeAddress(t), haproxy: freeAddress(t)}
 	_, adminPort, _ := net.SplitHostPort(s.admin)
 	common := []string{
 		"/run/rookery/socket", socket, asShipped.proxyTimeout, by.proxyTimeout,
@@ -79,12 +80,12 @@ http {
 stream { include rookery-stream.conf; }
 `, user, dir))
 	write(t, filepath.Join(dir, "rookery.conf"), adapt(t, "../../deploy/nginx/rookery.conf",
-		append(common, "listen 443 ssl", "listen "+p.nginx+" ssl", "    listen [::]:443 ssl;\n", "")...))
+		append(common, "listen 443 ssl", "listen "+p.nginx+" ssl", "listen [::]:443 ssl", "listen "+overIPv6(p.nginx)+" ssl")...))
 	write(t, filepath.Join(dir, "rookery-stream.conf"), adapt(t, "../../deploy/nginx/rookery-stream.conf",
-		append(common, "listen 8443 ssl", "listen "+p.nginxStream+" ssl", "    listen [::]:8443 ssl;\n", "")...))
+		append(common, "listen 8443 ssl", "listen "+p.nginxStream+" ssl", "listen [::]:8443 ssl", "listen "+overIPv6(p.nginxStream)+" ssl")...))
 	write(t, filepath.Join(dir, "haproxy.cfg"), adapt(t, "../../deploy/haproxy/haproxy.cfg",
 		"/run/rookery/socket", socket, asShipped.proxyTimeout, by.proxyTimeout, "/etc/ssl/rookery/haproxy.pem", filepath.Join(dir, "haproxy.pem"),
-		":443,[::]:443 v6only", p.haproxy, "port 9090", "port "+adminPort, "maxconn 50000", "maxconn 5000"))
+		":443,[::]:443 v6only", p.haproxy+","+overIPv6(p.haproxy), "port 9090", "port "+adminPort, "maxconn 50000", "maxconn 5000"))
 
 	nginx := []string{"/usr/sbin/nginx", "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr"}
 	haproxy := []string{"/usr/sbin/haproxy", "-f", filepath.Join(dir, "haproxy.cfg")}
@@ -225,6 +226,7 @@ func TestProxies(t *testing.T) {
 		}
 	})
 
+	t.Run("chains", p.testChains)
 	t.Run("idle", served)
 
 	// Last, since it ends the server: what it says at its end reaches every client.

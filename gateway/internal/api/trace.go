@@ -20,6 +20,10 @@ const traceID = "trace-user"
 // traceAlive is how often a trace says that it goes on, so that both sides notice when the other is gone.
 const traceAlive = 10 * time.Second
 
+// traceEnds is how long is waited for another trace to end, whose caller may have left: who ends one and begins the next at once, as the operator's page
+// does, has done both before the first is known to be over.
+const traceEnds = time.Second
+
 // TraceLine is one of the answer.
 type TraceLine struct {
 	Kind string `json:"kind" enum:"begin,frame,dropped,alive,end" doc:"frame: of the user or to them; dropped: so many more frames, which nobody took in time"`
@@ -40,8 +44,12 @@ func (a *API) registerTrace() {
 	}, a.trace)
 }
 
-func (a *API) trace(_ context.Context, in *OfUser) (*huma.StreamResponse, error) {
+func (a *API) trace(ctx context.Context, in *OfUser) (*huma.StreamResponse, error) {
 	trace, end, err := a.cfg.Trace(in.User)
+	for begun := time.Now(); err != nil && time.Since(begun) < traceEnds && ctx.Err() == nil; {
+		time.Sleep(traceEnds / 50)
+		trace, end, err = a.cfg.Trace(in.User)
+	}
 	if err != nil {
 		return nil, faultOf(proto.ErrOverloaded, "%s.", upper(err.Error()))
 	}

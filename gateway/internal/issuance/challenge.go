@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/acme"
-	"golang.org/x/net/netutil"
 )
 
 const (
@@ -21,7 +20,8 @@ const (
 	challengeTLS  = "tls-alpn-01"
 	// challengePath is where the answer is looked for, RFC 8555 8.3.
 	challengePath = "/.well-known/acme-challenge/"
-	// Connections bounds those to the listener for HTTP, each of which has exchangeTime to ask, and as long to be answered.
+	// Connections bounds those to the listener for HTTP, each of which has exchangeTime to ask, and as long to be answered, unless it makes room
+	// for another (visitors.go).
 	Connections  = 64
 	exchangeTime = 5 * time.Second
 	headBytes    = 4 << 10
@@ -82,7 +82,7 @@ func (k *Keeper) serveHTTP() {
 	k.http.SetKeepAlivesEnabled(false)
 	k.running.Go(func() {
 		// It ends with an error always, mostly since the server is closed.
-		if err := k.http.Serve(netutil.LimitListener(k.cfg.HTTP, Connections)); k.ctx.Err() == nil {
+		if err := k.http.Serve(&visitors{Listener: k.cfg.HTTP, most: Connections - 1}); k.ctx.Err() == nil {
 			k.cfg.Log.Error("the listener for challenges ended, and no name can be shown until a restart", "err", err)
 		}
 	})
@@ -126,7 +126,7 @@ func (k *Keeper) named(host string) string {
 		host = h
 	}
 	host = strings.TrimSuffix(host, ".")
-	for _, h := range *k.held.Load() {
+	for h := range k.shown {
 		if strings.EqualFold(h.name, host) {
 			return h.name
 		}

@@ -3,10 +3,12 @@
 //
 //	keeper.go     what there is now, for handshakes; the loop that sees to it that it stays
 //	schedule.go   when a certificate is renewed, and when what failed is tried again
+//	suggestion.go the authority's word of when to renew (RFC 9773)
 //	attempts.go   what a restart has to know of orders that came to nothing
 //	folder.go     the files of the account and of certificates, and whose turn it is to order
 //	order.go      one order, from the account to the certificate
 //	challenge.go  what the authority asks to see that a name is ours: by TLS (RFC 8737) or by HTTP (RFC 8555 8.3)
+//	visitors.go   who may ask by HTTP at a time
 //	fault.go      why an order came to nothing, and what is to be done about it
 //
 // A handshake reads an immutable table and never waits. Everything else is one goroutine's: orders are made one after the other, in the

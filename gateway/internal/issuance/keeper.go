@@ -62,6 +62,7 @@ type Keeper struct {
 	states map[string]*state
 	seen   *wantedNames // what states are for
 	quiet  quiet
+	mute   time.Time // the authority is not asked before when to renew
 }
 
 // Counters are what the metrics read.
@@ -84,6 +85,8 @@ type state struct {
 	unsaved  []byte    // its file, where it could not be written
 	past     attempts  // as a restart will know of them
 	renew    time.Time // when it is due
+	ask      time.Time // when the authority is asked next whether that is soon enough
+	window   window    // what it has said
 	failures int       // since the last success
 	next     time.Time // nothing is tried before
 	limited  time.Time // the same, by the authority's own word, which nobody here sets aside
@@ -132,9 +135,19 @@ func (k *Keeper) Use(names []string) {
 	}
 }
 
+// shown goes through what there is for the names that are wanted now: orderLoop comes to another list of them when an order is over.
+func (k *Keeper) shown(yield func(held) bool) {
+	wanted := k.wanted.Load().names
+	for _, h := range *k.held.Load() {
+		if slices.Contains(wanted, h.name) && !yield(h) {
+			return
+		}
+	}
+}
+
 // Get is the certificate for a name, nil if there is none.
 func (k *Keeper) Get(name string) *tls.Certificate {
-	for _, h := range *k.held.Load() {
+	for h := range k.shown {
 		if strings.EqualFold(h.name, name) {
 			return h.certificate
 		}
@@ -144,7 +157,7 @@ func (k *Keeper) Get(name string) *tls.Certificate {
 
 // First is the certificate for who names none that is here, nil if there is none.
 func (k *Keeper) First() *tls.Certificate {
-	for _, h := range *k.held.Load() {
+	for h := range k.shown {
 		if h.certificate != nil {
 			return h.certificate
 		}
@@ -154,7 +167,7 @@ func (k *Keeper) First() *tls.Certificate {
 
 // Missing are the names without a certificate.
 func (k *Keeper) Missing() (names []string) {
-	for _, h := range *k.held.Load() {
+	for h := range k.shown {
 		if h.certificate == nil {
 			names = append(names, h.name)
 		}
@@ -164,7 +177,7 @@ func (k *Keeper) Missing() (names []string) {
 
 // Overdue is how many names have no certificate, or one that should have been renewed long ago.
 func (k *Keeper) Overdue(now time.Time) (n int) {
-	for _, h := range *k.held.Load() {
+	for h := range k.shown {
 		if h.certificate == nil || now.After(overdueTime(h.certificate.Leaf)) {
 			n++
 		}
@@ -174,7 +187,7 @@ func (k *Keeper) Overdue(now time.Time) (n int) {
 
 // Expires is when the first certificate does, zero if there is none.
 func (k *Keeper) Expires() (first time.Time) {
-	for _, h := range *k.held.Load() {
+	for h := range k.shown {
 		if h.certificate != nil && (first.IsZero() || h.certificate.Leaf.NotAfter.Before(first)) {
 			first = h.certificate.Leaf.NotAfter
 		}
@@ -292,6 +305,7 @@ func (k *Keeper) show() {
 func (s *state) take(certificate *tls.Certificate) {
 	s.certificate = certificate
 	s.renew = renewTime(certificate.Leaf)
+	s.ask, s.window = time.Time{}, window{}
 	s.failures, s.next, s.limited = 0, time.Time{}, time.Time{}
 }
 
@@ -306,7 +320,10 @@ func (k *Keeper) orderDue() {
 		if k.wanted.Load() != k.seen {
 			return // the rest may not be wanted any more
 		}
-		if now.Before(s.due()) {
+		if s.certificate != nil && now.Before(s.renew) && !now.Before(s.ask) && !now.Before(k.mute) {
+			k.consult(s)
+		}
+		if time.Now().Before(s.due()) {
 			continue
 		}
 		k.see(s)

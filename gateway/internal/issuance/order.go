@@ -23,6 +23,8 @@ const (
 	largestAnswer = 1 << 20
 	// nonces is how often a request is signed anew when the authority wants another nonce, RFC 8555 6.5.
 	nonces = 20
+	// userAgent names the program to it, RFC 8555 6.1.
+	userAgent = "rookery"
 )
 
 // given is what came of an order.
@@ -39,10 +41,9 @@ func (k *Keeper) order(name string) (*given, error) {
 	}
 	ctx, cancel := context.WithTimeout(k.ctx, orderTimeout)
 	defer cancel()
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{RootCAs: k.cfg.Roots, MinVersion: tls.VersionTLS12}
-	defer transport.CloseIdleConnections()
-	client, err := k.account(ctx, &http.Client{Timeout: requestTimeout, Transport: bounded{transport}})
+	requests, done := k.requests()
+	defer done()
+	client, err := k.account(ctx, requests)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +66,13 @@ func (k *Keeper) order(name string) (*given, error) {
 	return finalize(ctx, client, order, name)
 }
 
+// requests makes a client for those to the authority. done ends its connections.
+func (k *Keeper) requests() (client *http.Client, done func()) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: k.cfg.Roots, MinVersion: tls.VersionTLS12}
+	return &http.Client{Timeout: requestTimeout, Transport: bounded{transport}}, transport.CloseIdleConnections
+}
+
 // account is that of the key in the folder. It is asked for with each order, which costs one request in weeks: so one that the authority has
 // forgotten is made anew.
 func (k *Keeper) account(ctx context.Context, requests *http.Client) (*acme.Client, error) {
@@ -76,7 +84,7 @@ func (k *Keeper) account(ctx context.Context, requests *http.Client) (*acme.Clie
 		k.cfg.Log.Error("the key of the account can't be used, another account is made", "folder", k.folder.dir, "kept", accountFile+".broken", "err", broken)
 	}
 	client := &acme.Client{
-		Key: key, HTTPClient: requests, DirectoryURL: k.cfg.Directory, UserAgent: "rookery", RetryBackoff: retryNonce,
+		Key: key, HTTPClient: requests, DirectoryURL: k.cfg.Directory, UserAgent: userAgent, RetryBackoff: retryNonce,
 	}
 	account := &acme.Account{}
 	if k.cfg.Email != "" {

@@ -35,6 +35,38 @@ func TestReloadBetweenOrders(t *testing.T) {
 	}
 }
 
+// TestANameThatIsTakenAway is shown to nobody from then on, also while an order for another one is under way.
+func TestANameThatIsTakenAway(t *testing.T) {
+	asked, goOn := make(chan bool, 8), make(chan bool)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- true
+		<-goOn
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer server.Close()
+	cfg := configOf(t, server, "a.example", "b.example")
+	cfg.Pauses.Refused = time.Hour
+	k := open(t, cfg)
+	if err := k.folder.write(certificateFile("b.example"), certificateOf(t, "b.example", time.Hour, 3*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	k = open(t, cfg)
+	k.Start()
+	defer k.Close()
+	defer close(goOn)
+	<-asked
+	if k.Get("b.example") == nil || k.named("b.example") == "" || k.First() == nil {
+		t.Fatal("there is no certificate that could be shown")
+	}
+	k.Use([]string{"a.example"})
+	if k.Get("b.example") != nil || k.named("b.example") != "" || k.First() != nil || !k.Expires().IsZero() {
+		t.Error("the name that was taken away is still shown")
+	}
+	if missing := k.Missing(); !slices.Equal(missing, []string{"a.example"}) || k.Overdue(time.Now()) != 1 {
+		t.Errorf("missing are %v", missing)
+	}
+}
+
 // TestReloadOutOfTurn: while another process orders, or nobody can, the names are those that are wanted all the same.
 func TestReloadOutOfTurn(t *testing.T) {
 	server, asked := busyAuthority(t)

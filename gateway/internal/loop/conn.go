@@ -141,7 +141,8 @@ func (l *Loop) linger(c *conn) {
 }
 
 // lastWord sends what was written, ends our half of the stream and waits for the peer's: with
-// unread input a close would lose what is on its way.
+// unread input a close would lose what is on its way. A peer that takes it slowly is sent all of it, as long as it takes
+// something (StallTimeout): the wait for its end begins behind that.
 func (l *Loop) lastWord(c *conn) {
 	l.flush()
 	if c.sock == nil {
@@ -150,7 +151,9 @@ func (l *Loop) lastWord(c *conn) {
 	if !c.backed {
 		l.shutWrite(c) // else drained does
 	}
-	l.linger(c)
+	if l.linger(c); c.backed {
+		c.due = 0 // which drained sets
+	}
 }
 
 // abort ends a connection at once.

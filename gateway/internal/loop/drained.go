@@ -107,7 +107,9 @@ func (l *Loop) drained(c *conn) {
 	c.backed = false
 	l.hear(c) // taking bytes is a sign of life
 	if c.phase == closing {
-		l.shutWrite(c)
+		if l.shutWrite(c); c.sock != nil && !c.backed && c.due == 0 {
+			l.deadline(c, closeTimeout)
+		}
 		return
 	}
 	if c.replay != nil {

@@ -2,13 +2,16 @@ package loop
 
 import (
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/handoff"
+	"rookery/proto"
 )
 
 // TestKeptConnectionsAreRefusedDuringTheDrain: a proxy keeps connections, and must not bring
@@ -123,5 +126,66 @@ func TestSomebodyElseAnswers(t *testing.T) {
 	}
 	if !s.closed {
 		t.Error("who waits for an answer waits for ever")
+	}
+}
+
+// TestASlowReaderOfTheLastAnswer gets all of it, however long it takes, and no connection is held for one that takes nothing.
+func TestASlowReaderOfTheLastAnswer(t *testing.T) {
+	page := strings.Repeat("page ", 20_000)
+	begin := func(room int) (*rig, *fakeSocket, func(time.Duration)) {
+		r := newRig(t, func(c *Config) {
+			c.StallTimeout = 10 * time.Second
+			c.Page = func(string) ([]byte, string, bool) { return []byte(page), "text/plain", true }
+		})
+		socket, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0) // to end
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := os.NewFile(uintptr(socket[0]), "socket")
+		t.Cleanup(func() {
+			file.Close()
+			unix.Close(socket[1])
+		})
+		s := &fakeSocket{room: room, loop: r.events, file: file}
+		if r.loop.accept(s) != gnet.None {
+			t.Fatal("the connection was not accepted")
+		}
+		r.say(s, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		return r, s, func(d time.Duration) {
+			for range d / time.Second {
+				r.loop.engine.started = r.loop.engine.started.Add(-time.Second)
+				r.loop.tick()
+				r.loop.flush()
+			}
+		}
+	}
+
+	r, s, pass := begin(10_000)
+	for range 9 {
+		pass(5 * time.Second)
+		if s.closed {
+			t.Fatalf("it was closed with %d of %d bytes", len(s.out), len(page))
+		}
+		s.room = 10_000
+		r.loop.writable(s.context.(*conn))
+	}
+	if pass(closeTimeout); s.closed {
+		t.Error("it was closed before the last bytes had left")
+	}
+	s.room = 10_000
+	r.loop.writable(s.context.(*conn))
+	if !strings.HasSuffix(string(s.out), "\r\n\r\n"+page) {
+		t.Errorf("it was sent %d bytes and not the page, of %d", len(s.out), len(page))
+	}
+	if s.closed {
+		t.Error("its end is not waited for")
+	}
+	if pass(2 * closeTimeout); !s.closed {
+		t.Error("its end is waited for without a limit")
+	}
+
+	_, s, pass = begin(10_000)
+	if pass(12 * time.Second); !s.closed || s.context.(*conn).closed != proto.CloseStalled.Code {
+		t.Errorf("one that takes nothing: closed %v with code %d", s.closed, s.context.(*conn).closed)
 	}
 }

@@ -141,10 +141,13 @@ func (l *Loop) takeIn(t *takeover.Connection) {
 	} else if c.refused == refusedNot {
 		c.address = l.engine.admission.enter(from, true)
 	}
-	if t.Due > 0 {
+	switch {
+	case t.Due > 0:
 		l.deadline(c, time.Duration(t.Due)*time.Millisecond)
-	} else if c.phase < connected {
+	case c.phase < connected:
 		l.deadline(c, l.cfg.HandshakeTimeout)
+	case c.phase == closing && len(t.Outbound) == 0:
+		l.deadline(c, closeTimeout) // only the end of its records waited, see lastWord
 	}
 	if t.Identity != nil {
 		l.identify(c, *t.Identity)

@@ -13,9 +13,10 @@ import (
 //
 //   - Nothing that acts is done for a page of another origin, and a page can't take the origin over by having its own name lead here
 //     (DNS rebinding): a browser says which name it has asked for, and it must be an address, localhost, or one of hosts.
-//   - The operator's page and what it reads are given under such a name only.
+//   - Nothing is read under another name but what monitors ask for, who have names of their own for the listener, and what a key is needed for: a
+//     page's requests to its own origin have no Origin when they read.
 //
-// Programs send no Origin, and are let through: who reaches the listener is trusted. What has a key besides, as the server API, is behind it too.
+// Programs send no Origin, and may act: who reaches the listener is trusted. What has a key besides, as the server API, is behind it too.
 func Guard(hosts []string, next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -24,14 +25,22 @@ func Guard(hosts []string, next http.Handler) http.Handler {
 			http.Error(w, "A page of another origin asks for this, which is refused.", http.StatusForbidden)
 			return
 		}
-		ours := r.URL.Path == "/ops" || strings.HasPrefix(r.URL.Path, Prefix)
-		if (ours || acts && r.Header.Get("Origin") != "") && !trusted(hosts, r.Host) {
-			http.Error(w, fmt.Sprintf("A browser asks for this under the name %q. Use the listener's address or localhost, or put the name into the setting admin_hosts.", r.Host),
+		asked := r.Header.Get("Origin") != ""
+		if !acts {
+			asked = r.Host != "" && !anybodys(r.URL.Path) // every browser names a host
+		}
+		if asked && !trusted(hosts, r.Host) {
+			http.Error(w, fmt.Sprintf("This is asked for under the name %q, which may be anybody's. Use the listener's address or localhost, or put the name into the setting admin_hosts.", r.Host),
 				http.StatusMisdirectedRequest)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// anybodys reports whether a path tells nothing of people, or asks for a key, which a page of somebody else does not have.
+func anybodys(path string) bool {
+	return path == "/metrics" || path == "/healthz" || path == "/readyz" || strings.HasPrefix(path, "/v1/")
 }
 
 // trusted reports whether the name that was asked for can't be one that somebody else has lead here.

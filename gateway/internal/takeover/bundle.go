@@ -69,8 +69,10 @@ func (b *Bundle) Close() {
 	b.Loops = nil
 }
 
-// SendBundle sends all of it but the end, Everything. The descriptors stay the caller's.
-func (c *Channel) SendBundle(b *Bundle) error {
+// SendBundle sends all of it but the end, Everything. The descriptors stay the caller's. The other end has so long for each batch: how long all take
+// is a matter of their number.
+func (c *Channel) SendBundle(b *Bundle, each time.Duration) error {
+	c.Deadline(time.Now().Add(each))
 	if err := c.SendJSON(Shared, b.Common); err != nil {
 		return err
 	}
@@ -81,6 +83,7 @@ func (c *Channel) SendBundle(b *Bundle) error {
 		if len(fds) == 0 {
 			return nil
 		}
+		c.Deadline(time.Now().Add(each))
 		if err := c.Send(Connections, payload, fds...); err != nil {
 			return err
 		}
@@ -106,6 +109,7 @@ func (c *Channel) SendBundle(b *Bundle) error {
 		return err
 	}
 	for ; ahead > 0; ahead-- {
+		c.Deadline(time.Now().Add(each))
 		if _, err := c.Await(Received); err != nil {
 			return err
 		}

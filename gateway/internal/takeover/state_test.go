@@ -1,6 +1,7 @@
 package takeover
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -86,6 +87,42 @@ func pair(t *testing.T) (a, b *Channel) {
 	return ends[0], ends[1]
 }
 
+// TestAsManyAsThereAre: the limit is of a batch. A slow process takes longer for all of them than it may for one, and one that takes no more is given up.
+func TestAsManyAsThereAre(t *testing.T) {
+	const batches, limit = 12, time.Second
+	file, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	sent := &Bundle{Common: Common{Generations: []uint32{0}}, Loops: make([][]Packed, 1)}
+	for range batches * MaxDescriptors {
+		sent.Loops[0] = append(sent.Loops[0], Packed{int(file.Fd()), nil})
+	}
+	for taken, want := range map[int]error{batches: nil, 2: os.ErrDeadlineExceeded} {
+		from, to := pair(t)
+		failed := make(chan error, 1)
+		go func() { failed <- from.SendBundle(sent, limit) }()
+		if _, err := to.Await(Shared); err != nil {
+			t.Fatal(err)
+		}
+		for range taken {
+			m, err := to.Await(Connections)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Close()
+			<-time.After(limit / 8)
+			if err := to.Send(Received, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := <-failed; !errors.Is(err, want) {
+			t.Errorf("of %d batches %d were taken: %v", batches, taken, err)
+		}
+	}
+}
+
 // TestBundleThereAndBack: more connections than go into the batches that may be ahead, each with its own descriptor.
 func TestBundleThereAndBack(t *testing.T) {
 	const each = MaxDescriptors*(batchesAhead+2) + 1
@@ -102,7 +139,7 @@ func TestBundleThereAndBack(t *testing.T) {
 	}
 	failed := make(chan error, 1)
 	go func() {
-		err := from.SendBundle(sent)
+		err := from.SendBundle(sent, 20*time.Second)
 		if err == nil {
 			err = from.Send(Everything, nil)
 		}
