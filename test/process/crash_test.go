@@ -77,6 +77,7 @@ func TestKillLosesNothingAcknowledgedOverTLS(t *testing.T) {
 
 func killLosesNothing(t *testing.T, rounds int, secure []string) {
 	seed := number(t, seedVariable, uint64(time.Now().UnixNano()))
+	t.Parallel()
 	t.Logf("%s=%d %s=%d", seedVariable, seed, roundsVariable, rounds)
 	r := &crashRun{
 		t: t, random: rand.New(rand.NewPCG(seed, 0)), data: t.TempDir(),
