@@ -111,6 +111,7 @@ func (s shower) complete(c catch) bool {
 // others get every one of them, the server holds no more than the newest, and writes none down. When the two begin
 // to read they see the newest of each sender and key.
 func TestEphemeralReaderThatDoesNotRead(t *testing.T) {
+	t.Parallel()
 	s := start(t, launch{data: t.TempDir(), binary: plainBinary, flags: []string{"--limits.stall-timeout", "1h", "--heartbeat", "1h"}})
 	idle, _, err := s.memory()
 	if err != nil {

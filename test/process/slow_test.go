@@ -170,6 +170,7 @@ const mostMemory = 32 << 20
 // server's memory is bounded, nobody else misses anything, and when the two begin to read
 // they are given all of it from the log.
 func TestReaderThatDoesNotRead(t *testing.T) {
+	t.Parallel()
 	s := start(t, launch{data: t.TempDir(), binary: plainBinary, flags: []string{"--limits.stall-timeout", "1h", "--heartbeat", "1h"}})
 	idle, _, err := s.memory()
 	if err != nil {
