@@ -102,8 +102,8 @@ func leftOut(t *testing.T, g *gatewaytest.Server) (n int64) {
 	return n
 }
 
-// TestEphemeralWithTheRealServer: order and completeness, also where a part stops reading: then all is missing that the server left out, and
-// nothing else. On a busy machine those are behind too who did not stop.
+// TestEphemeralWithTheRealServer: order and completeness, also where a part stops reading. On a busy machine those are behind then too who did
+// not stop: they lose no more than what the server counts as left out.
 func TestEphemeralWithTheRealServer(t *testing.T) {
 	t.Parallel()
 	g := gatewaytest.Start(t)
@@ -130,20 +130,21 @@ func TestEphemeralWithTheRealServer(t *testing.T) {
 			change(&p)
 			r := runPlan(t, p)
 			c := r.Counts
-			missing, counted := c.Lost+c.Dropped, int64(0)
+			counted := int64(0)
 			if p.Trouble.Stall.Share > 0 {
 				c.Refused = 0
-				for end := time.Now().Add(patience); ; time.Sleep(pollEach) { // it counts right behind the write
-					if counted = leftOut(t, busy); counted == missing || time.Now().After(end) {
-						break
-					}
+				if c.Lost > 0 {
+					counted = leftOut(t, busy)
 				}
 			}
-			if c.Reordered+c.Duplicated+c.Foreign+c.Refused+c.Disconnected != 0 || c.Delivered == 0 || c.Delivered+missing != c.Expected {
+			if c.Reordered+c.Duplicated+c.Foreign+c.Refused+c.Disconnected != 0 || c.Delivered == 0 || c.Delivered+c.Lost+c.Dropped != c.Expected {
 				t.Errorf("counts are %+v\nfaults %v", c, r.Faults)
 			}
-			if missing != counted {
-				t.Errorf("%d deliveries are missing, the server left out %d\nfaults %v", missing, counted, r.Faults)
+			if c.Lost > counted {
+				t.Errorf("%d deliveries are lost, the server left out %d\nfaults %v", c.Lost, counted, r.Faults)
+			}
+			if p.Trouble.Stall.Share == 0 && c.Dropped != 0 {
+				t.Errorf("%d deliveries were dropped although nobody stopped reading", c.Dropped)
 			}
 			if p.Publish.Typing > 0 && c.TypingDelivered == 0 {
 				t.Errorf("nobody was seen typing: %+v", c)
