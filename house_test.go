@@ -139,6 +139,7 @@ var mayImport = map[string][]string{
 	"gateway/internal/jwks":        {},
 	"gateway/internal/revocation":  {},
 	"gateway/internal/loop":        {"gateway/internal/framing", "gateway/internal/handoff", "gateway/internal/identity", "gateway/internal/kerneltls", "gateway/internal/rate", "internal/records", "gateway/internal/takeover", "proto", "proto/rookery/v1"},
+	"internal/porttest":            {},
 	"internal/records":             {},
 	"internal/records/recordstest": {},
 	"gateway/internal/kerneltls":   {"internal/records"},
@@ -177,7 +178,7 @@ var mayImport = map[string][]string{
 	"client/go":                    {"proto", "proto/rookery/v1"},
 	"client/js":                    {},
 	"bench/internal/dialect":       {"bench/plan", "proto", "proto/rookery/v1"},
-	"bench/otherservers":           {"bench/plan"},
+	"bench/otherservers":           {"bench/plan", "internal/porttest"},
 	"test/benchmarks/control":      {},
 	"test/ledger":                  {"proto/rookery/v1"},
 	"test/powercut/control":        {},
@@ -233,6 +234,8 @@ var mayBeImportedBy = map[string][]string{
 	"gateway/internal/signin/signintest": {},
 	// Certificates of nobody are for tests, and for the server that tests start.
 	"internal/certtest": {"gateway/gatewaytest"},
+	// Ports of programs that tests start.
+	"internal/porttest": {"bench/otherservers"},
 	// Records that no honest peer sends.
 	"internal/records/recordstest": {},
 	// The machine whose power is cut runs the server as it is; nothing else may lean on its rig.

@@ -12,7 +12,7 @@ import (
 
 // TestAServerThatIsAway: users try until it is there again, or as long as the plan says.
 func TestAServerThatIsAway(t *testing.T) {
-	const awayFor = 6 // seconds
+	const awayFor = 3 // seconds
 	for _, c := range []struct {
 		name     string
 		tryFor   time.Duration

@@ -38,7 +38,7 @@ func TestReceipts(t *testing.T) {
 			s := benchtest.Start(t, c.faults)
 			p := smallPlan(s.URL())
 			p.Server.Codec = c.codec
-			p.Publish.Receipts, p.Clients.Workers = 400*time.Millisecond, 2
+			p.Publish.Receipts, p.Clients.Workers, p.Time.Duration = 400*time.Millisecond, 2, 2*time.Second
 			if c.faults.LoseMark > 0 {
 				p.Time.Drain = time.Second
 			}
@@ -86,7 +86,7 @@ func TestReceiptsWithTheRealServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := smallPlan(g.URL())
-			p.Publish.Receipts = 400 * time.Millisecond
+			p.Publish.Receipts, p.Time.Duration = 400*time.Millisecond, 2*time.Second // the server tells of a second's marks together
 			change(&p)
 			r := runPlan(t, p)
 			c := r.Counts

@@ -109,7 +109,7 @@ func (s *seconds) list() []result.Second {
 // loop is started by newSeconds and stopped by end.
 func (s *seconds) loop(ctx context.Context) {
 	defer close(s.done)
-	own := watch.NewOwn(time.Now())
+	own := watch.NewOwn(time.Now(), nil, nil)
 	for watched := 0; ; {
 		select {
 		case told := <-s.run.fleet.seconds:

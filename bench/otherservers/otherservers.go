@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"rookery/bench/plan"
+	"rookery/internal/porttest"
 )
 
 // patience is how long a server may take to start. It is no measure.
@@ -59,8 +60,8 @@ func Mosquitto(t testing.TB) (web, tcp string) {
 		program = "/usr/sbin/mosquitto" // which is in the PATH of root only
 		installed(t, program)
 	}
-	// Ports that were free a moment ago: mosquitto can't say which it would take.
-	webAddress, tcpAddress := freeAddress(t), freeAddress(t)
+	// Mosquitto can't say which ports it would take.
+	webAddress, tcpAddress := porttest.FreeAddress(t), porttest.FreeAddress(t)
 	config := filepath.Join(t.TempDir(), "mosquitto.conf")
 	_, webPort, _ := net.SplitHostPort(webAddress)
 	_, tcpPort, _ := net.SplitHostPort(tcpAddress)
@@ -149,16 +150,6 @@ func run(t testing.TB, command *exec.Cmd) {
 			t.Logf("%s said:\n%s", command, &said)
 		}
 	})
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // awaitListener waits until somebody listens at an address.

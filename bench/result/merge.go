@@ -29,10 +29,11 @@ func (c *Counts) fields() []*int64 {
 	}
 }
 
-// Add adds another worker's use. The busiest loop is that of both.
+// Add adds another worker's use. The busiest loop is that of both, and so are the handshakes that waited most.
 func (c *Client) Add(other Client) {
 	c.CPUSeconds += other.CPUSeconds
 	c.BusiestLoop = max(c.BusiestLoop, other.BusiestLoop)
+	c.HandshakesWaited = max(c.HandshakesWaited, other.HandshakesWaited)
 	c.RunDelaySeconds += other.RunDelaySeconds
 	c.MemoryBytes += other.MemoryBytes
 }

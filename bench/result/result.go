@@ -148,6 +148,9 @@ type Client struct {
 	CPUSeconds float64 `json:"cpu_seconds"`
 	// BusiestLoop is the share of the second in which the busiest worker's loop ran: 1 is saturated.
 	BusiestLoop float64 `json:"busiest_loop"`
+	// HandshakesWaited is the share of the second in which handshakes of TLS waited for a processor, of the worker where that was
+	// most. A worker lets as many compute at a time as it may use processors but one, which is its loop's.
+	HandshakesWaited float64 `json:"handshakes_waited"`
 	// RunDelay is how long runnable threads waited for a processor (the kernel's schedstat).
 	RunDelaySeconds float64 `json:"run_delay_seconds"`
 	MemoryBytes     int64   `json:"memory_bytes"`

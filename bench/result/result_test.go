@@ -26,10 +26,10 @@ func TestEveryCountIsAdded(t *testing.T) {
 }
 
 func TestClientsAreAddedAndTheBusiestLoopIsKept(t *testing.T) {
-	sum := Client{CPUSeconds: 1, BusiestLoop: .5, RunDelaySeconds: .25, MemoryBytes: 10}
-	sum.Add(Client{CPUSeconds: 2, BusiestLoop: .75, RunDelaySeconds: .5, MemoryBytes: 30})
+	sum := Client{CPUSeconds: 1, BusiestLoop: .5, HandshakesWaited: .5, RunDelaySeconds: .25, MemoryBytes: 10}
+	sum.Add(Client{CPUSeconds: 2, BusiestLoop: .75, HandshakesWaited: .25, RunDelaySeconds: .5, MemoryBytes: 30})
 	sum.Add(Client{BusiestLoop: .25})
-	if want := (Client{CPUSeconds: 3, BusiestLoop: .75, RunDelaySeconds: .75, MemoryBytes: 40}); sum != want {
+	if want := (Client{CPUSeconds: 3, BusiestLoop: .75, HandshakesWaited: .5, RunDelaySeconds: .75, MemoryBytes: 40}); sum != want {
 		t.Errorf("the sum is %+v, want %+v", sum, want)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"rookery/bench/result"
 )
 
-// LoopClock measures how much of the time an event loop runs. The loop says when it wakes and when it goes to
+// LoopClock measures how much of the time an event loop runs, or a queue is not empty. The loop says when it wakes and when it goes to
 // sleep; another goroutine reads, also while the loop is in the middle of something long. A loop
 // that is awake but waits for a processor counts as running: it has work that is not done.
 type LoopClock struct {
@@ -26,7 +26,7 @@ func NewLoopClock(now time.Time) *LoopClock {
 	return &LoopClock{begun: now.Add(-time.Nanosecond)} // so that even a loop that never slept is below zero
 }
 
-// Wake says that the loop has something to do. Only the loop may call it, and not twice in a row.
+// Wake says that the loop has something to do. Only the loop may call it, or whoever holds the lock of the queue, and not twice in a row.
 func (c *LoopClock) Wake(now time.Time) { c.state.Add(-int64(now.Sub(c.begun))) }
 
 // Sleep says that the loop is about to wait. Only the loop may call it, after Wake.
@@ -43,21 +43,23 @@ func (c *LoopClock) Ran(now time.Time) time.Duration {
 
 // Own is a worker's look at its own process. One goroutine may use it.
 type Own struct {
-	root  fs.FS
-	loops []*LoopClock
+	root        fs.FS
+	loop, queue *LoopClock
 
 	// What the next second grows from.
-	at     time.Time
-	cpu    time.Duration
-	ran    []time.Duration // of loops
-	waited map[string]time.Duration
+	at             time.Time
+	cpu            time.Duration
+	ran, queuedFor time.Duration
+	waited         map[string]time.Duration
 }
 
-// NewOwn begins with now. Loops are those of this process.
-func NewOwn(now time.Time, loops ...*LoopClock) *Own { return newOwn(os.DirFS("/"), now, loops) }
+// NewOwn begins with now. The clocks are that of this process's loop and that of its handshakes that wait; nil: it has none.
+func NewOwn(now time.Time, loop, queue *LoopClock) *Own {
+	return newOwn(os.DirFS("/"), now, loop, queue)
+}
 
-func newOwn(root fs.FS, now time.Time, loops []*LoopClock) *Own {
-	o := &Own{root: root, loops: loops, ran: make([]time.Duration, len(loops))}
+func newOwn(root fs.FS, now time.Time, loop, queue *LoopClock) *Own {
+	o := &Own{root: root, loop: loop, queue: queue}
 	o.Second(now)
 	return o
 }
@@ -73,15 +75,22 @@ func (o *Own) Second(now time.Time) result.Client {
 		MemoryBytes:     residentBytes(o.root),
 	}
 	o.cpu = cpu
-	for i, loop := range o.loops {
-		ran := loop.Ran(now)
-		if took > 0 {
-			// The loop may have read the time a little after the caller did.
-			c.BusiestLoop = max(c.BusiestLoop, min(1, float64(ran-o.ran[i])/float64(took)))
-		}
-		o.ran[i] = ran
-	}
+	c.BusiestLoop, o.ran = o.loop.share(o.ran, now, took)
+	c.HandshakesWaited, o.queuedFor = o.queue.share(o.queuedFor, now, took)
 	return c
+}
+
+// share is how much of the time that it took until now the loop ran, which had run for before until then.
+func (c *LoopClock) share(before time.Duration, now time.Time, took time.Duration) (share float64, ran time.Duration) {
+	if c == nil {
+		return 0, 0
+	}
+	ran = c.Ran(now)
+	if took <= 0 {
+		return 0, ran
+	}
+	// The loop may have read the time a little after the caller did.
+	return min(1, float64(ran-before)/float64(took)), ran
 }
 
 // cpuOfThisProcess is user and system time of all threads, ended ones too. The kernel has it in microseconds or

@@ -56,24 +56,24 @@ func TestOwnSeconds(t *testing.T) {
 		"proc/self/task/10/schedstat": "5 1000000000 3\n",
 		"proc/self/task/11/schedstat": "5 2000000000 3\n",
 	})
-	calm, busy := NewLoopClock(start), NewLoopClock(start)
-	o := newOwn(root, start, []*LoopClock{calm, busy})
+	queue, busy := NewLoopClock(start), NewLoopClock(start)
+	o := newOwn(root, start, busy, queue)
 
 	busy.Wake(at(0))
-	calm.Wake(at(0))
-	calm.Sleep(at(0.25))
+	queue.Wake(at(0))
+	queue.Sleep(at(0.25))
 	root["proc/self/task/10/schedstat"].Data = []byte("5 1500000000 4\n") // half a second more
 	root["proc/self/task/11/schedstat"].Data = []byte("5 250000000 4\n")  // another thread with its number
 	root["proc/self/task/12/schedstat"] = &fstest.MapFile{Data: []byte("5 100000000 1\n")}
 	got := o.Second(at(1))
-	if !near(got.BusiestLoop, 1) || !near(got.RunDelaySeconds, 0.85) || got.MemoryBytes != 300*page {
+	if !near(got.BusiestLoop, 1) || !near(got.HandshakesWaited, 0.25) || !near(got.RunDelaySeconds, 0.85) || got.MemoryBytes != 300*page {
 		t.Errorf("the first second was %+v", got)
 	}
 
 	busy.Sleep(at(1.5))
 	delete(root, "proc/self/task/12/schedstat")
 	got = o.Second(at(2))
-	if !near(got.BusiestLoop, 0.5) || got.RunDelaySeconds != 0 {
+	if !near(got.BusiestLoop, 0.5) || got.HandshakesWaited != 0 || got.RunDelaySeconds != 0 {
 		t.Errorf("the second was %+v", got)
 	}
 	if got = o.Second(at(2)); got.BusiestLoop != 0 {
@@ -83,7 +83,7 @@ func TestOwnSeconds(t *testing.T) {
 
 // TestOwnProcess reads the real one: memory and the processor time of what it did in between.
 func TestOwnProcess(t *testing.T) {
-	o := NewOwn(time.Now())
+	o := NewOwn(time.Now(), nil, nil)
 	before := cpuOfThisProcess()
 	for sum := 0; cpuOfThisProcess()-before < 20*time.Millisecond; sum++ {
 		runtime.KeepAlive(strconv.Itoa(sum))

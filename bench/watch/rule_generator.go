@@ -12,13 +12,15 @@ import (
 // The generator's rules: what they find makes the run invalid.
 var rulesOfGenerator = []rule{
 	noPorts, noDescriptors, noFiles, noBuffers, workerEnded, nothingSent,
-	busyLoop, waitsForProcessor, fullHost, lateSends, wrongClocks, drift, unsent, stolen,
+	busyLoop, waitsForProcessor, fullHost, handshakesWait, lateSends, wrongClocks, drift, unsent, stolen,
 }
 
 const (
 	// busyLoopShare: a loop that runs over 95% of a second has no room for the next burst; what waits in it counts as
 	// the server's latency, since it is received late.
 	busyLoopShare = 0.95
+	// handshakesShare: as for the loop. Handshakes that wait all the time are made at the generator's rate.
+	handshakesShare = 0.95
 	// waitShare and leastWait: a generator that waits for a processor as long as it runs, and at every other
 	// moment has a thread that waits, receives its messages late by more than its own work takes. What waits less
 	// is judged by how late it sends, which is compared with what is measured: on a host that others use too,
@@ -113,6 +115,19 @@ func busyLoop(e *evidence) finding {
 	return finding{limitClient, "the generator's event loop: use more workers, or more load hosts",
 		fmt.Sprintf("the busiest loop of the generator ran over %s of the time in %s",
 			percent(busyLoopShare), e.ofSeconds(n)), true}
+}
+
+// handshakesWait is for a host with idle processors: one without any is told by fullHost, with who used them. It takes one processor
+// less than there are to keep handshakes waiting, since the loop has its own.
+func handshakesWait(e *evidence) finding {
+	n, sustained := e.sustained(func(s result.Second) bool {
+		return s.Client.HandshakesWaited > handshakesShare && (s.Host.Cores == 0 || s.Host.CPUIdle >= fullIdle)
+	})
+	if !sustained {
+		return finding{}
+	}
+	return finding{limitClient, "the processors that the generator makes handshakes of TLS on: use more workers, or more load hosts",
+		fmt.Sprintf("handshakes of TLS waited for a processor of the generator over %s of the time in %s", percent(handshakesShare), e.ofSeconds(n)), true}
 }
 
 func waitsForProcessor(e *evidence) finding {

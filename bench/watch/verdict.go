@@ -148,12 +148,15 @@ func (e *evidence) use() []string {
 	if len(e.work) == 0 {
 		return []string{"no second of work was seen"}
 	}
-	busiest := 0.0
+	busiest, waited := 0.0, 0.0
 	for _, s := range e.work {
-		busiest = max(busiest, s.Client.BusiestLoop)
+		busiest, waited = max(busiest, s.Client.BusiestLoop), max(waited, s.Client.HandshakesWaited)
 	}
 	said := []string{fmt.Sprintf("the generator used %.2f cores, its busiest loop %s of its time at most",
 		e.clientCPU, percent(busiest))}
+	if waited > 0 {
+		said = append(said, fmt.Sprintf("handshakes of TLS waited for a processor of the generator %s of the time at most", percent(waited)))
+	}
 	switch {
 	case e.serverCores > 0:
 		said = append(said,

@@ -138,6 +138,9 @@ func TestJudge(t *testing.T) {
 	waits := func(delay, cpu float64) func(*result.Second) {
 		return func(s *result.Second) { s.Client.RunDelaySeconds, s.Client.CPUSeconds = delay, cpu }
 	}
+	shakes := func(waited, idle float64) func(*result.Second) {
+		return func(s *result.Second) { s.Client.HandshakesWaited, s.Host.CPUIdle = waited, idle }
+	}
 	full := func(server, client float64) func(*result.Second) {
 		return func(s *result.Second) {
 			s.Host.CPUIdle, s.Server.CPUSeconds, s.Client.CPUSeconds = .01, server, client
@@ -174,6 +177,12 @@ func TestJudge(t *testing.T) {
 		{"a loop busy for a moment", inLoad(1, busy(1)), true, "none", "", "its busiest loop 100%"},
 		{"a loop busy in the warm-up", func(r *result.Result) { r.Seconds[0].Client.BusiestLoop, r.Seconds[1].Client.BusiestLoop = 1, 1 }, true, "none", "", ""},
 		{"a loop busy in a storm", both(withoutLoad, func(r *result.Result) { r.Seconds[0].Client.BusiestLoop = 1 }), false, "client", "event loop", "1 of 1 seconds"},
+		{"handshakes that wait", inLoad(2, shakes(.96, .3)), false, "client", "handshakes of TLS on", "over 95% of the time in 2 of 20 seconds"},
+		{"handshakes that wait in a storm", both(withoutLoad, remote, func(r *result.Result) { shakes(1, .5)(&r.Seconds[0]) }), false, "client", "more load hosts", "1 of 1 seconds"},
+		{"handshakes that almost wait", inLoad(loaded, shakes(.95, .3)), true, "none", "", ""},
+		{"handshakes that wait for a moment", inLoad(1, shakes(1, .3)), true, "none", "", "waited for a processor of the generator 100% of the time at most"},
+		{"handshakes that wait on a full host", inLoad(loaded, func(s *result.Second) { shakes(1, .01)(s); s.Server.CPUSeconds, s.Client.CPUSeconds = 1.2, .7 }), true, "server", "which the server shares", "the server used 1.20"},
+		{"handshakes that wait on a host that can't be read", inLoad(loaded, func(s *result.Second) { shakes(1, 0)(s); s.Host = result.Kernel{} }), false, "client", "handshakes", ""},
 		{"waiting for a processor", inLoad(3, waits(.6, .5)), false, "client", "which the server shares", "longer than it ran in 3 of 20 seconds, 0.6 s"},
 		{"waiting enough", inLoad(2, waits(.5, .49)), false, "client", "the processors", "in 2 of 20 seconds, 0.5 s"},
 		{"waiting half of the time", inLoad(loaded, waits(.5, .5)), true, "none", "", ""},

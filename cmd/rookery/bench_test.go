@@ -20,6 +20,7 @@ import (
 
 // TestBenchScripts runs the scripts that need a gateway: its address is $URL.
 func TestBenchScripts(t *testing.T) {
+	t.Parallel()
 	g := gatewaytest.Start(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/bench",
@@ -195,6 +196,7 @@ func smallBench(url string, more ...string) []string {
 
 // TestBenchAgentCommand: an agent says where it listens, has workers for who knows its secret, and ends with a signal.
 func TestBenchAgentCommand(t *testing.T) {
+	t.Parallel()
 	g := gatewaytest.Start(t)
 	secret, other := filepath.Join(t.TempDir(), "secret"), filepath.Join(t.TempDir(), "other")
 	for path, text := range map[string]string{secret: "0123456789abcdef\n", other: "fedcba9876543210\n"} {
@@ -222,6 +224,7 @@ func TestBenchAgentCommand(t *testing.T) {
 // TestBenchCtrlC: one ends what goes on, the load or the wait after it, and shows what there is; a second ends the wait that the
 // first has begun.
 func TestBenchCtrlC(t *testing.T) {
+	t.Parallel()
 	g := gatewaytest.Start(t)
 	once := startBench(t, smallBench(g.URL(), "--duration", "1h")...)
 	waitFor(t, once.lines, "load")

@@ -70,7 +70,7 @@ func TestCheckpoint(t *testing.T) {
 	config := testConfig(counting)
 	config.SegmentBytes = 64 << 10
 	l := mustOpen(t, config)
-	rooms := manyRooms(t, l, 20_000)
+	rooms := manyRooms(t, l, 8000)
 	mustClose(t, l)
 	before := counting.Calls(vfs.OpRead)
 	l = mustOpen(t, config)
@@ -97,6 +97,7 @@ func checkpointsIn(t *testing.T, fsys vfs.FS) []string {
 // TestCheckpointWhileWriting makes checkpoints beside a producer and opens what a crash right
 // behind each would leave.
 func TestCheckpointWhileWriting(t *testing.T) {
+	t.Parallel()
 	memory := vfs.NewMemory()
 	config := testConfig(memory)
 	config.SegmentBytes = minSegmentBytes
@@ -105,7 +106,7 @@ func TestCheckpointWhileWriting(t *testing.T) {
 	rooms := map[string][]storage.Record{}
 	rng := rand.New(rand.NewPCG(7, 7))
 	n := 0
-	for round := range 12 {
+	for round := range 6 {
 		for range 200 {
 			room := fmt.Sprint("room-", rng.IntN(2000))
 			rooms[room] = append(rooms[room], w.mustAppend(t, room, "message"))

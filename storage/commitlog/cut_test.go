@@ -69,6 +69,7 @@ func entriesOf(t testing.TB, fsys vfs.FS) (entries []Entry) {
 // TestCut ends a log of packed and plain segments behind each of its records: it has just those before, opens with
 // a new epoch, takes more, keeps them, and its next opening believes its checkpoint.
 func TestCut(t *testing.T) {
+	t.Parallel()
 	memory, config := logWithStubs(t)
 	m, err := readMeta(memory, testDir)
 	if err != nil {
@@ -151,6 +152,7 @@ func checkEntries(t testing.TB, what string, got, want []Entry) {
 
 // TestVerifyPacked: what retention took is not missing, a damaged record is named, and so is a damaged index.
 func TestVerifyPacked(t *testing.T) {
+	t.Parallel()
 	memory, _, all := packedLog(t)
 	entries := entriesOf(t, memory) // whole
 	v := mustView(t, memory)
@@ -197,6 +199,7 @@ func TestVerifyPacked(t *testing.T) {
 // TestViewBesideRetention reads a log from the beginning, again and again, while it is written, swept and
 // rewritten: no damage is seen, and each room is a run of numbers without a gap at its end.
 func TestViewBesideRetention(t *testing.T) {
+	t.Parallel()
 	memory := vfs.NewMemory()
 	config := retentionConfig(memory)
 	config.growing = false // files become spares again

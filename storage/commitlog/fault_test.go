@@ -73,6 +73,7 @@ func (run *faultRun) live(t *testing.T, config Config) {
 // ending in a power loss afterwards. Nothing acknowledged is lost (in SyncAlways) and the log
 // opens again by itself.
 func TestEveryFault(t *testing.T) {
+	t.Parallel()
 	kinds := map[string]vfs.Fault{
 		"write":          {Operation: vfs.OpWrite},
 		"write in part":  {Operation: vfs.OpWrite, Short: 100},
@@ -90,7 +91,9 @@ func TestEveryFault(t *testing.T) {
 	}
 	for name, fault := range kinds {
 		for _, mode := range []SyncMode{SyncAlways, SyncNever} {
+			fault := fault
 			t.Run(name+" "+mode.String(), func(t *testing.T) {
+				t.Parallel()
 				counting := vfs.Faulty(vfs.NewMemory())
 				config := testConfig(counting)
 				config.SegmentBytes, config.Sync = minSegmentBytes, mode
@@ -143,6 +146,7 @@ func oneFault(t *testing.T, config Config, fault vfs.Fault) {
 // process starts anew without a crash, reads the records from memory, acknowledges more behind
 // them, and only then the power goes. Both must be there.
 func TestPagesForgottenByAFailedSync(t *testing.T) {
+	t.Parallel()
 	memory := vfs.NewMemory()
 	counting := vfs.Faulty(memory)
 	config := testConfig(counting)

@@ -19,6 +19,7 @@ import (
 // after every failure, as a shard does: when the disk answers again the log takes appends without a
 // hand, and what was acknowledged before, between and after is there, also after a power loss.
 func TestHeal(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		operation vfs.Operation
 		err       error
@@ -34,6 +35,7 @@ func TestHeal(t *testing.T) {
 	for name, test := range tests {
 		for _, mode := range []SyncMode{SyncAlways, SyncNever} {
 			t.Run(name+" "+mode.String(), func(t *testing.T) {
+				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					heal(t, mode, vfs.Fault{Operation: test.operation, Err: test.err, Short: test.short, Lasting: true})
 				})

@@ -17,6 +17,7 @@ import (
 )
 
 func TestWriteReadReopen(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"disk", "memory"} {
 		for _, mode := range []SyncMode{SyncAlways, SyncInterval, SyncNever} {
 			t.Run(kind+" "+mode.String(), func(t *testing.T) {
@@ -329,6 +330,7 @@ func TestMadeDirectoriesAreSynced(t *testing.T) {
 // TestReadersBesideTheWriter follows a room from several goroutines while it is written and
 // segments end; each must see 1, 2, 3 … and never more than the head says.
 func TestReadersBesideTheWriter(t *testing.T) {
+	t.Parallel()
 	config := testConfig(vfs.NewMemory())
 	config.SegmentBytes = minSegmentBytes
 	l := mustOpen(t, config)

@@ -16,7 +16,7 @@ import (
 
 var (
 	modelSeed = flag.Uint64("model.seed", 0, "seed of the model test; 0 takes a new one each time")
-	modelRuns = flag.Int("model.runs", 15, "runs of the model test")
+	modelRuns = flag.Int("model.runs", 9, "runs of the model test")
 )
 
 // model is the oracle: a plain slice of what was appended, in order.
@@ -40,6 +40,7 @@ type model struct {
 // the oracle. What was acknowledged is there, in its place; what was not is there as a prefix of
 // the append order or not at all; the epoch stays, unless the mode allows loss.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	runs := *modelRuns
 	if testing.Short() {
 		runs = min(runs, 6)
@@ -52,6 +53,7 @@ func TestModel(t *testing.T) {
 		seed := first + uint64(run)
 		mode := SyncMode(seed % 3)
 		t.Run(fmt.Sprintf("%v/%d", mode, run), func(t *testing.T) {
+			t.Parallel()
 			t.Logf("repeat with -model.seed=%d -model.runs=1", seed)
 			m := &model{t: t, rng: rand.New(rand.NewPCG(seed, 0)), memory: vfs.NewMemory(), begins: map[string]uint64{}}
 			m.config = testConfig(nil)
@@ -309,7 +311,8 @@ func (m *model) compare(want []storage.Record) {
 // TestCrashInARecovery crashes, and crashes again at every call that changes something while
 // recovery is at work: what was acknowledged before the first crash is there in the end.
 func TestCrashInARecovery(t *testing.T) {
-	for seed := range uint64(20) {
+	t.Parallel()
+	for seed := range uint64(8) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		memory := vfs.NewMemory()
 		config := testConfig(memory)

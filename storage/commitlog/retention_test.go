@@ -242,57 +242,65 @@ func TestEmptyRoomsGoOn(t *testing.T) {
 // TestCrashInRetention stops at each call that changes something, takes the power away, and opens: every
 // room begins where it did or where it was to, and what it has is right.
 func TestCrashInRetention(t *testing.T) {
-	for seed := range uint64(6) {
-		rng := rand.New(rand.NewPCG(seed, 1))
-		memory := vfs.NewMemory()
-		config := retentionConfig(memory)
-		config.growing = seed%2 == 0
-		l := mustOpen(t, config)
-		all := fill(t, l, 7, 700)
-		if seed%3 == 0 { // a second rewriting
-			retain(t, l, keepAll(storage.Retention{Records: 60}))
+	t.Parallel()
+	for seed := range uint64(4) { // growing or not, rewritten before or not
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			crashInRetention(t, seed)
+		})
+	}
+}
+
+func crashInRetention(t *testing.T, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	memory := vfs.NewMemory()
+	config := retentionConfig(memory)
+	config.growing = seed%2 == 0
+	l := mustOpen(t, config)
+	all := fill(t, l, 7, 700)
+	if seed < 2 { // a second rewriting
+		retain(t, l, keepAll(storage.Retention{Records: 60}))
+	}
+	mustClose(t, l)
+	policy := func(room string) storage.Retention {
+		switch room {
+		case "room-1":
+			return storage.Retention{}
+		case "room-2":
+			return storage.Retention{Age: time.Nanosecond}
 		}
-		mustClose(t, l)
-		policy := func(room string) storage.Retention {
-			switch room {
-			case "room-1":
-				return storage.Retention{}
-			case "room-2":
-				return storage.Retention{Age: time.Nanosecond}
-			}
-			return storage.Retention{Records: 10}
-		}
-		for _, operation := range []vfs.Operation{vfs.OpWrite, vfs.OpSync, vfs.OpCreate, vfs.OpRename, vfs.OpRemove, vfs.OpSyncDir} {
-			for call, hit := 1, true; hit; call++ {
-				again := memory.CrashClone(rng)
-				faulty := vfs.Faulty(again)
-				config.FS = faulty
-				l := mustOpen(t, config)
-				faulty.Add(vfs.Fault{Operation: operation, Call: faulty.Calls(operation) + call, Lasting: true, Err: errInjected})
-				l.retention.mu.Lock()
-				l.retention.policy, l.retention.changed = policy, true
-				l.retention.mu.Unlock()
-				hit = l.retention.step() != nil
-				check := func(what string) {
-					t.Helper()
-					for room, records := range all {
-						begin := int(l.Begin(room))
-						if head := int(l.Head(room)); head != len(records) || begin > head+1 || policy(room) == (storage.Retention{}) && begin > 41 {
-							t.Fatalf("seed %d, %v %d, %s: %s is %d to %d", seed, operation, call, what, room, begin, head)
-						}
-						checkRecords(t, fmt.Sprint("seed ", seed, " ", operation, call, what, room), readAll(t, l, room), records[begin-1:])
+		return storage.Retention{Records: 10}
+	}
+	for _, operation := range []vfs.Operation{vfs.OpWrite, vfs.OpSync, vfs.OpCreate, vfs.OpRename, vfs.OpRemove, vfs.OpSyncDir} {
+		for call, hit := 1, true; hit; call++ {
+			again := memory.CrashClone(rng)
+			faulty := vfs.Faulty(again)
+			config.FS = faulty
+			l := mustOpen(t, config)
+			faulty.Add(vfs.Fault{Operation: operation, Call: faulty.Calls(operation) + call, Lasting: true, Err: errInjected})
+			l.retention.mu.Lock()
+			l.retention.policy, l.retention.changed = policy, true
+			l.retention.mu.Unlock()
+			hit = l.retention.step() != nil
+			check := func(what string) {
+				t.Helper()
+				for room, records := range all {
+					begin := int(l.Begin(room))
+					if head := int(l.Head(room)); head != len(records) || begin > head+1 || policy(room) == (storage.Retention{}) && begin > 41 {
+						t.Fatalf("seed %d, %v %d, %s: %s is %d to %d", seed, operation, call, what, room, begin, head)
 					}
+					checkRecords(t, fmt.Sprint("seed ", seed, " ", operation, call, what, room), readAll(t, l, room), records[begin-1:])
 				}
-				check("live")
-				config.FS = again.CrashClone(rng)
-				_ = l.Close()
-				l = mustOpen(t, config)
-				check("after")
-				// And it can be done in the end.
-				retain(t, l, policy)
-				check("again")
-				mustClose(t, l)
 			}
+			check("live")
+			config.FS = again.CrashClone(rng)
+			_ = l.Close()
+			l = mustOpen(t, config)
+			check("after")
+			// And it can be done in the end.
+			retain(t, l, policy)
+			check("again")
+			mustClose(t, l)
 		}
 	}
 }

@@ -153,6 +153,7 @@ func crashCopy(t *testing.T, config Config, memory *vfs.Memory) Config {
 // TestRecycle: a file that a backup still names is not written to; another one becomes the next
 // segment, and nothing of its earlier life is ever read.
 func TestRecycle(t *testing.T) {
+	t.Parallel()
 	for _, linked := range []bool{false, true} {
 		t.Run(fmt.Sprint("linked ", linked), func(t *testing.T) {
 			memory := vfs.NewMemory()

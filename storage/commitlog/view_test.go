@@ -150,6 +150,7 @@ func TestViewOfNothing(t *testing.T) {
 // TestViewWhileFilesAreReused: retention takes a segment's file away while it is read, and gives it to
 // another segment. What stood in it is now in a file that has its name.
 func TestViewWhileFilesAreReused(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, false)
 	first := f.read(f.path(f.names[0]))
 	v := mustView(t, f.fs)
@@ -184,6 +185,7 @@ func TestViewWhileFilesAreReused(t *testing.T) {
 
 // TestViewWhileSegmentsVanish: a segment that was listed is gone before it is opened.
 func TestViewWhileSegmentsVanish(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, false)
 	v := mustView(t, f.fs)
 	gone := len(f.names) / 2
@@ -215,6 +217,7 @@ func TestViewWhileSegmentsVanish(t *testing.T) {
 // TestViewBesideAWriter scans again and again while records are written: no damage is seen, nothing that was
 // committed before a scan is missing.
 func TestViewBesideAWriter(t *testing.T) {
+	t.Parallel()
 	for name, open := range map[string]func(t *testing.T) (vfs.FS, string){
 		"memory": func(*testing.T) (vfs.FS, string) { return vfs.NewMemory(), testDir },
 		"disk":   func(t *testing.T) (vfs.FS, string) { return vfs.Disk(), t.TempDir() },

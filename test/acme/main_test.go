@@ -19,11 +19,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"rookery/internal/porttest"
 )
 
 const (
@@ -75,30 +76,12 @@ type authority struct {
 
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
-	a := &authority{t: t, lives: 90 * 24 * time.Hour, dir: t.TempDir(), tlsPort: freePort(t), httpPort: freePort(t)}
-	a.address, a.management = "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
+	a := &authority{t: t, lives: 90 * 24 * time.Hour, dir: t.TempDir(), tlsPort: porttest.Free(t), httpPort: porttest.Free(t)}
+	a.address, a.management = "127.0.0.1:"+porttest.Free(t), "127.0.0.1:"+porttest.Free(t)
 	a.makeCertificate()
 	a.names = serveNames(t)
 	t.Cleanup(a.kill)
 	return a
-}
-
-// ports counts those that were given out. They are below those that the kernel gives to who asks for any, since what listens on them comes later,
-// and after a restart again.
-var ports atomic.Uint32
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	const first, many = 20_000, 10_000
-	for range many {
-		port := fmt.Sprint(first + (uint32(os.Getpid())*97+ports.Add(1))%many)
-		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 func (a *authority) path(name string) string { return filepath.Join(a.dir, name) }

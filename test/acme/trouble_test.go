@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rookery/gateway"
+	"rookery/internal/porttest"
 )
 
 // TestRenewal: before the end of a certificate there is another one, and nobody is turned away meanwhile.
@@ -81,7 +82,7 @@ func TestSomebodyElseAnswers(t *testing.T) {
 	const name = "chat.rookery.test"
 	a := newAuthority(t)
 	a.start()
-	a.tlsPort = freePort(t) // the authority asks at the other one
+	a.tlsPort = porttest.Free(t) // the authority asks at the other one
 	s := a.serve(t, nil, name)
 	eventually(t, "a failure", func() bool { return s.failures("not_shown") == 1 })
 	if !s.Logged("reason=not_shown", "tls-alpn-01", "Failed to connect", "to_do=") {

@@ -8,6 +8,7 @@ import (
 
 // TestAdminListener: what operators look at is there, and not on the public port.
 func TestAdminListener(t *testing.T) {
+	t.Parallel()
 	s := start(t, launch{data: t.TempDir()})
 	p, err := login(s.address, rawTCP, "alice")
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 const (
 	// roundsVariable is how often the server is killed.
 	roundsVariable = "ROOKERY_CRASH_ROUNDS"
-	defaultRounds  = 25
+	defaultRounds  = 15
 	// defaultRoundsOverTLS are few: what a kill does to the log is the same.
 	defaultRoundsOverTLS = 4
 	// seedVariable repeats the decisions of a run. The moments of the machine it can't repeat.
@@ -30,7 +30,7 @@ const (
 	crashRooms   = 5
 	// fullAudit is every how many restarts all history is read; else what came since the one
 	// before the last, which is what a crash can touch.
-	fullAudit = 10
+	fullAudit = 8
 )
 
 func number(t *testing.T, variable string, otherwise uint64) uint64 {
@@ -77,6 +77,7 @@ func TestKillLosesNothingAcknowledgedOverTLS(t *testing.T) {
 
 func killLosesNothing(t *testing.T, rounds int, secure []string) {
 	seed := number(t, seedVariable, uint64(time.Now().UnixNano()))
+	t.Parallel()
 	t.Logf("%s=%d %s=%d", seedVariable, seed, roundsVariable, rounds)
 	r := &crashRun{
 		t: t, random: rand.New(rand.NewPCG(seed, 0)), data: t.TempDir(),

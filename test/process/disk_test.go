@@ -33,6 +33,7 @@ func onSmallDisk(t *testing.T, size string) (s *server, files string) {
 // TestFullDisk: publishes fail with an error that says to try again, all else goes on, and when there is
 // room again publishes work without a hand.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	s, files := onSmallDisk(t, "32m")
 	p, err := login(s.address, webSocket, "alice")
 	if err != nil {
@@ -131,6 +132,7 @@ func fillUp(t *testing.T, path string) {
 
 // TestUnusableDirectory: the server does not start, and says what to do.
 func TestUnusableDirectory(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, shell string
 		in, words   []string

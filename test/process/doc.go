@@ -21,6 +21,6 @@
 // The server that most tests run has the race detector in it. A server that reports a race
 // or a broken invariant fails the test that started it, whatever else that test looks at.
 //
-// ROOKERY_BINARY is a server that is built already, for a machine without Go. ROOKERY_CRASH_ROUNDS is how often the crash test kills, 25 by itself; ROOKERY_CRASH_SEED
+// ROOKERY_BINARY is a server that is built already, for a machine without Go. ROOKERY_CRASH_ROUNDS is how often the crash test kills, 15 by itself; ROOKERY_CRASH_SEED
 // repeats the decisions of a run, whose seed is in its output.
 package process

@@ -189,6 +189,7 @@ func publishUntilTheEnd(l *ledger.Ledger, p *peer, user, room string, acknowledg
 // TestSecondTermEndsAtOnce has a client that stays, and a drain that is longer than the
 // test's patience.
 func TestSecondTermEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	s := start(t, launch{data: t.TempDir(), flags: []string{"--drain.window", "2m", "--drain.timeout", "3m"}})
 	p, err := login(s.address, rawTCP, "guest")
 	if err != nil {

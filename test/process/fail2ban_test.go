@@ -94,6 +94,7 @@ var forged = []string{
 // TestFail2ban: the shipped filter, in the real fail2ban, finds every line about a stranger that a real server writes, in both
 // formats, and no other line; and nobody can write a line about somebody else.
 func TestFail2ban(t *testing.T) {
+	t.Parallel()
 	const secret = "a secret of this test, of 32 bytes or more"
 	secretFile := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secretFile, []byte(secret), 0o600); err != nil {
@@ -101,10 +102,11 @@ func TestFail2ban(t *testing.T) {
 	}
 	for _, format := range []string{"text", "json"} {
 		t.Run(format, func(t *testing.T) {
+			t.Parallel()
 			s := start(t, launch{data: t.TempDir(), flags: []string{
 				"--logging.format", format, "--logging.level", "debug", "--auth.hs256-secret-file", secretFile,
 				"--limits.connections-per-user", "1", "--limits.messages-per-second", "1", "--limits.message-burst", "1",
-				"--limits.frame-timeout", "50ms",
+				"--limits.frame-timeout", "500ms",
 			}})
 			token := func(claims jwt.MapClaims, kid string) string {
 				made := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
@@ -295,6 +297,7 @@ func banFromServer(t *testing.T, moderator *peer, user string) {
 
 // TestJailIsRead by the real fail2ban, with the filter beside it.
 func TestJailIsRead(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for from, to := range map[string]string{fail2banFilter: "filter.d/rookery.conf", fail2banJail: "jail.d/rookery.conf"} {
 		text, err := os.ReadFile(from)

@@ -49,6 +49,7 @@ func tryToEnter(s *server, by transport, user, room string) outcome {
 // TestMoreClientsThanDescriptors: an accept that fails would end the server with all its
 // connections, so it must never come to that.
 func TestMoreClientsThanDescriptors(t *testing.T) {
+	t.Parallel()
 	const (
 		descriptors = 256
 		clients     = 400
@@ -142,6 +143,7 @@ func TestMoreClientsThanDescriptors(t *testing.T) {
 // TestAdminConnectionsLeaveTheDescriptors: a monitoring that leaks connections must not take
 // the descriptors that the public port counts on.
 func TestAdminConnectionsLeaveTheDescriptors(t *testing.T) {
+	t.Parallel()
 	const descriptors = 256
 	s := start(t, launch{data: t.TempDir(), shell: fmt.Sprintf("ulimit -n %d", descriptors)})
 	stopWatching := s.watchDescriptors()
@@ -167,6 +169,7 @@ func TestAdminConnectionsLeaveTheDescriptors(t *testing.T) {
 // TestManyLoopsLeaveTheDescriptors: each event loop needs descriptors of its own, and a log of
 // many segments must not need more.
 func TestManyLoopsLeaveTheDescriptors(t *testing.T) {
+	t.Parallel()
 	const descriptors = 500
 	s := start(t, launch{
 		data: t.TempDir(), shell: fmt.Sprintf("ulimit -n %d", descriptors),
@@ -233,6 +236,7 @@ func mustServe(t *testing.T, peers []*peer, room, text string) {
 }
 
 func TestTooFewDescriptorsAreRefusedAtStart(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, shell string
 		flags       []string
@@ -242,6 +246,7 @@ func TestTooFewDescriptorsAreRefusedAtStart(t *testing.T) {
 		{"for any connection", "ulimit -n 100", nil, []string{"100 descriptors", "ulimit -n"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s, err := launch{data: t.TempDir(), shell: c.shell, flags: c.flags, binary: plainBinary}.start()
 			if err != nil {
 				t.Fatal(err)

@@ -6,12 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-// The server as users build it, and with the race detector. Set by TestMain.
+// The server as users build it, and with the race detector and the costly checks. Set by TestMain.
 var plainBinary, raceBinary string
 
 // binaryVariable names a server that is built already, for a machine that has no Go.
@@ -31,7 +32,12 @@ func runTests(m *testing.M) int {
 		return m.Run()
 	}
 	plainBinary, raceBinary = filepath.Join(dir, "rookery"), filepath.Join(dir, "rookery-race")
-	if err := errors.Join(build(plainBinary), build(raceBinary, "-race")); err != nil {
+	var failed [2]error
+	var building sync.WaitGroup
+	building.Go(func() { failed[0] = build(plainBinary, "CGO_ENABLED=0", "-trimpath") }) // as make build does
+	building.Go(func() { failed[1] = build(raceBinary, "CGO_ENABLED=1", "-race", "-tags", "invariants") })
+	building.Wait()
+	if err := errors.Join(failed[:]...); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -43,9 +49,11 @@ func runTests(m *testing.M) int {
 	return status
 }
 
-func build(to string, flags ...string) error {
+func build(to, setting string, flags ...string) error {
 	args := append([]string{"build", "-o", to}, flags...)
-	out, err := exec.Command("go", append(args, "rookery/cmd/rookery")...).CombinedOutput()
+	command := exec.Command("go", append(args, "rookery/cmd/rookery")...)
+	command.Env = append(os.Environ(), setting)
+	out, err := command.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("go build of the server: %w\n%s", err, out)
 	}

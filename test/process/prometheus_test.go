@@ -3,7 +3,6 @@ package process
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -15,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rookery/internal/porttest"
 )
 
 const (
@@ -40,6 +41,7 @@ func program(t *testing.T, name string) string {
 
 // TestAlertsFireWhenTheyShould, by the cases of deploy/prometheus/rookery.test.yml, of which each alert has one that fires and one that does not, at least.
 func TestAlertsFireWhenTheyShould(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"check", "rules", "rookery.rules.yml"}, {"test", "rules", "rookery.test.yml"}} {
 		command := exec.Command(program(t, "promtool"), args...)
 		command.Dir = monitoring
@@ -77,6 +79,7 @@ func TestEveryAlertHasItsParagraph(t *testing.T) {
 // TestMonitoringIsOfRealMetrics has a real Prometheus scrape a server under load by the scrape configuration that is given away. Every
 // expression of the dashboard gives a series, every alert is evaluated, and every metric that either names is there.
 func TestMonitoringIsOfRealMetrics(t *testing.T) {
+	t.Parallel()
 	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"allow":true}`) }))
 	defer application.Close()
 	certificate, key, _ := certify(t, t.TempDir())
@@ -236,13 +239,7 @@ func startPrometheus(t *testing.T, target string) prometheus {
 			t.Fatal(err)
 		}
 	}
-	// It does not say which port it was given, so it is told one that was free a moment ago.
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	free.Close()
+	address := porttest.FreeAddress(t) // it does not say which port it was given
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"rookery/internal/porttest"
 	v1 "rookery/proto/rookery/v1"
 )
 
@@ -21,8 +22,8 @@ type chains struct {
 // startChains starts them. A proxy that is before another one connects from strayProxy, which the server trusts.
 func (p *proxied) startChains(t *testing.T) *chains {
 	dir := t.TempDir()
-	c := &chains{haproxy: freeAddress(t), nginxTCP: freeAddress(t), nginxHTTP: freeAddress(t), haproxyToNginx: freeAddress(t)}
-	tcp, appending, behind := freeAddress(t), freeAddress(t), freeAddress(t)
+	c := &chains{haproxy: porttest.FreeAddress(t), nginxTCP: porttest.FreeAddress(t), nginxHTTP: porttest.FreeAddress(t), haproxyToNginx: porttest.FreeAddress(t)}
+	tcp, appending, behind := porttest.FreeAddress(t), porttest.FreeAddress(t), porttest.FreeAddress(t)
 	// As docs/proxies.md has it.
 	write(t, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(`
 global

@@ -14,6 +14,7 @@ import (
 // TestEventsBehindProxies: through the shipped configurations each event comes when it is said and not when a buffer is full, an idle
 // stream stays, and POSTs on a connection that is kept are taken.
 func TestEventsBehindProxies(t *testing.T) {
+	t.Parallel()
 	p := startProxied(t, aTenth)
 	for name, address := range map[string]string{"nginx": p.nginx, "haproxy": p.haproxy} {
 		t.Run(name, func(t *testing.T) {

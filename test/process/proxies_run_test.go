@@ -73,17 +73,6 @@ func certify(t *testing.T, dir string) (certificate, key string, roots *tls.Conf
 	return certificate, key, &tls.Config{RootCAs: pool, ServerName: "chat.example.com"}
 }
 
-// freeAddress is one that nobody listens on now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // mustPass runs a proxy's check of its configuration.
 func mustPass(t *testing.T, command ...string) {
 	t.Helper()

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"rookery/internal/porttest"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
 )
@@ -55,7 +56,7 @@ func startProxied(t *testing.T, by times, flags ...string) *proxied {
 		"--proxy.socket", socket, "--proxy.protocol", "optional", "--proxy.trusted", strayProxy, "--heartbeat", by.heartbeat,
 	}, flags...)})
 	certificate, key, roots := certify(t, dir)
-	p := &proxied{server: s, socket: socket, roots: roots, dir: dir, nginx: freeAddress(t), nginxStream: freeAddress(t), haproxy: freeAddress(t)}
+	p := &proxied{server: s, socket: socket, roots: roots, dir: dir, nginx: porttest.FreeAddress(t), nginxStream: porttest.FreeAddress(t), haproxy: porttest.FreeAddress(t)}
 	_, adminPort, _ := net.SplitHostPort(s.admin)
 	common := []string{
 		"/run/rookery/socket", socket, asShipped.proxyTimeout, by.proxyTimeout,

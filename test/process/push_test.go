@@ -14,6 +14,7 @@ import (
 // TestPushOfAKilledServer kills the server while summaries are due, gathered, queued and being sent, again and again: whoever was
 // away is told of every message that was acknowledged, by the process that lives in the end if by no other.
 func TestPushOfAKilledServer(t *testing.T) {
+	t.Parallel()
 	const users, rounds = 20, 4
 	var mu sync.Mutex
 	answers := http.StatusServiceUnavailable

@@ -14,6 +14,7 @@ import (
 // another server serves what was shipped. It has every message that was acknowledged when the copy was last whole, and
 // the clients are told that the epoch is another.
 func TestShippedCopyOfAKilledServer(t *testing.T) {
+	t.Parallel()
 	data, mount := filepath.Join(t.TempDir(), "data"), t.TempDir()
 	s := start(t, launch{data: data, flags: []string{"--ship.to", mount, "--ship.every", "200ms"}})
 	// enter gives a connection that publishes, and what another one, which has left, was told when it joined.

@@ -77,6 +77,7 @@ func TestTakeoversLoseNothing(t *testing.T) { takeOver(t, plainBinary, 20) }
 func TestTakeoverWithoutRaces(t *testing.T) { takeOver(t, raceBinary, 2) }
 
 func takeOver(t *testing.T, program string, times int) {
+	t.Parallel()
 	d := found(t, launch{data: t.TempDir(), binary: program})
 	rooms := []string{"room-0", "room-1", "room-2"}
 	l := ledger.New(contentOf)
@@ -165,6 +166,7 @@ func takeOver(t *testing.T, program string, times int) {
 
 // TestTakeoverByAProgramThatFails: whatever the program is that is there now, the server goes on, and the next one takes over.
 func TestTakeoverByAProgramThatFails(t *testing.T) {
+	t.Parallel()
 	program := copied(t, plainBinary)
 	d := found(t, launch{data: t.TempDir(), binary: program})
 	p, err := login(d.address, webSocket, "alice")

@@ -14,6 +14,7 @@ import (
 // TestMembershipOfAKilledServer kills the server again and again while an application is told of members, or is not there to be told: in
 // the end it was told of everybody, and of nobody before those who came before them.
 func TestMembershipOfAKilledServer(t *testing.T) {
+	t.Parallel()
 	const rounds, each = 5, 40
 	var mu sync.Mutex
 	answers := http.StatusServiceUnavailable

@@ -210,7 +210,7 @@ func runCrowd(tb testing.TB, part Part) *crowdRunner {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	l, err := engine.New(c.Capacity(), c, noMeter{})
+	l, err := engine.New(c.Capacity(), c, noMeter{}, noMeter{})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -49,8 +49,14 @@ func all(in []byte) int { return len(in) }
 // start runs a loop and gives a listener to connect to.
 func start(t *testing.T, consume func([]byte) int) (*Loop, *fake, *net.TCPListener) {
 	t.Helper()
+	return startMetered(t, consume, noMeter{})
+}
+
+// startMetered is start with a meter of the handshakes that wait.
+func startMetered(t *testing.T, consume func([]byte) int, queue Meter) (*Loop, *fake, *net.TCPListener) {
+	t.Helper()
 	f := &fake{opened: make(chan int, 10), received: make(chan []byte, 1000), closed: make(chan error, 10), consume: consume}
-	l, err := New(4, f, noMeter{})
+	l, err := New(4, f, noMeter{}, queue)
 	if err != nil {
 		t.Fatal(err)
 	}

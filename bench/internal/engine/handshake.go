@@ -46,8 +46,46 @@ type handshake struct {
 	ended error      // nothing more comes
 }
 
-// newTurns gives the places of those that compute. One processor is left to the loop, which has others to serve meanwhile.
-func newTurns() chan struct{} { return make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)) }
+// turns are the places of handshakes that compute. One processor is left to the loop, which has others to serve meanwhile.
+type turns struct {
+	places chan struct{} // a token for each handshake that computes
+	queue  Meter         // awake while some wait for a place
+
+	mu      sync.Mutex // held for memory work only
+	waiting int        // guarded by mu
+}
+
+func newTurns(queue Meter) *turns {
+	return &turns{places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)), queue: queue}
+}
+
+// take waits for a place.
+func (t *turns) take() {
+	select {
+	case t.places <- struct{}{}:
+		return
+	default:
+	}
+	t.queued(1)
+	t.places <- struct{}{}
+	t.queued(-1)
+}
+
+func (t *turns) give() { <-t.places }
+
+// queued counts those who wait. The meter may be told of one change at a time, so it is told under the lock.
+func (t *turns) queued(change int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.waiting
+	t.waiting += change
+	switch {
+	case before == 0:
+		t.queue.Wake(time.Now())
+	case t.waiting == 0:
+		t.queue.Sleep(time.Now())
+	}
+}
 
 // shake begins the handshake of c, whose socket is connected.
 func (l *Loop) shake(c int) {
@@ -56,9 +94,9 @@ func (l *Loop) shake(c int) {
 	t := l.secured[c]
 	t.handshake = h
 	l.shaking.Go(func() {
-		l.turns <- struct{}{}
+		l.turns.take()
 		stream, err := records.HandshakeClient(h, t.config)
-		<-l.turns
+		l.turns.give()
 		l.Post(func() { l.shaken(h, stream, err) })
 	})
 }
@@ -150,9 +188,9 @@ func (h *handshake) end(why error) {
 
 // Read is the handshake's. It gives its turn back while it waits for the server.
 func (h *handshake) Read(b []byte) (int, error) {
-	<-h.loop.turns
+	h.loop.turns.give()
 	n, err := h.wait(b)
-	h.loop.turns <- struct{}{}
+	h.loop.turns.take()
 	return n, err
 }
 

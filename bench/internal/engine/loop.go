@@ -39,7 +39,7 @@ type Handler interface {
 	Due(now int64) (next int64)
 }
 
-// Meter is told when the loop runs and when it waits.
+// Meter is told when the loop runs and when it waits, another one when handshakes of TLS wait for a processor and when none does.
 type Meter interface {
 	Wake(now time.Time)
 	Sleep(now time.Time)
@@ -57,6 +57,7 @@ type Loop struct {
 	// Set at construction.
 	handler Handler
 	meter   Meter
+	queue   Meter // of handshakes
 	poll    int
 	bell    int // an eventfd
 
@@ -68,8 +69,8 @@ type Loop struct {
 
 	// Owned by the loop, and nil before the first connection with TLS.
 	secured []*secured
-	turns   chan struct{} // a token for each handshake that computes
-	plain   []byte        // scratch
+	turns   *turns
+	plain   []byte // scratch
 	sealed  []byte
 
 	shaking sync.WaitGroup // handshakes, which end with their connections
@@ -81,8 +82,8 @@ type Loop struct {
 	posted []func()   // guarded by mu
 }
 
-// New makes a loop for a number of connections.
-func New(capacity int, handler Handler, meter Meter) (*Loop, error) {
+// New makes a loop for a number of connections. Meter is told when it runs, queue when handshakes wait.
+func New(capacity int, handler Handler, meter, queue Meter) (*Loop, error) {
 	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make an epoll instance: %w", err)
@@ -93,7 +94,7 @@ func New(capacity int, handler Handler, meter Meter) (*Loop, error) {
 		return nil, fmt.Errorf("make an eventfd: %w", err)
 	}
 	l := &Loop{
-		handler: handler, meter: meter, poll: poll, bell: bell, sockets: make([]socket, capacity), buffer: make([]byte, readBytes),
+		handler: handler, meter: meter, queue: queue, poll: poll, bell: bell, sockets: make([]socket, capacity), buffer: make([]byte, readBytes),
 		events: make([]unix.EpollEvent, eventsMax),
 	}
 	for i := range l.sockets {

@@ -19,7 +19,7 @@ func (l *Loop) secure(c int, config *tls.Config) {
 		return
 	}
 	if l.secured == nil {
-		l.secured, l.turns = make([]*secured, len(l.sockets)), newTurns()
+		l.secured, l.turns = make([]*secured, len(l.sockets)), newTurns(l.queue)
 	}
 	l.secured[c] = &secured{config: config}
 }

@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -281,8 +283,8 @@ func hold(t *testing.T, l *Loop, listener *net.TCPListener, c int) (h *held, con
 
 func (h *held) Write(b []byte) (int, error) {
 	if h.flights++; h.flights == 2 {
-		for range cap(h.l.turns) { // no handshake has a processor any more
-			h.l.turns <- struct{}{}
+		for range cap(h.l.turns.places) { // no handshake has a processor any more
+			h.l.turns.places <- struct{}{}
 		}
 		h.holds = true
 	}
@@ -312,9 +314,74 @@ func (h *held) until(is func() bool) {
 func (h *held) release() {
 	if h.holds {
 		h.holds = false
-		for range cap(h.l.turns) {
-			<-h.l.turns
+		for range cap(h.l.turns.places) {
+			h.l.turns.give()
 		}
+	}
+}
+
+// told is a meter that tells a test.
+type told chan bool
+
+func (m told) Wake(time.Time)  { m <- true }
+func (m told) Sleep(time.Time) { m <- false }
+
+// TestHandshakesThatWait are told to the meter: two when there is no place, once as long as any waits.
+func TestHandshakesThatWait(t *testing.T) {
+	meter := make(told, 10)
+	l, f, listener := startMetered(t, all, meter)
+	server, client := serverConfig(t)
+	shake := func(c int) {
+		raw := dialSecure(t, l, listener, c, client)
+		if err := tls.Server(raw, server).Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, f.opened, "Opened")
+	}
+	shake(0)
+	if len(meter) > 0 {
+		t.Error("a handshake that was alone has waited")
+	}
+	for range cap(l.turns.places) {
+		l.turns.take()
+	}
+	var running sync.WaitGroup
+	for c := 1; c <= 2; c++ {
+		raw := dialSecure(t, l, listener, c, client)
+		running.Go(func() {
+			if err := tls.Server(raw, server).Handshake(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if !wait(t, meter, "word that one waits") {
+		t.Error("nobody waits, the meter is told at first")
+	}
+	for waiting := 0; waiting < 2; runtime.Gosched() {
+		l.turns.mu.Lock()
+		waiting = l.turns.waiting
+		l.turns.mu.Unlock()
+	}
+	if len(meter) > 0 {
+		t.Error("the meter is told of the second that waits")
+	}
+	for range cap(l.turns.places) {
+		l.turns.give()
+	}
+	running.Wait()
+	for range 2 {
+		wait(t, f.opened, "Opened")
+	}
+	waits := true
+	for len(meter) > 0 {
+		now := <-meter
+		if now == waits {
+			t.Fatal("the meter is told the same twice in a row")
+		}
+		waits = now
+	}
+	if waits {
+		t.Error("the meter is not told that nobody waits any more")
 	}
 }
 

@@ -53,6 +53,7 @@ type worker struct {
 	crowd *crowd.Crowd
 	loop  *engine.Loop
 	clock *watch.LoopClock
+	queue *watch.LoopClock // of handshakes that wait
 	part  *crowd.Part
 	epoch int64
 }
@@ -120,8 +121,8 @@ func (w *worker) begin(o Order) (err error) {
 	if w.crowd, err = crowd.New(*o.Begin); err != nil {
 		return err
 	}
-	w.clock = watch.NewLoopClock(time.Now())
-	if w.loop, err = engine.New(w.crowd.Capacity(), w.crowd, w.clock); err != nil {
+	w.clock, w.queue = watch.NewLoopClock(time.Now()), watch.NewLoopClock(time.Now())
+	if w.loop, err = engine.New(w.crowd.Capacity(), w.crowd, w.clock, w.queue); err != nil {
 		return err
 	}
 	w.crowd.Attach(w.loop)
@@ -166,7 +167,7 @@ func (w *worker) obey(o Order) Report {
 // secondsLoop reports each second of the run, none left out: the coordinator puts them together by their numbers. It is started by
 // serve and ends with ctx.
 func (w *worker) secondsLoop(ctx context.Context) {
-	own := watch.NewOwn(time.Now(), w.clock)
+	own := watch.NewOwn(time.Now(), w.clock, w.queue)
 	for index := 0; ; index++ {
 		end := w.epoch + int64(index+1)*int64(time.Second)
 		select {
