@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"rookery/gateway"
 	"rookery/gateway/gatewaytest"
@@ -251,4 +252,40 @@ func TestAnAnswerEndsInOrderOverTLS(t *testing.T) {
 	if b, err := in.ReadByte(); !errors.Is(err, io.EOF) {
 		t.Errorf("behind the answers the peer saw %x, %v; want the end", b, err)
 	}
+}
+
+// TestEmptyRecordsAreBounded: a peer with a good handshake that sends records without data is closed and written down.
+func TestEmptyRecordsAreBounded(t *testing.T) {
+	srv, config := startSecure(t, func(c *gateway.Config) { c.Loops = 1 })
+	other := dialEchoOverTLS(t, srv, config)
+	e := dialEchoOverTLS(t, srv, config)
+	e.say("before")
+	var longest time.Duration
+	sent := 0
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			records := e.forger.Empty(1000)
+			if _, err := e.forger.Conn.Write(records); err != nil {
+				return
+			}
+			sent += 1000
+		}
+	}()
+	for going := true; going; {
+		select {
+		case <-ended:
+			going = false
+		default:
+		}
+		began := time.Now()
+		if got := other.say("still here"); got != "still here" {
+			t.Fatalf("another peer of the loop was answered with %q", got)
+		}
+		longest = max(longest, time.Since(began))
+	}
+	t.Logf("closed after %d records; the loop was held for %v", sent, longest)
+	eventually(t, "it is denied", func() bool { return metric(t, srv, `rookery_denied_total{reason="bad_tls"}`) == 1 })
+	eventually(t, "it is gone", func() bool { return metric(t, srv, "rookery_connections") == 1 })
 }
