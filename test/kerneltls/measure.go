@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -10,8 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"rookery/test/measure"
@@ -40,8 +43,6 @@ var settings = []struct {
 
 const (
 	plainAddress, secureAddress, adminAddress = "127.0.0.1:8080", "127.0.0.1:8443", "127.0.0.1:9090"
-	// A server gives memory back some ten seconds after a wave of connections has come: it has settled when its resident memory was not less for settled.
-	settled, longestUnsettled = 20 * time.Second, 3 * time.Minute
 	// mostListeners are in the room to which is delivered.
 	mostListeners = 1000
 )
@@ -73,17 +74,24 @@ type measured struct {
 	data    string
 	say     func(line string)
 	command *exec.Cmd
-	crowd   crowd
+	// gaveBackAt is with how many connections the server gave memory back last, which it does some ten seconds after a wave has come, and says.
+	gaveBackAt atomic.Int64
+	crowd      crowd
 }
 
 func (m *measured) cost(connections int, secure bool, flags ...string) (f figure, err error) {
 	m.command = exec.Command("/"+server, append([]string{
-		"serve", "--dev", "--listen", plainAddress, "--admin", adminAddress, "--data", m.data, "--heartbeat", "24h", "--log.segment-bytes", "2MiB",
+		"serve", "--dev", "--logging.level", "debug", "--listen", plainAddress, "--admin", adminAddress, "--data", m.data, "--heartbeat", "24h", "--log.segment-bytes", "2MiB",
 		"--limits.connections-per-ip", "0", "--limits.connections-per-user", "0", "--limits.handshake-timeout", "1m",
 	}, flags...)...)
+	log, err := m.command.StderrPipe()
+	if err != nil {
+		return f, err
+	}
 	if err := m.command.Start(); err != nil {
 		return f, err
 	}
+	go m.readLoop(log)
 	defer func() {
 		m.crowd.leave()
 		m.command.Process.Kill()
@@ -132,22 +140,26 @@ func (m *measured) cost(connections int, secure bool, flags ...string) (f figure
 	return f, err
 }
 
+var gaveBack = regexp.MustCompile(`gave back memory.* open=(\d+)`)
+
+// readLoop reads the log of the server. Started by cost, it ends with the server.
+func (m *measured) readLoop(log io.Reader) {
+	for lines := bufio.NewScanner(log); lines.Scan(); {
+		if found := gaveBack.FindStringSubmatch(lines.Text()); found != nil {
+			open, _ := strconv.Atoi(found[1]) // digits
+			m.gaveBackAt.Store(int64(open))
+		}
+	}
+}
+
 // memoryOf is what is held with so many connections, when what they needed to come was given back.
 func (m *measured) memoryOf(connections int, address string, config *tls.Config) (s state, err error) {
 	if err := m.crowd.grow(connections-len(m.crowd), address, config); err != nil {
 		return s, err
 	}
-	least, since := int64(0), time.Now()
-	for deadline := time.Now().Add(longestUnsettled); time.Since(since) < settled; time.Sleep(time.Second) {
-		resident, err := m.resident()
-		if err != nil {
-			return s, err
-		}
-		if least == 0 || resident < least {
-			least, since = resident, time.Now()
-		}
+	for deadline := time.Now().Add(patience); m.gaveBackAt.Load() != int64(connections); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			return s, fmt.Errorf("the server still gave memory back after %v", longestUnsettled)
+			return s, fmt.Errorf("the server has not given memory back with %d connections there; the machine stood still while they came: run it again", connections)
 		}
 	}
 	return m.memory()
