@@ -110,17 +110,16 @@ func growthFor(live uint64) int {
 // tide watches the number of connections.
 type tide struct {
 	most, least int // since memory was last given back
-	last        int
-	steady      int // turns for which it did not change
+	before      int // turns ago that are steady
+	steady      int // turns in which it did not change, all together
 }
 
 // turned is told the number once a turn and reports that a wave has come or left.
 func (t *tide) turned(open int) bool {
 	t.most, t.least = max(t.most, open), min(t.least, open)
-	if t.steady++; max(open-t.last, t.last-open) > t.most/100 {
-		t.steady = 0
+	if t.steady++; max(open-t.before, t.before-open) > t.most/100 {
+		t.before, t.steady = open, 0 // a slow wave goes on, too
 	}
-	t.last = open
 	moved := max(t.most-open, open-t.least)
 	if moved < waveLeast || float64(moved) < waveShare*float64(t.most) || t.steady < waveSteady {
 		return false

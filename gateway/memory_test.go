@@ -62,6 +62,7 @@ func TestTide(t *testing.T) {
 			return 2000
 		}, []int{10, 30}},
 		{"a wave that comes and leaves by and by", func(turn int) int { return max(1000, 50000-1000*max(turn-30, 30-turn)) }, []int{89}},
+		{"a slow wave", func(turn int) int { return 10000 + 80*min(turn, 60) }, []int{70}},
 		{"a few", func(turn int) int { return 900 - turn }, nil},
 		{"less than a tenth", func(turn int) int { return 100000 - 90*turn }, []int{10}},
 		{"back and forth", func(turn int) int { return 10000 + 400*(turn%3) }, nil},

@@ -258,3 +258,33 @@ func TestAnAnswerEndsInOrderOverTLS(t *testing.T) {
 		t.Errorf("behind the answers the peer saw %x, %v; want the end", b, err)
 	}
 }
+
+// TestEmptyRecordsAreBounded: a peer with a good handshake that sends records without data is closed and written down, and others of its loop are served
+// meanwhile.
+func TestEmptyRecordsAreBounded(t *testing.T) {
+	srv, config := startSecure(t, func(c *gateway.Config) { c.Loops = 1 })
+	other := dialEchoOverTLS(t, srv, config)
+	e := dialEchoOverTLS(t, srv, config)
+	e.say("before")
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		for {
+			if _, err := e.forger.Conn.Write(e.forger.Empty(1000)); err != nil {
+				return
+			}
+		}
+	}()
+	for open := true; open; {
+		select {
+		case <-closed:
+			open = false
+		default:
+		}
+		if got := other.say("still here"); got != "still here" {
+			t.Fatalf("another peer of the loop was answered with %q", got)
+		}
+	}
+	eventually(t, "it is denied", func() bool { return metric(t, srv, `rookery_denied_total{reason="bad_tls"}`) == 1 })
+	eventually(t, "it is gone", func() bool { return metric(t, srv, "rookery_connections") == 1 })
+}

@@ -74,7 +74,7 @@ func (h *host) describe(ctx context.Context, r *report) (err error) {
 // rows are all of them, in the order of the page.
 func (h *host) rows() []row {
 	return []row{
-		h.connectRow(), h.idleRow(), h.waveRow(),
+		h.connectRow(), h.idleRow(), h.waveRow(), h.tlsRow(),
 		h.deliveryRow(), h.busyRow(), h.mostRow(), h.latencyRow(), h.asideRow(),
 		h.peopleRow(), h.slowRow(), h.catchUpRow(), h.overloadRow(), h.ephemeralRow(), h.durableRow(),
 	}
@@ -82,7 +82,11 @@ func (h *host) rows() []row {
 
 // load runs rookery bench against a gateway.
 func (h *host) load(ctx context.Context, s *hostServer, scenario string, flags ...string) (result.Result, error) {
-	return h.bench(ctx, scenario, flags, "--target", "ws://"+s.address+"/ws", "--metrics", "http://"+s.admin+"/metrics",
+	return h.loadTarget(ctx, s, "ws://"+s.address+"/ws", scenario, flags...)
+}
+
+func (h *host) loadTarget(ctx context.Context, s *hostServer, target, scenario string, flags ...string) (result.Result, error) {
+	return h.bench(ctx, scenario, flags, "--target", target, "--metrics", "http://"+s.admin+"/metrics",
 		"--pid", strconv.Itoa(s.process.Process.Pid), "--key-file", h.secret)
 }
 

@@ -27,10 +27,11 @@ type hostServer struct {
 	process        *exec.Cmd
 	data           string
 	address, admin string
+	secure         string        // with TLS, empty where the settings have none
 	ended          chan struct{} // closed when the process has ended
 }
 
-var servingLine = regexp.MustCompile(`msg=serving address=(\S+) .*admin=(\S+) `)
+var servingLine = regexp.MustCompile(`msg=serving address=(\S+) tls=(\S+) .*admin=(\S+) `)
 
 // serve starts a server and waits until it serves. Whoever calls it calls stop.
 func (h *host) serve(ctx context.Context, settings ...string) (*hostServer, error) {
@@ -67,7 +68,7 @@ func (h *host) serve(ctx context.Context, settings ...string) (*hostServer, erro
 	}()
 	select {
 	case found := <-serving:
-		s.address, s.admin = found[1], found[2]
+		s.address, s.secure, s.admin = found[1], strings.Trim(found[2], `"`), found[3]
 		return s, nil
 	case <-s.ended:
 		return nil, fmt.Errorf("the server did not start: %s", said.String())

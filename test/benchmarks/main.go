@@ -16,6 +16,7 @@
 //	host_server.go     the server under it
 //	host_bare.go       one that only reads and writes, to compare
 //	host_connect.go    who comes and goes
+//	host_tls.go        what TLS costs beside none
 //	host_delivery.go   messages
 //	host_crowd.go      who is slow, who comes back, who is too many
 //	host_people.go     receipts and presence

@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	set.SetOutput(progress)
 	set.StringVar(&o.tests, "tests", ofTLS, "which tests of the gateway run in the machine, `patterns` of go test with commas between; empty for none")
 	set.IntVar(&o.rounds, "rounds", 5, "how often the server is killed while clients speak with it over TLS; 0 for not at all")
-	set.IntVar(&o.connections, "connections", 2000, "how many connections are measured; 0 for none")
+	set.IntVar(&o.connections, "connections", 5000, "up to how many connections are measured, from a fifth of them on; 0 for none")
 	set.BoolVar(&o.write, "write", false, "put the figures into docs/tls.md")
 	switch err := set.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):

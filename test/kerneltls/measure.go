@@ -3,21 +3,18 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
+	"bufio"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"rookery/test/measure"
@@ -25,13 +22,13 @@ import (
 
 // figure is what connections of one setting cost.
 type figure struct {
-	Setting     string
-	Connections int
-	InKernel    int     // of them, those whose records are the kernel's
-	Heap        float64 // bytes of live memory of the server, each
-	Resident    float64 // bytes of its resident memory, each
-	Slab        float64 // bytes of the kernel's slabs, each, with those of the client's end
-	Delivery    float64 // microseconds of processor time of the server
+	Setting   string
+	Few, Many int     // connections: memory is what it rose by between them, for each
+	InKernel  int     // of those that came between, whose records are the kernel's
+	Heap      float64 // bytes of live memory of the server
+	Resident  float64 // bytes of its resident memory, without the pages of the program
+	Slab      float64 // bytes of the kernel's slabs, with those of the client's end
+	Delivery  float64 // microseconds of processor time of the server
 }
 
 // settings are measured one after the other.
@@ -46,25 +43,25 @@ var settings = []struct {
 
 const (
 	plainAddress, secureAddress, adminAddress = "127.0.0.1:8080", "127.0.0.1:8443", "127.0.0.1:9090"
-	// before are connections that are there already when memory is looked at first: what a server needs once is not counted.
-	before = 100
+	// mostListeners are in the room to which is delivered.
+	mostListeners = 1000
 )
 
 // costs has a server of its own for each setting.
 func costs(connections int, say func(string)) (figures []figure, err error) {
-	certificate, key, err := certify("/tmp")
+	certificate, key, err := measure.Certify("/tmp")
 	if err != nil {
 		return nil, err
 	}
 	for _, setting := range settings {
 		say("== measure " + setting.name)
-		run := &measured{data: filepath.Join("/tmp", "data-"+strconv.Itoa(len(figures)))}
+		run := &measured{say: say, data: filepath.Join("/tmp", "data-"+strconv.Itoa(len(figures)))}
 		f, err := run.cost(connections, setting.secure, "--tls.listen", secureAddress, "--tls.cert-files", certificate, "--tls.key-files", key, "--tls.kernel", setting.flag)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", setting.name, err)
 		}
-		if kernel := setting.secure && setting.flag == "auto"; kernel != (f.InKernel == connections) || !kernel && f.InKernel > 0 {
-			return nil, fmt.Errorf("%s: the kernel has the records of %d connections of %d", setting.name, f.InKernel, connections)
+		if kernel, between := setting.secure && setting.flag == "auto", f.Many-f.Few; kernel != (f.InKernel == between) || !kernel && f.InKernel > 0 {
+			return nil, fmt.Errorf("%s: the kernel has the records of %d connections of %d", setting.name, f.InKernel, between)
 		}
 		f.Setting = setting.name
 		figures = append(figures, f)
@@ -75,18 +72,26 @@ func costs(connections int, say func(string)) (figures []figure, err error) {
 // measured is a server with a crowd.
 type measured struct {
 	data    string
+	say     func(line string)
 	command *exec.Cmd
-	crowd   crowd
+	// gaveBackAt is with how many connections the server gave memory back last, which it does some ten seconds after a wave has come, and says.
+	gaveBackAt atomic.Int64
+	crowd      crowd
 }
 
 func (m *measured) cost(connections int, secure bool, flags ...string) (f figure, err error) {
 	m.command = exec.Command("/"+server, append([]string{
-		"serve", "--dev", "--listen", plainAddress, "--admin", adminAddress, "--data", m.data, "--heartbeat", "24h", "--log.segment-bytes", "2MiB",
+		"serve", "--dev", "--logging.level", "debug", "--listen", plainAddress, "--admin", adminAddress, "--data", m.data, "--heartbeat", "24h", "--log.segment-bytes", "2MiB",
 		"--limits.connections-per-ip", "0", "--limits.connections-per-user", "0", "--limits.handshake-timeout", "1m",
 	}, flags...)...)
+	log, err := m.command.StderrPipe()
+	if err != nil {
+		return f, err
+	}
 	if err := m.command.Start(); err != nil {
 		return f, err
 	}
+	go m.readLoop(log)
 	defer func() {
 		m.crowd.leave()
 		m.command.Process.Kill()
@@ -106,44 +111,79 @@ func (m *measured) cost(connections int, secure bool, flags ...string) (f figure
 	if secure {
 		address, config = secureAddress, &tls.Config{InsecureSkipVerify: true}
 	}
-	if err := m.crowd.grow(before, address, config); err != nil {
-		return f, err
-	}
-	first, err := m.memory()
+	// What a server needs once, and what it keeps for as many as come at a time, is there with the few already.
+	f.Few, f.Many = connections/5, connections
+	first, err := m.memoryOf(f.Few, address, config)
 	if err != nil {
 		return f, err
 	}
-	if err := m.crowd.grow(connections, address, config); err != nil {
-		return f, err
-	}
-	last, err := m.memory()
+	last, err := m.memoryOf(f.Many, address, config)
 	if err != nil {
 		return f, err
 	}
-	f = figure{Connections: connections, InKernel: int(last.inKernel - first.inKernel)}
-	f.Heap, f.Resident, f.Slab = each(first.heap, last.heap, connections), each(first.resident, last.resident, connections), each(first.slab, last.slab, connections)
-	if err := m.crowd.join(); err != nil {
+	each := func(first, last float64) float64 { return (last - first) / float64(f.Many-f.Few) }
+	f.InKernel = int(last.inKernel - first.inKernel)
+	f.Heap, f.Resident, f.Slab = each(first.heap, last.heap), each(first.resident, last.resident), each(first.slab, last.slab)
+	listeners := m.crowd[:min(len(m.crowd), mostListeners)]
+	if err := listeners.join(); err != nil {
 		return f, err
 	}
 	began, err := m.processorTime()
 	if err != nil {
 		return f, err
 	}
-	if err := m.crowd.deliver(); err != nil {
+	if err := listeners.deliver(); err != nil {
 		return f, err
 	}
 	ended, err := m.processorTime()
-	f.Delivery = float64((ended - began).Microseconds()) / float64(messages*(len(m.crowd)-1))
+	f.Delivery = float64((ended - began).Microseconds()) / float64(messages*(len(listeners)-1))
 	return f, err
 }
 
-func each(first, last float64, connections int) float64 { return (last - first) / float64(connections) }
+var gaveBack = regexp.MustCompile(`gave back memory.* open=(\d+)`)
+
+// readLoop reads the log of the server. Started by cost, it ends with the server.
+func (m *measured) readLoop(log io.Reader) {
+	for lines := bufio.NewScanner(log); lines.Scan(); {
+		if found := gaveBack.FindStringSubmatch(lines.Text()); found != nil {
+			open, _ := strconv.Atoi(found[1]) // digits
+			m.gaveBackAt.Store(int64(open))
+		}
+	}
+}
+
+// memoryOf is what is held with so many connections, when what they needed to come was given back.
+func (m *measured) memoryOf(connections int, address string, config *tls.Config) (s state, err error) {
+	if err := m.crowd.grow(connections-len(m.crowd), address, config); err != nil {
+		return s, err
+	}
+	for deadline := time.Now().Add(patience); m.gaveBackAt.Load() != int64(connections); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return s, fmt.Errorf("the server has not given memory back with %d connections there; the machine stood still while they came: run it again", connections)
+		}
+	}
+	return m.memory()
+}
+
+// resident is without the pages of the program itself, of which some are read now and some later.
+func (m *measured) resident() (int64, error) {
+	return measure.Kibibytes(fmt.Sprintf("/proc/%d/status", m.command.Process.Pid), "RssAnon")
+}
 
 // state is what memory is held at one moment.
 type state struct{ heap, resident, slab, inKernel float64 }
 
-// memory looks at it behind a collection of garbage.
+// memory looks at it. What is live shows behind a collection of garbage only.
 func (m *measured) memory() (s state, err error) {
+	resident, err := m.resident()
+	if err != nil {
+		return s, err
+	}
+	slab, err := measure.Kibibytes("/proc/meminfo", "Slab")
+	if err != nil {
+		return s, err
+	}
+	s.resident, s.slab = float64(resident), float64(slab)
 	profile, err := ask("/debug/pprof/heap?debug=1&gc=1")
 	if err != nil {
 		return s, err
@@ -158,16 +198,13 @@ func (m *measured) memory() (s state, err error) {
 	if s.inKernel, err = number(metrics, "\nrookery_tls_kernel_connections_total "); err != nil {
 		return s, err
 	}
-	for file, to := range map[[2]string]*float64{
-		{fmt.Sprintf("/proc/%d/status", m.command.Process.Pid), "VmRSS"}: &s.resident,
-		{"/proc/meminfo", "Slab"}: &s.slab,
-	} {
-		bytes, err := measure.Kibibytes(file[0], file[1])
-		if err != nil {
-			return s, err
-		}
-		*to = float64(bytes)
+	line := fmt.Sprintf("%d connections: resident %d, slabs %d", len(m.crowd), resident, slab)
+	for _, of := range []string{"HeapAlloc", "HeapInuse", "HeapSys", "HeapReleased", "Stack", "MSpan", "GCSys", "OtherSys", "NumGC"} {
+		_, rest, _ := strings.Cut(profile, "# "+of+" = ")
+		value, _, _ := strings.Cut(rest, "\n")
+		line += ", " + of + " " + value
 	}
+	m.say(line)
 	return s, nil
 }
 
@@ -215,30 +252,4 @@ func ask(path string) (string, error) {
 		err = fmt.Errorf("GET %s: %s", path, res.Status)
 	}
 	return string(body), err
-}
-
-// certify writes a certificate of nobody and its key.
-func certify(dir string) (certificate, key string, err error) {
-	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return "", "", err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &secret.PublicKey, secret)
-	if err != nil {
-		return "", "", err
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(secret)
-	if err != nil {
-		return "", "", err
-	}
-	certificate, key = filepath.Join(dir, "certificate.pem"), filepath.Join(dir, "key.pem")
-	for path, block := range map[string]*pem.Block{certificate: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: keyDER}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			return "", "", err
-		}
-	}
-	return certificate, key, nil
 }

@@ -1,5 +1,5 @@
 // Package measure is what the programs that print figures share: the version of what was
-// measured, the memory of a process, and percentiles.
+// measured, the memory of a process, percentiles, and a certificate.
 package measure
 
 import (

@@ -70,6 +70,20 @@ func Control(fd int, b []byte) (recordType byte, content []byte, err error) {
 	return 0, nil, errors.New("the kernel does not say of what type a record is")
 }
 
+// Opened is how many bytes of records the kernel has opened of what a socket received, the handshake's included. A record that is being opened
+// may count or not.
+func Opened(fd int) (int64, error) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0, fmt.Errorf("ask how much a socket has received: %w", err)
+	}
+	waiting, err := unix.IoctlGetInt(fd, unix.SIOCINQ)
+	if err != nil {
+		return 0, fmt.Errorf("ask how much of it waits: %w", err)
+	}
+	return int64(info.Bytes_received) - int64(waiting), nil
+}
+
 // Roomy reports whether a socket has room for a record and what may wait before it. The kernel takes a record as soon as it has any room, and sends
 // its rest later; what has not left when our half of the connection ends never does.
 func Roomy(fd int) bool {

@@ -217,8 +217,8 @@ func (l *Loop) carried(c *conn, s *lifted) *takeover.Connection {
 		Heard: ago(l.now, c.heard), Took: ago(l.now, c.took),
 		Inbound: append(c.decoder.AppendHeld(nil), l.back[c.handle.Slot]...), Outbound: s.outbound, Identity: c.identity,
 	}
-	if s.from != nil {
-		t.Origin, t.Peer = s.from.address, s.from.peer
+	if from, ok := s.from.(*origin); ok {
+		t.Origin, t.Peer = from.address, from.peer
 	}
 	if c.due != 0 {
 		t.Due = max(1, -ago(l.now, c.due))

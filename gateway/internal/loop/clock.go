@@ -143,8 +143,11 @@ func (l *Loop) hear(c *conn) {
 	c.heard = l.now
 }
 
-// inspect asks a silent connection for a sign of life, and closes dead ones.
+// inspect asks a silent connection for a sign of life, and closes dead ones, and those whose records hold nothing.
 func (l *Loop) inspect(c *conn) {
+	if c.kernel && l.weigh(c) {
+		return
+	}
 	if c.phase != connected && c.phase != echoing {
 		return
 	}

@@ -15,6 +15,7 @@
 //	proxy.go         who is behind a proxy
 //	secure.go        records of TLS, opened before and sealed behind all that follows
 //	kernel.go        the ends of connections whose records the kernel opens and seals
+//	barren.go        and those of them that hold no data
 //	inbound.go       bytes to frames
 //	personal.go      events that are for one connection, and faults of ours
 //	http.go          pages, and the upgrade to WebSocket

@@ -13,12 +13,13 @@ import (
 )
 
 // origin is where a connection comes from, if that is not its socket's peer, and its TLS. gnet keeps it as the connection's safe
-// context, so that the others, which are most, have no room for it. It is replaced, never changed.
+// context, so that the others, which are most, have no room for it. It is replaced, never changed. Where the kernel has the records, and the socket
+// says who is there, that context is the weight alone.
 type origin struct {
 	peer    netip.Addr      // who is at the other end, as whoever accepted the connection or the PROXY protocol said
 	address netip.Addr      // whom it speaks for; another where peer is a proxy, too
 	records *records.Stream // nil without TLS of ours
-	kernel  bool            // it has TLS, of the kernel
+	weight  *weight         // nil without TLS of the kernel; see barren.go
 }
 
 var (
@@ -30,17 +31,26 @@ var (
 // is a Unix socket's. The socket is the loop's as if gnet had accepted it; c is closed, also when Enter fails, and must have
 // nothing read ahead. It is a *net.TCPConn or a *net.UnixConn, and until Enter returns a socket of ours has a second descriptor. It
 // waits for Run to begin, and for a turn of the loop. Safe for concurrent use.
-func (e *Engine) Enter(c net.Conn, from netip.Addr) error { return e.enter(c, &origin{peer: from}) }
-
-// EnterSecure is Enter for a connection with TLS, whose handshake is over. Without a Stream the kernel has its records.
-func (e *Engine) EnterSecure(c net.Conn, from netip.Addr, s *records.Stream) error {
-	return e.enter(c, &origin{peer: from, records: s, kernel: s == nil})
+func (e *Engine) Enter(c net.Conn, from netip.Addr) error {
+	return e.enter(c, from, originOf(from, nil))
 }
 
-func (e *Engine) enter(c net.Conn, of *origin) error {
-	of.peer = of.peer.Unmap()
-	of.address = of.peer
-	fault := func(err error) error { return fmt.Errorf("give a connection of %v to a loop: %w", of.peer, err) }
+// EnterSecure is Enter for a connection with TLS, whose handshake is over. Without a Stream the kernel has its records, and the address is that of its
+// socket.
+func (e *Engine) EnterSecure(c net.Conn, from netip.Addr, s *records.Stream) error {
+	if s == nil {
+		return e.enter(c, from, &weight{})
+	}
+	return e.enter(c, from, originOf(from, s))
+}
+
+func originOf(from netip.Addr, s *records.Stream) *origin {
+	from = from.Unmap()
+	return &origin{peer: from, address: from, records: s}
+}
+
+func (e *Engine) enter(c net.Conn, from netip.Addr, of any) error {
+	fault := func(err error) error { return fmt.Errorf("give a connection of %v to a loop: %w", from, err) }
 	select {
 	case <-e.booted:
 	case <-e.ended:
@@ -90,8 +100,13 @@ func (e *Engine) enter(c net.Conn, of *origin) error {
 
 // tlsOf says whose records a connection has: the loop's, the kernel's, or none.
 func tlsOf(g gnet.Conn) (ours, kernel bool) {
-	o, ok := g.SafeContext().(*origin)
-	return ok && o.records != nil, ok && o.kernel
+	switch context := g.SafeContext().(type) {
+	case *weight:
+		return false, true
+	case *origin:
+		return context.records != nil, context.weight != nil
+	}
+	return false, false
 }
 
 // remoteAddr is whom a connection speaks for: as a proxy or whoever let it in said, or else by its socket. IPv4 as such, and invalid for

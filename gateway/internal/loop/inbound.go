@@ -43,6 +43,9 @@ func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 			break
 		}
 		l.discard(c, n)
+		if c.kernel {
+			c.given(n)
+		}
 		if c.out != 0 && l.dirty[c.out-1].size() > gatherBytes {
 			l.flush() // what pipelined requests ask for is bounded by what the peer takes
 		}

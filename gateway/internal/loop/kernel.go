@@ -82,7 +82,7 @@ func (l *Loop) retain(c *conn) error {
 		l.watcher.disarm(c.sock.Fd())
 	}
 	kept := &lifted{fd: fd}
-	kept.from, _ = c.sock.SafeContext().(*origin)
+	kept.from = c.sock.SafeContext()
 	c.sock.SetContext(nil) // so that its end is none of ours
 	c.sock = kept
 	return nil

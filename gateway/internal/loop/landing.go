@@ -173,12 +173,19 @@ func (l *Loop) takeIn(t *takeover.Connection) {
 	}
 }
 
-// cameFrom is who a connection is of, nil where its socket says it.
-func cameFrom(t *takeover.Connection) *origin {
-	if !t.Origin.IsValid() && !t.Peer.IsValid() {
-		return nil
+// cameFrom is the safe context of a connection.
+func cameFrom(t *takeover.Connection) any {
+	var w *weight
+	if t.Kernel {
+		w = &weight{}
 	}
-	return &origin{peer: t.Peer, address: t.Origin}
+	switch {
+	case t.Origin.IsValid() || t.Peer.IsValid():
+		return &origin{peer: t.Peer, address: t.Origin, weight: w}
+	case t.Kernel:
+		return w
+	}
+	return nil
 }
 
 // before is the moment that many milliseconds ago.

@@ -19,7 +19,7 @@ type lifted struct {
 
 	fd       int
 	outbound []byte
-	from     *origin // nil: the socket says it
+	from     any // an *origin, a *weight, or nil
 }
 
 // aloft says whether no gnet has the connection.
@@ -35,13 +35,8 @@ func (s *lifted) InboundBuffered() int  { return 0 }
 func (s *lifted) Peek(int) ([]byte, error)   { return nil, nil }
 func (s *lifted) Discard(n int) (int, error) { return 0, nil }
 
-// SafeContext is the origin, as gnet has it.
-func (s *lifted) SafeContext() any {
-	if s.from == nil {
-		return nil
-	}
-	return s.from
-}
+// SafeContext is what gnet has as such.
+func (s *lifted) SafeContext() any { return s.from }
 
 // RemoteAddr is the peer's address, nil where it is of no TCP.
 func (s *lifted) RemoteAddr() net.Addr {
@@ -99,7 +94,7 @@ func (l *Loop) lift(c *conn) error {
 		return err
 	}
 	held := &lifted{fd: fd, outbound: out}
-	held.from, _ = g.SafeContext().(*origin)
+	held.from = g.SafeContext()
 	if len(in) > 0 {
 		l.putBack(c, in)
 	}

@@ -88,7 +88,7 @@ func (l *Loop) attribute(c *conn, peer, client netip.Addr) {
 	if remoteAddr(c.sock) == client && peerAddr(c.sock) == peer {
 		return
 	}
-	o := &origin{peer: peer, address: client, kernel: c.kernel}
+	o := &origin{peer: peer, address: client, weight: c.weight()}
 	if c.secure {
 		o.records = c.records()
 	}

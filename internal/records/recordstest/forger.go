@@ -75,6 +75,18 @@ func (f *Forger) Record(recordType byte, content []byte) {
 	f.send(f.seal13(recordType, content))
 }
 
+// Empty gives so many good records without data, to be sent next, in TLS 1.3.
+func (f *Forger) Empty(n int) (records []byte) {
+	f.t.Helper()
+	_, secret := Secret(f.t, f.keys.String(), "CLIENT_TRAFFIC_SECRET_0")
+	sealer := newSealer(f.t, secret)
+	for range n {
+		records = sealer.seal(records, uint64(f.data-f.before), dataRecord, nil)
+		f.data++
+	}
+	return records
+}
+
 // UpdateKeys sends an update of the client's keys, RFC 8446 4.6.3, which asks for one of the server's. The client does not know of it: from then
 // on its records are to be sent by Record.
 func (f *Forger) UpdateKeys() {
@@ -111,11 +123,27 @@ func (f *Forger) seal13(recordType byte, content []byte) []byte {
 // Seal gives a record of TLS 1.3 of any type, the sequence-th after 0 under a secret: RFC 8446 5.2 and 5.3.
 func Seal(t testing.TB, secret []byte, sequence uint64, recordType byte, content []byte) []byte {
 	t.Helper()
-	nonce := expand(t, secret, "iv", 12)
+	return newSealer(t, secret).seal(nil, sequence, recordType, content)
+}
+
+// sealer has what follows from a secret.
+type sealer struct {
+	aead cipher.AEAD
+	iv   []byte
+}
+
+func newSealer(t testing.TB, secret []byte) sealer {
+	t.Helper()
+	return sealer{gcm(t, expand(t, secret, "key", 16)), expand(t, secret, "iv", 12)}
+}
+
+// seal appends a record to dst.
+func (s sealer) seal(dst []byte, sequence uint64, recordType byte, content []byte) []byte {
+	nonce := bytes.Clone(s.iv)
 	last := nonce[4:]
 	binary.BigEndian.PutUint64(last, binary.BigEndian.Uint64(last)^sequence)
 	head := binary.BigEndian.AppendUint16([]byte{dataRecord, 3, 3}, uint16(len(content)+1+16))
-	return gcm(t, expand(t, secret, "key", 16)).Seal(head, nonce, append(bytes.Clone(content), recordType), head)
+	return s.aead.Seal(append(dst, head...), nonce, append(bytes.Clone(content), recordType), head)
 }
 
 // expand is HKDF-Expand-Label of RFC 8446 7.1.
