@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"io"
 	"os"
 	"testing"
 	"time"
@@ -29,7 +28,7 @@ func TestAServerThatIsAway(t *testing.T) {
 			p.Clients.Retry.Most, p.Clients.Retry.For = time.Second, c.tryFor
 			seconds := 0
 			r, err := Run(t.Context(), p, Options{
-				Version: "test", Worker: []string{os.Args[0]}, Stderr: io.Discard,
+				Version: "test", Worker: []string{os.Args[0]}, Stderr: os.Stderr,
 				Progress: func(p report.Progress) {
 					if p.Phase != report.Load {
 						return

@@ -123,7 +123,7 @@ func TestOneStopEndsTheWait(t *testing.T) {
 	p.Time.Drain = time.Hour
 	stop, stopped := make(chan struct{}), false
 	r, err := Run(t.Context(), p, Options{
-		Version: "test", Worker: []string{os.Args[0]}, Stderr: io.Discard, Stop: stop,
+		Version: "test", Worker: []string{os.Args[0]}, Stderr: os.Stderr, Stop: stop,
 		Progress: func(p report.Progress) {
 			if p.Phase == report.Draining && !stopped {
 				stopped = true

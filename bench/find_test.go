@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -234,7 +233,7 @@ func TestFindOnAServer(t *testing.T) {
 			p.Find = plan.Find{What: findRate, From: 60, Factor: 2, Until: []string{c.until}}
 			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 			defer cancel()
-			r, err := Find(ctx, p, Options{Version: "test", Worker: []string{os.Args[0]}, Stderr: io.Discard})
+			r, err := Find(ctx, p, Options{Version: "test", Worker: []string{os.Args[0]}, Stderr: os.Stderr})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -258,7 +257,7 @@ func TestFindIsStoppedBeforeItBegins(t *testing.T) {
 	p.Find = plan.Find{What: findRate, From: 60, Factor: 2, Until: []string{"lost==0"}}
 	stop := make(chan struct{})
 	close(stop)
-	r, err := Find(t.Context(), p, Options{Version: "test", Worker: []string{os.Args[0]}, Stderr: io.Discard, Stop: stop})
+	r, err := Find(t.Context(), p, Options{Version: "test", Worker: []string{os.Args[0]}, Stderr: os.Stderr, Stop: stop})
 	if err != nil {
 		t.Fatal(err)
 	}

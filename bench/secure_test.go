@@ -157,7 +157,7 @@ func TestHandshakesThatFail(t *testing.T) {
 				p.Clients.Timeout = 300 * time.Millisecond
 			}
 			stop, stopped := make(chan struct{}), false
-			r, err := Run(t.Context(), p, Options{Version: "test", Worker: []string{os.Args[0]}, Stderr: io.Discard, Stop: stop, Progress: func(p report.Progress) {
+			r, err := Run(t.Context(), p, Options{Version: "test", Worker: []string{os.Args[0]}, Stderr: os.Stderr, Stop: stop, Progress: func(p report.Progress) {
 				if !stopped && p.Second.Counts.ConnectsFailed > 0 {
 					stopped = true
 					close(stop)

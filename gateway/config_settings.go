@@ -49,7 +49,7 @@ func settings() []setting {
 			value: func(c *Config) value { return stringValue{&c.Listen} }},
 		{name: "admin", usage: "address of metrics, health, pprof and room policies, without a password; empty turns it off",
 			value: func(c *Config) value { return stringValue{&c.Admin} }},
-		{name: "admin_hosts", usage: "names under which browsers may use the operator's page, beside addresses and localhost",
+		{name: "admin_hosts", usage: "names under which browsers may use the operator's page, and anybody may read what tells of people, beside addresses and localhost",
 			value: func(c *Config) value { return listValue{&c.AdminHosts} }},
 		{name: "audit_file", usage: "file for what operators and backends do at the admin listener, a line of JSON each; empty is none",
 			value: func(c *Config) value { return stringValue{&c.AuditFile} }},

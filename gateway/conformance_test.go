@@ -149,8 +149,8 @@ func cutsFor(addr string, size, nth int) (at []int) {
 }
 
 // cuts is where the nth case of a list is cut: a short one everywhere. A longer one at all of what may be its first header, at its end,
-// and between in steps that are in step with neither the mask nor the buffers. The next case begins them one byte later, so that those
-// which differ in a byte, as the long ones of a list do, are together cut everywhere.
+// and between in steps that are in step with neither the mask nor the buffers. The next case begins them one byte later, so that
+// long ones which differ in little are cut at other places.
 func cuts(size, nth int) (at []int) {
 	step := max(7, size/31)
 	for cut := 1; cut < size; cut++ {

@@ -82,9 +82,10 @@ func (d departing) accept() (came []int) {
 	return came
 }
 
-// closeEach closes the listeners one after the other, when no gnet accepts from them any more. give is given who came until then; others is how
+// closeEach closes the listeners one after the other, when no gnet accepts from them any more. Its error is one of give or settle; warn is told, or given
+// nil, whether who connects meanwhile may be refused. give is given who came until then; others is how
 // many other listeners there are. settle returns when nobody is on the way to a listener that is given nothing new any more.
-func (d departing) closeEach(address string, others int, give func(came []int) error, settle func(departing) error) (err error) {
+func (d departing) closeEach(address string, others int, give func(came []int) error, settle func(departing) error, warn func(error)) (err error) {
 	if len(d) == 0 {
 		return nil
 	}
@@ -92,14 +93,17 @@ func (d departing) closeEach(address string, others int, give func(came []int) e
 		// There are too few for what is below. The first of all keeps its place whichever other one is closed: it is given all until it is the only old one.
 		err = give(d.accept())
 		front, came, unknown := d.front(address)
-		if err = errors.Join(err, unknown, give(came)); unknown == nil {
+		if err = errors.Join(err, give(came)); unknown == nil {
 			first, rest := departing{d[front]}, slices.Delete(slices.Clone(d), front, front+1)
-			return errors.Join(err, rest.closeInTurn(give), steer(d[front], 1, others), settle(first), first.closeInTurn(give))
+			err = errors.Join(err, rest.closeInTurn(give))
+			warn(steer(d[front], 1, others))
+			return errors.Join(err, settle(first), first.closeInTurn(give))
 		}
+		warn(unknown)
 	}
 	// The first behind the old ones keeps its place until the last of these is closed, and then there are only new ones to choose from: with as many of
 	// those at least.
-	err = errors.Join(err, steer(d[0], len(d), 1))
+	warn(steer(d[0], len(d), 1))
 	time.Sleep(changeover)
 	return errors.Join(err, d.closeInTurn(give))
 }
@@ -165,15 +169,18 @@ func (s *Server) leave(old departing, others int, give func(descriptors []int) e
 		defer departing(came).close()
 		return give(came)
 	}
-	if len(old) > 0 {
-		if err := steer(old[0], len(old), others); err != nil {
+	warn := func(err error) {
+		if err != nil {
 			s.log.Warn("who connects while the listeners are closed may be refused", "err", err)
 		}
+	}
+	if len(old) > 0 {
+		warn(steer(old[0], len(old), others))
 	}
 	err := s.linger(old, s.engine.Late, handOn)
 	s.stopEngine() // what still comes stays in the queues
 	settle := func(last departing) error { return s.linger(last, last.accept, handOn) }
-	if err = errors.Join(err, handOn(s.engine.Late()), old.closeEach(s.public.addr, others, handOn, settle)); err != nil {
+	if err = errors.Join(err, handOn(s.engine.Late()), old.closeEach(s.public.addr, others, handOn, settle, warn)); err != nil {
 		s.log.Error("what the listeners still accepted is lost", "err", err)
 	}
 }

@@ -77,6 +77,10 @@ func TestNobodyIsLostWithTheListeners(t *testing.T) {
 		if err := old.closeEach(address, len(others), give, func(last departing) error {
 			given, settled, step = append(given, last.accept()...), true, 1
 			return nil
+		}, func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
 		}); err != nil {
 			t.Fatal(err)
 		}

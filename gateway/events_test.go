@@ -513,7 +513,7 @@ func TestEventsDrain(t *testing.T) {
 // TestEventsAnswerWhileDraining: a drain that is longer than two heartbeats ends nobody for their silence who answers.
 func TestEventsAnswerWhileDraining(t *testing.T) {
 	t.Parallel()
-	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Heartbeat, c.Drain.Window = time.Second, 10*time.Second })
+	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Heartbeat, c.Drain.Window = 2*time.Second, 20*time.Second })
 	p := login(t, srv.Addr(), overEvents, "ann")
 	stopped := make(chan struct{})
 	go func() {

@@ -30,8 +30,10 @@ func exchange(t *testing.T, addr, request string) *http.Response {
 func TestPageIsServed(t *testing.T) {
 	t.Parallel()
 	srv := gatewaytest.Start(t)
+	client := http.Client{Transport: &http.Transport{}} // others close what http.DefaultClient keeps
+	defer client.CloseIdleConnections()
 	for range 2 { // the second time over a connection that is kept
-		res, err := http.Get("http://" + srv.Addr() + "/")
+		res, err := client.Get("http://" + srv.Addr() + "/")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,12 +10,20 @@ func TestProcessorsToSpare(t *testing.T) {
 	before := runtime.GOMAXPROCS(0)
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
 	t.Setenv("GOMAXPROCS", "")
+	own := runtime.NumCPU()
+	runtime.GOMAXPROCS(own)
 	ManageProcessors()
-	if got := runtime.GOMAXPROCS(0); got != before+spareProcessors {
-		t.Errorf("%d processors, want %d and %d more", got, before, spareProcessors)
+	if got := runtime.GOMAXPROCS(0); got != own+spareProcessors {
+		t.Errorf("%d processors, want %d and %d more", got, own, spareProcessors)
 	}
-	if got := realProcessors(); got > runtime.NumCPU() {
-		t.Errorf("%d of them at a time on %d", got, runtime.NumCPU())
+	if got := realProcessors(); got != own {
+		t.Errorf("%d of them at a time on %d", got, own)
+	}
+	quota := own + 1 // what a quota gives is less; that it is another number is what is seen
+	runtime.GOMAXPROCS(quota)
+	ManageProcessors()
+	if got := runtime.GOMAXPROCS(0); got != quota {
+		t.Errorf("%d processors where a quota gives %d", got, quota)
 	}
 	runtime.GOMAXPROCS(before)
 	t.Setenv("GOMAXPROCS", "7")

@@ -14,7 +14,7 @@ import (
 // among the others, by their places in the kernel's list. There whoever listens stands behind those that are there.
 //
 // When a listener is closed the last of the list takes its place, and the list is shorter. What a filter picks behind its end goes to any listener at all: while
-// the old ones are closed, one after the other, to one that is closed next.
+// the old ones are closed, one after the other, to one that is closed next. With fewer new ones than old the first of the list is given all instead, see closeEach.
 
 // steer gives all new connections of the listener's address to some of the list: count of them, at random, behind the first ones.
 func steer(listener, first, count int) error {

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"rookery/storage"
 	"rookery/storage/vfs"
@@ -255,7 +257,12 @@ func TestTornTail(t *testing.T) {
 	t.Parallel()
 	whole := newFixture(t, true)
 	content := whole.read(whole.newest())
-	phase := rand.IntN(5)
+	phase, tried := phase(t, 5), ""
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("tried last: %s", tried)
+		}
+	})
 	for keep := range whole.lastSize() {
 		if keep > recordHeaderBytes+8 && keep < whole.lastSize()-8 && keep%5 != phase {
 			continue
@@ -267,6 +274,7 @@ func TestTornTail(t *testing.T) {
 			"zero and more":  append(bytes.Clone(content[:cut]), make([]byte, len(content)-cut+9000)...),
 			"garbage behind": append(bytes.Clone(content[:cut]), bytes.Repeat([]byte{0x5a, 1, 0}, 300)...),
 		} {
+			tried = fmt.Sprintf("%s at %d", name, keep)
 			f := whole.clone(t)
 			f.write(f.newest(), damaged)
 			f.opens(len(f.records) - 1)
@@ -275,6 +283,19 @@ func TestTornTail(t *testing.T) {
 			}
 		}
 	}
+}
+
+// phase is which of each n places is tried: another one each time, or that of ROOKERY_SEED.
+func phase(t *testing.T, n int) int {
+	seed := time.Now().UnixNano()
+	if text := os.Getenv("ROOKERY_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseInt(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("repeat with ROOKERY_SEED=%d", seed)
+	return int(uint64(seed) % uint64(n))
 }
 
 func allZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }

@@ -91,7 +91,7 @@ func TestEveryFault(t *testing.T) {
 	}
 	for name, fault := range kinds {
 		for _, mode := range []SyncMode{SyncAlways, SyncNever} {
-			fault := fault
+			fault := fault // each of the two that run beside each other changes its own
 			t.Run(name+" "+mode.String(), func(t *testing.T) {
 				t.Parallel()
 				counting := vfs.Faulty(vfs.NewMemory())

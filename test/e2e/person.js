@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
 import { BACK_MS } from './becomes.js';
+import { Server } from './server.js';
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 // As root, in a container and offline: no sandbox, and nothing that calls home.
@@ -20,7 +21,9 @@ export const PHONE = { width: 360, height: 740 };
  * A server that is down is what some tests are about, and the browser says so itself: in other words of a request that was on its way
  * when it was killed.
  */
-const unreached = /^WebSocket connection to .* failed|net::ERR_(CONNECTION_(REFUSED|RESET|CLOSED)|EMPTY_RESPONSE)/;
+const unreached = /^WebSocket connection to .* failed|net::ERR_CONNECTION_REFUSED/;
+/** Only where a server was ended. */
+const cutOff = /net::ERR_(CONNECTION_(RESET|CLOSED)|EMPTY_RESPONSE)/;
 
 let browser;
 
@@ -48,7 +51,7 @@ export class Person {
     this.faults = [];
     page.on('pageerror', (error) => page.url().startsWith(address) && this.faults.push(`error: ${error.message}`));
     page.on('console', (message) => {
-      if (message.type() === 'error' && page.url().startsWith(address) && !unreached.test(message.text())) {
+      if (message.type() === 'error' && page.url().startsWith(address) && !unreached.test(message.text()) && !(Server.ended && cutOff.test(message.text()))) {
         this.faults.push(`console: ${message.text()}`);
       }
     });

@@ -34,6 +34,9 @@ export class Server {
     this.socketAddress = `ws://127.0.0.1:${port}/ws`;
   }
 
+  /** Whether one of this file's servers was ended: what was on its way then is no fault of a page. */
+  static ended = false;
+
   /** Starts a server for one test, which ends it; flags are added to those of serve. One may be a function of the server. */
   static async start(t, ...flags) {
     const data = await mkdtemp(join(tmpdir(), 'rookery-e2e-'));
@@ -75,6 +78,7 @@ export class Server {
     const ending = this.#process;
     if (ending === null) return null;
     this.#process = null;
+    Server.ended = true;
     if (ending.exitCode === null && ending.signalCode === null) {
       const exit = once(ending, 'exit');
       ending.kill(signal);

@@ -328,7 +328,7 @@ func (m told) Sleep(time.Time) { m <- false }
 
 // TestHandshakesThatWait are told to the meter: two when there is no place, once as long as any waits.
 func TestHandshakesThatWait(t *testing.T) {
-	meter := make(told, 10)
+	meter := make(told, 1000) // two that take turns may tell it many times
 	l, f, listener := startMetered(t, all, meter)
 	server, client := serverConfig(t)
 	shake := func(c int) {

@@ -118,7 +118,7 @@ func (k *Keeper) Start() {
 func (k *Keeper) Close() {
 	k.cancel()
 	if k.http != nil {
-		// The listener alone would not do: who waits for one of its places to be free would go on waiting.
+		// The connections that are open end, too, which they would not with the listener alone.
 		k.http.Close()
 	} else if k.cfg.HTTP != nil {
 		k.cfg.HTTP.Close()

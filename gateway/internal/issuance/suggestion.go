@@ -17,12 +17,13 @@ const (
 	// askAgain is how long an authority's word of when to renew holds where it does not say itself; what it says is kept between the other two,
 	// RFC 9773 4.3.
 	askAgain     = 6 * time.Hour
-	soonestAgain = time.Minute
+	soonestAgain = longestSleep // nothing is looked at more often
 	latestAgain  = 24 * time.Hour
-	// unanswered is how long nothing is asked when the authority does not answer, or has nothing to say: for all names.
+	// unanswered is how long nothing is asked when the authority does not answer, or has nothing to say: for all names, but for one where it is
+	// this certificate of which it says nothing.
 	unanswered = time.Hour
-	// settled is how old a certificate has to be, and at least a thirtieth of its time, for a word of the authority to have it renewed: one that always
-	// says now would be asked for another one again and again.
+	// settled is how old a certificate has to be, or a thirtieth of its time if that is less, for a word of the authority to have it renewed: one that
+	// always says now would be asked for another one again and again.
 	settled = 24 * time.Hour
 )
 
@@ -37,7 +38,11 @@ type suggestion struct {
 	ExplanationURL  string
 }
 
-var errNoSuggestions = errors.New("the authority's directory has no renewalInfo")
+var (
+	errNoSuggestions = errors.New("the authority's directory has no renewalInfo")
+	// errOfThis is a fault of one certificate: others may be asked for.
+	errOfThis = errors.New("of this certificate there is no word")
+)
 
 // consult asks the authority when a certificate is to be renewed (ARI). It may be sooner than in schedule.go, as when it has to revoke many, and never later:
 // nothing depends on an answer.
@@ -47,14 +52,19 @@ func (k *Keeper) consult(s *state) {
 	now := time.Now()
 	word, wait, err := k.suggested(ctx, s.certificate.Leaf)
 	if err != nil {
-		k.mute = now.Add(unanswered)
+		next := now.Add(unanswered)
+		if errors.Is(err, errOfThis) {
+			s.ask = next
+		} else {
+			k.mute = next
+		}
 		if !errors.Is(err, errNoSuggestions) && k.ctx.Err() == nil {
-			k.cfg.Log.Info("the authority was asked when to renew a certificate, and it is renewed in its time", "name", s.name, "err", err, "next", k.mute.Round(time.Second))
+			k.cfg.Log.Info("the authority was asked when to renew a certificate, and it is renewed in its time", "name", s.name, "err", err, "next", next.Round(time.Second))
 		}
 		return
 	}
 	s.ask = now.Add(wait)
-	if word.SuggestedWindow == s.window {
+	if w := word.SuggestedWindow; w.Start.Equal(s.window.Start) && w.End.Equal(s.window.End) {
 		return // a time in it has been chosen
 	}
 	s.window = word.SuggestedWindow
@@ -95,7 +105,7 @@ func (k *Keeper) suggested(ctx context.Context, leaf *x509.Certificate) (word su
 	}
 	// RFC 9773 4.2: the end is behind the start.
 	if w := word.SuggestedWindow; w.Start.IsZero() || !w.Start.Before(w.End) {
-		return suggestion{}, 0, fmt.Errorf("the authority suggests no time: from %v to %v", w.Start, w.End)
+		return suggestion{}, 0, fmt.Errorf("%w: the authority suggests from %v to %v", errOfThis, w.Start, w.End)
 	}
 	if wait = retryAfter(header, time.Now()); wait <= 0 {
 		wait = askAgain
@@ -114,7 +124,11 @@ func get(ctx context.Context, requests *http.Client, address string, v any) (htt
 		return nil, err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusGone:
+		return nil, fmt.Errorf("%w: %s answers %s", errOfThis, address, response.Status)
+	default:
 		return nil, fmt.Errorf("%s answers %s", address, response.Status)
 	}
 	if err := json.NewDecoder(response.Body).Decode(v); err != nil {
@@ -126,7 +140,7 @@ func get(ctx context.Context, requests *http.Client, address string, v any) (htt
 // certificateID is a certificate's name in a question, RFC 9773 4.1: its issuer's key and its serial number as in DER.
 func certificateID(leaf *x509.Certificate) (string, error) {
 	if len(leaf.AuthorityKeyId) == 0 {
-		return "", errors.New("the certificate does not name its issuer's key")
+		return "", fmt.Errorf("%w: it does not name its issuer's key", errOfThis)
 	}
 	serial := leaf.SerialNumber.Bytes()
 	if len(serial) == 0 || serial[0]&0x80 != 0 {

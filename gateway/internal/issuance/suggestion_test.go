@@ -83,16 +83,16 @@ func TestTheAuthoritySaysWhen(t *testing.T) {
 	for what, c := range map[string]struct {
 		after, answer string
 		renewed       time.Duration // from now, a day more at most; 0: as without an answer
-		again         time.Duration
+		again         time.Duration // 0: nothing more is asked for any name
 		says          string
 	}{
-		"now":                 {"60", between(-48*time.Hour, -24*time.Hour), -24 * time.Hour, time.Minute, "why"},
+		"now":                 {"900", between(-48*time.Hour, -24*time.Hour), -24 * time.Hour, 15 * time.Minute, "why"},
 		"in days":             {"7200", between(72*time.Hour, 73*time.Hour), 72 * time.Hour, 2 * time.Hour, "why"},
 		"later than its time": {"", between(2000*time.Hour, 2001*time.Hour), 0, askAgain, ""},
 		"asked all the time":  {"1", between(72*time.Hour, 73*time.Hour), 72 * time.Hour, soonestAgain, "why"},
 		"never asked again":   {"999999999", between(72*time.Hour, 73*time.Hour), 72 * time.Hour, latestAgain, "why"},
-		"no window":           {"60", `{}`, 0, 0, "suggests no time"},
-		"its end is before":   {"60", between(73*time.Hour, 72*time.Hour), 0, 0, "suggests no time"},
+		"no window":           {"60", `{}`, 0, unanswered, "of this certificate"},
+		"its end is before":   {"60", between(73*time.Hour, 72*time.Hour), 0, unanswered, "of this certificate"},
 		"garbage":             {"60", "hello", 0, 0, "read what"},
 	} {
 		t.Run(what, func(t *testing.T) {

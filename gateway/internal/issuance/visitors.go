@@ -69,7 +69,7 @@ func (v *visitor) Close() error {
 	return v.Conn.Close()
 }
 
-// neighbourhood is an address, of IPv6 what one subscriber has: /64.
+// neighbourhood is an address, of IPv6 what one customer may have at most: /48. Few come here at a time, so who shares it loses nothing.
 func neighbourhood(a net.Addr) netip.Addr {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
@@ -79,7 +79,7 @@ func neighbourhood(a net.Addr) netip.Addr {
 	if from.Is4() {
 		return from
 	}
-	prefix, err := from.Prefix(64)
+	prefix, err := from.Prefix(48)
 	if err != nil {
 		return from
 	}

@@ -73,9 +73,12 @@ func Control(fd int, b []byte) (recordType byte, content []byte, err error) {
 // Opened is how many bytes of records the kernel has opened of what a socket received, the handshake's included. A record that is being opened
 // may count or not.
 func Opened(fd int) (int64, error) {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
-		return 0, fmt.Errorf("ask how much a socket has received: %w", err)
+	// unix.GetsockoptTCPInfo would allocate, for every connection some times a heartbeat.
+	var info unix.TCPInfo
+	size := uint32(unsafe.Sizeof(info))
+	if _, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0); errno != 0 {
+		return 0, fmt.Errorf("ask how much a socket has received: %w", errno)
 	}
 	waiting, err := unix.IoctlGetInt(fd, unix.SIOCINQ)
 	if err != nil {

@@ -48,7 +48,8 @@ func (c *conn) given(n int) {
 // weigh closes a connection that sends records with nothing in them, and reports whether it has.
 func (l *Loop) weigh(c *conn) bool {
 	w := c.weight()
-	if w == nil || c.phase == closing || c.aloft() {
+	// One that is closing has a second, unless it is still taking what was written: then it goes on for as long as it likes.
+	if w == nil || c.phase == closing && c.due != 0 || c.aloft() {
 		return false
 	}
 	bytes, err := kerneltls.Opened(c.sock.Fd())

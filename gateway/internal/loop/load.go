@@ -28,6 +28,7 @@ type load struct {
 	at     moment  // of the last tick
 	// batches is how often a room had its turn since the last tick, together how many messages left in these.
 	batches, together int
+	gathered          bool // many left in each of them, of the last tick that had any
 	// gathering is what waits in rooms that have a window, in bytes: on purpose, however long that is.
 	gathering int64
 }
@@ -43,7 +44,9 @@ func (l *Loop) bound() {
 	o := &l.load
 	passed := float64(max(1, l.now-o.at))
 	rate := float64(o.done) / passed
-	gathered := o.together >= wellGathered*max(1, o.batches)
+	if o.batches > 0 { // one of a large room may last for several ticks
+		o.gathered = o.together >= wellGathered*o.batches
+	}
 	o.done, o.batches, o.together, o.at = 0, 0, 0, l.now
 	if l.inbox.Held()-o.gathering < leastWaiting {
 		if o.behind >= behindAfter {
@@ -58,7 +61,7 @@ func (l *Loop) bound() {
 	o.rate += (rate - o.rate) / 4
 	if o.behind >= behindAfter {
 		most := max(leastWaiting, int64(o.rate*waitTicks))
-		if gathered {
+		if o.gathered {
 			most = max(most, int64(l.busy.len())*gatheredWaiting)
 		}
 		l.inbox.Bound(o.gathering + most)
