@@ -405,7 +405,6 @@ func (p *peer) flood(ten string) (err error) {
 
 // TestEventsForWhoIsSlow: what does not go out is not queued, and comes from the log, in order.
 func TestEventsForWhoIsSlow(t *testing.T) {
-	t.Parallel()
 	const messages = 150 // of all together no socket's buffers hold a half
 	srv := gatewaytest.Start(t)
 	for _, target := range []string{"/events?name=slow", "/events?name=slow&room=named"} {

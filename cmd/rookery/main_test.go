@@ -28,6 +28,7 @@ func (w withoutLeaks) Run() int {
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"),
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*goWorker).run.func1"),
+		goleak.IgnoreAnyFunction("github.com/tidwall/buntdb.(*DB).backgroundManager"), // of a closed one: a second later, or more on a busy machine
 	)
 	if err != nil && status == 0 {
 		fmt.Fprintln(os.Stderr, err)
