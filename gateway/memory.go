@@ -110,8 +110,8 @@ func growthFor(live uint64) int {
 // tide watches the number of connections.
 type tide struct {
 	most, least int // since memory was last given back
-	before      int // turns ago that are steady
-	steady      int // turns in which it did not change, all together
+	before      int // what it was when it began to be steady
+	steady      int // turns since, in which it was never far from that
 }
 
 // turned is told the number once a turn and reports that a wave has come or left.

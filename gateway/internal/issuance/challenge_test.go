@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// TestCloseWaitsForNoStranger: as many as there are places hold connections at which they say nothing, and others wait behind them.
-func TestCloseWaitsForNoStranger(t *testing.T) {
+// openWithHTTP is a keeper that has a listener for http-01, and a name to order for.
+func openWithHTTP(t *testing.T) (*Keeper, net.Listener) {
+	t.Helper()
 	server, _ := busyAuthority(t)
 	cfg := configOf(t, server, "chat.example.com")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -18,7 +19,12 @@ func TestCloseWaitsForNoStranger(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.HTTP = listener
-	k := open(t, cfg)
+	return open(t, cfg), listener
+}
+
+// TestCloseWaitsForNoStranger: as many as there are places, and some for whom others had to go, hold connections at which they say nothing.
+func TestCloseWaitsForNoStranger(t *testing.T) {
+	k, listener := openWithHTTP(t)
 	k.Start()
 	// An answer says that the listener serves.
 	response, err := http.Get("http://" + listener.Addr().String() + "/")
@@ -47,14 +53,7 @@ func TestCloseWaitsForNoStranger(t *testing.T) {
 
 // TestCloseWithoutStart gives the address back, and the turn.
 func TestCloseWithoutStart(t *testing.T) {
-	server, _ := busyAuthority(t)
-	cfg := configOf(t, server, "chat.example.com")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.HTTP = listener
-	k := open(t, cfg)
+	k, listener := openWithHTTP(t)
 	k.Close()
 	if _, err := listener.Accept(); err == nil || !strings.Contains(err.Error(), "closed") {
 		t.Errorf("the listener says %v", err)
@@ -64,14 +63,7 @@ func TestCloseWithoutStart(t *testing.T) {
 // TestStrangersKeepNobodyOut: they take all places again and again, and say nothing. Who comes from elsewhere is answered, and is so when more of them
 // have come before it asks.
 func TestStrangersKeepNobodyOut(t *testing.T) {
-	server, _ := busyAuthority(t)
-	cfg := configOf(t, server, "chat.example.com")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.HTTP = listener
-	k := open(t, cfg)
+	k, listener := openWithHTTP(t)
 	k.Start()
 	defer k.Close()
 	k.challenge.Store(&answer{name: "chat.example.com", token: "token", text: "shown"})

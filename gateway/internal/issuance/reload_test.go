@@ -11,15 +11,22 @@ import (
 	"time"
 )
 
-// TestReloadBetweenOrders: names that are not wanted any more are not ordered, and new ones do not wait behind them.
-func TestReloadBetweenOrders(t *testing.T) {
-	asked, goOn := make(chan bool, 8), make(chan bool)
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+// heldAuthority refuses, once goOn is closed; asked has a word of each request.
+func heldAuthority(t *testing.T) (server *httptest.Server, asked, goOn chan bool) {
+	t.Helper()
+	asked, goOn = make(chan bool, 8), make(chan bool)
+	server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked <- true
 		<-goOn
 		w.WriteHeader(http.StatusForbidden)
 	}))
-	defer server.Close()
+	t.Cleanup(server.Close)
+	return server, asked, goOn
+}
+
+// TestReloadBetweenOrders: names that are not wanted any more are not ordered, and new ones do not wait behind them.
+func TestReloadBetweenOrders(t *testing.T) {
+	server, asked, goOn := heldAuthority(t)
 	cfg := configOf(t, server, "a.example", "b.example", "c.example")
 	cfg.Pauses.Refused = time.Hour
 	k := open(t, cfg)
@@ -37,13 +44,7 @@ func TestReloadBetweenOrders(t *testing.T) {
 
 // TestANameThatIsTakenAway is shown to nobody from then on, also while an order for another one is under way.
 func TestANameThatIsTakenAway(t *testing.T) {
-	asked, goOn := make(chan bool, 8), make(chan bool)
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked <- true
-		<-goOn
-		w.WriteHeader(http.StatusForbidden)
-	}))
-	defer server.Close()
+	server, asked, goOn := heldAuthority(t)
 	cfg := configOf(t, server, "a.example", "b.example")
 	cfg.Pauses.Refused = time.Hour
 	k := open(t, cfg)

@@ -102,10 +102,12 @@ func FailureNames() []string { return failureNames[:] }
 
 // Serve begins to accept. Close ends it.
 func Serve(cfg Config) *Listener {
+	// Go's scheduler may have one more than the machine: that computes nothing more.
+	processors := min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
 	l := &Listener{
 		cfg:   cfg,
 		tls:   newConfig(cfg),
-		turns: make(chan struct{}, max(1, min(runtime.NumCPU(), runtime.GOMAXPROCS(0))/2)),
+		turns: make(chan struct{}, max(1, processors/2)),
 		conns: make(map[*turn]netip.Addr),
 		of:    make(map[netip.Addr]int),
 	}
