@@ -166,7 +166,7 @@ func (l *Loop) fanOut(budget int) {
 		if r.batch == nil {
 			l.tellPublishers(r)
 			if len(r.pending) == 0 {
-				continue // dropped meanwhile
+				continue // dropped meanwhile, or only a repeated publish was answered
 			}
 			r.batch = r.takeBatch()
 			l.load.batches++
@@ -175,7 +175,7 @@ func (l *Loop) fanOut(budget int) {
 			l.gatherLess(r, r.batch.ephemeral.messages)
 		}
 		budget = l.serve(r, budget)
-		if r.batch != nil || len(r.pending) > 0 {
+		if r.batch != nil || len(r.pending) > 0 || r.replies != nil {
 			l.enqueue(r)
 		}
 		if l.fullest > gatherBytes {
