@@ -38,6 +38,7 @@ type load struct {
 	// fanningOut is the time that fan-out took since the last tick, with what the processor did meanwhile for others; it is only looked at where
 	// much is gathered. pause is how long rooms gather for it, see pace.
 	fanningOut, pause time.Duration
+	paused            time.Duration // the longest pause that may still be in effect
 	// gathering is what waits in rooms that have a window, in bytes: on purpose, however long that is.
 	gathering int64
 }
@@ -70,7 +71,8 @@ func (l *Loop) bound() {
 	}
 	o.rate += (rate - o.rate) / 4
 	if o.behind >= behindAfter {
-		most := max(leastWaiting, int64(o.rate*waitTicks))
+		// What pauses does so on purpose, and is worked off behind that.
+		most := max(leastWaiting, int64(o.rate*(waitTicks+o.paused.Seconds()/tick.Seconds())))
 		if o.gathered {
 			most = max(most, int64(l.busy.len()+len(l.gathering))*gatheredWaiting)
 		}
@@ -83,6 +85,7 @@ func (l *Loop) bound() {
 // same machine, is late by more than the pause. The pause is in proportion to the share, so that it settles where the share is fanOutShare.
 func (o *load) pace(passed time.Duration) {
 	share := float64(o.fanningOut) / float64(passed)
+	o.paused = max(o.pause, o.paused-passed)
 	switch {
 	case !o.gathered, o.pause == 0 && share <= fanOutShare:
 		o.pause = 0

@@ -86,6 +86,39 @@ func TestALoopThatIsBehindBoundsWhatWaits(t *testing.T) {
 	}
 }
 
+// TestWhatPausesIsNoOverload: a loop that is behind may have more waiting while its rooms pause, and for as long as a pause lasts after that.
+func TestWhatPausesIsNoOverload(t *testing.T) {
+	r := newRig(t, func(c *Config) {
+		c.Inboxes = []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](32 << 20)}
+	})
+	l := r.loop
+	pass := func(come int, pause time.Duration) {
+		l.load.pause = pause
+		l.inbox.PutAlways(handoff.Event{}, come)
+		l.done(1 << 20)
+		l.engine.started = l.engine.started.Add(-tick)
+		l.tick()
+	}
+	pass(4<<20, longestPause)
+	for range 2 * behindAfter {
+		pass(1<<20, longestPause)
+	}
+	// It works off 1 MiB a tick, and 3 MiB wait.
+	if l.inbox.Full() {
+		t.Errorf("%d bytes are refused, of which most pauses", l.inbox.Held())
+	}
+	pass(1<<20, 0)
+	if l.load.pause != 0 || l.inbox.Full() {
+		t.Errorf("a tick later %d bytes are refused", l.inbox.Held())
+	}
+	for range 3 {
+		pass(1<<20, 0)
+	}
+	if !l.inbox.Full() {
+		t.Errorf("%d bytes wait for a loop that does not pause any more, and more is taken", l.inbox.Held())
+	}
+}
+
 // TestWhatLeavesTogetherMayWait: where many messages leave of a room at a time, to refuse some would make no write less, so each busy room may
 // have some waiting, whatever the loop works off.
 func TestWhatLeavesTogetherMayWait(t *testing.T) {
