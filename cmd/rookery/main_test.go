@@ -37,20 +37,45 @@ func (w withoutLeaks) Run() int {
 	return status
 }
 
+// TestScripts runs one script after the other, and beside no test that runs in parallel: commands that are run here have their files
+// in the script's folder, which is that of the whole process meanwhile.
 func TestScripts(t *testing.T) {
-	t.Parallel()
-	testscript.Run(t, testscript.Params{
+	testscript.RunT(inTurn{t}, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"makelog": makeLog, "flip": flipByte, "cut": cutFile, "replace": replaceInFile, "zero": zeroBytes,
+			"run": runInScript, "makelog": makeLog, "flip": flipByte, "cut": cutFile, "replace": replaceInFile, "zero": zeroBytes,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv(quickExit())
 			return nil
 		},
 	})
+}
+
+// inTurn is a test whose scripts wait for each other.
+type inTurn struct{ *testing.T }
+
+func (inTurn) Parallel() {}
+
+func (t inTurn) Run(name string, run func(testscript.T)) {
+	t.T.Run(name, func(t *testing.T) { run(inTurn{t}) })
+}
+
+func (inTurn) Verbose() bool { return testing.Verbose() }
+
+// runInScript is "run ARGUMENTS" in a script: rookery without a process of its own, whose start under the race detector costs more
+// than what most commands do. It has no variables of the environment and nothing on its standard input; exec rookery has both.
+func runInScript(ts *testscript.TestScript, neg bool, args []string) {
+	before, err := os.Getwd()
+	ts.Check(err)
+	ts.Check(os.Chdir(ts.MkAbs(".")))
+	status := run(context.Background(), args, process{stdin: strings.NewReader(""), stdout: ts.Stdout(), stderr: ts.Stderr()})
+	ts.Check(os.Chdir(before))
+	if neg != (status != exitOK) {
+		ts.Fatalf("rookery ended with status %d", status)
+	}
 }
 
 // quickExit is a variable for the programs that tests start: under the race detector each

@@ -62,7 +62,11 @@ func (l *Log) readCheckpoint(name string, keep bool) (*checkpoint, error) {
 		return nil, fmt.Errorf("open checkpoint: %w", err)
 	}
 	defer file.Close() // only read from
-	c, err := decodeCheckpoint(&checksummedReader{file: file}, l.meta.logID, keep)
+	size, err := file.Size()
+	if err != nil {
+		return nil, fmt.Errorf("measure checkpoint: %w", err)
+	}
+	c, err := decodeCheckpoint(&checksummedReader{file: file, buffer: make([]byte, min(size, scanBufferBytes))}, l.meta.logID, keep)
 	var wrong wrongContent
 	if errors.As(err, &wrong) || errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF {
 		return nil, &storage.CorruptionError{Path: path, Err: err}
@@ -138,9 +142,12 @@ func decodeCheckpoint(r *checksummedReader, logID uint64, keep bool) (*checkpoin
 
 // checksummedReader reads a file front to back.
 type checksummedReader struct {
+	// Set at construction.
 	file   vfs.File
+	buffer []byte // longer than anything that is asked for at once, or as long as the file
+
+	// Of what was read.
 	offset int64
-	buffer []byte
 	rest   []byte // of buffer, not yet given
 	sum    uint32
 }
@@ -148,9 +155,6 @@ type checksummedReader struct {
 // next gives the next n bytes, valid until the next call.
 func (r *checksummedReader) next(n int) ([]byte, error) {
 	if len(r.rest) < n {
-		if r.buffer == nil {
-			r.buffer = make([]byte, scanBufferBytes)
-		}
 		held := copy(r.buffer, r.rest)
 		got, err := r.file.ReadAt(r.buffer[held:], r.offset)
 		if err = ignoreEOF(err); err != nil {

@@ -87,7 +87,7 @@ func (c *committer) healInto() error {
 // rewrite writes the bytes of a segment once more, as they are, and syncs. Pages that a failed
 // sync left in memory, marked clean, are dirty again and reach the disk.
 func rewrite(g *segment, from, end int64) error {
-	buffer := make([]byte, scanBufferBytes)
+	buffer := make([]byte, min(end-from, scanBufferBytes))
 	for from < end {
 		b := buffer[:min(int64(len(buffer)), end-from)]
 		_, err := g.file.ReadAt(b, from)

@@ -9,7 +9,11 @@ import (
 	"rookery/storage"
 )
 
-const scanBufferBytes = 256 << 10
+const (
+	scanBufferBytes = 256 << 10
+	// leastScanBytes is the first buffer of a scan: a new log is a header, and so are most of those that are opened.
+	leastScanBytes = 4 << 10
+)
 
 // errTorn says that the bytes end before the record does.
 var errTorn = errors.New("record is cut short")
@@ -38,10 +42,20 @@ func (s *scanner) scan(g *segment, from, limit int64, each func(recordHeader, st
 
 // begin sets what is read. Nothing of an earlier scan is used: the file may have grown.
 func (s *scanner) begin(g *segment, from, limit int64) {
-	if s.buffer == nil {
-		s.buffer = make([]byte, scanBufferBytes)
-	}
+	s.reserve(min(limit-from, scanBufferBytes))
 	s.segment, s.limit, s.start, s.held = g, limit, from, 0
+}
+
+// reserve makes the buffer as large as is asked for or larger, by doubling: a scanner goes from one segment to another. What it
+// holds is lost.
+func (s *scanner) reserve(bytes int64) {
+	size := max(leastScanBytes, len(s.buffer))
+	for int64(size) < bytes {
+		size *= 2
+	}
+	if size > len(s.buffer) {
+		s.buffer, s.held = make([]byte, size), 0
+	}
 }
 
 // records is scan for a part of the file where a record stands at position shift plus its offset.
@@ -86,9 +100,7 @@ func (s *scanner) content(offset int64) []byte {
 
 // fill reads from offset on, at least need bytes or up to the limit.
 func (s *scanner) fill(offset int64, need int) error {
-	if len(s.buffer) < need {
-		s.buffer = make([]byte, max(need, maxRecordBytes))
-	}
+	s.reserve(int64(need))
 	want := min(int64(len(s.buffer)), s.limit-offset)
 	n, err := s.files.readAt(s.segment, s.buffer[:want], offset)
 	if err != nil {
@@ -322,6 +334,7 @@ func (s *scanner) contentEnd(g *segment, limit int64) (end int64, err error) {
 
 // isZero says whether a part of a file holds nothing but zeros.
 func (s *scanner) isZero(g *segment, from, to int64) (bool, error) {
+	s.reserve(min(to-from, scanBufferBytes))
 	for offset := from; offset < to; {
 		n, err := s.files.readAt(g, s.buffer[:min(int64(len(s.buffer)), to-offset)], offset)
 		if err != nil || n == 0 {

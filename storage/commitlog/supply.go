@@ -204,9 +204,11 @@ func (s *supply) reusable(path string) (vfs.File, error) {
 	return file, nil
 }
 
+// zeros is never written to. As it is no part of the heap it costs no memory: the kernel shows its one page of zeros.
+var zeros [syncChunk]byte
+
 // writeZeros fills a part of a file and syncs.
 func writeZeros(file vfs.File, from, to int64) error {
-	zeros := make([]byte, min(syncChunk, to-from))
 	for from < to {
 		n := min(int64(len(zeros)), to-from)
 		if _, err := file.WriteAt(zeros[:n], from); err != nil {

@@ -69,7 +69,7 @@ type API struct {
 	cfg      Config
 	mux      *http.ServeMux
 	huma     huma.API
-	document []byte
+	document func() []byte   // made when it is first asked for: a start has no use for it
 	slots    chan struct{}   // holds one for each request under way
 	leaving  context.Context // done when exports and traces have to end
 	leave    context.CancelFunc
@@ -102,14 +102,19 @@ func New(cfg Config) *API {
 	a.registerExport()
 	a.registerStats()
 	a.registerTrace()
+	a.document = sync.OnceValue(a.describe)
+	a.mux.HandleFunc("/", a.lost)
+	a.sampling.Go(a.sampleLoop)
+	return a
+}
+
+// describe makes the OpenAPI document of what was registered.
+func (a *API) describe() []byte {
 	document, err := json.MarshalIndent(a.huma.OpenAPI(), "", "  ")
 	if err != nil {
 		panic("BUG: the API can't be described: " + err.Error())
 	}
-	a.document = append(document, '\n')
-	a.mux.HandleFunc("/", a.lost)
-	a.sampling.Go(a.sampleLoop)
-	return a
+	return append(document, '\n')
 }
 
 // humaConfig leaves out what huma adds by itself: pages of documentation, links to schemas, formats beside JSON.
@@ -186,7 +191,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case r.URL.Path == "/v1/openapi.json" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json")
-		w.Write(a.document)
+		w.Write(a.document())
 		return
 	}
 	secret, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
