@@ -191,7 +191,7 @@ var mayImport = map[string][]string{
 	"test/ledger":                  {"proto/rookery/v1"},
 	"test/powercut/control":        {},
 	"test/powercut/disk":           {},
-	"test/vm":                      {"test/vm/channel"},
+	"test/vm":                      {"internal/porttest", "test/vm/channel"},
 	"test/vm/channel":              {},
 	"test/vm/guest":                {"test/vm/channel"},
 	"tuning":                       {"tuning/host"},
@@ -243,7 +243,7 @@ var mayBeImportedBy = map[string][]string{
 	// Certificates of nobody are for tests, and for the server that tests start.
 	"internal/certtest": {"gateway/gatewaytest"},
 	// Ports of programs that tests start.
-	"internal/porttest": {"bench/otherservers"},
+	"internal/porttest": {"bench/otherservers", "test/benchmarks/bare", "test/vm"},
 	// Records that no honest peer sends.
 	"internal/records/recordstest": {},
 	// The machine whose power is cut runs the server as it is; nothing else may lean on its rig.

@@ -7,6 +7,7 @@ import (
 
 	"rookery/bench/benchtest"
 	"rookery/bench/report"
+	"rookery/internal/porttest"
 )
 
 // TestAServerThatIsAway: users try until it is there again, or as long as the plan says.
@@ -22,7 +23,9 @@ func TestAServerThatIsAway(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := benchtest.Start(t, benchtest.Faults{})
+			listen := porttest.FreeAddress(t) // where its users go on asking while it is down
+			address := func(config *benchtest.Config) { config.Listen = listen }
+			s := benchtest.Start(t, benchtest.Faults{}, address)
 			p := smallPlan(s.URL())
 			p.Publish.Rate, p.Time.Duration = 0, (awayFor+3)*time.Second
 			p.Clients.Retry.Most, p.Clients.Retry.For = time.Second, c.tryFor
@@ -37,7 +40,7 @@ func TestAServerThatIsAway(t *testing.T) {
 					case 1:
 						s.Close()
 					case 1 + awayFor:
-						benchtest.Start(t, benchtest.Faults{}, func(config *benchtest.Config) { config.Listen = s.Addr() })
+						benchtest.Start(t, benchtest.Faults{}, address)
 					}
 				},
 			})
@@ -60,10 +63,8 @@ func TestAServerThatIsAway(t *testing.T) {
 func TestSomeDoNotCome(t *testing.T) {
 	t.Parallel()
 	s := benchtest.Start(t, benchtest.Faults{RefuseConnect: 2})
-	other := benchtest.Start(t, benchtest.Faults{})
-	other.Close()
 	p := smallPlan(s.URL())
-	p.Server.Targets = append(p.Server.Targets, other.URL()) // every second connection goes there
+	p.Server.Targets = append(p.Server.Targets, "ws://127.0.0.1:1/ws") // every second connection goes there, where nobody listens
 	p.Clients.Timeout, p.Time.Drain = 2*time.Second, 0
 	if r := runPlan(t, p); r.Counts.Connected != 6 || r.Connect.Count != 6 || r.Counts.Sent == 0 {
 		t.Errorf("counts are %+v, want a load by the six that came", r.Counts)

@@ -2,13 +2,43 @@ package gateway_test
 
 import (
 	"bufio"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// dialWire opens a connection of a test's own.
+func dialWire(t testing.TB, addr string, w wire) (conn net.Conn, err error) {
+	dialer := &net.Dialer{Timeout: waitLimit}
+	if w.buffer > 0 {
+		// Before the connection is made, when its window is agreed. With a buffer that becomes smaller later the server's kernel may send what
+		// this one has no room for any more. It is dropped, and sent again after as long as the peer had not read before: whatever the server does.
+		dialer.Control = func(_, _ string, raw syscall.RawConn) error {
+			var refused error
+			err := raw.Control(func(fd uintptr) { refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, w.buffer) })
+			return errors.Join(err, refused)
+		}
+	}
+	if w.secure {
+		conn, err = tls.DialWithDialer(dialer, "tcp", addressWithTLS(addr), &tls.Config{InsecureSkipVerify: true}) // certificates have tests of their own
+	} else {
+		conn, err = dialer.Dial("tcp", addr)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(waitLimit))
+	return conn, nil
+}
 
 // dialPlain opens a TCP connection and sends first.
 func dialPlain(t testing.TB, addr, first string) net.Conn {

@@ -23,20 +23,6 @@ type stream struct {
 	header http.Header // of the answer with events
 }
 
-// dialWire opens a connection of a test's own.
-func dialWire(t testing.TB, addr string, w wire) (net.Conn, error) {
-	dial := net.DialTimeout
-	if w.secure {
-		dial = dialSecure
-	}
-	conn, err := dial("tcp", addr, waitLimit)
-	if err == nil {
-		t.Cleanup(func() { conn.Close() })
-		conn.SetDeadline(time.Now().Add(waitLimit))
-	}
-	return conn, err
-}
-
 // openStream asks for events, with more fields of the head, and reads the first.
 func openStream(t testing.TB, addr string, w wire, target, fields string) (*peer, error) {
 	conn, err := dialWire(t, addr, w)

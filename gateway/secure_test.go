@@ -32,11 +32,6 @@ func addressWithTLS(plain string) string {
 	return addr.(string)
 }
 
-// dialSecure is net.DialTimeout for a wire with TLS. Whether certificates are right has tests of its own.
-func dialSecure(network, plain string, timeout time.Duration) (net.Conn, error) {
-	return tls.DialWithDialer(&net.Dialer{Timeout: timeout}, network, addressWithTLS(plain), &tls.Config{InsecureSkipVerify: true})
-}
-
 // startSecure runs a gateway with TLS, and gives a configuration for clients that believe its issuer.
 func startSecure(t *testing.T, options ...func(*gateway.Config)) (*gatewaytest.Server, *tls.Config) {
 	t.Helper()

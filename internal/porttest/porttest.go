@@ -1,32 +1,93 @@
-// Package porttest finds free ports for programs that tests start and that can't say which port the kernel gave them.
+// Package porttest finds free ports for programs that tests start and that can't say which port the kernel gave them, or that come back to
+// the port they had.
+//
+// ranges.json has the ports of all tests, the first of each range and the one behind its last: those of Go, and those of the browser tests,
+// whose test/e2e/server.js reads it too. They are apart, so that both may run at once, and below those that the kernel gives to who asks for
+// any, and to connections (Linux: from 32,768 on): what listens at a port comes later, and perhaps after a restart again, while others
+// connect and listen.
 package porttest
 
 import (
+	_ "embed"
+	"encoding/json"
 	"fmt"
 	"net"
-	"os"
-	"sync/atomic"
+	"strconv"
+	"sync"
 	"testing"
 )
 
-// given counts the ports that were given out by this process.
-var given atomic.Uint32
+//go:embed ranges.json
+var rangesFile []byte
 
-// Free gives a port of the loopback address that nobody listens on. It is below those that the kernel gives to who asks for any, and to
-// connections: what listens on it comes later, and perhaps after a restart again, while other tests connect and listen. Processes begin
-// to look at different places.
-func Free(t testing.TB) (port string) {
-	t.Helper()
-	const first, many = 10_000, 20_000
-	for range many {
-		port := fmt.Sprint(first + (uint32(os.Getpid())*97+given.Add(1))%many)
-		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			l.Close()
-			return port
+// ranges is what rangesFile says.
+type ranges struct{ Go, Browser [2]int }
+
+// blockPorts is how many ports a process takes at once. The browser tests take as many.
+const blockPorts = 100
+
+// taker has the ports of a process. It listens at the first of each block as long as it lives, so that another takes other blocks: a port
+// that is free for the moment is not taken twice.
+type taker struct {
+	mu   sync.Mutex // guards all below
+	left []int
+	held []net.Listener
+}
+
+var own taker
+
+// Take gives a port of the loopback address that nobody listens at. No other test that asks here or in test/e2e is given it while this
+// process lives.
+func Take() (port string, err error) {
+	var all ranges
+	if err := json.Unmarshal(rangesFile, &all); err != nil {
+		return "", fmt.Errorf("ranges.json: %w", err)
+	}
+	return own.take(all.Go)
+}
+
+func (p *taker) take(from [2]int) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		if len(p.left) == 0 && !p.block(from) {
+			return "", fmt.Errorf("no %d ports in a row are free from %d to %d: end what listens there", blockPorts, from[0], from[1]-1)
+		}
+		port := strconv.Itoa(p.left[0])
+		p.left = p.left[1:]
+		// What a test that was killed has left may listen there.
+		if l, err := listen(port); err == nil {
+			return port, l.Close()
 		}
 	}
-	t.Fatal("no port is free")
-	return ""
+}
+
+// block takes one more block.
+func (p *taker) block(from [2]int) bool {
+	for first := from[0]; first+blockPorts <= from[1]; first += blockPorts {
+		l, err := listen(strconv.Itoa(first))
+		if err != nil {
+			continue
+		}
+		p.held = append(p.held, l)
+		for port := first + 1; port < first+blockPorts; port++ {
+			p.left = append(p.left, port)
+		}
+		return true
+	}
+	return false
+}
+
+func listen(port string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:"+port) }
+
+// Free is Take for a test, which fails if no port is free.
+func Free(t testing.TB) (port string) {
+	t.Helper()
+	port, err := Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // FreeAddress is Free with the loopback address before it.

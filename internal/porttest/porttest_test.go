@@ -1,14 +1,16 @@
 package porttest
 
 import (
+	"encoding/json"
 	"net"
+	"strconv"
 	"testing"
 )
 
-// TestFree: a port can be listened on, is given once, and not while somebody listens.
+// TestFree: a port can be listened at, is given once, and not while somebody listens; also when more are taken than a block has.
 func TestFree(t *testing.T) {
 	seen := map[string]bool{}
-	for range 100 {
+	for range blockPorts + 10 {
 		address := FreeAddress(t)
 		if seen[address] {
 			t.Errorf("%s is given twice", address)
@@ -21,14 +23,65 @@ func TestFree(t *testing.T) {
 		}
 		defer l.Close()
 	}
-	taken := FreeAddress(t)
-	l, err := net.Listen("tcp", taken)
+	next := own.left[0]
+	l, err := listen(strconv.Itoa(next))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	given.Add(^uint32(0)) // the next to look at is the one that is taken
-	if again := FreeAddress(t); again == taken {
-		t.Errorf("%s is given although somebody listens there", taken)
+	if given := Free(t); given == strconv.Itoa(next) {
+		t.Errorf("%s is given although somebody listens there", given)
+	}
+}
+
+// TestProcessesShareNoPort: although none of them listens at what it was given.
+func TestProcessesShareNoPort(t *testing.T) {
+	var all ranges
+	if err := json.Unmarshal(rangesFile, &all); err != nil {
+		t.Fatal(err)
+	}
+	var processes [3]taker
+	seen := map[string]int{}
+	for range blockPorts {
+		for i := range processes {
+			port, err := processes[i].take(all.Go)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if of, ok := seen[port]; ok {
+				t.Errorf("%s is given to process %d and to %d", port, of, i)
+			}
+			seen[port] = i
+		}
+	}
+	for i := range processes {
+		for _, l := range processes[i].held {
+			l.Close()
+		}
+	}
+	var full taker
+	if port, err := full.take([2]int{all.Go[0], all.Go[0] + blockPorts - 1}); err == nil {
+		t.Errorf("%s is of a range that has no block", port)
+	}
+}
+
+// TestRangesAreApart: from each other, from the ports of services, and from those that the kernel gives to connections.
+func TestRangesAreApart(t *testing.T) {
+	var all map[string][2]int
+	if err := json.Unmarshal(rangesFile, &all); err != nil {
+		t.Fatal(err)
+	}
+	const services, kernel = 10_000, 32_768
+	of := map[int]string{}
+	for name, r := range all {
+		if r[0] < services || r[1] > kernel || r[1]-r[0] < 50*blockPorts {
+			t.Errorf("the range of %s is %v, want half a hundred blocks between %d and %d", name, r, services, kernel)
+		}
+		for port := r[0]; port < r[1]; port++ {
+			if other, taken := of[port]; taken {
+				t.Fatalf("%d is a port of %s and of %s", port, name, other)
+			}
+			of[port] = name
+		}
 	}
 }

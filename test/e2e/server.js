@@ -3,6 +3,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,9 +15,8 @@ const binary = process.env.ROOKERY_BIN ?? fileURLToPath(new URL('../../bin/rooke
 const START_MS = 60_000;
 const POLL_MS = 25;
 
-/** Ports that the kernel gives to no connection (Linux: from 32,768 on): whoever tries to reach a server that is down might be given its port. */
-const FIRST_PORT = 20_000;
-const LAST_PORT = 30_000;
+/** Ports that the kernel gives to no connection, for whoever tries to reach a server that is down might be given its port; and none of Go's tests. */
+const [FIRST_PORT, END_PORT] = JSON.parse(readFileSync(new URL('../../internal/porttest/ranges.json', import.meta.url))).browser;
 /** So many a process has for itself. */
 const PORTS = 100;
 
@@ -121,13 +121,13 @@ async function freePort() {
 
 /** The ports of this process: it holds the first one as long as it lives, so that another, which runs beside it, takes others. */
 async function ownPorts() {
-  for (let first = FIRST_PORT; first < LAST_PORT; first += PORTS) {
+  for (let first = FIRST_PORT; first + PORTS <= END_PORT; first += PORTS) {
     const held = await listening(first);
     if (held === null) continue;
     held.unref();
     return Array.from({ length: PORTS - 1 }, (_, i) => first + 1 + i);
   }
-  throw new Error(`no port is free from ${FIRST_PORT} to ${LAST_PORT}`);
+  throw new Error(`no ${PORTS} ports in a row are free from ${FIRST_PORT} to ${END_PORT - 1}: end what listens there`);
 }
 
 /** null: the port is taken. */

@@ -81,12 +81,12 @@ http {
 stream { include rookery-stream.conf; }
 `, user, dir))
 	write(t, filepath.Join(dir, "rookery.conf"), adapt(t, "../../deploy/nginx/rookery.conf",
-		append(common, "listen 443 ssl", "listen "+p.nginx+" ssl", "listen [::]:443 ssl", "listen "+overIPv6(p.nginx)+" ssl")...))
+		append(common, "listen 443 ssl", "listen "+p.nginx+" ssl", "    listen [::]:443 ssl;\n", alsoIPv6("    listen %s ssl;\n", p.nginx))...))
 	write(t, filepath.Join(dir, "rookery-stream.conf"), adapt(t, "../../deploy/nginx/rookery-stream.conf",
-		append(common, "listen 8443 ssl", "listen "+p.nginxStream+" ssl", "listen [::]:8443 ssl", "listen "+overIPv6(p.nginxStream)+" ssl")...))
+		append(common, "listen 8443 ssl", "listen "+p.nginxStream+" ssl", "    listen [::]:8443 ssl;\n", alsoIPv6("    listen %s ssl;\n", p.nginxStream))...))
 	write(t, filepath.Join(dir, "haproxy.cfg"), adapt(t, "../../deploy/haproxy/haproxy.cfg",
 		"/run/rookery/socket", socket, asShipped.proxyTimeout, by.proxyTimeout, "/etc/ssl/rookery/haproxy.pem", filepath.Join(dir, "haproxy.pem"),
-		":443,[::]:443 v6only", p.haproxy+","+overIPv6(p.haproxy), "port 9090", "port "+adminPort, "maxconn 50000", "maxconn 5000"))
+		":443,[::]:443 v6only", p.haproxy+alsoIPv6(",%s v6only", p.haproxy), "port 9090", "port "+adminPort, "maxconn 50000", "maxconn 5000"))
 
 	nginx := []string{"/usr/sbin/nginx", "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr"}
 	haproxy := []string{"/usr/sbin/haproxy", "-f", filepath.Join(dir, "haproxy.cfg")}
@@ -152,15 +152,14 @@ func dialProxy(t *testing.T, network, address string) net.Conn {
 	return conn
 }
 
-// ways are those through a proxy.
-func (p *proxied) ways() []struct {
+// way is one through a proxy.
+type way struct {
 	name, address string
 	by            transport
-} {
-	return []struct {
-		name, address string
-		by            transport
-	}{
+}
+
+func (p *proxied) ways() []way {
+	return []way{
 		{"nginx", p.nginx, webSocket}, {"nginx stream", p.nginxStream, rawTCP}, {"nginx stream", p.nginxStream, webSocket},
 		{"haproxy", p.haproxy, rawTCP}, {"haproxy", p.haproxy, webSocket},
 	}

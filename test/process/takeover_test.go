@@ -2,9 +2,9 @@ package process
 
 import (
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -49,23 +49,61 @@ func found(t *testing.T, l launch) *dynasty {
 // copied is a program of its own, that a test can put another in the place of.
 func copied(t *testing.T, program string) string {
 	t.Helper()
-	in, err := os.Open(program)
+	text, err := os.ReadFile(program)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.Close()
 	name := filepath.Join(t.TempDir(), "rookery")
-	out, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o755)
+	writeProgram(t, name, text)
+	return name
+}
+
+// writeProgram writes a program that can be run at once. A process that another test starts meanwhile would have the file open for writing
+// between its fork and its exec, and a program that somebody writes to can't be run ("text file busy", Go issue 22315). So nobody forks
+// while it is open.
+func writeProgram(t *testing.T, name string, text []byte) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(name, text, 0o755)
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.Copy(out, in); err != nil {
+}
+
+// TestAProgramRunsAsSoonAsItIsWritten: while other tests start processes.
+func TestAProgramRunsAsSoonAsItIsWritten(t *testing.T) {
+	stop := make(chan struct{})
+	var forking sync.WaitGroup
+	defer forking.Wait()
+	defer close(stop)
+	for range 4 {
+		forking.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := exec.Command("true").Run(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	text, err := os.ReadFile("/bin/true")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := out.Close(); err != nil {
-		t.Fatal(err)
+	text = append(text, make([]byte, 4<<20)...) // it takes a while to write
+	for i := range 12 {
+		name := filepath.Join(t.TempDir(), fmt.Sprint(i))
+		writeProgram(t, name, text)
+		if err := exec.Command(name).Run(); err != nil {
+			t.Fatalf("program %d: %v", i, err)
+		}
 	}
-	return name
 }
 
 // TestTakeoversLoseNothing: processes take over from each other twenty times while writers publish, and readers read on connections that
@@ -183,9 +221,7 @@ func TestTakeoverByAProgramThatFails(t *testing.T) {
 	}
 	for i, script := range []string{"", "#!/bin/sh\nexit 1\n", "#!/bin/sh\nexec " + good + " \"$@\" --listen 127.0.0.1:1\n", "#!/bin/sh\nexec " + good + " \"$@\" --no.such.setting 1\n"} {
 		if script != "" {
-			if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
-				t.Fatal(err)
-			}
+			writeProgram(t, program, []byte(script))
 		}
 		if err := d.signal(syscall.SIGUSR2); err != nil {
 			t.Fatal(err)

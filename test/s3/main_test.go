@@ -21,6 +21,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"rookery/internal/porttest"
 	"rookery/storage/ship"
 )
 
@@ -113,13 +114,7 @@ func startStore(t *testing.T, tls bool) *store {
 			t.Fatal(err)
 		}
 	}
-	// A port that was free a moment ago: it must be the same after a restart.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.address = l.Addr().String()
-	l.Close()
+	s.address = porttest.FreeAddress(t) // it must be the same after a restart
 	t.Cleanup(s.kill)
 	s.start()
 	return s

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"rookery/internal/porttest"
 	"rookery/test/vm/channel"
 )
 
@@ -76,9 +77,11 @@ func boot(ctx context.Context, c Config) (*Machine, error) {
 		return nil, errors.Join(err, disks.Close())
 	}
 	defer guests.Close()
-	if m.Address, err = freeAddress(); err != nil {
+	forwarded, err := porttest.Take()
+	if err != nil {
 		return nil, errors.Join(err, disks.Close())
 	}
+	m.Address = "127.0.0.1:" + forwarded
 	said, err := os.Create(filepath.Join(c.Dir, "qemu"))
 	if err != nil {
 		return nil, errors.Join(err, disks.Close())
@@ -149,15 +152,6 @@ func LastWords(path string) string {
 		return err.Error()
 	}
 	return string(b[max(0, len(b)-1000):])
-}
-
-// freeAddress is one that nobody listens on at the moment.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // arguments of QEMU: a machine without KVM, so that it can be had everywhere, and with nothing that

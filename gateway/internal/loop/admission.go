@@ -27,10 +27,12 @@ type user struct {
 	sessions int32 // guarded by admission.mu
 }
 
-// anywhere and anybody stand for those that are not kept, so that "no cap" and "refused" differ.
+// anywhere and anybody stand for those that are not kept, so that "no cap" and "refused" differ; lodged for the address of a connection
+// that is refused and yet has a place of the capacity.
 var (
 	anywhere = &address{}
 	anybody  = &user{}
+	lodged   = &address{}
 )
 
 func newAdmission() *admission {

@@ -66,7 +66,7 @@ type conn struct {
 	kernel   bool   // it has TLS whose records are the kernel's, see kernel.go; the same
 	events   bool   // its frames leave as Server-Sent Events: loop.streams has the rest; here, where there is padding
 
-	address  *address // nil: it was refused
+	address  *address // nil: it was refused; lodged: but has a place
 	user     *user    // nil without a session
 	identity *identity.Identity
 

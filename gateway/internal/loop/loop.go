@@ -143,7 +143,7 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	from := remoteAddr(g)
 	secure, kernel := tlsOf(g)
 	refused, entered := l.admission(from, secure || kernel)
-	if refused != refusedNot && l.engine.refused.Add(1) > RefusalReserve {
+	if refused != refusedNot && entered != lodged && l.engine.refused.Add(1) > RefusalReserve {
 		l.engine.refused.Add(-1)
 		l.counted.Refused[refusedFlood].Add(1)
 		return gnet.Close
@@ -176,35 +176,44 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 
 // admission says whether a connection may stay, and counts one that may. One that has paid was taken from the rate of its address before.
 func (l *Loop) admission(from netip.Addr, paid bool) (refusal, *address) {
-	if l.engine.draining.Load() {
-		return refusedDraining, nil
-	}
-	return l.findPlace(from, paid)
-}
-
-// admitLate admits a connection that came while the server drains and was only let in to be told so. Every answer on it is its last
-// one, so the drain does not wait for it.
-func (l *Loop) admitLate(c *conn) {
-	from := remoteAddr(c.sock)
-	// Who is behind a proxy has not paid for the handshake of TLS: it is the proxy's.
-	c.refused, c.address = l.findPlace(from, (c.secure || c.kernel) && from == peerAddr(c.sock))
-	if c.refused == refusedNot {
-		l.engine.refused.Add(-1)
-		return
-	}
-	l.deny(c, denialByRefusal(c.refused), nil)
-}
-
-// findPlace is the capacity's and the address's word on a connection.
-func (l *Loop) findPlace(from netip.Addr, paid bool) (refusal, *address) {
 	if !l.engine.admit() {
+		if l.engine.draining.Load() {
+			return refusedDraining, nil
+		}
 		return refusedFull, nil
+	}
+	if l.engine.draining.Load() {
+		// It may bring a POST for a stream that is there, which shows only later. So it has a place as anybody has: in a wave of them those
+		// of who is refused would not do, and who was closed without an answer would not know whether its POST was taken.
+		return refusedDraining, lodged
 	}
 	refused, entered := l.enterFrom(from, paid)
 	if refused != refusedNot {
 		l.engine.admitted.Add(-1)
 	}
 	return refused, entered
+}
+
+// admitLate admits a connection that came while the server drains, for a POST. Every answer on it is its last one, so the drain does not
+// wait for it.
+func (l *Loop) admitLate(c *conn) {
+	if c.address == nil {
+		if !l.engine.admit() {
+			c.refused = refusedFull
+			l.deny(c, denialByRefusal(c.refused), nil)
+			return
+		}
+		l.engine.refused.Add(-1)
+		c.address = lodged
+	}
+	from := remoteAddr(c.sock)
+	// Who is behind a proxy has not paid for the handshake of TLS: it is the proxy's.
+	refused, entered := l.enterFrom(from, (c.secure || c.kernel) && from == peerAddr(c.sock))
+	if c.refused = refused; refused != refusedNot {
+		l.deny(c, denialByRefusal(refused), nil) // and keeps its place until it has been told
+		return
+	}
+	c.address = entered
 }
 
 // enterFrom counts a connection for its address, but for a proxy's: whose it is shows later.
@@ -407,18 +416,23 @@ func (l *Loop) closed(c *conn, err error) {
 	delete(l.back, c.handle.Slot)
 	delete(l.streams, c.handle.Slot)
 	delete(l.posts, c.handle.Slot)
-	l.engine.admission.exit(c.address)
+	if c.address != lodged {
+		l.engine.admission.exit(c.address)
+	}
 	s := &l.slots[c.handle.Slot]
 	s.conn = nil
 	l.free = append(l.free, c.handle.Slot)
 	l.counted.Connections.Add(-1)
 	l.counted.Buffered.Add(-int64(c.buffered))
 	c.buffered = 0
-	if c.refused != refusedNot {
+	if c.refused == refusedNot || c.address == lodged {
+		l.engine.admitted.Add(-1)
+	} else {
 		l.engine.refused.Add(-1)
+	}
+	if c.refused != refusedNot {
 		l.counted.Refused[c.refused].Add(1)
 	} else {
-		l.engine.admitted.Add(-1)
 		l.counted.Closed[closedIndex(c.closed)].Add(1)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -19,6 +18,8 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
+
+	"rookery/internal/porttest"
 )
 
 func main() {
@@ -29,13 +30,11 @@ func main() {
 }
 
 func run() error {
-	// A port that is free now; gnet can't say which it would take.
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := porttest.Take() // gnet can't say which it would take
 	if err != nil {
 		return err
 	}
-	address := free.Addr().String()
-	free.Close()
+	address := "127.0.0.1:" + port
 	go func() { // ends the program
 		io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)

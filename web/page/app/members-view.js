@@ -171,10 +171,17 @@ export class MembersView {
     const user = input.value.trim();
     this.#fault.textContent = nameFault(user) ?? '';
     if (this.#fault.textContent !== '') return;
+    // Now and not with the answer: the next name may be written by then.
+    input.value = '';
+    const list = this.#list;
+    const { name } = this.#conversation;
     this.#do(async () => {
-      const { name } = this.#conversation;
-      this.#list.hear(await this.#client.changeMember({ room: name, user, action: 'invite', role: 'member' }));
-      input.value = '';
+      try {
+        list.hear(await this.#client.changeMember({ room: name, user, action: 'invite', role: 'member' }));
+      } catch (error) {
+        if (list === this.#list && input.value === '') input.value = user;
+        throw error;
+      }
     });
   }
 
@@ -197,13 +204,14 @@ export class MembersView {
     this.#leave.textContent = sure ? 'Leave for good?' : 'Leave this room';
   }
 
-  /** Does what the server may refuse, and says why. */
+  /** Does what the server may refuse, and says why, unless something else is shown by then. */
   async #do(change) {
+    const list = this.#list;
     this.#fault.textContent = '';
     try {
       await change();
     } catch (error) {
-      this.#fault.textContent = error.message;
+      if (list === this.#list) this.#fault.textContent = error.message;
     }
   }
 }
