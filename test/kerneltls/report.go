@@ -22,9 +22,9 @@ func (e *equipment) table(ctx context.Context, figures []figure) (string, error)
 	var b strings.Builder
 	fmt.Fprintf(&b, "`make ktls-vm`, %s, %s, Linux %s, connections of raw TCP with a session; memory is what each took of %d that came to %d, when the server had given back what it needed for their coming; messages of %d bytes:\n\n",
 		version, time.Now().Format(time.DateOnly), e.kernel.Release, figures[0].Many-figures[0].Few, figures[0].Few, textBytes)
-	b.WriteString("| | live memory of the process | its resident memory, without the program's pages | slabs of the kernel, with the client's end | processor time of a delivery, to plain |\n|---|---|---|---|---|\n")
+	b.WriteString("| | live memory of the process | its resident memory, without the program's pages | slabs of the kernel, with the client's end | emulated processor time of a delivery | of it in the process | in the kernel | to plain |\n|---|---|---|---|---|---|---|---|\n")
 	for _, f := range figures {
-		fmt.Fprintf(&b, "| %s | %.0f B | %.0f B | %.1f KB | %.2f |\n", f.Setting, f.Heap, f.Resident, f.Slab/1000, f.Delivery/figures[0].Delivery)
+		fmt.Fprintf(&b, "| %s | %.0f B | %.0f B | %.1f KB | %.0f us | %.0f us | %.0f us | %.2f |\n", f.Setting, f.Heap, f.Resident, f.Slab/1000, f.delivery(), f.Process, f.Kernel, f.delivery()/figures[0].delivery())
 	}
 	return b.String(), nil
 }
