@@ -73,7 +73,7 @@ manual: ## write the manual page anew from what the commands say of themselves
 release: ## binaries, Debian packages, checksums and bills of materials in bin/release, the same bytes each time
 	deploy/release/build
 
-package-test: ## build a release twice, install, run and purge it in a fresh Debian, check the rest of deploy: minutes (as root, Debian)
+package-test: ## build a release twice, install, run and purge it in a fresh Debian, run the rest of deploy: a quarter of an hour (as root, Debian)
 	test/package
 
 profiles: ## write the ready profiles of tuning/profiles anew; read the difference before you commit it

@@ -36,6 +36,12 @@ variable "connections" {
   default     = 50000
 }
 
+variable "server_type" {
+  description = "What is rented; the provider ends its types after some years. The package is of the architecture of this one."
+  type        = string
+  default     = "cx23"
+}
+
 resource "hcloud_firewall" "rookery" {
   name = "rookery"
   dynamic "rule" {
@@ -51,7 +57,7 @@ resource "hcloud_firewall" "rookery" {
 
 resource "hcloud_server" "rookery" {
   name         = "rookery"
-  server_type  = "cx22"
+  server_type  = var.server_type
   image        = "debian-12"
   ssh_keys     = var.ssh_keys
   firewall_ids = [hcloud_firewall.rookery.id]

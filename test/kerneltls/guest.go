@@ -21,14 +21,16 @@ type order struct {
 	Tests       string // patterns with commas between; empty: none
 	Rounds      int
 	Connections int
+	Listeners   int // to whom is delivered, where the clock counts
 }
 
 // said is what the machine tells the host: lines, and in the end that all is done, with figures or a fault.
 type said struct {
-	Line    string   `json:",omitempty"`
-	Done    bool     `json:",omitempty"`
-	Figures []figure `json:",omitempty"`
-	Fault   string   `json:",omitempty"`
+	Line    string    `json:",omitempty"`
+	Done    bool      `json:",omitempty"`
+	Figures []figure  `json:",omitempty"`
+	Counted []float64 `json:",omitempty"` // instructions for a delivery, in each setting
+	Fault   string    `json:",omitempty"`
 }
 
 // live is the first process of the machine.
@@ -38,8 +40,8 @@ func live() {
 		if err := host.Receive(&o); err != nil {
 			return err
 		}
-		figures, err := obey(o, func(line string) { _ = host.Send(said{Line: line}) })
-		done := said{Done: true, Figures: figures}
+		done, err := obey(o, func(line string) { _ = host.Send(said{Line: line}) })
+		done.Done = true
 		if err != nil {
 			done.Fault = err.Error()
 		}
@@ -50,9 +52,9 @@ func live() {
 	})
 }
 
-func obey(o order, say func(string)) ([]figure, error) {
+func obey(o order, say func(string)) (done said, err error) {
 	if err := guest.LimitDescriptors(1 << 17); err != nil {
-		return nil, err
+		return done, err
 	}
 	for name, value := range map[string]string{
 		"TMPDIR": "/tmp", "HOME": "/tmp", "PATH": "/",
@@ -61,7 +63,7 @@ func obey(o order, say func(string)) ([]figure, error) {
 		"ROOKERY_CRASH_ROUNDS": strconv.Itoa(o.Rounds),
 	} {
 		if err := os.Setenv(name, value); err != nil {
-			return nil, err
+			return done, err
 		}
 	}
 	// All are run, whatever fails.
@@ -81,14 +83,17 @@ func obey(o order, say func(string)) ([]figure, error) {
 	if o.Rounds > 0 {
 		test(processTests, "TestKillLosesNothingAcknowledgedOverTLS")
 	}
-	var figures []figure
 	if o.Connections > 0 && len(faults) == 0 {
-		var err error
-		if figures, err = costs(o.Connections, say); err != nil {
+		if done.Figures, err = memory(o.Connections, say); err != nil {
 			faults = append(faults, err)
 		}
 	}
-	return figures, errors.Join(faults...)
+	if o.Listeners > 0 && len(faults) == 0 {
+		if done.Counted, err = deliveries(o.Listeners, say); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return done, errors.Join(faults...)
 }
 
 // execute runs a test program and says what became of its tests, and all that a failing one has written.

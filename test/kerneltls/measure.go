@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"rookery/test/measure"
+	"rookery/test/vm"
 )
 
 // figure is what connections of one setting cost.
@@ -28,121 +29,160 @@ type figure struct {
 	Heap      float64 // bytes of live memory of the server
 	Resident  float64 // bytes of its resident memory, without the pages of the program
 	Slab      float64 // bytes of the kernel's slabs, with those of the client's end
-	Delivery  float64 // microseconds of processor time of the server
 }
 
-// settings are measured one after the other.
-var settings = []struct {
+type setting struct {
 	name, flag string
 	secure     bool
-}{
+}
+
+func (s setting) inKernel() bool { return s.secure && s.flag == "auto" }
+
+// settings are measured one after the other.
+var settings = []setting{
 	{"plain", "auto", false},
 	{"TLS, records in the process", "off", true},
 	{"TLS, records in the kernel", "auto", true},
 }
 
-const (
-	plainAddress, secureAddress, adminAddress = "127.0.0.1:8080", "127.0.0.1:8443", "127.0.0.1:9090"
-	// mostListeners are in the room to which is delivered.
-	mostListeners = 1000
-)
+const plainAddress, secureAddress, adminAddress = "127.0.0.1:8080", "127.0.0.1:8443", "127.0.0.1:9090"
 
-// costs has a server of its own for each setting.
-func costs(connections int, say func(string)) (figures []figure, err error) {
+// memory is what connections take, in each setting.
+func memory(connections int, say func(string)) (figures []figure, err error) {
+	err = inEach(say, func(m *measured, s setting) error {
+		f := figure{Setting: s.name, Few: connections / 5, Many: connections}
+		if err := m.rise(&f); err != nil {
+			return err
+		}
+		if between := f.Many - f.Few; s.inKernel() != (f.InKernel == between) || !s.inKernel() && f.InKernel > 0 {
+			return fmt.Errorf("the kernel has the records of %d connections of %d", f.InKernel, between)
+		}
+		figures = append(figures, f)
+		return nil
+	})
+	return figures, err
+}
+
+// deliveries are the instructions for one, in each setting; the machine's clock counts them.
+func deliveries(listeners int, say func(string)) (each []float64, err error) {
+	err = inEach(say, func(m *measured, s setting) error {
+		n, err := m.delivery(listeners)
+		each = append(each, n)
+		return err
+	})
+	return each, err
+}
+
+// inEach has a server of its own for each setting.
+func inEach(say func(string), do func(m *measured, s setting) error) error {
 	certificate, key, err := measure.Certify("/tmp")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, setting := range settings {
-		say("== measure " + setting.name)
-		run := &measured{say: say, data: filepath.Join("/tmp", "data-"+strconv.Itoa(len(figures)))}
-		f, err := run.cost(connections, setting.secure, "--tls.listen", secureAddress, "--tls.cert-files", certificate, "--tls.key-files", key, "--tls.kernel", setting.flag)
+	for i, s := range settings {
+		say("== measure " + s.name)
+		m := &measured{say: say, data: filepath.Join("/tmp", "data-"+strconv.Itoa(i)), address: plainAddress}
+		if s.secure {
+			m.address, m.config = secureAddress, &tls.Config{InsecureSkipVerify: true}
+		}
+		err := m.start("--tls.listen", secureAddress, "--tls.cert-files", certificate, "--tls.key-files", key, "--tls.kernel", s.flag)
+		if err == nil {
+			err = do(m, s)
+		}
+		m.stop()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", setting.name, err)
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		if kernel, between := setting.secure && setting.flag == "auto", f.Many-f.Few; kernel != (f.InKernel == between) || !kernel && f.InKernel > 0 {
-			return nil, fmt.Errorf("%s: the kernel has the records of %d connections of %d", setting.name, f.InKernel, between)
-		}
-		f.Setting = setting.name
-		figures = append(figures, f)
 	}
-	return figures, nil
+	return nil
 }
 
 // measured is a server with a crowd.
 type measured struct {
 	data    string
 	say     func(line string)
+	address string
+	config  *tls.Config // nil: plain
 	command *exec.Cmd
 	// gaveBackAt is with how many connections the server gave memory back last, which it does some ten seconds after a wave has come, and says.
 	gaveBackAt atomic.Int64
 	crowd      crowd
 }
 
-func (m *measured) cost(connections int, secure bool, flags ...string) (f figure, err error) {
+func (m *measured) start(flags ...string) error {
 	m.command = exec.Command("/"+server, append([]string{
 		"serve", "--dev", "--logging.level", "debug", "--listen", plainAddress, "--admin", adminAddress, "--data", m.data, "--heartbeat", "24h", "--log.segment-bytes", "2MiB",
 		"--limits.connections-per-ip", "0", "--limits.connections-per-user", "0", "--limits.handshake-timeout", "1m",
 	}, flags...)...)
 	log, err := m.command.StderrPipe()
 	if err != nil {
-		return f, err
+		return err
 	}
 	if err := m.command.Start(); err != nil {
-		return f, err
+		return err
 	}
 	go m.readLoop(log)
-	defer func() {
-		m.crowd.leave()
-		m.command.Process.Kill()
-		m.command.Wait() // it was killed
-		os.RemoveAll(m.data)
-	}()
 	for deadline := time.Now().Add(patience); ; {
 		if _, err = ask("/readyz"); err == nil {
-			break
+			return nil
 		}
 		if time.Now().After(deadline) {
-			return f, fmt.Errorf("the server is not ready: %w", err)
+			return fmt.Errorf("the server is not ready: %w", err)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	address, config := plainAddress, (*tls.Config)(nil)
-	if secure {
-		address, config = secureAddress, &tls.Config{InsecureSkipVerify: true}
+}
+
+func (m *measured) stop() {
+	m.crowd.leave()
+	if m.command.Process == nil {
+		return
 	}
-	// What a server needs once, and what it keeps for as many as come at a time, is there with the few already.
-	f.Few, f.Many = connections/5, connections
-	first, err := m.memoryOf(f.Few, address, config)
+	m.command.Process.Kill()
+	m.command.Wait() // it was killed
+	os.RemoveAll(m.data)
+}
+
+// rise is of memory from few connections to many: what a server needs once, and what it keeps for as many as come at a time, is there with the few already.
+func (m *measured) rise(f *figure) error {
+	first, err := m.memoryOf(f.Few)
 	if err != nil {
-		return f, err
+		return err
 	}
-	last, err := m.memoryOf(f.Many, address, config)
+	last, err := m.memoryOf(f.Many)
 	if err != nil {
-		return f, err
+		return err
 	}
 	each := func(first, last float64) float64 { return (last - first) / float64(f.Many-f.Few) }
 	f.InKernel = int(last.inKernel - first.inKernel)
 	f.Heap, f.Resident, f.Slab = each(first.heap, last.heap), each(first.resident, last.resident), each(first.slab, last.slab)
-	listeners := m.crowd[:min(len(m.crowd), mostListeners)]
-	if err := listeners.join(); err != nil {
-		return f, err
+	return nil
+}
+
+// delivery is how many instructions of the server, and of the kernel on its behalf, it takes to deliver a message to one of so many.
+func (m *measured) delivery(listeners int) (instructions float64, err error) {
+	if err := m.crowd.grow(listeners+1, m.address, m.config); err != nil {
+		return 0, err
+	}
+	if err := m.crowd.join(); err != nil {
+		return 0, err
 	}
 	began, err := m.processorTime()
 	if err != nil {
-		return f, err
+		return 0, err
 	}
-	if err := listeners.deliver(); err != nil {
-		return f, err
+	if err := m.crowd.deliver(); err != nil {
+		return 0, err
 	}
 	ended, err := m.processorTime()
-	f.Delivery = float64((ended - began).Microseconds()) / float64(messages*(len(listeners)-1))
-	return f, err
+	instructions = float64(ended-began) / vm.NanosecondsAnInstruction / float64(messages*listeners)
+	m.say(fmt.Sprintf("%d deliveries in %s, %.0f instructions each", messages*listeners, ended-began, instructions))
+	return instructions, err
 }
 
 var gaveBack = regexp.MustCompile(`gave back memory.* open=(\d+)`)
 
-// readLoop reads the log of the server. Started by cost, it ends with the server.
+// readLoop reads the log of the server. Started by start, it ends with the server.
 func (m *measured) readLoop(log io.Reader) {
 	for lines := bufio.NewScanner(log); lines.Scan(); {
 		if found := gaveBack.FindStringSubmatch(lines.Text()); found != nil {
@@ -153,8 +193,8 @@ func (m *measured) readLoop(log io.Reader) {
 }
 
 // memoryOf is what is held with so many connections, when what they needed to come was given back.
-func (m *measured) memoryOf(connections int, address string, config *tls.Config) (s state, err error) {
-	if err := m.crowd.grow(connections-len(m.crowd), address, config); err != nil {
+func (m *measured) memoryOf(connections int) (s state, err error) {
+	if err := m.crowd.grow(connections-len(m.crowd), m.address, m.config); err != nil {
 		return s, err
 	}
 	for deadline := time.Now().Add(patience); m.gaveBackAt.Load() != int64(connections); time.Sleep(100 * time.Millisecond) {
@@ -208,7 +248,8 @@ func (m *measured) memory() (s state, err error) {
 	return s, nil
 }
 
-// processorTime is that of the server so far, in steps of ten milliseconds.
+// processorTime is that of the server so far, with the kernel's for it, in steps of ten milliseconds. What of it is the kernel's is guessed by a tick of
+// the same clock, and not asked.
 func (m *measured) processorTime() (time.Duration, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.command.Process.Pid))
 	if err != nil {

@@ -14,17 +14,17 @@ import (
 )
 
 // table is what docs/tls.md shows.
-func (e *equipment) table(ctx context.Context, figures []figure) (string, error) {
+func (e *equipment) table(ctx context.Context, figures []figure, instructions []float64, listeners int) (string, error) {
 	version, err := measure.Version(ctx, filepath.Join(e.work, server))
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "`make ktls-vm`, %s, %s, Linux %s, connections of raw TCP with a session; memory is what each took of %d that came to %d, when the server had given back what it needed for their coming; messages of %d bytes:\n\n",
-		version, time.Now().Format(time.DateOnly), e.kernel.Release, figures[0].Many-figures[0].Few, figures[0].Few, textBytes)
-	b.WriteString("| | live memory of the process | its resident memory, without the program's pages | slabs of the kernel, with the client's end | processor time of a delivery, to plain |\n|---|---|---|---|---|\n")
-	for _, f := range figures {
-		fmt.Fprintf(&b, "| %s | %.0f B | %.0f B | %.1f KB | %.2f |\n", f.Setting, f.Heap, f.Resident, f.Slab/1000, f.Delivery/figures[0].Delivery)
+	fmt.Fprintf(&b, "`make ktls-vm`, %s, %s, Linux %s, connections of raw TCP with a session; memory is what each took of %d that came to %d, when the server had given back what it needed for their coming; a delivery, of %d bytes to one of %d in a room, is counted in instructions of the server and of the kernel for it:\n\n",
+		version, time.Now().Format(time.DateOnly), e.kernel.Release, figures[0].Many-figures[0].Few, figures[0].Few, textBytes, listeners)
+	b.WriteString("| | live memory of the process | its resident memory, without the program's pages | slabs of the kernel, with the client's end | instructions for a delivery | to plain |\n|---|---|---|---|---|---|\n")
+	for i, f := range figures {
+		fmt.Fprintf(&b, "| %s | %.0f B | %.0f B | %.1f KB | %.0f | %.2f |\n", f.Setting, f.Heap, f.Resident, f.Slab/1000, instructions[i], instructions[i]/instructions[0])
 	}
 	return b.String(), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"net"
 	"os"
 	"os/exec"
@@ -41,7 +42,13 @@ type Config struct {
 	Disk func(net.Conn)
 	// Dir is a directory for what the machine says, and for sockets.
 	Dir string
+	// Counted has the machine's clock count what its processors do, NanosecondsAnInstruction for each: processor times are numbers of instructions, whatever
+	// else the host does. One of its processors runs at a time.
+	Counted bool
 }
+
+// NanosecondsAnInstruction of a machine that is Counted, a power of two.
+const NanosecondsAnInstruction = 4
 
 // Machine is one boot of a virtual machine, from its power switch to Off.
 type Machine struct {
@@ -161,19 +168,22 @@ func arguments(c Config, socket, address, console string, hostPort int) []string
 	parameters := "console=ttyS0 quiet panic=-1 oops=panic mitigations=off nopti nowatchdog tsc=reliable random.trust_cpu=on " +
 		"no_timer_check cryptomgr.notests init_on_alloc=0 hardened_usercopy=off audit=0 apparmor=0 " +
 		fmt.Sprintf("%s=10.0.2.2:%d", channel.AddressVariable, hostPort)
-	arguments := []string{
+	accelerator := []string{"-accel", "tcg,thread=multi,tb-size=256"}
+	if c.Counted {
+		accelerator = []string{"-accel", "tcg,thread=single,tb-size=256", "-icount", fmt.Sprintf("shift=%d", bits.TrailingZeros(NanosecondsAnInstruction))}
+	}
+	arguments := append(accelerator,
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-machine", "q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off",
-		"-accel", "tcg,thread=multi,tb-size=256",
 		// Protections and string instructions that cost an emulator much and hide nothing from a test.
 		"-cpu", "max,-la57,-smap,-smep,-umip,-pku,-pcid,-erms,-fsrm",
 		"-smp", fmt.Sprint(c.Processors), "-m", fmt.Sprintf("%dM", c.MemoryMiB),
 		"-kernel", c.Kernel.Image, "-initrd", c.Initramfs,
 		"-append", strings.Join(append([]string{parameters}, c.Parameters...), " "),
-		"-chardev", "file,id=console,path=" + console, "-serial", "chardev:console",
+		"-chardev", "file,id=console,path="+console, "-serial", "chardev:console",
 		"-netdev", fmt.Sprintf("user,id=net,hostfwd=tcp:%s:%s-:%d", host, port, c.Port),
 		"-device", "virtio-net-pci,netdev=net,romfile=",
-	}
+	)
 	if c.Image != "" {
 		arguments = append(arguments, "-drive", "if=none,id=image,format=raw,cache=unsafe,file="+c.Image, "-device", "virtio-blk-pci,drive=image")
 	}
