@@ -245,7 +245,7 @@ func (l *Loop) returned(e *handoff.Event) {
 		if c == nil {
 			continue
 		}
-		i := c.answered(r.name)
+		i := c.answered(r, joining)
 		switch {
 		case i < 0: // it is closing
 		case c.subscriptions[i].removed:
