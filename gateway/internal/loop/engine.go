@@ -363,8 +363,8 @@ func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
 	switch c := g.Context().(type) {
 	case *bell:
 		return nil, gnet.None
-	case lander:
-		return nil, c.conn.loop.touchDown(g, c.conn)
+	case *lander:
+		return nil, c.conn.loop.touchDown(g, c)
 	}
 	if h.engine.frozen.Load() {
 		return nil, h.engine.pass(g)
