@@ -27,6 +27,7 @@ type Engine struct {
 	streamKey [32]byte // of the names of streams, events.go
 	started   time.Time
 	booted    chan struct{}
+	halted    chan struct{} // closed when gnet has ended
 	ended     chan struct{} // closed when Run has ended
 	counters  []*Counters
 
@@ -44,7 +45,7 @@ type Engine struct {
 	surveying atomic.Pointer[surveying] // the one that loops are asked for
 	traces    atomic.Pointer[[]*handoff.Trace]
 
-	watching sync.WaitGroup // the watchers' goroutines
+	watching sync.WaitGroup // the watchers' goroutines, and those that wait for gnet's word about a socket
 
 	mu   sync.Mutex // guards the growth of loops, the list of traces, and late
 	late []int      // descriptors of connections that were accepted after Freeze
@@ -74,6 +75,7 @@ func New(cfg Config) *Engine {
 		slow:      newSlowMode(cfg.RetryWindow),
 		started:   time.Now(),
 		booted:    make(chan struct{}),
+		halted:    make(chan struct{}),
 		ended:     make(chan struct{}),
 		settled:   make(chan struct{}),
 		landed:    make(chan struct{}),
@@ -167,6 +169,7 @@ func (e *Engine) Run(addr string) error {
 		gnet.WithTCPKeepAlive(KeepAlive(e.cfg.Heartbeat).Idle),
 		gnet.WithLogger(gnetLogger{e.cfg.Log}),
 	)
+	close(e.halted)
 	close(ticking)
 	ticker.Wait()
 	for _, l := range *e.loops.Load() {

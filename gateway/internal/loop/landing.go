@@ -380,10 +380,13 @@ func (l *Loop) approach(c *conn) error {
 		return fmt.Errorf("give a socket to an event loop: %w", err)
 	}
 	l.engine.watching.Go(func() {
-		<-opened
-		// Whatever it says: gnet says nothing of a socket that it could not watch, and reports it as taken.
-		if !landing.down {
-			l.inbox.PutAlways(handoff.Event{Kind: handoff.Missed, To: c.handle}, 0)
+		select {
+		case <-opened:
+			// Whatever it says: gnet says nothing of a socket that it could not watch, and reports it as taken.
+			if !landing.down {
+				l.inbox.PutAlways(handoff.Event{Kind: handoff.Missed, To: c.handle}, 0)
+			}
+		case <-l.engine.halted: // what gnet was still to do it never does
 		}
 	})
 	return nil

@@ -160,3 +160,27 @@ func TestNobodyLands(t *testing.T) {
 		})
 	}
 }
+
+// TestTheEndOfALanding: nobody waits for gnet's word when it has ended.
+func TestTheEndOfALanding(t *testing.T) {
+	r, _ := aloft(t, 10, func(chan<- gnet.RegisteredResult) {})
+	r.loop.land()
+	close(r.loop.engine.halted)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		r.loop.engine.watching.Wait()
+	}()
+	select {
+	case <-over:
+	case <-time.After(time.Minute):
+		t.Fatal("the engine waits for sockets that gnet does not open any more")
+	}
+	r.loop.work() // none has missed, for none will be answered
+	if n := r.loop.counted.Connections.Load(); n != 10 {
+		t.Errorf("%d of 10 connections are there", n)
+	}
+	for _, s := range r.loop.slots {
+		r.loop.abort(s.conn)
+	}
+}
