@@ -38,6 +38,7 @@ type Engine struct {
 	rules    atomic.Pointer[Rules]
 	rates    atomic.Pointer[rates]   // those of rules
 	draining atomic.Bool             // no new connections
+	refusing atomic.Bool             // Refuse was called; written under mu
 	refusers atomic.Int64            // loops that refuse requests
 	loops    atomic.Pointer[[]*Loop] // replaced as a whole by adopt, under mu
 
@@ -47,7 +48,7 @@ type Engine struct {
 
 	watching sync.WaitGroup // the watchers' goroutines, and those that wait for gnet's word about a socket
 
-	mu   sync.Mutex // guards the growth of loops, the list of traces, and late
+	mu   sync.Mutex // guards the growth of loops, refusing, the list of traces, and late
 	late []int      // descriptors of connections that were accepted after Freeze
 
 	// A takeover: carry.go, landing.go.
@@ -219,7 +220,11 @@ func (e *Engine) Drain(over, window time.Duration) {
 // Refuse has every request answered with the error draining. When Refusing is true nothing
 // flows into the rooms any more; what comes out of them is still delivered.
 func (e *Engine) Refuse() {
-	for _, l := range *e.loops.Load() {
+	e.mu.Lock()
+	e.refusing.Store(true) // for loops that are adopted from here on
+	loops := *e.loops.Load()
+	e.mu.Unlock()
+	for _, l := range loops {
 		l.inbox.PutAlways(handoff.Event{Kind: handoff.Refuse}, 0)
 	}
 }
@@ -324,8 +329,12 @@ func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
 	l.bell, l.ring, l.arm = b, b.ring, w.arm
 	l.ringIn = func(d time.Duration) { b.alarm.Reset(d) }
 	l.inbox.Listen(b.ring)
+	l.refusing = e.refusing.Load()
 	loops = append(slices.Clone(loops), l)
 	e.loops.Store(&loops)
+	if l.refusing {
+		e.refusers.Add(1) // behind the list, or Refusing would count it for one that is on it
+	}
 	return l, nil
 }
 
