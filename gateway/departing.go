@@ -20,6 +20,8 @@ import (
 const (
 	// lingering is how long nothing has to come before the listeners are closed.
 	lingering = 250 * time.Millisecond
+	// lingeringMost is how long connections may keep coming, which they only do where the kernel was not steered.
+	lingeringMost = 10 * time.Second
 	// handshaking is how long is waited for handshakes that are half done: the second time that the kernel asks who does not answer it.
 	handshaking = 3 * time.Second
 	// changeover is how long a packet may take that meets a filter just before it is replaced.
@@ -185,7 +187,7 @@ func (s *Server) leave(old departing, others int, give func(descriptors []int) e
 	}
 }
 
-// linger returns when the old listeners are given nothing any more. next gives who has come since the last time.
+// linger returns when the old listeners are given nothing any more, or after lingeringMost. next gives who has come since the last time.
 func (s *Server) linger(old departing, next func() []int, handOn func(came []int) error) error {
 	time.Sleep(changeover)
 	begun, half := time.Now(), halfOpen(s.public.addr)
@@ -195,6 +197,9 @@ func (s *Server) linger(old departing, next func() []int, handOn func(came []int
 			return err
 		}
 		switch {
+		case time.Since(begun) > lingeringMost:
+			s.log.Warn("the old listeners are closed while connections still come to them: some may be refused", "after", lingeringMost)
+			return nil
 		case len(late) > 0 || old.waiting() > 0:
 			quiet = time.Now()
 		case time.Since(quiet) < lingering:

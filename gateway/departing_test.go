@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -99,4 +101,24 @@ func TestNobodyIsLostWithTheListeners(t *testing.T) {
 			c.Close()
 		}
 	}
+}
+
+// TestWhoComesForEver: when new connections keep coming to the old listeners, since the kernel could not be steered, these are closed all the same.
+func TestWhoComesForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{log: slog.New(slog.DiscardHandler)}
+		came, given := 0, 0
+		next := func() []int { came++; return []int{-1} }
+		begun := time.Now()
+		if err := s.linger(nil, next, func(late []int) error { given += len(late); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took < lingeringMost || took > lingeringMost+time.Second || given != came {
+			t.Errorf("the old listeners stay for %v; %d of %d connections were given on", took, given, came)
+		}
+		begun = time.Now()
+		if err := s.linger(nil, func() []int { return nil }, func([]int) error { return nil }); err != nil || time.Since(begun) > 2*lingering {
+			t.Errorf("those to whom nobody comes stay for %v, %v", time.Since(begun), err)
+		}
+	})
 }

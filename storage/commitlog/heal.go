@@ -25,10 +25,10 @@ func (c *committer) fault(operation, path string, err error) {
 		panic("BUG: a fault inside a fault")
 	}
 	c.faulted = &storage.FaultError{Op: operation, Path: path, Err: err}
-	c.tryAt = time.Now().Add(c.config.HealEvery)
 	c.config.Logger.Error("log takes no appends until the disk answers again", "operation", operation, "path", path, "error", err)
 	// Before anybody is told: whoever hears of it and appends must be refused.
 	c.log.fail(c.faulted)
+	c.tryAt = time.Now().Add(c.config.HealEvery) // from here on, for there may be many to tell
 }
 
 // heal tries to go on after a fault, in a new segment behind the committed end. Nothing that was

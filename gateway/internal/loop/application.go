@@ -3,8 +3,6 @@ package loop
 import (
 	"time"
 
-	"github.com/panjf2000/gnet/v2"
-
 	"rookery/gateway/internal/framing"
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/identity"
@@ -103,9 +101,7 @@ func (l *Loop) granted(e *handoff.Event) {
 		return
 	}
 	// What came meanwhile is worked off.
-	if l.workOff(c, rest) == gnet.Close {
-		l.abort(c)
-	}
+	l.goOn(c, rest)
 }
 
 // turnDown ends a connection that the application does not want, or whose connect it did not answer. A session whose renewal it did not

@@ -27,6 +27,7 @@ type Engine struct {
 	streamKey [32]byte // of the names of streams, events.go
 	started   time.Time
 	booted    chan struct{}
+	halted    chan struct{} // closed when gnet has ended
 	ended     chan struct{} // closed when Run has ended
 	counters  []*Counters
 
@@ -37,6 +38,7 @@ type Engine struct {
 	rules    atomic.Pointer[Rules]
 	rates    atomic.Pointer[rates]   // those of rules
 	draining atomic.Bool             // no new connections
+	refusing atomic.Bool             // Refuse was called; written under mu
 	refusers atomic.Int64            // loops that refuse requests
 	loops    atomic.Pointer[[]*Loop] // replaced as a whole by adopt, under mu
 
@@ -44,9 +46,9 @@ type Engine struct {
 	surveying atomic.Pointer[surveying] // the one that loops are asked for
 	traces    atomic.Pointer[[]*handoff.Trace]
 
-	watching sync.WaitGroup // the watchers' goroutines
+	watching sync.WaitGroup // the watchers' goroutines, and those that wait for gnet's word about a socket
 
-	mu   sync.Mutex // guards the growth of loops, the list of traces, and late
+	mu   sync.Mutex // guards the growth of loops, refusing, the list of traces, and late
 	late []int      // descriptors of connections that were accepted after Freeze
 
 	// A takeover: carry.go, landing.go.
@@ -74,6 +76,7 @@ func New(cfg Config) *Engine {
 		slow:      newSlowMode(cfg.RetryWindow),
 		started:   time.Now(),
 		booted:    make(chan struct{}),
+		halted:    make(chan struct{}),
 		ended:     make(chan struct{}),
 		settled:   make(chan struct{}),
 		landed:    make(chan struct{}),
@@ -167,6 +170,7 @@ func (e *Engine) Run(addr string) error {
 		gnet.WithTCPKeepAlive(KeepAlive(e.cfg.Heartbeat).Idle),
 		gnet.WithLogger(gnetLogger{e.cfg.Log}),
 	)
+	close(e.halted)
 	close(ticking)
 	ticker.Wait()
 	for _, l := range *e.loops.Load() {
@@ -216,7 +220,11 @@ func (e *Engine) Drain(over, window time.Duration) {
 // Refuse has every request answered with the error draining. When Refusing is true nothing
 // flows into the rooms any more; what comes out of them is still delivered.
 func (e *Engine) Refuse() {
-	for _, l := range *e.loops.Load() {
+	e.mu.Lock()
+	e.refusing.Store(true) // for loops that are adopted from here on
+	loops := *e.loops.Load()
+	e.mu.Unlock()
+	for _, l := range loops {
 		l.inbox.PutAlways(handoff.Event{Kind: handoff.Refuse}, 0)
 	}
 }
@@ -321,8 +329,12 @@ func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
 	l.bell, l.ring, l.arm = b, b.ring, w.arm
 	l.ringIn = func(d time.Duration) { b.alarm.Reset(d) }
 	l.inbox.Listen(b.ring)
+	l.refusing = e.refusing.Load()
 	loops = append(slices.Clone(loops), l)
 	e.loops.Store(&loops)
+	if l.refusing {
+		e.refusers.Add(1) // behind the list, or Refusing would count it for one that is on it
+	}
 	return l, nil
 }
 
@@ -363,8 +375,8 @@ func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
 	switch c := g.Context().(type) {
 	case *bell:
 		return nil, gnet.None
-	case lander:
-		return nil, c.conn.loop.touchDown(g, c.conn)
+	case *lander:
+		return nil, c.conn.loop.touchDown(g, c)
 	}
 	if h.engine.frozen.Load() {
 		return nil, h.engine.pass(g)

@@ -3,6 +3,7 @@ package loop
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"rookery/gateway/internal/handoff"
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
 )
 
 // TestEnter: connections that were accepted elsewhere, many at a time and from before the loops are there, are as if a loop had
@@ -132,4 +135,69 @@ func TestEnter(t *testing.T) {
 		t.Errorf("its client reads %v, want to be closed", err)
 	}
 	client.Close()
+}
+
+// TestALoopThatBeginsLate: one that has its first connection behind Refuse refuses, too, and is counted.
+func TestALoopThatBeginsLate(t *testing.T) {
+	r := newRig(t, nil)
+	engine := r.loop.engine
+	ended := make(chan error, 1)
+	go func() { ended <- engine.Run("127.0.0.1:0") }()
+	<-engine.Booted()
+	engine.Refuse()
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := engine.Enter(accepted, netip.MustParseAddr("192.0.2.7")); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(*engine.loops.Load()); n != 1 || !engine.Refusing() {
+		t.Errorf("of %d loops all refuse: %v", n, engine.Refusing())
+	}
+	client.SetDeadline(time.Now().Add(20 * time.Second))
+	send := func(f *v1.ClientFrame) {
+		if _, err := client.Write(proto.AppendClientFrame(nil, proto.Binary, f)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in := bufio.NewReader(client)
+	receive := func() *v1.ServerFrame {
+		t.Helper()
+		length, err := binary.ReadUvarint(in)
+		b := make([]byte, length)
+		if _, fault := io.ReadFull(in, b); err != nil || fault != nil {
+			t.Fatal(err, fault)
+		}
+		f := &v1.ServerFrame{}
+		if err := proto.DecodeServerFrame(f, proto.Binary, b); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	io.WriteString(client, proto.Preface)
+	send(&v1.ClientFrame{Id: 1, Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: "ann"}}})
+	if f := receive(); f.GetConnected() == nil {
+		t.Fatalf("connect was answered with %v", f)
+	}
+	send(&v1.ClientFrame{Id: 2, Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}})
+	if f := receive(); f.GetError().GetName() != proto.ErrDraining.Name {
+		t.Errorf("a request was answered with %v", f)
+	}
+	if err := engine.Stop(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }

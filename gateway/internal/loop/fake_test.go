@@ -38,6 +38,7 @@ type fakeSocket struct {
 	context  any
 	safe     any
 	in       []byte
+	peeked   int // bytes that it has shown
 	room     int // bytes that it still takes
 	buffered []byte
 	out      []byte
@@ -72,7 +73,13 @@ func (s *fakeSocket) RemoteAddr() net.Addr {
 	return &net.TCPAddr{IP: net.ParseIP(s.from)}
 }
 
-func (s *fakeSocket) Peek(int) ([]byte, error) { return s.in, nil }
+func (s *fakeSocket) Peek(n int) ([]byte, error) {
+	if n <= 0 {
+		n = len(s.in)
+	}
+	s.peeked += n
+	return s.in[:n], nil
+}
 
 func (s *fakeSocket) Discard(n int) (int, error) {
 	s.in = s.in[n:]

@@ -16,6 +16,15 @@ import (
 // (HTTP heads, TCP frames) or in the decoder (WebSocket).
 func (l *Loop) traffic(c *conn) (action gnet.Action) { return l.workOff(c, nil) }
 
+// goOn is workOff outside of gnet's callbacks, where nobody else closes a connection that made us panic. One that has another socket
+// afterwards is kept for its last word.
+func (l *Loop) goOn(c *conn, kept []byte) {
+	sock := c.sock
+	if l.workOff(c, kept) == gnet.Close && c.sock == sock {
+		l.abort(c)
+	}
+}
+
 // workOff is traffic, behind frames that were kept of an earlier message.
 func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 	defer func() {

@@ -43,8 +43,11 @@ type returning struct {
 // starter is the context of a connection that is only there to have gnet's loop meet ours.
 type starter struct{}
 
-// lander is that of one which lands.
-type lander struct{ conn *conn }
+// lander is that of one which lands. down is written by the loop; whoever gnet has told that it is through with the socket may read it.
+type lander struct {
+	conn *conn
+	down bool // gnet has opened it
+}
 
 // Restore has the loops take in the connections of Config.Returning, and returns when these are served. Only after Booted, and before
 // Enter.
@@ -61,6 +64,10 @@ func (e *Engine) Restore() error {
 		if result := <-opened; result.Err != nil {
 			return fmt.Errorf("start an event loop: %w", result.Err)
 		}
+	}
+	if n := len(*e.loops.Load()); n < len(e.cfg.Inboxes) {
+		// gnet says nothing of a socket that it could not watch.
+		return fmt.Errorf("start the event loops: %d of %d begin; the log lines before this one say why, or memory or fs.epoll.max_user_watches is used up", n, len(e.cfg.Inboxes))
 	}
 	started := time.Now()
 	<-e.settled
@@ -245,7 +252,7 @@ func (l *Loop) returned(e *handoff.Event) {
 		if c == nil {
 			continue
 		}
-		i := c.answered(r.name)
+		i := c.answered(r, joining)
 		switch {
 		case i < 0: // it is closing
 		case c.subscriptions[i].removed:
@@ -366,15 +373,20 @@ func (l *Loop) approach(c *conn) error {
 		socket.Close()
 		return errPeerGone
 	}
-	opened, err := l.events.Enroll(gnet.NewContext(context.Background(), lander{c}), socket)
+	landing := &lander{conn: c}
+	opened, err := l.events.Enroll(gnet.NewContext(context.Background(), landing), socket)
 	if err != nil {
 		socket.Close()
 		return fmt.Errorf("give a socket to an event loop: %w", err)
 	}
 	l.engine.watching.Go(func() {
-		// A channel that ends without a word is of a socket that gnet has dropped.
-		if r, taken := <-opened; !taken || r.Err != nil {
-			l.inbox.PutAlways(handoff.Event{Kind: handoff.Missed, To: c.handle}, 0)
+		select {
+		case <-opened:
+			// Whatever it says: gnet says nothing of a socket that it could not watch, and reports it as taken.
+			if !landing.down {
+				l.inbox.PutAlways(handoff.Event{Kind: handoff.Missed, To: c.handle}, 0)
+			}
+		case <-l.engine.halted: // what gnet was still to do it never does
 		}
 	})
 	return nil
@@ -383,15 +395,17 @@ func (l *Loop) approach(c *conn) error {
 // missed is a socket that gnet could not take.
 func (l *Loop) missed(c *conn) {
 	if c != nil {
-		l.cfg.Log.Error("a connection that was handed over is closed: no event loop takes it; out of descriptors?", "conn", c.name())
+		l.cfg.Log.Error("a connection that was handed over is closed: no event loop takes it; out of descriptors, of memory or of fs.epoll.max_user_watches?", "conn", c.name())
 		l.abort(c)
 	}
 	l.touchedDown()
 }
 
 // touchDown is gnet's first word about a connection that it was given.
-func (l *Loop) touchDown(g gnet.Conn, c *conn) gnet.Action {
+func (l *Loop) touchDown(g gnet.Conn, landing *lander) gnet.Action {
 	defer l.touchedDown()
+	c := landing.conn
+	landing.down = true
 	s, aloft := c.sock.(*lifted)
 	if !aloft {
 		return gnet.Close // it has ended meanwhile

@@ -56,14 +56,14 @@ type Loop struct {
 
 	// Fan-out and catch-up.
 	rooms     map[string]*localRoom
-	observed  map[string]struct{} // rooms, here or not, of which the keeper of presence is told
-	leaves    []leave             // of joins that are not answered yet
-	busy      queue[*localRoom]   // rooms with messages to fan out
-	gathering gathering           // those that wait for their windows first
-	lagging   queue[*conn]        // connections that may need a page of the log
-	reading   int                 // pages of catch-up ordered and not yet here
-	asking    queue[handoff.Read] // history requests that wait their turn
-	asked     int                 // pages of history ordered and not yet here
+	observed  map[string]struct{}  // rooms, here or not, of which the keeper of presence is told
+	leaves    map[leaving][]uint64 // requests to leave rooms whose joins are not answered yet, in their order
+	busy      queue[*localRoom]    // rooms with messages to fan out
+	gathering gathering            // those that wait for their windows first
+	lagging   queue[*conn]         // connections that may need a page of the log
+	reading   int                  // pages of catch-up ordered and not yet here
+	asking    queue[handoff.Read]  // history requests that wait their turn
+	asked     int                  // pages of history ordered and not yet here
 
 	// Rooms with members, see membership.go.
 	watchers map[string][]uint32  // by user: connections that are told of their rooms
@@ -130,7 +130,7 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 	return &Loop{
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
-		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), watchers: make(map[string][]uint32),
+		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), leaves: make(map[leaving][]uint64), watchers: make(map[string][]uint32),
 		consulted: make(map[uint32]*asked), streams: make(map[uint32]*eventStream), posts: make(map[uint32]*post), back: make(map[uint32][]byte), returning: make(map[string][]returning),
 		traces: *e.traces.Load(),
 		slice:  sliceWrites, put: put, now: e.moment(),
@@ -390,6 +390,9 @@ func (l *Loop) shrink() {
 	l.urgent, l.dirty = slices.Clone(l.urgent), slices.Clone(l.dirty)
 	if len(l.rooms) <= maxRebuilt {
 		l.rooms = rebuilt(l.rooms)
+	}
+	if len(l.leaves) <= maxRebuilt {
+		l.leaves = rebuilt(l.leaves)
 	}
 	if len(l.streams)+len(l.posts) <= maxRebuilt {
 		l.streams, l.posts = rebuilt(l.streams), rebuilt(l.posts)

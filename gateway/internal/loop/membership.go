@@ -48,9 +48,9 @@ func (l *Loop) requestEntry(c *conn, id uint64, r *v1.Join) {
 	l.refer(c, l.local(room), entering)
 }
 
-// entered returns the index of the subscription that the keeper's answer is for: it answers in order, so it is the oldest.
+// entered returns the index of the subscription that the keeper's answer is for.
 func (c *conn) entered(room string) int {
-	i := slices.IndexFunc(c.subscriptions, func(s subscription) bool { return s.room.name == room && s.member == entering })
+	i := c.answered(c.loop.rooms[room], entering)
 	if i < 0 {
 		panic("BUG: the keeper of members answered a join of room " + room + " that nobody made")
 	}

@@ -7,8 +7,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/panjf2000/gnet/v2"
-
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
 )
@@ -115,9 +113,7 @@ func (l *Loop) takePost(c *conn, p *handoff.Post) (status int) {
 	case c.phase == opened:
 		l.streams[c.handle.Slot].answers = true
 	}
-	if l.workOff(c, p.Body) == gnet.Close {
-		l.abort(c)
-	}
+	l.goOn(c, p.Body)
 	return http.StatusNoContent
 }
 
@@ -129,8 +125,8 @@ func (l *Loop) postTaken(e *handoff.Event) {
 	}
 	l.answerPost(c, int(e.Seq))
 	// What came meanwhile is worked off.
-	if c.sock != nil && c.phase == requesting && !l.frozen && l.workOff(c, nil) == gnet.Close {
-		l.abort(c)
+	if c.sock != nil && c.phase == requesting && !l.frozen {
+		l.goOn(c, nil)
 	}
 }
 

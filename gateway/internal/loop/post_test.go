@@ -2,6 +2,8 @@ package loop
 
 import (
 	"fmt"
+	"io"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/rate"
@@ -295,4 +298,30 @@ func TestAStreamKeepsNoAddress(t *testing.T) {
 		t.Errorf("%d streams hold %d bytes each", len(r.loop.streams), each)
 	}
 	runtime.KeepAlive(sockets)
+}
+
+// TestAnAnswerFindsABadRecord: what comes to light when a POST is answered, outside of gnet's callbacks, leaves the connection its last word.
+func TestAnAnswerFindsABadRecord(t *testing.T) {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := os.NewFile(uintptr(ends[0]), "here"), os.NewFile(uintptr(ends[1]), "there")
+	defer here.Close()
+	defer there.Close()
+	r := newRig(t, nil)
+	r.loop.watcher = &watcher{fd: -1} // of nothing
+	_, post := r.stream()
+	poster := r.dial(post(ping))
+	c := poster.context.(*conn)
+	c.kernel = true
+	poster.file, poster.fault = here, os.NewSyscallError("write", unix.EBADMSG)
+	r.work() // the stream's loop takes it, and the answer's write fails
+	if !c.aloft() || c.phase != closing || !poster.closed {
+		t.Fatalf("it is kept: %v, in the phase %v; gnet has closed it: %v", c.aloft(), c.phase, poster.closed)
+	}
+	if b, err := io.ReadAll(there); err != nil || len(b) != 2 {
+		t.Errorf("the peer reads %x, %v; want an alert and the end", b, err)
+	}
+	r.loop.abort(c)
 }

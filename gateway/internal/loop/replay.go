@@ -116,7 +116,7 @@ func (c *conn) nextBehind() *entry {
 	for range p.entries {
 		p.turn++
 		e := p.entries[p.turn%len(p.entries)]
-		member := c.subscriptions[c.find(e.room.name)].member
+		member := c.subscriptions[c.findIn(e.room)].member
 		if e.position+1 < e.room.upcoming(member) {
 			return e
 		}
@@ -209,7 +209,7 @@ func (l *Loop) settle(c *conn, e *entry) {
 	if e.position != r.seq || c.replay.reading == e {
 		return
 	}
-	member := c.subscriptions[c.find(r.name)].member
+	member := c.subscriptions[c.findIn(r)].member
 	if r.upcoming(member) == r.seq+1 {
 		l.caughtUp(c, r)
 	}

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -26,7 +27,26 @@ func (l *Loop) received(c *conn) []byte {
 	if c.secure {
 		return c.records().Plain
 	}
+	if c.stream && c.half != 0 && l.lacks(c) {
+		return nil
+	}
 	return l.unread(c)
+}
+
+// lacks reports whether a frame of raw TCP whose front came before is still not whole. gnet would put together all that there is of it:
+// for each byte of a peer that sends one at a time, anew.
+func (l *Loop) lacks(c *conn) bool {
+	switch waits := c.sock.InboundBuffered(); {
+	case c.phase != opened && c.phase != connected || c.paused() || len(l.back[c.handle.Slot]) > 0 || waits == 0:
+		return false
+	default:
+		front, err := c.sock.Peek(min(waits, binary.MaxVarintLen32))
+		if err != nil {
+			return false
+		}
+		length, size, err := proto.Length(front)
+		return err == nil && length <= l.cfg.MessageBytes && (size == 0 || waits-size < length)
+	}
 }
 
 // discard takes n bytes off the front of what was received.

@@ -237,8 +237,7 @@ func (l *Loop) leave(c *conn, id uint64, r *v1.Leave) {
 	}
 	s := &c.subscriptions[i]
 	if s.member < 0 {
-		s.gone = true
-		l.leaves = append(l.leaves, leave{c.handle, s.room, id})
+		l.leaveLater(c, s, id)
 		return
 	}
 	l.left(c, id, s.room.name)

@@ -48,11 +48,11 @@ type localRoom struct {
 // room that retention moves be told as it was.
 const knownFor = 10 * time.Second
 
-// leave is a request to leave that waits for the answer to a join.
-type leave struct {
+// leaving is where a request to leave waits for the answer to a join. A search among all that wait on the loop would cost the square
+// of their number: each of its connections may have a thousand.
+type leaving struct {
 	from handoff.Handle
 	room *localRoom
-	id   uint64
 }
 
 const hole = ^uint32(0)
@@ -60,7 +60,16 @@ const hole = ^uint32(0)
 // find returns the index of the subscription to a room that no leave has ended, -1 if there
 // is none.
 func (c *conn) find(room string) int {
-	return slices.IndexFunc(c.subscriptions, func(s subscription) bool { return s.room.name == room && !s.gone })
+	return c.findIn(c.loop.rooms[room])
+}
+
+// findIn is find of a room that the loop has, nil: it has none. Rooms are compared and not their names: a connection may have a
+// thousand, and each name lies somewhere else in memory.
+func (c *conn) findIn(r *localRoom) int {
+	if r == nil {
+		return -1
+	}
+	return slices.IndexFunc(c.subscriptions, func(s subscription) bool { return s.room == r && !s.gone })
 }
 
 // standsAt reports whether the loop can answer a join itself: it has members, so it is given the room's
@@ -69,7 +78,7 @@ func (c *conn) find(room string) int {
 func (l *Loop) standsAt(c *conn, j *v1.Join) bool {
 	r := l.rooms[j.Room]
 	return r != nil && len(r.members) > int(r.holes) && l.now < r.asked.add(knownFor) &&
-		j.GetAfter() <= r.seq && c.answered(j.Room) < 0
+		j.GetAfter() <= r.seq && c.answered(r, joining) < 0
 }
 
 // joinHere makes subscription i, which is joining, a member's without the shard.
@@ -84,10 +93,10 @@ func (l *Loop) joinHere(c *conn, id uint64, i int, j *v1.Join) {
 	l.enter(c, i, position)
 }
 
-// answered returns the index of the subscription that a join's answer is for: the shard
-// answers in order, so it is the oldest.
-func (c *conn) answered(room string) int {
-	return slices.IndexFunc(c.subscriptions, func(s subscription) bool { return s.room.name == room && s.member == joining })
+// answered returns the index of the subscription that an answer is for, of the shard where it is joining, of the keeper of members where
+// it is entering: they answer in order, so it is the oldest. -1 if there is none.
+func (c *conn) answered(r *localRoom, member int32) int {
+	return slices.IndexFunc(c.subscriptions, func(s subscription) bool { return s.room == r && s.member == member })
 }
 
 // sendJoin asks the shard where the room stands, and for its deliveries.
@@ -131,8 +140,8 @@ func (l *Loop) joined(e *handoff.Event) {
 	if c == nil || c.phase != connected {
 		return // its subscription has ended
 	}
-	i := c.answered(e.Room)
-	r := c.subscriptions[i].room
+	r := l.rooms[e.Room]
+	i := c.answered(r, joining)
 	r.begin, r.asked = e.Begin, l.now
 	if c.subscriptions[i].removed {
 		l.fail(c, e.ID, proto.ErrNotMember, fmt.Sprintf("You are not a member of %q any more.", r.name))
@@ -198,8 +207,7 @@ func (l *Loop) leaveForbidden(c *conn) {
 		switch {
 		case s.gone || c.identity.CanJoin(s.room.name):
 		case s.member < 0: // joining or entering
-			s.gone = true
-			l.leaves = append(l.leaves, leave{from: c.handle, room: s.room})
+			l.leaveLater(c, s, 0)
 		default:
 			l.left(c, 0, s.room.name)
 			l.remove(c, i)
@@ -207,20 +215,32 @@ func (l *Loop) leaveForbidden(c *conn) {
 	}
 }
 
+// leaveLater has a request to leave, or 0 for none, wait for the answer to the join of a subscription.
+func (l *Loop) leaveLater(c *conn, s *subscription, id uint64) {
+	s.gone = true
+	key := leaving{c.handle, s.room}
+	l.leaves[key] = append(l.leaves[key], id)
+}
+
 // answerLeave answers the oldest leave of a room that waits for the answer to a join.
 func (l *Loop) answerLeave(c *conn, r *localRoom) {
-	i := slices.IndexFunc(l.leaves, func(w leave) bool { return w.from == c.handle && w.room == r })
-	l.left(c, l.leaves[i].id, r.name)
-	l.leaves = slices.Delete(l.leaves, i, i+1)
+	key := leaving{c.handle, r}
+	ids := l.leaves[key]
+	l.left(c, ids[0], r.name)
+	if len(ids) == 1 {
+		delete(l.leaves, key)
+		return
+	}
+	l.leaves[key] = ids[1:]
 }
 
 // unsubscribe ends all memberships of a connection that goes.
 func (l *Loop) unsubscribe(c *conn) {
 	for i := len(c.subscriptions) - 1; i >= 0; i-- {
+		if s := &c.subscriptions[i]; s.gone {
+			delete(l.leaves, leaving{c.handle, s.room})
+		}
 		l.remove(c, i)
-	}
-	if len(l.leaves) > 0 {
-		l.leaves = slices.DeleteFunc(l.leaves, func(w leave) bool { return w.from == c.handle })
 	}
 	c.subscriptions, c.replay = nil, nil
 }

@@ -1,7 +1,9 @@
 package loop
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
@@ -87,5 +89,48 @@ func TestAnswersInTheOrderOfTheRequests(t *testing.T) {
 	}
 	if len(r.loop.leaves) != 0 || len(c.subscriptions) != 0 {
 		t.Errorf("%d leaves wait, %d subscriptions are left", len(r.loop.leaves), len(c.subscriptions))
+	}
+}
+
+// TestLeavesOfManyConnections: what answers the leaves of one connection, or ends those of another, does not look at all that wait.
+func TestLeavesOfManyConnections(t *testing.T) {
+	const rooms, others = 300, 50_000
+	// answer is how long that takes while so many leaves of others wait.
+	answer := func(waiting int) time.Duration {
+		r := newRig(t, func(cfg *Config) { cfg.RoomsPerConnection = rooms })
+		for i := range waiting {
+			r.loop.leaves[leaving{from: handoff.Handle{Slot: uint32(i + 2)}}] = []uint64{1}
+		}
+		var ends [2]*fakeSocket
+		for n := range ends {
+			ends[n] = r.open(true, proto.Binary)
+			c := ends[n].context.(*conn)
+			for i := range uint64(rooms) {
+				room := fmt.Sprintf("%d of %d", i, n)
+				r.loop.join(c, 2*i+2, &v1.Join{Room: room})
+				r.loop.leave(c, 2*i+3, &v1.Leave{Room: room})
+			}
+		}
+		for _, join := range r.rooms.commands[:rooms] {
+			r.put(handoff.Event{Kind: handoff.Joined, To: join.From, ID: join.ID, Room: join.Room})
+		}
+		began := time.Now()
+		r.loop.work()
+		_ = r.events.Close(ends[1])
+		took := time.Since(began)
+		if n := len(r.sent(ends[0])); n != 2*rooms {
+			t.Fatalf("%d of %d joins and leaves were answered", n, 2*rooms)
+		}
+		if n := len(r.loop.leaves); n != waiting || len(r.loop.rooms) != 0 {
+			t.Fatalf("%d leaves wait, and %d rooms are there; want %d of others", n, len(r.loop.rooms), waiting)
+		}
+		return took
+	}
+	alone, among := time.Hour, time.Hour
+	for range 3 { // the best of each, for the machine may be busy
+		alone, among = min(alone, answer(0)), min(among, answer(others))
+	}
+	if among > 30*alone { // it would be a hundred times and more
+		t.Errorf("%d leaves were answered in %v, and in %v while %d of others wait", rooms, alone, among, others)
 	}
 }

@@ -58,11 +58,14 @@ func (s *shard) toMembers(r *room, kind handoff.EventKind, h proto.Header, conte
 }
 
 // fail answers a publish that the log could not commit. Whether its bytes are on the disk
-// is not known, so it is not acknowledged. The room goes on from its head: that is what
-// the log expects when it takes appends again.
+// is not known, so it is not acknowledged. The room goes on from its head when the last of its flights has failed: that is what
+// the log expects when it takes appends again. Earlier it must not: the log may have healed since, a publish that was taken
+// between two of them would get the number of one that is still to fail, and that one's end would take it back.
 func (s *shard) fail(f *flight) {
 	s.refusedLog.Add(1)
-	f.room.next = f.room.head
+	if f.header.Seq == f.room.next {
+		f.room.next = f.room.head
+	}
 	const text = "The log can't be written; the message may not have been stored. Send it again later with the same key."
 	s.refuse(f.sender, proto.ErrLogUnavailable, text)
 	for _, again := range f.retries {

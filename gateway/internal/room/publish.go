@@ -146,8 +146,11 @@ func (s *shard) refuseFor(to sender, r *handoff.Refusal) {
 	s.tell(handoff.Event{Kind: handoff.Refused, To: to.handle, ID: to.id, Code: r.Code, Text: r.Text, At: r.Wait.Milliseconds()}, handoff.ReplySize)
 }
 
+// mostSlots is how many slots an empty flightQueue keeps.
+const mostSlots = 4096
+
 // flightQueue holds the flights in the order of their appends, which is the order in which
-// the log completes them.
+// the log completes them. It may never be empty: while a batch syncs the next one gathers.
 type flightQueue struct {
 	queue []*flight
 	first int
@@ -172,11 +175,18 @@ func (q *flightQueue) pop() *flight {
 	f := q.queue[q.first]
 	q.queue[q.first] = nil
 	q.first++
-	if q.first == len(q.queue) {
-		q.queue, q.first = q.queue[:0], 0
-	}
 	if f.key != (keyHash{}) {
 		delete(q.keyed, f.key)
+	}
+	switch {
+	case q.empty() && cap(q.queue) > mostSlots:
+		*q = flightQueue{}
+	case q.empty():
+		q.queue, q.first = q.queue[:0], 0
+	case q.first > mostSlots/4 && q.first > len(q.queue)/2:
+		n := copy(q.queue, q.queue[q.first:])
+		clear(q.queue[n:])
+		q.queue, q.first = q.queue[:n], 0
 	}
 	return f
 }
