@@ -161,8 +161,27 @@ func isPeer(fd int, c net.Conn) bool {
 	return false
 }
 
-// leave gives on what the old listeners still accept, until they are given nothing any more, then ends the engine and closes them: the
-// next server has others.
+// gather keeps who is in the queues of listeners that no gnet accepts from.
+func (s *Server) gather(old departing) {
+	for _, fd := range old.accept() {
+		s.engine.Keep(fd)
+	}
+}
+
+// gatherLoop has nobody wait in vain for a place in a queue, until done. Started and ended by awaitServing.
+func (s *Server) gatherLoop(old departing, done <-chan struct{}) {
+	for {
+		select {
+		case <-done:
+			return
+		case <-time.After(lingering / 5):
+		}
+		s.gather(old)
+	}
+}
+
+// leave gives on what the old listeners are still given, until that is nothing any more, and closes them: the engine has ended, and the next server has
+// others.
 func (s *Server) leave(old departing, others int, give func(descriptors []int) error) {
 	handOn := func(came []int) error {
 		if len(came) == 0 {
@@ -179,8 +198,7 @@ func (s *Server) leave(old departing, others int, give func(descriptors []int) e
 	if len(old) > 0 {
 		warn(steer(old[0], len(old), others))
 	}
-	err := s.linger(old, s.engine.Late, handOn)
-	s.stopEngine() // what still comes stays in the queues
+	err := s.linger(old, func() []int { s.gather(old); return s.engine.Late() }, handOn)
 	settle := func(last departing) error { return s.linger(last, last.accept, handOn) }
 	if err = errors.Join(err, handOn(s.engine.Late()), old.closeEach(s.public.addr, others, handOn, settle, warn)); err != nil {
 		s.log.Error("what the listeners still accepted is lost", "err", err)

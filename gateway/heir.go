@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ type inheritance struct {
 	address   string
 	listeners map[string]net.Listener // by their settings
 	bundle    *takeover.Bundle
+	// reading, if it is not nil, is called once, when it is read again what clients have sent.
+	reading func()
 	// served is called once, with the server when it serves, or with nil if it has ended before. It ends when nothing more comes of whom the
 	// server took over from.
 	served func(s *Server)
@@ -96,6 +99,7 @@ func takeOver(cfg Config, logger *slog.Logger, channel *takeover.Channel) (_ *Se
 			closeAll(in.listeners)
 		}
 	}()
+	makeRoom(g.Connections)
 	if err := channel.Send(takeover.Prepared, nil); err != nil {
 		return nil, err
 	}
@@ -103,6 +107,7 @@ func takeOver(cfg Config, logger *slog.Logger, channel *takeover.Channel) (_ *Se
 	if in.bundle, err = channel.ReceiveBundle(); err != nil {
 		return nil, fmt.Errorf("receive connections: %w", err)
 	}
+	in.reading = func() { _ = channel.Send(takeover.Reading, nil) } // an error is that it has ended, which takeLate hears, too
 	in.served = func(s *Server) {
 		if s != nil {
 			s.takeLate(channel)
@@ -123,6 +128,30 @@ func takeOver(cfg Config, logger *slog.Logger, channel *takeover.Channel) (_ *Se
 		}
 	}
 	return s, nil
+}
+
+// roomForEach is what a connection takes of the heap in the end.
+const roomForEach = 1 << 10
+
+// makeRoom has the kernel make room for so many connections before anybody waits for it. A table of descriptors that grows by and by waits at each step until
+// all processors have done something else, some milliseconds; and memory that is new costs more than what is put there.
+func makeRoom(connections int) {
+	if fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC); err == nil {
+		// Over the limit there is none, and then the table grows as it must.
+		if last, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, connections+fd); err == nil {
+			unix.Close(last)
+		}
+		unix.Close(fd)
+	}
+	const block = 64 << 10
+	blocks := make([][]byte, connections*roomForEach/block)
+	for i := range blocks {
+		blocks[i] = make([]byte, block)
+		for at := 0; at < block; at += os.Getpagesize() {
+			blocks[i][at] = 1
+		}
+	}
+	runtime.GC() // they are free now, and still the process's
 }
 
 func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) }
@@ -171,14 +200,14 @@ func (s *Server) enter(descriptors []int) error {
 	return nil
 }
 
-// goOn makes a server of this process that takes what no other did. This one's event loops, and background, end when it serves.
+// goOn makes a server of this process that takes what no other did. This one's background ends when it serves.
 func (s *Server) goOn(bundle *takeover.Bundle, old departing, background *sync.WaitGroup) (*Server, error) {
-	abandon := func() {
-		s.stopEngine()
-		old.close()
-	}
+	s.engine.TakeBack(bundle)
+	s.stopEngine()
+	abandon := old.close
 	listeners, err := inheritListeners(s.handed.list())
 	if err != nil {
+		bundle.Close()
 		abandon()
 		return nil, err
 	}
@@ -274,10 +303,18 @@ func (in *inheritance) watched() (list []presence.Watched) {
 // takeConnections takes in the connections that this server goes on with.
 func (s *Server) takeConnections(ended <-chan error) error {
 	if s.inherited == nil {
+		close(s.hears)
 		return nil
 	}
+	read := func() {
+		// Not at once: the first collection takes both processors of a small machine for a while, and now they are needed for those who have waited.
+		time.AfterFunc(memoryEvery, func() { close(s.hears) })
+		if s.inherited.reading != nil {
+			s.inherited.reading()
+		}
+	}
 	restored := make(chan error, 1)
-	go func() { restored <- s.engine.Restore() }()
+	go func() { restored <- s.engine.Restore(read) }()
 	select {
 	case err := <-ended:
 		return err

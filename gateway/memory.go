@@ -44,6 +44,10 @@ func (s *Server) ManageMemory(ctx context.Context) {
 		s.log.Info("memory is limited", "heap", limit)
 	}
 	_, kept := os.LookupEnv("GOGC") // then the collector is its owner's
+	select {
+	case <-ctx.Done():
+	case <-s.hears: // see HoldCollections
+	}
 	if !kept {
 		defer debug.SetGCPercent(debug.SetGCPercent(fastGrowth))
 	}
@@ -74,6 +78,14 @@ func (s *Server) ManageMemory(ctx context.Context) {
 		if shrunk = tide.turned(s.current().engine.Open()); shrunk {
 			s.current().engine.Shrink() // the loops have done it a turn later
 		}
+	}
+}
+
+// HoldCollections has nothing be collected until a second after the server reads what clients send, when ManageMemory begins: for a process that takes over, whose heap grows
+// from nothing to all its sessions while their clients wait, and holds next to no garbage. A limit of memory holds. GOGC, where set, holds instead.
+func HoldCollections() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(-1)
 	}
 }
 

@@ -77,6 +77,7 @@ type Server struct {
 	operator    *operator.Board
 	engine      *loop.Engine
 	serving     chan struct{}
+	hears       chan struct{} // closed a moment after what clients send is read
 
 	// Its own lock.
 	keySet keySet
@@ -111,7 +112,7 @@ func New(cfg Config, logger *slog.Logger) (*Server, error) { return newServer(cf
 
 // newServer is New, for a server that goes on with connections of another if inherited is not nil.
 func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Server, err error) {
-	s := &Server{cfg: cfg, log: logger, serving: make(chan struct{}), inherited: inherited, handed: handed{}}
+	s := &Server{cfg: cfg, log: logger, serving: make(chan struct{}), hears: make(chan struct{}), inherited: inherited, handed: handed{}}
 	var undo []func()
 	defer func() {
 		if err != nil {
@@ -559,13 +560,6 @@ func drainEstimate(connections int, c DrainConfig) time.Duration {
 		return 0
 	}
 	return min(c.Window+2500*time.Millisecond, c.Timeout)
-}
-
-// await polls, since the loops have no one to tell: they end with it.
-func (s *Server) await(until time.Time, done func() bool) {
-	for !done() && time.Now().Before(until) {
-		time.Sleep(10 * time.Millisecond)
-	}
 }
 
 // closeOwners ends what is between the loops and the log, in the order of flow. What is under way is answered.

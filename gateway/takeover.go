@@ -28,6 +28,8 @@ const (
 	receiving   = 30 * time.Second
 	opening     = 30 * time.Second
 	openingEach = 100 * time.Microsecond
+	// ending is how long the event loops may take to end, with openingEach more for each descriptor that they close.
+	ending = 5 * time.Second
 	// quieting is how long requests that are under way may take before their connections are sent away.
 	quieting = 250 * time.Millisecond
 )
@@ -38,6 +40,7 @@ type greeting struct {
 	Listen, Admin, Secure, Socket string   // the settings listen, admin, tls.listen and proxy.socket; of the old one Listen with its port
 	Challenges                    string   // the setting tls.acme.http
 	Handed                        []string // by the old one: listeners whose descriptors come with it, by their settings
+	Connections                   int      // the same: how many will come
 }
 
 func greetingOf(c Config) greeting {
@@ -126,7 +129,7 @@ func (s *Server) meet(c *takeover.Channel) (_ heir, err error) {
 			return heir{}, fmt.Errorf("the setting %s is %q here and %q there: an address changes with a restart", address.setting, address.here, address.there)
 		}
 	}
-	ours.Listen = s.public.addr
+	ours.Listen, ours.Connections = s.public.addr, s.engine.Open()
 	var descriptors []int
 	ours.Handed, descriptors = s.handed.list()
 	if err := c.SendJSON(takeover.Welcome, ours, descriptors...); err != nil {
@@ -163,6 +166,8 @@ func (s *Server) give(ctx context.Context, h heir, admin adminServer) (*takeover
 	for _, w := range s.presence.Watched() {
 		bundle.Watched = append(bundle.Watched, takeover.Watched(w))
 	}
+	sent := make(chan error, 1)
+	go func() { sent <- h.channel.SendBundle(bundle, receiving) }() // while the log is closed, which waits for the disk
 	if err := s.closeStorage(0); err != nil {
 		s.log.Error("the log was not closed cleanly", "err", err)
 	}
@@ -170,9 +175,12 @@ func (s *Server) give(ctx context.Context, h heir, admin adminServer) (*takeover
 	if left > 0 {
 		s.log.Warn("connections were sent away: the process has their records of TLS, or what they had asked for was not answered in time, or was HTTP", "connections", left)
 	}
-	err := ctx.Err() // who ends this server meanwhile means the other one, too
+	err := <-sent
 	if err == nil {
-		err = h.take(bundle)
+		err = ctx.Err() // who ends this server meanwhile means the other one, too
+	}
+	if err == nil {
+		err = h.take(bundle.Len())
 	}
 	if err != nil {
 		h.end()
@@ -180,16 +188,19 @@ func (s *Server) give(ctx context.Context, h heir, admin adminServer) (*takeover
 	}
 	s.log.Info("handed over", "to", h.process, "connections", bundle.Len(), "late", left, "bytes", h.channel.Sent(),
 		"closing", closed.Sub(begun).Round(time.Millisecond), "took", time.Since(begun).Round(time.Millisecond))
-	bundle.Close()
 	return nil, nil
 }
 
-// take has the heir take what there is. After the last word, Go, nothing goes back.
-func (h *heir) take(b *takeover.Bundle) error {
-	if err := h.channel.SendBundle(b, receiving); err != nil {
-		return err
+// await polls, since the loops have no one to tell: they end with it. To ask takes them a part of the time at most.
+func (s *Server) await(until time.Time, done func() bool) {
+	for asked := time.Now(); !done() && asked.Before(until); asked = time.Now() {
+		time.Sleep(min(10*time.Millisecond, max(time.Millisecond, time.Since(asked))))
 	}
-	h.channel.Deadline(time.Now().Add(opening + time.Duration(b.Len())*openingEach))
+}
+
+// take has the heir take so many connections, which it has been sent. After the last word, Go, nothing goes back.
+func (h *heir) take(connections int) error {
+	h.channel.Deadline(time.Now().Add(opening + time.Duration(connections)*openingEach))
 	if err := h.channel.Send(takeover.Everything, nil); err != nil {
 		return err
 	}
@@ -230,9 +241,8 @@ func (s *Server) handOver(ctx context.Context, h heir, admin adminServer, backgr
 	}
 	defer h.close()
 	s.heir.Store(int64(h.process))
-	h.channel.Deadline(time.Time{}) // with many connections it takes long, and its end is heard of
-	var serves servingMessage
-	if err := receiveJSON(h.channel, takeover.Serving, &serves); err != nil {
+	serves, err := s.awaitServing(h, old)
+	if err != nil {
 		s.log.Error("the other process does not serve", "process", h.process, "err", err)
 		s.stopEngine()
 		old.close()
@@ -240,6 +250,22 @@ func (s *Server) handOver(ctx context.Context, h heir, admin adminServer, backgr
 	}
 	s.leave(old, serves.Listeners, h.give)
 	return nil, nil
+}
+
+// awaitServing waits until the heir serves. Meanwhile the event loops are ended: with them the last descriptors go that this process has of the connections,
+// and an end that the heir makes to one is heard by its peer.
+func (s *Server) awaitServing(h heir, old departing) (serves servingMessage, err error) {
+	var gathering sync.WaitGroup
+	done := make(chan struct{})
+	gathering.Go(func() { s.gatherLoop(old, done) })
+	defer gathering.Wait()
+	defer close(done)
+	h.channel.Deadline(time.Time{}) // with many connections it takes long, and its end is heard of
+	if _, err := h.channel.Await(takeover.Reading); err != nil {
+		return serves, err
+	}
+	s.stopEngine()
+	return serves, receiveJSON(h.channel, takeover.Serving, &serves)
 }
 
 // give sends connections that were accepted late.
@@ -254,7 +280,7 @@ func (h *heir) give(descriptors []int) error {
 
 // stopEngine ends the loops, which have no connections any more.
 func (s *Server) stopEngine() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), ending+time.Duration(s.engine.Open())*openingEach)
 	defer cancel()
 	if err := s.engine.Stop(ctx); err != nil {
 		s.log.Error("the event loops did not end", "err", err)

@@ -140,6 +140,66 @@ func TestTakeoverAgainAndAgain(t *testing.T) {
 	}
 }
 
+// talk has a peer publish in a room that it has joined alone, some messages ahead of the answers, until the end is asked for. That gives how many
+// messages were told to it, each once and in order, or what was wrong.
+func (p *peer) talk(room string) (end func() (int, error)) {
+	const ahead = 16
+	places, stop := make(chan struct{}, ahead), make(chan struct{})
+	sent, heard := make(chan int, 1), make(chan error, 1)
+	go func() {
+		for n, last := 1, false; !last; n++ {
+			select {
+			case <-stop:
+				last = true
+				sent <- n // before it is sent: who hears it knows
+			case places <- struct{}{}:
+			}
+			p.nextID++
+			if p.send(&v1.ClientFrame{Id: p.nextID, Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{
+				Room: room, Content: &v1.Publish_Text{Text: fmt.Sprint(n)},
+			}}}) != nil {
+				return // who reads hears it
+			}
+		}
+	}()
+	told, published := 0, 0
+	total := -1 // until it is known
+	go func() {
+		for total < 0 || told < total || published < total {
+			select {
+			case total = <-sent:
+				continue
+			default:
+			}
+			f, err := p.next()
+			m := f.GetMessage()
+			switch {
+			case err != nil:
+			case m != nil && m.Seq == uint64(told+1) && m.GetText() == fmt.Sprint(told+1):
+				told++
+				select {
+				case <-places:
+				default: // the last one took none
+				}
+			case f.GetPublished() != nil && f.GetPublished().Seq == uint64(published+1):
+				published++
+			default:
+				err = fmt.Errorf("behind message %d and %d answers came %v", told, published, f)
+			}
+			if err != nil {
+				heard <- err
+				return
+			}
+		}
+		heard <- nil
+	}()
+	return func() (int, error) {
+		close(stop)
+		err := <-heard
+		return told, err
+	}
+}
+
 const heirVariable = "ROOKERY_TEST_HEIR"
 
 // heirSteps are after which word of the other side a process fails that was to take over. Behind everything it holds the log.
@@ -207,6 +267,12 @@ func TestHeirsThatFail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var ends []func() (int, error)
+	for i, w := range wires {
+		p := login(t, srv.Addr(), w, fmt.Sprintf("talker-%d", i))
+		p.enter(fmt.Sprintf("talk-%d", i))
+		ends = append(ends, p.talk(fmt.Sprintf("talk-%d", i)))
+	}
 	last := uint64(0)
 	for _, step := range heirSteps {
 		halves := make([][]byte, len(peers))
@@ -242,6 +308,11 @@ func TestHeirsThatFail(t *testing.T) {
 	for _, p := range peers {
 		if m := p.until(func(f *v1.ServerFrame) bool { return f.GetMessage() != nil }).GetMessage(); m.Seq != last+1 {
 			t.Fatalf("after the takeover came %v", m)
+		}
+	}
+	for i, end := range ends {
+		if n, err := end(); err != nil || n == 0 {
+			t.Errorf("talker %d, whom nobody waited for: %d messages, %v", i, n, err)
 		}
 	}
 }

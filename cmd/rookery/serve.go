@@ -82,6 +82,7 @@ func serve(ctx context.Context, args []string, p process) int {
 	begin := gateway.New
 	if takesOver {
 		begin = gateway.TakeOver
+		gateway.HoldCollections()
 	}
 	server, err := begin(config, logger)
 	if err != nil {

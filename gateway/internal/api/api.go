@@ -67,9 +67,10 @@ type Members interface {
 type API struct {
 	// Set at construction.
 	cfg      Config
+	describe func() // makes mux, huma and document, the first time
 	mux      *http.ServeMux
 	huma     huma.API
-	document func() []byte   // made when it is first asked for: a start has no use for it
+	document []byte
 	slots    chan struct{}   // holds one for each request under way
 	leaving  context.Context // done when exports and traces have to end
 	leave    context.CancelFunc
@@ -89,9 +90,17 @@ func New(cfg Config) *API {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}
-	a := &API{cfg: cfg, mux: http.NewServeMux(), slots: make(chan struct{}, cfg.Requests)}
+	a := &API{cfg: cfg, slots: make(chan struct{}, cfg.Requests)}
 	a.leaving, a.leave = context.WithCancel(context.Background())
 	a.SetKeys(nil)
+	a.describe = sync.OnceFunc(a.registerAll)
+	a.sampling.Go(a.sampleLoop)
+	return a
+}
+
+// registerAll is left to the first request: it takes as long as to take over a few thousand connections, and whose server takes over they wait.
+func (a *API) registerAll() {
+	a.mux = http.NewServeMux()
 	a.huma = humago.New(a.mux, humaConfig())
 	a.huma.UseMiddleware(a.checked)
 	a.registerRooms()
@@ -102,19 +111,12 @@ func New(cfg Config) *API {
 	a.registerExport()
 	a.registerStats()
 	a.registerTrace()
-	a.document = sync.OnceValue(a.describe)
-	a.mux.HandleFunc("/", a.lost)
-	a.sampling.Go(a.sampleLoop)
-	return a
-}
-
-// describe makes the OpenAPI document of what was registered.
-func (a *API) describe() []byte {
 	document, err := json.MarshalIndent(a.huma.OpenAPI(), "", "  ")
 	if err != nil {
 		panic("BUG: the API can't be described: " + err.Error())
 	}
-	return append(document, '\n')
+	a.document = append(document, '\n')
+	a.mux.HandleFunc("/", a.lost)
 }
 
 // humaConfig leaves out what huma adds by itself: pages of documentation, links to schemas, formats beside JSON.
@@ -190,8 +192,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeFault(w, faultOf(proto.ErrDraining, "The server is shutting down; ask again elsewhere or later."))
 		return
 	case r.URL.Path == "/v1/openapi.json" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		a.describe()
 		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json")
-		w.Write(a.document())
+		w.Write(a.document)
 		return
 	}
 	secret, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -214,6 +217,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeFault(w, f)
 		return
 	}
+	a.describe()
 	a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), holderKey{}, holder)))
 }
 

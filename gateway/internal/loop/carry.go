@@ -14,17 +14,22 @@ import (
 	"rookery/proto"
 )
 
-// The side of a takeover that gives: connections stop being read, what is under way ends, and each becomes a state and a descriptor.
-// The engine goes on accepting, for whoever comes after it.
+// The side of a takeover that gives: of what connections send nothing is worked off any more, what is under way ends, and each becomes a
+// state and a descriptor.
+//
+// Whoever has sent something waits from then on, so with thousands of connections it counts what is done for each. gnet can't be told to read no more,
+// and to take a connection out of it (lifted.go) takes four calls of the kernel. So that is done only for those that send something meanwhile, or have
+// something to be written. The others stay where they are, and their loops stand still once they are given away: gnet asks for no sockets then, and reads
+// nothing. How it goes on is said by Stop, if another process has them, or before that by TakeBack.
 
-// Freeze has the loops read nothing any more. What is accepted from now on is for Late. Connections with TLS whose keys are this process's,
+// Freeze has the loops work off nothing any more. What is accepted from now on is for Late. Connections with TLS whose keys are this process's,
 // and not the kernel's, and streams of events, whose POSTs it alone would take, are sent away, to come back at moments of their own within window.
 func (e *Engine) Freeze(window time.Duration) {
 	e.mu.Lock() // no loop comes up meanwhile: one that does not know of it would go on reading
 	e.frozen.Store(true)
 	loops := *e.loops.Load()
 	e.mu.Unlock()
-	e.quiet, e.packed = make(chan bool, len(loops)), make(chan packed, len(loops))
+	e.quiet, e.packed, e.back = make(chan bool, len(loops)), make(chan packed, len(loops)), make(chan chan struct{})
 	for _, l := range loops {
 		l.inbox.PutAlways(handoff.Event{Kind: handoff.Freeze, At: window.Milliseconds()}, 0)
 	}
@@ -61,7 +66,8 @@ type packed struct {
 }
 
 // Pack gives all connections, in the order of the loops, and how many could not be given and were closed. Nothing else is told of their
-// going: they go on elsewhere. After Freeze, for one goroutine.
+// going: they go on elsewhere. The loops do nothing more. The descriptors are the engine's, which closes them when it ends, unless they are taken
+// back. After Freeze, for one goroutine.
 func (e *Engine) Pack() (b *takeover.Bundle, left int) {
 	b = &takeover.Bundle{Loops: make([][]takeover.Packed, len(e.cfg.Inboxes))}
 	b.TokenIDKey, b.Slow = identity.TokenIDKey(), e.slow.list()
@@ -74,7 +80,23 @@ func (e *Engine) Pack() (b *takeover.Bundle, left int) {
 		b.Loops[p.loop], b.Generations[p.loop] = p.states, p.generation
 		left += p.left
 	}
+	e.given.Store(true)
 	return b, left
+}
+
+// TakeBack takes the connections of a bundle from Pack out of gnet, so that another engine of this process can have them: with it the descriptors are the
+// caller's. A connection that can't be taken out is closed, and not in the bundle any more. Before Stop, for one goroutine.
+func (e *Engine) TakeBack(b *takeover.Bundle) {
+	done := make(chan struct{})
+	for range *e.loops.Load() {
+		e.back <- done
+	}
+	for range *e.loops.Load() {
+		<-done
+	}
+	for i, states := range b.Loops {
+		b.Loops[i] = slices.DeleteFunc(states, func(p takeover.Packed) bool { return p.FD < 0 })
+	}
 }
 
 // Late gives the descriptors of connections that were accepted after Freeze and not given yet, of which nothing was read. They are the
@@ -90,48 +112,62 @@ func (e *Engine) Late() []int {
 
 // pass keeps a new connection for Late. gnet closes its own descriptor.
 func (e *Engine) pass(g gnet.Conn) gnet.Action {
-	if !e.admit() {
-		return gnet.Close
+	if fd, err := unix.FcntlInt(uintptr(g.Fd()), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+		e.Keep(fd)
 	}
-	fd, err := unix.FcntlInt(uintptr(g.Fd()), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		e.admitted.Add(-1)
-		return gnet.Close
-	}
-	e.mu.Lock()
-	e.late = append(e.late, fd)
-	e.mu.Unlock()
 	return gnet.Close
 }
 
-// freeze takes the connections out of gnet. What is written to them from now on leaves as ever.
+// Keep keeps a connection for Late that was accepted after Freeze, as far as there is room for it. Safe for concurrent use.
+func (e *Engine) Keep(fd int) {
+	if !e.admit() {
+		unix.Close(fd)
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.late = append(e.late, fd)
+}
+
+// freeze begins to hold what connections send. What is written to them leaves as ever.
 func (l *Loop) freeze(window time.Duration) {
 	l.flush()
 	l.frozen, l.over, l.window = true, 0, window
 	for i := range l.slots {
 		c := l.slots[i].conn
-		if c == nil || c.phase == answering || c.phase == delivering {
-			continue // its answer is its end
-		}
-		if _, held := c.sock.(*lifted); held {
-			continue // for its last word, see kernel.go
-		}
-		if c.secure || c.events || c.phase == receiving {
-			if c.phase == connected {
-				l.goaway(c)
-			}
-			l.close(c, proto.CloseDraining, "")
+		if c == nil || c.aloft() || !c.secure && !c.events && c.phase != receiving {
 			continue
 		}
-		if err := l.lift(c); err != nil {
-			l.cfg.Log.Error("a connection can't be handed over", "conn", c.name(), "err", err)
-			l.close(c, proto.CloseDraining, "")
+		if c.phase == connected {
+			l.goaway(c)
 		}
+		l.close(c, proto.CloseDraining, "")
 	}
 	l.gathered()
 	if l.busy.len() > 0 {
 		l.ring()
 	}
+}
+
+// moves reports whether a connection can go on elsewhere: not where its answer is its end, and not with TLS or POSTs that are this process's.
+func (c *conn) moves() bool {
+	switch c.phase {
+	case answering, delivering, receiving:
+		return false
+	}
+	return !c.secure && !c.events
+}
+
+// hold is for what a connection has sent after the freeze, and gnet has just read: it is kept, and no more is read.
+func (l *Loop) hold(c *conn) gnet.Action {
+	l.hear(c)
+	if err := l.lift(c); err != nil {
+		l.cfg.Log.Error("a connection can't be handed over", "conn", c.name(), "err", err)
+		l.close(c, proto.CloseDraining, "")
+		l.flush()
+		return gnet.None
+	}
+	return gnet.Close // as it has been: gnet takes that for a stale event and stops
 }
 
 // isQuiet reports whether nothing is under way that a connection waits for.
@@ -152,15 +188,18 @@ func (c *conn) isQuiet() bool {
 		!slices.ContainsFunc(c.subscriptions, func(s subscription) bool { return s.member < 0 })
 }
 
-// pack makes states of the connections, and forgets these without telling anybody.
+// pack makes states of the connections, and forgets these without telling anybody. Of those that gnet has their descriptors go out beside their
+// sockets: nothing is done to them.
 func (l *Loop) pack() packed {
-	p := packed{loop: l.index, generation: l.opened}
+	p := packed{loop: l.index, generation: l.opened, states: make([]takeover.Packed, 0, len(l.slots))}
 	for i := range l.slots {
 		if c := l.slots[i].conn; c != nil && c.sock != nil && c.missed() {
 			l.resume(c) // what one room keeps; of ephemeral messages no more is promised
 		}
 	}
 	l.flush()
+	var state takeover.Connection
+	var block []byte // of states: each of its own would be memory that the kernel has to find
 	for i := range l.slots {
 		c := l.slots[i].conn
 		if c == nil || c.sock == nil {
@@ -169,8 +208,7 @@ func (l *Loop) pack() packed {
 		if l.endRevoked(c); c.sock == nil {
 			continue
 		}
-		s, is := c.sock.(*lifted)
-		if !is {
+		if !c.aloft() && !c.moves() {
 			p.left++
 			l.abort(c)
 			continue
@@ -182,12 +220,63 @@ func (l *Loop) pack() packed {
 				continue
 			}
 		}
-		state := l.carried(c, s)
-		p.states = append(p.states, takeover.Packed{FD: s.fd, State: state.Append(nil)})
+		if !c.aloft() && c.sock.OutboundBuffered() > 0 {
+			if err := l.lift(c); err != nil {
+				l.cfg.Log.Error("a connection can't be handed over", "conn", c.name(), "err", err)
+				p.left++
+				l.abort(c)
+				continue
+			}
+		}
+		if cap(block)-len(block) < leastBlock {
+			block = make([]byte, 0, blockBytes)
+		}
+		begin := len(block)
+		l.carry(c, &state)
+		block = state.Append(block)
+		p.states = append(p.states, takeover.Packed{FD: c.sock.Fd(), State: block[begin:len(block):len(block)]})
+		l.given = append(l.given, c.sock)
+		c.sock.SetContext(nil) // so that its end is none of ours
 		c.sock = nil
 		l.slots[i].conn = nil
 	}
 	return p
+}
+
+// A block of states is begun anew when it has less room than most states need.
+const (
+	blockBytes = 64 << 10
+	leastBlock = 1 << 10
+)
+
+// standStill waits for how a takeover goes on whose connections were given away. Afterwards the loop has ended: gnet must not ask its sockets for anything
+// more, not even for what it has been told already.
+func (l *Loop) standStill(p packed) {
+	select {
+	case <-l.engine.released:
+	case done := <-l.engine.back:
+		for i, g := range l.given {
+			if held, own := g.(*lifted); own {
+				held.fd = -1 // it is in the bundle
+				continue
+			}
+			fd, err := unix.FcntlInt(uintptr(g.Fd()), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				l.cfg.Log.Error("a connection that was to be handed over is lost", "err", err)
+				fd = -1
+			}
+			_ = l.events.Close(g)
+			p.states[i].FD = fd
+		}
+		done <- struct{}{}
+		<-l.engine.released
+	}
+	for _, g := range l.given {
+		if held, own := g.(*lifted); own && held.fd >= 0 {
+			unix.Close(held.fd)
+		}
+	}
+	l.given, l.ended = nil, true
 }
 
 // endRevoked closes a connection whose end was decided, and that the walk through the table has not come to.
@@ -209,15 +298,19 @@ func (l *Loop) endRevoked(c *conn) {
 	l.flush()
 }
 
-// carried is a connection as it goes on elsewhere.
-func (l *Loop) carried(c *conn, s *lifted) *takeover.Connection {
-	t := &takeover.Connection{
-		FD: s.fd, Slot: c.handle.Slot, Generation: c.handle.Generation,
+// carry makes t a connection as it goes on elsewhere. Its bytes are valid until the loop does anything else, and its rooms until the next one.
+func (l *Loop) carry(c *conn, t *takeover.Connection) {
+	rooms := t.Rooms[:0]
+	*t = takeover.Connection{
+		Slot: c.handle.Slot, Generation: c.handle.Generation,
 		Phase: uint8(c.phase), Codec: c.codec, Stream: c.stream, Kernel: c.kernel, Probed: c.probed, Away: c.away, Watching: c.watching, Closed: c.closed,
 		Heard: ago(l.now, c.heard), Took: ago(l.now, c.took),
-		Inbound: append(c.decoder.AppendHeld(nil), l.back[c.handle.Slot]...), Outbound: s.outbound, Identity: c.identity,
+		Inbound: append(c.decoder.AppendHeld(nil), l.unread(c)...), Identity: c.identity, Socket: socketAddr(c.sock),
 	}
-	if from, ok := s.from.(*origin); ok {
+	if held, is := c.sock.(*lifted); is {
+		t.Outbound = held.outbound
+	}
+	if from, ok := c.sock.SafeContext().(*origin); ok {
 		t.Origin, t.Peer = from.address, from.peer
 	}
 	if c.due != 0 {
@@ -231,11 +324,11 @@ func (l *Loop) carried(c *conn, s *lifted) *takeover.Connection {
 		}
 	}
 	for _, s := range c.subscriptions {
-		t.Rooms = append(t.Rooms, takeover.Room{
+		rooms = append(rooms, takeover.Room{
 			Name: s.room.name, Position: c.position(&s), Watching: s.watching, Typing: s.typing, Member: s.room.told(c),
 		})
 	}
-	return t
+	t.Rooms = rooms
 }
 
 // ago is how many milliseconds a moment is before now, less than 0 if it is after.

@@ -55,10 +55,15 @@ type Engine struct {
 	frozen          atomic.Bool
 	quiet           chan bool // made by Freeze, as packed is
 	packed          chan packed
-	unsettled       atomic.Int32 // loops whose connections are not all in their rooms again
-	flying          atomic.Int64 // connections that have not landed
-	descended       atomic.Bool  // landed is closed
+	back            chan chan struct{} // to loops that stand still: take back what you gave, and say so
+	given           atomic.Bool        // all loops stand still, or have ended
+	released        chan struct{}      // closed by Stop
+	unsettled       atomic.Int32       // loops whose connections are not all in their rooms again
+	unheard         atomic.Int32       // loops that have not read yet of all who had sent something
+	flying          atomic.Int64       // connections that have not landed
+	descended       atomic.Bool        // landed is closed
 	settled, landed chan struct{}
+	heard           chan struct{}
 
 	// gnet is written by OnBoot, before booted is closed.
 	gnet     gnet.Engine
@@ -79,11 +84,14 @@ func New(cfg Config) *Engine {
 		halted:    make(chan struct{}),
 		ended:     make(chan struct{}),
 		settled:   make(chan struct{}),
+		heard:     make(chan struct{}),
 		landed:    make(chan struct{}),
+		released:  make(chan struct{}),
 	}
 	if cfg.Returning != nil {
 		e.started = e.started.Add(-remembered)
 		e.unsettled.Store(int32(len(cfg.Inboxes)))
+		e.unheard.Store(int32(len(cfg.Inboxes)))
 		e.slow.restore(cfg.Slow)
 	}
 	_, _ = rand.Read(e.streamKey[:]) // it never fails
@@ -249,8 +257,11 @@ func (e *Engine) Revoke(token uint64, user string, upTo time.Time) {
 }
 
 // Silent gives for how long the loop that has been silent for longest has not taken a tick, of which it is given ten a second. A
-// loop that never had a connection is none of them.
+// loop that never had a connection is none of them, nor are those that have given theirs away.
 func (e *Engine) Silent() (longest time.Duration) {
+	if e.given.Load() {
+		return 0
+	}
 	for _, l := range *e.loops.Load() {
 		longest = max(longest, time.Since(e.started)-time.Duration(l.tickedAt.Load()))
 	}
@@ -286,6 +297,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	if e.stopped.Swap(true) {
 		return nil
 	}
+	close(e.released)
 	// gnet's Stop looks every half second whether the loops have ended, and never sooner than after the first. With a context that
 	// is over it only asks them to; that they have ended is what Run says.
 	over, cancel := context.WithCancel(ctx)
@@ -399,8 +411,13 @@ func (h *handler) OnTraffic(g gnet.Conn) gnet.Action {
 	switch c := g.Context().(type) {
 	case *bell:
 		c.answered(g)
-		c.loop.work()
+		if c.loop.work(); c.loop.ended {
+			return gnet.Shutdown
+		}
 	case *conn:
+		if c.loop.frozen && c.moves() {
+			return c.loop.hold(c)
+		}
 		return c.loop.traffic(c)
 	}
 	return gnet.None

@@ -127,6 +127,9 @@ func peerAddr(g gnet.Conn) netip.Addr {
 }
 
 func socketAddr(g gnet.Conn) netip.Addr {
+	if held, is := g.(*lifted); is {
+		return held.socket
+	}
 	a, ok := g.RemoteAddr().(*net.TCPAddr)
 	if !ok {
 		return netip.Addr{}

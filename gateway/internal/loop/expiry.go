@@ -27,8 +27,8 @@ type rounds struct {
 
 // identify gives the connection an identity. The slot has its end too: a round through the table reads
 // slots only, one after the other, and not what they point to.
-func (l *Loop) identify(c *conn, who identity.Identity) {
-	c.identity = &who
+func (l *Loop) identify(c *conn, who *identity.Identity) {
+	c.identity = who
 	l.slots[c.handle.Slot].expires = uint32(who.Expires / 1000)
 }
 

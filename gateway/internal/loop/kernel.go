@@ -81,7 +81,7 @@ func (l *Loop) retain(c *conn) error {
 	if c.backed {
 		l.watcher.disarm(c.sock.Fd())
 	}
-	kept := &lifted{fd: fd}
+	kept := &lifted{fd: fd, socket: socketAddr(c.sock)}
 	kept.from = c.sock.SafeContext()
 	c.sock.SetContext(nil) // so that its end is none of ours
 	c.sock = kept

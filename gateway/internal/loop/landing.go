@@ -49,9 +49,9 @@ type lander struct {
 	down bool // gnet has opened it
 }
 
-// Restore has the loops take in the connections of Config.Returning, and returns when these are served. Only after Booted, and before
-// Enter.
-func (e *Engine) Restore() error {
+// Restore has the loops take in the connections of Config.Returning, and returns when these are served. reading is called when those
+// are read whose peers have sent something meanwhile. Only after Booted, and before Enter.
+func (e *Engine) Restore(reading func()) error {
 	var starting []<-chan gnet.RegisteredResult
 	for range e.cfg.Inboxes {
 		opened, err := e.startLoop()
@@ -75,6 +75,8 @@ func (e *Engine) Restore() error {
 	for _, l := range *e.loops.Load() {
 		l.inbox.PutAlways(handoff.Event{Kind: handoff.Land}, 0)
 	}
+	<-e.heard
+	reading()
 	<-e.landed
 	e.cfg.Log.Info("took over", "connections", e.Open(), "rooms", settled.Sub(started).Round(time.Millisecond), "sockets", time.Since(settled).Round(time.Millisecond))
 	return nil
@@ -114,6 +116,7 @@ func (l *Loop) restore() {
 		places = max(places, all[i].Slot+1)
 	}
 	l.slots = make([]slot, places)
+	l.aloft.items = make([]handoff.Handle, 0, len(all))
 	for i := range all {
 		l.takeIn(&all[i])
 	}
@@ -128,7 +131,7 @@ func (l *Loop) restore() {
 
 // takeIn gives a connection its place, with all that it had.
 func (l *Loop) takeIn(t *takeover.Connection) {
-	s := &lifted{fd: t.FD, outbound: slices.Clone(t.Outbound), from: cameFrom(t)}
+	s := &lifted{fd: t.FD, outbound: slices.Clone(t.Outbound), socket: t.Socket, from: cameFrom(t)}
 	c := &conn{
 		loop: l, sock: s, handle: handoff.Handle{Slot: t.Slot, Generation: t.Generation, Loop: l.index},
 		phase: phase(t.Phase), codec: t.Codec, stream: t.Stream, kernel: t.Kernel, probed: t.Probed, away: t.Away, closed: t.Closed,
@@ -157,7 +160,7 @@ func (l *Loop) takeIn(t *takeover.Connection) {
 		l.deadline(c, closeTimeout) // only the end of its records waited, see lastWord
 	}
 	if t.Identity != nil {
-		l.identify(c, *t.Identity)
+		l.identify(c, t.Identity)
 		c.user = l.engine.admission.login(t.Identity.User, true)
 		l.countSession(c, 1)
 		if t.Watching {
@@ -289,6 +292,10 @@ func (l *Loop) land() {
 		}
 	}
 	l.descending = true
+	if l.first = l.readableFirst(); l.first == 0 {
+		l.engine.heardFirst()
+	}
+	l.looked = untilNextLook(l.aloft.len())
 	l.landSome()
 	l.engine.touched(0)
 }
@@ -306,7 +313,7 @@ func (l *Loop) landSome() {
 		h := l.aloft.pop()
 		c := l.conn(h)
 		if c == nil {
-			l.engine.touched(1)
+			l.touched()
 			continue
 		}
 		if err := l.approach(c); err != nil {
@@ -314,7 +321,7 @@ func (l *Loop) landSome() {
 				l.cfg.Log.Error("a connection that was handed over is closed", "conn", c.name(), "err", err)
 			}
 			l.abort(c)
-			l.engine.touched(1)
+			l.touched()
 			continue
 		}
 		l.landing++
@@ -324,8 +331,9 @@ func (l *Loop) landSome() {
 // untilNextLook is how many of so many land before it is looked again.
 func untilNextLook(aloft int) int { return max(lookEvery, aloft/lookShare) }
 
-// readableFirst has those land first whose peers have sent something: only they wait, for what is written to the others leaves as ever.
-func (l *Loop) readableFirst() {
+// readableFirst has those land first whose peers have sent something, and gives their number: only they wait, for what is written to the others leaves
+// as ever.
+func (l *Loop) readableFirst() (next int) {
 	handles := l.aloft.items[l.aloft.first:]
 	sockets := make([]unix.PollFd, len(handles))
 	for i, h := range handles {
@@ -335,9 +343,8 @@ func (l *Loop) readableFirst() {
 		}
 	}
 	if n, err := unix.Poll(sockets, 0); n == 0 || err != nil {
-		return
+		return 0
 	}
-	next := 0
 	for i := range sockets {
 		if sockets[i].Revents != 0 {
 			handles[next], handles[i] = handles[i], handles[next]
@@ -345,6 +352,7 @@ func (l *Loop) readableFirst() {
 			next++
 		}
 	}
+	return next
 }
 
 // landingAtOnce is how many sockets of a loop may be on their way to gnet: as descriptors are free.
@@ -452,7 +460,24 @@ func (l *Loop) touchedDown() {
 		// Not at once: gnet works off its tasks before it asks epoll, and those who have landed want to be read.
 		l.ring()
 	}
+	l.touched()
+}
+
+// touched counts a connection that has landed, or has ended before.
+func (l *Loop) touched() {
+	if l.first > 0 {
+		if l.first--; l.first == 0 {
+			l.engine.heardFirst()
+		}
+	}
 	l.engine.touched(1)
+}
+
+// heardFirst is called by a loop when those have landed that had something to be read.
+func (e *Engine) heardFirst() {
+	if e.unheard.Add(-1) == 0 {
+		close(e.heard)
+	}
 }
 
 // touched counts connections that have landed, or have ended before.

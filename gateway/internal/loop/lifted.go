@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 
 	"github.com/panjf2000/gnet/v2"
@@ -19,7 +20,8 @@ type lifted struct {
 
 	fd       int
 	outbound []byte
-	from     any // an *origin, a *weight, or nil
+	socket   netip.Addr // the peer's, invalid for a Unix socket
+	from     any        // an *origin, a *weight, or nil
 }
 
 // aloft says whether no gnet has the connection.
@@ -38,20 +40,16 @@ func (s *lifted) Discard(n int) (int, error) { return 0, nil }
 // SafeContext is what gnet has as such.
 func (s *lifted) SafeContext() any { return s.from }
 
-// RemoteAddr is the peer's address, nil where it is of no TCP.
+// RemoteAddr is the peer's address without its port, nil where it is of no TCP. socketAddr does not ask for it.
 func (s *lifted) RemoteAddr() net.Addr {
-	peer, err := unix.Getpeername(s.fd)
-	if err != nil {
+	if !s.socket.IsValid() {
 		return nil
 	}
-	switch a := peer.(type) {
-	case *unix.SockaddrInet4:
-		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
-	case *unix.SockaddrInet6:
-		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
-	}
-	return nil
+	return &net.TCPAddr{IP: s.socket.AsSlice()}
 }
+
+// SetContext is gnet's, which has nothing of it.
+func (s *lifted) SetContext(any) {}
 
 func (s *lifted) Write(b []byte) (int, error) {
 	s.outbound = append(s.outbound, b...)
@@ -93,7 +91,7 @@ func (l *Loop) lift(c *conn) error {
 		unix.Close(fd)
 		return err
 	}
-	held := &lifted{fd: fd, outbound: out}
+	held := &lifted{fd: fd, outbound: out, socket: socketAddr(g)}
 	held.from = g.SafeContext()
 	if len(in) > 0 {
 		l.putBack(c, in)

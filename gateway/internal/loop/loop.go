@@ -92,12 +92,15 @@ type Loop struct {
 	posts   map[uint32]*post
 
 	// A takeover, see carry.go and landing.go. back is what was read of connections and is still to be worked off, by slot.
-	frozen     bool // nothing is read any more
+	frozen     bool        // what is read is not worked off any more
+	ended      bool        // it does nothing more
+	given      []gnet.Conn // in the order of their states
 	back       map[uint32][]byte
 	returning  map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
 	unasked    []string               // rooms among these that the shard was not asked about yet
 	aloft      queue[handoff.Handle]  // connections that no gnet has yet
 	landing    int                    // of these, that gnet is being given
+	first      int                    // so many of those that land have something to be read, and are the first
 	looked     int                    // so many more land before it is looked who has something to read
 	settled    bool                   // nothing is returning any more
 	descending bool                   // those that are aloft land
@@ -244,7 +247,9 @@ func (l *Loop) conn(h handoff.Handle) *conn {
 func (l *Loop) work() {
 	l.taken = l.inbox.Take(l.taken)
 	for i := range l.taken {
-		l.take(&l.taken[i])
+		if l.take(&l.taken[i]); l.ended {
+			return
+		}
 	}
 	clear(l.taken)
 	l.taken = l.taken[:0]
@@ -338,7 +343,9 @@ func (l *Loop) take(e *handoff.Event) {
 	case handoff.Quiet:
 		l.engine.quiet <- l.isQuiet()
 	case handoff.Pack:
-		l.engine.packed <- l.pack()
+		p := l.pack()
+		l.engine.packed <- p
+		l.standStill(p)
 	case handoff.Land:
 		l.land()
 	case handoff.Missed:

@@ -147,7 +147,7 @@ func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 
 // enterSession begins the session.
 func (l *Loop) enterSession(c *conn, id uint64, who identity.Identity) {
-	l.identify(c, who)
+	l.identify(c, &who)
 	c.phase = connected
 	c.due = 0
 	l.countSession(c, 1)
@@ -165,7 +165,7 @@ func (l *Loop) enterSession(c *conn, id uint64, who identity.Identity) {
 
 // renew puts another token in force.
 func (l *Loop) renew(c *conn, id uint64, who identity.Identity) {
-	l.identify(c, who)
+	l.identify(c, &who)
 	l.greet(c, id)
 	l.leaveForbidden(c)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,8 @@ import (
 type Bundle struct {
 	Common
 	Loops [][]Packed // by the number of the loop
+
+	came [][]Connection // the same, of a bundle that came: they are understood while more come
 }
 
 // Packed is the state of a connection as it goes over the socket, and its descriptor.
@@ -25,6 +28,7 @@ type Packed struct {
 type Common struct {
 	TokenIDKey  [16]byte // identity.TokenIDKey
 	Generations []uint32 // of each loop: how many connections it has had
+	Open        []uint32 // and how many there are now
 	Slow        []Slow
 	Watched     []Watched
 }
@@ -56,6 +60,9 @@ func (b *Bundle) Len() (n int) {
 	for _, l := range b.Loops {
 		n += len(l)
 	}
+	for _, l := range b.came {
+		n += len(l)
+	}
 	return n
 }
 
@@ -66,13 +73,22 @@ func (b *Bundle) Close() {
 			unix.Close(p.FD)
 		}
 	}
-	b.Loops = nil
+	for _, l := range b.came {
+		for i := range l {
+			unix.Close(l[i].FD)
+		}
+	}
+	b.Loops, b.came = nil, nil
 }
 
 // SendBundle sends all of it but the end, Everything. The descriptors stay the caller's. The other end has so long for each batch: how long all take
 // is a matter of their number.
 func (c *Channel) SendBundle(b *Bundle, each time.Duration) error {
 	c.Deadline(time.Now().Add(each))
+	b.Open = make([]uint32, len(b.Loops))
+	for i, l := range b.Loops {
+		b.Open[i] = uint32(len(l))
+	}
 	if err := c.SendJSON(Shared, b.Common); err != nil {
 		return err
 	}
@@ -132,69 +148,122 @@ func (c *Channel) ReceiveBundle() (_ *Bundle, err error) {
 	if err := json.Unmarshal(m.Payload, &b.Common); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnread, err)
 	}
-	b.Loops = make([][]Packed, len(b.Generations))
+	if len(b.Open) != len(b.Generations) {
+		return nil, fmt.Errorf("%w: it is of %d and of %d loops", ErrUnread, len(b.Generations), len(b.Open))
+	}
+	b.came = make([][]Connection, len(b.Generations))
+	for i, n := range b.Open {
+		b.came[i] = make([]Connection, 0, min(n, mostFor))
+	}
+	batches, understood := make(chan Message, batchesAhead), make(chan error, 1)
+	go func() { understood <- b.addLoop(batches, func() { c.Deadline(time.Now()) }) }()
+	err = c.receiveBatches(batches)
+	close(batches)
+	if unread := <-understood; unread != nil {
+		err = unread
+	}
+	return b, err
+}
+
+// mostFor is for how many connections of a loop room is made before they come.
+const mostFor = 1 << 20
+
+// receiveBatches receives all batches of connections, and Everything.
+func (c *Channel) receiveBatches(batches chan<- Message) error {
 	for {
 		m, err := c.Receive()
 		switch {
 		case err != nil:
-			return nil, err
+			return err
 		case m.Kind == Everything:
-			return b, nil
+			return nil
 		case m.Kind != Connections:
 			m.Close()
-			return nil, fmt.Errorf("%w: a message of the kind %d", ErrUnread, m.Kind)
+			return fmt.Errorf("%w: a message of the kind %d", ErrUnread, m.Kind)
 		}
-		if err := b.add(&m); err != nil {
-			return nil, err
-		}
+		batches <- m
 		if err := c.Send(Received, nil); err != nil {
-			return nil, err
+			return err
 		}
 	}
 }
 
-func (b *Bundle) add(m *Message) error {
+// addLoop understands batches until there are no more, and gives the first error, behind which it calls giveUp. Started and ended by ReceiveBundle.
+func (b *Bundle) addLoop(batches <-chan Message, giveUp func()) (err error) {
+	known := names{}
+	for m := range batches {
+		if err != nil {
+			m.Close()
+			continue
+		}
+		if err = b.add(&m, known); err != nil {
+			giveUp()
+		}
+	}
+	return err
+}
+
+func (b *Bundle) add(m *Message, known names) error {
 	r := reader{b: m.Payload}
 	for i, fd := range m.Descriptors {
 		loop, state := r.number(), r.bytes()
-		if r.failed || loop >= uint64(len(b.Loops)) {
+		c, err := Connection{FD: fd}, error(nil)
+		if r.failed || loop >= uint64(len(b.came)) {
+			err = errors.New("a batch of connections")
+		} else {
+			err = c.decode(state, known)
+		}
+		if err != nil {
 			for _, fd := range m.Descriptors[i:] {
 				unix.Close(fd)
 			}
-			return fmt.Errorf("%w: a batch of connections", ErrUnread)
+			return fmt.Errorf("%w: %w", ErrUnread, err)
 		}
-		b.Loops[loop] = append(b.Loops[loop], Packed{fd, state})
+		b.came[loop] = append(b.came[loop], c)
 	}
+	return nil
+}
+
+// understand makes connections of all states.
+func (b *Bundle) understand() error {
+	known := names{}
+	came := make([][]Connection, len(b.Loops))
+	for i, l := range b.Loops {
+		came[i] = make([]Connection, len(l))
+		for j, p := range l {
+			came[i][j].FD = p.FD
+			if err := came[i][j].decode(p.State, known); err != nil {
+				return fmt.Errorf("%w: %w", ErrUnread, err)
+			}
+		}
+	}
+	b.Loops, b.came = nil, came
 	return nil
 }
 
 // Spread gives the connections to as many loops. As many as there were keep theirs, and so the names of their sessions; else they are
 // dealt out, in new places.
 func (b *Bundle) Spread(loops int) ([][]Connection, []uint32, error) {
-	decoded := make([][]Connection, loops)
-	generations := make([]uint32, loops)
-	same := loops == len(b.Loops)
-	next := 0
-	for i, l := range b.Loops {
-		if same {
-			generations[i] = b.Generations[i]
-		}
-		for _, p := range l {
-			to := i
-			if !same {
-				to, next = next%loops, next+1
-			}
-			c := Connection{FD: p.FD}
-			if err := c.Decode(p.State); err != nil {
-				return nil, nil, fmt.Errorf("%w: %w", ErrUnread, err)
-			}
-			if !same {
-				c.Slot = uint32(len(decoded[to]))
-				generations[to]++
-				c.Generation = generations[to]
-			}
-			decoded[to] = append(decoded[to], c)
+	if b.came == nil {
+		if err := b.understand(); err != nil {
+			return nil, nil, err
 		}
 	}
-	return decoded, generations, nil
+	if loops == len(b.came) {
+		return slices.Clone(b.came), slices.Clone(b.Generations), nil
+	}
+	dealt := make([][]Connection, loops)
+	generations := make([]uint32, loops)
+	next := 0
+	for _, l := range b.came {
+		for _, c := range l {
+			to := next % loops
+			next++
+			c.Slot = uint32(len(dealt[to]))
+			generations[to]++
+			c.Generation = generations[to]
+			dealt[to] = append(dealt[to], c)
+		}
+	}
+	return dealt, generations, nil
 }

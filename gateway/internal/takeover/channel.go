@@ -27,6 +27,7 @@ const (
 	Everything
 	Opened
 	Go
+	Reading
 	Serving
 	Late
 )
@@ -137,9 +138,6 @@ func (c *Channel) Receive() (_ Message, err error) {
 			}
 			m.Descriptors = append(m.Descriptors, fds...)
 		}
-	}
-	for _, fd := range m.Descriptors {
-		unix.CloseOnExec(fd)
 	}
 	if _, err := io.ReadFull(c.socket, head[1:]); err != nil {
 		return Message{}, fmt.Errorf("read the head of a message: %w", err)

@@ -22,6 +22,7 @@
 //	new  Opened      the log is open, the state is understood. Up to here the old process can go on, and has seen to it
 //	                 that the new one is dead when it does: nothing was read from a connection, nothing written to one
 //	old  Go          it is the new one's
+//	new  Reading     who had sent something is read: what the old one has to do to let its descriptors go holds up nobody any more
 //	new  Serving     JSON: how many listeners it has; the old one sees to it that the kernel gives new connections to these
 //	old  Late        connections that the old one's listeners have accepted since, of which nothing was read
 //	old  the end of the stream: it has left

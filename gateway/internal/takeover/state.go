@@ -13,7 +13,7 @@ import (
 )
 
 // Version is of messages and state. It is a new one with each change of either, or of what a number in the state means.
-const Version = 2
+const Version = 3
 
 // Connection is a connection between two processes, or two engines of one. Times are in milliseconds relative to the moment at which
 // it was packed.
@@ -33,6 +33,7 @@ type Connection struct {
 	Heard, Took int64 // so long ago
 	Due         int64 // in so long, 0: no deadline
 
+	Socket   netip.Addr // the other end of its socket, invalid for a Unix socket; to ask the kernel would take longer than all the rest
 	Origin   netip.Addr // whom it speaks for; both invalid: its socket says it
 	Peer     netip.Addr // who is at its other end, a proxy perhaps
 	Inbound  []byte     // what the peer has sent and was not worked off
@@ -77,6 +78,7 @@ func (c *Connection) Append(dst []byte) []byte {
 	for _, n := range []int64{c.Heard, c.Took, c.Due} {
 		dst = binary.AppendVarint(dst, n)
 	}
+	dst = text(dst, c.Socket.AsSlice())
 	dst = text(dst, c.Origin.AsSlice())
 	dst = text(dst, c.Peer.AsSlice())
 	dst = text(dst, c.Inbound)
@@ -115,14 +117,17 @@ func (r *Room) append(dst []byte) []byte {
 }
 
 // Decode reads a state into c. Its bytes are views into b.
-func (c *Connection) Decode(b []byte) error {
-	r := reader{b: b}
+func (c *Connection) Decode(b []byte) error { return c.decode(b, nil) }
+
+func (c *Connection) decode(b []byte, known names) error {
+	r := reader{b: b, names: known}
 	flags := r.number()
 	c.Slot, c.Generation = uint32(r.number()), uint32(r.number())
 	c.Phase, c.Codec, c.Closed = uint8(r.number()), proto.Codec(r.number()), uint16(r.number())
 	c.Stream, c.Probed = flags&flagStream != 0, flags&flagProbed != 0
 	c.Away, c.Watching, c.Kernel = flags&flagAway != 0, flags&flagWatching != 0, flags&flagKernel != 0
 	c.Heard, c.Took, c.Due = r.signed(), r.signed(), r.signed()
+	c.Socket, _ = netip.AddrFromSlice(r.bytes())
 	c.Origin, _ = netip.AddrFromSlice(r.bytes())
 	c.Peer, _ = netip.AddrFromSlice(r.bytes())
 	c.Inbound, c.Outbound = r.bytes(), r.bytes()
@@ -150,7 +155,7 @@ func (c *Connection) Decode(b []byte) error {
 }
 
 func (r *Room) decode(from *reader) {
-	r.Name = string(from.bytes())
+	r.Name = from.names.of(from.bytes())
 	flags := from.number()
 	r.Position = from.number()
 	r.Watching, r.Typing = flags&roomWatching != 0, flags&roomTyping != 0
@@ -194,9 +199,24 @@ func texts(dst []byte, list []string) []byte {
 	return dst
 }
 
+// names are those of rooms, each once: many connections are in the same ones. Without it each has its own.
+type names map[string]string
+
+func (n names) of(b []byte) string {
+	if name, known := n[string(b)]; known {
+		return name
+	}
+	name := string(b)
+	if n != nil {
+		n[name] = name
+	}
+	return name
+}
+
 // reader reads what Append wrote. Once it has failed it gives zeros.
 type reader struct {
 	b      []byte
+	names  names
 	failed bool
 }
 

@@ -21,7 +21,7 @@ import (
 func full() Connection {
 	return Connection{
 		Slot: 7, Generation: 300, Phase: 4, Codec: proto.JSON, Stream: true, Kernel: true, Probed: true, Away: true, Watching: true, Closed: 4001,
-		Heard: 12_300, Took: 100, Due: 5000, Origin: netip.MustParseAddr("2001:db8::1"), Inbound: []byte("half a mess"), Outbound: []byte("half an answ"),
+		Heard: 12_300, Took: 100, Due: 5000, Socket: netip.MustParseAddr("192.0.2.1"), Origin: netip.MustParseAddr("2001:db8::1"), Inbound: []byte("half a mess"), Outbound: []byte("half an answ"),
 		Identity: &identity.Identity{User: "alice", Expires: 1 << 41, TokenID: 1 << 63, Issued: 1 << 31, Rights: &identity.Rights{
 			Join: []string{"a*", "b"}, Publish: []string{}, Create: []string{"*"}, Moderate: []string{"c"}, Rates: &rate.Claims{1, 2.5},
 		}},
@@ -191,10 +191,16 @@ func TestBundleThereAndBack(t *testing.T) {
 // What is not to come, comes with the wrong descriptors, or says no is an error, and no descriptor stays open.
 func TestBadMessages(t *testing.T) {
 	send := map[string]func(c *Channel){
-		"refusal":       func(c *Channel) { _ = c.Send(Refusal, []byte("no")) },
-		"another kind":  func(c *Channel) { _ = c.Send(Go, nil) },
-		"no JSON":       func(c *Channel) { _ = c.Send(Shared, []byte("{")) },
-		"no such loop":  func(c *Channel) { _ = c.SendJSON(Shared, Common{}); _ = c.Send(Connections, []byte{9, 1, 0}, 1) },
+		"refusal":      func(c *Channel) { _ = c.Send(Refusal, []byte("no")) },
+		"another kind": func(c *Channel) { _ = c.Send(Go, nil) },
+		"no JSON":      func(c *Channel) { _ = c.Send(Shared, []byte("{")) },
+		"no such loop": func(c *Channel) { _ = c.SendJSON(Shared, Common{}); _ = c.Send(Connections, []byte{9, 1, 0}, 1) },
+		"other loops":  func(c *Channel) { _ = c.SendJSON(Shared, Common{Generations: []uint32{1}}) },
+		"no state": func(c *Channel) {
+			_ = c.SendJSON(Shared, Common{Generations: []uint32{1}, Open: []uint32{1}})
+			_ = c.Send(Connections, []byte{0, 1, 0}, 1)
+			_ = c.Send(Everything, nil)
+		},
 		"end":           func(c *Channel) { c.Close() },
 		"a half":        func(c *Channel) { _, _ = c.socket.Write([]byte{byte(Shared), 0, 5, 0, 0, 0, 1}); c.Close() },
 		"no descriptor": func(c *Channel) { _, _ = c.socket.Write([]byte{byte(Shared), 1, 0, 0, 0, 0}) },
