@@ -157,7 +157,7 @@ func (l *Loop) pack() packed {
 	p := packed{loop: l.index, generation: l.opened}
 	for i := range l.slots {
 		if c := l.slots[i].conn; c != nil && c.sock != nil && c.missed() {
-			l.resume(c) // what one room keeps; of ephemeral messages no more is promised
+			l.resumeAway(c)
 		}
 	}
 	l.flush()
