@@ -192,7 +192,7 @@ func (h *host) durableRow() row {
 	alone := crowdShape{100, 100}
 	return row{
 		name:  "durable",
-		what:  "Messages of 128 bytes from 100 publishers that are acknowledged as synced, with a p99 under 500 ms; rates grow by a quarter",
+		what:  "Messages of 128 bytes from 100 publishers that are acknowledged as synced, with a p99 under 500 ms; rates grow by a quarter, and the way to the first that was too much is halved twice",
 		limit: 4 * time.Minute,
 		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
 			best, err := h.climb(ctx, s, alone, 20_000)

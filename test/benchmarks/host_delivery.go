@@ -147,7 +147,7 @@ func deliveriesPerSecond(r result.Result) float64 {
 func (h *host) mostRow() row {
 	return row{
 		name:  "most",
-		what:  "The most that is carried without loss, without a refusal and with a p99 under 500 ms; rates grow by a quarter",
+		what:  "The most that is carried without loss, without a refusal and with a p99 under 500 ms; rates grow by a quarter, and the way to the first that was too much is halved twice",
 		limit: 8 * time.Minute,
 		measure: h.each([]publishes{{large, 300, 2_500_000}, {hundreds, 3000, 1_500_000}},
 			func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
@@ -163,23 +163,47 @@ func (h *host) mostRow() row {
 	}
 }
 
-// climb raises the rate until it is not carried, and gives the last that was; the first must be.
+// climb raises the rate until it is not carried, then twice halves the way between the last that was and the first that was not, and gives the largest that
+// was; the first must be.
 func (h *host) climb(ctx context.Context, s *hostServer, c crowdShape, from float64) (best result.Result, err error) {
-	for rate := from; ; rate *= 1.25 {
+	carries := func(rate float64) (bool, error) {
 		r, err := h.load(ctx, s, "rooms", append(c.flags(), "--rate", fmt.Sprint(rate), "--warmup", seconds(3), "--duration", seconds(8))...)
 		if err != nil {
-			return best, err
+			return false, err
 		}
 		n := r.Counts
 		carried := n.Lost+n.Duplicated+n.Reordered+n.Refused+n.Unanswered+n.Unsent == 0 && r.Latencies.Delivery.Quantile(0.99) < 500*time.Millisecond
-		if !carried && rate == from {
-			return best, fmt.Errorf("%v: %s messages a second are not carried: %s", c, grouped(rate), summary(r))
+		if carried {
+			best = r
+		} else if rate == from {
+			return false, fmt.Errorf("%v: %s messages a second are not carried: %s", c, grouped(rate), summary(r))
 		}
-		if !carried {
-			return best, nil
-		}
-		best = r
+		return carried, nil
 	}
+	carried, broken := 0.0, from
+	for ; ; broken *= 1.25 {
+		ok, err := carries(broken)
+		if err != nil {
+			return best, err
+		}
+		if !ok {
+			break
+		}
+		carried = broken
+	}
+	for range 2 {
+		middle := (carried + broken) / 2
+		ok, err := carries(middle)
+		if err != nil {
+			return best, err
+		}
+		if ok {
+			carried = middle
+		} else {
+			broken = middle
+		}
+	}
+	return best, nil
 }
 
 // latencyRow is what the server adds to what a commit takes. A message that comes while a batch is synced waits for it and then for its own

@@ -143,6 +143,7 @@ type Crowd struct {
 	online     int
 	behind     int // accounts that are not up to date
 	event      dialect.Event
+	alike      alike
 	out        []byte
 	body       []byte
 	caughtN    int64 // messages of before the load that came

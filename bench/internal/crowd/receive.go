@@ -18,6 +18,10 @@ func (c *Crowd) Received(slot int, in []byte) (n int) {
 	}
 	u, d, e := &c.users[slot], c.dialect(slot), &c.event
 	now := c.now()
+	if c.alike.same(&u.session, in) {
+		return c.takeAlike(slot, now)
+	}
+	c.alike.begin(&u.session)
 	for n < len(in) {
 		opened := u.session.Opened()
 		size, err := d.Read(&u.session, in[n:], e)
@@ -39,6 +43,9 @@ func (c *Crowd) Received(slot int, in []byte) (n int) {
 			return n // a write failed
 		}
 		if e.Kind == dialect.None {
+			if len(e.Out) > 0 {
+				c.alike.read(e, n)
+			}
 			if size == 0 {
 				return n
 			}
@@ -48,7 +55,9 @@ func (c *Crowd) Received(slot int, in []byte) (n int) {
 		if u.state != online && u.state != connecting {
 			return n // a write failed
 		}
+		c.alike.read(e, n)
 	}
+	c.alike.end(&u.session, in)
 	return n
 }
 
@@ -139,7 +148,14 @@ func (c *Crowd) message(slot int, e *dialect.Event, now int64) {
 		c.foreign("a message that was not sent in this run, or damaged")
 		return
 	}
-	room := e.Room
+	m := delivery{room: e.Room, seq: e.Seq, ephemeral: e.Ephemeral, stamp: stamp}
+	c.alike.add(&m)
+	c.deliver(slot, &m, now)
+}
+
+// deliver enters a message of this run.
+func (c *Crowd) deliver(slot int, m *delivery, now int64) {
+	room, stamp := m.room, m.stamp
 	if !c.traits.Numbered && room < 0 {
 		room = int(stamp.Room)
 	}
@@ -152,10 +168,10 @@ func (c *Crowd) message(slot int, e *dialect.Event, now int64) {
 		return
 	}
 	switch {
-	case e.Ephemeral && !c.part.Plan.Publish.Ephemeral && c.part.Plan.Publish.Typing > 0:
+	case m.ephemeral && !c.part.Plan.Publish.Ephemeral && c.part.Plan.Publish.Typing > 0:
 		c.counts.TypingDelivered++
 		return
-	case e.Ephemeral != c.part.Plan.Publish.Ephemeral:
+	case m.ephemeral != c.part.Plan.Publish.Ephemeral:
 		c.foreign("a stored message for an ephemeral one, or the other way round")
 		return
 	}
@@ -165,8 +181,8 @@ func (c *Crowd) message(slot int, e *dialect.Event, now int64) {
 	}
 	var outcome ledger.Outcome
 	if c.traits.Numbered {
-		outcome = account.Take(e.Seq)
-		c.seen(room, e.Seq)
+		outcome = account.Take(m.seq)
+		c.seen(room, m.seq)
 	} else {
 		outcome = account.TakeFrom(stamp.User, uint64(stamp.Seq), account.Base == 0)
 	}

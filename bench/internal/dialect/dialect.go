@@ -128,6 +128,12 @@ type Session struct {
 // Opened reports whether the server has answered the handshake, or there is none.
 func (s *Session) Opened() bool { return s.stage != stageOpening }
 
+// Between reports whether the session is ready and nothing is half read, asked or under way in it: what it makes of bytes does not depend on what came
+// before then, and is what every other such session of the same dialect makes of them.
+func (s *Session) Between() bool {
+	return s.stage == stageReady && s.inside == 0 && !s.more && s.parts == nil && s.waiting == nil && s.flight == nil
+}
+
 // stage of a connection. Dialects go from stageOpening over their own ones to stageReady.
 type stage uint8
 

@@ -211,8 +211,32 @@ func readReceiptFields(in []byte, e *Event) bool {
 	return true
 }
 
-// consumeField reads a field that is a number (value is nil) or bytes; n is negative for any other.
+// consumeField reads a field that is a number (value is nil) or bytes; n is negative for any other. It does what protowire's functions do for
+// the fields that every message has, whose tags are of one byte and whose lengths of two at most: one call instead of three, millions of times a second.
 func consumeField(in []byte) (field protowire.Number, number uint64, value []byte, n int) {
+	if len(in) > 2 && in[0]>>3 > 0 && in[0] < 0x80 {
+		switch field = protowire.Number(in[0] >> 3); in[0] & 7 {
+		case byte(protowire.VarintType):
+			for n = 1; n < min(len(in), 10); n++ { // nine bytes of it, which can't run over
+				number |= uint64(in[n]&0x7f) << (7 * (n - 1))
+				if in[n] < 0x80 {
+					return field, number, nil, n + 1
+				}
+			}
+		case byte(protowire.BytesType):
+			length, from := int(in[1]), 2
+			if length >= 0x80 {
+				length, from = length&0x7f|int(in[2])<<7, 3
+			}
+			if in[from-1] < 0x80 && length <= len(in)-from {
+				return field, 0, in[from : from+length], from + length
+			}
+		}
+	}
+	return consumeAnyField(in)
+}
+
+func consumeAnyField(in []byte) (field protowire.Number, number uint64, value []byte, n int) {
 	field, kind, tag := protowire.ConsumeTag(in)
 	if tag < 0 {
 		return 0, 0, nil, -1

@@ -329,3 +329,26 @@ func TestNothingIsAllocated(t *testing.T) {
 		})
 	}
 }
+
+// FuzzFields: the short way through a field gives what protowire does, for whatever bytes.
+func FuzzFields(f *testing.F) {
+	f.Add([]byte{0x0a, 0x03, 'a', 'b', 'c'})
+	f.Add([]byte{0x0a, 0x00, 0x10})
+	f.Add([]byte{0x0a, 0x80, 0x01})
+	f.Add([]byte{0x0a, 0xff, 0xff, 0xff, 0x01})
+	f.Add(append([]byte{0x0a, 0x80, 0x01}, make([]byte, 128)...))
+	f.Add([]byte{0x0a, 0x81, 0x00, 0x07})
+	f.Add([]byte{0x10, 0x96, 0x01})
+	f.Add([]byte{0x10, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
+	f.Add([]byte{0x10, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f})
+	f.Add([]byte{0x02, 0x01, 0x00})
+	f.Add([]byte{0x0d, 0x01, 0x00, 0x00, 0x00})
+	f.Add([]byte{0x82, 0x01, 0x01, 0x61})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		field, number, value, n := consumeField(in)
+		wantField, wantNumber, wantValue, want := consumeAnyField(in)
+		if n != want || field != wantField || number != wantNumber || !bytes.Equal(value, wantValue) || (value == nil) != (wantValue == nil) {
+			t.Errorf("%x: field %d, %d, %x, %d bytes; protowire has %d, %d, %x, %d", in, field, number, value, n, wantField, wantNumber, wantValue, want)
+		}
+	})
+}

@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -232,5 +234,29 @@ func TestSendersInAnyOrder(t *testing.T) {
 	}
 	if a.Got != 3*senders || len(*a.senders) != senders {
 		t.Errorf("got %d of %d senders, want %d of %d", a.Got, len(*a.senders), 3*senders, senders)
+	}
+}
+
+// TestHexWordOfEachByte: a digit is read for what it is wherever it stands, and no other byte is taken for one.
+func TestHexWordOfEachByte(t *testing.T) {
+	for at := range 8 {
+		for b := range 256 {
+			text := []byte("04a9f0c7")
+			text[at] = byte(b)
+			want, err := strconv.ParseUint(string(text), 16, 32)
+			isDigit := err == nil && strings.ToLower(string(text)) == string(text)
+			got, ok := hexWord(binary.BigEndian.Uint64(text))
+			if ok != isDigit || ok && got != want {
+				t.Errorf("%q is %08x, %v; want %08x, %v", text, got, ok, want, isDigit)
+			}
+		}
+	}
+}
+
+func BenchmarkFind(b *testing.B) {
+	f := NewFinder(7)
+	body := f.Append(nil, Stamp{User: 4711, Room: 42, Seq: 17, Due: 1 << 50}, 128)
+	for b.Loop() {
+		f.Find(body)
 	}
 }

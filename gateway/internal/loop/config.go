@@ -136,6 +136,8 @@ const (
 	// sliceWrites is how many members a loop serves before it looks at its sockets again, and others have the
 	// processor. At some 8 µs a write it is about a quarter of a millisecond.
 	sliceWrites = 32
+	// pacedTurn is how many slices a turn of a loop has that paces itself: see load.pace.
+	pacedTurn = 4
 	// batchBytes ends what of a room leaves in one piece. One message may be longer.
 	batchBytes = 64 << 10
 	// maxReading bounds the pages of catch-up that a loop has ordered from the log readers, and

@@ -1,6 +1,8 @@
 package loop
 
 import (
+	"time"
+
 	"rookery/gateway/internal/framing"
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
@@ -16,6 +18,7 @@ type batch struct {
 	ephemeral pieces // in the order in which they came
 	number    uint64 // of the first ephemeral one, see ephemerals
 	next      int    // index in members of the next to be served
+	cut       bool   // more was there than leaves in one piece
 }
 
 func (b *batch) first() uint64 { return b.stored.messages[0].Seq }
@@ -104,11 +107,24 @@ func (l *Loop) enqueue(r *localRoom) {
 		return
 	}
 	r.queued = true
-	if r.window > 0 && r.batch == nil {
-		l.gather(r)
+	pause := time.Duration(r.window) * time.Millisecond
+	if r.gathers {
+		pause = max(pause, l.load.pause)
+	}
+	if pause > 0 && r.batch == nil {
+		l.gather(r, pause)
 		return
 	}
 	l.busy.push(r)
+}
+
+// turn is how many members are served in one. A loop that paces itself does more at a time: the replies of a room of some hundred then leave with the
+// publishers' own copies, and so many writes less are worth more than the millisecond.
+func (l *Loop) turn() int {
+	if l.load.pause > 0 {
+		return pacedTurn * l.slice
+	}
+	return l.slice
 }
 
 // publishReply is for who published.
@@ -126,7 +142,7 @@ type publishReply struct {
 func (l *Loop) published(e *handoff.Event) {
 	reply := publishReply{to: e.To, id: e.ID, seq: e.Seq, at: e.At, size: e.Size}
 	r := l.rooms[e.Room]
-	if r == nil || r.window > 0 || len(r.members) == int(r.holes) || len(r.members) > l.slice {
+	if r == nil || r.window > 0 || len(r.members) == int(r.holes) || len(r.members) > l.turn() {
 		l.tellPublisher(e.Room, &reply)
 		return
 	}
@@ -166,16 +182,23 @@ func (l *Loop) fanOut(budget int) {
 		if r.batch == nil {
 			l.tellPublishers(r)
 			if len(r.pending) == 0 {
-				continue // dropped meanwhile
+				continue // dropped meanwhile, or only a repeated publish was answered
 			}
 			r.batch = r.takeBatch()
+			together := len(r.batch.stored.messages) + len(r.batch.ephemeral.messages)
 			l.load.batches++
-			l.load.together += len(r.batch.stored.messages) + len(r.batch.ephemeral.messages)
+			l.load.together += together
+			r.gathers = together >= wellGathered
 			l.gatherLess(r, r.batch.stored.messages)
 			l.gatherLess(r, r.batch.ephemeral.messages)
 		}
+		cut := r.batch.cut
 		budget = l.serve(r, budget)
-		if r.batch != nil || len(r.pending) > 0 {
+		switch {
+		case r.batch != nil || cut && len(r.pending) > 0:
+			r.queued = true
+			l.busy.push(r) // what is left has waited already
+		case len(r.pending) > 0 || r.replies != nil:
 			l.enqueue(r)
 		}
 		if l.fullest > gatherBytes {
@@ -197,7 +220,7 @@ func (r *localRoom) takeBatch() *batch {
 		n++
 	}
 	taken := r.pending[:n:n]
-	b := &batch{number: r.passed() + 1}
+	b := &batch{number: r.passed() + 1, cut: n < len(r.pending)}
 	switch stored {
 	case int32(n):
 		b.stored.messages = taken

@@ -120,6 +120,31 @@ func TestRepliesThatWaitForNothing(t *testing.T) {
 	}
 }
 
+// TestAReplyThatComesAmidABatch: a publish that is repeated is answered without a delivery, also while the room's members are half served.
+func TestAReplyThatComesAmidABatch(t *testing.T) {
+	r := newRig(t, nil)
+	var publisher *fakeSocket
+	for range sliceWrites - 1 {
+		publisher = r.open(true, proto.Binary)
+		r.join(publisher, "first", 0)
+		r.join(publisher, "second", 0)
+	}
+	r.deliver("first", 1)
+	r.deliver("second", 1)
+	r.loop.work()
+	if r.loop.rooms["second"].batch == nil {
+		t.Fatal("the second room is not half served, which shows nothing")
+	}
+	r.put(handoff.Event{Kind: handoff.Published, To: publisher.context.(*conn).handle, ID: 9, Room: "second", Seq: 1, Size: handoff.ReplySize})
+	r.work()
+	if frames := r.sent(publisher); frames[len(frames)-1].GetPublished() == nil {
+		t.Errorf("the publisher was sent %v", frames)
+	}
+	if held := r.loop.inbox.Held(); held != 0 {
+		t.Errorf("%d bytes of the mailbox are held", held)
+	}
+}
+
 func TestBigRoomIsServedInSlices(t *testing.T) {
 	r := newRig(t, nil)
 	members := make([]*fakeSocket, 3*sliceWrites)

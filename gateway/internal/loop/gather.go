@@ -8,7 +8,7 @@ import (
 )
 
 // gathering are the rooms with a gather window that have something for their members, by the moment at which the window closes.
-// The others are fanned out at once: nothing waits there.
+// The others are fanned out at once, but while the loop paces itself: see load.pace.
 type gathering []window
 
 type window struct {
@@ -28,9 +28,9 @@ func (g *gathering) Pop() any {
 	return w
 }
 
-// gather has a room wait for its window, from its first message on.
-func (l *Loop) gather(r *localRoom) {
-	w := window{r, time.Now().Add(time.Duration(r.window) * time.Millisecond)}
+// gather has a room wait for a time, from its first message on.
+func (l *Loop) gather(r *localRoom, pause time.Duration) {
+	w := window{r, time.Now().Add(pause)}
 	heap.Push(&l.gathering, w)
 	if l.gathering[0] == w {
 		l.ringIn(time.Until(w.closes))

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rookery/gateway/internal/handoff"
 	"rookery/proto"
 )
 
@@ -61,5 +62,25 @@ func TestRoomsThatGather(t *testing.T) {
 		if len(r.loop.gathering) != 0 || r.loop.busy.len() != 0 || r.loop.inbox.Held() != 0 {
 			t.Errorf("%d gather, %d are busy, %d bytes are held", len(r.loop.gathering), r.loop.busy.len(), r.loop.inbox.Held())
 		}
+	})
+}
+
+// TestWhatIsMoreThanABatchGathersOnce: what leaves in a second piece has waited already.
+func TestWhatIsMoreThanABatchGathersOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) {
+			c.Inboxes = []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](32 << 20)}
+			c.Window = func(string) time.Duration { return time.Second }
+		})
+		s := r.open(true, proto.Binary)
+		r.join(s, "r", 0)
+		last := uint64(2 * batchBytes / len(encoded("r", 1).Frame(proto.Binary)))
+		for seq := uint64(1); seq <= last; seq++ {
+			r.deliver("r", seq)
+		}
+		r.work()
+		time.Sleep(time.Second)
+		r.work()
+		r.mustGet(s, upTo(1, last))
 	})
 }

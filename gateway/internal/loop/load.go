@@ -1,5 +1,7 @@
 package loop
 
+import "time"
+
 const (
 	// behindAfter is how many ticks in a row more than leastWaiting has to wait for the loop before it is behind: neither a burst
 	// nor a moment without a processor is an overload.
@@ -12,6 +14,10 @@ const (
 	wellGathered = 4
 	// gatheredWaiting is what may wait of a room then, in bytes: some fifty short messages make a write half again as long.
 	gatheredWaiting = 32 << 10
+	// fanOutShare is how much of a loop's time fan-out may take before rooms pause for it, where much is gathered.
+	fanOutShare = 0.5
+	// firstPause is how long rooms pause when fan-out takes all the time, longestPause what it comes to if it goes on.
+	firstPause, longestPause = 20 * time.Millisecond, 200 * time.Millisecond
 )
 
 // load is how fast a loop works off what waits for it. Bytes alone bound the memory of a mailbox and not the time in it: with
@@ -29,6 +35,9 @@ type load struct {
 	// batches is how often a room had its turn since the last tick, together how many messages left in these.
 	batches, together int
 	gathered          bool // many left in each of them, of the last tick that had any
+	// fanningOut is the time that fan-out took since the last tick, with what the processor did meanwhile for others; it is only looked at where
+	// much is gathered. pause is how long rooms gather for it, see pace.
+	fanningOut, pause time.Duration
 	// gathering is what waits in rooms that have a window, in bytes: on purpose, however long that is.
 	gathering int64
 }
@@ -47,7 +56,8 @@ func (l *Loop) bound() {
 	if o.batches > 0 { // one of a large room may last for several ticks
 		o.gathered = o.together >= wellGathered*o.batches
 	}
-	o.done, o.batches, o.together, o.at = 0, 0, 0, l.now
+	o.pace(time.Duration(passed) * tick)
+	o.done, o.batches, o.together, o.fanningOut, o.at = 0, 0, 0, 0, l.now
 	if l.inbox.Held()-o.gathering < leastWaiting {
 		if o.behind >= behindAfter {
 			l.inbox.Bound(1 << 62)
@@ -62,8 +72,22 @@ func (l *Loop) bound() {
 	if o.behind >= behindAfter {
 		most := max(leastWaiting, int64(o.rate*waitTicks))
 		if o.gathered {
-			most = max(most, int64(l.busy.len())*gatheredWaiting)
+			most = max(most, int64(l.busy.len()+len(l.gathering))*gatheredWaiting)
 		}
 		l.inbox.Bound(o.gathering + most)
 	}
+}
+
+// pace has rooms pause between their turns where fan-out takes most of the loop's time and many messages leave of a room anyway. A loop that is
+// always ready to write takes all of the processors: each write holds less, and who else needs them, the committer, the shards, the clients on the
+// same machine, is late by more than the pause. The pause is in proportion to the share, so that it settles where the share is fanOutShare.
+func (o *load) pace(passed time.Duration) {
+	share := float64(o.fanningOut) / float64(passed)
+	switch {
+	case !o.gathered, o.pause == 0 && share <= fanOutShare:
+		o.pause = 0
+		return
+	}
+	pause := time.Duration(float64(o.pause+firstPause)*share/fanOutShare) - firstPause
+	o.pause = min(max(0, pause.Truncate(time.Millisecond)), longestPause)
 }

@@ -158,3 +158,97 @@ func TestALoopThatStandsStillIsSilent(t *testing.T) {
 		}
 	})
 }
+
+// TestPace: where fan-out takes most of the time and gathers, rooms pause in proportion; not where it gathers little.
+func TestPace(t *testing.T) {
+	o := load{gathered: true}
+	pass := func(share float64) time.Duration {
+		o.fanningOut = time.Duration(share * float64(tick))
+		o.pace(tick)
+		return o.pause
+	}
+	if pause := pass(fanOutShare); pause != 0 {
+		t.Errorf("rooms pause for %v at a share that needs none", pause)
+	}
+	if pause := pass(1); pause != firstPause {
+		t.Errorf("rooms pause for %v at first, want %v", pause, firstPause)
+	}
+	if pause := pass(fanOutShare); pause != firstPause {
+		t.Errorf("rooms pause for %v where %v was right", pause, firstPause)
+	}
+	for range 20 {
+		pass(1)
+	}
+	if o.pause != longestPause {
+		t.Errorf("rooms pause for %v when nothing helps, want %v", o.pause, longestPause)
+	}
+	if pause := pass(fanOutShare / 2); pause == 0 || pause >= longestPause {
+		t.Errorf("rooms pause for %v when half of it does", pause)
+	}
+	for range 20 {
+		pass(fanOutShare / 10)
+	}
+	if o.pause != 0 {
+		t.Errorf("rooms pause for %v when there is little to do", o.pause)
+	}
+	pass(1)
+	o.gathered = false
+	if pause := pass(1); pause != 0 {
+		t.Errorf("rooms pause for %v though little leaves at a time", pause)
+	}
+}
+
+// TestALoopThatPacesItself: what comes to a busy room during the pause leaves together, the replies to publishers too, and the pause ends with the load.
+func TestALoopThatPacesItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		l := r.loop
+		var members []*fakeSocket
+		for range 2 * sliceWrites {
+			members = append(members, r.open(true, proto.Binary))
+			r.join(members[len(members)-1], "r", 0)
+		}
+		last := members[len(members)-1]
+		pair := r.open(true, proto.Binary)
+		r.join(pair, "pair", 0)
+		l.load.gathered, l.load.pause = true, 50*time.Millisecond
+		l.rooms["r"].gathers = true
+		publish := func(seq uint64) {
+			r.deliver("r", seq)
+			r.put(handoff.Event{Kind: handoff.Published, To: last.context.(*conn).handle, ID: seq, Room: "r", Seq: seq, Size: handoff.ReplySize})
+			r.work()
+		}
+		before := last.writes
+		publish(1)
+		publish(2)
+		if r.ringsIn != 50*time.Millisecond || last.writes != before {
+			t.Fatalf("the loop is rung in %v, after %d writes", r.ringsIn, last.writes-before)
+		}
+		r.deliver("pair", 1)
+		r.work()
+		r.mustGet(pair, upTo(1, 1)) // a room where little is said waits for nobody
+		time.Sleep(50 * time.Millisecond)
+		r.work()
+		if frames := r.sent(last); last.writes != before+1 || len(frames) != 4 {
+			t.Errorf("%d frames left in %d writes", len(frames), last.writes-before)
+		}
+		r.mustGet(members[0], upTo(1, 2))
+
+		l.rooms["r"].gathers = true
+		publish(3)
+		r.work()
+		time.Sleep(tick)
+		l.tick() // a tick in which fan-out took no time
+		if l.load.pause >= 50*time.Millisecond {
+			t.Fatalf("the pause is %v still", l.load.pause)
+		}
+		r.work()
+		r.mustGet(members[0], upTo(3, 3))
+		for range 5 {
+			time.Sleep(tick)
+			l.tick()
+		}
+		publish(4)
+		r.mustGet(members[0], upTo(4, 4))
+	})
+}

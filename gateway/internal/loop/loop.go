@@ -247,8 +247,7 @@ func (l *Loop) work() {
 	l.landSome()
 	l.resumeSome()
 	l.gathered()
-	l.fanOut(l.slice)
-	l.flush()
+	l.writeOut()
 	l.pump()
 	if l.busy.len() > 0 || l.resuming.len() > 0 || len(l.expelled) > 0 || l.untraced > 0 || l.surveyed != nil {
 		l.ring()
@@ -256,6 +255,16 @@ func (l *Loop) work() {
 		// take its processor away only after ten milliseconds, at each step of a message's way once.
 		runtime.Gosched()
 	}
+}
+
+// writeOut fans out up to a turn's members and writes what there is.
+func (l *Loop) writeOut() {
+	if l.load.gathered {
+		begun := time.Now()
+		defer func() { l.load.fanningOut += time.Since(begun) }()
+	}
+	l.fanOut(l.turn())
+	l.flush()
 }
 
 func (l *Loop) take(e *handoff.Event) {

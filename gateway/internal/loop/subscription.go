@@ -36,6 +36,7 @@ type localRoom struct {
 	stored     int32  // how many of pending are of the log
 	window     uint16 // milliseconds that messages gather before they are fanned out
 	queued     bool   // in loop.busy or loop.gathering
+	gathers    bool   // many messages left in its last turn, see wellGathered
 	ordered    bool   // the shard was asked for its deliveries
 	observed   bool   // the keeper of presence is told who comes and goes
 	// begin is the oldest message that was there when the shard was last asked, at the moment asked.
