@@ -88,7 +88,7 @@ func newMetrics(s *Server) *metrics {
 		denied:           desc("denied_total", "Whom the server turned away for what they did, by reason.", "reason"),
 		refused:          desc("connections_refused_total", "Connections turned away, by reason.", "reason"),
 		errors:           desc("request_errors_total", "Requests answered with an error, by its name.", "name"),
-		ephemeralDropped: desc("ephemeral_dropped_total", "Deliveries of ephemeral messages and receipts left out for connections that were behind; left: they ended behind.", "reason"),
+		ephemeralDropped: desc("ephemeral_dropped_total", "Deliveries of ephemeral messages and receipts left out for connections that were behind, by reason: behind, newer ones or none were kept for them; left: they left or ended behind. With ephemeral_delivered_total it is all that was owed.", "reason"),
 		capacity:         desc("connections_capacity", "Most connections at once: the setting, or what the descriptors allow."),
 		syncSeconds:      desc("log_sync_seconds", "Time of a sync of the log."),
 		batchRecords:     desc("log_batch_records", "Messages committed together."),
@@ -119,7 +119,7 @@ func newMetrics(s *Server) *metrics {
 	inLoop(counter, "writes_total", "Writes to sockets.", func(c *loop.Counters) int64 { return c.Writes.Load() })
 	inLoop(counter, "subscriptions_fell_behind_total", "Times a subscription was put on reading the log.", func(c *loop.Counters) int64 { return c.FellBehind.Load() })
 	inLoop(counter, "sockets_full_total", "Times a socket did not take everything.", func(c *loop.Counters) int64 { return c.Full.Load() })
-	inLoop(counter, "ephemeral_delivered_total", "Ephemeral messages and receipts handed to connections.", func(c *loop.Counters) int64 { return c.EphemeralDelivered.Load() })
+	inLoop(counter, "ephemeral_delivered_total", "Ephemeral messages and receipts handed to connections, whether they read them or not.", func(c *loop.Counters) int64 { return c.EphemeralDelivered.Load() })
 	inLoop(counter, "ephemeral_evicted_total", "Newest ephemeral messages or receipts of a key that were not kept for who is behind, for want of room.", func(c *loop.Counters) int64 { return c.EphemeralEvicted.Load() })
 	inLoop(gauge, "ephemeral_kept_bytes", "Ephemeral messages and receipts kept for who is behind.", func(c *loop.Counters) int64 { return c.EphemeralKept.Load() })
 	inLoop(counter, "probes_total", "Silent connections asked for a sign of life.", func(c *loop.Counters) int64 { return c.Probes.Load() })

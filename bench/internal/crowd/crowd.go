@@ -126,13 +126,13 @@ type Crowd struct {
 	underWay closed
 	trouble  trouble
 	fill     fill
-	heads    []uint64         // of each room: the largest number that was seen, or what its senders here sent
-	told     []uint64         // heads at the last News, nil: there was none
-	known    []uint64         // of all workers, nil before the first Learn
-	complete int              // accounts before this one are, as far as is known
-	untold   []ledger.Number  // untaken publishes, since the last News
-	untaken  ledger.Untaken   // of all workers
-	closed   []ledger.Account // before the end, with holes that may be refused publishes of others
+	heads    []uint64        // of each room: the largest number that was seen, or what its senders here sent
+	told     []uint64        // heads at the last News, nil: there was none
+	known    []uint64        // of all workers, nil before the first Learn
+	complete int             // accounts before this one are, as far as is known
+	untold   []ledger.Number // untaken publishes, since the last News
+	untaken  ledger.Untaken  // of all workers
+	closed   []ended         // before the end, with holes that may be refused publishes of others
 
 	// Owned by the loop: what came of it, and scratch.
 	counts     result.Counts

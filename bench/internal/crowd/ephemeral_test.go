@@ -57,19 +57,53 @@ func TestOnlyWhoStopsReadingMayMiss(t *testing.T) {
 	}
 }
 
-// TestDroppedWhenAUserGoes: an account that ends early tells the same.
+// TestDroppedWhenAUserGoes: an account that ends early tells the same, with what was refused known in the end.
 func TestDroppedWhenAUserGoes(t *testing.T) {
-	s := stand(t, func(p *plan.Plan) {
-		p.Publish.Ephemeral, p.Publish.Typing, p.Publish.Receipts = true, 0, 0
-		p.Trouble.Stall = plan.Stall{Share: 1, For: time.Second}
-	})
-	s.ask(func() {
-		s.welcome(0, 0)
-		s.pass(0, 7, 1)
-		s.pass(0, 7, 5)
-		s.crowd.settleAccount(0, 0)
-		s.want("1 and 5 came", result.Counts{Expected: 5, Delivered: 2, Dropped: 3, Gaps: 1})
-	})
+	for share, want := range map[float64]result.Counts{
+		1: {Expected: 4, Delivered: 2, Dropped: 2, Gaps: 1},
+		0: {Expected: 4, Delivered: 2, Lost: 2, Gaps: 1},
+	} {
+		s := stand(t, func(p *plan.Plan) {
+			p.Publish.Ephemeral, p.Publish.Typing, p.Publish.Receipts = true, 0, 0
+			p.Trouble.Stall = plan.Stall{Share: share, For: time.Second}
+			p.Clients.Connections = 1
+		})
+		s.ask(func() {
+			s.welcome(0, 0)
+			s.pass(0, 7, 1)
+			s.pass(0, 7, 5)
+			s.crowd.settleAccount(0, 0)
+			s.crowd.Learn(News{Untaken: []ledger.Number{{User: 7, Seq: 3}}})
+			s.crowd.Settle()
+			s.want("1 and 5 came, 3 was refused", want)
+		})
+	}
+}
+
+// TestRefusedIsNotDropped: a hole that the server's refusal has made is owed to nobody, whoever stops reading, and does not stand for
+// a newer message that is missing.
+func TestRefusedIsNotDropped(t *testing.T) {
+	for share, want := range map[float64]result.Counts{
+		1: {Expected: 4, Delivered: 2, Dropped: 1, Lost: 1, Gaps: 1},
+		0: {Expected: 4, Delivered: 2, Lost: 2, Gaps: 1},
+	} {
+		s := stand(t, func(p *plan.Plan) {
+			p.Publish.Ephemeral, p.Publish.Typing, p.Publish.Receipts = true, 0, 0
+			p.Trouble.Stall = plan.Stall{Share: share, For: time.Second}
+			p.Clients.Connections = 1
+		})
+		s.ask(func() {
+			s.welcome(0, 0)
+			s.pass(0, 7, 1)
+			s.pass(0, 7, 5) // of 6
+			s.crowd.Learn(News{Rooms: []int{0}, Heads: []int64{4}, Untaken: []ledger.Number{{User: 7, Seq: 2}, {User: 7, Seq: 4}}})
+			if s.crowd.Complete() {
+				t.Error("complete without the newest of a sender")
+			}
+			s.crowd.Settle()
+			s.want("1 and 5 of 6 came, 2 and 4 were refused", want)
+		})
+	}
 }
 
 // TestKindsAreNotMixed: what is stored and what is not are two things, and typing is owed to nobody.

@@ -230,10 +230,6 @@ func (c *Crowd) foreign(what string) {
 func (c *Crowd) refused(slot int, e *dialect.Event) {
 	r, ok := c.answered(slot, e.ID)
 	switch {
-	case !ok && e.ID == 0 && c.part.Plan.Publish.Ephemeral:
-		c.counts.Refused++
-		c.heads[c.room(c.number(slot), 0)]-- // where a user sends; which of its messages it was is not said
-		c.fault("publish", e.Reason)
 	case !ok:
 		c.fault("refused", e.Reason)
 	case r.kind == publishRequest:

@@ -68,7 +68,7 @@ func (c *Crowd) owed(slot, k int, account *ledger.Account) uint64 {
 		return account.Got + account.Missing(&c.untaken) + max(c.known[room], last) - last // not what the server said is gone
 	}
 	if c.mayMiss(slot) {
-		newest := account.Newest()
+		newest := account.Newest(&c.untaken)
 		if account.Base > 0 {
 			return account.Got
 		}
@@ -96,9 +96,9 @@ func (c *Crowd) mayMiss(slot int) bool {
 	return c.part.Plan.Publish.Ephemeral && scatter(c.number(slot), forStall) < c.part.Plan.Trouble.Stall.Share
 }
 
-// dropped is how many messages a user may have missed, and has.
-func (c *Crowd) dropped(slot int, account *ledger.Account) int64 {
-	if c.mayMiss(slot) {
+// dropped is how many messages a member may have missed, and has.
+func (c *Crowd) dropped(account *ledger.Account, mayMiss bool) int64 {
+	if mayMiss {
 		return int64(account.Missing(&c.untaken))
 	}
 	return 0
@@ -126,14 +126,14 @@ func (c *Crowd) Settle() {
 		}
 		owed := int64(c.owed(i/c.perUser, i%c.perUser, account))
 		got := int64(account.Got)
-		dropped := c.dropped(i/c.perUser, account)
+		dropped := c.dropped(account, c.mayMiss(i/c.perUser))
 		c.counts.Dropped += dropped
 		c.counts.Expected += max(owed, got) + dropped
 		c.lose(owed - got)
 		*account = ledger.Account{}
 	}
 	for i := range c.closed {
-		c.settleClosed(&c.closed[i], 0) // what is acknowledged is never dropped
+		c.settleClosed(&c.closed[i])
 	}
 	c.closed = nil
 	c.counts.Unanswered += c.waiting

@@ -221,17 +221,23 @@ func (c *Crowd) settleAccount(slot, k int) {
 	if account.Target > 0 {
 		c.behind--
 	}
-	if !c.traits.Numbered && c.traits.Acknowledges && account.Missing(&c.untaken) > 0 {
-		c.closed = append(c.closed, *account) // which of it was refused is known in the end
+	if ended := (ended{*account, c.mayMiss(slot)}); !c.traits.Numbered && c.traits.Acknowledges && account.Missing(&c.untaken) > 0 {
+		c.closed = append(c.closed, ended) // which of it was refused is known in the end
 	} else {
-		c.settleClosed(account, c.dropped(slot, account))
+		c.settleClosed(&ended)
 	}
 	*account = ledger.Account{}
 }
 
-func (c *Crowd) settleClosed(account *ledger.Account, dropped int64) {
-	missing := int64(account.Missing(&c.untaken))
-	c.counts.Expected += int64(account.Got) + missing
+// ended is an account that was closed before the end, of a member that may have missed messages or not.
+type ended struct {
+	account ledger.Account
+	mayMiss bool
+}
+
+func (c *Crowd) settleClosed(e *ended) {
+	missing, dropped := int64(e.account.Missing(&c.untaken)), c.dropped(&e.account, e.mayMiss)
+	c.counts.Expected += int64(e.account.Got) + missing
 	c.counts.Dropped += dropped
 	c.lose(missing - dropped)
 }

@@ -102,7 +102,7 @@ type Publish struct {
 	Room int
 	// Key is a number that no other publish of this user has.
 	Key uint32
-	// Ephemeral is the key of a message that is not to be stored, and is not answered: without ID. Empty: it is to be stored.
+	// Ephemeral is the key of a message that is not to be stored; it needs no ID, and is answered only with one. Empty: it is to be stored.
 	Ephemeral string
 	// Body begins with Stamp and is printable ASCII without quotes and backslashes, so that it can be put into any text.
 	Body []byte

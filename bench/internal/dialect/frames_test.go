@@ -292,7 +292,7 @@ func TestPublishIsWrittenAsByTheCodec(t *testing.T) {
 		publish := &v1.Publish{Room: r.room(p.Room), Key: strconv.Itoa(int(p.Key)), Content: &v1.Publish_Text{Text: string(p.Body)}}
 		p.ID = max(p.ID, 1)
 		if random.IntN(3) == 0 {
-			p.ID, p.Ephemeral = 0, "typing"
+			p.ID, p.Ephemeral = p.ID*uint32(random.IntN(2)), "typing" // it needs no id
 			publish.Key, publish.Ephemeral = "typing", true
 		}
 		want := &v1.ClientFrame{Id: uint64(p.ID), Op: &v1.ClientFrame_Publish{Publish: publish}}

@@ -46,7 +46,7 @@ func newRookery(c Config, target Target) (Dialect, error) {
 
 func (r *rookery) Traits() Traits {
 	if r.ephemeral {
-		return Traits{Answers: true, Pipelines: true, Reaches: Room, Ephemeral: true, Presence: true}
+		return Traits{Acknowledges: true, Answers: true, Pipelines: true, Reaches: Room, Ephemeral: true, Presence: true}
 	}
 	return Traits{Numbered: true, Acknowledges: true, Answers: true, Pipelines: true, Resumes: true, Reaches: Room, Ephemeral: true, Receipts: true, Presence: true}
 }

@@ -208,7 +208,7 @@ func TestRookeryEphemeral(t *testing.T) {
 		t.Errorf("traits are %+v", d.Traits())
 	}
 	c.Ephemeral = true
-	if d, _ := open(t, c, "tcp://h:1"); d.Traits() != (Traits{Answers: true, Pipelines: true, Reaches: Room, Ephemeral: true, Presence: true}) {
+	if d, _ := open(t, c, "tcp://h:1"); d.Traits() != (Traits{Acknowledges: true, Answers: true, Pipelines: true, Reaches: Room, Ephemeral: true, Presence: true}) {
 		t.Errorf("traits are %+v", d.Traits())
 	}
 	c = config("socket.io")

@@ -193,11 +193,13 @@ func (a *Account) sender(user uint32) (at int, known bool) {
 	return low, low < len(senders) && senders[low].user == user
 }
 
-// Newest is the sum of the senders' last numbers that came: as many messages were sent to who got the newest of all.
-func (a *Account) Newest() (n uint64) {
+// Newest is the sum of the senders' last numbers that came, without those that the server did not take: as many messages it took of
+// all senders, if these are their newest.
+func (a *Account) Newest(untaken *Untaken) (n uint64) {
 	if a.senders != nil {
 		for i := range *a.senders {
-			n += (*a.senders)[i].track.Last()
+			s := &(*a.senders)[i]
+			n += s.track.last - untaken.within(s.user, span{1, s.track.last})
 		}
 	}
 	return n

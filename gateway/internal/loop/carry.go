@@ -194,7 +194,7 @@ func (l *Loop) pack() packed {
 	p := packed{loop: l.index, generation: l.opened, states: make([]takeover.Packed, 0, len(l.slots))}
 	for i := range l.slots {
 		if c := l.slots[i].conn; c != nil && c.sock != nil && c.missed() {
-			l.resume(c) // what one room keeps; of ephemeral messages no more is promised
+			l.resumeAway(c)
 		}
 	}
 	l.flush()

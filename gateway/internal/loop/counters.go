@@ -60,7 +60,8 @@ var refusalNames = [...]string{"", "connections", "address", "draining", "flood"
 // RefusalNames gives the reasons by index in Counters.Refused; the first is none.
 func RefusalNames() []string { return refusalNames[:] }
 
-// Why an ephemeral message was not delivered to a member.
+// Why an ephemeral message was not delivered to a member. It is owed to those who are members when its turn in the room comes: each of
+// these deliveries is in EphemeralDelivered or here, once it is decided, which for who is behind is when it drains or goes.
 const (
 	dropBehind = iota // its socket was full, and a newer one of the key, or none, was kept for it
 	dropLeft          // its socket was full, and it left or was closed

@@ -75,11 +75,23 @@ func (p *ephemerals) stop(c *conn, after uint64) {
 }
 
 // startEphemeral is for a new member: what is still being handed out came before it joined. If
-// it was a member a moment ago, it has seen some of that already.
+// it was a member a moment ago, it has seen some of that already. Until all of that has been handed out it counts as stopped.
 func (l *Loop) startEphemeral(c *conn, r *localRoom) {
-	if r.ephemerals != nil {
-		r.ephemerals.stop(c, r.ephemerals.number)
-		l.resumeLater(c)
+	if p := r.ephemerals; p != nil && (r.passed() < p.number || r.batch != nil && !r.batch.ephemeral.empty()) {
+		p.stop(c, p.number)
+	}
+}
+
+// started has members go on, at the end of a batch, that joined while it and what came before it were being handed out. Not by asking each turn
+// whether that is so: a room that gathers may take ten seconds.
+func (l *Loop) started(r *localRoom) {
+	if r.ephemerals == nil {
+		return
+	}
+	for slot, after := range r.ephemerals.stopped {
+		if c := l.slots[slot].conn; !c.backed && after <= r.passed() {
+			l.resumeLater(c)
+		}
 	}
 }
 
@@ -188,8 +200,7 @@ func (l *Loop) resume(c *conn) {
 		}
 		after, shown := r.ephemerals.stopped[c.handle.Slot], r.shown(s.member)
 		if shown < after {
-			l.resumeLater(c) // it joined just now
-			continue
+			continue // it joined just now: started comes back to it
 		}
 		var messages []*proto.Encoded
 		for _, k := range r.ephemerals.kept {
@@ -205,6 +216,18 @@ func (l *Loop) resume(c *conn) {
 		}
 		delete(r.ephemerals.stopped, c.handle.Slot)
 		l.tidy(r)
+	}
+}
+
+// resumeAway is for a connection that goes on in another process, which will know nothing of what is kept here. It gets that as one that
+// has drained does, though its socket is full, but not so much that it would be closed for it. Of more rooms no more is promised.
+func (l *Loop) resumeAway(c *conn) {
+	// Two rooms' at most, see resume; in JSON they may be half as long again.
+	if c.sock.OutboundBuffered()+3*max(keptBytes, l.cfg.MessageBytes) <= l.cfg.OutboundBytes {
+		l.resume(c)
+	}
+	for _, s := range c.subscriptions {
+		l.forgo(c, s.room, s.member)
 	}
 }
 

@@ -6,7 +6,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
@@ -230,6 +234,9 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 			if got := len(r.sent(s)); got != 1+c.kept {
 				t.Errorf("sent %d messages", got)
 			}
+			if n := r.loop.counted.EphemeralDropped[dropBehind].Load(); n != int64(c.messages-c.kept) {
+				t.Errorf("%d deliveries are counted as dropped, want %d", n, c.messages-c.kept)
+			}
 		})
 	}
 }
@@ -302,6 +309,85 @@ func TestManyDrainAtOnce(t *testing.T) {
 		if !slices.Equal(got, []int{2, 3}) && !slices.Equal(got, []int{3}) {
 			t.Fatalf("socket %d got %v", i, got)
 		}
+	}
+}
+
+// TestWhoJoinsWhileARoomGathers: the loop does not ask again and again whether what came before has left.
+func TestWhoJoinsWhileARoomGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.Window = func(string) time.Duration { return time.Second } })
+		early, late := r.open(true, proto.Binary), r.open(true, proto.Binary)
+		r.join(early, "r", 0)
+		r.pass("r", "bob", "", 1)
+		r.loop.work()
+		r.rung = false
+		r.request(late, &v1.ClientFrame{Id: 2, Op: &v1.ClientFrame_Join{Join: &v1.Join{Room: "r"}}})
+		if frames := r.sent(late); len(frames) != 1 || frames[0].GetJoined() == nil {
+			t.Fatalf("join was answered with %v", frames)
+		}
+		r.pass("r", "bob", "", 2)
+		r.loop.work()
+		if r.rung {
+			t.Fatal("the loop has itself rung at once while the room gathers")
+		}
+		time.Sleep(time.Second)
+		r.work()
+		for s, want := range map[*fakeSocket][]int{early: {1, 2}, late: {2}} {
+			if got := numbers(t, r.sent(s)); !slices.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		}
+		if r.loop.rooms["r"].ephemerals != nil {
+			t.Errorf("the room holds %+v", r.loop.rooms["r"].ephemerals)
+		}
+	})
+}
+
+// TestATakeoverGivesWhatIsKept: of some rooms, and the rest is counted. Nobody is closed for what it is given.
+func TestATakeoverGivesWhatIsKept(t *testing.T) {
+	text := strings.Repeat("x", 30<<10)
+	for name, c := range map[string]struct {
+		outbound int // that waits already
+		given    int
+	}{"some waits": {10 << 10, 3}, "nearly too much waits": {900 << 10, 0}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			s := r.open(true, proto.Binary)
+			r.join(s, "block", 0)
+			rooms := []string{"a", "b", "c", "d", "e"}
+			for _, room := range rooms {
+				r.join(s, room, 0)
+			}
+			r.block(s, 1)
+			for _, room := range rooms {
+				for range 2 { // the second takes the place of the first
+					m := proto.Encode(proto.Header{Room: room, At: 1, From: "bob", Ephemeral: true},
+						proto.AppendContent(nil, &v1.Publish{Content: &v1.Publish_Text{Text: text}}))
+					r.put(handoff.Event{Kind: handoff.Ephemeral, Room: room, Message: m, Size: m.Size()})
+				}
+			}
+			r.work()
+			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(pair[0])
+			defer unix.Close(pair[1])
+			socket := &lifted{fd: pair[0], outbound: make([]byte, c.outbound)}
+			s.context.(*conn).sock = socket
+			p := r.loop.pack()
+			if len(p.states) != 1 || p.left != 0 {
+				t.Fatalf("%d connections go along, %d were closed", len(p.states), p.left)
+			}
+			if n := len(socket.outbound) - c.outbound; n < c.given*len(text) || n > c.given*(len(text)+200) {
+				t.Errorf("%d bytes more wait for the socket, want %d messages", n, c.given)
+			}
+			counted := r.loop.counted
+			delivered, behind, left := counted.EphemeralDelivered.Load(), counted.EphemeralDropped[dropBehind].Load(), counted.EphemeralDropped[dropLeft].Load()
+			if want := int64(c.given); delivered != want || behind != want || left != 10-2*want || r.loop.kept != 0 {
+				t.Errorf("of 10 messages %d are counted as delivered, %d as dropped for newer ones and %d as left; %d bytes are kept", delivered, behind, left, r.loop.kept)
+			}
+		})
 	}
 }
 

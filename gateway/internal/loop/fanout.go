@@ -270,6 +270,7 @@ func (l *Loop) serve(r *localRoom, budget int) int {
 		l.release(b.stored.messages)
 		l.release(b.ephemeral.messages)
 		l.sweep(r)
+		l.started(r)
 		l.tidy(r)
 	}
 	return budget
