@@ -198,15 +198,16 @@ func (s *Server) leave(old departing, others int, give func(descriptors []int) e
 	if len(old) > 0 {
 		warn(steer(old[0], len(old), others))
 	}
-	err := s.linger(old, func() []int { s.gather(old); return s.engine.Late() }, handOn)
-	settle := func(last departing) error { return s.linger(last, last.accept, handOn) }
+	until := time.Now().Add(lingeringMost)
+	err := s.linger(old, until, func() []int { s.gather(old); return s.engine.Late() }, handOn)
+	settle := func(last departing) error { return s.linger(last, until, last.accept, handOn) }
 	if err = errors.Join(err, handOn(s.engine.Late()), old.closeEach(s.public.addr, others, handOn, settle, warn)); err != nil {
 		s.log.Error("what the listeners still accepted is lost", "err", err)
 	}
 }
 
-// linger returns when the old listeners are given nothing any more, or after lingeringMost. next gives who has come since the last time.
-func (s *Server) linger(old departing, next func() []int, handOn func(came []int) error) error {
+// linger returns when the old listeners are given nothing any more, and behind until at the latest. next gives who has come since the last time.
+func (s *Server) linger(old departing, until time.Time, next func() []int, handOn func(came []int) error) error {
 	time.Sleep(changeover)
 	begun, half := time.Now(), halfOpen(s.public.addr)
 	for quiet := begun; ; time.Sleep(5 * time.Millisecond) {
@@ -215,7 +216,7 @@ func (s *Server) linger(old departing, next func() []int, handOn func(came []int
 			return err
 		}
 		switch {
-		case time.Since(begun) > lingeringMost:
+		case time.Now().After(until):
 			s.log.Warn("the old listeners are closed while connections still come to them: some may be refused", "after", lingeringMost)
 			return nil
 		case len(late) > 0 || old.waiting() > 0:

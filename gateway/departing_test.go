@@ -110,14 +110,14 @@ func TestWhoComesForEver(t *testing.T) {
 		came, given := 0, 0
 		next := func() []int { came++; return []int{-1} }
 		begun := time.Now()
-		if err := s.linger(nil, next, func(late []int) error { given += len(late); return nil }); err != nil {
+		if err := s.linger(nil, time.Now().Add(lingeringMost), next, func(late []int) error { given += len(late); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(begun); took < lingeringMost || took > lingeringMost+time.Second || given != came {
 			t.Errorf("the old listeners stay for %v; %d of %d connections were given on", took, given, came)
 		}
 		begun = time.Now()
-		if err := s.linger(nil, func() []int { return nil }, func([]int) error { return nil }); err != nil || time.Since(begun) > 2*lingering {
+		if err := s.linger(nil, time.Now().Add(lingeringMost), func() []int { return nil }, func([]int) error { return nil }); err != nil || time.Since(begun) > 2*lingering {
 			t.Errorf("those to whom nobody comes stay for %v, %v", time.Since(begun), err)
 		}
 	})

@@ -43,13 +43,17 @@ func (s *Server) ManageMemory(ctx context.Context) {
 	); err == nil && limit > 0 {
 		s.log.Info("memory is limited", "heap", limit)
 	}
-	_, kept := os.LookupEnv("GOGC") // then the collector is its owner's
+	kept := ownersCollections()
 	select {
 	case <-ctx.Done():
 	case <-s.hears: // see HoldCollections
 	}
 	if !kept {
-		defer debug.SetGCPercent(debug.SetGCPercent(fastGrowth))
+		before := debug.SetGCPercent(fastGrowth)
+		if before < 0 {
+			before = 100 // as it was before HoldCollections
+		}
+		defer debug.SetGCPercent(before)
 	}
 	var tide tide
 	var growth growth
@@ -84,10 +88,13 @@ func (s *Server) ManageMemory(ctx context.Context) {
 // HoldCollections has nothing be collected until a second after the server reads what clients send, when ManageMemory begins: for a process that takes over, whose heap grows
 // from nothing to all its sessions while their clients wait, and holds next to no garbage. A limit of memory holds. GOGC, where set, holds instead.
 func HoldCollections() {
-	if os.Getenv("GOGC") == "" {
+	if !ownersCollections() {
 		debug.SetGCPercent(-1)
 	}
 }
+
+// ownersCollections reports whether the collector is its owner's. To Go an empty GOGC is none.
+func ownersCollections() bool { return os.Getenv("GOGC") != "" }
 
 // growth is by how many percent the heap may grow now.
 type growth struct {

@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"context"
+	"log/slog"
+	"runtime/debug"
 	"slices"
 	"testing"
 )
@@ -83,5 +86,24 @@ func TestTide(t *testing.T) {
 		if !slices.Equal(at, c.want) {
 			t.Errorf("%s: given back in turns %v, want %v", c.name, at, c.want)
 		}
+	}
+}
+
+// TestCollectionsAreHeldForATakeoverOnly: when the process does not manage its memory any more, to drain, the heap is collected as ever.
+func TestCollectionsAreHeldForATakeoverOnly(t *testing.T) {
+	t.Setenv("GOGC", "") // set, and nobody's choice
+	const before = 100
+	was := debug.SetGCPercent(before)
+	defer debug.SetGCPercent(was)
+	HoldCollections()
+	if held := debug.SetGCPercent(-1); held != -1 {
+		t.Fatalf("behind HoldCollections the heap may grow by %d%%", held)
+	}
+	s := &Server{log: slog.New(slog.DiscardHandler), hears: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.ManageMemory(ctx)
+	if left := debug.SetGCPercent(before); left != before {
+		t.Errorf("the heap may grow by %d%% afterwards, want %d%%", left, before)
 	}
 }

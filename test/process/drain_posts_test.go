@@ -13,13 +13,12 @@ import (
 	"time"
 )
 
-// TestAWaveOfPostsDuringADrain: each of 5,000 streams of events has something to say while the server drains, all at the same moment, and over
+// TestAWaveOfPostsDuringADrain: each of 500 streams of events has something to say while the server drains, all at the same moment, and over
 // connections that come only then. Each is answered.
 func TestAWaveOfPostsDuringADrain(t *testing.T) {
 	t.Parallel()
-	const clients, atOnce = 5000, 64
-	// The plain binary: of thousands of connections the race detector would make most of the work.
-	s := start(t, launch{binary: plainBinary, data: t.TempDir(), flags: []string{"--drain.window", "25s", "--limits.connections-per-ip", "0"}})
+	const clients, atOnce = 500, 64 // as many as come at once on a busy machine before the server has waited too long for the first request
+	s := start(t, launch{data: t.TempDir(), flags: []string{"--drain.window", "25s", "--limits.connections-per-ip", "0"}})
 	streams, posters, names := make([]net.Conn, clients), make([]net.Conn, clients), make([]string, clients)
 	defer func() {
 		for _, c := range append(streams, posters...) {

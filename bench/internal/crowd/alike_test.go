@@ -72,6 +72,5 @@ func TestWhatCameBeforeIsTakenAgain(t *testing.T) {
 			remembered(what, in, false)
 			remembered("what came before "+what, three, true)
 		}
-
 	})
 }

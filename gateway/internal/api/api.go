@@ -67,14 +67,16 @@ type Members interface {
 type API struct {
 	// Set at construction.
 	cfg      Config
-	describe func() // makes mux, huma and document, the first time
-	mux      *http.ServeMux
-	huma     huma.API
-	document []byte
+	describe func()          // registerAll, the first time
 	slots    chan struct{}   // holds one for each request under way
 	leaving  context.Context // done when exports and traces have to end
 	leave    context.CancelFunc
 	sampling sync.WaitGroup
+
+	// Made by describe.
+	mux      *http.ServeMux
+	huma     huma.API
+	document []byte
 
 	keys      atomic.Pointer[Keys]
 	refusing  atomic.Bool
@@ -98,7 +100,7 @@ func New(cfg Config) *API {
 	return a
 }
 
-// registerAll is left to the first request: it takes as long as to take over a few thousand connections, and whose server takes over they wait.
+// registerAll is left to the first request: it takes as long as taking over a few thousand connections, whose clients would wait for it.
 func (a *API) registerAll() {
 	a.mux = http.NewServeMux()
 	a.huma = humago.New(a.mux, humaConfig())

@@ -33,7 +33,7 @@
 //	membership.go    rooms with members: who is what in them, so far as they are here
 //	members.go       what the keeper of members is asked
 //	slow.go          slow mode (shared by the loops)
-//	gather.go        rooms whose messages are to wait for each other first
+//	gather.go        rooms whose messages wait for each other first
 //	fanout.go        committed messages to members, in slices
 //	ephemeral.go     messages that are not in the log, and who is behind with them
 //	replay.go        who is behind is served from the log until it is live
@@ -44,7 +44,7 @@
 //	carry.go         giving connections to another process
 //	landing.go       taking them in
 //	expiry.go        tokens that have expired or were revoked
-//	load.go          how much may wait for a loop that has more than it can do
+//	load.go          how much may wait for a loop that has more than it can do, and how long its busy rooms pause
 //	counters.go      what the metrics read
 //	survey.go        who is behind, and large and busy rooms, for an operator who looks
 //	trace.go         the frames of one user, without what is said, for an operator who looks

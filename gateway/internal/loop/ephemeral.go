@@ -26,11 +26,12 @@ const (
 // after a newer one, everybody gets the newest in the end, and a crowd of slow consumers costs
 // a room no more than one does.
 type ephemerals struct {
-	number  uint64            // of the last that came
-	stopped map[uint32]uint64 // by slot: what comes after this number is owed to the member
-	kept    []keptMessage     // the newest of each sender and key, ascending, while somebody has stopped
-	size    int               // bytes of kept, over the wire
-	upTo    uint64            // kept was shown all up to this number
+	number  uint64              // of the last that came
+	stopped map[uint32]uint64   // by slot: what comes after this number is owed to the member
+	joined  map[uint32]struct{} // slots among these of members that came while something was being handed out
+	kept    []keptMessage       // the newest of each sender and key, ascending, while somebody has stopped
+	size    int                 // bytes of kept, over the wire
+	upTo    uint64              // kept was shown all up to this number
 }
 
 type keptMessage struct {
@@ -79,17 +80,27 @@ func (p *ephemerals) stop(c *conn, after uint64) {
 func (l *Loop) startEphemeral(c *conn, r *localRoom) {
 	if p := r.ephemerals; p != nil && (r.passed() < p.number || r.batch != nil && !r.batch.ephemeral.empty()) {
 		p.stop(c, p.number)
+		if p.joined == nil {
+			p.joined = make(map[uint32]struct{})
+		}
+		p.joined[c.handle.Slot] = struct{}{}
 	}
 }
 
 // started has members go on, at the end of a batch, that joined while it and what came before it were being handed out. Not by asking each turn
 // whether that is so: a room that gathers may take ten seconds.
 func (l *Loop) started(r *localRoom) {
-	if r.ephemerals == nil {
+	p := r.ephemerals
+	if p == nil {
 		return
 	}
-	for slot, after := range r.ephemerals.stopped {
-		if c := l.slots[slot].conn; !c.backed && after <= r.passed() {
+	for slot := range p.joined {
+		after, stopped := p.stopped[slot]
+		if stopped && after > r.passed() {
+			continue
+		}
+		delete(p.joined, slot)
+		if c := l.slots[slot].conn; stopped && !c.backed { // else it goes on when its socket has drained
 			l.resumeLater(c)
 		}
 	}

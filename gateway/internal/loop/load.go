@@ -86,8 +86,7 @@ func (l *Loop) bound() {
 func (o *load) pace(passed time.Duration) {
 	share := float64(o.fanningOut) / float64(passed)
 	o.paused = max(o.pause, o.paused-passed)
-	switch {
-	case !o.gathered, o.pause == 0 && share <= fanOutShare:
+	if !o.gathered || o.pause == 0 && share <= fanOutShare {
 		o.pause = 0
 		return
 	}

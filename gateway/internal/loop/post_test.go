@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -222,45 +223,48 @@ func TestPostsWhileDraining(t *testing.T) {
 // each is answered, those too that are over the rate of their address.
 func TestAWaveOfPostsWhileDraining(t *testing.T) {
 	const wave, within = 3 * RefusalReserve, 2*RefusalReserve + 5
-	r := newRig(t, nil)
-	_, post := r.stream()
-	engine := r.loop.engine
-	rules := Rules{Auth: anyone{}}
-	rules.Rates.Of[rate.Address][rate.Open] = rate.PerSecond(1, within)
-	engine.SetRules(rules)
-	engine.draining.Store(true)
-	var posters []*fakeSocket
-	for range wave {
-		posters = append(posters, r.dial(""))
-	}
-	answers := map[string]int{}
-	for _, s := range posters {
-		r.say(s, post(ping))
-		r.work()
-		text := heard(s)
-		answers[strings.SplitN(text, "\r\n", 2)[0]]++
-		if s.closed {
-			t.Fatalf("a connection was closed with the answer %q, before its peer had it", text)
+	// The clock of the test stands still: no token comes meanwhile.
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		_, post := r.stream()
+		engine := r.loop.engine
+		rules := Rules{Auth: anyone{}}
+		rules.Rates.Of[rate.Address][rate.Open] = rate.PerSecond(1, within)
+		engine.SetRules(rules)
+		engine.draining.Store(true)
+		var posters []*fakeSocket
+		for range wave {
+			posters = append(posters, r.dial(""))
 		}
-		if strings.HasPrefix(text, "HTTP/1.1 503") && !strings.Contains(text, "Retry-After: 1\r\n") {
-			t.Fatalf("over the rate: %q", text)
+		answers := map[string]int{}
+		for _, s := range posters {
+			r.say(s, post(ping))
+			r.work()
+			text := heard(s)
+			answers[strings.SplitN(text, "\r\n", 2)[0]]++
+			if s.closed {
+				t.Fatalf("a connection was closed with the answer %q, before its peer had it", text)
+			}
+			if strings.HasPrefix(text, "HTTP/1.1 503") && !strings.Contains(text, "Retry-After: 1\r\n") {
+				t.Fatalf("over the rate: %q", text)
+			}
 		}
-	}
-	mustBe(t, "answers", answers, fmt.Sprintf("map[HTTP/1.1 204 No Content:%d HTTP/1.1 503 Service Unavailable:%d]", within, wave-within))
-	mustBe(t, "places", fmt.Sprint(engine.admitted.Load(), engine.refused.Load()), fmt.Sprint(wave+1, 0))
-	for _, s := range posters {
-		r.loop.abort(s.context.(*conn))
-	}
-	mustBe(t, "places afterwards", fmt.Sprint(engine.admitted.Load(), engine.refused.Load()), "1 0")
+		mustBe(t, "answers", answers, fmt.Sprintf("map[HTTP/1.1 204 No Content:%d HTTP/1.1 503 Service Unavailable:%d]", within, wave-within))
+		mustBe(t, "places", fmt.Sprint(engine.admitted.Load(), engine.refused.Load()), fmt.Sprint(wave+1, 0))
+		for _, s := range posters {
+			r.loop.abort(s.context.(*conn))
+		}
+		mustBe(t, "places afterwards", fmt.Sprint(engine.admitted.Load(), engine.refused.Load()), "1 0")
 
-	// Where there is no room, those that are refused have their places and no more.
-	engine.SetCapacity(1)
-	for range RefusalReserve {
-		r.dial("")
-	}
-	if s := (&fakeSocket{room: 1 << 30, loop: r.events}); r.loop.accept(s) != gnet.Close {
-		t.Error("a flood has no bound")
-	}
+		// Where there is no room, those that are refused have their places and no more.
+		engine.SetCapacity(1)
+		for range RefusalReserve {
+			r.dial("")
+		}
+		if s := (&fakeSocket{room: 1 << 30, loop: r.events}); r.loop.accept(s) != gnet.Close {
+			t.Error("a flood has no bound")
+		}
+	})
 }
 
 // TestAFaultWithAPost ends its connection, and not the process.

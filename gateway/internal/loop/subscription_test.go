@@ -3,7 +3,6 @@ package loop
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
@@ -92,45 +91,50 @@ func TestAnswersInTheOrderOfTheRequests(t *testing.T) {
 	}
 }
 
-// TestLeavesOfManyConnections: what answers the leaves of one connection, or ends those of another, does not look at all that wait.
-func TestLeavesOfManyConnections(t *testing.T) {
-	const rooms, others = 300, 50_000
-	// answer is how long that takes while so many leaves of others wait.
-	answer := func(waiting int) time.Duration {
-		r := newRig(t, func(cfg *Config) { cfg.RoomsPerConnection = rooms })
-		for i := range waiting {
-			r.loop.leaves[leaving{from: handoff.Handle{Slot: uint32(i + 2)}}] = []uint64{1}
-		}
-		var ends [2]*fakeSocket
-		for n := range ends {
-			ends[n] = r.open(true, proto.Binary)
-			c := ends[n].context.(*conn)
-			for i := range uint64(rooms) {
-				room := fmt.Sprintf("%d of %d", i, n)
-				r.loop.join(c, 2*i+2, &v1.Join{Room: room})
-				r.loop.leave(c, 2*i+3, &v1.Leave{Room: room})
+// TestLeavesOfManyConnections: what answers the leaves of one connection, or ends those of another, leaves those of the others alone.
+func TestLeavesOfManyConnections(t *testing.T) { leavesAmong(t, 300, 1000) }
+
+// BenchmarkLeaves: however many leaves of others wait.
+func BenchmarkLeaves(b *testing.B) {
+	for _, waiting := range []int{0, 50_000} {
+		b.Run(fmt.Sprint(waiting), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				leavesAmong(b, 300, waiting)
 			}
-		}
-		for _, join := range r.rooms.commands[:rooms] {
-			r.put(handoff.Event{Kind: handoff.Joined, To: join.From, ID: join.ID, Room: join.Room})
-		}
-		began := time.Now()
-		r.loop.work()
-		_ = r.events.Close(ends[1])
-		took := time.Since(began)
-		if n := len(r.sent(ends[0])); n != 2*rooms {
-			t.Fatalf("%d of %d joins and leaves were answered", n, 2*rooms)
-		}
-		if n := len(r.loop.leaves); n != waiting || len(r.loop.rooms) != 0 {
-			t.Fatalf("%d leaves wait, and %d rooms are there; want %d of others", n, len(r.loop.rooms), waiting)
-		}
-		return took
+		})
 	}
-	alone, among := time.Hour, time.Hour
-	for range 3 { // the best of each, for the machine may be busy
-		alone, among = min(alone, answer(0)), min(among, answer(others))
+}
+
+// leavesAmong has one connection join and leave so many rooms, and another end amid that, while so many leaves of others wait. A benchmark's timer runs in the turn only.
+func leavesAmong(t testing.TB, rooms, waiting int) {
+	r := newRig(t, func(cfg *Config) { cfg.RoomsPerConnection = rooms })
+	for i := range waiting {
+		r.loop.leaves[leaving{from: handoff.Handle{Slot: uint32(i + 2)}}] = []uint64{1}
 	}
-	if among > 30*alone { // it would be a hundred times and more
-		t.Errorf("%d leaves were answered in %v, and in %v while %d of others wait", rooms, alone, among, others)
+	var ends [2]*fakeSocket
+	for n := range ends {
+		ends[n] = r.open(true, proto.Binary)
+		c := ends[n].context.(*conn)
+		for i := range rooms {
+			room := fmt.Sprintf("%d of %d", i, n)
+			r.loop.join(c, uint64(2*i+2), &v1.Join{Room: room})
+			r.loop.leave(c, uint64(2*i+3), &v1.Leave{Room: room})
+		}
+	}
+	for _, join := range r.rooms.commands[:rooms] {
+		r.put(handoff.Event{Kind: handoff.Joined, To: join.From, ID: join.ID, Room: join.Room})
+	}
+	if b, ok := t.(*testing.B); ok {
+		b.StartTimer()
+		defer b.StopTimer()
+	}
+	r.loop.work()
+	_ = r.events.Close(ends[1])
+	if n := len(r.sent(ends[0])); n != 2*rooms {
+		t.Fatalf("%d of %d joins and leaves were answered", n, 2*rooms)
+	}
+	if n := len(r.loop.leaves); n != waiting || len(r.loop.rooms) != 0 {
+		t.Fatalf("%d leaves wait, and %d rooms are there; want %d of others", n, len(r.loop.rooms), waiting)
 	}
 }
