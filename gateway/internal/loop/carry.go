@@ -227,6 +227,10 @@ func (l *Loop) pack() packed {
 				l.abort(c)
 				continue
 			}
+			if c.sock == nil { // it has ended within
+				p.left++
+				continue
+			}
 		}
 		if cap(block)-len(block) < leastBlock {
 			block = make([]byte, 0, blockBytes)

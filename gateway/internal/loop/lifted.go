@@ -86,7 +86,7 @@ func (l *Loop) lift(c *conn) error {
 	if err != nil {
 		return fmt.Errorf("duplicate the descriptor of %s: %w", c.name(), err)
 	}
-	out, err := takeOutbound(g, fd)
+	out, err := takeOutbound(c, fd)
 	if c.sock == nil || err != nil {
 		unix.Close(fd)
 		return err
@@ -111,7 +111,8 @@ func (l *Loop) lift(c *conn) error {
 // takeOutbound takes what gnet has still to write. gnet has no way to give it, so it is let write it: for a moment its descriptor is a
 // file in memory. fd is another descriptor of the socket. The event loop is here, so it can't ask epoll meanwhile, which knows
 // the socket by the descriptor's number.
-func takeOutbound(g gnet.Conn, fd int) ([]byte, error) {
+func takeOutbound(c *conn, fd int) ([]byte, error) {
+	g := c.sock
 	if g.OutboundBuffered() == 0 {
 		return nil, nil
 	}
@@ -127,6 +128,9 @@ func takeOutbound(g gnet.Conn, fd int) ([]byte, error) {
 	for before := 0; g.OutboundBuffered() != before; {
 		before = g.OutboundBuffered()
 		_ = g.Flush() // its error is that epoll does not know the file
+	}
+	if c.sock == nil {
+		return nil, nil // gnet has closed it for an error of the file, and the number with it, which may be somebody else's by now
 	}
 	left := g.OutboundBuffered()
 	if err := unix.Dup3(fd, g.Fd(), unix.O_CLOEXEC); err != nil {
