@@ -6,11 +6,14 @@ import { Completion } from './mentions.js';
 export class Composer {
   #text = byId('composer-text');
   #about = byId('composer-about');
+  /** Of the rooms that are not shown. */
   #drafts = new Map();
   #send;
   #completion;
   /** What the text is for: {reply}, {thread} or {edit}, each a message; {} is for the room. */
   #purpose = {};
+  /** What stood in the box before the edit that has it now: {text, purpose, words}; null: nothing is edited. */
+  #kept = null;
   /** Nothing can be sent now; an edit can. */
   #waiting = false;
 
@@ -61,24 +64,38 @@ export class Composer {
 
   /** Says what the next text is for; of an edit it is the text as it was. */
   begin(purpose, words) {
-    this.#purpose = purpose;
-    byId('composer-about-text').textContent = words;
-    this.#about.hidden = false;
-    if (purpose.edit) this.#text.value = purpose.edit.text;
-    this.#fit();
+    if (this.#kept !== null) this.cancel(); // what was written for that message is for no other
+    if (purpose.edit) {
+      this.#kept = { text: this.#text.value, purpose: this.#purpose, words: byId('composer-about-text').textContent };
+      this.#text.value = purpose.edit.text;
+    }
+    this.#turn(purpose, words);
     this.#text.focus();
   }
 
-  /** The next text is for the room again. */
+  /** The next text is for the room again, or for what it was for before an edit. */
   cancel() {
-    if (this.#purpose.edit) this.#text.value = '';
-    this.#purpose = {};
-    this.#about.hidden = true;
+    const { text, purpose, words } = this.#kept ?? { text: this.#text.value, purpose: {}, words: '' };
+    this.#kept = null;
+    this.#text.value = text;
+    this.#turn(purpose, words);
+  }
+
+  /** The next text is for the room again: the thread is closed, or the room is left. */
+  end() {
+    if (this.#kept !== null) this.cancel();
+    this.cancel();
+  }
+
+  #turn(purpose, words) {
+    this.#purpose = purpose;
+    byId('composer-about-text').textContent = words;
+    this.#about.hidden = words === '';
     this.#fit();
   }
 
   keepDraft(room) {
-    this.cancel();
+    this.end();
     if (room !== undefined) this.#drafts.set(room, this.#text.value);
   }
 
