@@ -2,13 +2,23 @@
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
+import WebSocket from 'ws';
 
+import { Rookery } from '../../client/js/rookery.js';
 import { becomes } from './becomes.js';
 import { Person, closeBrowser, openBrowser } from './person.js';
 import { Server } from './server.js';
 
 test.before(openBrowser);
 test.after(closeBrowser);
+
+/** Somebody without a page. */
+async function client(t, server, name) {
+  const made = new Rookery({ url: server.socketAddress, name, WebSocket });
+  t.after(() => made.close());
+  await made.connect();
+  return made;
+}
 
 const line = (person, seq) => person.page.locator(`#messages [data-seq="${seq}"]`);
 
@@ -29,8 +39,7 @@ async function goTo(person, room) {
 test('a draft, and what it is for, is there again after an edit', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t);
   const alice = await Person.arrive(t, server, 'alice', { room: 'attic' });
-  await alice.page.goto(`${server.address}/#lobby`);
-  await alice.page.getByRole('heading', { level: 1, name: 'lobby' }).waitFor();
+  await goTo(alice, 'lobby');
   await alice.say('one');
   await alice.sees(1);
   await alice.say('two');
@@ -68,5 +77,61 @@ test('a draft, and what it is for, is there again after an edit', { timeout: 120
   await alice.find('composer-about').waitFor({ state: 'hidden' });
   await goTo(alice, 'lobby');
   await written(alice, 'a draft');
+  assert.deepEqual(alice.faults, []);
+});
+
+test('an edit that is refused goes on, and is told in its room only', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice', { room: 'attic' });
+  await goTo(alice, 'lobby');
+  const wire = await alice.hold();
+  for (const seq of [1, 2, 3]) {
+    await alice.say(`text ${seq}`);
+    await alice.sees(seq);
+  }
+  const box = alice.find('composer');
+  const fault = (words) => alice.find('composer-fault').getByText(words).waitFor();
+  const other = await client(t, server, 'alice');
+  /** Sends an edit of a message that is deleted meanwhile, and does something before the answer comes. */
+  const refused = async (seq, meanwhile) => {
+    await act(alice, seq, 'edit');
+    await written(alice, `text ${seq}`);
+    await box.fill(`mended ${seq}`);
+    await other.delete('lobby', seq);
+    await line(alice, seq).getByTestId('deleted').waitFor();
+    wire.hold();
+    await box.press('Enter');
+    await meanwhile();
+    await wire.holds();
+    wire.release();
+  };
+
+  await box.fill('a draft');
+  await refused(1, () => written(alice, 'a draft'));
+  await fault(/\w/);
+  await written(alice, 'mended 1');
+  await about(alice, 'Editing your message');
+  await box.press('Escape');
+  await written(alice, 'a draft');
+
+  // Whoever types by then goes on with that.
+  await refused(2, async () => {
+    await written(alice, 'a draft');
+    await box.pressSequentially('!');
+  });
+  await written(alice, 'mended 2\na draft!');
+  await box.fill('');
+
+  await refused(3, async () => {
+    await written(alice, '');
+    await goTo(alice, 'attic');
+  });
+  await alice.say('something else');
+  await alice.sees(1);
+  assert.equal(await alice.find('composer-fault').textContent(), '');
+  await written(alice, '');
+  await goTo(alice, 'lobby');
+  await written(alice, 'mended 3');
+  await fault(/\w/);
   assert.deepEqual(alice.faults, []);
 });

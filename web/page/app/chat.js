@@ -22,6 +22,8 @@ import { Shortcuts } from './shortcuts.js';
 import { SilenceView } from './silence-view.js';
 import { Timeline } from './timeline.js';
 
+const EDITING = 'Editing your message';
+
 export class Chat {
   // Set at construction.
   #client;
@@ -193,7 +195,8 @@ export class Chat {
     const mentions = mentionsIn(text, this.#known());
     const named = mentions.length > 0 ? { mentions } : {};
     if (edit) {
-      this.#tell(this.#current.edit(edit.seq, text, mentions));
+      const { name } = this.#current;
+      this.#tell(this.#current.edit(edit.seq, text, mentions), () => this.#composer.giveBack(name, text, { edit }, EDITING));
       return;
     }
     const more = { ...named };
@@ -229,7 +232,7 @@ export class Chat {
       pin: ({ seq, pinned }) => this.#tell(this.#current.pin(seq, pinned === true)),
       remove: ({ seq }) => this.#tell(this.#current.delete(seq)),
       reply: (message) => this.#composer.begin({ reply: message }, `In reply to ${short(message)}`),
-      edit: (message) => this.#composer.begin({ edit: message }, 'Editing your message'),
+      edit: (message) => this.#composer.begin({ edit: message }, EDITING),
       thread: (message) => {
         const root = message.thread ? { seq: message.thread } : message;
         this.#panel.open(this.#current, { thread: root.seq }, 'Thread');
@@ -240,13 +243,18 @@ export class Chat {
   }
 
   /** What could not be changed is said where it was asked for; what is so already needs no words. */
-  async #tell(change) {
+  async #tell(change, undone = () => {}) {
+    const { name } = this.#current;
+    let fault = '';
     try {
       await change;
-      byId('composer-fault').textContent = '';
     } catch (error) {
-      if (error.code !== 'unchanged') byId('composer-fault').textContent = error.message;
+      if (error.code === 'unchanged') return;
+      fault = error.message;
     }
+    if (this.#listening.signal.aborted) return; // the box is another person's by now
+    this.#composer.say(name, fault);
+    if (fault !== '') undone();
   }
 
   /** Ends the chat for a reason that the server's connection does not know. */
