@@ -135,3 +135,47 @@ test('an edit that is refused goes on, and is told in its room only', { timeout:
   await fault(/\w/);
   assert.deepEqual(alice.faults, []);
 });
+
+test('a conversation that is answered after Cancel is not shown', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice');
+  const wire = await alice.hold();
+  const dialog = alice.find('create');
+  const begin = async (kind, text) => {
+    await alice.find('create-open').click();
+    await alice.find(`create-${kind}`).check();
+    await alice.find('create-text').fill(text);
+  };
+  /** Asks for a conversation, and does not wait for the answer. */
+  const leave = async (kind, text) => {
+    await begin(kind, text);
+    wire.hold();
+    await alice.find('create-submit').click();
+    await becomes(() => alice.find('create-submit').isDisabled(), true);
+    await alice.find('create-cancel').click();
+    await dialog.waitFor({ state: 'hidden' });
+  };
+  /** The answers have come: what was said after them is there. */
+  const answered = async (text, seq) => {
+    await wire.holds();
+    wire.release();
+    await (await client(t, server, 'bob')).publish('lobby', text);
+    await alice.sees(seq);
+  };
+
+  await leave('group', 'Birds');
+  await answered('one', 1);
+  await alice.find('room').filter({ hasText: 'Birds' }).waitFor();
+  await becomes(() => alice.page.getByRole('heading', { level: 1 }).textContent(), 'lobby');
+
+  await leave('group', 'Fish');
+  await begin('group', 'Bees');
+  await becomes(() => alice.find('create-submit').isDisabled(), false);
+  await answered('two', 2);
+  await alice.find('room').filter({ hasText: 'Fish' }).waitFor({ state: 'attached' });
+  await becomes(() => alice.find('create-text').inputValue(), 'Bees');
+  assert.equal(await dialog.isVisible(), true);
+  await alice.find('create-text').press('Enter');
+  await alice.page.getByRole('heading', { level: 1, name: 'Bees' }).waitFor();
+  assert.deepEqual(alice.faults, []);
+});

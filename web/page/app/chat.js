@@ -82,7 +82,7 @@ export class Chat {
     }, signal);
     this.#members = new MembersView(client, (name) => this.#leave(name), signal);
     byId('members-open').addEventListener('click', () => this.#members.open(this.#current), { signal });
-    new CreateDialog(client, (name) => this.#enter(name), signal);
+    new CreateDialog(client, (name, asking) => this.#enter(name, asking), signal);
     new ConnectionView(client, signal);
     new Shortcuts({
       step: (by) => this.#step(by),
@@ -132,14 +132,15 @@ export class Chat {
     this.#composer.focus();
   }
 
-  /** Shows a room once it is known that it can be entered. */
-  async #enter(name) {
+  /** Shows a room once it is known that it can be entered, if it is still asked for. */
+  async #enter(name, asking) {
     const conversation = this.#rooms.open(name);
     if (!conversation.begun || conversation.status !== 'ready') await conversation.begin();
     if (conversation.status === 'failed') {
       if (conversation !== this.#current) this.#leave(name);
       throw conversation.error;
     }
+    if (asking.aborted) return;
     this.#goTo(name);
     this.#composer.focus();
   }
