@@ -179,3 +179,36 @@ test('a conversation that is answered after Cancel is not shown', { timeout: 120
   await alice.page.getByRole('heading', { level: 1, name: 'Bees' }).waitFor();
   assert.deepEqual(alice.faults, []);
 });
+
+/** Alice's page with the members of her group beside it, and herself without a page. */
+async function group(t, server) {
+  const other = await client(t, server, 'alice');
+  await other.createRoom({ room: 'group:birds', title: 'Birds' });
+  await other.changeMember({ room: 'group:birds', user: 'bob', action: 'invite' });
+  const alice = await Person.arrive(t, server, 'alice');
+  await goTo(alice, 'Birds');
+  await alice.find('members-open').click();
+  await member(alice, 'bob').waitFor();
+  return { alice, other };
+}
+
+const member = (person, user) => person.page.locator(`[data-testid=member][data-user=${user}]`);
+
+test('settings of a room that others change leave alone what is being written', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const { alice, other } = await group(t, server);
+  await alice.find('room-settings').locator('summary').click();
+  const title = alice.find('settings-title');
+  const pace = alice.find('settings-pace');
+  await becomes(() => title.inputValue(), 'Birds');
+  await title.fill('Great bi');
+  await other.configureRoom('group:birds', { title: 'Fish', slowModeMs: 30_000 });
+  await becomes(() => pace.inputValue(), '30000');
+  assert.equal(await title.inputValue(), 'Great bi');
+  await pace.selectOption('60000');
+  await title.fill('Fish');
+  await other.configureRoom('group:birds', { title: 'Bees', slowModeMs: 7_000 });
+  await becomes(() => title.inputValue(), 'Bees');
+  await becomes(() => pace.inputValue(), '60000');
+  assert.deepEqual(alice.faults, []);
+});
