@@ -212,3 +212,21 @@ test('settings of a room that others change leave alone what is being written', 
   await becomes(() => pace.inputValue(), '60000');
   assert.deepEqual(alice.faults, []);
 });
+
+test('an action keeps the focus while members come and change', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const { alice, other } = await group(t, server);
+  await member(alice, 'bob').getByTestId('member-manage').click();
+  await member(alice, 'bob').getByTestId('member-kick').focus();
+  const focused = () => alice.page.evaluate(() => {
+    const { activeElement: at } = document;
+    return [at.closest('[data-testid=member]')?.dataset.user, at.dataset.testid];
+  });
+  await other.changeMember({ room: 'group:birds', user: 'adam', action: 'invite' });
+  await member(alice, 'adam').waitFor();
+  await becomes(focused, ['bob', 'member-kick']);
+  await other.changeMember({ room: 'group:birds', user: 'bob', action: 'mute', forMs: 3_600_000 });
+  await member(alice, 'bob').getByText(/muted until/).waitFor();
+  await becomes(focused, ['bob', 'member-kick']);
+  assert.deepEqual(alice.faults, []);
+});
