@@ -195,32 +195,20 @@ test('members: invite, roles, mute, remove, ban, settings and leaving', { timeou
 test('a name that is written before an invitation is answered stays', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t, '--limits.members-per-room', '2');
   const alice = await Person.arrive(t, server, 'alice');
-  // Between the page and the server something holds back what the server says, while it is told to.
-  const held = [];
-  let holding = false;
-  await alice.page.routeWebSocket(/\/ws$/, (page) => {
-    const upstream = page.connectToServer();
-    upstream.onMessage((message) => (holding ? held.push(() => page.send(message)) : page.send(message)));
-  });
-  const release = () => {
-    holding = false;
-    for (const send of held.splice(0)) send();
-  };
-  await alice.page.reload();
-  await alice.state('live');
+  const wire = await alice.hold();
   await create(alice, 'group', 'Birds');
   await alice.page.getByRole('heading', { level: 1, name: 'Birds' }).waitFor();
   await press(alice, 'members-open');
   await member(alice, 'alice').getByText('owner').waitFor();
   const box = alice.find('invite-name');
   const invite = async (name, next) => {
-    holding = true;
+    wire.hold();
     await box.fill(name);
     await box.press('Enter');
     await becomes(() => box.inputValue(), '');
     await box.pressSequentially(next);
-    await becomes(() => held.length > 0, true);
-    release();
+    await wire.holds();
+    wire.release();
   };
   await invite('bob', 'carol');
   await member(alice, 'bob').getByText('member').waitFor();

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
-import { BACK_MS } from './becomes.js';
+import { BACK_MS, becomes } from './becomes.js';
 import { Server } from './server.js';
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
@@ -116,6 +116,26 @@ export class Person {
       Object.defineProperty(document, 'hidden', { configurable: true, value });
       document.dispatchEvent(new Event('visibilitychange'));
     }, hidden);
+  }
+
+  /** Loads the page anew with something before the server that holds back what the server says, while it is told to. */
+  async hold() {
+    const held = [];
+    let holding = false;
+    await this.page.routeWebSocket(/\/ws$/, (page) => {
+      const upstream = page.connectToServer();
+      upstream.onMessage((message) => (holding ? held.push(() => page.send(message)) : page.send(message)));
+    });
+    await this.page.reload();
+    await this.state('live');
+    return {
+      hold: () => (holding = true),
+      holds: () => becomes(() => held.length > 0, true),
+      release() {
+        holding = false;
+        for (const send of held.splice(0)) send();
+      },
+    };
   }
 
   async photograph(name, options = {}) {

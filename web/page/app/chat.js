@@ -22,6 +22,8 @@ import { Shortcuts } from './shortcuts.js';
 import { SilenceView } from './silence-view.js';
 import { Timeline } from './timeline.js';
 
+const EDITING = 'Editing your message';
+
 export class Chat {
   // Set at construction.
   #client;
@@ -69,7 +71,7 @@ export class Chat {
     }, signal);
     const awayView = new AwayView(this.#away, signal);
     this.#notifications = new Notifications(() => client.user, settings, this.#away, (name) => this.#goTo(name), () => this.#renderRooms(), signal);
-    this.#panel = new Panel(client, actions, () => this.#composer.cancel(), signal);
+    this.#panel = new Panel(client, actions, () => this.#composer.end(), signal);
     byId('pins-open').addEventListener('click', () => this.#panel.open(this.#current, { pinned: true }, 'Pinned'), { signal });
     this.#rooms = new Rooms(client, settings, (change) => this.#changed(change), (ended) => this.#listed(ended));
     this.#roomsView = new RoomsView({
@@ -80,7 +82,7 @@ export class Chat {
     }, signal);
     this.#members = new MembersView(client, (name) => this.#leave(name), signal);
     byId('members-open').addEventListener('click', () => this.#members.open(this.#current), { signal });
-    new CreateDialog(client, (name) => this.#enter(name), signal);
+    new CreateDialog(client, (name, asking) => this.#enter(name, asking), signal);
     new ConnectionView(client, signal);
     new Shortcuts({
       step: (by) => this.#step(by),
@@ -130,14 +132,15 @@ export class Chat {
     this.#composer.focus();
   }
 
-  /** Shows a room once it is known that it can be entered. */
-  async #enter(name) {
+  /** Shows a room once it is known that it can be entered, if it is still asked for. */
+  async #enter(name, asking) {
     const conversation = this.#rooms.open(name);
     if (!conversation.begun || conversation.status !== 'ready') await conversation.begin();
     if (conversation.status === 'failed') {
       if (conversation !== this.#current) this.#leave(name);
       throw conversation.error;
     }
+    if (asking.aborted) return;
     this.#goTo(name);
     this.#composer.focus();
   }
@@ -193,7 +196,8 @@ export class Chat {
     const mentions = mentionsIn(text, this.#known());
     const named = mentions.length > 0 ? { mentions } : {};
     if (edit) {
-      this.#tell(this.#current.edit(edit.seq, text, mentions));
+      const { name } = this.#current;
+      this.#tell(this.#current.edit(edit.seq, text, mentions), () => this.#composer.giveBack(name, text, { edit }, EDITING));
       return;
     }
     const more = { ...named };
@@ -229,7 +233,7 @@ export class Chat {
       pin: ({ seq, pinned }) => this.#tell(this.#current.pin(seq, pinned === true)),
       remove: ({ seq }) => this.#tell(this.#current.delete(seq)),
       reply: (message) => this.#composer.begin({ reply: message }, `In reply to ${short(message)}`),
-      edit: (message) => this.#composer.begin({ edit: message }, 'Editing your message'),
+      edit: (message) => this.#composer.begin({ edit: message }, EDITING),
       thread: (message) => {
         const root = message.thread ? { seq: message.thread } : message;
         this.#panel.open(this.#current, { thread: root.seq }, 'Thread');
@@ -240,13 +244,18 @@ export class Chat {
   }
 
   /** What could not be changed is said where it was asked for; what is so already needs no words. */
-  async #tell(change) {
+  async #tell(change, undone = () => {}) {
+    const { name } = this.#current;
+    let fault = '';
     try {
       await change;
-      byId('composer-fault').textContent = '';
     } catch (error) {
-      if (error.code !== 'unchanged') byId('composer-fault').textContent = error.message;
+      if (error.code === 'unchanged') return;
+      fault = error.message;
     }
+    if (this.#listening.signal.aborted) return; // the box is another person's by now
+    this.#composer.say(name, fault);
+    if (fault !== '') undone();
   }
 
   /** Ends the chat for a reason that the server's connection does not know. */

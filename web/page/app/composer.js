@@ -6,11 +6,18 @@ import { Completion } from './mentions.js';
 export class Composer {
   #text = byId('composer-text');
   #about = byId('composer-about');
+  #fault = byId('composer-fault');
+  /** The room that is shown, and {text, fault} of the others. */
+  #room;
   #drafts = new Map();
   #send;
   #completion;
   /** What the text is for: {reply}, {thread} or {edit}, each a message; {} is for the room. */
   #purpose = {};
+  /** What stood in the box before the edit that has it now: {text, purpose, words}; null: nothing is edited. */
+  #kept = null;
+  /** Something was typed since the last text was sent. */
+  #typed = false;
   /** Nothing can be sent now; an edit can. */
   #waiting = false;
 
@@ -38,7 +45,10 @@ export class Composer {
       event.preventDefault();
       this.#submit();
     }, { signal });
-    this.#text.addEventListener('input', () => this.#fit(), { signal });
+    this.#text.addEventListener('input', () => {
+      this.#typed = true;
+      this.#fit();
+    }, { signal });
   }
 
   /** closed: nothing can be written here; waiting: nothing can be sent yet. */
@@ -54,43 +64,86 @@ export class Composer {
 
   /** Puts text in to be written anew, before what is there already. */
   edit(text) {
-    this.#text.value = [text, this.#text.value].filter(Boolean).join('\n');
+    this.#text.value = before(text, this.#text.value);
     this.#fit();
     this.#text.focus();
+  }
+
+  /** Says what could not be done in a room; '': it could. Who looks at another room by then is told when they come back. */
+  say(room, fault) {
+    if (room === this.#room) this.#fault.textContent = fault;
+    else this.#drafts.set(room, { ...this.#draft(room), fault });
+  }
+
+  /** An edit could not be made: it goes on, or its text is before what was begun meanwhile, which Enter would send as the edit. */
+  giveBack(room, text, purpose, words) {
+    if (room !== this.#room) {
+      const draft = this.#draft(room);
+      this.#drafts.set(room, { ...draft, text: before(text, draft.text) });
+    } else if (this.#kept !== null) {
+      this.#kept.text = before(text, this.#kept.text);
+    } else if (this.#typed) {
+      this.#text.value = before(text, this.#text.value);
+      this.#fit();
+    } else {
+      this.begin({ edit: { ...purpose.edit, text } }, words);
+    }
   }
 
   /** Says what the next text is for; of an edit it is the text as it was. */
   begin(purpose, words) {
-    this.#purpose = purpose;
-    byId('composer-about-text').textContent = words;
-    this.#about.hidden = false;
-    if (purpose.edit) this.#text.value = purpose.edit.text;
-    this.#fit();
+    if (this.#kept !== null) this.cancel(); // what was written for that message is for no other
+    if (purpose.edit) {
+      this.#kept = { text: this.#text.value, purpose: this.#purpose, words: byId('composer-about-text').textContent };
+      this.#text.value = purpose.edit.text;
+    }
+    this.#turn(purpose, words);
     this.#text.focus();
   }
 
-  /** The next text is for the room again. */
+  /** The next text is for the room again, or for what it was for before an edit. */
   cancel() {
-    if (this.#purpose.edit) this.#text.value = '';
-    this.#purpose = {};
-    this.#about.hidden = true;
+    const { text, purpose, words } = this.#kept ?? { text: this.#text.value, purpose: {}, words: '' };
+    this.#kept = null;
+    this.#text.value = text;
+    this.#turn(purpose, words);
+  }
+
+  /** The next text is for the room again: the thread is closed, or the room is left. */
+  end() {
+    if (this.#kept !== null) this.cancel();
+    this.cancel();
+  }
+
+  #turn(purpose, words) {
+    this.#purpose = purpose;
+    byId('composer-about-text').textContent = words;
+    this.#about.hidden = words === '';
     this.#fit();
   }
 
   keepDraft(room) {
-    this.cancel();
-    if (room !== undefined) this.#drafts.set(room, this.#text.value);
+    this.end();
+    if (room !== undefined) this.#drafts.set(room, { text: this.#text.value, fault: this.#fault.textContent });
   }
 
   restoreDraft(room) {
-    this.#text.value = this.#drafts.get(room) ?? '';
+    const { text, fault } = this.#draft(room);
+    this.#room = room;
+    this.#text.value = text;
+    this.#fault.textContent = fault;
     this.#fit();
+  }
+
+  #draft(room) {
+    return this.#drafts.get(room) ?? { text: '', fault: '' };
   }
 
   #submit() {
     const text = this.#text.value.trim();
     if (text === '' || this.#text.disabled || (this.#waiting && !this.#purpose.edit)) return;
     const purpose = this.#purpose;
+    this.#typed = false;
     this.#text.value = '';
     this.#fit();
     // A thread goes on until it is closed.
@@ -106,4 +159,9 @@ export class Composer {
     const borders = this.#text.offsetHeight - this.#text.clientHeight;
     this.#text.style.height = `${this.#text.scrollHeight + borders}px`;
   }
+}
+
+/** What comes back stands before what is there already. */
+function before(text, there) {
+  return [text, there].filter(Boolean).join('\n');
 }

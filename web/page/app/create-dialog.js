@@ -20,8 +20,13 @@ export class CreateDialog {
   #submit = byId('create-submit');
   #client;
   #enter;
+  /** Ends with the dialog: what is answered later is not waited for any more. */
+  #asking = new AbortController();
 
-  /** @param {(room: string) => Promise<void>} enter  shows a room; rejected with the reason why it can't be entered */
+  /**
+   * @param {(room: string, asking: AbortSignal) => Promise<void>} enter  shows a room, unless it is not asked for any more; rejected with
+   *   the reason why it can't be entered
+   */
   constructor(client, enter, signal) {
     this.#client = client;
     this.#enter = enter;
@@ -33,12 +38,17 @@ export class CreateDialog {
       event.preventDefault();
       this.#create();
     }, { signal });
-    signal.addEventListener('abort', () => this.#dialog.close());
+    this.#dialog.addEventListener('close', () => this.#asking.abort(), { signal });
+    signal.addEventListener('abort', () => {
+      this.#asking.abort();
+      this.#dialog.close();
+    });
   }
 
   #open() {
     byId('create-form').reset();
     this.#error.textContent = '';
+    this.#submit.disabled = false;
     this.#label();
     this.#dialog.showModal();
     this.#text.focus();
@@ -60,14 +70,20 @@ export class CreateDialog {
     const fault = nameFault(text);
     this.#error.textContent = fault ?? '';
     if (fault !== null) return;
+    this.#asking = new AbortController();
+    const { signal } = this.#asking;
     this.#submit.disabled = true;
+    let refused = '';
     try {
-      await this.#enter(await this.#room(this.#kind, text));
-      this.#dialog.close();
+      const room = await this.#room(this.#kind, text);
+      if (!signal.aborted) await this.#enter(room, signal);
     } catch (error) {
-      this.#error.textContent = error.message;
+      refused = error.message;
     }
+    if (signal.aborted) return;
     this.#submit.disabled = false;
+    this.#error.textContent = refused;
+    if (refused === '') this.#dialog.close();
   }
 
   /** The name of the room, which is there then. */

@@ -93,6 +93,9 @@ export class MembersView {
   }
 
   #reconcile(members) {
+    // A row that is made again, or moved, loses the focus.
+    const focused = this.#rows.contains(document.activeElement) ? document.activeElement : null;
+    const held = focused?.closest('[data-testid=member]').dataset.user;
     const names = new Set(members.map(({ user }) => user));
     for (const [user, { node }] of this.#shown) {
       if (names.has(user)) continue;
@@ -103,6 +106,11 @@ export class MembersView {
       const node = this.#row(member);
       if (this.#rows.children[place] !== node) this.#rows.insertBefore(node, this.#rows.children[place] ?? null);
     });
+    if (focused === null || focused === document.activeElement) return;
+    const node = this.#shown.get(held)?.node;
+    const buttons = [...(node?.querySelectorAll('button') ?? [])];
+    // Its own action may be there no more.
+    (buttons.find(({ dataset }) => dataset.testid === focused.dataset.testid) ?? buttons[0])?.focus();
   }
 
   #row(member) {
@@ -113,9 +121,7 @@ export class MembersView {
     const known = this.#shown.get(user);
     if (known?.signature === signature) return known.node;
     const node = this.#makeRow(member, state);
-    const focused = known?.node.contains(document.activeElement);
     known?.node.replaceWith(node);
-    if (focused) node.querySelector('button')?.focus();
     this.#shown.set(user, { node, signature });
     return node;
   }

@@ -1,0 +1,232 @@
+// What somebody is writing stays, whatever comes meanwhile, in Chromium.
+
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import WebSocket from 'ws';
+
+import { Rookery } from '../../client/js/rookery.js';
+import { becomes } from './becomes.js';
+import { Person, closeBrowser, openBrowser } from './person.js';
+import { Server } from './server.js';
+
+test.before(openBrowser);
+test.after(closeBrowser);
+
+/** Somebody without a page. */
+async function client(t, server, name) {
+  const made = new Rookery({ url: server.socketAddress, name, WebSocket });
+  t.after(() => made.close());
+  await made.connect();
+  return made;
+}
+
+const line = (person, seq) => person.page.locator(`#messages [data-seq="${seq}"]`);
+
+async function act(person, seq, action) {
+  await line(person, seq).hover();
+  await line(person, seq).getByTestId(`action-${action}`).click();
+}
+
+const written = (person, text) => becomes(() => person.find('composer').inputValue(), text);
+
+const about = (person, words) => person.find('composer-about').getByText(words).waitFor();
+
+async function goTo(person, room) {
+  await person.find('room').filter({ hasText: room }).click();
+  await person.page.getByRole('heading', { level: 1, name: room }).waitFor();
+}
+
+test('a draft, and what it is for, is there again after an edit', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice', { room: 'attic' });
+  await goTo(alice, 'lobby');
+  await alice.say('one');
+  await alice.sees(1);
+  await alice.say('two');
+  await alice.sees(2);
+  const box = alice.find('composer');
+
+  await box.fill('a draft');
+  await act(alice, 1, 'edit');
+  await written(alice, 'one');
+  await box.press('Escape');
+  await written(alice, 'a draft');
+  await alice.find('composer-about').waitFor({ state: 'hidden' });
+
+  // 3: the edit is sent.
+  await act(alice, 1, 'edit');
+  await written(alice, 'one');
+  await alice.say('one, mended');
+  await written(alice, 'a draft');
+  await line(alice, 1).getByText('one, mended').waitFor();
+
+  // From one edit to another; a draft that is a reply is one afterwards.
+  await act(alice, 2, 'reply');
+  await act(alice, 1, 'edit');
+  await written(alice, 'one, mended');
+  await act(alice, 2, 'edit');
+  await written(alice, 'two');
+  await alice.find('composer-cancel').click();
+  await written(alice, 'a draft');
+  await about(alice, 'In reply to alice: two');
+
+  await act(alice, 1, 'edit');
+  await written(alice, 'one, mended');
+  await goTo(alice, 'attic');
+  await written(alice, '');
+  await alice.find('composer-about').waitFor({ state: 'hidden' });
+  await goTo(alice, 'lobby');
+  await written(alice, 'a draft');
+  assert.deepEqual(alice.faults, []);
+});
+
+test('an edit that is refused goes on, and is told in its room only', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice', { room: 'attic' });
+  await goTo(alice, 'lobby');
+  const wire = await alice.hold();
+  for (const seq of [1, 2, 3]) {
+    await alice.say(`text ${seq}`);
+    await alice.sees(seq);
+  }
+  const box = alice.find('composer');
+  const fault = (words) => alice.find('composer-fault').getByText(words).waitFor();
+  const other = await client(t, server, 'alice');
+  /** Sends an edit of a message that is deleted meanwhile, and does something before the answer comes. */
+  const refused = async (seq, meanwhile) => {
+    await act(alice, seq, 'edit');
+    await written(alice, `text ${seq}`);
+    await box.fill(`mended ${seq}`);
+    await other.delete('lobby', seq);
+    await line(alice, seq).getByTestId('deleted').waitFor();
+    wire.hold();
+    await box.press('Enter');
+    await meanwhile();
+    await wire.holds();
+    wire.release();
+  };
+
+  await box.fill('a draft');
+  await refused(1, () => written(alice, 'a draft'));
+  await fault(/\w/);
+  await written(alice, 'mended 1');
+  await about(alice, 'Editing your message');
+  await box.press('Escape');
+  await written(alice, 'a draft');
+
+  // Whoever types by then goes on with that.
+  await refused(2, async () => {
+    await written(alice, 'a draft');
+    await box.pressSequentially('!');
+  });
+  await written(alice, 'mended 2\na draft!');
+  await box.fill('');
+
+  await refused(3, async () => {
+    await written(alice, '');
+    await goTo(alice, 'attic');
+  });
+  await alice.say('something else');
+  await alice.sees(1);
+  assert.equal(await alice.find('composer-fault').textContent(), '');
+  await written(alice, '');
+  await goTo(alice, 'lobby');
+  await written(alice, 'mended 3');
+  await fault(/\w/);
+  assert.deepEqual(alice.faults, []);
+});
+
+test('a conversation that is answered after Cancel is not shown', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice');
+  const wire = await alice.hold();
+  const dialog = alice.find('create');
+  const begin = async (kind, text) => {
+    await alice.find('create-open').click();
+    await alice.find(`create-${kind}`).check();
+    await alice.find('create-text').fill(text);
+  };
+  /** Asks for a conversation, and does not wait for the answer. */
+  const leave = async (kind, text) => {
+    await begin(kind, text);
+    wire.hold();
+    await alice.find('create-submit').click();
+    await becomes(() => alice.find('create-submit').isDisabled(), true);
+    await alice.find('create-cancel').click();
+    await dialog.waitFor({ state: 'hidden' });
+  };
+  /** The answers have come: what was said after them is there. */
+  const answered = async (text, seq) => {
+    await wire.holds();
+    wire.release();
+    await (await client(t, server, 'bob')).publish('lobby', text);
+    await alice.sees(seq);
+  };
+
+  await leave('group', 'Birds');
+  await answered('one', 1);
+  await alice.find('room').filter({ hasText: 'Birds' }).waitFor();
+  await becomes(() => alice.page.getByRole('heading', { level: 1 }).textContent(), 'lobby');
+
+  await leave('group', 'Fish');
+  await begin('group', 'Bees');
+  await becomes(() => alice.find('create-submit').isDisabled(), false);
+  await answered('two', 2);
+  await alice.find('room').filter({ hasText: 'Fish' }).waitFor({ state: 'attached' });
+  await becomes(() => alice.find('create-text').inputValue(), 'Bees');
+  assert.equal(await dialog.isVisible(), true);
+  await alice.find('create-text').press('Enter');
+  await alice.page.getByRole('heading', { level: 1, name: 'Bees' }).waitFor();
+  assert.deepEqual(alice.faults, []);
+});
+
+/** Alice's page with the members of her group beside it, and herself without a page. */
+async function group(t, server) {
+  const other = await client(t, server, 'alice');
+  await other.createRoom({ room: 'group:birds', title: 'Birds' });
+  await other.changeMember({ room: 'group:birds', user: 'bob', action: 'invite' });
+  const alice = await Person.arrive(t, server, 'alice');
+  await goTo(alice, 'Birds');
+  await alice.find('members-open').click();
+  await member(alice, 'bob').waitFor();
+  return { alice, other };
+}
+
+const member = (person, user) => person.page.locator(`[data-testid=member][data-user=${user}]`);
+
+test('settings of a room that others change leave alone what is being written', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const { alice, other } = await group(t, server);
+  await alice.find('room-settings').locator('summary').click();
+  const title = alice.find('settings-title');
+  const pace = alice.find('settings-pace');
+  await becomes(() => title.inputValue(), 'Birds');
+  await title.fill('Great bi');
+  await other.configureRoom('group:birds', { title: 'Fish', slowModeMs: 30_000 });
+  await becomes(() => pace.inputValue(), '30000');
+  assert.equal(await title.inputValue(), 'Great bi');
+  await pace.selectOption('60000');
+  await title.fill('Fish');
+  await other.configureRoom('group:birds', { title: 'Bees', slowModeMs: 7_000 });
+  await becomes(() => title.inputValue(), 'Bees');
+  await becomes(() => pace.inputValue(), '60000');
+  assert.deepEqual(alice.faults, []);
+});
+
+test('an action keeps the focus while members come and change', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const { alice, other } = await group(t, server);
+  await member(alice, 'bob').getByTestId('member-manage').click();
+  await member(alice, 'bob').getByTestId('member-kick').focus();
+  const focused = () => alice.page.evaluate(() => {
+    const { activeElement: at } = document;
+    return [at.closest('[data-testid=member]')?.dataset.user, at.dataset.testid];
+  });
+  await other.changeMember({ room: 'group:birds', user: 'adam', action: 'invite' });
+  await member(alice, 'adam').waitFor();
+  await becomes(focused, ['bob', 'member-kick']);
+  await other.changeMember({ room: 'group:birds', user: 'bob', action: 'mute', forMs: 3_600_000 });
+  await member(alice, 'bob').getByText(/muted until/).waitFor();
+  await becomes(focused, ['bob', 'member-kick']);
+  assert.deepEqual(alice.faults, []);
+});
