@@ -6,7 +6,9 @@
 import { join } from 'node:path';
 
 import { chromium } from 'playwright-core';
+import WebSocket from 'ws';
 
+import { Rookery } from '../../client/js/rookery.js';
 import { BACK_MS, becomes } from './becomes.js';
 import { Server } from './server.js';
 
@@ -141,4 +143,12 @@ export class Person {
   async photograph(name, options = {}) {
     if (process.env.SCREENSHOTS) await this.page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`), ...options });
   }
+}
+
+/** Somebody without a page. */
+export async function client(t, server, name) {
+  const made = new Rookery({ url: server.socketAddress, name, WebSocket });
+  t.after(() => made.close());
+  await made.connect();
+  return made;
 }

@@ -7,11 +7,9 @@ import { createDecipheriv, createECDH, hkdfSync, randomBytes } from 'node:crypto
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
-import WebSocket from 'ws';
 
-import { Rookery } from '../../client/js/rookery.js';
 import { becomes } from './becomes.js';
-import { DESK, PHONE, Person, closeBrowser, newContext, openBrowser } from './person.js';
+import { DESK, PHONE, Person, client, closeBrowser, newContext, openBrowser } from './person.js';
 import { Server } from './server.js';
 
 test.before(openBrowser);
@@ -110,13 +108,6 @@ async function arrive(t, server, name, subscription, { permission = 'granted', v
   await person.state('live');
   await person.shown();
   return person;
-}
-
-async function client(t, server, name) {
-  const made = new Rookery({ url: server.socketAddress, name, WebSocket });
-  t.after(() => made.close());
-  await made.connect();
-  return made;
 }
 
 const pressed = (person, value) => person.page.locator(`[data-testid=away][aria-pressed=${value}]`).waitFor();

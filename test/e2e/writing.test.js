@@ -2,23 +2,13 @@
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import WebSocket from 'ws';
 
-import { Rookery } from '../../client/js/rookery.js';
 import { becomes } from './becomes.js';
-import { Person, closeBrowser, openBrowser } from './person.js';
+import { Person, client, closeBrowser, openBrowser } from './person.js';
 import { Server } from './server.js';
 
 test.before(openBrowser);
 test.after(closeBrowser);
-
-/** Somebody without a page. */
-async function client(t, server, name) {
-  const made = new Rookery({ url: server.socketAddress, name, WebSocket });
-  t.after(() => made.close());
-  await made.connect();
-  return made;
-}
 
 const line = (person, seq) => person.page.locator(`#messages [data-seq="${seq}"]`);
 

@@ -57,17 +57,23 @@ func TestOnlyWhoStopsReadingMayMiss(t *testing.T) {
 	}
 }
 
+// standStalled has one member of an ephemeral room, who is among those that stop reading if share is 1.
+func standStalled(t *testing.T, share float64) *standing {
+	t.Helper()
+	return stand(t, func(p *plan.Plan) {
+		p.Publish.Ephemeral, p.Publish.Typing, p.Publish.Receipts = true, 0, 0
+		p.Trouble.Stall = plan.Stall{Share: share, For: time.Second}
+		p.Clients.Connections = 1
+	})
+}
+
 // TestDroppedWhenAUserGoes: an account that ends early tells the same, with what was refused known in the end.
 func TestDroppedWhenAUserGoes(t *testing.T) {
 	for share, want := range map[float64]result.Counts{
 		1: {Expected: 4, Delivered: 2, Dropped: 2, Gaps: 1},
 		0: {Expected: 4, Delivered: 2, Lost: 2, Gaps: 1},
 	} {
-		s := stand(t, func(p *plan.Plan) {
-			p.Publish.Ephemeral, p.Publish.Typing, p.Publish.Receipts = true, 0, 0
-			p.Trouble.Stall = plan.Stall{Share: share, For: time.Second}
-			p.Clients.Connections = 1
-		})
+		s := standStalled(t, share)
 		s.ask(func() {
 			s.welcome(0, 0)
 			s.pass(0, 7, 1)
@@ -87,11 +93,7 @@ func TestRefusedIsNotDropped(t *testing.T) {
 		1: {Expected: 4, Delivered: 2, Dropped: 1, Lost: 1, Gaps: 1},
 		0: {Expected: 4, Delivered: 2, Lost: 2, Gaps: 1},
 	} {
-		s := stand(t, func(p *plan.Plan) {
-			p.Publish.Ephemeral, p.Publish.Typing, p.Publish.Receipts = true, 0, 0
-			p.Trouble.Stall = plan.Stall{Share: share, For: time.Second}
-			p.Clients.Connections = 1
-		})
+		s := standStalled(t, share)
 		s.ask(func() {
 			s.welcome(0, 0)
 			s.pass(0, 7, 1)

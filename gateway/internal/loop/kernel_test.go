@@ -37,16 +37,22 @@ func TestRecordsBehindTheEnd(t *testing.T) {
 	}
 }
 
-// TestAWriteFindsABadRecord: one behind good ones may show when they are answered, in the middle of a turn. The peer is told what is wrong, and gnet that it
-// has nothing more to do with the connection.
-func TestAWriteFindsABadRecord(t *testing.T) {
+// socketPair gives both ends of a connection that the test closes at its end.
+func socketPair(t *testing.T) (here, there *os.File) {
+	t.Helper()
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	here, there := os.NewFile(uintptr(ends[0]), "here"), os.NewFile(uintptr(ends[1]), "there")
-	defer here.Close()
-	defer there.Close()
+	here, there = os.NewFile(uintptr(ends[0]), "here"), os.NewFile(uintptr(ends[1]), "there")
+	t.Cleanup(func() { here.Close(); there.Close() })
+	return here, there
+}
+
+// TestAWriteFindsABadRecord: one behind good ones may show when they are answered, in the middle of a turn. The peer is told what is wrong, and gnet that it
+// has nothing more to do with the connection.
+func TestAWriteFindsABadRecord(t *testing.T) {
+	here, there := socketPair(t)
 	r := newRig(t, nil)
 	r.loop.watcher = &watcher{fd: -1} // of nothing
 	s := r.open(true, proto.Binary)

@@ -306,13 +306,7 @@ func TestAStreamKeepsNoAddress(t *testing.T) {
 
 // TestAnAnswerFindsABadRecord: what comes to light when a POST is answered, outside of gnet's callbacks, leaves the connection its last word.
 func TestAnAnswerFindsABadRecord(t *testing.T) {
-	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	here, there := os.NewFile(uintptr(ends[0]), "here"), os.NewFile(uintptr(ends[1]), "there")
-	defer here.Close()
-	defer there.Close()
+	here, there := socketPair(t)
 	r := newRig(t, nil)
 	r.loop.watcher = &watcher{fd: -1} // of nothing
 	_, post := r.stream()
