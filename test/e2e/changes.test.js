@@ -125,6 +125,12 @@ test('what can be done to a message can be done with the keyboard', { timeout: 1
   await press('ArrowRight');
   await focused('action-react-❤️');
   await alice.photograph('message-keyboard');
+  await press('Tab');
+  await focused('composer'); // the row is one stop of that key
+  await press('Shift+Tab');
+  await focused('2');
+  await press('Tab', 'ArrowRight');
+  await focused('action-react-❤️');
   await press('Enter');
   await reads(alice, 2, 'reaction', '❤️ 1');
   await focused('2'); // the line was made anew

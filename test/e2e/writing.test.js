@@ -4,7 +4,7 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 
 import { becomes } from './becomes.js';
-import { Person, client, closeBrowser, openBrowser } from './person.js';
+import { PHONE, Person, client, closeBrowser, openBrowser } from './person.js';
 import { Server } from './server.js';
 
 test.before(openBrowser);
@@ -237,4 +237,35 @@ test('an action keeps the focus while members come and change', { timeout: 120_0
   await member(alice, 'bob').getByText(/muted until/).waitFor();
   await becomes(focused, ['bob', 'member-kick']);
   assert.deepEqual(alice.faults, []);
+});
+
+test('on a phone a long title leaves room for all, also offline and with large letters', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await client(t, server, 'alice');
+  const room = 'group:birds';
+  await alice.createRoom({ room, title: 'Friends of the birds in the gardens of the old town' });
+  await alice.changeMember({ room, user: 'bob', action: 'invite' });
+  const bob = await Person.arrive(t, server, 'bob', { viewport: PHONE, room });
+  await bob.find('members-open').waitFor();
+  await bob.page.getByRole('heading', { level: 1, name: 'Friends' }).waitFor();
+  const height = () => bob.find('composer').evaluate((box) => box.offsetHeight);
+  const before = await height();
+  await bob.say('one');
+  await bob.sees(1);
+  assert.equal(await height(), before, 'what is written makes the box high, not its placeholder');
+  await line(bob, 1).click();
+  await bob.find('action-reply').click();
+  const cancel = await bob.find('composer-cancel').boundingBox();
+  assert.ok(cancel.height < 40, `Cancel is in one line, and is ${cancel.height} high`);
+
+  await server.kill();
+  await bob.state('offline');
+  for (const width of [PHONE.width, 320, 195]) {
+    await bob.page.setViewportSize({ width, height: PHONE.height });
+    for (const part of ['#room-title', '#connection-retry', '#pins-open']) {
+      const box = await bob.page.locator(part).boundingBox();
+      assert.ok(box.width > 40 && box.x >= 0 && box.x + box.width <= width, `${part} of ${width}: ${JSON.stringify(box)}`);
+    }
+  }
+  assert.deepEqual(bob.faults, []);
 });

@@ -104,6 +104,7 @@ export class MessageActions {
     );
     if (may.edit && message.text !== undefined) buttons.push(button('edit', 'Edit', () => this.#actions.edit(message)));
     if (may.remove) buttons.push(button('delete', 'Delete', () => this.#actions.remove(message)));
+    for (const other of buttons.slice(1)) other.tabIndex = -1; // the row is one stop of the Tab key; left and right lead through it
     this.#row.replaceChildren(...buttons);
     line.append(this.#row);
   }
