@@ -24,8 +24,8 @@ server:
     reaches: room
 `
 
-// bare puts the closed loop of publishing on a server that only reads and writes.
-func (h *host) bare(ctx context.Context, c crowdShape, period int) (r result.Result, err error) {
+// bare puts the load of publishing on a server that only reads and writes.
+func (h *host) bare(ctx context.Context, c crowdShape, rate float64, period int) (r result.Result, err error) {
 	plan, err := h.plan("bare.yaml", barePlan)()
 	if err != nil {
 		return r, err
@@ -50,6 +50,5 @@ func (h *host) bare(ctx context.Context, c crowdShape, period int) (r result.Res
 		return r, fmt.Errorf("the bare server did not start: %w", err)
 	}
 	go io.Copy(io.Discard, lines) // ends with the server
-	flags := append(c.flags(), "--closed", "1", "--warmup", seconds(3), "--duration", seconds(period), "--floor")
-	return h.bench(ctx, plan, flags, "--target", "ws://"+strings.TrimSpace(address)+"/", "--pid", strconv.Itoa(server.Process.Pid))
+	return h.bench(ctx, plan, c.publishes(rate, period), "--target", "ws://"+strings.TrimSpace(address)+"/", "--pid", strconv.Itoa(server.Process.Pid))
 }
