@@ -93,7 +93,7 @@ func (h *host) deliveryRow() row {
 					used, multiple = append(used, 1e6*perDelivery(r)), append(multiple, perDelivery(r)/r.Floor.WriteSeconds)
 					gathered, rates = append(gathered, perWrite(r)), append(rates, deliveriesPerSecond(r))
 					doubted = cmp.Or(doubted, doubt(r))
-					if r, err = h.bare(ctx, p.shape, p.rate, 8); err != nil {
+					if r, err = h.bare(ctx, "rooms", p.shape.publishes(p.rate, 8)...); err != nil {
 						return nil, err
 					}
 					bare, bareMultiple = append(bare, 1e6*perDelivery(r)), append(bareMultiple, perDelivery(r)/r.Floor.WriteSeconds)
@@ -238,7 +238,7 @@ func (h *host) latencyRow() row {
 				if err != nil {
 					return nil, err
 				}
-				bare, err := h.bare(ctx, hundreds, 200, 20)
+				bare, err := h.bare(ctx, "rooms", hundreds.publishes(200, 20)...)
 				if err != nil {
 					return nil, err
 				}
