@@ -152,8 +152,8 @@ func deliveriesPerSecond(r result.Result) float64 {
 func (h *host) mostRow() row {
 	return row{
 		name:  "most",
-		what:  "The most that is carried without loss, without a refusal and with a p99 under 500 ms; rates grow by a quarter, and the way to the first that was too much is halved twice",
-		limit: 8 * time.Minute,
+		what:  "The most that is carried without loss, without a refusal and with a p99 under 500 ms; rates grow by a quarter, and the way to the first that was too much is halved twice; what is not carried is tried a second time, since what else the machine does decides there",
+		limit: 12 * time.Minute,
 		measure: h.each([]publishes{{large, 300, 2_500_000}, {hundreds, 3000, 1_500_000}},
 			func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
 				best, err := h.climb(ctx, s, p.shape, p.rate)
@@ -169,21 +169,24 @@ func (h *host) mostRow() row {
 }
 
 // climb raises the rate until it is not carried, then twice halves the way between the last that was and the first that was not, and gives the largest that
-// was; the first must be.
+// was; the first must be. A rate counts as not carried when it was not in two tries.
 func (h *host) climb(ctx context.Context, s *hostServer, c crowdShape, from float64) (best result.Result, err error) {
 	carries := func(rate float64) (bool, error) {
-		r, err := h.load(ctx, s, "rooms", append(c.flags(), "--rate", fmt.Sprint(rate), "--warmup", seconds(3), "--duration", seconds(8))...)
-		if err != nil {
-			return false, err
+		for try := range 2 {
+			r, err := h.load(ctx, s, "rooms", append(c.flags(), "--rate", fmt.Sprint(rate), "--warmup", seconds(3), "--duration", seconds(8))...)
+			if err != nil {
+				return false, err
+			}
+			n := r.Counts
+			if n.Lost+n.Duplicated+n.Reordered+n.Refused+n.Unanswered+n.Unsent == 0 && r.Latencies.Delivery.Quantile(0.99) < 500*time.Millisecond {
+				best = r
+				return true, nil
+			}
+			if rate == from && try == 1 {
+				return false, fmt.Errorf("%v: %s messages a second are not carried: %s", c, grouped(rate), summary(r))
+			}
 		}
-		n := r.Counts
-		carried := n.Lost+n.Duplicated+n.Reordered+n.Refused+n.Unanswered+n.Unsent == 0 && r.Latencies.Delivery.Quantile(0.99) < 500*time.Millisecond
-		if carried {
-			best = r
-		} else if rate == from {
-			return false, fmt.Errorf("%v: %s messages a second are not carried: %s", c, grouped(rate), summary(r))
-		}
-		return carried, nil
+		return false, nil
 	}
 	carried, broken := 0.0, from
 	for ; ; broken *= 1.25 {
