@@ -53,15 +53,12 @@ type Engine struct {
 
 	// A takeover: carry.go, landing.go.
 	frozen          atomic.Bool
-	quiet           chan bool // made by Freeze, as packed is
-	packed          chan packed
-	back            chan chan struct{} // to loops that stand still: take back what you gave, and say so
-	given           atomic.Bool        // all loops stand still, or have ended
-	released        chan struct{}      // closed by Stop
-	unsettled       atomic.Int32       // loops whose connections are not all in their rooms again
-	unheard         atomic.Int32       // loops that have not read yet of all who had sent something
-	flying          atomic.Int64       // connections that have not landed
-	descended       atomic.Bool        // landed is closed
+	given           atomic.Bool   // all loops stand still, or have ended
+	released        chan struct{} // closed by Stop
+	unsettled       atomic.Int32  // loops whose connections are not all in their rooms again
+	unheard         atomic.Int32  // loops that have not read yet of all who had sent something
+	flying          atomic.Int64  // connections that have not landed
+	descended       atomic.Bool   // landed is closed
 	settled, landed chan struct{}
 	heard           chan struct{}
 
@@ -424,7 +421,10 @@ func (h *handler) OnTraffic(g gnet.Conn) gnet.Action {
 }
 
 func (h *handler) OnClose(g gnet.Conn, err error) gnet.Action {
-	if c, ok := g.Context().(*conn); ok {
+	switch c := g.Context().(type) {
+	case *bell:
+		close(c.loop.gone) // gnet closes it with its loop
+	case *conn:
 		c.loop.closed(c, err)
 	}
 	return gnet.None

@@ -40,6 +40,12 @@ type Loop struct {
 	// Written by the loop, read from any goroutine: when it took its last tick, since the engine's start.
 	tickedAt atomic.Int64
 
+	// To whoever hands over, see carry.go: gone is closed by the loop at its end, the others have its answers, and what it is to do when it stands still.
+	gone     chan struct{}
+	quiet    chan bool
+	packed   chan packed
+	takeBack chan chan struct{} // take back what you gave, and say so
+
 	// The table of connections: a handle's slot is an index here.
 	slots  []slot
 	free   []uint32
@@ -137,6 +143,7 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 		consulted: make(map[uint32]*asked), streams: make(map[uint32]*eventStream), posts: make(map[uint32]*post), back: make(map[uint32][]byte), returning: make(map[string][]returning),
 		traces: *e.traces.Load(),
 		slice:  sliceWrites, put: put, now: e.moment(),
+		gone: make(chan struct{}), quiet: make(chan bool, 1), packed: make(chan packed, 1), takeBack: make(chan chan struct{}),
 	}
 }
 
@@ -341,10 +348,10 @@ func (l *Loop) take(e *handoff.Event) {
 	case handoff.Freeze:
 		l.freeze(time.Duration(e.At) * time.Millisecond)
 	case handoff.Quiet:
-		l.engine.quiet <- l.isQuiet()
+		l.quiet <- l.isQuiet()
 	case handoff.Pack:
 		p := l.pack()
-		l.engine.packed <- p
+		l.packed <- p
 		l.standStill(p)
 	case handoff.Land:
 		l.land()
