@@ -82,3 +82,16 @@ func TestGnetEndsAmidATakeover(t *testing.T) {
 		})
 	}
 }
+
+// TestStopBehindGnetsEnd: loops that stood still end when they are released, perhaps before gnet is told to.
+func TestStopBehindGnetsEnd(t *testing.T) {
+	e, ended := running(t, 1)
+	endGnet(e)
+	inTime(t, "gnet", func() struct{} { return <-e.halted })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := e.Stop(ctx); err != nil {
+		t.Errorf("Stop says %v of loops that have ended", err)
+	}
+	inTime(t, "Run", func() error { return <-ended })
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
+	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/rate"
@@ -299,7 +300,8 @@ func (e *Engine) Stop(ctx context.Context) error {
 	// is over it only asks them to; that they have ended is what Run says.
 	over, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := e.gnet.Stop(over); err != nil && !errors.Is(err, context.Canceled) {
+	err := e.gnet.Stop(over)
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, gneterrors.ErrEngineInShutdown) { // released is enough for loops that stand still
 		return err
 	}
 	select {
