@@ -119,8 +119,9 @@ func (e *Engine) Late() []int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	late := e.late
-	e.late = nil
-	e.admitted.Add(-int64(len(late)))
+	e.admitted.Add(int64(e.lateRefused - len(late)))
+	e.refused.Add(-int64(e.lateRefused))
+	e.late, e.lateRefused = nil, 0
 	return late
 }
 
@@ -132,15 +133,28 @@ func (e *Engine) pass(g gnet.Conn) gnet.Action {
 	return gnet.Close
 }
 
-// Keep keeps a connection for Late that was accepted after Freeze, as far as there is room for it. Safe for concurrent use.
+// Keep keeps a connection for Late that was accepted after Freeze. Where there is no room for it now, whoever it goes to may have some, or else says
+// that it is full: for as many as may be told so at once. Safe for concurrent use.
 func (e *Engine) Keep(fd int) {
-	if !e.admit() {
+	admitted := e.admit()
+	if !admitted && !e.admitRefused() {
 		unix.Close(fd)
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.late = append(e.late, fd)
+	if !admitted {
+		e.lateRefused++
+	}
+}
+
+// letGo counts the places of connections that were given away, when their descriptors are closed.
+func (e *Engine) letGo() {
+	for _, l := range *e.loops.Load() {
+		e.admitted.Add(int64(l.givenRefused - l.givenAway))
+		e.refused.Add(-int64(l.givenRefused))
+	}
 }
 
 // freeze begins to hold what connections send. What is written to them leaves as ever.
@@ -254,6 +268,9 @@ func (l *Loop) pack() packed {
 		block = state.Append(block)
 		p.states = append(p.states, takeover.Packed{FD: c.sock.Fd(), State: block[begin:len(block):len(block)]})
 		l.given = append(l.given, c.sock)
+		if l.givenAway++; !c.lodges() {
+			l.givenRefused++
+		}
 		c.sock.SetContext(nil) // so that its end is none of ours
 		c.sock = nil
 		l.slots[i].conn = nil
@@ -286,6 +303,7 @@ func (l *Loop) standStill(p packed) {
 			_ = l.events.Close(g)
 			p.states[i].FD = fd
 		}
+		l.givenAway, l.givenRefused = 0, 0 // this process has them still
 		done <- struct{}{}
 		<-l.engine.released
 	}

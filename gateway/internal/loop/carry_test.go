@@ -2,8 +2,12 @@ package loop
 
 import (
 	"context"
+	"net"
+	"net/netip"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/takeover"
@@ -94,4 +98,61 @@ func TestStopBehindGnetsEnd(t *testing.T) {
 		t.Errorf("Stop says %v of loops that have ended", err)
 	}
 	inTime(t, "Run", func() error { return <-ended })
+}
+
+// TestWhoComesToAFullServer during a takeover is kept for whoever says that it is full, as far as that can be said; and those that were given away
+// count as long as they have descriptors here.
+func TestWhoComesToAFullServer(t *testing.T) {
+	e, ended := running(t, 1)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	client, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	accepted, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Enter(accepted, netip.MustParseAddr("127.0.0.1")); err != nil {
+		t.Fatal(err)
+	}
+	e.SetCapacity(1)
+	e.Freeze(0)
+	late := func(come int) int {
+		t.Helper()
+		for range come {
+			fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Keep(fd)
+		}
+		kept := e.Late()
+		for _, fd := range kept {
+			if err := unix.Close(fd); err != nil {
+				t.Errorf("a connection that was kept is closed: %v", err)
+			}
+		}
+		return len(kept)
+	}
+	for _, step := range []func(){func() {}, func() { e.Pack() }} {
+		step()
+		for range 2 {
+			if n := late(RefusalReserve + 10); n != RefusalReserve {
+				t.Errorf("of those that come to a full server %d are kept, want %d", n, RefusalReserve)
+			}
+		}
+	}
+	if err := e.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	inTime(t, "Run", func() error { return <-ended })
+	if n := late(RefusalReserve + 10); n != RefusalReserve+1 || e.Open() != 0 {
+		t.Errorf("when it has given all away %d are kept, want %d, and %d are open", n, RefusalReserve+1, e.Open())
+	}
 }

@@ -49,8 +49,9 @@ type Engine struct {
 
 	watching sync.WaitGroup // the watchers' goroutines, and those that wait for gnet's word about a socket
 
-	mu   sync.Mutex // guards the growth of loops, refusing, the list of traces, and late
-	late []int      // descriptors of connections that were accepted after Freeze
+	mu          sync.Mutex // guards the growth of loops, refusing, the list of traces, late and lateRefused
+	late        []int      // descriptors of connections that were accepted after Freeze
+	lateRefused int        // so many of them are counted as refused, the others as admitted
 
 	// A takeover: carry.go, landing.go.
 	frozen          atomic.Bool
@@ -91,6 +92,13 @@ func New(cfg Config) *Engine {
 		e.unsettled.Store(int32(len(cfg.Inboxes)))
 		e.unheard.Store(int32(len(cfg.Inboxes)))
 		e.slow.restore(cfg.Slow)
+		for _, states := range cfg.Returning {
+			for i := range states {
+				if !asksAgain(&states[i]) {
+					e.admitted.Add(1)
+				}
+			}
+		}
 	}
 	_, _ = rand.Read(e.streamKey[:]) // it never fails
 	e.loops.Store(&[]*Loop{})
@@ -124,6 +132,15 @@ func (e *Engine) admit() bool {
 		return true
 	}
 	e.admitted.Add(-1)
+	return false
+}
+
+// admitRefused takes a place of those that are kept for who is told that there is none.
+func (e *Engine) admitRefused() bool {
+	if e.refused.Add(1) <= RefusalReserve {
+		return true
+	}
+	e.refused.Add(-1)
 	return false
 }
 
@@ -176,6 +193,7 @@ func (e *Engine) Run(addr string) error {
 		gnet.WithTCPKeepAlive(KeepAlive(e.cfg.Heartbeat).Idle),
 		gnet.WithLogger(gnetLogger{e.cfg.Log}),
 	)
+	e.letGo()
 	close(e.halted)
 	close(ticking)
 	ticker.Wait()

@@ -98,18 +98,19 @@ type Loop struct {
 	posts   map[uint32]*post
 
 	// A takeover, see carry.go and landing.go. back is what was read of connections and is still to be worked off, by slot.
-	frozen     bool        // what is read is not worked off any more
-	ended      bool        // it does nothing more
-	given      []gnet.Conn // in the order of their states
-	back       map[uint32][]byte
-	returning  map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
-	unasked    []string               // rooms among these that the shard was not asked about yet
-	aloft      queue[handoff.Handle]  // connections that no gnet has yet
-	landing    int                    // of these, that gnet is being given
-	first      int                    // so many of those that land have something to be read, and are the first
-	looked     int                    // so many more land before it is looked who has something to read
-	settled    bool                   // nothing is returning any more
-	descending bool                   // those that are aloft land
+	frozen                  bool        // what is read is not worked off any more
+	ended                   bool        // it does nothing more
+	given                   []gnet.Conn // in the order of their states
+	givenAway, givenRefused int         // how many have left with these, and how many of them are counted as refused; read when the loop has ended
+	back                    map[uint32][]byte
+	returning               map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
+	unasked                 []string               // rooms among these that the shard was not asked about yet
+	aloft                   queue[handoff.Handle]  // connections that no gnet has yet
+	landing                 int                    // of these, that gnet is being given
+	first                   int                    // so many of those that land have something to be read, and are the first
+	looked                  int                    // so many more land before it is looked who has something to read
+	settled                 bool                   // nothing is returning any more
+	descending              bool                   // those that are aloft land
 
 	// The drain.
 	draining bool          // who connects is told to go
@@ -153,8 +154,7 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	from := remoteAddr(g)
 	secure, kernel := tlsOf(g)
 	refused, entered := l.admission(from, secure || kernel)
-	if refused != refusedNot && entered != lodged && l.engine.refused.Add(1) > RefusalReserve {
-		l.engine.refused.Add(-1)
+	if refused != refusedNot && entered != lodged && !l.engine.admitRefused() {
 		l.counted.Refused[refusedFlood].Add(1)
 		return gnet.Close
 	}
@@ -442,7 +442,7 @@ func (l *Loop) closed(c *conn, err error) {
 	l.counted.Connections.Add(-1)
 	l.counted.Buffered.Add(-int64(c.buffered))
 	c.buffered = 0
-	if c.refused == refusedNot || c.address == lodged {
+	if c.lodges() {
 		l.engine.admitted.Add(-1)
 	} else {
 		l.engine.refused.Add(-1)
@@ -453,6 +453,9 @@ func (l *Loop) closed(c *conn, err error) {
 		l.counted.Closed[closedIndex(c.closed)].Add(1)
 	}
 }
+
+// lodges reports whether the connection is counted as admitted, and not as one that is only told why it is not.
+func (c *conn) lodges() bool { return c.refused == refusedNot || c.address == lodged }
 
 // queue is a FIFO that reuses its array.
 type queue[T any] struct {
