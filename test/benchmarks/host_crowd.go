@@ -100,7 +100,7 @@ time: {warmup: 3s, duration: 110s, drain: 60s}
 			return []figure{
 				{what: "memory of the server for each that is stalled", value: held / stalled, unit: byteSize, target: most(64 << 10)},
 				{what: "of that still held half a minute after", value: max(0, back) / stalled, unit: byteSize, target: most(8 << 10)},
-				{what: "messages lost", value: float64(r.Counts.Lost), target: most(0)},
+				{what: "messages lost", value: float64(r.Counts.Undelivered()), target: most(0)},
 				{what: "p99 of the others before, mean of the seconds", value: before, unit: milliseconds},
 				{what: "p99 of the others meanwhile, more than before", value: 100 * (during - before) / before, unit: percent, target: most(20), doubt: doubt(r)},
 			}, nil
@@ -125,7 +125,7 @@ func (h *host) catchUpRow() row {
 				highest = max(highest, second.Server.MemoryBytes)
 			}
 			return []figure{
-				{what: "messages lost", value: float64(r.Counts.Lost), target: most(0), doubt: doubt(r)},
+				{what: "messages lost", value: float64(r.Counts.Undelivered()), target: most(0), doubt: doubt(r)},
 				{what: "until all were at the live edge, from the first connect", value: 1e3 * r.CatchUp.Seconds, unit: milliseconds},
 				{what: "messages a second meanwhile", value: float64(r.CatchUp.Count) / r.CatchUp.Seconds},
 				{what: "memory of the server, most, for each", value: float64(highest-first) / hostConnections, unit: byteSize, target: most(16 << 10)},
@@ -160,7 +160,7 @@ func (h *host) overloadRow() row {
 				{what: of + "messages a second that are taken of twice as many", value: float64(twice.Counts.Acknowledged) / float64(max(1, twice.LoadTo-twice.LoadFrom+3))},
 				{what: of + "refused with a code that says to come again", value: 100 * float64(twice.Counts.Refused) / float64(max(1, twice.Counts.Sent)), unit: percent},
 				{what: of + "p99 of an acknowledgement then, by that before", value: over / normal, unit: times, target: most(p.bound), doubt: doubt(twice)},
-				{what: of + "messages lost", value: float64(twice.Counts.Lost), target: most(0)},
+				{what: of + "messages lost", value: float64(twice.Counts.Undelivered()), target: most(0)},
 			}, nil
 		}),
 	}
@@ -179,7 +179,7 @@ func (h *host) ephemeralRow() row {
 			}
 			return []figure{
 				{what: "deliveries a second", value: deliveriesPerSecond(r)},
-				{what: "messages lost, or left out for newer ones", value: float64(r.Counts.Lost + r.Counts.Dropped), target: most(0)},
+				{what: "messages lost, or left out for newer ones", value: float64(r.Counts.Undelivered() + r.Counts.Dropped), target: most(0)},
 				{what: "p99 of a delivery", value: 1e3 * r.Latencies.Delivery.Quantile(0.99).Seconds(), unit: milliseconds, doubt: doubt(r)},
 				{what: "CPU of the server for each delivery", value: 1e6 * perDelivery(r), unit: microseconds},
 			}, nil

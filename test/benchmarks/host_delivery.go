@@ -178,7 +178,7 @@ func (h *host) climb(ctx context.Context, s *hostServer, c crowdShape, from floa
 				return false, err
 			}
 			n := r.Counts
-			if n.Lost+n.Duplicated+n.Reordered+n.Refused+n.Unanswered+n.Unsent == 0 && r.Latencies.Delivery.Quantile(0.99) < 500*time.Millisecond {
+			if n.Undelivered()+n.Duplicated+n.Reordered+n.Refused+n.Unanswered+n.Unsent == 0 && r.Latencies.Delivery.Quantile(0.99) < 500*time.Millisecond {
 				best = r
 				return true, nil
 			}
