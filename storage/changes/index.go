@@ -99,10 +99,7 @@ func Open(config Config) (*Index, error) {
 func (x *Index) open() error {
 	reason := ""
 	if _, err := os.Stat(x.treePath()); err == nil {
-		if reason, err = x.believed(); err != nil {
-			return err
-		}
-		if reason == "" {
+		if reason = x.believed(); reason == "" {
 			if reason = x.openTree(); reason == "" {
 				return x.mark(openMark + x.boot)
 			}

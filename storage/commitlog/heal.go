@@ -72,7 +72,7 @@ func (c *committer) healInto() error {
 		if err := writeZeros(c.active.file, segmentHeaderBytes, max(c.config.ahead(), proofBytes)); err != nil {
 			return err
 		}
-		c.synced = c.end()
+		c.allSynced()
 		return nil
 	}
 	path := filepath.Join(c.config.Dir, segmentName(c.end()))

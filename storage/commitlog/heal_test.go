@@ -176,6 +176,31 @@ func TestHealInAnEmptySegment(t *testing.T) {
 	checkRecords(t, "after a power loss", readAll(t, after, "room"), want)
 }
 
+// TestHealedIsSynced: what healing has synced counts as synced, or retention would wait for the next message.
+func TestHealedIsSynced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		faulty := vfs.Faulty(vfs.NewMemory())
+		config := testConfig(faulty)
+		config.Sync = SyncNever
+		l := mustOpen(t, config)
+		w := newWriter(l)
+		w.mustAppend(t, "room", "visible, not synced")
+		w.mustCommit(t, 1)
+		faulty.Break(vfs.Fault{Operation: vfs.OpWrite, Call: faulty.Calls(vfs.OpWrite) + 1, Err: syscall.EIO})
+		w.mustAppend(t, "room", "fails")
+		time.Sleep(2 * healEvery)
+		if err := l.Err(); err != nil {
+			t.Fatal(err)
+		}
+		stop := make(chan struct{})
+		time.AfterFunc(time.Minute, func() { close(stop) })
+		if err := l.syncPublished(stop); err != nil {
+			t.Errorf("what is visible does not count as synced: %v", err)
+		}
+		mustClose(t, l)
+	})
+}
+
 // TestStaleProducer: a producer that has not heard of a failure yet is refused, not believed.
 func TestStaleProducer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
