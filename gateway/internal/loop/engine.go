@@ -403,6 +403,7 @@ func (h *handler) OnTick() (time.Duration, gnet.Action) {
 func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
 	switch c := g.Context().(type) {
 	case *bell:
+		c.hung = true
 		return nil, gnet.None
 	case *lander:
 		return nil, c.conn.loop.touchDown(g, c)

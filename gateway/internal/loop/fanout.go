@@ -111,6 +111,9 @@ func (l *Loop) enqueue(r *localRoom) {
 	if r.gathers {
 		pause = max(pause, l.load.pause)
 	}
+	if r.batch == nil && r.window > 0 {
+		l.load.windows++
+	}
 	if pause > 0 && r.batch == nil {
 		l.gather(r, pause)
 		return
@@ -180,6 +183,9 @@ func (l *Loop) fanOut(budget int) {
 		r := l.busy.pop()
 		r.queued = false
 		if r.batch == nil {
+			if r.window > 0 {
+				l.load.windows--
+			}
 			l.tellPublishers(r)
 			if len(r.pending) == 0 {
 				continue // dropped meanwhile, or only a repeated publish was answered
@@ -198,6 +204,9 @@ func (l *Loop) fanOut(budget int) {
 		case r.batch != nil || cut && len(r.pending) > 0:
 			r.queued = true
 			l.busy.push(r) // what is left has waited already
+			if r.batch == nil && r.window > 0 {
+				l.load.windows++
+			}
 		case len(r.pending) > 0 || r.replies != nil:
 			l.enqueue(r)
 		}

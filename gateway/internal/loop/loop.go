@@ -53,8 +53,10 @@ type Loop struct {
 
 	now   moment // advanced by ticks
 	taken []handoff.Event
-	load  load
-	whole bool // the traffic being worked off held a whole message
+	// spares is how many arrays of events are to go when they have been worked off: two take turns with the mailbox.
+	spares int
+	load   load
+	whole  bool // the traffic being worked off held a whole message
 
 	// Ephemeral messages for who is behind, see ephemeral.go.
 	kept     int          // bytes, of all rooms
@@ -259,7 +261,10 @@ func (l *Loop) work() {
 		}
 	}
 	clear(l.taken)
-	l.taken = l.taken[:0]
+	if l.taken = l.taken[:0]; l.spares > 0 {
+		l.spares--
+		l.taken = nil
+	}
 	l.sweepExpelled()
 	l.markTraced()
 	l.surveySome()
@@ -401,7 +406,13 @@ func (l *Loop) shrink() {
 	}
 	l.slots = slices.Clone(l.slots[:n])
 	l.free = slices.Clone(slices.DeleteFunc(l.free, func(slot uint32) bool { return int(slot) >= n }))
-	l.urgent, l.dirty = slices.Clone(l.urgent), slices.Clone(l.dirty)
+	l.urgent, l.dirty, l.gathering = slices.Clone(l.urgent), slices.Clone(l.dirty), slices.Clone(l.gathering)
+	l.busy.shrink()
+	l.resuming.shrink()
+	l.lagging.shrink()
+	l.asking.shrink()
+	l.aloft.shrink()
+	l.spares = 2
 	if len(l.rooms) <= maxRebuilt {
 		l.rooms = rebuilt(l.rooms)
 	}
@@ -410,6 +421,12 @@ func (l *Loop) shrink() {
 	}
 	if len(l.streams)+len(l.posts) <= maxRebuilt {
 		l.streams, l.posts = rebuilt(l.streams), rebuilt(l.posts)
+	}
+	if len(l.watchers) <= maxRebuilt {
+		l.watchers = rebuilt(l.watchers)
+	}
+	if len(l.returning)+len(l.back) <= maxRebuilt {
+		l.returning, l.back = rebuilt(l.returning), rebuilt(l.back)
 	}
 }
 
@@ -482,3 +499,6 @@ func (q *queue[T]) pop() T {
 	}
 	return item
 }
+
+// shrink makes the array as large as what is in it.
+func (q *queue[T]) shrink() { q.items, q.first = slices.Clone(q.items[q.first:]), 0 }

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -161,6 +163,23 @@ func TestWhoGivesAndStops(t *testing.T) {
 		if _, err := file.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("of %d batches %d came: their descriptors are open, %v", batches, given, err)
 		}
+	}
+}
+
+// TestTheLongestMessage: a batch that is nearly full bears a connection with the most of everything that it may have, and what is longer than a message
+// may be is an error.
+func TestTheLongestMessage(t *testing.T) {
+	longest := full()
+	longest.Outbound, longest.Inbound = nil, make([]byte, 64<<10+2*proto.MaxFrameBytes)
+	room := longest.Rooms[1]
+	room.Name, room.Member.Title = strings.Repeat("x", 1<<10), strings.Repeat("x", 1<<10)
+	longest.Rooms = slices.Repeat([]Room{room}, 10_000)
+	if most := batchBytes + len(longest.Append(nil)) + MaxOutbound; most > maxPayload {
+		t.Errorf("a batch may be of %d bytes, and a message of %d", most, maxPayload)
+	}
+	from, _ := pair(t)
+	if err := from.Send(Shared, make([]byte, maxPayload+1)); err == nil {
+		t.Error("a message of any length is sent")
 	}
 }
 
