@@ -249,6 +249,14 @@ test('who may not write is told why, and until when', { timeout: 120_000 }, asyn
   await bob.say('two');
   assert.equal(await bob.find('composer').inputValue(), 'two', 'it is not taken');
   await becomes(() => bob.find('send').isDisabled(), true);
+  await bob.page.locator('#messages [data-seq="1"]').hover();
+  const disabled = await bob.find('action-edit').evaluate((button) => {
+    button.click();
+    return document.getElementById('composer-send').disabled; // not only when the seconds are told again
+  });
+  assert.equal(disabled, false, 'an edit can be sent at once');
+  await bob.find('composer').press('Escape');
+  assert.equal(await bob.find('send').isDisabled(), true, 'and what is new can not');
   await alice.configureRoom(room, { slowModeMs: 0 });
   await free();
   await bob.find('composer').press('Enter');

@@ -60,6 +60,24 @@ test('a draft, and what it is for, is there again after an edit', { timeout: 120
   await written(alice, 'a draft');
   await about(alice, 'In reply to alice: two');
 
+  // What is pinned only stands beside; a thread that is closed is not what the text is for any more.
+  await act(alice, 1, 'edit');
+  await written(alice, 'one, mended');
+  await alice.find('pins').click();
+  await alice.find('panel-close').click();
+  await alice.find('panel').waitFor({ state: 'hidden' });
+  await written(alice, 'one, mended');
+  await box.press('Escape');
+  await about(alice, 'In reply to alice: two');
+  await act(alice, 2, 'thread');
+  await about(alice, 'In the thread');
+  await act(alice, 1, 'edit');
+  await alice.find('panel-close').click();
+  await written(alice, 'one, mended');
+  await box.press('Escape');
+  await written(alice, 'a draft');
+  await alice.find('composer-about').waitFor({ state: 'hidden' });
+
   await act(alice, 1, 'edit');
   await written(alice, 'one, mended');
   await goTo(alice, 'attic');

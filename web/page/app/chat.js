@@ -71,7 +71,7 @@ export class Chat {
     }, signal);
     const awayView = new AwayView(this.#away, signal);
     this.#notifications = new Notifications(() => client.user, settings, this.#away, (name) => this.#goTo(name), () => this.#renderRooms(), signal);
-    this.#panel = new Panel(client, actions, () => this.#composer.end(), signal);
+    this.#panel = new Panel(client, actions, () => this.#composer.leaveThread(), signal);
     byId('pins-open').addEventListener('click', () => this.#panel.open(this.#current, { pinned: true }, 'Pinned'), { signal });
     this.#rooms = new Rooms(client, settings, (change) => this.#changed(change), (ended) => this.#listed(ended));
     this.#roomsView = new RoomsView({

@@ -55,7 +55,11 @@ export class Composer {
   restrict({ closed, waiting }) {
     this.#waiting = waiting;
     this.#text.disabled = closed;
-    byId('composer-send').disabled = closed || (waiting && !this.#purpose.edit);
+    this.#allow();
+  }
+
+  #allow() {
+    byId('composer-send').disabled = this.#text.disabled || (this.#waiting && !this.#purpose.edit);
   }
 
   focus() {
@@ -109,21 +113,23 @@ export class Composer {
     this.#turn(purpose, words);
   }
 
-  /** The next text is for the room again: the thread is closed, or the room is left. */
-  end() {
-    if (this.#kept !== null) this.cancel();
-    this.cancel();
+  /** The thread is closed: what was for it is for the room. An edit or a reply goes on. */
+  leaveThread() {
+    if (this.#purpose.thread) this.cancel();
+    else if (this.#kept?.purpose.thread) this.#kept = { ...this.#kept, purpose: {}, words: '' };
   }
 
   #turn(purpose, words) {
     this.#purpose = purpose;
     byId('composer-about-text').textContent = words;
     this.#about.hidden = words === '';
+    this.#allow();
     this.#fit();
   }
 
   keepDraft(room) {
-    this.end();
+    if (this.#kept !== null) this.cancel();
+    this.cancel();
     if (room !== undefined) this.#drafts.set(room, { text: this.#text.value, fault: this.#fault.textContent });
   }
 

@@ -12,7 +12,7 @@ export class Panel {
   #title = byId('panel-title');
   #client;
   #actions;
-  #closed;
+  #threadClosed;
 
   #conversation = null;
   /** What is listed: {thread} or {pinned}; null: the panel is closed. */
@@ -20,15 +20,16 @@ export class Panel {
   #loading = false;
   #stale = false;
 
-  /** @param {() => void} closed */
-  constructor(client, actions, closed, signal) {
+  /** @param {() => void} threadClosed */
+  constructor(client, actions, threadClosed, signal) {
     this.#client = client;
     this.#actions = actions;
-    this.#closed = closed;
+    this.#threadClosed = threadClosed;
     byId('panel-close').addEventListener('click', () => this.close(), { signal });
   }
 
   open(conversation, query, title) {
+    this.#leave();
     this.#conversation = conversation;
     this.#query = query;
     this.#title.textContent = title;
@@ -38,10 +39,13 @@ export class Panel {
   }
 
   close() {
-    if (this.#query === null) return;
+    this.#leave();
     this.#query = null;
     this.#panel.hidden = true;
-    this.#closed();
+  }
+
+  #leave() {
+    if (this.#query?.thread) this.#threadClosed();
   }
 
   /** Something in a conversation has changed. */
