@@ -90,6 +90,7 @@ func (l *Loop) deliver(e *handoff.Event) {
 	}
 	r.seq = e.Seq
 	r.stored++
+	l.remember(r, e.Message)
 	l.pend(r, e.Message)
 }
 
@@ -296,6 +297,11 @@ func (l *Loop) serveStored(c *conn, r *localRoom, b *batch) {
 		l.fallBehind(c, r, b.first()-1)
 		return
 	}
+	l.giveBatch(c, r, b)
+}
+
+// giveBatch gives a member all of a batch's messages of the log.
+func (l *Loop) giveBatch(c *conn, r *localRoom, b *batch) {
 	l.counted.Deliveries.Add(int64(len(b.stored.messages)))
 	if c.events {
 		if own := l.liveEvents(c, r.name, b.stored.messages); own != nil {

@@ -68,10 +68,15 @@ type Loop struct {
 	leaves    map[leaving][]uint64 // requests to leave rooms whose joins are not answered yet, in their order
 	busy      queue[*localRoom]    // rooms with messages to fan out
 	gathering gathering            // those that wait for their windows first
-	lagging   queue[*conn]         // connections that may need a page of the log
+	lagging   queue[*conn]         // connections that may be owed something
+	paging    queue[*conn]         // of these, those that need a page of the log
 	reading   int                  // pages of catch-up ordered and not yet here
 	asking    queue[handoff.Read]  // history requests that wait their turn
 	asked     int                  // pages of history ordered and not yet here
+
+	// The last messages of rooms in which somebody is behind, see recent.go. Few rooms have them, so that the others carry no pointer.
+	recent      map[*localRoom]*recent
+	recentBytes int
 
 	// Rooms with members, see membership.go.
 	watchers map[string][]uint32  // by user: connections that are told of their rooms
@@ -143,7 +148,7 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
 		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), leaves: make(map[leaving][]uint64), watchers: make(map[string][]uint32),
-		consulted: make(map[uint32]*asked), streams: make(map[uint32]*eventStream), posts: make(map[uint32]*post), back: make(map[uint32][]byte), returning: make(map[string][]returning),
+		recent: make(map[*localRoom]*recent), consulted: make(map[uint32]*asked), streams: make(map[uint32]*eventStream), posts: make(map[uint32]*post), back: make(map[uint32][]byte), returning: make(map[string][]returning),
 		traces: *e.traces.Load(),
 		slice:  sliceWrites, put: put, now: e.moment(),
 		gone: make(chan struct{}), quiet: make(chan bool, 1), packed: make(chan packed, 1), takeBack: make(chan chan struct{}),
@@ -275,7 +280,7 @@ func (l *Loop) work() {
 	l.gathered()
 	l.writeOut()
 	l.pump()
-	if l.busy.len() > 0 || l.resuming.len() > 0 || len(l.expelled) > 0 || l.untraced > 0 || l.surveyed != nil {
+	if l.busy.len() > 0 || l.lagging.len() > 0 || l.resuming.len() > 0 || len(l.expelled) > 0 || l.untraced > 0 || l.surveyed != nil {
 		l.ring()
 		// The shards and the committer have their turn too: a loop that writes all the time never blocks, and the runtime would
 		// take its processor away only after ten milliseconds, at each step of a message's way once.
@@ -290,6 +295,7 @@ func (l *Loop) writeOut() {
 		defer func() { l.load.fanningOut += time.Since(begun) }()
 	}
 	l.fanOut(l.turn())
+	l.catchUp(l.turn())
 	l.flush()
 }
 
