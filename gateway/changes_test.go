@@ -168,6 +168,56 @@ func TestChangesOnEveryWire(t *testing.T) {
 	})
 }
 
+// TestWhoIsBehindIsNotToldWhatWasTakenBack: a message that is edited, and one that is deleted, after a member's socket was full comes to it as
+// it is then, though the last messages of a room are kept for those who are behind. What was not changed comes from there.
+func TestWhoIsBehindIsNotToldWhatWasTakenBack(t *testing.T) {
+	t.Parallel()
+	for _, w := range wires {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			srv := gatewaytest.Start(t, func(c *gateway.Config) {
+				c.Log.Sync = gateway.SyncNever
+				c.Limits.OutboundBytes = 4 << 20
+			})
+			alice := login(t, srv.Addr(), wires[0], "alice")
+			w.buffer = 16 << 10
+			bob := login(t, srv.Addr(), w, "bob")
+			bob.enter("r")
+			say := func(text string) uint64 {
+				return alice.done(&v1.Publish{Room: "r", Content: &v1.Publish_Text{Text: text}})
+			}
+			last := uint64(0)
+			for more := 6; more > 0; {
+				if metric(t, srv, "rookery_subscriptions_fell_behind_total") > 0 {
+					more--
+				}
+				last = say(strings.Repeat("f", 60_000))
+			}
+			edited, deleted := say("a secret"), say("another secret")
+			alice.done(edit("r", edited, "no secret"))
+			alice.done(remove("r", deleted))
+			end := say("the end")
+			for seq := uint64(1); seq <= end; seq++ {
+				m := bob.must().GetMessage()
+				if m.GetSeq() != seq || strings.Contains(m.GetText(), " secret") && m.GetText() != "no secret" || m.GetDeleted() != (seq == deleted) {
+					t.Fatalf("message %d came as %d, deleted %v: %.20q", seq, m.GetSeq(), m.GetDeleted(), m.GetText())
+				}
+				if seq > last && (seq == edited || seq == end-2) != (m.GetText() == "no secret") {
+					t.Errorf("message %d says %q", seq, m.GetText())
+				}
+			}
+			if metric(t, srv, "rookery_recent_deliveries_total") == 0 {
+				t.Error("nothing came from what is kept")
+			}
+			for begun := time.Now(); metric(t, srv, "rookery_recent_bytes") != 0; time.Sleep(time.Millisecond) {
+				if time.Since(begun) > waitLimit {
+					t.Fatal("nobody is behind, and messages are kept")
+				}
+			}
+		})
+	}
+}
+
 // TestChangesAreChecked: requests that no room can make sense of.
 func TestChangesAreChecked(t *testing.T) {
 	t.Parallel()

@@ -153,7 +153,8 @@ type LimitsConfig struct {
 	// FrameTimeout is how long half a frame may wait for its rest. Default 10 s.
 	FrameTimeout time.Duration
 	// OutboundBytes is the most that waits to be sent to one connection. Default 1 MiB, at
-	// least 256 KiB and six times MessageBytes: a page with the largest message in JSON.
+	// least 256 KiB and six times MessageBytes: a page with the largest message in JSON. At most 128 MiB:
+	// what goes along in a takeover.
 	OutboundBytes int
 	// OutboundTotalBytes is the most that waits for all connections together. Default 256
 	// MiB. Leave room for it in the memory limit of the process.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"rookery/gateway/internal/takeover"
 	"rookery/proto"
 )
 
@@ -195,7 +196,7 @@ func settings() []setting {
 		{name: "limits.frame_timeout", usage: "how long half a frame may wait for its rest",
 			value: func(c *Config) value { return durationValue{&c.Limits.FrameTimeout, 10 * time.Millisecond, longest} }},
 		{name: "limits.outbound_bytes", usage: "most that waits to be sent to one connection",
-			value: func(c *Config) value { return sizeValue[int]{&c.Limits.OutboundBytes, 4 << 10, 1 << 30} }},
+			value: func(c *Config) value { return sizeValue[int]{&c.Limits.OutboundBytes, 4 << 10, takeover.MaxOutbound} }},
 		{name: "limits.outbound_total_bytes", usage: "most that waits for all connections together",
 			value: func(c *Config) value { return sizeValue[int]{&c.Limits.OutboundTotalBytes, 64 << 10, math.MaxInt} }},
 		{name: "limits.stall_timeout", usage: "when a consumer that takes nothing at all is closed",

@@ -133,16 +133,16 @@ func TestSeamBetweenCatchUpAndLive(t *testing.T) {
 const seamKeys = 4
 
 // seamMetrics count what makes the seam: none may be 0 at the end.
-var seamMetrics = []string{"rookery_sockets_full_total", "rookery_subscriptions_fell_behind_total", "rookery_pages_total", "rookery_ephemeral_delivered_total", `rookery_ephemeral_dropped_total{reason="behind"}`}
+var seamMetrics = []string{"rookery_sockets_full_total", "rookery_subscriptions_fell_behind_total", "rookery_pages_total", "rookery_recent_deliveries_total", "rookery_ephemeral_delivered_total", `rookery_ephemeral_dropped_total{reason="behind"}`}
 
 func seamReached(t *testing.T, srv *gatewaytest.Server) bool {
-	for _, name := range seamMetrics[:3] {
+	for _, name := range seamMetrics[:4] {
 		if metric(t, srv, name) == 0 {
 			return false
 		}
 	}
 	// What is left out is counted when a reader drains. Until then it can only be seen that it is kept.
-	return metric(t, srv, "rookery_ephemeral_kept_bytes") > 0 || metric(t, srv, seamMetrics[4]) > 0
+	return metric(t, srv, "rookery_ephemeral_kept_bytes") > 0 || metric(t, srv, seamMetrics[5]) > 0
 }
 
 // metric reads one, with its labels as they are written, from the admin listener.

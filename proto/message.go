@@ -251,6 +251,22 @@ func (e *Encoded) Frame(c Codec) []byte {
 	return e.json
 }
 
+// Concerns gives the earlier message that this one changes, or is a reply in the thread of, 0 if there is none: what the log gives of that is another from
+// now on. change: it is no message but a change.
+func (e *Encoded) Concerns() (seq uint64, change bool) {
+	if Plain(e.content) {
+		return 0, false
+	}
+	var m v1.Message
+	if m.UnmarshalVT(e.content) != nil {
+		return 0, true // of which nobody knows what it says
+	}
+	if m.Change != nil {
+		return m.Change.Target, true
+	}
+	return m.Thread, false
+}
+
 // Size is about what the message holds of memory, for the bounds of queues.
 func (e *Encoded) Size() int { return len(e.binary) + len(e.content) + e.size + 128 }
 

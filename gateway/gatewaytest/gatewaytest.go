@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -102,7 +103,8 @@ func (s *Server) Stop() {
 	select {
 	case <-s.ended:
 	case <-time.After(20 * time.Second):
-		s.t.Error("the gateway did not end within 20 s")
+		stacks := make([]byte, 1<<20)
+		s.t.Errorf("the gateway did not end within 20 s:\n%s", stacks[:runtime.Stack(stacks, true)])
 		return
 	}
 	s.lines.close()

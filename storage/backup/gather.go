@@ -124,6 +124,10 @@ func (m *making) copy(f *File, s commitlog.SegmentInfo, to string, logID uint64)
 		// Afterwards: a file that is given to another segment gets its header first.
 		err = m.check(s, from, logID)
 	}
+	if err == nil && !s.Sealed {
+		// The log may not have synced it yet. What a power loss took there, and not here, would stand here for what comes to its place.
+		err = from.Sync()
+	}
 	if err == nil && n < s.Bytes && !m.AcceptDamage {
 		err = fmt.Errorf("%s ended at offset %d while it was copied, want %d", s.Path, n, s.Bytes)
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"rookery/storage"
 	"rookery/storage/commitlog"
 	"rookery/storage/vfs"
 )
@@ -47,6 +48,39 @@ func TestIncremental(t *testing.T) {
 	// Nothing new: nothing but the newest segment's content, which has the same name.
 	if again := mustMake(t, memory); again.Linked+again.Copied+again.Removed != 0 || again.Kept != sealed+1 {
 		t.Errorf("without new records: %+v, want all kept", again)
+	}
+}
+
+// TestHoldsNothingThatTheLogLoses: what is copied while the log has not synced it yet is in the log after a power loss too. Else other
+// records could come to its place, up to the same end, and the next backup would take the file for theirs.
+func TestHoldsNothingThatTheLogLoses(t *testing.T) {
+	for seed := range uint64(20) {
+		memory := vfs.NewMemory()
+		l, err := commitlog.Open(commitlog.Config{FS: memory, Dir: logDir, Sync: commitlog.SyncNever, Logger: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const records = 30
+		written := make(chan struct{}, records)
+		producer := l.NewProducer(func(n int, _ error) {
+			for range n {
+				written <- struct{}{}
+			}
+		})
+		for seq := range uint64(records) {
+			if err := producer.Append(storage.Record{Room: "room", Seq: seq + 1, At: 1, From: "user", Body: make([]byte, 100)}); err != nil {
+				t.Fatal(err)
+			}
+			<-written
+		}
+		mustMake(t, memory)
+		crashed := memory.CrashClone(rand.New(rand.NewPCG(seed, 1)))
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := contents(t, crashed, logDir); len(got) != records {
+			t.Fatalf("seed %d: the backup has %d records, the log %d", seed, records, len(got))
+		}
 	}
 }
 

@@ -241,14 +241,25 @@ func TestWhatALifeLeaves(t *testing.T) {
 		between func(t *testing.T, dir string)
 		again   string // why, "" is not
 	}{
-		"a clean end":               {},
-		"killed":                    {kill: true},
-		"the machine went down":     {kill: true, between: mark("open another\n"), again: "the machine went down"},
-		"no mark":                   {between: remove("changes.mark"), again: "no mark"},
-		"nonsense for a mark":       {between: mark("?"), again: "checksum"},
-		"no tree":                   {between: remove("changes.db")},
-		"a flipped bit in a page":   {between: flip(9000), again: "checksum"},
-		"killed, no tree any more":  {kill: true, between: remove("changes.db")},
+		"a clean end":           {},
+		"killed":                {kill: true},
+		"the machine went down": {kill: true, between: mark("in use another\n"), again: "the machine went down"},
+		"no mark":               {between: remove("changes.mark"), again: "no mark"},
+		"nonsense for a mark":   {between: mark("?"), again: "checksum"},
+		"no tree":               {between: remove("changes.db")},
+		"a tree that can't be read": {between: func(t *testing.T, dir string) {
+			remove("changes.db")(t, dir)
+			if err := os.Mkdir(filepath.Join(dir, "changes.db"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}, again: "is a directory"},
+		"a flipped bit in a page":  {between: flip(9000), again: "checksum"},
+		"killed, no tree any more": {kill: true, between: remove("changes.db")},
+		"killed, all pages broken": {kill: true, between: func(t *testing.T, dir string) {
+			for page := int64(2); page < 5; page++ {
+				flip(page*4096+8)(t, dir) // what kind of page it is
+			}
+		}, again: "damaged"},
 		"killed, both metas broken": {kill: true, between: func(t *testing.T, dir string) { flip(20)(t, dir); flip(4096+20)(t, dir) }, again: "mismatch"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -279,6 +290,28 @@ func TestWhatALifeLeaves(t *testing.T) {
 				t.Errorf("made again: %v, want %q; said\n%s", again, c.again, b.lines.String())
 			}
 		})
+	}
+}
+
+// TestMarkOfTheSameLife: an index that was killed and is opened in the same run of the kernel has its mark already. It is left alone, since
+// there may be no room for another on the disk that the server was killed on.
+func TestMarkOfTheSameLife(t *testing.T) {
+	dir := t.TempDir()
+	b := start(t, dir).open()
+	b.say("r", "alice", "hello")
+	b.kill()
+	before, err := os.Stat(filepath.Join(dir, "changes", "changes.mark"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = start(t, dir).open()
+	defer b.close()
+	after, err := os.Stat(filepath.Join(dir, "changes", "changes.mark"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !os.SameFile(before, after) {
+		t.Error("the mark was written again")
 	}
 }
 

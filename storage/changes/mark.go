@@ -13,6 +13,10 @@ import (
 
 const bootFile = "/proc/sys/kernel/random/boot_id"
 
+// openMark begins the mark of an index that is in use. It was "open " where the tree had no list of its free pages: opening one of those
+// that nobody has closed may end the process, if it is damaged.
+const openMark = "in use "
+
 // boot names this run of the kernel, "" if it can't be known.
 func boot() string {
 	b, err := os.ReadFile(bootFile)
@@ -22,33 +26,33 @@ func boot() string {
 	return strings.TrimSpace(string(b))
 }
 
-// believed says why the tree is to be made again, "" if it holds what was committed to it.
-func (x *Index) believed() (reason string, err error) {
+// believed says why the tree is to be made again, "" if it holds what was committed to it. One that can't be read is made again too.
+func (x *Index) believed() (reason string) {
 	b, err := os.ReadFile(x.markPath())
 	if errors.Is(err, fs.ErrNotExist) {
-		return "it has no mark", nil
+		return "it has no mark"
 	}
 	if err != nil {
-		return "", err
+		return err.Error()
 	}
 	text := strings.TrimSpace(string(b))
-	if was, open := strings.CutPrefix(text, "open "); open {
+	if was, open := strings.CutPrefix(text, openMark); open {
 		if x.boot == "" || was != x.boot {
-			return "the machine went down while it was open", nil
+			return "the machine went down while it was open"
 		}
-		return "", nil
+		return ""
 	}
 	sum, err := x.cleanMark()
 	if errors.Is(err, fs.ErrNotExist) {
-		return "its file is missing", nil
+		return "its file is missing"
 	}
 	if err != nil {
-		return "", err
+		return err.Error()
 	}
 	if text != sum {
-		return "its checksum does not match", nil
+		return "its checksum does not match"
 	}
-	return "", nil
+	return ""
 }
 
 func (x *Index) cleanMark() (string, error) {
@@ -62,8 +66,12 @@ func (x *Index) cleanMark() (string, error) {
 	return fmt.Sprintf("clean %d %08x", size, sum.Sum32()), err
 }
 
-// mark replaces the mark; it is synced before the call returns.
+// mark replaces the mark; it is synced before the call returns. One that says so already is left alone: a server that was killed on a full
+// disk has no room for another.
 func (x *Index) mark(text string) error {
+	if was, err := os.ReadFile(x.markPath()); err == nil && string(was) == text+"\n" {
+		return nil
+	}
 	next := x.markPath() + ".tmp"
 	f, err := os.Create(next)
 	if err != nil {

@@ -233,10 +233,15 @@ func (c *committer) sync() bool {
 		return false
 	}
 	c.log.counters.syncSeconds.observe(time.Since(start).Seconds())
+	c.allSynced()
+	return true
+}
+
+// allSynced notes, and tells who waits for it, that everything that was written is synced.
+func (c *committer) allSynced() {
 	c.synced = c.end()
 	c.log.synced.Store(int64(c.synced))
 	ring(c.log.queue.synced)
-	return true
 }
 
 // roll starts the next segment. The one before is synced first, so whatever a crash leaves of
@@ -258,8 +263,8 @@ func (c *committer) roll() bool {
 func (c *committer) begin(next *segment) {
 	c.log.segments.add(next)
 	c.log.files.release(c.active)
-	c.active, c.written = next, segmentHeaderBytes
-	c.synced, c.asked = c.end(), false
+	c.active, c.written, c.asked = next, segmentHeaderBytes, false
+	c.allSynced()
 	c.log.rolled()
 }
 

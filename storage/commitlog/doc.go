@@ -205,7 +205,7 @@
 //   - A rewriting needs room for what it keeps, up to Config.SegmentBytes, before it gives back what the
 //     old files had; and 24 bytes of memory for each run of records it keeps.
 //   - A look for what is to go reads a record of each room that was written since the last one, or that has
-//     records as old as the shortest age of any room, and the headers of what goes.
+//     records as old as the shortest age of any room, and the headers of what goes, twice where it goes for its age.
 //   - A segment is over its size by at most one batch, a batch is at most Config.QueueBytes.
 //   - A room once written keeps its 53 bytes for ever.
 //   - Log.Recent reads from the newest segment backwards, whole segments.

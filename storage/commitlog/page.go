@@ -112,6 +112,7 @@ func (r *reader) locateChunk(first, last uint64) error {
 			break
 		}
 		r.locations[p.seq-first] = location{at: p.at, size: h.size}
+		r.reachBack(p, h, p.seq-first)
 		p = place{h.previous, p.seq - 1}
 	}
 	return err

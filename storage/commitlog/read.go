@@ -105,8 +105,8 @@ func (r *headerReader) read(l *Log, s *segmentSnapshot, at position, seq uint64)
 		return recordHeader{}, err
 	}
 	h, err := decodeHeader(r.buffer[:], l.seal, at)
-	if err == nil && (h.kind != kindMessage && h.kind != kindStub || h.seq != seq) {
-		err = errChain
+	if err == nil {
+		err = h.belongs(seq)
 	}
 	if err != nil {
 		return h, g.corruption(offset, err)
@@ -114,8 +114,53 @@ func (r *headerReader) read(l *Log, s *segmentSnapshot, at position, seq uint64)
 	return h, nil
 }
 
+// belongs says whether a pointer to record seq of a room may lead to this one.
+func (h *recordHeader) belongs(seq uint64) error {
+	if h.kind != kindMessage && h.kind != kindStub || h.seq != seq {
+		return errChain
+	}
+	return nil
+}
+
+// header gives the header of a record from the window, if it is at hand.
 func (r *reader) header(p place) (recordHeader, error) {
-	return r.headers.read(r.log, r.snapshot, p.at, p.seq)
+	g, offset, err := r.log.locate(r.snapshot, p.at, false)
+	if err != nil {
+		return recordHeader{}, err
+	}
+	b := r.inWindow(g, offset)
+	if len(b) < recordHeaderBytes {
+		return r.headers.read(r.log, r.snapshot, p.at, p.seq)
+	}
+	h, err := decodeHeader(b, r.log.seal, p.at)
+	if err == nil {
+		err = h.belongs(p.seq)
+	}
+	if err != nil {
+		return h, g.corruption(offset, err)
+	}
+	return h, nil
+}
+
+// reachBack reads what lies before a record into the window, with the record itself, if the older ones of the room, so many are wanted, stand close to
+// each other there: where one room has most of the traffic, a read for each header would be most of what a page costs. How close they
+// are its distance to the one before says. What it does not bring is read header by header, so it has no errors.
+func (r *reader) reachBack(p place, h recordHeader, older uint64) {
+	if older == 0 || h.previous == 0 {
+		return
+	}
+	g, offset, err := r.log.locate(r.snapshot, p.at, false)
+	if err != nil {
+		return
+	}
+	to, before, err := r.log.locate(r.snapshot, h.previous, false)
+	distance := offset - before
+	if err != nil || to != g || distance <= 0 || distance > gapBytes || len(r.inWindow(g, before)) >= recordHeaderBytes {
+		return
+	}
+	end := offset + int64(h.size)
+	begin := max(segmentHeaderBytes, min(before, end-min(windowBytes, int64(h.size)+int64(older)*distance)))
+	_ = r.fill(g, begin, end-begin, end-begin) // behind an error there is no window
 }
 
 // find gives the newest record of the room that is not above target: its seq is less than target

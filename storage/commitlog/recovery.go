@@ -183,7 +183,8 @@ func (r *recovery) findLogID(bases []position) (uint64, bool) {
 			continue
 		}
 		header, err := readSegmentHeader(file)
-		if id, ok := logIDOf(header); ok && errors.Join(err, file.Close()) == nil {
+		err = errors.Join(err, file.Close())
+		if id, ok := logIDOf(header); ok && err == nil {
 			return id, true
 		}
 	}

@@ -143,6 +143,46 @@ func TestAgeGoesOnWithTime(t *testing.T) {
 	checkRecords(t, "later", got, all[len(all)-len(got):])
 }
 
+// TestAgeWithAWrongClock: messages that were dated wrongly take no others with them before their time.
+func TestAgeWithAWrongClock(t *testing.T) {
+	young, old, future := time.Duration(0), -2*time.Hour, 48*time.Hour
+	wrong := -50 * 365 * 24 * time.Hour
+	for name, c := range map[string]struct {
+		ages []time.Duration // ten messages each, against now
+		keep storage.Retention
+		want uint64 // where the room begins
+	}{
+		"behind, for the newest":              {[]time.Duration{young, wrong}, storage.Retention{Age: time.Hour}, 1},
+		"behind, in the middle":               {[]time.Duration{young, wrong, young}, storage.Retention{Age: time.Hour}, 1},
+		"behind, and what is before is due":   {[]time.Duration{old, young, wrong, young}, storage.Retention{Age: time.Hour}, 11},
+		"behind, twice":                       {[]time.Duration{old, young, wrong, young, wrong}, storage.Retention{Age: time.Hour}, 11},
+		"behind, and all is due":              {[]time.Duration{old, wrong, old}, storage.Retention{Age: time.Hour}, 31},
+		"behind, and more than enough":        {[]time.Duration{young, wrong, young}, storage.Retention{Age: time.Hour, Records: 25}, 6},
+		"ahead: nothing is kept for its sake": {[]time.Duration{old, future, old}, storage.Retention{Age: time.Hour}, 31},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := mustOpen(t, retentionConfig(vfs.NewMemory()))
+			w := newWriter(l)
+			n := 0
+			for _, age := range c.ages {
+				for range 10 {
+					r := w.record("room", "m")
+					r.At = time.Now().Add(age).UnixMilli()
+					if err := w.append(r); err != nil {
+						t.Fatal(err)
+					}
+					n++
+				}
+			}
+			w.mustCommit(t, n)
+			retain(t, l, keepAll(c.keep))
+			if got := l.Begin("room"); got != c.want {
+				t.Errorf("the room begins at %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
 // TestRoomsKeepDifferently: those that keep all lie between those that keep little.
 func TestRoomsKeepDifferently(t *testing.T) {
 	config := retentionConfig(vfs.NewMemory())

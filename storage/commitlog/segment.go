@@ -209,7 +209,8 @@ func createSegment(fsys vfs.FS, dir, path string, logID uint64, h segmentHeader,
 		err = fsys.SyncDir(dir)
 	}
 	if err != nil {
-		return nil, errors.Join(err, made.file.Close())
+		// On a full disk what is left of it would be in the way of the next one.
+		return nil, errors.Join(err, made.file.Close(), vfs.RemoveIfExists(fsys, made.path))
 	}
 	return made.file, nil
 }

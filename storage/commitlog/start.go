@@ -7,6 +7,9 @@ import (
 	"rookery/storage"
 )
 
+// maxFirst is far more than a room can come to, is read exactly by clients in JavaScript, and leaves numbers behind it.
+const maxFirst = 1<<53 - 1
+
 // StartRoom makes a room begin at a number above 1, as an import of a room does whose first
 // messages are gone: first-1 becomes its head and Begin is first. A room that has records goes on there,
 // and those are not given any more, as if retention had taken what is between; its head must be lower.
@@ -14,6 +17,9 @@ import (
 func (l *Log) StartRoom(room string, first uint64) error {
 	if first < 2 || len(room) == 0 || len(room) > storage.MaxName {
 		return fmt.Errorf("start room %q at %d: its name must have 1 to %d bytes and its first number be 2 or more", room, first, storage.MaxName)
+	}
+	if first > maxFirst {
+		return fmt.Errorf("start room %q at %d: numbers of messages that a room begins with are at most %d", room, first, uint64(maxFirst))
 	}
 	if head := l.Head(room); head >= first-1 {
 		return fmt.Errorf("start room %q at %d: it has records up to %d already", room, first, head)

@@ -2,12 +2,14 @@ package commitlog
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,4 +205,37 @@ func TestRecycle(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSpareThatCannotBeUsed leaves no file behind: on a full disk it would be in the way until the next start.
+func TestSpareThatCannotBeUsed(t *testing.T) {
+	memory := vfs.NewMemory()
+	faulty := vfs.Faulty(memory)
+	config := testConfig(faulty)
+	config.SegmentBytes, config.growing = minSegmentBytes, false
+	l := mustOpen(t, config)
+	ready, err := l.files.supply.prepare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, fault := range map[string]vfs.Operation{"rename": vfs.OpRename, "sync": vfs.OpSync, "write": vfs.OpWrite} {
+		l.files.supply.offer(ready)
+		faulty.Break(vfs.Fault{Operation: fault, Call: faulty.Calls(fault) + 1, Err: syscall.ENOSPC})
+		if _, err := l.files.create(testDir, 1<<40, 0); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		names, err := memory.List(testDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, left := range names {
+			if strings.HasPrefix(left, sparePrefix) {
+				t.Errorf("%s failed: %s is left", name, left)
+			}
+		}
+		if ready, err = l.files.supply.prepare(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.files.supply.discard(ready)
 }

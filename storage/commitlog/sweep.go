@@ -89,7 +89,7 @@ func (r *retention) sweepRoom(policy func(string) storage.Retention, e *roomEntr
 	if keep.Age > 0 && (r.shortest == 0 || keep.Age < r.shortest) {
 		r.shortest = keep.Age
 	}
-	first, err := reader.begin(keep, h, now)
+	first, err := reader.begin(keep, h, now, r.pace)
 	if err == nil && first > e.firstSeq {
 		err = r.drop(reader, e.key, first, r.pace)
 	}
@@ -127,21 +127,15 @@ func (r *reader) nameOf(p place) (string, recordHeader, error) {
 
 // begin gives the number of the oldest record that is to be kept, head+1 if none is. The newest record goes
 // with its age only, not for its size.
-func (r *reader) begin(keep storage.Retention, head recordHeader, now time.Time) (uint64, error) {
+func (r *reader) begin(keep storage.Retention, head recordHeader, now time.Time, pace *pace) (uint64, error) {
 	first := r.state.firstSeq
 	if keep.Records > 0 && head.seq > keep.Records {
 		first = max(first, head.seq-keep.Records+1)
 	}
-	oldest := int64(0)
-	if keep.Age > 0 {
-		oldest = now.Add(-keep.Age).UnixMilli()
-		if head.at < oldest {
-			return head.seq + 1, nil
-		}
-	}
 	if keep.Age == 0 && keep.Bytes == 0 {
 		return first, nil
 	}
+	oldest := now.Add(-keep.Age).UnixMilli()
 	kept := func(h recordHeader) bool {
 		if h.seq < first || keep.Age > 0 && h.at < oldest {
 			return false
@@ -149,7 +143,47 @@ func (r *reader) begin(keep storage.Retention, head recordHeader, now time.Time)
 		// A total that is larger than the newest one was counted before damage: nothing is known.
 		return keep.Bytes == 0 || h.total > head.total || head.total-h.total+uint64(h.size) <= keep.Bytes
 	}
-	return r.oldest(head, kept)
+	begin, err := head.seq+1, error(nil)
+	if keep.Age == 0 || head.at >= oldest {
+		begin, err = r.oldest(head, kept)
+	}
+	if err != nil || keep.Age == 0 {
+		return begin, err
+	}
+	return r.elder(begin, first, func(h recordHeader) bool { return kept(h) && h.at <= now.UnixMilli() }, pace)
+}
+
+// elder gives the first record from first on that is kept although it stands before begin, and begin if there is none. A clock that was
+// behind for a while, as that of a machine that starts without a battery, leaves messages that look older than all before
+// them, and those must not go with them. It reads the headers of what goes, which is read to be counted anyway.
+func (r *reader) elder(begin, first uint64, kept func(recordHeader) bool, pace *pace) (uint64, error) {
+	if begin <= first {
+		return begin, nil
+	}
+	if first == r.state.firstSeq && r.state.firstAt != 0 {
+		// Where a clock went wrong in a room of which nothing is due, this is all that is read.
+		if h, err := r.header(place{r.state.firstAt, first}); err == nil && kept(h) {
+			return first, nil
+		}
+	}
+	p, err := r.find(begin-1, place{r.state.headAt, r.state.headSeq})
+	for err == nil && p.seq >= first && p.seq > 0 {
+		h, err := r.header(p)
+		if isCorrupt(err) || err == nil && h.kind != kindMessage {
+			break // nothing says that what is before should stay
+		}
+		if err != nil {
+			return 0, err
+		}
+		if kept(h) {
+			begin = h.seq
+		}
+		p = place{h.previous, p.seq - 1}
+		if err := pace.rest(); err != nil {
+			return 0, err
+		}
+	}
+	return begin, err
 }
 
 // oldest walks down from the head as long as kept, as far as the pointers lead at a time. It relies on

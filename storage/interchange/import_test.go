@@ -330,6 +330,20 @@ func TestImportRefusesUserExports(t *testing.T) {
 	wantLineError(t, err, 1, "it is for that user, not for an import")
 }
 
+// TestImportRefusesNumbersWithoutEnd: of a file that was made to do harm. Behind the largest number there is none.
+func TestImportRefusesNumbersWithoutEnd(t *testing.T) {
+	whole := mustExport(t, &fake{entries: []commitlog.Entry{entry("a", 1)}}, ExportConfig{})
+	lines := strings.SplitAfter(whole, "\n")
+	begin := `{"kind":"begin","room":"a","first":18446744073709551615}` + "\n"
+	last := strings.Replace(lines[1], `"seq":1`, `"seq":18446744073709551615`, 1)
+	to := openLog(t, vfs.NewMemory())
+	_, err := to.importFrom(lines[0]+begin+last, false)
+	wantLineError(t, err, 2, "at most 9007199254740991")
+	if head := to.Head("a"); head != 0 {
+		t.Errorf("the room ends at %d", head)
+	}
+}
+
 // TestImportRefusesLinesOutOfOrder: a file that was edited.
 func TestImportRefusesLinesOutOfOrder(t *testing.T) {
 	begin := `{"kind":"begin","room":"a","first":2}` + "\n"

@@ -34,7 +34,7 @@ func (readOnly) MkdirAll(dir string) error           { return refuse("mkdir", di
 func (readOnly) SyncDir(dir string) error            { return refuse("sync", dir) }
 func (readOnly) Lock(path string) (io.Closer, error) { return nil, refuse("lock", path) }
 
-// readOnlyFile refuses what would change the file.
+// readOnlyFile refuses what would change the file. A sync does not.
 type readOnlyFile struct {
 	File
 	path string
@@ -42,4 +42,3 @@ type readOnlyFile struct {
 
 func (f readOnlyFile) WriteAt([]byte, int64) (int, error) { return 0, refuse("write", f.path) }
 func (f readOnlyFile) Truncate(int64) error               { return refuse("truncate", f.path) }
-func (f readOnlyFile) Sync() error                        { return refuse("sync", f.path) }

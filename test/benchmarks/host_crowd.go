@@ -141,7 +141,7 @@ func (h *host) overloadRow() row {
 	return row{
 		name:  "overload",
 		what:  "Twice the messages a second that the server carries. In rooms of 2 to refuse a message, which is to read it and to write the refusal, takes more than half of what it takes to carry it: there the processors would be too few for twice as many refusals alone, and what waits is in the sockets",
-		limit: 12 * time.Minute,
+		limit: 16 * time.Minute,
 		measure: h.each([]publishes{{hundreds, 1000, 3}, {pairs, 4000, 3}}, func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
 			best, err := h.climb(ctx, s, p.shape, p.rate)
 			if err != nil {
@@ -192,8 +192,8 @@ func (h *host) durableRow() row {
 	alone := crowdShape{100, 100}
 	return row{
 		name:  "durable",
-		what:  "Messages of 128 bytes from 100 publishers that are acknowledged as synced, with a p99 under 500 ms; rates grow by a quarter, and the way to the first that was too much is halved twice",
-		limit: 4 * time.Minute,
+		what:  "Messages of 128 bytes from 100 publishers that are acknowledged as synced, with a p99 under 500 ms; rates grow by a quarter, and the way to the first that was too much is halved twice; what is not carried is tried a second time",
+		limit: 6 * time.Minute,
 		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
 			best, err := h.climb(ctx, s, alone, 20_000)
 			if err != nil {

@@ -20,10 +20,14 @@ import (
 type bell struct {
 	loop *Loop
 	file *os.File // the end we write to
+	hung bool     // gnet has the other end; written by the loop, and read by whoever gnet has told that it is through with it
 	rung atomic.Bool
 	// alarm rings later, see Loop.ringIn.
 	alarm *time.Timer
 }
+
+// hangAgain is how long it takes until gnet is given a bell again that it could not take.
+const hangAgain = 100 * time.Millisecond
 
 // hang makes the pair and gives the other end to gnet. Rings before gnet has it wait in
 // the socket.
@@ -37,17 +41,57 @@ func hang(l *Loop, events gnet.EventLoop) (*bell, error) {
 	b := &bell{loop: l, file: os.NewFile(uintptr(pair[0]), "bell")}
 	b.alarm = time.AfterFunc(time.Hour, b.ring)
 	b.alarm.Stop()
-	file := os.NewFile(uintptr(pair[1]), "bell")
-	far, err := net.FileConn(file) // a duplicate; gnet makes another and closes this one
-	file.Close()
-	if err == nil {
-		_, err = events.Enroll(gnet.NewContext(context.Background(), b), far)
-	}
+	far := os.NewFile(uintptr(pair[1]), "bell")
+	opened, err := b.give(far, events)
 	if err != nil {
+		far.Close()
 		b.file.Close()
 		return nil, fmt.Errorf("give the wake-up socket of loop %d to gnet: %w", l.index, err)
 	}
+	l.engine.watching.Go(func() { b.hangLoop(far, events, opened) })
 	return b, nil
+}
+
+// give gives gnet a duplicate of the other end.
+func (b *bell) give(far *os.File, events gnet.EventLoop) (<-chan gnet.RegisteredResult, error) {
+	socket, err := net.FileConn(far) // gnet makes another and closes this one
+	if err != nil {
+		return nil, err
+	}
+	opened, err := events.Enroll(gnet.NewContext(context.Background(), b), socket)
+	if err != nil {
+		socket.Close()
+	}
+	return opened, err
+}
+
+// hangLoop gives gnet the other end until it has it: a loop without would be deaf to all but its sockets. gnet says nothing of a socket that it could
+// not watch, and reports it as taken. Started by hang, ended by that or by gnet's end.
+func (b *bell) hangLoop(far *os.File, events gnet.EventLoop, opened <-chan gnet.RegisteredResult) {
+	defer far.Close()
+	for tried := 0; ; tried++ {
+		var result gnet.RegisteredResult
+		if opened != nil {
+			select {
+			case result = <-opened:
+			case <-b.loop.engine.halted:
+				return
+			}
+		}
+		if b.hung {
+			return
+		}
+		if tried == 0 {
+			b.loop.cfg.Log.Error("a loop can't be woken, and hears nothing until it can: out of descriptors, of memory or of fs.epoll.max_user_watches? It is tried again",
+				"loop", b.loop.index, "err", result.Err)
+		}
+		select {
+		case <-time.After(hangAgain):
+		case <-b.loop.engine.halted:
+			return
+		}
+		opened, _ = b.give(far, events) // nil with an error, and the next turn tries again
+	}
 }
 
 // ring makes the loop take its turn soon. Safe for concurrent use; rings before the turn

@@ -308,6 +308,17 @@ func TestTablesShrinkWhenAWaveHasLeft(t *testing.T) {
 		r.join(s, fmt.Sprint("room-", i%100), 0)
 		sockets = append(sockets, s)
 	}
+	for i, s := range sockets { // a burst that is in all queues
+		c := s.context.(*conn)
+		r.deliver(fmt.Sprint("room-", i%100), uint64(i/100)+1)
+		r.loop.resumeLater(c)
+		r.loop.lag(c)
+		r.loop.asking.push(handoff.Read{})
+	}
+	r.work()
+	for _, s := range sockets {
+		r.sent(s)
+	}
 	last := sockets[999].context.(*conn).handle
 	for i, s := range sockets {
 		if i != 10 {
@@ -319,10 +330,25 @@ func TestTablesShrinkWhenAWaveHasLeft(t *testing.T) {
 	if cap(r.loop.slots) > 20 || cap(r.loop.free) > 20 || len(r.loop.rooms) != 1 {
 		t.Errorf("%d slots, %d free, %d rooms", cap(r.loop.slots), cap(r.loop.free), len(r.loop.rooms))
 	}
-	r.deliver("room-10", 1)
+	r.put(handoff.Event{Kind: handoff.Retrace})
+	r.work() // with the other array of events
+	for _, room := range []string{"a", "b"} {
+		r.loop.busy.push(r.loop.local(room))
+	}
+	if l := r.loop; cap(l.busy.items)+cap(l.resuming.items)+cap(l.lagging.items)+cap(l.asking.items)+cap(l.taken)+cap(l.dirty) > 40 {
+		t.Errorf("the queues have room for %d, %d, %d and %d, events for %d, outbound for %d",
+			cap(l.busy.items), cap(l.resuming.items), cap(l.lagging.items), cap(l.asking.items), cap(l.taken), cap(l.dirty))
+	}
+	for _, room := range []string{"a", "b"} {
+		if got := r.loop.busy.pop(); got.name != room {
+			t.Errorf("out of a queue that was shrunk comes %q, want %q", got.name, room)
+		}
+		r.loop.retire(r.loop.rooms[room])
+	}
+	r.deliver("room-10", 11)
 	r.put(handoff.Event{Kind: handoff.Published, To: last, ID: 7, Room: "room-99", Seq: 1})
 	r.work()
-	r.mustGet(sockets[10], upTo(1, 1))
+	r.mustGet(sockets[10], upTo(11, 11))
 	for range 1000 {
 		s := r.open(true, proto.Binary)
 		if h := s.context.(*conn).handle; h == last {

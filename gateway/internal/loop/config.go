@@ -12,11 +12,12 @@ import (
 	"rookery/gateway/internal/takeover"
 )
 
-// Rooms is what a loop needs of the room shards and log readers. Both report false when
-// a queue is full; then nothing was taken.
+// Rooms is what a loop needs of the room shards and log readers. Send and Read report false when
+// a queue is full; then nothing was taken. Begin is the oldest message that is still there; it never waits for long.
 type Rooms interface {
 	Send(handoff.Command) bool
 	Read(handoff.Read) bool
+	Begin(room string) uint64
 }
 
 // Receipts is the keeper of receipts. It reports false when its queue is full; then nothing was taken.

@@ -40,7 +40,7 @@ type conn struct {
 	phase    phase
 	codec    proto.Codec
 	stream   bool // raw TCP, not WebSocket
-	waiting  bool // in loop.lagging
+	waiting  bool // in loop.lagging or loop.paging
 	hurried  bool // in loop.urgent
 	probed   bool // a sign of life was asked for
 	backed   bool // the socket did not take everything

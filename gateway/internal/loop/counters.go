@@ -18,6 +18,7 @@ type Counters struct {
 	Buffered      atomic.Int64 // bytes that sockets did not take
 
 	EphemeralKept atomic.Int64 // bytes kept for who is behind with ephemeral messages
+	RecentBytes   atomic.Int64 // bytes of the last messages of rooms that are kept for who is behind
 
 	Opened     atomic.Int64
 	BytesIn    atomic.Int64
@@ -25,11 +26,13 @@ type Counters struct {
 	FramesIn   atomic.Int64
 	Deliveries atomic.Int64 // messages handed to connections, live or from the log
 	Writes     atomic.Int64 // writes to sockets
-	FellBehind atomic.Int64 // times that a subscription left the live edge
-	Full       atomic.Int64 // times that a socket did not take everything
-	Probes     atomic.Int64 // heartbeats that we asked for
-	Answers    atomic.Int64 // of them, those that were followed by a sign of life
-	Panics     atomic.Int64
+
+	RecentDeliveries atomic.Int64 // of Deliveries, those to who was behind that needed no page of the log
+	FellBehind       atomic.Int64 // times that a subscription left the live edge
+	Full             atomic.Int64 // times that a socket did not take everything
+	Probes           atomic.Int64 // heartbeats that we asked for
+	Answers          atomic.Int64 // of them, those that were followed by a sign of life
+	Panics           atomic.Int64
 
 	EphemeralDelivered atomic.Int64                 // ephemeral messages handed to connections
 	EphemeralDropped   [len(dropNames)]atomic.Int64 // deliveries of them that are left out

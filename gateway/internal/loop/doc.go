@@ -36,7 +36,8 @@
 //	gather.go        rooms whose messages wait for each other first
 //	fanout.go        committed messages to members, in slices
 //	ephemeral.go     messages that are not in the log, and who is behind with them
-//	replay.go        who is behind is served from the log until it is live
+//	replay.go        who is behind is served until it is live
+//	recent.go        from the room's last messages, if they are kept, else from the log
 //	outbound.go      all that is pending for a connection leaves in one write
 //	drained.go       sockets that were full and take bytes again
 //	clock.go         heartbeats, deadlines, stalls
@@ -54,10 +55,10 @@
 // A subscription is a position in a room's log. Up to date it needs no memory: it is live.
 // Otherwise it has an entry with its position in its connection's replay state, because
 // it joined with a position, or because its socket was full when a message came. It is then
-// read forward from the log a page at a time, one page of one room per connection, and meets
-// the live messages in one of two ways: a batch of live messages begins right after its
-// position (or before it; what was seen is skipped), or the page arrives and the messages
-// that were fanned out while it was being read were held for it. Then the entry goes.
+// given what follows, a piece at a time, one piece of one room per connection and turn: from the last messages of the room, which
+// are kept in memory while somebody is behind there and are shared by all who are, or a page of the log where they are not there. It meets
+// the live messages when what it was given ends where fan-out goes on for it, or a batch of them begins right after its
+// position (or before it; what was seen is skipped). Then the entry goes.
 //
 // A loop with members of a room is given all its deliveries, so it knows the live edge and answers a join itself. The shard
 // is asked for the first member, for a client that has seen more than the loop, and when what it said of the room's
@@ -74,7 +75,7 @@
 // all together are over Config.OutboundTotal. Pages being read or waiting in the
 // mailbox: maxReading of catch-up and as many of history a loop. Batches of a room: its
 // messages are accounted to the mailbox until they are fanned out; shards refuse publishes
-// while it is full. Ephemeral messages kept for who is behind: 256 and 64 KiB of a room, 16
+// while it is full. The last messages of a room: 4 MiB, and 16 MiB of a loop. Ephemeral messages kept for who is behind: 256 and 64 KiB of a room, 16
 // MiB of a loop; a connection that drains is given a room's at a time. What a client sends
 // behind a connect that an application is asked about: twice the longest message.
 package loop

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
+	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/rate"
@@ -48,20 +49,18 @@ type Engine struct {
 
 	watching sync.WaitGroup // the watchers' goroutines, and those that wait for gnet's word about a socket
 
-	mu   sync.Mutex // guards the growth of loops, refusing, the list of traces, and late
-	late []int      // descriptors of connections that were accepted after Freeze
+	mu          sync.Mutex // guards the growth of loops, refusing, the list of traces, late and lateRefused
+	late        []int      // descriptors of connections that were accepted after Freeze
+	lateRefused int        // so many of them are counted as refused, the others as admitted
 
 	// A takeover: carry.go, landing.go.
 	frozen          atomic.Bool
-	quiet           chan bool // made by Freeze, as packed is
-	packed          chan packed
-	back            chan chan struct{} // to loops that stand still: take back what you gave, and say so
-	given           atomic.Bool        // all loops stand still, or have ended
-	released        chan struct{}      // closed by Stop
-	unsettled       atomic.Int32       // loops whose connections are not all in their rooms again
-	unheard         atomic.Int32       // loops that have not read yet of all who had sent something
-	flying          atomic.Int64       // connections that have not landed
-	descended       atomic.Bool        // landed is closed
+	given           atomic.Bool   // all loops stand still, or have ended
+	released        chan struct{} // closed by Stop
+	unsettled       atomic.Int32  // loops whose connections are not all in their rooms again
+	unheard         atomic.Int32  // loops that have not read yet of all who had sent something
+	flying          atomic.Int64  // connections that have not landed
+	descended       atomic.Bool   // landed is closed
 	settled, landed chan struct{}
 	heard           chan struct{}
 
@@ -93,6 +92,13 @@ func New(cfg Config) *Engine {
 		e.unsettled.Store(int32(len(cfg.Inboxes)))
 		e.unheard.Store(int32(len(cfg.Inboxes)))
 		e.slow.restore(cfg.Slow)
+		for _, states := range cfg.Returning {
+			for i := range states {
+				if !asksAgain(&states[i]) {
+					e.admitted.Add(1)
+				}
+			}
+		}
 	}
 	_, _ = rand.Read(e.streamKey[:]) // it never fails
 	e.loops.Store(&[]*Loop{})
@@ -126,6 +132,15 @@ func (e *Engine) admit() bool {
 		return true
 	}
 	e.admitted.Add(-1)
+	return false
+}
+
+// admitRefused takes a place of those that are kept for who is told that there is none.
+func (e *Engine) admitRefused() bool {
+	if e.refused.Add(1) <= RefusalReserve {
+		return true
+	}
+	e.refused.Add(-1)
 	return false
 }
 
@@ -178,6 +193,7 @@ func (e *Engine) Run(addr string) error {
 		gnet.WithTCPKeepAlive(KeepAlive(e.cfg.Heartbeat).Idle),
 		gnet.WithLogger(gnetLogger{e.cfg.Log}),
 	)
+	e.letGo()
 	close(e.halted)
 	close(ticking)
 	ticker.Wait()
@@ -302,7 +318,8 @@ func (e *Engine) Stop(ctx context.Context) error {
 	// is over it only asks them to; that they have ended is what Run says.
 	over, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := e.gnet.Stop(over); err != nil && !errors.Is(err, context.Canceled) {
+	err := e.gnet.Stop(over)
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, gneterrors.ErrEngineInShutdown) { // released is enough for loops that stand still
 		return err
 	}
 	select {
@@ -386,6 +403,7 @@ func (h *handler) OnTick() (time.Duration, gnet.Action) {
 func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
 	switch c := g.Context().(type) {
 	case *bell:
+		c.hung = true
 		return nil, gnet.None
 	case *lander:
 		return nil, c.conn.loop.touchDown(g, c)
@@ -424,7 +442,10 @@ func (h *handler) OnTraffic(g gnet.Conn) gnet.Action {
 }
 
 func (h *handler) OnClose(g gnet.Conn, err error) gnet.Action {
-	if c, ok := g.Context().(*conn); ok {
+	switch c := g.Context().(type) {
+	case *bell:
+		close(c.loop.gone) // gnet closes it with its loop
+	case *conn:
 		c.loop.closed(c, err)
 	}
 	return gnet.None

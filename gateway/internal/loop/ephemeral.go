@@ -191,14 +191,16 @@ func (l *Loop) resumeSome() {
 		c := l.resuming.pop()
 		c.resuming = false
 		if c.sock != nil && !c.backed { // gone, or it comes back when it drains
-			l.resume(c)
+			if l.resume(c) {
+				l.resumeLater(c)
+			}
 		}
 	}
 }
 
 // resume gives a connection what was kept for it, room by room, until that is as much as one
-// room keeps; then it is looked first whether the socket takes that.
-func (l *Loop) resume(c *conn) {
+// room keeps, and reports whether there is more; then it is looked first whether the socket takes that.
+func (l *Loop) resume(c *conn) (more bool) {
 	given := 0
 	for _, s := range c.subscriptions {
 		r := s.room
@@ -206,8 +208,7 @@ func (l *Loop) resume(c *conn) {
 			continue
 		}
 		if given >= keptBytes {
-			l.resumeLater(c)
-			return
+			return true
 		}
 		after, shown := r.ephemerals.stopped[c.handle.Slot], r.shown(s.member)
 		if shown < after {
@@ -228,14 +229,17 @@ func (l *Loop) resume(c *conn) {
 		delete(r.ephemerals.stopped, c.handle.Slot)
 		l.tidy(r)
 	}
+	return false
 }
 
 // resumeAway is for a connection that goes on in another process, which will know nothing of what is kept here. It gets that as one that
-// has drained does, though its socket is full, but not so much that it would be closed for it. Of more rooms no more is promised.
+// has drained does, though its socket is full, but not so much that it, or others, would be closed for it. More is lost.
 func (l *Loop) resumeAway(c *conn) {
-	// Two rooms' at most, see resume; in JSON they may be half as long again.
-	if c.sock.OutboundBuffered()+3*max(keptBytes, l.cfg.MessageBytes) <= l.cfg.OutboundBytes {
-		l.resume(c)
+	// Two rooms' at a time at most, see resume; in JSON they may be half as long again.
+	once := 3 * max(keptBytes, l.cfg.MessageBytes)
+	for more := true; more && c.sock != nil && c.sock.OutboundBuffered()+once <= l.cfg.OutboundBytes && l.engine.buffered()+int64(once) <= l.cfg.OutboundTotal; {
+		more = l.resume(c)
+		l.flush()
 	}
 	for _, s := range c.subscriptions {
 		l.forgo(c, s.room, s.member)

@@ -44,8 +44,9 @@ type fakeSocket struct {
 	out      []byte
 	writes   int
 	closed   bool
-	fault    error    // of the next write, which closes
-	file     *os.File // whose descriptor it has; nil: none
+	fault    error          // of the next write, which closes
+	wrote    func(b []byte) // is shown what each write has; nil: nobody is
+	file     *os.File       // whose descriptor it has; nil: none
 	loop     *fakeEvents
 	from     string // its peer's address; empty: 127.0.0.1
 }
@@ -95,6 +96,9 @@ func (s *fakeSocket) Write(b []byte) (int, error) {
 		_ = s.loop.Close(s)
 		return 0, s.fault
 	}
+	if s.wrote != nil {
+		s.wrote(b)
+	}
 	if len(s.buffered) > 0 {
 		s.buffered = append(s.buffered, b...)
 		return len(b), nil
@@ -134,6 +138,7 @@ func (e *fakeEvents) Close(g gnet.Conn) error {
 
 // fakeRooms keeps what it is sent.
 type fakeRooms struct {
+	begins   map[string]uint64
 	commands []handoff.Command
 	reads    []handoff.Read
 	full     bool
@@ -154,6 +159,8 @@ func (r *fakeRooms) Read(read handoff.Read) bool {
 	r.reads = append(r.reads, read)
 	return true
 }
+
+func (r *fakeRooms) Begin(room string) uint64 { return max(1, r.begins[room]) }
 
 type anyone struct{}
 

@@ -90,6 +90,7 @@ func (l *Loop) deliver(e *handoff.Event) {
 	}
 	r.seq = e.Seq
 	r.stored++
+	l.remember(r, e.Message)
 	l.pend(r, e.Message)
 }
 
@@ -110,6 +111,9 @@ func (l *Loop) enqueue(r *localRoom) {
 	pause := time.Duration(r.window) * time.Millisecond
 	if r.gathers {
 		pause = max(pause, l.load.pause)
+	}
+	if r.batch == nil && r.window > 0 {
+		l.load.windows++
 	}
 	if pause > 0 && r.batch == nil {
 		l.gather(r, pause)
@@ -180,6 +184,9 @@ func (l *Loop) fanOut(budget int) {
 		r := l.busy.pop()
 		r.queued = false
 		if r.batch == nil {
+			if r.window > 0 {
+				l.load.windows--
+			}
 			l.tellPublishers(r)
 			if len(r.pending) == 0 {
 				continue // dropped meanwhile, or only a repeated publish was answered
@@ -198,6 +205,9 @@ func (l *Loop) fanOut(budget int) {
 		case r.batch != nil || cut && len(r.pending) > 0:
 			r.queued = true
 			l.busy.push(r) // what is left has waited already
+			if r.batch == nil && r.window > 0 {
+				l.load.windows++
+			}
 		case len(r.pending) > 0 || r.replies != nil:
 			l.enqueue(r)
 		}
@@ -287,6 +297,11 @@ func (l *Loop) serveStored(c *conn, r *localRoom, b *batch) {
 		l.fallBehind(c, r, b.first()-1)
 		return
 	}
+	l.giveBatch(c, r, b)
+}
+
+// giveBatch gives a member all of a batch's messages of the log.
+func (l *Loop) giveBatch(c *conn, r *localRoom, b *batch) {
 	l.counted.Deliveries.Add(int64(len(b.stored.messages)))
 	if c.events {
 		if own := l.liveEvents(c, r.name, b.stored.messages); own != nil {

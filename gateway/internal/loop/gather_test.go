@@ -59,7 +59,7 @@ func TestRoomsThatGather(t *testing.T) {
 		r.events.Close(s)
 		time.Sleep(time.Second)
 		r.work()
-		if len(r.loop.gathering) != 0 || r.loop.busy.len() != 0 || r.loop.inbox.Held() != 0 {
+		if r.loop.load.windows != 0 || len(r.loop.gathering) != 0 || r.loop.busy.len() != 0 || r.loop.inbox.Held() != 0 {
 			t.Errorf("%d gather, %d are busy, %d bytes are held", len(r.loop.gathering), r.loop.busy.len(), r.loop.inbox.Held())
 		}
 	})
@@ -82,5 +82,8 @@ func TestWhatIsMoreThanABatchGathersOnce(t *testing.T) {
 		time.Sleep(time.Second)
 		r.work()
 		r.mustGet(s, upTo(1, last))
+		if r.loop.load.windows != 0 || r.loop.load.gathering != 0 {
+			t.Errorf("%d bytes gather in %d rooms when all has left", r.loop.load.gathering, r.loop.load.windows)
+		}
 	})
 }

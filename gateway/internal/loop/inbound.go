@@ -71,6 +71,9 @@ func (l *Loop) workOff(c *conn, kept []byte) (action gnet.Action) {
 		return gnet.Close // it is, be the socket kept for a last word; gnet takes that as a stale event and stops
 	}
 	l.pump()
+	if l.lagging.len() > 0 {
+		l.ring() // who joined with a position is given what follows in a turn
+	}
 	return gnet.None
 }
 
@@ -127,7 +130,9 @@ func (l *Loop) sniff(c *conn, in []byte) int {
 		l.close(c, proto.CloseVersion, "this server speaks version 1 of the raw TCP framing")
 		return len(in)
 	case framing.Unknown:
-		l.deny(c, deniedHandshake, l.strayHeader(c, in))
+		if !framing.FromBrowser(in) {
+			l.deny(c, deniedHandshake, l.strayHeader(c, in))
+		}
 		l.abort(c)
 	}
 	return 0

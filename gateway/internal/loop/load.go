@@ -39,8 +39,10 @@ type load struct {
 	// much is gathered. pause is how long rooms gather for it, see pace.
 	fanningOut, pause time.Duration
 	paused            time.Duration // the longest pause that may still be in effect
-	// gathering is what waits in rooms that have a window, in bytes: on purpose, however long that is.
+	// gathering is what waits in rooms that have a window, in bytes: on purpose, however long that is. windows is how many of the busy rooms that
+	// are: of these nothing else waits.
 	gathering int64
+	windows   int
 }
 
 // done gives back the bytes of something that was worked off.
@@ -74,7 +76,7 @@ func (l *Loop) bound() {
 		// What pauses does so on purpose, and is worked off behind that.
 		most := max(leastWaiting, int64(o.rate*(waitTicks+o.paused.Seconds()/tick.Seconds())))
 		if o.gathered {
-			most = max(most, int64(l.busy.len()+len(l.gathering))*gatheredWaiting)
+			most = max(most, int64(l.busy.len()+len(l.gathering)-o.windows)*gatheredWaiting)
 		}
 		l.inbox.Bound(o.gathering + most)
 	}

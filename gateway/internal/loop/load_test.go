@@ -39,8 +39,10 @@ func TestWhatGathersIsNoOverload(t *testing.T) {
 		r.deliver("r", 60*100+1)
 		r.work()
 		r.events.Close(s)
-		if l.load.gathering != 0 || l.inbox.Held() != 0 {
-			t.Errorf("%d bytes gather and %d are held for nobody", l.load.gathering, l.inbox.Held())
+		time.Sleep(2 * time.Second)
+		r.work()
+		if l.load.gathering != 0 || l.load.windows != 0 || l.inbox.Held() != 0 {
+			t.Errorf("%d bytes gather in %d rooms and %d are held for nobody", l.load.gathering, l.load.windows, l.inbox.Held())
 		}
 	})
 }
@@ -168,6 +170,30 @@ func TestWhatLeavesTogetherMayWait(t *testing.T) {
 				t.Errorf("with %d messages of a room at a time and %d bytes waiting it is full: %v, want %v", test.together, l.inbox.Held(), full, test.full)
 			}
 		})
+	}
+}
+
+// TestRoomsWithWindowsHaveNoMoreWaiting than what gathers in them, which counts as it is.
+func TestRoomsWithWindowsHaveNoMoreWaiting(t *testing.T) {
+	const rooms = 20
+	r := newRig(t, func(c *Config) {
+		c.Inboxes = []*handoff.Mailbox[handoff.Event]{handoff.NewMailbox[handoff.Event](32 << 20)}
+		c.Window = func(string) time.Duration { return 10 * time.Second }
+	})
+	l := r.loop
+	for n := range rooms {
+		r.join(r.open(true, proto.Binary), fmt.Sprint(n), 0)
+		r.deliver(fmt.Sprint(n), 1)
+	}
+	r.work()
+	l.load.gathered = true
+	l.inbox.PutAlways(handoff.Event{}, leastWaiting+1)
+	for range 2 * behindAfter {
+		l.engine.started = l.engine.started.Add(-tick)
+		l.tick()
+	}
+	if !l.inbox.Full() {
+		t.Errorf("beside %d bytes that gather in %d rooms, %d more wait, and more is taken", l.load.gathering, l.load.windows, l.inbox.Held()-l.load.gathering)
 	}
 }
 

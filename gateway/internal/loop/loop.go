@@ -40,6 +40,12 @@ type Loop struct {
 	// Written by the loop, read from any goroutine: when it took its last tick, since the engine's start.
 	tickedAt atomic.Int64
 
+	// To whoever hands over, see carry.go: gone is closed by the loop at its end, the others have its answers, and what it is to do when it stands still.
+	gone     chan struct{}
+	quiet    chan bool
+	packed   chan packed
+	takeBack chan chan struct{} // take back what you gave, and say so
+
 	// The table of connections: a handle's slot is an index here.
 	slots  []slot
 	free   []uint32
@@ -47,8 +53,10 @@ type Loop struct {
 
 	now   moment // advanced by ticks
 	taken []handoff.Event
-	load  load
-	whole bool // the traffic being worked off held a whole message
+	// spares is how many arrays of events are to go when they have been worked off: two take turns with the mailbox.
+	spares int
+	load   load
+	whole  bool // the traffic being worked off held a whole message
 
 	// Ephemeral messages for who is behind, see ephemeral.go.
 	kept     int          // bytes, of all rooms
@@ -60,10 +68,15 @@ type Loop struct {
 	leaves    map[leaving][]uint64 // requests to leave rooms whose joins are not answered yet, in their order
 	busy      queue[*localRoom]    // rooms with messages to fan out
 	gathering gathering            // those that wait for their windows first
-	lagging   queue[*conn]         // connections that may need a page of the log
+	lagging   queue[*conn]         // connections that may be owed something
+	paging    queue[*conn]         // of these, those that need a page of the log
 	reading   int                  // pages of catch-up ordered and not yet here
 	asking    queue[handoff.Read]  // history requests that wait their turn
 	asked     int                  // pages of history ordered and not yet here
+
+	// The last messages of rooms in which somebody is behind, see recent.go. Few rooms have them, so that the others carry no pointer.
+	recent      map[*localRoom]*recent
+	recentBytes int
 
 	// Rooms with members, see membership.go.
 	watchers map[string][]uint32  // by user: connections that are told of their rooms
@@ -92,18 +105,19 @@ type Loop struct {
 	posts   map[uint32]*post
 
 	// A takeover, see carry.go and landing.go. back is what was read of connections and is still to be worked off, by slot.
-	frozen     bool        // what is read is not worked off any more
-	ended      bool        // it does nothing more
-	given      []gnet.Conn // in the order of their states
-	back       map[uint32][]byte
-	returning  map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
-	unasked    []string               // rooms among these that the shard was not asked about yet
-	aloft      queue[handoff.Handle]  // connections that no gnet has yet
-	landing    int                    // of these, that gnet is being given
-	first      int                    // so many of those that land have something to be read, and are the first
-	looked     int                    // so many more land before it is looked who has something to read
-	settled    bool                   // nothing is returning any more
-	descending bool                   // those that are aloft land
+	frozen                  bool        // what is read is not worked off any more
+	ended                   bool        // it does nothing more
+	given                   []gnet.Conn // in the order of their states
+	givenAway, givenRefused int         // how many have left with these, and how many of them are counted as refused; read when the loop has ended
+	back                    map[uint32][]byte
+	returning               map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
+	unasked                 []string               // rooms among these that the shard was not asked about yet
+	aloft                   queue[handoff.Handle]  // connections that no gnet has yet
+	landing                 int                    // of these, that gnet is being given
+	first                   int                    // so many of those that land have something to be read, and are the first
+	looked                  int                    // so many more land before it is looked who has something to read
+	settled                 bool                   // nothing is returning any more
+	descending              bool                   // those that are aloft land
 
 	// The drain.
 	draining bool          // who connects is told to go
@@ -134,9 +148,10 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 		engine: e, cfg: &e.cfg, index: index, events: events,
 		inbox: e.cfg.Inboxes[index], counted: e.counters[index],
 		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), leaves: make(map[leaving][]uint64), watchers: make(map[string][]uint32),
-		consulted: make(map[uint32]*asked), streams: make(map[uint32]*eventStream), posts: make(map[uint32]*post), back: make(map[uint32][]byte), returning: make(map[string][]returning),
+		recent: make(map[*localRoom]*recent), consulted: make(map[uint32]*asked), streams: make(map[uint32]*eventStream), posts: make(map[uint32]*post), back: make(map[uint32][]byte), returning: make(map[string][]returning),
 		traces: *e.traces.Load(),
 		slice:  sliceWrites, put: put, now: e.moment(),
+		gone: make(chan struct{}), quiet: make(chan bool, 1), packed: make(chan packed, 1), takeBack: make(chan chan struct{}),
 	}
 }
 
@@ -146,8 +161,7 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	from := remoteAddr(g)
 	secure, kernel := tlsOf(g)
 	refused, entered := l.admission(from, secure || kernel)
-	if refused != refusedNot && entered != lodged && l.engine.refused.Add(1) > RefusalReserve {
-		l.engine.refused.Add(-1)
+	if refused != refusedNot && entered != lodged && !l.engine.admitRefused() {
 		l.counted.Refused[refusedFlood].Add(1)
 		return gnet.Close
 	}
@@ -252,7 +266,10 @@ func (l *Loop) work() {
 		}
 	}
 	clear(l.taken)
-	l.taken = l.taken[:0]
+	if l.taken = l.taken[:0]; l.spares > 0 {
+		l.spares--
+		l.taken = nil
+	}
 	l.sweepExpelled()
 	l.markTraced()
 	l.surveySome()
@@ -263,7 +280,7 @@ func (l *Loop) work() {
 	l.gathered()
 	l.writeOut()
 	l.pump()
-	if l.busy.len() > 0 || l.resuming.len() > 0 || len(l.expelled) > 0 || l.untraced > 0 || l.surveyed != nil {
+	if l.busy.len() > 0 || l.lagging.len() > 0 || l.resuming.len() > 0 || len(l.expelled) > 0 || l.untraced > 0 || l.surveyed != nil {
 		l.ring()
 		// The shards and the committer have their turn too: a loop that writes all the time never blocks, and the runtime would
 		// take its processor away only after ten milliseconds, at each step of a message's way once.
@@ -278,6 +295,7 @@ func (l *Loop) writeOut() {
 		defer func() { l.load.fanningOut += time.Since(begun) }()
 	}
 	l.fanOut(l.turn())
+	l.catchUp(l.turn())
 	l.flush()
 }
 
@@ -341,10 +359,10 @@ func (l *Loop) take(e *handoff.Event) {
 	case handoff.Freeze:
 		l.freeze(time.Duration(e.At) * time.Millisecond)
 	case handoff.Quiet:
-		l.engine.quiet <- l.isQuiet()
+		l.quiet <- l.isQuiet()
 	case handoff.Pack:
 		p := l.pack()
-		l.engine.packed <- p
+		l.packed <- p
 		l.standStill(p)
 	case handoff.Land:
 		l.land()
@@ -394,7 +412,13 @@ func (l *Loop) shrink() {
 	}
 	l.slots = slices.Clone(l.slots[:n])
 	l.free = slices.Clone(slices.DeleteFunc(l.free, func(slot uint32) bool { return int(slot) >= n }))
-	l.urgent, l.dirty = slices.Clone(l.urgent), slices.Clone(l.dirty)
+	l.urgent, l.dirty, l.gathering = slices.Clone(l.urgent), slices.Clone(l.dirty), slices.Clone(l.gathering)
+	l.busy.shrink()
+	l.resuming.shrink()
+	l.lagging.shrink()
+	l.asking.shrink()
+	l.aloft.shrink()
+	l.spares = 2
 	if len(l.rooms) <= maxRebuilt {
 		l.rooms = rebuilt(l.rooms)
 	}
@@ -403,6 +427,12 @@ func (l *Loop) shrink() {
 	}
 	if len(l.streams)+len(l.posts) <= maxRebuilt {
 		l.streams, l.posts = rebuilt(l.streams), rebuilt(l.posts)
+	}
+	if len(l.watchers) <= maxRebuilt {
+		l.watchers = rebuilt(l.watchers)
+	}
+	if len(l.returning)+len(l.back) <= maxRebuilt {
+		l.returning, l.back = rebuilt(l.returning), rebuilt(l.back)
 	}
 }
 
@@ -435,7 +465,7 @@ func (l *Loop) closed(c *conn, err error) {
 	l.counted.Connections.Add(-1)
 	l.counted.Buffered.Add(-int64(c.buffered))
 	c.buffered = 0
-	if c.refused == refusedNot || c.address == lodged {
+	if c.lodges() {
 		l.engine.admitted.Add(-1)
 	} else {
 		l.engine.refused.Add(-1)
@@ -446,6 +476,9 @@ func (l *Loop) closed(c *conn, err error) {
 		l.counted.Closed[closedIndex(c.closed)].Add(1)
 	}
 }
+
+// lodges reports whether the connection is counted as admitted, and not as one that is only told why it is not.
+func (c *conn) lodges() bool { return c.refused == refusedNot || c.address == lodged }
 
 // queue is a FIFO that reuses its array.
 type queue[T any] struct {
@@ -472,3 +505,6 @@ func (q *queue[T]) pop() T {
 	}
 	return item
 }
+
+// shrink makes the array as large as what is in it.
+func (q *queue[T]) shrink() { q.items, q.first = slices.Clone(q.items[q.first:]), 0 }

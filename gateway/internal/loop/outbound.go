@@ -37,6 +37,10 @@ func (l *Loop) write(c *conn, b []byte) {
 	if c.traced {
 		l.traceOut(c, b)
 	}
+	l.add(c, b)
+}
+
+func (l *Loop) add(c *conn, b []byte) {
 	if c.out == 0 {
 		l.dirty = append(l.dirty, outbox{conn: c, first: b})
 		c.out = int32(len(l.dirty))
@@ -62,6 +66,22 @@ func (l *Loop) frames(c *conn, b []byte) {
 		l.write(c, b[handoff.Headroom:])
 	default:
 		l.write(c, framing.Seal(b, handoff.Headroom, opCode(c.codec)))
+	}
+}
+
+// share is frames for what others are given too: they must not change, and are not the loop's.
+func (l *Loop) share(c *conn, b []byte) {
+	switch {
+	case c.sock == nil || c.phase == closing:
+	case c.events:
+		l.write(c, l.eventsOf(c, b))
+	case c.stream:
+		l.write(c, b)
+	case c.traced: // whoever looks is shown whole messages
+		l.frames(c, append(make([]byte, handoff.Headroom, handoff.Headroom+len(b)), b...))
+	default:
+		l.add(c, framing.AppendHeader(make([]byte, 0, framing.MaxHeaderSize), opCode(c.codec), len(b)))
+		l.add(c, b)
 	}
 }
 

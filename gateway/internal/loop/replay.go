@@ -7,10 +7,6 @@ import (
 	"rookery/proto"
 )
 
-// maxHeld bounds the bytes of live messages that are kept for a subscription while its page
-// is read, beyond the first batch. More are read from the log like the rest.
-const maxHeld = 64 << 10
-
 // replay is what a connection with subscriptions that are not live needs. They have a
 // position of their own: behind the live edge, or ahead of what this loop has been
 // told (the log knew more when it was read).
@@ -22,10 +18,8 @@ type replay struct {
 
 type entry struct {
 	room     *localRoom
-	position uint64           // last message given
-	held     []*proto.Encoded // came while the page was being read, without gaps
-	heldSize int
-	ended    bool // the subscription is no more; its page is dropped
+	position uint64 // last message given
+	ended    bool   // the subscription is no more; its page is dropped
 }
 
 func (p *replay) find(r *localRoom) *entry {
@@ -44,6 +38,7 @@ func (l *Loop) fallBehind(c *conn, r *localRoom, position uint64) {
 		c.replay = &replay{}
 	}
 	c.replay.entries = append(c.replay.entries, &entry{room: r, position: position})
+	l.addBehind(r)
 	l.counted.Behind.Add(1)
 	l.counted.FellBehind.Add(1)
 	l.lag(c)
@@ -57,6 +52,7 @@ func (l *Loop) caughtUp(c *conn, r *localRoom) {
 	c.replay.entries = slices.DeleteFunc(c.replay.entries, func(e *entry) bool {
 		if e.room == r {
 			e.ended = true
+			l.endBehind(r)
 			l.counted.Behind.Add(-1)
 		}
 		return e.room == r
@@ -66,7 +62,7 @@ func (l *Loop) caughtUp(c *conn, r *localRoom) {
 	}
 }
 
-// lag queues the connection for a page.
+// lag queues the connection for what it is owed.
 func (l *Loop) lag(c *conn) {
 	if !c.waiting {
 		c.waiting = true
@@ -74,9 +70,30 @@ func (l *Loop) lag(c *conn) {
 	}
 }
 
+// catchUp gives connections that are behind and can take something what their rooms keep, so many at most. Who needs what is in the log alone waits for a
+// page of it.
+func (l *Loop) catchUp(budget int) {
+	for n := min(l.lagging.len(), budget); n > 0; n-- {
+		c := l.lagging.pop()
+		c.waiting = false
+		e := c.nextBehind()
+		switch {
+		case e == nil: // gone, or what it waits for will queue it again
+		case l.giveRecent(c, e):
+			l.settle(c, e)
+			if c.replay != nil {
+				l.lag(c)
+			}
+		default:
+			c.replay.turn-- // pump begins with the same entry, or one of two would always come to this
+			c.waiting = true
+			l.paging.push(c)
+		}
+	}
+}
+
 // pump orders pages of the log, maxReading of each kind at most: history that was asked for,
-// and catch-up for connections that are behind and can take something, one page of one
-// room at a time for each.
+// and catch-up, one page of one room at a time for each connection.
 func (l *Loop) pump() {
 	for l.asking.len() > 0 && l.asked < maxReading {
 		if l.conn(l.asking.items[l.asking.first].To) != nil {
@@ -87,14 +104,12 @@ func (l *Loop) pump() {
 		}
 		l.asking.pop()
 	}
-	for n := l.lagging.len(); n > 0 && l.reading < maxReading; n-- {
-		c := l.lagging.pop()
-		c.waiting = false
-		if c.sock == nil || c.backed || c.replay == nil || c.replay.reading != nil {
-			continue // gone, or what it waits for will queue it again
-		}
+	for l.paging.len() > 0 && l.reading < maxReading {
+		c := l.paging.items[l.paging.first]
 		e := c.nextBehind()
 		if e == nil {
+			l.paging.pop()
+			c.waiting = false
 			continue
 		}
 		taken := l.cfg.Rooms.Read(handoff.Read{
@@ -102,17 +117,21 @@ func (l *Loop) pump() {
 			Position: e.position, Codec: c.codec, User: c.identity.User,
 		})
 		if !taken {
-			l.lag(c) // the next turn tries again; ticks see to it that there is one
-			return
+			return // the next turn tries again; ticks see to it that there is one
 		}
+		l.paging.pop()
+		c.waiting = false
 		c.replay.reading = e
 		l.reading++
 	}
 }
 
-// nextBehind is the next entry, in turn, that live messages will not reach.
+// nextBehind is the next entry, in turn, that live messages will not reach; nil if there is none, or the connection can be given nothing now.
 func (c *conn) nextBehind() *entry {
 	p := c.replay
+	if c.sock == nil || c.backed || p == nil || p.reading != nil {
+		return nil
+	}
 	for range p.entries {
 		p.turn++
 		e := p.entries[p.turn%len(p.entries)]
@@ -154,14 +173,6 @@ func (l *Loop) page(ev *handoff.Event) {
 	l.counted.Deliveries.Add(int64(ev.Seq - e.position))
 	l.frames(c, ev.Frames)
 	e.position = ev.Seq
-	held := e.held
-	e.held, e.heldSize = nil, 0
-	for i, m := range held {
-		if m.Seq == e.position+1 {
-			l.give(c, e, held[i:])
-			break
-		}
-	}
 	l.settle(c, e)
 	if c.replay != nil {
 		l.lag(c)
@@ -174,20 +185,13 @@ func (l *Loop) meet(c *conn, e *entry, b *batch) {
 	case b.last() <= e.position:
 		// Seen all of it in the log.
 	case c.replay.reading == e:
-		// The page that is being read may end before, in or after this batch.
-		next := b.first()
-		if len(e.held) > 0 {
-			next = e.held[len(e.held)-1].Seq + 1
-		}
-		if next == b.first() && e.heldSize < maxHeld {
-			e.held = append(e.held, b.stored.messages...)
-			for _, m := range b.stored.messages {
-				e.heldSize += m.Size()
-			}
-		}
+		// The page that is being read may end before, in or after this batch. What it lacks of it comes behind it.
 	case c.backed:
-		// It is owed this too; when its socket drains it is read on from the log.
-	case b.first() <= e.position+1:
+		// It is owed this too, when its socket has drained.
+	case b.first() == e.position+1:
+		l.giveBatch(c, e.room, b)
+		e.position = b.last()
+	case b.first() <= e.position:
 		l.give(c, e, b.stored.messages[e.position+1-b.first():])
 	default:
 		l.lag(c)
@@ -203,14 +207,15 @@ func (l *Loop) give(c *conn, e *entry, messages []*proto.Encoded) {
 	e.position = messages[len(messages)-1].Seq
 }
 
-// settle drops an entry that is exactly at the live edge with nothing on its way to it.
+// settle drops an entry that is exactly at the live edge: what fan-out will show the member next follows its position, and no page is on its
+// way to it. There may be more to come than the room has sent out: in a busy one there always is.
 func (l *Loop) settle(c *conn, e *entry) {
 	r := e.room
-	if e.position != r.seq || c.replay.reading == e {
+	if c.replay.reading == e {
 		return
 	}
 	member := c.subscriptions[c.findIn(r)].member
-	if r.upcoming(member) == r.seq+1 {
+	if r.upcoming(member) == e.position+1 {
 		l.caughtUp(c, r)
 	}
 }

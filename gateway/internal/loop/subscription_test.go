@@ -46,6 +46,7 @@ func TestJoinsThatNeedNoShard(t *testing.T) {
 		t.Fatalf("the shard was sent %v", r.rooms.commands)
 	}
 	s, joined = join(at(4), "")
+	r.work()
 	if !joined.GetRecovered() || len(r.rooms.reads) != 1 || r.rooms.reads[0].Position != 4 {
 		t.Errorf("a join from behind was answered with %v, and reads %v", joined, r.rooms.reads)
 	}

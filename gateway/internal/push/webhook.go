@@ -105,7 +105,7 @@ func (w *Webhook) Send(ctx context.Context, s *Summary) Outcome {
 	}
 	answer, err := w.client.Do(r)
 	if err != nil {
-		return Outcome{Verdict: Retry, Err: err}
+		return Outcome{Verdict: Retry, Err: withoutURL(err)} // the address may have a secret in it
 	}
 	defer answer.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, answerBytes)) // the status has said it all

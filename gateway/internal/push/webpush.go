@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -111,8 +112,34 @@ func (w *WebPush) Check(s handoff.WebPush) string {
 	return ""
 }
 
-// shared is address space of carriers (RFC 6598), which netip does not call private.
-var shared = netip.MustParsePrefix("100.64.0.0/10")
+// Addresses that IANA's registries of special purposes do not call globally reachable, beside those that netip has a word for. Networks use
+// some of them for their own machines, whatever they were meant for.
+var (
+	special = networks("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24",
+		"203.0.113.0/24", "240.0.0.0/4", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+	// global is all of IPv6 that was ever given to anybody, RFC 4291 2.4 and its registry.
+	global = netip.MustParsePrefix("2000::/3")
+	// translated leads to the IPv4 address at its end (RFC 6052), where a machine has no IPv4 of its own.
+	translated = netip.MustParsePrefix("64:ff9b::/96")
+)
+
+func networks(texts ...string) (list []netip.Prefix) {
+	for _, text := range texts {
+		list = append(list, netip.MustParsePrefix(text))
+	}
+	return list
+}
+
+// public reports whether an address can be anywhere in the internet.
+func public(ip netip.Addr) bool {
+	ip = ip.Unmap()
+	if translated.Contains(ip) {
+		bytes := ip.As16()
+		ip = netip.AddrFrom4([4]byte(bytes[12:]))
+	}
+	inside := slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(ip) })
+	return ip.IsGlobalUnicast() && !ip.IsPrivate() && !inside && (ip.Is4() || global.Contains(ip))
+}
 
 // mayDial keeps clients from having this server ask what stands beside it: the name of an endpoint is theirs to choose.
 func (w *WebPush) mayDial(address string) error {
@@ -120,9 +147,8 @@ func (w *WebPush) mayDial(address string) error {
 	if err != nil {
 		return err
 	}
-	ip := to.Addr().Unmap()
-	if !w.local && (!ip.IsGlobalUnicast() || ip.IsPrivate() || shared.Contains(ip)) {
-		return fmt.Errorf("%w: %v", errNotPublic, ip)
+	if !w.local && !public(to.Addr()) {
+		return fmt.Errorf("%w: %v", errNotPublic, to.Addr())
 	}
 	return nil
 }

@@ -229,7 +229,11 @@ func TestWebPushStaysOutside(t *testing.T) {
 	for address, may := range map[string]bool{
 		"8.8.8.8:443": true, "[2606:4700::1]:443": true, "127.0.0.1:443": false, "10.1.2.3:443": false, "192.168.0.1:443": false, "[::1]:443": false,
 		"169.254.169.254:80": false, "100.64.0.1:443": false, "[fe80::1]:443": false, "[fd00::1]:443": false, "[::ffff:127.0.0.1]:443": false,
-		"0.0.0.0:443": false, "224.0.0.1:443": false, "nowhere": false,
+		"0.0.0.0:443": false, "224.0.0.1:443": false, "nowhere": false, "0.0.0.1:443": false, "192.0.0.8:443": false, "192.0.2.1:443": false,
+		"198.18.0.1:443": false, "198.19.255.255:443": false, "198.20.0.1:443": true, "203.0.113.1:443": false, "240.0.0.1:443": false,
+		"255.255.255.255:443": false, "223.255.255.1:443": true, "[fec0::1]:443": false, "[::7f00:1]:443": false, "[2002:7f00:1::]:443": false,
+		"[2001:0:7f00:1::]:443": false, "[2001:db8::1]:443": false, "[64:ff9b::a00:1]:443": false, "[64:ff9b::7f00:1]:443": false,
+		"[64:ff9b::808:808]:443": true, "[64:ff9b:1::808:808]:443": false, "[2001:4860::8888]:443": true, "[3fff::1]:443": false,
 	} {
 		if err := w.mayDial(address); (err == nil) != may {
 			t.Errorf("%s: %v", address, err)

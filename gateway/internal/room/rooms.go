@@ -150,6 +150,9 @@ func (rs *Rooms) order(c handoff.Command) {
 // Read queues a read of the log and reports false when too many wait.
 func (rs *Rooms) Read(r handoff.Read) bool { return rs.readers.put(r) }
 
+// Begin is the oldest message of a room that is still there. A loop may ask: it is a look at a table in memory.
+func (rs *Rooms) Begin(room string) uint64 { return rs.readers.cfg.Log.Begin(room) }
+
 // Close refuses further commands, waits until everything that was taken is committed or
 // has failed and its events are in the loops' mailboxes, and ends the goroutines. Reads
 // that wait are answered first. The caller sends nothing any more.

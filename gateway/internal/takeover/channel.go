@@ -35,8 +35,10 @@ const (
 const (
 	// MaxDescriptors is what a message may bring: the kernel takes 253.
 	MaxDescriptors = 128
-	// maxPayload bounds a message. A batch ends at batchBytes, and one connection may be as long as its outbound.
-	maxPayload = 256 << 20
+	// MaxOutbound is what a connection's outbound may be. A batch ends at batchBytes, and one connection more may be in it.
+	MaxOutbound = 128 << 20
+	// maxPayload bounds a message.
+	maxPayload = 2 * MaxOutbound
 	headBytes  = 6
 )
 
@@ -81,8 +83,12 @@ func (c *Channel) Peer() (*unix.Ucred, error) {
 
 // Send sends a message. The descriptors stay the caller's.
 func (c *Channel) Send(k Kind, payload []byte, descriptors ...int) error {
-	if len(descriptors) > MaxDescriptors || len(payload) > maxPayload {
-		panic("BUG: a message of a takeover is too large")
+	if len(descriptors) > MaxDescriptors {
+		panic("BUG: a message of a takeover has too many descriptors")
+	}
+	if len(payload) > maxPayload {
+		// What is of no single connection, slow mode and presence, has no bound of its own.
+		return fmt.Errorf("hand over: a message of the kind %d would be of %d bytes, and %d is the most: restart instead", k, len(payload), maxPayload)
 	}
 	head := binary.LittleEndian.AppendUint32([]byte{byte(k), byte(len(descriptors))}, uint32(len(payload)))
 	var rights []byte
