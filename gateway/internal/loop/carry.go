@@ -132,7 +132,7 @@ func (e *Engine) Keep(fd int) {
 // freeze begins to hold what connections send. What is written to them leaves as ever.
 func (l *Loop) freeze(window time.Duration) {
 	l.flush()
-	l.frozen, l.listens, l.over, l.window = true, false, 0, window
+	l.frozen, l.over, l.window = true, 0, window
 	for i := range l.slots {
 		c := l.slots[i].conn
 		if c == nil || !c.secure && !c.events && c.phase != receiving {

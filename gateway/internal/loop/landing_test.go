@@ -39,6 +39,7 @@ func TestNobodyIsClosedUnread(t *testing.T) {
 				t.Fatalf("it was closed with %d, and sent %v", c.closed, frames)
 			}
 			r.loop.land()
+			r.work()
 			r.loop.tick()
 			if c.closed != 0 {
 				t.Fatalf("it was closed with %d when it is read", c.closed)
@@ -156,7 +157,7 @@ func (p *landed) leave() {
 
 // TestWhoHasLandedIsRead: more than a turn sees to, what they sent before and what they send then, to their ends.
 func TestWhoHasLandedIsRead(t *testing.T) {
-	const many = 2*watchedAtOnce + 7
+	const many = 2*max(watchedAtOnce, landedAtOnce) + 7
 	r, peers := landingRig(t, many, nil)
 	for _, p := range peers {
 		p.say(connectFrame("alice"))
@@ -240,6 +241,30 @@ func TestMuchToReadAndWrite(t *testing.T) {
 	}
 	if r.loop.counted.Full.Load() == 0 {
 		t.Error("the socket was never full")
+	}
+}
+
+// TestWhoHasSpokenIsFirst: who has sent something is read in the first turn, be it the last of thousands; who sends something only then waits for a part of
+// the others.
+func TestWhoHasSpokenIsFirst(t *testing.T) {
+	const many = 3 * landedAtOnce
+	r, peers := landingRig(t, many, nil)
+	last, next := peers[many-1], peers[many-2]
+	last.say(connectFrame("alice"))
+	r.loop.land()
+	next.say(connectFrame("bob"))
+	r.loop.work()
+	if frames := last.told(); len(frames) != 1 || frames[0].GetConnected() == nil {
+		t.Errorf("in the first turn it is told %v", frames)
+	}
+	select {
+	case <-r.loop.engine.heard:
+		t.Error("the loop says that it reads all")
+	default:
+	}
+	r.work()
+	if frames := next.told(); len(frames) != 1 || frames[0].GetConnected() == nil {
+		t.Errorf("in the end the other one is told %v", frames)
 	}
 }
 
@@ -350,6 +375,7 @@ func TestTheWatcherRings(t *testing.T) {
 	r.loop.watcher.start(ring, &r.loop.engine.watching)
 	<-rung // as it begins
 	r.loop.land()
+	r.work()
 	for round := range 3 {
 		peers[0].say(pingFrames(2+round, 1))
 		select {

@@ -20,7 +20,8 @@ type lifted struct {
 	gnet.Conn // nil: only what is below is called
 
 	fd       int
-	came     bool   // it has come to this engine, and is read there when that listens; others only leave
+	came     bool   // it has come to this engine, to be read there; others only leave
+	heard    bool   // it is read
 	in       []byte // what was read of it, and nobody has worked off; in the loop's buffer, and for that time only
 	outbound []byte
 	socket   netip.Addr // the peer's, invalid for a Unix socket
@@ -36,7 +37,7 @@ func (c *conn) aloft() bool {
 // unheard says whether nothing is read of the connection: it is on its way, or kept for its last word.
 func (c *conn) unheard() bool {
 	s, is := c.sock.(*lifted)
-	return is && !(s.came && c.loop.listens)
+	return is && (!s.heard || c.loop.frozen)
 }
 
 func (s *lifted) Fd() int               { return s.fd }
@@ -104,8 +105,13 @@ func (s *lifted) Flush() error {
 // readBytes is how much is read of a connection at once, as much as gnet does.
 const readBytes = 64 << 10
 
-// listen begins to read a connection that has come.
+// listen begins to read a connection that has come. A second call does nothing.
 func (l *Loop) listen(c *conn) {
+	s, is := c.sock.(*lifted)
+	if !is || !s.came || s.heard {
+		return
+	}
+	s.heard = true
 	l.forgive(c)
 	l.await(c)
 	if c.sock != nil && len(l.back[c.handle.Slot]) > 0 {

@@ -92,17 +92,17 @@ type Loop struct {
 	posts   map[uint32]*post
 
 	// A takeover, see carry.go and landing.go. back is what was read of connections and is still to be worked off, by slot.
-	frozen     bool        // what is read is not worked off any more
-	ended      bool        // it does nothing more
-	given      []gnet.Conn // in the order of their states
-	back       map[uint32][]byte
-	returning  map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
-	unasked    []string               // rooms among these that the shard was not asked about yet
-	settled    bool                   // nothing is returning any more
-	carried    int                    // connections that came, and that no gnet has: lifted.go
-	listens    bool                   // these are read
-	catchingUp bool                   // what they had sent until they came is still being read
-	read       []byte                 // buffer for what is read of one of them
+	frozen    bool        // what is read is not worked off any more
+	ended     bool        // it does nothing more
+	given     []gnet.Conn // in the order of their states
+	back      map[uint32][]byte
+	returning map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
+	unasked   []string               // rooms among these that the shard was not asked about yet
+	settled   bool                   // nothing is returning any more
+	carried   int                    // connections that came, and that no gnet has: lifted.go
+	landing   bool                   // what they had sent until they came is still being read
+	landed    int                    // slots before which all are read
+	read      []byte                 // buffer for what is read of one of them
 
 	// The drain.
 	draining bool          // who connects is told to go
@@ -258,6 +258,7 @@ func (l *Loop) work() {
 	l.surveySome()
 	l.askForReturning()
 	l.settleIn()
+	l.landSome()
 	l.resumeSome()
 	l.gathered()
 	l.writeOut()

@@ -73,7 +73,7 @@ func (w *watcher) arm(c *conn) error {
 		Events: unix.EPOLLOUT | unix.EPOLLONESHOT,
 		Fd:     int32(c.handle.Slot), Pad: int32(c.handle.Generation), // 64 bits that are ours
 	}
-	if s, is := c.sock.(*lifted); is && s.came && c.loop.listens {
+	if s, is := c.sock.(*lifted); is && s.heard {
 		event.Events = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
 		if c.backed {
 			event.Events |= unix.EPOLLOUT
@@ -105,8 +105,8 @@ func (l *Loop) look() {
 		l.ring()
 		return
 	}
-	if l.catchingUp {
-		l.catchingUp = false
+	if l.landing && l.landed >= len(l.slots) {
+		l.landing = false
 		l.engine.caughtUp()
 	}
 }
@@ -164,7 +164,7 @@ func (l *Loop) drained(c *conn) {
 // await has the loop told when the socket takes bytes again.
 func (l *Loop) await(c *conn) {
 	if err := l.arm(c); err != nil {
-		l.cfg.Log.Error("a socket can't be watched; its connection is closed", "conn", c.name(), "err", err)
+		l.cfg.Log.Error("a socket can't be watched, for want of memory or of fs.epoll.max_user_watches; its connection is closed", "conn", c.name(), "err", err)
 		l.abort(c)
 	}
 }
