@@ -141,7 +141,7 @@ func TestEveryFaultIsCounted(t *testing.T) {
 		says   string                                    // a fault in words
 	}{
 		{"drop", benchtest.Faults{Drop: 7}, func(s benchtest.Truth) result.Counts { return result.Counts{Lost: s.Dropped} }, "lost"},
-		{"drop the tail", benchtest.Faults{DropTail: 3}, func(s benchtest.Truth) result.Counts { return result.Counts{Lost: s.TailKept} }, "lost"},
+		{"drop the tail", benchtest.Faults{DropTail: 3}, func(s benchtest.Truth) result.Counts { return result.Counts{Missing: s.TailKept} }, "missing"},
 		{"duplicate", benchtest.Faults{Duplicate: 5}, func(s benchtest.Truth) result.Counts { return result.Counts{Duplicated: s.Duplicated} }, "duplicated"},
 		{"swap", benchtest.Faults{Swap: 6}, func(s benchtest.Truth) result.Counts { return result.Counts{Reordered: s.Swapped} }, "reordered"},
 		{"garble", benchtest.Faults{Garble: 9}, func(s benchtest.Truth) result.Counts {
@@ -182,14 +182,18 @@ func TestEveryFaultIsCounted(t *testing.T) {
 			if c.faults.CloseAfter > 0 {
 				got.Unanswered = 0 // a reset takes the acknowledgements along that were not read yet
 			}
+			// Which message is a room's last, so that nothing behind it shows that it was lost, is left to the schedule.
+			if got.Missing = counts.Missing; c.want(truth).Lost > 0 && got.Lost > 0 {
+				got.Lost, got.Missing = counts.Undelivered(), 0
+			}
 			if want := c.want(truth); got != want {
 				t.Errorf("found %+v\nwant  %+v\ntruth %+v\nfaults %v", got, want, truth, r.Faults)
 			}
 			if c.want(truth) == (result.Counts{}) {
 				t.Errorf("the server did nothing wrong: %+v", truth)
 			}
-			if counts.Delivered != counts.Expected-counts.Lost {
-				t.Errorf("of %d deliveries %d came and %d were lost", counts.Expected, counts.Delivered, counts.Lost)
+			if counts.Delivered != counts.Expected-counts.Undelivered() {
+				t.Errorf("of %d deliveries %d came and %d did not", counts.Expected, counts.Delivered, counts.Undelivered())
 			}
 			said := c.says == ""
 			for _, f := range r.Faults {
@@ -211,8 +215,8 @@ func TestLatencyInAStall(t *testing.T) {
 	p := smallPlan(s.URL())
 	p.Publish.Rate, p.Time.Duration = 300, 3*time.Second
 	r := runPlan(t, p)
-	if r.Counts.Lost+r.Counts.Unsent != 0 {
-		t.Fatalf("%d lost, %d not sent", r.Counts.Lost, r.Counts.Unsent)
+	if r.Counts.Undelivered()+r.Counts.Unsent != 0 {
+		t.Fatalf("%d lost or missing, %d not sent", r.Counts.Undelivered(), r.Counts.Unsent)
 	}
 	const members = 12 / 3
 	for _, late := range []time.Duration{stall / 10, stall / 4, stall / 2, stall * 3 / 4} {
@@ -288,7 +292,7 @@ func TestTroubleOnPurpose(t *testing.T) {
 			p.Clients.Workers, p.Time.Duration = 2, 2*time.Second
 			c.change(&p)
 			r := runPlan(t, p)
-			if n := r.Counts; n.Lost+n.Duplicated+n.Reordered+n.Foreign+n.Gaps+n.Disconnected+n.ConnectsFailed != 0 || n.Delivered == 0 || n.Delivered != n.Expected {
+			if n := r.Counts; n.Undelivered()+n.Duplicated+n.Reordered+n.Foreign+n.Gaps+n.Disconnected+n.ConnectsFailed != 0 || n.Delivered == 0 || n.Delivered != n.Expected {
 				t.Errorf("the gateway did something wrong: %+v, %v", n, r.Faults)
 			}
 			c.also(t, r)

@@ -23,7 +23,7 @@ func TestClosedLoop(t *testing.T) {
 	if c.Sent < 12 || c.Sent > most || c.Sent != s.Truth().Published {
 		t.Errorf("%d messages were sent, %d at most can be", c.Sent, most)
 	}
-	if c.Expected != c.Delivered || c.Delivered != 4*c.Sent || c.Lost+c.Unanswered+c.Unsent != 0 {
+	if c.Expected != c.Delivered || c.Delivered != 4*c.Sent || c.Undelivered()+c.Unanswered+c.Unsent != 0 {
 		t.Errorf("counts are %+v", c)
 	}
 }

@@ -8,69 +8,87 @@ import (
 
 	"rookery/bench/internal/crowd"
 	"rookery/bench/internal/worker"
+	"rookery/bench/plan"
 	"rookery/bench/report"
 	"rookery/bench/result"
 )
 
-// drain waits for what is on its way, then adds up. Most of it comes at once; for the rest it asks less and less often.
+// drain waits for what is on its way, then adds up. Most of it comes at once; for the rest it asks less and less often. As long as something
+// comes it waits on: a server that is behind is not one that has lost something. Only so can the two be told apart, and plan.DrainsAtMost
+// ends it.
 func (r *run) drain(ctx context.Context) error {
 	from, wait := time.Now(), r.plan.Time.Drain
 	if r.result.Connect.Count == 0 {
 		wait = 0 // nobody came, so nothing is on its way
 	}
-	r.seconds.phase(report.Draining, wait)
-	end := time.NewTimer(wait)
-	defer end.Stop()
+	r.seconds.phase(report.Draining, 0)
 	stop := r.options.Stop
 	if r.stopped() { // in the load: it has done what it is for
 		stop = nil
 	}
-	for pause := pollEach; ; pause = min(2*pause, pollMost) {
-		complete, err := r.drained()
+	ended, hurried := "", false
+	last, before := from, int64(-1)
+	for pause := pollEach; ended == ""; pause = min(2*pause, pollMost) {
+		complete, heard, err := r.drained()
 		if err != nil {
 			return err
 		}
 		if complete {
 			break
 		}
+		now := time.Now()
+		if heard != before {
+			last, before = now, heard
+		}
+		left := min(last.Add(wait).Sub(now), from.Add(plan.DrainsAtMost*wait).Sub(now))
+		if left <= 0 {
+			ended = fmt.Sprintf("over when nothing had come for %v", wait)
+			if now.Sub(last) < wait {
+				ended = fmt.Sprintf("ended after %v, while something still came", plan.DrainsAtMost*wait)
+			}
+			break
+		}
 		select {
-		case <-time.After(pause):
-			continue
-		case <-end.C:
+		case <-time.After(min(pause, left)):
 		case <-stop:
-			r.endedEarly(time.Since(from))
+			hurried = true
 		case <-r.options.Hurry:
-			r.endedEarly(time.Since(from))
+			hurried = true
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		break
+		if hurried {
+			ended = fmt.Sprintf("ended after %.1f s by the user", time.Since(from).Seconds())
+		}
 	}
-	return r.settle(ctx)
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	if hurried || ended != "" && wait > 0 && r.result.Counts.Missing+r.result.Counts.Unanswered > 0 {
+		r.said = append(r.said, "the wait for what was on its way was "+ended+": what had not come by then counts as missing or unanswered")
+	}
+	return nil
 }
 
 // pollMost is between two looks at a drain that takes long.
 const pollMost = 250 * time.Millisecond
 
-// endedEarly has the verdict say that the user did not wait.
-func (r *run) endedEarly(after time.Duration) {
-	r.said = append(r.said, fmt.Sprintf("the wait for what was on its way was ended after %.1f s of %v: what had not come by then counts as lost",
-		after.Seconds(), r.plan.Time.Drain))
-}
-
-// drained reports whether there is nothing more to wait for. The rooms are looked at only when nothing else is awaited, and only
+// drained reports whether there is nothing more to wait for, and how much has come so far. The rooms are looked at only when nothing else is awaited, and only
 // what is new of them is told: there may be millions.
-func (r *run) drained() (bool, error) {
+func (r *run) drained() (complete bool, heard int64, err error) {
 	states, err := r.fleet.status(nil)
+	for _, s := range states {
+		heard += s.Heard
+	}
 	if err != nil || slices.ContainsFunc(states, func(s worker.Status) bool { return s.Unanswered > 0 || s.Pending > 0 || s.Unsent }) {
-		return false, err
+		return false, heard, err
 	}
 	news, err := r.fleet.heads(r.plan.Rooms.Count)
 	if err != nil {
-		return false, err
+		return false, heard, err
 	}
 	states, err = r.fleet.status(&news)
-	return !slices.ContainsFunc(states, func(s worker.Status) bool { return !s.Complete }), err
+	return !slices.ContainsFunc(states, func(s worker.Status) bool { return !s.Complete }), heard, err
 }
 
 // status asks every worker how far it is, and tells it what is new of the rooms.

@@ -12,6 +12,7 @@ import (
 	"rookery/bench/benchtest"
 	"rookery/bench/internal/crowd"
 	"rookery/bench/internal/worker"
+	"rookery/bench/plan"
 	"rookery/bench/report"
 	"rookery/bench/result"
 )
@@ -115,7 +116,7 @@ func TestHeadsOfSeveralWorkers(t *testing.T) {
 	}
 }
 
-// TestOneStopEndsTheWait: what is on its way when the user has waited long enough is lost, and the report says so.
+// TestOneStopEndsTheWait: what is on its way when the user has waited long enough is missing, and the report says so.
 func TestOneStopEndsTheWait(t *testing.T) {
 	t.Parallel()
 	s := benchtest.Start(t, benchtest.Faults{Drop: 5})
@@ -135,7 +136,53 @@ func TestOneStopEndsTheWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	addsUp(t, r)
-	if want := s.Truth().Dropped; r.Counts.Lost != want || want == 0 || !strings.Contains(strings.Join(r.Verdict.Reasons, "\n"), "was ended after") {
-		t.Errorf("%d were lost, want %d; the verdict is %+v", r.Counts.Lost, want, r.Verdict)
+	if want := s.Truth().Dropped; r.Counts.Undelivered() != want || want == 0 || !strings.Contains(strings.Join(r.Verdict.Reasons, "\n"), "was ended after") {
+		t.Errorf("%d did not come, want %d; the verdict is %+v", r.Counts.Undelivered(), want, r.Verdict)
+	}
+}
+
+// TestADrainGoesOnAsLongAsSomethingComes, and no longer than its bound.
+func TestADrainGoesOnAsLongAsSomethingComes(t *testing.T) {
+	const wait = 10 * time.Second
+	for _, c := range []struct {
+		name  string
+		comes time.Duration // a delivery each second, for so long
+		takes time.Duration
+		says  string
+	}{
+		{"nothing comes", 0, wait, "was over when nothing had come for 10s"},
+		{"something comes for longer than the wait", 25 * time.Second, 35 * time.Second, "was over when nothing had come for 10s"},
+		{"something comes without end", time.Hour, plan.DrainsAtMost * wait, "was ended after 1m0s, while something still came"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				from, settled := time.Now(), time.Time{}
+				f := fakeFleet(t, 1, func(_ int, o worker.Order) worker.Report {
+					switch {
+					case o.Heads:
+						return worker.Report{Heads: &worker.Heads{Numbered: true}}
+					case o.Status:
+						return worker.Report{Status: &worker.Status{Heard: int64(min(time.Since(from), c.comes) / time.Second), Status: crowd.Status{Left: true}}}
+					case o.Settle:
+						settled = time.Now()
+						return worker.Report{Final: &worker.Final{Counts: result.Counts{Expected: 9, Missing: 9}, Latencies: result.NewLatencies()}}
+					}
+					return worker.Report{Done: true}
+				})
+				p := smallPlan("ws://127.0.0.1:1/ws")
+				p.Time.Drain = wait
+				r := &run{plan: p, fleet: f, result: &result.Result{Latencies: result.NewLatencies(), Connect: result.Phase{Count: 1}}}
+				r.seconds = &seconds{run: r, grown: make(chan struct{}), whole: make([]result.Second, 1)}
+				if err := r.drain(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if took := settled.Sub(from); took < c.takes || took > c.takes+pollMost {
+					t.Errorf("the wait took %v, want %v", took, c.takes)
+				}
+				if len(r.said) != 1 || !strings.Contains(r.said[0], c.says) {
+					t.Errorf("the verdict says %q, want %q", r.said, c.says)
+				}
+			})
+		})
 	}
 }

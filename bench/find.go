@@ -50,7 +50,7 @@ func find(ctx context.Context, p plan.Plan, o Options, run func(context.Context,
 	return s.result(err), err
 }
 
-// rightDelivery gives a search's conditions, and with them that nothing is lost, comes twice, in the wrong order or damaged:
+// rightDelivery gives a search's conditions, and with them that nothing is lost or missing, comes twice, in the wrong order or damaged:
 // a load at which a server loses messages is none that it carries. A condition of the plan on the same count stands for
 // it, for servers that lose by design. Where nothing is sent, nothing can be delivered wrong, and a condition would fail for want of
 // a figure.
@@ -59,7 +59,7 @@ func rightDelivery(p plan.Plan) []string {
 	if !p.Publish.Sends() && p.Rooms.Backlog == 0 && p.Find.What != findRate {
 		return until
 	}
-	for _, count := range []string{"lost", "duplicated", "reordered", "foreign"} {
+	for _, count := range []string{"lost", "missing", "duplicated", "reordered", "foreign"} {
 		named := slices.ContainsFunc(p.Find.Until, func(text string) bool {
 			condition, err := report.Parse(text) // Check has taken it
 			return err == nil && condition.Figure() == count
@@ -176,7 +176,7 @@ func stepOf(value float64, r *result.Result) result.Step {
 	}
 	// What is only known in the end belongs to the step as well, and so does what went wrong before and after the counted load.
 	whole := &r.Counts
-	step.Counts.Expected, step.Counts.Lost, step.Counts.Unanswered = whole.Expected, whole.Lost, whole.Unanswered
+	step.Counts.Expected, step.Counts.Lost, step.Counts.Missing, step.Counts.Unanswered = whole.Expected, whole.Lost, whole.Missing, whole.Unanswered
 	step.Counts.StayedAway = whole.StayedAway
 	step.Counts.Duplicated, step.Counts.Reordered, step.Counts.Foreign = whole.Duplicated, whole.Reordered, whole.Foreign
 	step.Counts.Dropped = whole.Dropped

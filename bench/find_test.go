@@ -92,8 +92,8 @@ func TestFind(t *testing.T) {
 			var holds []bool
 			for _, step := range r.Steps {
 				values, holds = append(values, step.Value), append(holds, step.Holds)
-				if step.Seconds != 2 || step.ServerCPU != 0.5 || step.Counts.Delivered != 2*int64(step.Value) || len(step.Checks) != 4 {
-					t.Errorf("the step of %v is %+v, want its two seconds of load and four checks", step.Value, step)
+				if step.Seconds != 2 || step.ServerCPU != 0.5 || step.Counts.Delivered != 2*int64(step.Value) || len(step.Checks) != 5 {
+					t.Errorf("the step of %v is %+v, want its two seconds of load and five checks", step.Value, step)
 				}
 			}
 			if !slices.Equal(values, c.values) || !slices.Equal(holds, c.holds) || r.Knee != c.knee {
@@ -160,6 +160,8 @@ func TestFindWantsRightDelivery(t *testing.T) {
 	}{
 		{"nothing", "sent>=0", result.Counts{}, true},
 		{"lost", "sent>=0", result.Counts{Lost: 1}, false},
+		{"missing", "sent>=0", result.Counts{Missing: 1}, false},
+		{"missing, where the plan allows a loss", "lost<2", result.Counts{Missing: 1}, false},
 		{"twice", "sent>=0", result.Counts{Duplicated: 1}, false},
 		{"wrong order", "sent>=0", result.Counts{Reordered: 1}, false},
 		{"damaged", "sent>=0", result.Counts{Foreign: 1}, false},

@@ -57,9 +57,9 @@ func muster(ctx context.Context, p plan.Plan, o Options) (*fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{failed: make(chan error, 1), seconds: make(chan workerSecond, 256), ending: make(chan struct{}), hosts: []result.Host{{
+	f := newFleet(ctx, result.Host{
 		Name: machine.Name, CPU: machine.CPU, Cores: machine.Cores, MemoryBytes: machine.MemoryBytes, Kernel: machine.Kernel,
-	}}}
+	})
 	started := false
 	defer func() {
 		if !started {
@@ -97,6 +97,13 @@ func muster(ctx context.Context, p plan.Plan, o Options) (*fleet, error) {
 	}
 	started = true
 	return f, nil
+}
+
+// newFleet has no workers yet. The end of ctx ends every wait for one.
+func newFleet(ctx context.Context, here result.Host) *fleet {
+	f := &fleet{failed: make(chan error, 1), seconds: make(chan workerSecond, 256), ending: make(chan struct{}), hosts: []result.Host{here}}
+	context.AfterFunc(ctx, func() { f.fail(context.Cause(ctx)) })
+	return f
 }
 
 // startHere starts a worker on this host.
@@ -159,8 +166,8 @@ func (f *fleet) add(l *link, out io.Reader, version string) (*worker.Hello, erro
 		return h, nil
 	case err := <-f.failed:
 		return nil, err
-	case <-time.After(20 * time.Second):
-		return nil, fmt.Errorf("%s did not say anything in 20 s", l.name)
+	case <-time.After(answerTime):
+		return nil, fmt.Errorf("%s did not say anything in %v: its host may have too much to do", l.name, answerTime)
 	}
 }
 
@@ -213,8 +220,10 @@ func (f *fleet) fail(err error) {
 	}
 }
 
-// answerTime is how long a worker may take to answer: it is far longer than any answer takes of a worker that runs.
-const answerTime = 30 * time.Second
+// answerTime is how long a worker that is there may say nothing, from its start on. One that has ended is known at once, by the end of
+// its output; so this is only for one that hangs. It is long because hosts of a load are the busiest there are: a worker has to be read
+// from the disk and begin, and each answer waits for its loop, beside whatever else has the processors. The user can end a run sooner.
+const answerTime = 2 * time.Minute
 
 // answer waits for a worker's.
 func (f *fleet) answer(l *link) (worker.Report, error) {

@@ -61,7 +61,7 @@ func TestReceipts(t *testing.T) {
 			if got.Receipts > truth.Receipts || got.Receipts < truth.Receipts/2 || truth.Receipts != 4*truth.Marks {
 				t.Errorf("%d receipts of %d came, for %d marks in rooms of 4", got.Receipts, truth.Receipts, truth.Marks)
 			}
-			if got.Lost+got.Duplicated+got.Reordered+got.Unanswered != 0 {
+			if got.Undelivered()+got.Duplicated+got.Reordered+got.Unanswered != 0 {
 				t.Errorf("counts are %+v", got)
 			}
 		})
@@ -90,7 +90,7 @@ func TestReceiptsWithTheRealServer(t *testing.T) {
 			change(&p)
 			r := runPlan(t, p)
 			c := r.Counts
-			if c.Lost+c.Reordered+c.Duplicated+c.Foreign+c.Refused != 0 || faultNamed(r, "mark") != 0 {
+			if c.Undelivered()+c.Reordered+c.Duplicated+c.Foreign+c.Refused != 0 || faultNamed(r, "mark") != 0 {
 				t.Errorf("counts are %+v\nfaults %v", c, r.Faults)
 			}
 			if c.Marks < 12 || c.Receipts == 0 || c.Marked > c.Marks || p.Trouble.Cut.Share == 0 && p.Trouble.Churn == 0 && c.Marked != c.Marks {

@@ -54,7 +54,7 @@ func TestScenariosOverTLS(t *testing.T) {
 				p.Time = plan.Time{Duration: time.Second, Drain: 20 * time.Second}
 				r := runPlan(t, p)
 				n := r.Counts
-				if n.Lost+n.Duplicated+n.Reordered+n.Foreign+n.Disconnected+n.ConnectsFailed != 0 || n.Delivered != n.Expected || n.Connected < 6 {
+				if n.Undelivered()+n.Duplicated+n.Reordered+n.Foreign+n.Disconnected+n.ConnectsFailed != 0 || n.Delivered != n.Expected || n.Connected < 6 {
 					t.Errorf("counts are %+v, faults %v", n, r.Faults)
 				}
 				if p.Publish.Sends() && n.Delivered == 0 {
@@ -85,7 +85,7 @@ func TestTickets(t *testing.T) {
 			p.Server.TLS = plan.TLS{CA: ca, Version: version, Resume: true}
 			p.Clients.Pending, p.Trouble.Churn = 1, 20 // one after the other: the first ones would have no ticket
 			r := runPlan(t, p)
-			if len(r.TLS) != 1 || r.TLS[0].Version != "TLS "+version || r.Counts.Lost+r.Counts.ConnectsFailed != 0 {
+			if len(r.TLS) != 1 || r.TLS[0].Version != "TLS "+version || r.Counts.Undelivered()+r.Counts.ConnectsFailed != 0 {
 				t.Fatalf("agreed on %+v, counts %+v, faults %v", r.TLS, r.Counts, r.Faults)
 			}
 			if a := r.TLS[0]; a.Resumed < a.Handshakes/2 || a.Resumed == a.Handshakes {
@@ -110,7 +110,7 @@ func TestInsecureIsSaid(t *testing.T) {
 	if !slices.ContainsFunc(r.Seconds, func(s result.Second) bool { return s.Client.HandshakesWaited > 0 }) {
 		t.Error("no handshake has waited for another one")
 	}
-	if r.Counts.Connected != 12 || r.Counts.Lost != 0 {
+	if r.Counts.Connected != 12 || r.Counts.Undelivered() != 0 {
 		t.Errorf("counts %+v, faults %v", r.Counts, r.Faults)
 	}
 	var text bytes.Buffer

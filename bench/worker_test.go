@@ -2,16 +2,20 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"rookery/bench/benchtest"
+	"rookery/bench/internal/worker"
 	"rookery/bench/report"
 	"rookery/bench/result"
 )
@@ -88,5 +92,48 @@ func TestNothingOutlivesAPartThatIsRefused(t *testing.T) {
 	}
 	if left := processes(t, mark); len(left) > 0 {
 		t.Errorf("the processes %v outlive the run", left)
+	}
+}
+
+// TestAWorkerMayBeginSlowly: a host under load may take long to begin one, and only one that hangs ends the run, as its end and the user do at once.
+func TestAWorkerMayBeginSlowly(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		after time.Duration // when the worker says hello; negative: when it ends
+		gone  time.Duration // when the user wants the end
+		takes time.Duration
+		want  string // of the error, "": none
+	}{
+		{"slow", answerTime - time.Second, time.Hour, answerTime - time.Second, ""},
+		{"hangs", time.Hour, 2 * time.Hour, answerTime, "did not say anything in 2m0s"},
+		{"ends", -time.Minute, time.Hour, time.Minute, "ended: EOF"},
+		{"the user ends it", time.Hour, time.Second, time.Second, "context deadline exceeded"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), c.gone)
+				defer cancel()
+				f := newFleet(ctx, result.Host{})
+				out, told := io.Pipe()
+				defer f.reading.Wait()
+				defer told.Close()
+				speak := time.AfterFunc(max(c.after, -c.after), func() {
+					if c.after < 0 {
+						told.Close()
+						return
+					}
+					json.NewEncoder(told).Encode(worker.Report{Hello: &worker.Hello{Version: "test"}})
+				})
+				defer speak.Stop()
+				from := time.Now()
+				_, err := f.add(&link{name: "worker 0", wait: func() error { return nil }, process: &exec.Cmd{}}, out, "test")
+				if took := time.Since(from); took != c.takes {
+					t.Errorf("it took %v, want %v", took, c.takes)
+				}
+				if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+					t.Errorf("the error is %v, want %q", err, c.want)
+				}
+			})
+		})
 	}
 }

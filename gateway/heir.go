@@ -37,7 +37,7 @@ type inheritance struct {
 }
 
 // TakeOver makes a server that goes on with the connections, the sessions and the log of the one that runs with the same data directory. It
-// returns when that has given them, and Run has to follow at once. With an error the other one goes on.
+// returns when that has given them, and Run has to follow at once. With an error the other one goes on, and this process has to end.
 func TakeOver(cfg Config, logger *slog.Logger) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func TakeOver(cfg Config, logger *slog.Logger) (*Server, error) {
 		return nil, fmt.Errorf("take over from the server with the data in %s (setting data): %w: is there one that runs?", cfg.Data, err)
 	}
 	channel := takeover.NewChannel(socket)
-	s, err := takeOver(cfg, logger, channel)
+	s, err := takeOver(cfg, logger, channel, giving+cfg.Drain.Timeout)
 	if err != nil {
 		channel.Close()
 		return nil, fmt.Errorf("take over: %w", err)
@@ -73,10 +73,14 @@ func dialIn(dir string) (socket *net.UnixConn, err error) {
 	}
 }
 
+// giving is how long the other process may take for each step, beside what its requests under way may: it closes its log meanwhile, which waits for the disk.
+const giving = time.Minute
+
 // settling is how long a server may take until somebody else can take over from it.
 const settling = 3 * time.Second
 
-func takeOver(cfg Config, logger *slog.Logger, channel *takeover.Channel) (_ *Server, err error) {
+// takeOver is TakeOver with an open channel. The other process has patience for each step, with openingEach more for each connection.
+func takeOver(cfg Config, logger *slog.Logger, channel *takeover.Channel, patience time.Duration) (_ *Server, err error) {
 	channel.Deadline(time.Now().Add(preparing))
 	if err := channel.SendJSON(takeover.Hello, greetingOf(cfg)); err != nil {
 		return nil, err
@@ -103,9 +107,9 @@ func takeOver(cfg Config, logger *slog.Logger, channel *takeover.Channel) (_ *Se
 	if err := channel.Send(takeover.Prepared, nil); err != nil {
 		return nil, err
 	}
-	channel.Deadline(time.Time{}) // the other one closes its log meanwhile
-	if in.bundle, err = channel.ReceiveBundle(); err != nil {
-		return nil, fmt.Errorf("receive connections: %w", err)
+	patience += time.Duration(g.Connections) * openingEach
+	if in.bundle, err = channel.ReceiveBundle(patience); err != nil {
+		return nil, silence(fmt.Errorf("receive connections: %w", err), patience)
 	}
 	in.reading = func() { _ = channel.Send(takeover.Reading, nil) } // an error is that it has ended, which takeLate hears, too
 	in.served = func(s *Server) {
@@ -120,14 +124,37 @@ func takeOver(cfg Config, logger *slog.Logger, channel *takeover.Channel) (_ *Se
 		return nil, err
 	}
 	logger.Info("taking over", "connections", in.bundle.Len())
-	if err := channel.Send(takeover.Opened, nil); err == nil {
-		_, err = channel.Await(takeover.Go)
-		// The end of the stream is the other process's: it does not close it before it has seen to it that this one is dead.
-		if err != nil && !isEnd(err) {
-			s.log.Warn("the process that gave its connections away ended in the middle", "err", err)
-		}
+	if err := awaitGo(channel, patience, logger); err != nil {
+		in.bundle.Close()
+		return nil, err
 	}
+	channel.Deadline(time.Time{})
 	return s, nil
+}
+
+// awaitGo says that all is there, and waits for the word that it is this process's. With an error it is not, and may never be touched.
+func awaitGo(channel *takeover.Channel, patience time.Duration, logger *slog.Logger) error {
+	channel.Deadline(time.Now().Add(patience))
+	err := channel.Send(takeover.Opened, nil)
+	if err == nil {
+		_, err = channel.Await(takeover.Go)
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded): // it has stopped, and may go on with all of it when it does not any more
+		return silence(fmt.Errorf("wait for the word to go on: %w", err), patience)
+	case err != nil && !isEnd(err):
+		// The end of the stream is the other process's: it does not close it before it has seen to it that this one is dead.
+		logger.Warn("the process that gave its connections away ended in the middle", "err", err)
+	}
+	return nil
+}
+
+// silence says what it means if an error is that nothing came in time.
+func silence(err error, patience time.Duration) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("%w: the other process has said nothing for %v; is it stopped, or does its disk not answer?", err, patience)
+	}
+	return err
 }
 
 // roomForEach is what a connection takes of the heap in the end.

@@ -28,6 +28,9 @@ const (
 	receiving   = 30 * time.Second
 	opening     = 30 * time.Second
 	openingEach = 100 * time.Microsecond
+	// landing is how long the heir may take until it serves, with landingEach more for each connection: three times what it took there.
+	landing     = 2 * time.Minute
+	landingEach = 2 * time.Millisecond
 	// ending is how long the event loops may take to end, with openingEach more for each descriptor that they close.
 	ending = 5 * time.Second
 	// quieting is how long requests that are under way may take before their connections are sent away.
@@ -234,6 +237,7 @@ func (s *Server) handOver(ctx context.Context, h heir, admin adminServer, backgr
 	if err != nil {
 		s.log.Warn("who connects while the listeners are closed may be refused", "err", err)
 	}
+	connections := s.engine.Open()
 	bundle, err := s.give(ctx, h, admin)
 	if err != nil {
 		s.log.Error("the other process did not take over, and has ended: this one goes on", "process", h.process, "err", err)
@@ -241,26 +245,27 @@ func (s *Server) handOver(ctx context.Context, h heir, admin adminServer, backgr
 	}
 	defer h.close()
 	s.heir.Store(int64(h.process))
-	serves, err := s.awaitServing(h, old)
+	serves, err := s.awaitServing(h, old, landing+time.Duration(connections)*landingEach)
 	if err != nil {
-		s.log.Error("the other process does not serve", "process", h.process, "err", err)
+		s.log.Error("the other process does not serve, and has everything: if it is there, end it", "process", h.process, "err", err)
 		s.stopEngine()
 		old.close()
 		return nil, nil
 	}
+	h.channel.Deadline(time.Now().Add(lingeringMost + receiving)) // of all that comes late: if it is taken no more, this one leaves all the same
 	s.leave(old, serves.Listeners, h.give)
 	return nil, nil
 }
 
-// awaitServing waits until the heir serves. Meanwhile the event loops are ended: with them the last descriptors go that this process has of the connections,
+// awaitServing waits until the heir serves, for so long. Meanwhile the event loops are ended: with them the last descriptors go that this process has of the connections,
 // and an end that the heir makes to one is heard by its peer.
-func (s *Server) awaitServing(h heir, old departing) (serves servingMessage, err error) {
+func (s *Server) awaitServing(h heir, old departing, within time.Duration) (serves servingMessage, err error) {
 	var gathering sync.WaitGroup
 	done := make(chan struct{})
 	gathering.Go(func() { s.gatherLoop(old, done) })
 	defer gathering.Wait()
 	defer close(done)
-	h.channel.Deadline(time.Time{}) // with many connections it takes long, and its end is heard of
+	h.channel.Deadline(time.Now().Add(within))
 	if _, err := h.channel.Await(takeover.Reading); err != nil {
 		return serves, err
 	}

@@ -3,8 +3,10 @@ package gateway_test
 import (
 	"bufio"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -88,5 +90,58 @@ func TestTakeoverOfListeners(t *testing.T) {
 	if conn, err := tls.Dial("tcp", srv.SecureAddr(), config); err == nil {
 		conn.Close()
 		t.Error("somebody listens with TLS behind the end")
+	}
+}
+
+// TestTakeoverOfAFullServer: who connects to it meanwhile, at whatever moment, is told that it is full.
+func TestTakeoverOfAFullServer(t *testing.T) {
+	t.Parallel()
+	srv := gatewaytest.Start(t, func(c *gateway.Config) { c.Limits.Connections = 2 })
+	var peers []*peer
+	for _, user := range []string{"alice", "bob"} {
+		p := login(t, srv.Addr(), wires[0], user)
+		p.enter("hall")
+		peers = append(peers, p)
+	}
+	over, told := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ask := func() error {
+			conn, err := net.DialTimeout("tcp", srv.Addr(), waitLimit)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(waitLimit))
+			if _, err := io.WriteString(conn, "GET /ws HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				return err
+			}
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err == nil && response.StatusCode != http.StatusServiceUnavailable {
+				err = fmt.Errorf("the answer was %s", response.Status)
+			}
+			return err
+		}
+		for n, more := 0, true; more || n < 100; n++ { // some when it serves
+			select {
+			case <-over:
+				more = false
+			default:
+				n = 0
+			}
+			if err := ask(); err != nil {
+				told <- err
+				return
+			}
+		}
+		told <- nil
+	}()
+	gatewaytest.TakeOver(srv)
+	close(over)
+	if err := <-told; err != nil {
+		t.Errorf("somebody was not told that the server is full: %v", err)
+	}
+	peers[0].answer(peers[0].publish("hall", "", "hello"))
+	if m := peers[1].must().GetMessage(); m.GetText() != "hello" {
+		t.Errorf("behind the takeover came %v", m)
 	}
 }

@@ -239,7 +239,7 @@ func failAsHeir(step string) {
 		}
 		return
 	}
-	if _, err := c.ReceiveBundle(); err != nil || step == "everything" {
+	if _, err := c.ReceiveBundle(waitLimit); err != nil || step == "everything" {
 		return
 	}
 	lock, err := os.OpenFile("LOCK", os.O_RDWR, 0)

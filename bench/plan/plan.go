@@ -182,9 +182,13 @@ type Time struct {
 	Warmup time.Duration `yaml:"warmup" json:"warmup"`
 	// Duration is the load that counts.
 	Duration time.Duration `yaml:"duration" json:"duration"`
-	// Drain is how long to wait at most for what is still on its way. What comes later is lost.
+	// Drain is how long to wait for what is still on its way: so long after the last of it that came, and DrainsAtMost times as long in all.
+	// What comes later is missing.
 	Drain time.Duration `yaml:"drain" json:"drain"`
 }
+
+// DrainsAtMost bounds the wait for a server that is far behind.
+const DrainsAtMost = 6
 
 // Find raises the load by steps until a threshold breaks.
 type Find struct {
@@ -194,7 +198,7 @@ type Find struct {
 	From   float64 `yaml:"from" json:"from,omitempty"`
 	Factor float64 `yaml:"factor" json:"factor,omitempty"`
 	Refine int     `yaml:"refine" json:"refine,omitempty"`
-	// Until are conditions as in Assert; the first step where one does not hold is beyond the knee. lost==0, duplicated==0, reordered==0
-	// and foreign==0 are added unless a condition on the same count is there.
+	// Until are conditions as in Assert; the first step where one does not hold is beyond the knee. lost==0, missing==0,
+	// duplicated==0, reordered==0 and foreign==0 are added unless a condition on the same count is there.
 	Until []string `yaml:"until" json:"until,omitempty"`
 }

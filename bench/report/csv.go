@@ -104,6 +104,7 @@ var csvColumns = func() []column {
 		count("joins_refused", func(s *result.Second) int64 { return s.Counts.JoinsRefused }),
 		count("presence", func(s *result.Second) int64 { return s.Counts.Presence }),
 		column{"client_handshakes_waited_ratio", func(s *result.Second) string { return number(s.Client.HandshakesWaited) }},
+		count("missing", func(s *result.Second) int64 { return s.Counts.Missing }),
 	)
 }()
 

@@ -119,6 +119,7 @@ func countFigures() []figure {
 		count("expected", "deliveries owed", neither, owed, nothingOwed, loud, apart, func(c *result.Counts) int64 { return c.Expected }),
 		count("delivered", "delivered", higher, always, "", loud, apart, func(c *result.Counts) int64 { return c.Delivered }),
 		count("lost", "lost", lower, owed, nothingOwed, loud, shown, func(c *result.Counts) int64 { return c.Lost }),
+		count("missing", "missing in the end", lower, owed, nothingOwed, loud, shown, func(c *result.Counts) int64 { return c.Missing }),
 		count("duplicated", "duplicated", lower, came, nothingCame, loud, shown, func(c *result.Counts) int64 { return c.Duplicated }),
 		count("reordered", "reordered", lower, came, nothingCame, loud, shown, func(c *result.Counts) int64 { return c.Reordered }),
 		count("gaps", "gaps", lower, came, nothingCame, loud, shown, func(c *result.Counts) int64 { return c.Gaps }),

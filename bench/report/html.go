@@ -62,6 +62,7 @@ var tileFigures = []struct{ name, title string }{
 	{"p99.9", "delivery p99.9"},
 	{"deliveries_per_second", "delivered"},
 	{"lost", "lost"},
+	{"missing", "missing in the end"},
 	{"connected", "connected"},
 	{"server.cpu_per_delivery", "server CPU for a delivery"},
 	{"server.rss_per_connection", "server memory for a connection"},
@@ -77,7 +78,7 @@ func WriteHTML(w io.Writer, r *result.Result) error {
 	s := subjectOf(r)
 	for _, t := range tileFigures {
 		f := figureNamed(t.name)
-		if v, measured := f.value(s); measured {
+		if v, measured := f.value(s); measured && (v != 0 || t.name != "missing") { // mostly nothing is, and "lost" says so
 			data.Tiles = append(data.Tiles, tile{Name: t.name, Title: t.title, Value: f.unit.format(v)})
 		}
 	}

@@ -52,10 +52,10 @@ func TestAFailedWriteLeavesTheOldFile(t *testing.T) {
 func TestReadFileRefuses(t *testing.T) {
 	dir := t.TempDir()
 	for text, want := range map[string]string{
-		`{"format":2,"counts":[]}`:    "has format 2 and this version reads format 1",
+		`{"format":3,"counts":[]}`:    "has format 3 and this version reads format 2",
 		`{}`:                          "it has no format",
 		`[1]`:                         "is no result of rookery bench",
-		`{"format":1,"counts":"all"}`: "counts",
+		`{"format":2,"counts":"all"}`: "counts",
 	} {
 		path := filepath.Join(dir, "r.json")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

@@ -180,7 +180,7 @@ func (l *Live) faults(format func(int64) string) []string {
 		count int64
 		word  string
 	}{
-		{l.totals.Lost, "lost"}, {l.totals.ConnectsFailed, "failed"}, {l.totals.Disconnected, "cut"}, {l.totals.Refused, "refused"},
+		{l.totals.Lost, "lost"}, {l.totals.Missing, "missing"}, {l.totals.ConnectsFailed, "failed"}, {l.totals.Disconnected, "cut"}, {l.totals.Refused, "refused"},
 		{l.totals.Unsent, "unsent"}, {l.totals.Duplicated, "doubled"}, {l.totals.Reordered, "reordered"}, {l.totals.Foreign, "foreign"},
 	} {
 		if fault.count > 0 {

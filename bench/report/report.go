@@ -27,6 +27,7 @@ const (
 	stateInvalid state = "invalid" // the figures tell of the generator
 	stateFailed  state = "failed"  // a condition does not hold
 	stateFaulty  state = "faulty"  // something was lost, doubled or in the wrong order, and no condition was about it
+	stateLate    state = "late"    // nothing of that, but not all had come when the wait for it was over, and no condition was about it
 	stateValid   state = "valid"
 )
 
@@ -38,12 +39,14 @@ func headline(r *result.Result) (state, string) {
 			failed++
 		}
 	}
-	switch faults := misdelivered(r.Counts); {
+	switch faults, c := misdelivered(r.Counts), r.Counts; {
 	case !r.Verdict.Valid:
 		return stateInvalid, "INVALID: the load generator could not do what the plan says. " +
 			"The figures tell of the generator, not of the server."
 	case failed > 0:
 		return stateFailed, fmt.Sprintf("FAILED: %d of %d conditions %s", failed, len(r.Asserts), plural(failed, "does not hold", "do not hold"))
+	case c.Missing > 0 && c.Missing == wrong(c):
+		return stateLate, fmt.Sprintf("LATE: %s of %s deliveries owed had not come when the wait for them was over", commas(c.Missing), commas(c.Expected))
 	case faults != "":
 		return stateFaulty, "FAULTY: " + faults
 	case limitText(r) == "":
@@ -61,13 +64,16 @@ func limitText(r *result.Result) string {
 	return "limited by the " + r.Verdict.Limit
 }
 
+// wrong is how many deliveries were not as they should be.
+func wrong(c result.Counts) int64 { return c.Undelivered() + c.Duplicated + c.Reordered + c.Foreign }
+
 // misdelivered says in words which deliveries were wrong, "" if all were right.
 func misdelivered(c result.Counts) string {
 	words := ""
 	for _, fault := range []struct {
 		count int64
 		word  string
-	}{{c.Lost, "lost"}, {c.Duplicated, "duplicated"}, {c.Reordered, "reordered"}, {c.Foreign, "foreign"}} {
+	}{{c.Lost, "lost"}, {c.Missing, "missing in the end"}, {c.Duplicated, "duplicated"}, {c.Reordered, "reordered"}, {c.Foreign, "foreign"}} {
 		if fault.count > 0 {
 			if words != "" {
 				words += ", "

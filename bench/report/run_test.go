@@ -97,7 +97,7 @@ func bareRun() *result.Result {
 // invalidRun is a run whose generator was the bottleneck, with faults.
 func invalidRun() *result.Result {
 	r := fullRun()
-	r.Counts.Lost, r.Counts.ConnectsFailed = 12, 3
+	r.Counts.Lost, r.Counts.Missing, r.Counts.ConnectsFailed = 12, 7, 3
 	r.Verdict = result.Verdict{
 		Limit: "client", Cause: "the load generator's processors",
 		Reasons: []string{"the busiest loop ran 100% of 5 seconds", "sends were up to 812 ms late"},

@@ -228,7 +228,7 @@ func latencySection(s *subject) section {
 // faultWords are the kinds of result.Fault for a reader.
 var faultWords = map[string]string{
 	"connect": "connect failed", "handshake": "handshake of TLS failed", "login": "login failed", "join": "join failed", "publish": "publish refused", "mark": "mark refused or not answered",
-	"closed": "connection closed", "lost": "message lost", "duplicated": "message duplicated", "reordered": "message out of order",
+	"closed": "connection closed", "lost": "message lost", "missing": "message missing", "duplicated": "message duplicated", "reordered": "message out of order",
 	"foreign": "foreign message", "worker": "worker failed",
 }
 
@@ -276,11 +276,11 @@ func hasKnee(r *result.Result) bool {
 }
 
 func stepSection(r *result.Result) section {
-	sec := section{title: "Search", columns: []string{raised(r), "p50", "p99", "lost", "server CPU", "holds", ""}}
+	sec := section{title: "Search", columns: []string{raised(r), "p50", "p99", "lost", "missing", "server CPU", "holds", ""}}
 	for i, step := range r.Steps {
 		s := subjectOfStep(step)
 		row := []string{formatCount(step.Value)}
-		for _, name := range []string{"p50", "p99", "lost", "server.cpu"} {
+		for _, name := range []string{"p50", "p99", "lost", "missing", "server.cpu"} {
 			f, cell := figureNamed(name), "-"
 			if value, measured := f.value(s); measured {
 				cell = f.unit.format(value)

@@ -40,7 +40,7 @@ func verdictLines(r *result.Result) []string {
 		}
 	}
 	is, _ := headline(r)
-	if faults := misdelivered(r.Counts); faults != "" && is != stateFaulty {
+	if faults := misdelivered(r.Counts); faults != "" && is != stateFaulty && is != stateLate {
 		lines = append(lines, faults)
 	}
 	switch limited := limitText(r); {

@@ -86,6 +86,8 @@ func TestHeadlines(t *testing.T) {
 		{"valid", func(*result.Result) {}, stateValid, "VALID: nothing"},
 		{"limited", func(r *result.Result) { r.Verdict.Limit = "network" }, stateValid, "VALID: limited by the network"},
 		{"lost", func(r *result.Result) { r.Counts.Lost = 2 }, stateFaulty, "FAULTY: 2 lost, of 16,000"},
+		{"missing", func(r *result.Result) { r.Counts.Missing = 2 }, stateLate, "LATE: 2 of 16,000 deliveries owed had not come when"},
+		{"lost and missing", func(r *result.Result) { r.Counts.Lost, r.Counts.Missing = 1, 2 }, stateFaulty, "FAULTY: 1 lost, 2 missing in the end, of 16,000"},
 		{"doubled and swapped", func(r *result.Result) { r.Counts.Duplicated, r.Counts.Reordered = 1, 3 }, stateFaulty, "FAULTY: 1 duplicated, 3 reordered"},
 		{"foreign", func(r *result.Result) { r.Counts.Foreign = 1 }, stateFaulty, "FAULTY: 1 foreign"},
 		{"a condition", func(r *result.Result) {

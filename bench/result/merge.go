@@ -23,7 +23,7 @@ func (c *Counts) fields() []*int64 {
 	return []*int64{
 		&c.Connects, &c.Connected, &c.ConnectsFailed, &c.Disconnected, &c.Joined, &c.JoinsRefused, &c.CameBack, &c.StayedAway,
 		&c.Sent, &c.Unsent, &c.Acknowledged, &c.Refused, &c.Unanswered,
-		&c.Expected, &c.Delivered, &c.Lost, &c.Duplicated, &c.Reordered, &c.Gaps, &c.Foreign, &c.Dropped,
+		&c.Expected, &c.Delivered, &c.Lost, &c.Missing, &c.Duplicated, &c.Reordered, &c.Gaps, &c.Foreign, &c.Dropped,
 		&c.Typing, &c.TypingDelivered, &c.Marks, &c.Marked, &c.Receipts, &c.Presence,
 		&c.BytesIn, &c.BytesOut,
 	}

@@ -53,7 +53,7 @@ type Result struct {
 }
 
 // Format of the file. It grows when a field changes its meaning.
-const Format = 1
+const Format = 2
 
 // Host is a machine that made load.
 type Host struct {
@@ -92,7 +92,8 @@ type Counts struct {
 
 	Expected   int64 `json:"expected"`   // deliveries that were owed
 	Delivered  int64 `json:"delivered"`  // deliveries that came, each counted once
-	Lost       int64 `json:"lost"`       // owed and not there at the end
+	Lost       int64 `json:"lost"`       // owed and never came, though a later one of the series did
+	Missing    int64 `json:"missing"`    // owed, and neither it nor a later one had come when the wait for it was over
 	Duplicated int64 `json:"duplicated"` // came again
 	Reordered  int64 `json:"reordered"`  // came after a later one
 	Gaps       int64 `json:"gaps"`       // times that the next message was not the next number
@@ -111,6 +112,9 @@ type Counts struct {
 	BytesIn  int64 `json:"bytes_in"`
 	BytesOut int64 `json:"bytes_out"`
 }
+
+// Undelivered is what was owed and did not come, lost or missing.
+func (c *Counts) Undelivered() int64 { return c.Lost + c.Missing }
 
 // Latencies are counted from the moment at which an action was due, not from when it was done.
 type Latencies struct {
@@ -229,7 +233,7 @@ type Agreement struct {
 
 // Fault is one thing that went wrong, in words, and how often it did.
 type Fault struct {
-	What    string `json:"what"` // connect, handshake (of TLS), login, join, publish, closed, lost, duplicated, reordered, foreign, worker
+	What    string `json:"what"` // connect, handshake (of TLS), login, join, publish, closed, lost, missing, duplicated, reordered, foreign, worker
 	Message string `json:"message"`
 	Count   int64  `json:"count"`
 }

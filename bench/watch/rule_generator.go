@@ -246,7 +246,7 @@ func unsent(e *evidence) finding {
 	switch {
 	case t.Cut.Share > 0 || t.Churn > 0 || t.Moves > 0:
 		return finding{reason: reason + ", while the plan takes connections away"}
-	case c.Disconnected > 0 || c.ConnectsFailed > 0 || c.Refused > 0 || c.Lost > 0 || c.Unanswered > 0:
+	case c.Disconnected > 0 || c.ConnectsFailed > 0 || c.Refused > 0 || c.Undelivered() > 0 || c.Unanswered > 0:
 		return finding{reason: reason + ", with connections that the server ended, refused or did not serve"}
 	case e.slow():
 		return finding{reason: reason + ", while the server was over a second behind"}

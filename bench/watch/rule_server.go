@@ -106,7 +106,7 @@ func slowDisk(e *evidence) finding {
 // highUse is the cause of symptoms where nothing else is.
 func highUse(e *evidence) finding {
 	c := e.Counts
-	if c.Unsent+c.Refused+c.Lost+c.Unanswered == 0 && !e.slow() {
+	if c.Unsent+c.Refused+c.Undelivered()+c.Unanswered == 0 && !e.slow() {
 		return finding{}
 	}
 	n, sustained := e.sustained(func(s result.Second) bool {
@@ -122,7 +122,7 @@ func highUse(e *evidence) finding {
 }
 
 // The rules of what went wrong with no cause in sight. TCP loses nothing, so it is the server's.
-var rulesOfSymptoms = []rule{connectionRefused, failedConnects, refused, disconnected, lost, unanswered, growing}
+var rulesOfSymptoms = []rule{connectionRefused, failedConnects, refused, disconnected, lost, missing, unanswered, growing}
 
 func connectionRefused(e *evidence) finding {
 	n := e.connectFaults("connection refused")
@@ -158,8 +158,12 @@ func disconnected(e *evidence) finding {
 }
 
 func lost(e *evidence) finding {
-	return symptom(e.Counts.Lost, e.Counts.Expected, "deliveries were lost",
-		"the server lost messages, or was too slow for the time that was waited")
+	return symptom(e.Counts.Lost, e.Counts.Expected, "deliveries were lost: later ones came", "the server lost messages")
+}
+
+func missing(e *evidence) finding {
+	return symptom(e.Counts.Missing, e.Counts.Expected, "deliveries had not come in the end, and nothing behind them",
+		"the server was too slow for the time that was waited, or lost the last messages")
 }
 
 func unanswered(e *evidence) finding {

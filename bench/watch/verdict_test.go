@@ -287,6 +287,7 @@ func TestJudge(t *testing.T) {
 		{"connects timed out", fault("connect", "timed out"), true, "server", "did not take all", "7 of 1,000 connects failed, the first in connect: timed out"},
 		{"publishes refused", counts(func(c *result.Counts) { c.Refused = 1 }), true, "server", "refused publishes", "1 of 2,000 publishes"},
 		{"disconnected", counts(func(c *result.Counts) { c.Disconnected = 1 }), true, "server", "ended connections", "1 of 1,000 connections"},
+		{"missing", counts(func(c *result.Counts) { c.Missing = 1 }), true, "server", "too slow for the time that was waited", "1 of 200,000 deliveries had not come"},
 		{"lost", counts(func(c *result.Counts) { c.Lost = 1 }), true, "server", "lost messages", "1 of 200,000 deliveries"},
 		{"unanswered", counts(func(c *result.Counts) { c.Unanswered = 1 }), true, "server", "did not answer", "1 of 2,000 publishes were never"},
 		{"growing", func(r *result.Result) {

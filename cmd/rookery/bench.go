@@ -30,8 +30,8 @@ Puts a server under load and says what it carried, what was lost, and what limit
 that does not wait for the server, and latencies count from the moment at which a message was due. A file is a plan in
 YAML; --print-plan makes one of a scenario. docs/bench.md says what the figures mean.
 
-The exit status is 0, or 1 if a message was lost, came twice or in the wrong order, if an --assert does not
-hold, or if the load generator could not keep up. Ctrl-C ends the load and shows what there is; once more, or after the
+The exit status is 0, or 1 if a message was lost, missing in the end, came twice or in the wrong order, if an --assert
+does not hold, or if the load generator could not keep up. Ctrl-C ends the load and shows what there is; once more, or after the
 load, it ends the wait for what is on its way; the third one ends everything at once.
 
 Scenarios:
@@ -116,7 +116,7 @@ func (f *benchFlags) declare(set *flag.FlagSet) (tokenFile, keyFile, secretFile,
 	set.IntVar(&p.Publish.Senders, "senders", p.Publish.Senders, "`number`: members of each room that send; 0: all, in turn")
 	set.DurationVar(&p.Time.Warmup, "warmup", p.Time.Warmup, "`duration`: load before what counts in latencies")
 	set.DurationVar(&p.Time.Duration, "duration", p.Time.Duration, "`duration`: load that counts")
-	set.DurationVar(&p.Time.Drain, "drain", p.Time.Drain, "`duration`: how long to wait at most for what is on its way in the end")
+	set.DurationVar(&p.Time.Drain, "drain", p.Time.Drain, "`duration`: how long to wait in the end for what is on its way, after the last that came; six times that at most")
 	list("assert", "`condition`: what must hold, like 'p99<50ms' or 'lost==0'; may be repeated", &p.Assert)
 	set.StringVar(&p.Find.What, "find", p.Find.What, "`publish.rate|clients.connections`: what is raised until an --until breaks")
 	set.Float64Var(&p.Find.From, "from", p.Find.From, "`value`: first one of a search; 0: the plan's")
@@ -337,7 +337,7 @@ func writeCSV(path string, r *result.Result) error {
 // benchStatus is 1 for a run that can't be believed or whose figures are not as they should be.
 func benchStatus(r *result.Result) int {
 	c := r.Counts
-	wrong := c.Lost + c.Duplicated + c.Reordered + c.Foreign
+	wrong := c.Undelivered() + c.Duplicated + c.Reordered + c.Foreign
 	broken := slices.ContainsFunc(r.Asserts, func(check result.Check) bool { return !check.Holds })
 	if !r.Verdict.Valid || broken || wrong > 0 && len(r.Steps) == 0 {
 		return exitFailed

@@ -241,14 +241,19 @@ func TestWhatALifeLeaves(t *testing.T) {
 		between func(t *testing.T, dir string)
 		again   string // why, "" is not
 	}{
-		"a clean end":               {},
-		"killed":                    {kill: true},
-		"the machine went down":     {kill: true, between: mark("open another\n"), again: "the machine went down"},
-		"no mark":                   {between: remove("changes.mark"), again: "no mark"},
-		"nonsense for a mark":       {between: mark("?"), again: "checksum"},
-		"no tree":                   {between: remove("changes.db")},
-		"a flipped bit in a page":   {between: flip(9000), again: "checksum"},
-		"killed, no tree any more":  {kill: true, between: remove("changes.db")},
+		"a clean end":              {},
+		"killed":                   {kill: true},
+		"the machine went down":    {kill: true, between: mark("in use another\n"), again: "the machine went down"},
+		"no mark":                  {between: remove("changes.mark"), again: "no mark"},
+		"nonsense for a mark":      {between: mark("?"), again: "checksum"},
+		"no tree":                  {between: remove("changes.db")},
+		"a flipped bit in a page":  {between: flip(9000), again: "checksum"},
+		"killed, no tree any more": {kill: true, between: remove("changes.db")},
+		"killed, all pages broken": {kill: true, between: func(t *testing.T, dir string) {
+			for page := int64(2); page < 5; page++ {
+				flip(page*4096+8)(t, dir) // what kind of page it is
+			}
+		}, again: "damaged"},
 		"killed, both metas broken": {kill: true, between: func(t *testing.T, dir string) { flip(20)(t, dir); flip(4096+20)(t, dir) }, again: "mismatch"},
 	} {
 		t.Run(name, func(t *testing.T) {

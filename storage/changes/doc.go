@@ -7,7 +7,7 @@
 // A directory of its own beside the log's files:
 //
 //	changes.db    a B+ tree of go.etcd.io/bbolt
-//	changes.mark  one line: "clean SIZE CHECKSUM" after Close, "open BOOT" while a process has it open
+//	changes.mark  one line: "clean SIZE CHECKSUM" after Close, "in use BOOT" while a process has it open
 //
 // The mark is what makes the tree believed. After a clean end its checksum (CRC32C of the whole file) is compared. After a
 // process that ended without Close the tree holds what it had committed, as long as the kernel lives: then BOOT is

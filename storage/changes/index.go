@@ -104,7 +104,7 @@ func (x *Index) open() error {
 		}
 		if reason == "" {
 			if reason = x.openTree(); reason == "" {
-				return x.mark("open " + x.boot)
+				return x.mark(openMark + x.boot)
 			}
 		}
 		x.config.Logger.Warn("index of changes is made again from the log", "reason", reason)
@@ -118,14 +118,13 @@ func (x *Index) empty() error {
 	if err := os.Remove(x.treePath()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := x.mark("open " + x.boot); err != nil {
+	if err := x.mark(openMark + x.boot); err != nil {
 		return err
 	}
-	tree, err := bolt.Open(x.treePath(), 0o640, treeOptions())
+	tree, err := x.openFile()
 	if err != nil {
 		return err
 	}
-	tree.AllocSize = 1 << 20
 	err = tree.Update(func(tx *bolt.Tx) error {
 		for _, name := range buckets {
 			if _, err := tx.CreateBucket(name); err != nil {
@@ -143,17 +142,31 @@ func (x *Index) empty() error {
 
 func treeOptions() *bolt.Options {
 	return &bolt.Options{
-		Timeout: time.Second, NoSync: true, NoGrowSync: true, NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
+		// With its list of free pages in the file: bbolt would look for them on a goroutine of its own, where nothing guards, and damage
+		// would end the process at each start.
+		Timeout: time.Second, NoSync: true, NoGrowSync: true, FreelistType: bolt.FreelistMapType,
 	}
+}
+
+// openFile opens the file as bbolt does, or makes it; damage is an error. What bbolt had of a damaged file by then the garbage collector closes.
+func (x *Index) openFile() (tree *bolt.DB, err error) {
+	err = mapped.Guarded(func() (err error) {
+		tree, err = bolt.Open(x.treePath(), 0o640, treeOptions())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	tree.AllocSize = 1 << 20
+	return tree, nil
 }
 
 // openTree opens the tree that is there; reason says why it can't be used.
 func (x *Index) openTree() (reason string) {
-	tree, err := bolt.Open(x.treePath(), 0o640, treeOptions())
+	tree, err := x.openFile()
 	if err != nil {
 		return err.Error()
 	}
-	tree.AllocSize = 1 << 20
 	var position int64
 	err = mapped.Guarded(func() error {
 		return tree.View(func(tx *bolt.Tx) error {

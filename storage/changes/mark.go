@@ -13,6 +13,10 @@ import (
 
 const bootFile = "/proc/sys/kernel/random/boot_id"
 
+// openMark begins the mark of an index that is in use. It was "open " where the tree had no list of its free pages: opening one of those
+// that nobody has closed may end the process, if it is damaged.
+const openMark = "in use "
+
 // boot names this run of the kernel, "" if it can't be known.
 func boot() string {
 	b, err := os.ReadFile(bootFile)
@@ -32,7 +36,7 @@ func (x *Index) believed() (reason string, err error) {
 		return "", err
 	}
 	text := strings.TrimSpace(string(b))
-	if was, open := strings.CutPrefix(text, "open "); open {
+	if was, open := strings.CutPrefix(text, openMark); open {
 		if x.boot == "" || was != x.boot {
 			return "the machine went down while it was open", nil
 		}

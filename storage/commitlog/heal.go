@@ -61,7 +61,11 @@ func (c *committer) heal() {
 // again by the next batch.
 func (c *committer) healInto() error {
 	if c.written == segmentHeaderBytes {
-		// The active segment is empty: its own file is proof enough, written anew.
+		// The active segment is empty: its own file is proof enough, written anew. Cut first: the failed batch may have been longer
+		// than the proof, and its records would seem to go on where a new one ends just before one of them.
+		if err := c.active.file.Truncate(segmentHeaderBytes); err != nil {
+			return err
+		}
 		if _, err := c.active.file.WriteAt(encodeSegmentHeader(c.log.meta.logID, segmentHeader{base: c.active.base, previous: c.active.previous}), 0); err != nil {
 			return err
 		}

@@ -127,6 +127,55 @@ func heal(t *testing.T, mode SyncMode, fault vfs.Fault) {
 	mustClose(t, l)
 }
 
+// TestHealInAnEmptySegment: a batch that was longer than what healing proves may have reached the file of an empty segment in full.
+// Nothing of it comes back behind the records that take its place, though one of them ends just where one of it begins.
+func TestHealInAnEmptySegment(t *testing.T) {
+	memory := vfs.NewMemory()
+	faulty := vfs.Faulty(memory)
+	config := testConfig(faulty)
+	config.SegmentBytes, config.QueueBytes, config.HealEvery = 3<<20, 8<<20, time.Millisecond
+	l := mustOpen(t, config)
+	// The committer waits in its report, so that what comes next is one batch.
+	reporting, goOn := make(chan struct{}), make(chan struct{})
+	w := newWriter(l)
+	blocking := l.NewProducer(func(int, error) {
+		reporting <- struct{}{}
+		<-goOn
+	})
+	filler := storage.Record{Room: "filler", At: 1, From: "user", Body: make([]byte, storage.MaxBody)}
+	for filler.Seq = 1; filler.Seq < 3; filler.Seq++ {
+		if err := blocking.Append(filler); err != nil {
+			t.Fatal(err)
+		}
+		<-reporting
+		if filler.Seq == 1 {
+			goOn <- struct{}{}
+		}
+	}
+	const failed, kept = 1500, 1200
+	for i := range failed {
+		w.mustAppend(t, "room", fmt.Sprintf("refused %0900d", i))
+	}
+	// The header of the next segment, and then the batch.
+	faulty.Break(vfs.Fault{Operation: vfs.OpWrite, Call: faulty.Calls(vfs.OpWrite) + 2, Err: syscall.EIO, Short: 8 << 20})
+	goOn <- struct{}{}
+	if committed, err := w.wait(failed); committed != 0 || !errors.Is(err, syscall.EIO) {
+		t.Fatalf("%d of a batch were committed, the error is %v", committed, err)
+	}
+	for l.Err() != nil {
+		runtime.Gosched()
+	}
+	w = newWriter(l)
+	var want []storage.Record
+	for i := range kept {
+		want = append(want, w.mustAppend(t, "room", fmt.Sprintf("written %0900d", i)))
+	}
+	w.mustCommit(t, kept)
+	config.FS = memory.CrashClone(rand.New(rand.NewPCG(1, 1)))
+	after := mustOpen(t, config)
+	checkRecords(t, "after a power loss", readAll(t, after, "room"), want)
+}
+
 // TestStaleProducer: a producer that has not heard of a failure yet is refused, not believed.
 func TestStaleProducer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -120,8 +120,8 @@ func (h *host) plan(name, content string) func() (string, error) {
 
 // summary is a result in a line, for who waits.
 func summary(r result.Result) string {
-	b := fmt.Sprintf("%s connected, %s sent, %s delivered, %s lost", grouped(float64(r.Counts.Connected)), grouped(float64(r.Counts.Sent)),
-		grouped(float64(r.Counts.Delivered)), grouped(float64(r.Counts.Lost)))
+	b := fmt.Sprintf("%s connected, %s sent, %s delivered, %s not", grouped(float64(r.Counts.Connected)), grouped(float64(r.Counts.Sent)),
+		grouped(float64(r.Counts.Delivered)), grouped(float64(r.Counts.Undelivered())))
 	if !r.Verdict.Valid {
 		b += "; the load tester was at its limit: " + r.Verdict.Cause
 	}
@@ -131,8 +131,8 @@ func summary(r result.Result) string {
 // doubt is what a reader of a figure must know of the run that it is from, empty if nothing.
 func doubt(r result.Result) string {
 	switch c := r.Counts; {
-	case c.Lost+c.Duplicated+c.Reordered+c.Foreign > 0:
-		return fmt.Sprintf("%d lost, %d twice, %d reordered", c.Lost, c.Duplicated, c.Reordered)
+	case c.Undelivered()+c.Duplicated+c.Reordered+c.Foreign > 0:
+		return fmt.Sprintf("%d did not come, %d twice, %d reordered", c.Undelivered(), c.Duplicated, c.Reordered)
 	case !r.Verdict.Valid:
 		return "load tester at its limit"
 	}

@@ -13,8 +13,7 @@ import (
 )
 
 // barePlan is what the load tester says to the bare server.
-const barePlan = `scenario: rooms
-server:
+const barePlan = `server:
   dialect: websocket
   template:
     join: '{"join":"{room}","id":{id}}'
@@ -24,9 +23,9 @@ server:
     reaches: room
 `
 
-// bare puts the closed loop of publishing on a server that only reads and writes.
-func (h *host) bare(ctx context.Context, c crowdShape, period int) (r result.Result, err error) {
-	plan, err := h.plan("bare.yaml", barePlan)()
+// bare puts the load of a scenario on a server that only reads and writes.
+func (h *host) bare(ctx context.Context, scenario string, flags ...string) (r result.Result, err error) {
+	plan, err := h.plan("bare.yaml", "scenario: "+scenario+"\n"+barePlan)()
 	if err != nil {
 		return r, err
 	}
@@ -50,6 +49,5 @@ func (h *host) bare(ctx context.Context, c crowdShape, period int) (r result.Res
 		return r, fmt.Errorf("the bare server did not start: %w", err)
 	}
 	go io.Copy(io.Discard, lines) // ends with the server
-	flags := append(c.flags(), "--closed", "1", "--warmup", seconds(3), "--duration", seconds(period), "--floor")
 	return h.bench(ctx, plan, flags, "--target", "ws://"+strings.TrimSpace(address)+"/", "--pid", strconv.Itoa(server.Process.Pid))
 }

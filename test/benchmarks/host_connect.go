@@ -12,24 +12,30 @@ func (h *host) connectRow() row {
 	const rounds = 5
 	return row{
 		name:  "connect",
-		what:  fmt.Sprintf("%s clients connect, upgrade, authenticate by HS256 and join a room of ten, as fast as they come; median of %d rounds", grouped(hostConnections), rounds),
-		limit: 3 * time.Minute,
+		what:  fmt.Sprintf("%s clients connect, upgrade, authenticate by HS256 and join a room of ten, as fast as they come; median of %d rounds. A bare server is one with the same event loops that upgrades them and lets them join, but reads no token and looks after nobody (`test/benchmarks/bare`), measured in turn with the gateway", grouped(hostConnections), rounds),
+		limit: 4 * time.Minute,
 		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
-			var used, rate []float64
+			storm := []string{"--connections", fmt.Sprint(hostConnections), "--duration", seconds(1), "--warmup", seconds(0)}
+			var used, rate, bare []float64
 			failed := int64(0)
 			for range rounds {
-				r, err := h.load(ctx, s, "storm", "--connections", fmt.Sprint(hostConnections), "--duration", seconds(1), "--warmup", seconds(0))
+				r, err := h.load(ctx, s, "storm", storm...)
 				if err != nil {
 					return nil, err
 				}
 				used = append(used, 1e6*r.Connect.ServerCPUSeconds/float64(r.Connect.Count))
 				rate = append(rate, float64(r.Connect.Count)/r.Connect.Seconds)
 				failed += r.Counts.ConnectsFailed
+				if r, err = h.bare(ctx, "storm", storm...); err != nil {
+					return nil, err
+				}
+				bare = append(bare, 1e6*r.Connect.ServerCPUSeconds/float64(r.Connect.Count))
 			}
 			return []figure{
 				{what: "CPU of the server for each", value: median(used), unit: microseconds, target: most(90)},
 				{what: "connects that failed, of all rounds", value: float64(failed), target: most(0)},
 				{what: "connects a second", value: median(rate)},
+				{what: "CPU of a bare server for each", value: median(bare), unit: microseconds},
 			}, nil
 		}),
 	}

@@ -100,7 +100,7 @@ time: {warmup: 3s, duration: 110s, drain: 60s}
 			return []figure{
 				{what: "memory of the server for each that is stalled", value: held / stalled, unit: byteSize, target: most(64 << 10)},
 				{what: "of that still held half a minute after", value: max(0, back) / stalled, unit: byteSize, target: most(8 << 10)},
-				{what: "messages lost", value: float64(r.Counts.Lost), target: most(0)},
+				{what: "messages lost", value: float64(r.Counts.Undelivered()), target: most(0)},
 				{what: "p99 of the others before, mean of the seconds", value: before, unit: milliseconds},
 				{what: "p99 of the others meanwhile, more than before", value: 100 * (during - before) / before, unit: percent, target: most(20), doubt: doubt(r)},
 			}, nil
@@ -125,7 +125,7 @@ func (h *host) catchUpRow() row {
 				highest = max(highest, second.Server.MemoryBytes)
 			}
 			return []figure{
-				{what: "messages lost", value: float64(r.Counts.Lost), target: most(0), doubt: doubt(r)},
+				{what: "messages lost", value: float64(r.Counts.Undelivered()), target: most(0), doubt: doubt(r)},
 				{what: "until all were at the live edge, from the first connect", value: 1e3 * r.CatchUp.Seconds, unit: milliseconds},
 				{what: "messages a second meanwhile", value: float64(r.CatchUp.Count) / r.CatchUp.Seconds},
 				{what: "memory of the server, most, for each", value: float64(highest-first) / hostConnections, unit: byteSize, target: most(16 << 10)},
@@ -141,7 +141,7 @@ func (h *host) overloadRow() row {
 	return row{
 		name:  "overload",
 		what:  "Twice the messages a second that the server carries. In rooms of 2 to refuse a message, which is to read it and to write the refusal, takes more than half of what it takes to carry it: there the processors would be too few for twice as many refusals alone, and what waits is in the sockets",
-		limit: 12 * time.Minute,
+		limit: 16 * time.Minute,
 		measure: h.each([]publishes{{hundreds, 1000, 3}, {pairs, 4000, 3}}, func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
 			best, err := h.climb(ctx, s, p.shape, p.rate)
 			if err != nil {
@@ -160,7 +160,7 @@ func (h *host) overloadRow() row {
 				{what: of + "messages a second that are taken of twice as many", value: float64(twice.Counts.Acknowledged) / float64(max(1, twice.LoadTo-twice.LoadFrom+3))},
 				{what: of + "refused with a code that says to come again", value: 100 * float64(twice.Counts.Refused) / float64(max(1, twice.Counts.Sent)), unit: percent},
 				{what: of + "p99 of an acknowledgement then, by that before", value: over / normal, unit: times, target: most(p.bound), doubt: doubt(twice)},
-				{what: of + "messages lost", value: float64(twice.Counts.Lost), target: most(0)},
+				{what: of + "messages lost", value: float64(twice.Counts.Undelivered()), target: most(0)},
 			}, nil
 		}),
 	}
@@ -179,7 +179,7 @@ func (h *host) ephemeralRow() row {
 			}
 			return []figure{
 				{what: "deliveries a second", value: deliveriesPerSecond(r)},
-				{what: "messages lost, or left out for newer ones", value: float64(r.Counts.Lost + r.Counts.Dropped), target: most(0)},
+				{what: "messages lost, or left out for newer ones", value: float64(r.Counts.Undelivered() + r.Counts.Dropped), target: most(0)},
 				{what: "p99 of a delivery", value: 1e3 * r.Latencies.Delivery.Quantile(0.99).Seconds(), unit: milliseconds, doubt: doubt(r)},
 				{what: "CPU of the server for each delivery", value: 1e6 * perDelivery(r), unit: microseconds},
 			}, nil
@@ -192,8 +192,8 @@ func (h *host) durableRow() row {
 	alone := crowdShape{100, 100}
 	return row{
 		name:  "durable",
-		what:  "Messages of 128 bytes from 100 publishers that are acknowledged as synced, with a p99 under 500 ms; rates grow by a quarter, and the way to the first that was too much is halved twice",
-		limit: 4 * time.Minute,
+		what:  "Messages of 128 bytes from 100 publishers that are acknowledged as synced, with a p99 under 500 ms; rates grow by a quarter, and the way to the first that was too much is halved twice; what is not carried is tried a second time",
+		limit: 6 * time.Minute,
 		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
 			best, err := h.climb(ctx, s, alone, 20_000)
 			if err != nil {

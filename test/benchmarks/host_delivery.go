@@ -31,14 +31,19 @@ var (
 	pairs    = crowdShape{10_000, 5000}
 )
 
-// publishing runs a crowd whose members publish so many messages a second, all together; 0: one in each room when the last is back.
-func (h *host) publishing(ctx context.Context, s *hostServer, c crowdShape, rate float64, period int, more ...string) (result.Result, error) {
+// publishes are the flags of a crowd whose members publish so many messages a second, all together; 0: one in each room when the last
+// is back.
+func (c crowdShape) publishes(rate float64, period int) []string {
 	flags := append(c.flags(), "--rate", fmt.Sprint(rate))
 	if rate == 0 {
 		flags = append(c.flags(), "--closed", "1")
 	}
-	flags = append(flags, "--warmup", seconds(3), "--duration", seconds(period), "--floor")
-	return h.load(ctx, s, "rooms", append(flags, more...)...)
+	return append(flags, "--warmup", seconds(3), "--duration", seconds(period), "--floor")
+}
+
+// publishing puts that load on the gateway.
+func (h *host) publishing(ctx context.Context, s *hostServer, c crowdShape, rate float64, period int) (result.Result, error) {
+	return h.load(ctx, s, "rooms", c.publishes(rate, period)...)
 }
 
 // publishes is a crowd, so many messages a second, or one under way in each room, and what a figure of it should be.
@@ -88,7 +93,7 @@ func (h *host) deliveryRow() row {
 					used, multiple = append(used, 1e6*perDelivery(r)), append(multiple, perDelivery(r)/r.Floor.WriteSeconds)
 					gathered, rates = append(gathered, perWrite(r)), append(rates, deliveriesPerSecond(r))
 					doubted = cmp.Or(doubted, doubt(r))
-					if r, err = h.bare(ctx, p.shape, 8); err != nil {
+					if r, err = h.bare(ctx, "rooms", p.shape.publishes(p.rate, 8)...); err != nil {
 						return nil, err
 					}
 					bare, bareMultiple = append(bare, 1e6*perDelivery(r)), append(bareMultiple, perDelivery(r)/r.Floor.WriteSeconds)
@@ -147,8 +152,8 @@ func deliveriesPerSecond(r result.Result) float64 {
 func (h *host) mostRow() row {
 	return row{
 		name:  "most",
-		what:  "The most that is carried without loss, without a refusal and with a p99 under 500 ms; rates grow by a quarter, and the way to the first that was too much is halved twice",
-		limit: 8 * time.Minute,
+		what:  "The most that is carried without loss, without a refusal and with a p99 under 500 ms; rates grow by a quarter, and the way to the first that was too much is halved twice; what is not carried is tried a second time, since what else the machine does decides there",
+		limit: 12 * time.Minute,
 		measure: h.each([]publishes{{large, 300, 2_500_000}, {hundreds, 3000, 1_500_000}},
 			func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
 				best, err := h.climb(ctx, s, p.shape, p.rate)
@@ -164,21 +169,24 @@ func (h *host) mostRow() row {
 }
 
 // climb raises the rate until it is not carried, then twice halves the way between the last that was and the first that was not, and gives the largest that
-// was; the first must be.
+// was; the first must be. A rate counts as not carried when it was not in two tries.
 func (h *host) climb(ctx context.Context, s *hostServer, c crowdShape, from float64) (best result.Result, err error) {
 	carries := func(rate float64) (bool, error) {
-		r, err := h.load(ctx, s, "rooms", append(c.flags(), "--rate", fmt.Sprint(rate), "--warmup", seconds(3), "--duration", seconds(8))...)
-		if err != nil {
-			return false, err
+		for try := range 2 {
+			r, err := h.load(ctx, s, "rooms", append(c.flags(), "--rate", fmt.Sprint(rate), "--warmup", seconds(3), "--duration", seconds(8))...)
+			if err != nil {
+				return false, err
+			}
+			n := r.Counts
+			if n.Undelivered()+n.Duplicated+n.Reordered+n.Refused+n.Unanswered+n.Unsent == 0 && r.Latencies.Delivery.Quantile(0.99) < 500*time.Millisecond {
+				best = r
+				return true, nil
+			}
+			if rate == from && try == 1 {
+				return false, fmt.Errorf("%v: %s messages a second are not carried: %s", c, grouped(rate), summary(r))
+			}
 		}
-		n := r.Counts
-		carried := n.Lost+n.Duplicated+n.Reordered+n.Refused+n.Unanswered+n.Unsent == 0 && r.Latencies.Delivery.Quantile(0.99) < 500*time.Millisecond
-		if carried {
-			best = r
-		} else if rate == from {
-			return false, fmt.Errorf("%v: %s messages a second are not carried: %s", c, grouped(rate), summary(r))
-		}
-		return carried, nil
+		return false, nil
 	}
 	carried, broken := 0.0, from
 	for ; ; broken *= 1.25 {
@@ -209,35 +217,55 @@ func (h *host) climb(ctx context.Context, s *hostServer, c crowdShape, from floa
 // latencyRow is what the server adds to what a commit takes. A message that comes while a batch is synced waits for it and then for its own
 // sync, so a commit is up to two syncs.
 func (h *host) latencyRow() row {
+	const rounds = 3
+	bounds := []struct {
+		name     string
+		at, most float64
+	}{{"p50", 0.5, 1.2}, {"p99", 0.99, 2.4}}
 	return row{
 		name:  "latency",
-		what:  fmt.Sprintf("From the moment a message is due to its delivery, %v, 200 messages/s, all synced; above the commits of the same run, from a message's place in its room to its acknowledgement. The quantiles of commits and of syncs alone are of histograms with bounds that double", hundreds),
-		limit: 2 * time.Minute,
+		what:  fmt.Sprintf("From the moment a message is due to its delivery, %v, 200 messages/s, all synced; above the commits of the same run, from a message's place in its room to its acknowledgement; median of %d rounds. The quantiles of commits and of syncs alone are of histograms with bounds that double. A bare server is one with the same event loops that only reads and writes, and commits nothing (`test/benchmarks/bare`), measured in turn with the gateway", hundreds, rounds),
+		limit: 4 * time.Minute,
 		measure: h.serving(func(ctx context.Context, s *hostServer) ([]figure, error) {
-			before, err := s.histograms(ctx)
-			if err != nil {
-				return nil, err
-			}
-			r, err := h.publishing(ctx, s, hundreds, 200, 30)
-			if err != nil {
-				return nil, err
-			}
-			after, err := s.histograms(ctx)
-			if err != nil {
-				return nil, err
+			values, doubted := map[string][]float64{}, ""
+			for range rounds {
+				before, err := s.histograms(ctx)
+				if err != nil {
+					return nil, err
+				}
+				r, err := h.publishing(ctx, s, hundreds, 200, 20)
+				if err != nil {
+					return nil, err
+				}
+				after, err := s.histograms(ctx)
+				if err != nil {
+					return nil, err
+				}
+				bare, err := h.bare(ctx, "rooms", hundreds.publishes(200, 20)...)
+				if err != nil {
+					return nil, err
+				}
+				doubted = cmp.Or(doubted, doubt(r))
+				for _, q := range bounds {
+					delivery, commit := r.Latencies.Delivery.Quantile(q.at).Seconds(), quantile(before.commits, after.commits, q.at)
+					for what, seconds := range map[string]float64{
+						" of a delivery":                  delivery,
+						" of a sync":                      quantile(before.syncs, after.syncs, q.at),
+						" of a commit":                    commit,
+						" of a delivery above that":       delivery - commit,
+						" of a delivery by a bare server": bare.Latencies.Delivery.Quantile(q.at).Seconds(),
+					} {
+						values[q.name+what] = append(values[q.name+what], 1e3*seconds)
+					}
+				}
 			}
 			var figures []figure
-			for _, q := range []struct {
-				name string
-				at   float64
-				most float64
-			}{{"p50", 0.5, 1.2}, {"p99", 0.99, 2.4}} {
-				delivery, commit := 1e3*r.Latencies.Delivery.Quantile(q.at).Seconds(), 1e3*quantile(before.commits, after.commits, q.at)
-				figures = append(figures,
-					figure{what: q.name + " of a delivery", value: delivery, unit: milliseconds},
-					figure{what: q.name + " of a sync", value: 1e3 * quantile(before.syncs, after.syncs, q.at), unit: milliseconds},
-					figure{what: q.name + " of a commit", value: commit, unit: milliseconds},
-					figure{what: q.name + " of a delivery above that", value: delivery - commit, unit: milliseconds, target: most(q.most), doubt: doubt(r)})
+			for _, q := range bounds {
+				for _, what := range []string{" of a delivery", " of a sync", " of a commit", " of a delivery above that", " of a delivery by a bare server"} {
+					figures = append(figures, figure{what: q.name + what, value: median(values[q.name+what]), unit: milliseconds})
+				}
+				judged := &figures[len(figures)-2]
+				judged.target, judged.doubt = most(q.most), doubted
 			}
 			return figures, nil
 		}),

@@ -42,7 +42,7 @@ func TestDoubt(t *testing.T) {
 		t.Errorf("the verdict is %q", v)
 	}
 	r.Counts.Lost = 3
-	if v := (figure{value: 3, target: most(2), doubt: doubt(r)}).verdict(); v != "MISSED (3 lost, 0 twice, 0 reordered)" {
+	if v := (figure{value: 3, target: most(2), doubt: doubt(r)}).verdict(); v != "MISSED (3 did not come, 0 twice, 0 reordered)" {
 		t.Errorf("the verdict is %q", v)
 	}
 }

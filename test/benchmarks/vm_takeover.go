@@ -248,9 +248,9 @@ func (s *server) watched(w watchers) (r result.Result, err error) {
 
 func judgeWatchers(r result.Result) error {
 	c := r.Counts
-	if c.Lost+c.Duplicated+c.Reordered+c.Foreign+c.Disconnected+c.Refused+c.Unanswered > 0 || c.Delivered == 0 {
+	if c.Undelivered()+c.Duplicated+c.Reordered+c.Foreign+c.Disconnected+c.Refused+c.Unanswered > 0 || c.Delivered == 0 {
 		return fmt.Errorf("of those who talk %d were disconnected; of %d deliveries %d were lost, %d came twice, %d in the wrong order, %d were not theirs; %d messages were refused, %d not answered",
-			c.Disconnected, c.Expected, c.Lost, c.Duplicated, c.Reordered, c.Foreign, c.Refused, c.Unanswered)
+			c.Disconnected, c.Expected, c.Undelivered(), c.Duplicated, c.Reordered, c.Foreign, c.Refused, c.Unanswered)
 	}
 	return nil
 }

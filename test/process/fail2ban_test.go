@@ -202,7 +202,7 @@ func TestFail2ban(t *testing.T) {
 			banFromServer(t, connect(&v1.Connect{Token: token(jwt.MapClaims{"sub": "operator", "exp": inAnHour, "moderate": []string{"*"}}, "")}), "villain")
 			ends(connect(&v1.Connect{Token: token(jwt.MapClaims{"sub": "villain", "exp": inAnHour}, "")}))
 			denied("banned")
-			raw("\x16\x03\x01 hello")
+			raw("EHLO x\r\n")
 			denied("bad_handshake")
 			raw("GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \"level=WARN\r\n\r\n")
 			denied("bad_handshake")

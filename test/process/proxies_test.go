@@ -211,7 +211,7 @@ func TestProxies(t *testing.T) {
 			dialProxy(t, "unix", p.socket): "address=unknown reason=bad_handshake",
 			dialProxy(t, "tcp", p.address): "proxy=" + strayProxy,
 		} {
-			io.WriteString(from, "\x16\x03\x01")
+			io.WriteString(from, "EHLO x\r\n")
 			p.mustLog(t, "a proxy", reason)
 		}
 		lines := whole(p.log())

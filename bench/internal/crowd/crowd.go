@@ -394,6 +394,12 @@ func (c *Crowd) Status() Status {
 	}
 }
 
+// Heard is how much has come so far of what a run waits for in its end.
+func (c *Crowd) Heard() int64 {
+	n := &c.counts
+	return n.Delivered + n.Acknowledged + n.Refused + n.Marked + n.Connected + n.Joined
+}
+
 // Waiting is how many publishes and marks wait for their answer.
 func (c *Crowd) Waiting() int64 { return c.waiting + c.marking }
 

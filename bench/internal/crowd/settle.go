@@ -96,14 +96,6 @@ func (c *Crowd) mayMiss(slot int) bool {
 	return c.part.Plan.Publish.Ephemeral && scatter(c.number(slot), forStall) < c.part.Plan.Trouble.Stall.Share
 }
 
-// dropped is how many messages a member may have missed, and has.
-func (c *Crowd) dropped(account *ledger.Account, mayMiss bool) int64 {
-	if mayMiss {
-		return int64(account.Missing(&c.untaken))
-	}
-	return 0
-}
-
 // Complete reports whether everybody has got what is owed, by the heads of all workers. It is asked again and again, so it goes
 // on where it ended: whatever makes an account incomplete that was complete begins it anew.
 func (c *Crowd) Complete() bool {
@@ -116,7 +108,7 @@ func (c *Crowd) Complete() bool {
 	return true
 }
 
-// Settle closes all accounts by the heads of all workers, and adds what is owed and what is lost to the counts. Nothing counts from
+// Settle closes all accounts by the heads of all workers, and adds what is owed, lost and missing to the counts. Nothing counts from
 // then on: what comes after the final figures must not be in the seconds.
 func (c *Crowd) Settle() {
 	for i := range c.accounts {
@@ -126,10 +118,17 @@ func (c *Crowd) Settle() {
 		}
 		owed := int64(c.owed(i/c.perUser, i%c.perUser, account))
 		got := int64(account.Got)
-		dropped := c.dropped(account, c.mayMiss(i/c.perUser))
+		gaps, dropped := int64(account.Missing(&c.untaken)), int64(0)
+		if c.mayMiss(i / c.perUser) {
+			gaps, dropped = 0, gaps
+		}
 		c.counts.Dropped += dropped
 		c.counts.Expected += max(owed, got) + dropped
-		c.lose(owed - got)
+		// What is not in a gap may still be on its way.
+		missing := max(owed-got, 0)
+		lost := min(gaps, missing)
+		c.lose(lost)
+		c.miss(missing - lost)
 		*account = ledger.Account{}
 	}
 	for i := range c.closed {

@@ -236,15 +236,25 @@ type ended struct {
 }
 
 func (c *Crowd) settleClosed(e *ended) {
-	missing, dropped := int64(e.account.Missing(&c.untaken)), c.dropped(&e.account, e.mayMiss)
-	c.counts.Expected += int64(e.account.Got) + missing
-	c.counts.Dropped += dropped
-	c.lose(missing - dropped)
+	gaps := int64(e.account.Missing(&c.untaken))
+	c.counts.Expected += int64(e.account.Got) + gaps
+	if e.mayMiss {
+		c.counts.Dropped += gaps
+	} else {
+		c.lose(gaps)
+	}
 }
 
 func (c *Crowd) lose(n int64) {
 	if n > 0 {
 		c.counts.Lost += n
-		c.fault("lost", "messages that were owed to a member did not come")
+		c.fault("lost", "messages never came to a member that got later ones")
+	}
+}
+
+func (c *Crowd) miss(n int64) {
+	if n > 0 {
+		c.counts.Missing += n
+		c.fault("missing", "messages had not come to a member when the wait for them was over, and none behind them")
 	}
 }

@@ -70,6 +70,8 @@ type Status struct {
 	crowd.Status
 	// Complete: everybody has got what is owed, by all that came with this order and those before.
 	Complete bool `json:"complete"`
+	// Heard is how many deliveries, answers and connections have come so far.
+	Heard int64 `json:"heard"`
 	// Unanswered publishes and marks.
 	Unanswered int64  `json:"unanswered"`
 	FillError  string `json:"fill_error,omitempty"`

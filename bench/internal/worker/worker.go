@@ -141,7 +141,7 @@ func (w *worker) obey(o Order) Report {
 	case o.End:
 		w.crowd.End(o.At)
 	case o.Status:
-		s := &Status{Status: w.crowd.Status(), Unanswered: w.crowd.Waiting()}
+		s := &Status{Status: w.crowd.Status(), Unanswered: w.crowd.Waiting(), Heard: w.crowd.Heard()}
 		if o.Known != nil {
 			w.crowd.Learn(*o.Known)
 			s.Complete = w.crowd.Complete()

@@ -1,6 +1,10 @@
 package framing
 
-import "rookery/proto"
+import (
+	"bytes"
+
+	"rookery/proto"
+)
 
 // Protocol is what the first bytes of a connection announce.
 type Protocol uint8
@@ -64,4 +68,26 @@ func sniffPreface(in []byte) Protocol {
 		return UnsupportedVersion
 	}
 	return Unknown
+}
+
+// FromBrowser reports whether bytes that are no protocol of ours are how a browser begins a connection that a page has it make, to any host
+// and nearly any port: TLS, by an address with https, or for WebRTC a message of STUN (RFC 8489 5), as it is to a relay and behind its length
+// (RFC 4571) to a peer. It needs no more of them than come in a segment: nobody who sends byte by byte is a browser.
+func FromBrowser(in []byte) bool {
+	const cookie = "\x21\x12\xa4\x42"
+	for _, begin := range []string{
+		"\x16\x03",             // a handshake of TLS
+		"\x80\x46\x01\x03\x01", // WebRTC again, in the clothes of SSL 2, for firewalls that let nothing else through
+	} {
+		if bytes.HasPrefix(in, []byte(begin)) {
+			return true
+		}
+	}
+	for _, at := range []int{0, 2} {
+		// The first two bits of a message are 0, its cookie is behind type and length.
+		if len(in) >= at+8 && in[at]&0xc0 == 0 && string(in[at+4:at+8]) == cookie {
+			return true
+		}
+	}
+	return false
 }

@@ -84,3 +84,17 @@ func FuzzSniff(f *testing.F) {
 		}
 	})
 }
+
+func TestFromBrowser(t *testing.T) {
+	const stun = "\x00\x01\x00\x08\x21\x12\xa4\x42abcdefghijkl"
+	for in, want := range map[string]bool{
+		"": false, "\x16": false, "\x16\x03": true, "\x16\x03\x01\x02\x00\x01": true, "\x15\x03\x01": false,
+		stun: true, stun[:8]: true, stun[:7]: false, "\x00\x1c" + stun: true, "\x00\x1c\x00" + stun: false, "\x40" + stun[1:]: false,
+		"\x80\x46\x01\x03\x01\x00\x2d": true, "\x80\x46\x01\x03\x00": false,
+		"SSH-2.0-": false, "EHLO x\r\n": false, "PROXY TCP4 ": false, "ROOKIE": false,
+	} {
+		if got := FromBrowser([]byte(in)); got != want {
+			t.Errorf("FromBrowser(%q) = %v, want %v", in, got, want)
+		}
+	}
+}

@@ -29,7 +29,6 @@ func (e *Engine) Freeze(window time.Duration) {
 	e.frozen.Store(true)
 	loops := *e.loops.Load()
 	e.mu.Unlock()
-	e.quiet, e.packed, e.back = make(chan bool, len(loops)), make(chan packed, len(loops)), make(chan chan struct{})
 	for _, l := range loops {
 		l.inbox.PutAlways(handoff.Event{Kind: handoff.Freeze, At: window.Milliseconds()}, 0)
 	}
@@ -41,8 +40,12 @@ func (e *Engine) Quiet() bool {
 	for _, l := range *e.loops.Load() {
 		l.inbox.PutAlways(handoff.Event{Kind: handoff.Quiet}, 0)
 	}
-	for range *e.loops.Load() {
-		quiet = <-e.quiet && quiet
+	for _, l := range *e.loops.Load() {
+		select {
+		case is := <-l.quiet:
+			quiet = quiet && is
+		case <-l.gone: // with its connections: nobody waits for it
+		}
 	}
 	return quiet
 }
@@ -50,8 +53,12 @@ func (e *Engine) Quiet() bool {
 // Idle reports whether the loops have worked off what waited for them.
 func (e *Engine) Idle() bool {
 	for _, l := range *e.loops.Load() {
-		if l.inbox.Held() > 0 {
-			return false
+		select {
+		case <-l.gone:
+		default:
+			if l.inbox.Held() > 0 {
+				return false
+			}
 		}
 	}
 	return true
@@ -66,7 +73,7 @@ type packed struct {
 }
 
 // Pack gives all connections, in the order of the loops, and how many could not be given and were closed. Nothing else is told of their
-// going: they go on elsewhere. The loops do nothing more. The descriptors are the engine's, which closes them when it ends, unless they are taken
+// going: they go on elsewhere. The loops do nothing more. Those of a loop that has ended have ended with it. The descriptors are the engine's, which closes them when it ends, unless they are taken
 // back. After Freeze, for one goroutine.
 func (e *Engine) Pack() (b *takeover.Bundle, left int) {
 	b = &takeover.Bundle{Loops: make([][]takeover.Packed, len(e.cfg.Inboxes))}
@@ -75,10 +82,13 @@ func (e *Engine) Pack() (b *takeover.Bundle, left int) {
 	for _, l := range *e.loops.Load() {
 		l.inbox.PutAlways(handoff.Event{Kind: handoff.Pack}, 0)
 	}
-	for range *e.loops.Load() {
-		p := <-e.packed
-		b.Loops[p.loop], b.Generations[p.loop] = p.states, p.generation
-		left += p.left
+	for _, l := range *e.loops.Load() {
+		select {
+		case p := <-l.packed:
+			b.Loops[p.loop], b.Generations[p.loop] = p.states, p.generation
+			left += p.left
+		case <-l.gone: // which one that stands still is not
+		}
 	}
 	e.given.Store(true)
 	return b, left
@@ -87,11 +97,15 @@ func (e *Engine) Pack() (b *takeover.Bundle, left int) {
 // TakeBack takes the connections of a bundle from Pack out of gnet, so that another engine of this process can have them: with it the descriptors are the
 // caller's. A connection that can't be taken out is closed, and not in the bundle any more. Before Stop, for one goroutine.
 func (e *Engine) TakeBack(b *takeover.Bundle) {
-	done := make(chan struct{})
-	for range *e.loops.Load() {
-		e.back <- done
+	done, asked := make(chan struct{}), 0
+	for _, l := range *e.loops.Load() {
+		select {
+		case l.takeBack <- done:
+			asked++
+		case <-l.gone:
+		}
 	}
-	for range *e.loops.Load() {
+	for range asked {
 		<-done
 	}
 	for i, states := range b.Loops {
@@ -105,8 +119,9 @@ func (e *Engine) Late() []int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	late := e.late
-	e.late = nil
-	e.admitted.Add(-int64(len(late)))
+	e.admitted.Add(int64(e.lateRefused - len(late)))
+	e.refused.Add(-int64(e.lateRefused))
+	e.late, e.lateRefused = nil, 0
 	return late
 }
 
@@ -118,15 +133,28 @@ func (e *Engine) pass(g gnet.Conn) gnet.Action {
 	return gnet.Close
 }
 
-// Keep keeps a connection for Late that was accepted after Freeze, as far as there is room for it. Safe for concurrent use.
+// Keep keeps a connection for Late that was accepted after Freeze. Where there is no room for it now, whoever it goes to may have some, or else says
+// that it is full: for as many as may be told so at once. Safe for concurrent use.
 func (e *Engine) Keep(fd int) {
-	if !e.admit() {
+	admitted := e.admit()
+	if !admitted && !e.admitRefused() {
 		unix.Close(fd)
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.late = append(e.late, fd)
+	if !admitted {
+		e.lateRefused++
+	}
+}
+
+// letGo counts the places of connections that were given away, when their descriptors are closed.
+func (e *Engine) letGo() {
+	for _, l := range *e.loops.Load() {
+		e.admitted.Add(int64(l.givenRefused - l.givenAway))
+		e.refused.Add(-int64(l.givenRefused))
+	}
 }
 
 // freeze begins to hold what connections send. What is written to them leaves as ever.
@@ -240,6 +268,9 @@ func (l *Loop) pack() packed {
 		block = state.Append(block)
 		p.states = append(p.states, takeover.Packed{FD: c.sock.Fd(), State: block[begin:len(block):len(block)]})
 		l.given = append(l.given, c.sock)
+		if l.givenAway++; !c.lodges() {
+			l.givenRefused++
+		}
 		c.sock.SetContext(nil) // so that its end is none of ours
 		c.sock = nil
 		l.slots[i].conn = nil
@@ -258,7 +289,7 @@ const (
 func (l *Loop) standStill(p packed) {
 	select {
 	case <-l.engine.released:
-	case done := <-l.engine.back:
+	case done := <-l.takeBack:
 		for i, g := range l.given {
 			if held, own := g.(*lifted); own {
 				held.fd = -1 // it is in the bundle
@@ -272,6 +303,7 @@ func (l *Loop) standStill(p packed) {
 			_ = l.events.Close(g)
 			p.states[i].FD = fd
 		}
+		l.givenAway, l.givenRefused = 0, 0 // this process has them still
 		done <- struct{}{}
 		<-l.engine.released
 	}

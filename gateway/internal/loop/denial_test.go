@@ -41,7 +41,7 @@ func TestLinesOfAnAddressAreBounded(t *testing.T) {
 	lines.Reset()
 	s := &fakeSocket{room: 1 << 30, loop: r.events, from: "2001:db8::7"}
 	r.loop.accept(s)
-	s.in = []byte{0x16, 3, 1}
+	s.in = []byte("EHLO x\r\n")
 	r.loop.traffic(s.context.(*conn))
 	if !strings.Contains(lines.String(), "level=WARN msg=\"access denied\" address=2001:db8::7 reason=bad_handshake conn=") {
 		t.Errorf("another address: %q", lines)

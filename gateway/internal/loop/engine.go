@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
+	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/rate"
@@ -48,18 +49,16 @@ type Engine struct {
 
 	watching sync.WaitGroup // the watchers' goroutines
 
-	mu   sync.Mutex // guards the growth of loops, refusing, the list of traces, and late
-	late []int      // descriptors of connections that were accepted after Freeze
+	mu          sync.Mutex // guards the growth of loops, refusing, the list of traces, late and lateRefused
+	late        []int      // descriptors of connections that were accepted after Freeze
+	lateRefused int        // so many of them are counted as refused, the others as admitted
 
 	// A takeover: carry.go, landing.go.
 	frozen         atomic.Bool
-	quiet          chan bool // made by Freeze, as packed is
-	packed         chan packed
-	back           chan chan struct{} // to loops that stand still: take back what you gave, and say so
-	given          atomic.Bool        // all loops stand still, or have ended
-	released       chan struct{}      // closed by Stop
-	unsettled      atomic.Int32       // loops whose connections are not all in their rooms again
-	unheard        atomic.Int32       // loops that have not read yet what clients had sent until they came
+	given          atomic.Bool   // all loops stand still, or have ended
+	released       chan struct{} // closed by Stop
+	unsettled      atomic.Int32  // loops whose connections are not all in their rooms again
+	unheard        atomic.Int32  // loops that have not read yet what clients had sent until they came
 	settled, heard chan struct{}
 
 	// gnet is written by OnBoot, before booted is closed.
@@ -89,6 +88,13 @@ func New(cfg Config) *Engine {
 		e.unsettled.Store(int32(len(cfg.Inboxes)))
 		e.unheard.Store(int32(len(cfg.Inboxes)))
 		e.slow.restore(cfg.Slow)
+		for _, states := range cfg.Returning {
+			for i := range states {
+				if !asksAgain(&states[i]) {
+					e.admitted.Add(1)
+				}
+			}
+		}
 	}
 	_, _ = rand.Read(e.streamKey[:]) // it never fails
 	e.loops.Store(&[]*Loop{})
@@ -122,6 +128,15 @@ func (e *Engine) admit() bool {
 		return true
 	}
 	e.admitted.Add(-1)
+	return false
+}
+
+// admitRefused takes a place of those that are kept for who is told that there is none.
+func (e *Engine) admitRefused() bool {
+	if e.refused.Add(1) <= RefusalReserve {
+		return true
+	}
+	e.refused.Add(-1)
 	return false
 }
 
@@ -174,6 +189,7 @@ func (e *Engine) Run(addr string) error {
 		gnet.WithTCPKeepAlive(KeepAlive(e.cfg.Heartbeat).Idle),
 		gnet.WithLogger(gnetLogger{e.cfg.Log}),
 	)
+	e.letGo()
 	close(e.halted)
 	close(ticking)
 	ticker.Wait()
@@ -299,7 +315,8 @@ func (e *Engine) Stop(ctx context.Context) error {
 	// is over it only asks them to; that they have ended is what Run says.
 	over, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := e.gnet.Stop(over); err != nil && !errors.Is(err, context.Canceled) {
+	err := e.gnet.Stop(over)
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, gneterrors.ErrEngineInShutdown) { // released is enough for loops that stand still
 		return err
 	}
 	select {
@@ -419,7 +436,10 @@ func (h *handler) OnTraffic(g gnet.Conn) gnet.Action {
 }
 
 func (h *handler) OnClose(g gnet.Conn, err error) gnet.Action {
-	if c, ok := g.Context().(*conn); ok {
+	switch c := g.Context().(type) {
+	case *bell:
+		close(c.loop.gone) // gnet closes it with its loop
+	case *conn:
 		c.loop.closed(c, err)
 	}
 	return gnet.None

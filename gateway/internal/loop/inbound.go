@@ -127,7 +127,9 @@ func (l *Loop) sniff(c *conn, in []byte) int {
 		l.close(c, proto.CloseVersion, "this server speaks version 1 of the raw TCP framing")
 		return len(in)
 	case framing.Unknown:
-		l.deny(c, deniedHandshake, l.strayHeader(c, in))
+		if !framing.FromBrowser(in) {
+			l.deny(c, deniedHandshake, l.strayHeader(c, in))
+		}
 		l.abort(c)
 	}
 	return 0

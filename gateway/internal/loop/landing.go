@@ -120,10 +120,7 @@ func (l *Loop) takeIn(t *takeover.Connection) {
 	l.slots[t.Slot] = slot{conn: c, generation: t.Generation}
 	l.carried++
 	l.counted.Connections.Add(1)
-	switch {
-	case c.phase != sniffing && c.phase != introducing:
-		l.engine.admitted.Add(1) // those that are there stay, whatever the limits are now
-	case !l.engine.admit():
+	if asksAgain(t) && !l.engine.admit() {
 		c.refused = refusedFull
 		l.engine.refused.Add(1)
 	}
@@ -160,6 +157,12 @@ func (l *Loop) takeIn(t *takeover.Connection) {
 		l.hurry(c)
 		l.await(c)
 	}
+}
+
+// asksAgain reports whether a connection that comes has a place only if there is one. The others stay, whatever the limits are now: New has
+// counted them, so that nobody else is given their places before all loops have taken them in.
+func asksAgain(t *takeover.Connection) bool {
+	return phase(t.Phase) == sniffing || phase(t.Phase) == introducing
 }
 
 // cameFrom is the safe context of a connection.

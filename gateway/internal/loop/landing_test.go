@@ -342,8 +342,6 @@ func TestWhoHasLandedGoesOn(t *testing.T) {
 	peers[0].say(append(connectFrame("alice"), half...))
 	peers[1].say(connectFrame("bob"))
 	r.work()
-	e := r.loop.engine
-	e.packed, e.back = make(chan packed, 1), make(chan chan struct{})
 	r.put(handoff.Event{Kind: handoff.Freeze})
 	r.work()
 	peers[0].say(pingFrames(2, 1)[1:])
@@ -352,10 +350,10 @@ func TestWhoHasLandedGoesOn(t *testing.T) {
 	if len(peers[0].answers()) != 1 {
 		t.Error("it is answered behind the freeze")
 	}
-	close(e.released)
+	close(r.loop.engine.released)
 	r.put(handoff.Event{Kind: handoff.Pack})
 	r.loop.work()
-	p := <-e.packed
+	p := <-r.loop.packed
 	if len(p.states) != 2 || p.left != 0 {
 		t.Fatalf("%d connections go over, %d do not", len(p.states), p.left)
 	}

@@ -40,6 +40,12 @@ type Loop struct {
 	// Written by the loop, read from any goroutine: when it took its last tick, since the engine's start.
 	tickedAt atomic.Int64
 
+	// To whoever hands over, see carry.go: gone is closed by the loop at its end, the others have its answers, and what it is to do when it stands still.
+	gone     chan struct{}
+	quiet    chan bool
+	packed   chan packed
+	takeBack chan chan struct{} // take back what you gave, and say so
+
 	// The table of connections: a handle's slot is an index here.
 	slots  []slot
 	free   []uint32
@@ -92,17 +98,18 @@ type Loop struct {
 	posts   map[uint32]*post
 
 	// A takeover, see carry.go and landing.go. back is what was read of connections and is still to be worked off, by slot.
-	frozen    bool        // what is read is not worked off any more
-	ended     bool        // it does nothing more
-	given     []gnet.Conn // in the order of their states
-	back      map[uint32][]byte
-	returning map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
-	unasked   []string               // rooms among these that the shard was not asked about yet
-	settled   bool                   // nothing is returning any more
-	carried   int                    // connections that came, and that no gnet has: lifted.go
-	landing   bool                   // what they had sent until they came is still being read
-	landed    int                    // slots before which all are read
-	read      []byte                 // buffer for what is read of one of them
+	frozen                  bool        // what is read is not worked off any more
+	ended                   bool        // it does nothing more
+	given                   []gnet.Conn // in the order of their states
+	givenAway, givenRefused int         // how many have left with these, and how many of them are counted as refused; read when the loop has ended
+	back                    map[uint32][]byte
+	returning               map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
+	unasked                 []string               // rooms among these that the shard was not asked about yet
+	settled                 bool                   // nothing is returning any more
+	carried                 int                    // connections that came, and that no gnet has: lifted.go
+	landing                 bool                   // what they had sent until they came is still being read
+	landed                  int                    // slots before which all are read
+	read                    []byte                 // buffer for what is read of one of them
 
 	// The drain.
 	draining bool          // who connects is told to go
@@ -136,6 +143,7 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 		consulted: make(map[uint32]*asked), streams: make(map[uint32]*eventStream), posts: make(map[uint32]*post), back: make(map[uint32][]byte), returning: make(map[string][]returning),
 		traces: *e.traces.Load(),
 		slice:  sliceWrites, put: put, now: e.moment(),
+		gone: make(chan struct{}), quiet: make(chan bool, 1), packed: make(chan packed, 1), takeBack: make(chan chan struct{}),
 	}
 }
 
@@ -145,8 +153,7 @@ func (l *Loop) accept(g gnet.Conn) gnet.Action {
 	from := remoteAddr(g)
 	secure, kernel := tlsOf(g)
 	refused, entered := l.admission(from, secure || kernel)
-	if refused != refusedNot && entered != lodged && l.engine.refused.Add(1) > RefusalReserve {
-		l.engine.refused.Add(-1)
+	if refused != refusedNot && entered != lodged && !l.engine.admitRefused() {
 		l.counted.Refused[refusedFlood].Add(1)
 		return gnet.Close
 	}
@@ -341,10 +348,10 @@ func (l *Loop) take(e *handoff.Event) {
 	case handoff.Freeze:
 		l.freeze(time.Duration(e.At) * time.Millisecond)
 	case handoff.Quiet:
-		l.engine.quiet <- l.isQuiet()
+		l.quiet <- l.isQuiet()
 	case handoff.Pack:
 		p := l.pack()
-		l.engine.packed <- p
+		l.packed <- p
 		l.standStill(p)
 	case handoff.Land:
 		l.land()
@@ -433,7 +440,7 @@ func (l *Loop) closed(c *conn, err error) {
 	l.counted.Connections.Add(-1)
 	l.counted.Buffered.Add(-int64(c.buffered))
 	c.buffered = 0
-	if c.refused == refusedNot || c.address == lodged {
+	if c.lodges() {
 		l.engine.admitted.Add(-1)
 	} else {
 		l.engine.refused.Add(-1)
@@ -444,6 +451,9 @@ func (l *Loop) closed(c *conn, err error) {
 		l.counted.Closed[closedIndex(c.closed)].Add(1)
 	}
 }
+
+// lodges reports whether the connection is counted as admitted, and not as one that is only told why it is not.
+func (c *conn) lodges() bool { return c.refused == refusedNot || c.address == lodged }
 
 // queue is a FIFO that reuses its array.
 type queue[T any] struct {

@@ -278,9 +278,9 @@ func TestHalfAProxyHeaderIsClosed(t *testing.T) {
 // TestNoLineNamesAProxy: whatever reads the log to ban addresses must not find the proxy's.
 func TestNoLineNamesAProxy(t *testing.T) {
 	r, log := fronted(t, OptionalProxyProtocol, nil)
-	r.come("10.0.0.1", "\x16\x03\x01")
-	r.come("unix", "\x16\x03\x01")
-	r.come("10.0.0.1", headerOf("192.0.2.7")+"\x16\x03\x01")
+	r.come("10.0.0.1", "EHLO x\r\n")
+	r.come("unix", "EHLO x\r\n")
+	r.come("10.0.0.1", headerOf("192.0.2.7")+"EHLO x\r\n")
 	for i, want := range []string{
 		`msg="access denied" address=unknown reason=bad_handshake conn=0-0-1 proxy=10.0.0.1`,
 		`msg="access denied" address=unknown reason=bad_handshake conn=0-0-2`,

@@ -112,7 +112,8 @@ func (l *Loop) needsNoReply(f *v1.ClientFrame) bool {
 func (l *Loop) connect(c *conn, id uint64, r *v1.Connect) {
 	who, err := l.engine.rules.Load().Auth.Authenticate(r.Token, strings.Clone(r.Name))
 	if err != nil {
-		l.turnAway(c, id, err)
+		// An address that names somebody any page can have its visitors' browsers ask for, and must not have them banned by it.
+		l.turnAway(c, id, err, id == ofServer && r.Token == "")
 		return
 	}
 	if until := l.cfg.Members.Banned(who.User); until != 0 {
@@ -176,8 +177,8 @@ func (l *Loop) failBanned(c *conn, id uint64, until int64) {
 	l.close(c, proto.CloseBanned, "")
 }
 
-// turnAway ends a connection that could not be authenticated.
-func (l *Loop) turnAway(c *conn, id uint64, err error) {
+// turnAway ends a connection that could not be authenticated; untold is without a line about it.
+func (l *Loop) turnAway(c *conn, id uint64, err error, untold bool) {
 	if notYet, ok := errors.AsType[*identity.NotYetError](err); ok {
 		l.failFor(c, id, proto.ErrKeysPending, sentence(err), notYet.After)
 		l.close(c, proto.CloseOverloaded, proto.ErrKeysPending.Name)
@@ -191,7 +192,9 @@ func (l *Loop) turnAway(c *conn, id uint64, err error) {
 		code, last = proto.ErrTokenRevoked, proto.CloseTokenRevoked
 	}
 	l.fail(c, id, code, sentence(err))
-	l.deny(c, denialOf(err), err)
+	if !untold {
+		l.deny(c, denialOf(err), err)
+	}
 	l.close(c, last, "")
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -133,9 +134,11 @@ func (c *Channel) SendBundle(b *Bundle, each time.Duration) error {
 	return nil
 }
 
-// ReceiveBundle receives what SendBundle sends, and Everything behind it. The descriptors are the caller's.
-func (c *Channel) ReceiveBundle() (_ *Bundle, err error) {
+// ReceiveBundle receives what SendBundle sends, and Everything behind it. The descriptors are the caller's. The other end has so long for each
+// message.
+func (c *Channel) ReceiveBundle(each time.Duration) (_ *Bundle, err error) {
 	b := &Bundle{}
+	c.Deadline(time.Now().Add(each))
 	defer func() {
 		if err != nil {
 			b.Close()
@@ -156,8 +159,13 @@ func (c *Channel) ReceiveBundle() (_ *Bundle, err error) {
 		b.came[i] = make([]Connection, 0, min(n, mostFor))
 	}
 	batches, understood := make(chan Message, batchesAhead), make(chan error, 1)
-	go func() { understood <- b.addLoop(batches, func() { c.Deadline(time.Now()) }) }()
-	err = c.receiveBatches(batches)
+	var gaveUp atomic.Bool
+	giveUp := func() {
+		gaveUp.Store(true) // first: whoever sets another deadline looks at it behind that
+		c.Deadline(time.Now())
+	}
+	go func() { understood <- b.addLoop(batches, giveUp) }()
+	err = c.receiveBatches(batches, each, &gaveUp)
 	close(batches)
 	if unread := <-understood; unread != nil {
 		err = unread
@@ -168,9 +176,13 @@ func (c *Channel) ReceiveBundle() (_ *Bundle, err error) {
 // mostFor is for how many connections of a loop room is made before they come.
 const mostFor = 1 << 20
 
-// receiveBatches receives all batches of connections, and Everything.
-func (c *Channel) receiveBatches(batches chan<- Message) error {
+// receiveBatches receives all batches of connections, and Everything, unless whoever understands them gave up.
+func (c *Channel) receiveBatches(batches chan<- Message, each time.Duration, gaveUp *atomic.Bool) error {
 	for {
+		c.Deadline(time.Now().Add(each))
+		if gaveUp.Load() {
+			return ErrUnread
+		}
 		m, err := c.Receive()
 		switch {
 		case err != nil:

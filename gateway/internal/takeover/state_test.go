@@ -2,6 +2,7 @@ package takeover
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -123,6 +124,46 @@ func TestAsManyAsThereAre(t *testing.T) {
 	}
 }
 
+// TestWhoGivesAndStops: the limit is of a message here, too. A process that takes its time with each is waited for, one that says nothing more is not, and
+// what it has given until then is closed.
+func TestWhoGivesAndStops(t *testing.T) {
+	const batches, limit = 12, 600 * time.Millisecond
+	for given, want := range map[int]error{batches: nil, 2: os.ErrDeadlineExceeded, 0: os.ErrDeadlineExceeded} {
+		from, to := pair(t)
+		var ends [2]int
+		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+			t.Fatal(err)
+		}
+		file := os.NewFile(uintptr(ends[0]), "pipe")
+		defer file.Close()
+		go func() {
+			if given == 0 {
+				unix.Close(ends[1])
+				return
+			}
+			_ = from.SendJSON(Shared, Common{Generations: []uint32{0}, Open: []uint32{0}})
+			for range given {
+				<-time.After(limit / 8)
+				_ = from.Send(Connections, text([]byte{0}, (&Connection{}).Append(nil)), ends[1])
+			}
+			unix.Close(ends[1])
+			if given == batches {
+				_ = from.Send(Everything, nil)
+			}
+		}()
+		got, err := to.ReceiveBundle(limit)
+		if !errors.Is(err, want) || err == nil && got.Len() != batches {
+			t.Fatalf("of %d batches %d came: %v", batches, given, err)
+		}
+		if err == nil {
+			got.Close()
+		}
+		if _, err := file.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("of %d batches %d came: their descriptors are open, %v", batches, given, err)
+		}
+	}
+}
+
 // TestBundleThereAndBack: more connections than go into the batches that may be ahead, each with its own descriptor.
 func TestBundleThereAndBack(t *testing.T) {
 	const each = MaxDescriptors*(batchesAhead+2) + 1
@@ -145,7 +186,7 @@ func TestBundleThereAndBack(t *testing.T) {
 		}
 		failed <- err
 	}()
-	got, err := to.ReceiveBundle()
+	got, err := to.ReceiveBundle(20 * time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +251,7 @@ func TestBadMessages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			from, to := pair(t)
 			say(from)
-			if b, err := to.ReceiveBundle(); err == nil {
+			if b, err := to.ReceiveBundle(20 * time.Second); err == nil {
 				t.Errorf("%v came", b)
 			}
 		})

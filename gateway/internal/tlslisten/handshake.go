@@ -171,6 +171,7 @@ func (l *Listener) failed(t *turn, from netip.Addr, err error) {
 	switch {
 	case reason == failedHTTP:
 		tellHTTP(t.Conn)
+	case reason == failedGarbage && looksLikeWebRTC(err):
 	case reason == failedGarbage:
 		l.cfg.Denied(from, false, err)
 	case reason == failedTimeout && t.read.Load() > 0:
@@ -217,6 +218,18 @@ func looksLikeHTTP(head [5]byte) bool {
 		return true
 	}
 	return false
+}
+
+// looksLikeWebRTC reports whether a peer began as a browser does that a page, of whomever, has look for a relay or a peer by TCP. Its address must not
+// be banned for that: framing.FromBrowser has more of it, where there are more than these five bytes.
+func looksLikeWebRTC(err error) bool {
+	var header tls.RecordHeaderError
+	if !errors.As(err, &header) {
+		return false
+	}
+	head := header.RecordHeader
+	const ssl2, binding = "\x80\x46\x01\x03\x01", "\x00\x01\x00" // this one behind its length
+	return head[0]&0xc0 == 0 && head[4] == 0x21 || string(head[2:]) == binding || string(head[:]) == ssl2
 }
 
 // tellHTTP tells a peer that forgot the s of https so, without TLS, since it speaks none.
