@@ -333,19 +333,20 @@ func (s *Server) takeConnections(ended <-chan error) error {
 		close(s.hears)
 		return nil
 	}
-	read := func() {
-		// Not at once: the first collection takes both processors of a small machine for a while, and now they are needed for those who have waited.
-		time.AfterFunc(memoryEvery, func() { close(s.hears) })
-		if s.inherited.reading != nil {
-			s.inherited.reading()
-		}
-	}
 	restored := make(chan error, 1)
-	go func() { restored <- s.engine.Restore(read) }()
+	go func() { restored <- s.engine.Restore() }()
 	select {
 	case err := <-ended:
 		return err
 	case err := <-restored:
-		return err
+		if err != nil {
+			return err
+		}
 	}
+	// Not at once: the first collection takes both processors of a small machine for a while, and now they are needed for those who have waited.
+	time.AfterFunc(memoryEvery, func() { close(s.hears) })
+	if s.inherited.reading != nil {
+		s.inherited.reading()
+	}
+	return nil
 }

@@ -72,10 +72,9 @@ func (s *succession) heir() (pid int) {
 
 // takeoverTimes are counted from the freeze.
 type takeoverTimes struct {
-	closed   time.Duration // the old server has all connections in its hands, and the log is closed
-	opened   time.Duration // the new one has them, and the log is open
-	reading  time.Duration // it reads what clients send
-	together time.Duration // its event loops have all sockets
+	closed  time.Duration // the old server has all connections in its hands, and the log is closed
+	opened  time.Duration // the new one has them, and the log is open
+	reading time.Duration // it has read what clients have sent meanwhile
 }
 
 // handedOver is what a takeover was.
@@ -114,8 +113,7 @@ func (s *succession) report() (h handedOver, err error) {
 	}
 	h = handedOver{given: count(handedMessage, "connections"), taken: count(tookMessage, "connections"), sentAway: count(handedMessage, "late"), bytes: int64(count(handedMessage, "bytes"))}
 	h.closed, h.opened = duration(handedMessage, "closing"), duration(handedMessage, "took")
-	h.together = at(tookMessage).Sub(at(handingMessage))
-	h.reading = h.together - duration(tookMessage, "sockets")
+	h.reading = at(tookMessage).Sub(at(handingMessage))
 	return h, err
 }
 

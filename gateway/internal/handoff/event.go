@@ -50,8 +50,6 @@ const (
 	// Posted is a POST for a stream of events. Taken answers it: Seq is the status.
 	Posted
 	Taken
-	// Writable: a socket that was full takes bytes again.
-	Writable
 	// Tick: a tenth of a second has passed.
 	Tick
 	// Drain: tell every client to leave and come back later.
@@ -76,8 +74,6 @@ const (
 	Quiet
 	Pack
 	Land
-	// Missed: a connection that was to land did not.
-	Missed
 )
 
 // Headroom is left free in front of frames that are encoded off the loop, for the header of

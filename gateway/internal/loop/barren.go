@@ -49,7 +49,7 @@ func (c *conn) given(n int) {
 func (l *Loop) weigh(c *conn) bool {
 	w := c.weight()
 	// One that is closing has a second, unless it is still taking what was written: then it goes on for as long as it likes.
-	if w == nil || c.phase == closing && c.due != 0 || c.aloft() {
+	if w == nil || c.phase == closing && c.due != 0 || c.unheard() {
 		return false
 	}
 	bytes, err := kerneltls.Opened(c.sock.Fd())

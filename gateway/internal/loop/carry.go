@@ -163,7 +163,7 @@ func (l *Loop) freeze(window time.Duration) {
 	l.frozen, l.over, l.window = true, 0, window
 	for i := range l.slots {
 		c := l.slots[i].conn
-		if c == nil || c.aloft() || !c.secure && !c.events && c.phase != receiving {
+		if c == nil || !c.secure && !c.events && c.phase != receiving {
 			continue
 		}
 		if c.phase == connected {
@@ -236,7 +236,7 @@ func (l *Loop) pack() packed {
 		if l.endRevoked(c); c.sock == nil {
 			continue
 		}
-		if !c.aloft() && !c.moves() {
+		if !c.moves() && !(c.aloft() && c.phase == closing) {
 			p.left++
 			l.abort(c)
 			continue

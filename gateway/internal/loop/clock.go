@@ -74,8 +74,8 @@ func (l *Loop) overdue(c *conn) bool {
 			return true
 		}
 	}
-	if c.phase != closing && c.aloft() {
-		return false // nothing is read of it: what is waited for may be there
+	if c.phase != closing && c.unheard() {
+		return false // what is waited for may be there
 	}
 	if c.due != 0 && l.now >= c.due {
 		switch c.phase {
@@ -151,8 +151,8 @@ func (l *Loop) inspect(c *conn) {
 	if c.phase != connected && c.phase != echoing {
 		return
 	}
-	if c.aloft() {
-		return // nothing is read of it, and with hundreds of thousands of others it may take longer than heartbeats until it lands
+	if c.unheard() {
+		return // with hundreds of thousands of others it may be so for longer than heartbeats
 	}
 	if c.backed {
 		// A probe would stand behind what it has not taken, and so would its answer: its time

@@ -3,7 +3,6 @@ package loop
 import (
 	"github.com/gobwas/ws"
 	"github.com/panjf2000/gnet/v2"
-	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/framing"
 	"rookery/gateway/internal/handoff"
@@ -161,9 +160,7 @@ func (l *Loop) abort(c *conn) {
 	switch s := c.sock.(type) {
 	case nil:
 	case *lifted:
-		l.closed(c, nil)
-		l.watcher.disarm(s.fd)
-		unix.Close(s.fd)
+		l.hangUp(c, nil)
 	default:
 		_ = l.events.Close(s) // calls closed
 	}

@@ -4,7 +4,7 @@
 //
 // Everything of a Loop and of its connections is touched only on that event loop's
 // goroutine: in gnet's callbacks for a connection, and in work, which the bell calls when
-// other owners have put events into the loop's mailbox. Nothing here waits for a disk, a lock that
+// other owners have put events into the loop's mailbox, or the watcher knows of a socket. Nothing here waits for a disk, a lock that
 // is held over I/O, or another goroutine. The files in the order a message meets them:
 //
 //	engine.go        gnet's callbacks; which Loop a connection belongs to
@@ -39,11 +39,11 @@
 //	replay.go        who is behind is served until it is live
 //	recent.go        from the room's last messages, if they are kept, else from the log
 //	outbound.go      all that is pending for a connection leaves in one write
-//	drained.go       sockets that were full and take bytes again
+//	watcher.go       sockets of which gnet does not tell: full ones that take bytes again, and those of a takeover
 //	clock.go         heartbeats, deadlines, stalls
-//	lifted.go        a socket that no gnet has, between two processes, or for its last second
 //	carry.go         giving connections to another process
 //	landing.go       taking them in
+//	lifted.go        a socket that no gnet has: on its way to another process, come from one, or kept for its last second
 //	expiry.go        tokens that have expired or were revoked
 //	load.go          how much may wait for a loop that has more than it can do, and how long its busy rooms pause
 //	counters.go      what the metrics read

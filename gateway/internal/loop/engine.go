@@ -47,22 +47,19 @@ type Engine struct {
 	surveying atomic.Pointer[surveying] // the one that loops are asked for
 	traces    atomic.Pointer[[]*handoff.Trace]
 
-	watching sync.WaitGroup // the watchers' goroutines, and those that wait for gnet's word about a socket
+	watching sync.WaitGroup // the watchers' goroutines
 
 	mu          sync.Mutex // guards the growth of loops, refusing, the list of traces, late and lateRefused
 	late        []int      // descriptors of connections that were accepted after Freeze
 	lateRefused int        // so many of them are counted as refused, the others as admitted
 
 	// A takeover: carry.go, landing.go.
-	frozen          atomic.Bool
-	given           atomic.Bool   // all loops stand still, or have ended
-	released        chan struct{} // closed by Stop
-	unsettled       atomic.Int32  // loops whose connections are not all in their rooms again
-	unheard         atomic.Int32  // loops that have not read yet of all who had sent something
-	flying          atomic.Int64  // connections that have not landed
-	descended       atomic.Bool   // landed is closed
-	settled, landed chan struct{}
-	heard           chan struct{}
+	frozen         atomic.Bool
+	given          atomic.Bool   // all loops stand still, or have ended
+	released       chan struct{} // closed by Stop
+	unsettled      atomic.Int32  // loops whose connections are not all in their rooms again
+	unheard        atomic.Int32  // loops that have not read yet what clients had sent until they came
+	settled, heard chan struct{}
 
 	// gnet is written by OnBoot, before booted is closed.
 	gnet     gnet.Engine
@@ -84,7 +81,6 @@ func New(cfg Config) *Engine {
 		ended:     make(chan struct{}),
 		settled:   make(chan struct{}),
 		heard:     make(chan struct{}),
-		landed:    make(chan struct{}),
 		released:  make(chan struct{}),
 	}
 	if cfg.Returning != nil {
@@ -198,6 +194,7 @@ func (e *Engine) Run(addr string) error {
 	close(ticking)
 	ticker.Wait()
 	for _, l := range *e.loops.Load() {
+		l.dropCarried()
 		l.watcher.close()
 		l.bell.close()
 	}
@@ -344,7 +341,7 @@ func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
 		panic("BUG: gnet runs more loops than it was told to")
 	}
 	l := newLoop(e, uint16(index), events)
-	w, err := watch(l, &e.watching)
+	w, err := newWatcher(l.index)
 	if err != nil {
 		return nil, err
 	}
@@ -358,6 +355,7 @@ func (e *Engine) adopt(events gnet.EventLoop) (*Loop, error) {
 	l.bell, l.ring, l.arm = b, b.ring, w.arm
 	l.ringIn = func(d time.Duration) { b.alarm.Reset(d) }
 	l.inbox.Listen(b.ring)
+	w.start(b.ring, &e.watching)
 	l.refusing = e.refusing.Load()
 	loops = append(slices.Clone(loops), l)
 	e.loops.Store(&loops)
@@ -401,12 +399,9 @@ func (h *handler) OnTick() (time.Duration, gnet.Action) {
 }
 
 func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
-	switch c := g.Context().(type) {
-	case *bell:
-		c.hung = true
+	if b, is := g.Context().(*bell); is {
+		b.hung = true
 		return nil, gnet.None
-	case *lander:
-		return nil, c.conn.loop.touchDown(g, c)
 	}
 	if h.engine.frozen.Load() {
 		return nil, h.engine.pass(g)

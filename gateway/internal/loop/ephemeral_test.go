@@ -40,7 +40,7 @@ func (r *rig) drain(s *fakeSocket, n int) {
 	c := s.context.(*conn)
 	if r.armed[c] {
 		delete(r.armed, c)
-		r.put(handoff.Event{Kind: handoff.Writable, To: c.handle})
+		r.loop.stir(c.handle, unix.EPOLLOUT)
 	}
 	r.work()
 }
@@ -299,7 +299,7 @@ func TestManyDrainAtOnce(t *testing.T) {
 	r.work()
 	for _, s := range sockets {
 		s.room = 1 << 20
-		r.put(handoff.Event{Kind: handoff.Writable, To: s.context.(*conn).handle})
+		r.loop.stir(s.context.(*conn).handle, unix.EPOLLOUT)
 	}
 	r.pass("r", "bob", "", 3)
 	r.loop.work() // a turn: the first of them resume, all are shown 3

@@ -264,6 +264,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 	e.SetCapacity(1 << 20)
 	r.loop = newLoop(e, 0, r.events)
 	r.events.loop = r.loop
+	r.loop.watcher = &watcher{fd: -1}               // of nothing
 	r.loop.put = func(int, []byte) int { return 0 } // so that the fake socket gets everything
 	r.loop.ring = func() { r.rung = true }
 	r.loop.ringIn = func(d time.Duration) { r.ringsIn = d }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
@@ -249,10 +251,10 @@ func TestStaleEventsAreDropped(t *testing.T) {
 		{Kind: handoff.Joined, To: old, ID: 2, Room: "r", Seq: 5},
 		{Kind: handoff.Published, To: old, ID: 3, Room: "r", Seq: 6},
 		{Kind: handoff.Answer, To: old, ID: 4, Frames: []byte("x")},
-		{Kind: handoff.Writable, To: old},
 	} {
 		r.put(e)
 	}
+	r.loop.stir(old, unix.EPOLLIN|unix.EPOLLOUT)
 	r.work()
 	if frames := r.sent(again); len(frames) != 0 {
 		t.Errorf("the new connection was sent %v", frames)

@@ -54,7 +54,6 @@ func socketPair(t *testing.T) (here, there *os.File) {
 func TestAWriteFindsABadRecord(t *testing.T) {
 	here, there := socketPair(t)
 	r := newRig(t, nil)
-	r.loop.watcher = &watcher{fd: -1} // of nothing
 	s := r.open(true, proto.Binary)
 	c := s.context.(*conn)
 	c.kernel = true

@@ -1,54 +1,31 @@
 package loop
 
 import (
-	"context"
-	"io"
-	"net"
-	"os"
+	"slices"
 	"testing"
 	"time"
 
-	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
+	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/takeover"
 	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
 )
 
-// TestLooksWhileLanding: what it costs to look who has something to read grows with the connections and not with their square, and
-// nobody waits for more than a part of the others.
-func TestLooksWhileLanding(t *testing.T) {
-	for _, n := range []int{1, 100, 15_000, 300_000, 1_000_000} {
-		cost := 0
-		for aloft := n; aloft > 0; {
-			cost += aloft
-			next := untilNextLook(aloft)
-			if next < 1 || next > max(128, aloft/50) {
-				t.Fatalf("of %d, %d land until the next look", aloft, next)
-			}
-			aloft -= next
-		}
-		if cost > 70*n {
-			t.Errorf("%d connections are looked at %d times", n, cost)
-		}
-	}
-}
-
-// TestNobodyIsClosedUnread: while nothing is read of a connection no time runs out for what its peer is to send, and when it has
-// landed there is some left.
+// TestNobodyIsClosedUnread: while nothing is read of a connection no time runs out for what its peer is to send, and when it is there is some left.
 func TestNobodyIsClosedUnread(t *testing.T) {
 	for name, wait := range map[string]struct {
 		begin func(l *Loop, c *conn)
 		code  uint16 // that its time runs out with
 	}{
-		"an answer to a heartbeat": {func(l *Loop, c *conn) { c.probed = true }, proto.CloseHeartbeatTimeout.Code},
-		"a request to connect":     {func(l *Loop, c *conn) { c.phase = opened; l.deadline(c, time.Second) }, proto.CloseConnectTimeout.Code},
-		"the rest of a message":    {func(l *Loop, c *conn) { c.half = l.now.add(time.Second); l.hurry(c) }, proto.CloseFrameTimeout.Code},
+		"an answer to a heartbeat": {func(l *Loop, c *conn) { c.phase, c.probed = connected, true }, proto.CloseHeartbeatTimeout.Code},
+		"a request to connect":     {func(l *Loop, c *conn) { l.deadline(c, time.Second) }, proto.CloseConnectTimeout.Code},
+		"the rest of a message":    {func(l *Loop, c *conn) { c.due = 0; c.half = l.now.add(time.Second); l.hurry(c) }, proto.CloseFrameTimeout.Code},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, func(c *Config) { c.Heartbeat = 2 * time.Second })
-			s := r.open(true, proto.Binary)
-			c := s.context.(*conn)
+			r, peers := landingRig(t, 1, func(c *Config) { c.Heartbeat = 2 * time.Second })
+			c := r.loop.slots[0].conn
 			pass := func(seconds int) {
 				for range seconds { // as much as a tick counts of a loop that was held up
 					r.loop.engine.started = r.loop.engine.started.Add(-time.Second)
@@ -56,23 +33,16 @@ func TestNobodyIsClosedUnread(t *testing.T) {
 					r.loop.flush()
 				}
 			}
-			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Close(pair[0])
-			defer unix.Close(pair[1])
 			wait.begin(r.loop, c)
-			c.sock = &lifted{fd: pair[0]}
 			pass(30)
-			if n, err := unix.Read(pair[1], make([]byte, 100)); c.closed != 0 || err != unix.EAGAIN {
-				t.Fatalf("it was closed with %d, and sent %d bytes, %v", c.closed, n, err)
+			if frames := peers[0].told(); c.closed != 0 || len(frames) > 0 || peers[0].left {
+				t.Fatalf("it was closed with %d, and sent %v", c.closed, frames)
 			}
-			c.sock = s
-			r.loop.forgive(c)
+			r.loop.land()
+			r.work()
 			r.loop.tick()
 			if c.closed != 0 {
-				t.Fatalf("it was closed with %d when it had landed", c.closed)
+				t.Fatalf("it was closed with %d when it is read", c.closed)
 			}
 			if pass(4); c.closed != wait.code {
 				t.Errorf("later it is closed with %d, want %d", c.closed, wait.code)
@@ -81,106 +51,338 @@ func TestNobodyIsClosedUnread(t *testing.T) {
 	}
 }
 
-// enroller is an event loop that opens no socket it is given, and says of each what a test has it say.
-type enroller struct {
-	*fakeEvents
-	say func(opened chan<- gnet.RegisteredResult)
+// landed is the peer of a connection that came by a takeover.
+type landed struct {
+	rig    *rig
+	fd     int
+	conn   *conn
+	socket *fakeSocket // what it was sent, and is no whole frame
+	left   bool        // the other side has ended it
 }
 
-func (e *enroller) Enroll(_ context.Context, c net.Conn) (<-chan gnet.RegisteredResult, error) {
-	opened := make(chan gnet.RegisteredResult, 1)
-	c.Close()
-	e.say(opened)
-	return opened, nil
+// say sends frames.
+func (p *landed) say(b []byte) {
+	p.rig.t.Helper()
+	if n, err := unix.Write(p.fd, b); n != len(b) {
+		p.rig.t.Fatalf("%d of %d bytes are sent: %v", n, len(b), err)
+	}
 }
 
-// aloft is a loop to which so many connections have come by a takeover. The other ends of their sockets are peers.
-func aloft(t *testing.T, n int, say func(opened chan<- gnet.RegisteredResult)) (r *rig, peers []*os.File) {
+// told takes the frames that it was sent.
+func (p *landed) told() []*v1.ServerFrame {
+	p.rig.t.Helper()
+	buffer := make([]byte, 256<<10)
+	for {
+		switch n, err := unix.Read(p.fd, buffer); {
+		case err == unix.EAGAIN:
+			return p.rig.sent(p.socket)
+		case err != nil && err != unix.ECONNRESET:
+			p.rig.t.Fatal(err)
+		case n <= 0:
+			p.left = true
+			return p.rig.sent(p.socket)
+		default:
+			p.socket.out = append(p.socket.out, buffer[:n]...)
+		}
+	}
+}
+
+// answers are the ids of the requests that were answered.
+func (p *landed) answers() (ids []uint64) {
+	for _, f := range p.told() {
+		ids = append(ids, f.Id)
+	}
+	return ids
+}
+
+func pingFrames(first, n int) (b []byte) {
+	for id := range n {
+		b = proto.AppendClientFrame(b, proto.Binary, &v1.ClientFrame{Id: uint64(first + id), Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}})
+	}
+	return b
+}
+
+func connectFrame(name string) []byte {
+	return proto.AppendClientFrame(nil, proto.Binary, &v1.ClientFrame{Id: 1, Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: name}}})
+}
+
+// landingRig is a loop to which so many connections have come by a takeover, of raw TCP, whose connect is awaited. It does not listen yet.
+func landingRig(t *testing.T, n int, change func(*Config)) (r *rig, peers []*landed) {
 	t.Helper()
-	var back []takeover.Connection
-	for i := range n {
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	back := make([]takeover.Connection, n)
+	for i := range back {
+		ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		peer := os.NewFile(uintptr(pair[0]), "peer")
-		t.Cleanup(func() { peer.Close() })
-		peers = append(peers, peer)
-		back = append(back, takeover.Connection{FD: pair[1], Slot: uint32(i), Generation: uint32(i + 1), Phase: uint8(opened)})
+		p := &landed{fd: ends[0]}
+		t.Cleanup(func() { p.leave() })
+		peers = append(peers, p)
+		back[i] = takeover.Connection{
+			FD: ends[1], Slot: uint32(i), Generation: uint32(i + 1), Phase: uint8(opened), Stream: true, Codec: proto.Binary,
+		}
 	}
 	r = newRig(t, func(c *Config) {
 		c.Returning, c.Generations = [][]takeover.Connection{back}, []uint32{uint32(n)}
+		if change != nil {
+			change(c)
+		}
 	})
-	r.loop.events = &enroller{r.events, say}
-	r.loop.watcher = &watcher{fd: -1} // of nothing
+	w, err := newWatcher(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.loop.watcher, r.loop.arm, r.loop.put = w, w.arm, put
 	r.loop.restore()
+	for i, p := range peers {
+		p.rig, p.conn = r, r.loop.slots[i].conn
+		p.socket = &fakeSocket{context: p.conn}
+	}
+	t.Cleanup(func() {
+		r.loop.dropCarried()
+		w.close()
+		if n := r.loop.counted.Connections.Load(); r.loop.carried != 0 || n != 0 {
+			t.Errorf("in the end %d connections are there, and %d are read", n, r.loop.carried)
+		}
+	})
 	return r, peers
 }
 
-// TestNobodyLands: of sockets that no event loop takes the connections end, and the landing does, whatever gnet says of them. It says of one that
-// epoll did not take that it is there.
-func TestNobodyLands(t *testing.T) {
-	for name, say := range map[string]func(chan<- gnet.RegisteredResult){
-		"it is there": func(opened chan<- gnet.RegisteredResult) { opened <- gnet.RegisteredResult{}; close(opened) },
-		"an error": func(opened chan<- gnet.RegisteredResult) {
-			opened <- gnet.RegisteredResult{Err: unix.EMFILE}
-			close(opened)
-		},
-		"nothing": func(opened chan<- gnet.RegisteredResult) { close(opened) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			r, peers := aloft(t, 300, say)
-			turn := make(chan struct{}, 1)
-			r.loop.inbox.Listen(func() {
-				select {
-				case turn <- struct{}{}:
-				default:
-				}
-			})
-			r.loop.land()
-			for landed := false; !landed; {
-				select {
-				case <-r.loop.engine.landed:
-					landed = true
-				case <-turn:
-					r.work()
-				case <-time.After(time.Minute):
-					t.Fatalf("%d connections have not landed, and %d are being given to gnet", r.loop.engine.flying.Load(), r.loop.landing)
-				}
+func (p *landed) leave() {
+	if p.fd >= 0 {
+		unix.Close(p.fd)
+	}
+	p.fd = -1
+}
+
+// TestWhoHasLandedIsRead: more than a turn sees to, what they sent before and what they send then, to their ends.
+func TestWhoHasLandedIsRead(t *testing.T) {
+	const many = 2*max(watchedAtOnce, landedAtOnce) + 7
+	r, peers := landingRig(t, many, nil)
+	for _, p := range peers {
+		p.say(connectFrame("alice"))
+	}
+	r.work()
+	for i, p := range peers {
+		if frames := p.told(); len(frames) > 0 {
+			t.Fatalf("%d is told %v before anybody is read", i, frames)
+		}
+	}
+	r.loop.land()
+	r.work()
+	select {
+	case <-r.loop.engine.heard:
+	default:
+		t.Error("the loop does not say that it has read what there was")
+	}
+	for i, p := range peers {
+		if frames := p.told(); len(frames) != 1 || frames[0].GetConnected() == nil {
+			t.Fatalf("%d is told %v", i, frames)
+		}
+	}
+	for round := range 3 {
+		frame := pingFrames(2+round, 1)
+		for _, half := range [][]byte{frame[:1], frame[1:]} {
+			for _, p := range peers {
+				p.say(half)
 			}
-			r.loop.engine.watching.Wait()
-			if n := r.loop.counted.Connections.Load(); n != 0 || r.loop.landing != 0 {
-				t.Errorf("%d connections are there, and %d are being given to gnet", n, r.loop.landing)
+			r.work()
+		}
+		for i, p := range peers {
+			if ids := p.answers(); !slices.Equal(ids, []uint64{uint64(2 + round)}) {
+				t.Fatalf("in round %d requests %v of %d are answered", round, ids, i)
 			}
-			for _, peer := range peers {
-				if n, err := peer.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-					t.Fatalf("a peer reads %d bytes, %v; want the end", n, err)
-				}
-			}
-		})
+		}
+	}
+	for i, p := range peers {
+		if i%2 == 0 {
+			p.leave()
+		}
+	}
+	r.work()
+	if n := r.loop.counted.Connections.Load(); n != many/2 || r.loop.carried != many/2 {
+		t.Errorf("of %d connections %d are there, and %d are read", many, n, r.loop.carried)
 	}
 }
 
-// TestTheEndOfALanding: nobody waits for gnet's word when it has ended.
-func TestTheEndOfALanding(t *testing.T) {
-	r, _ := aloft(t, 10, func(chan<- gnet.RegisteredResult) {})
+// TestMuchToReadAndWrite: of a flood more than one reading holds, with frames that are cut anywhere, nothing is lost, and others have their turns; and
+// what the flooded one does not take leaves when it does.
+func TestMuchToReadAndWrite(t *testing.T) {
+	const floods, each = 3, 10_000
+	r, peers := landingRig(t, 2, nil)
+	if err := unix.SetsockoptInt(peers[0].conn.sock.Fd(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<10); err != nil {
+		t.Fatal(err)
+	}
 	r.loop.land()
-	close(r.loop.engine.halted)
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		r.loop.engine.watching.Wait()
-	}()
+	peers[0].say(connectFrame("alice"))
+	r.work()
+	peers[0].told()
+	for flood := range floods {
+		peers[0].say(pingFrames(2+flood*each, each))
+		peers[1].say(connectFrame("bob"))
+		r.loop.work()
+		if frames := peers[1].told(); len(frames) == 0 {
+			t.Fatalf("the other one waits in flood %d", flood)
+		}
+		r.work()
+		var ids []uint64
+		for turns := 0; len(ids) < each; turns++ {
+			if turns == 1000 {
+				t.Fatalf("%d of %d are answered", len(ids), each)
+			}
+			r.loop.work()
+			ids = append(ids, peers[0].answers()...)
+		}
+		for i, id := range ids {
+			if id != uint64(2+flood*each+i) {
+				t.Fatalf("answer %d of flood %d is %d", i, flood, id)
+			}
+		}
+	}
+	if r.loop.counted.Full.Load() == 0 {
+		t.Error("the socket was never full")
+	}
+}
+
+// TestWhoHasSpokenIsFirst: who has sent something is read in the first turn, be it the last of thousands; who sends something only then waits for a part of
+// the others.
+func TestWhoHasSpokenIsFirst(t *testing.T) {
+	const many = 3 * landedAtOnce
+	r, peers := landingRig(t, many, nil)
+	last, next := peers[many-1], peers[many-2]
+	last.say(connectFrame("alice"))
+	r.loop.land()
+	next.say(connectFrame("bob"))
+	r.loop.work()
+	if frames := last.told(); len(frames) != 1 || frames[0].GetConnected() == nil {
+		t.Errorf("in the first turn it is told %v", frames)
+	}
 	select {
-	case <-over:
-	case <-time.After(time.Minute):
-		t.Fatal("the engine waits for sockets that gnet does not open any more")
+	case <-r.loop.engine.heard:
+		t.Error("the loop says that it reads all")
+	default:
 	}
-	r.loop.work() // none has missed, for none will be answered
-	if n := r.loop.counted.Connections.Load(); n != 10 {
-		t.Errorf("%d of 10 connections are there", n)
+	r.work()
+	if frames := next.told(); len(frames) != 1 || frames[0].GetConnected() == nil {
+		t.Errorf("in the end the other one is told %v", frames)
 	}
-	for _, s := range r.loop.slots {
-		r.loop.abort(s.conn)
+}
+
+// TestWhatCameAlong: frames that were read by the process before are worked off, though nothing follows.
+func TestWhatCameAlong(t *testing.T) {
+	r, peers := landingRig(t, 1, nil)
+	r.loop.putBack(peers[0].conn, connectFrame("alice"))
+	r.loop.land()
+	r.work()
+	if frames := peers[0].told(); len(frames) != 1 || frames[0].GetConnected() == nil {
+		t.Errorf("it is told %v", frames)
 	}
+}
+
+// TestTheEndBehindWords: what stands before a peer's end is answered, also when both come to light at once.
+func TestTheEndBehindWords(t *testing.T) {
+	r, peers := landingRig(t, 1, nil)
+	peers[0].say(connectFrame("alice"))
+	if err := unix.Shutdown(peers[0].fd, unix.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+	r.loop.land()
+	r.work()
+	if frames := peers[0].told(); len(frames) != 1 || frames[0].GetConnected() == nil || !peers[0].left {
+		t.Errorf("it is told %v, and the end: %v", frames, peers[0].left)
+	}
+}
+
+// TestAPeerLeavesWhatItHasNotTaken: a broken socket ends its connection, whether that is found by reading or by writing.
+func TestAPeerLeavesWhatItHasNotTaken(t *testing.T) {
+	r, peers := landingRig(t, 2, nil)
+	r.loop.land()
+	for _, p := range peers {
+		p.say(connectFrame("alice"))
+		r.work()
+		for id := 2; !p.conn.backed; id += 1000 {
+			p.say(pingFrames(id, 1000))
+			r.work()
+		}
+	}
+	peers[0].leave()
+	r.loop.stir(peers[0].conn.handle, unix.EPOLLOUT|unix.EPOLLERR)
+	peers[1].leave()
+	r.work()
+	for i, p := range peers {
+		if p.conn.sock != nil {
+			t.Errorf("connection %d is there", i)
+		}
+	}
+	if n := r.loop.counted.Buffered.Load(); n != 0 {
+		t.Errorf("%d bytes wait for nobody", n)
+	}
+}
+
+// TestAFaultWithOneThatHasLanded closes that connection alone.
+func TestAFaultWithOneThatHasLanded(t *testing.T) {
+	r, peers := landingRig(t, 2, func(c *Config) { c.Rules.Auth = trap{} })
+	r.loop.land()
+	peers[0].say(connectFrame("boom"))
+	peers[1].say(connectFrame("alice"))
+	r.work()
+	if peers[0].told(); !peers[0].left || r.loop.counted.Panics.Load() != 1 {
+		t.Errorf("it has ended: %v, faults: %d", peers[0].left, r.loop.counted.Panics.Load())
+	}
+	if frames := peers[1].told(); len(frames) != 1 || frames[0].GetConnected() == nil {
+		t.Errorf("the other one is told %v", frames)
+	}
+}
+
+// TestWhoHasLandedGoesOn: in the next takeover nothing more is read, so that what comes goes over in the kernel, and what was read as a state.
+func TestWhoHasLandedGoesOn(t *testing.T) {
+	r, peers := landingRig(t, 2, nil)
+	r.loop.land()
+	half := pingFrames(2, 1)[:1]
+	peers[0].say(append(connectFrame("alice"), half...))
+	peers[1].say(connectFrame("bob"))
+	r.work()
+	r.put(handoff.Event{Kind: handoff.Freeze})
+	r.work()
+	peers[0].say(pingFrames(2, 1)[1:])
+	peers[1].leave() // which is found where it goes
+	r.work()
+	if len(peers[0].answers()) != 1 {
+		t.Error("it is answered behind the freeze")
+	}
+	close(r.loop.engine.released)
+	r.put(handoff.Event{Kind: handoff.Pack})
+	r.loop.work()
+	p := <-r.loop.packed
+	if len(p.states) != 2 || p.left != 0 {
+		t.Fatalf("%d connections go over, %d do not", len(p.states), p.left)
+	}
+	var state takeover.Connection
+	if err := state.Decode(p.states[0].State); err != nil || !slices.Equal(state.Inbound, half) {
+		t.Errorf("what was read of it is %x, %v; want %x", state.Inbound, err, half)
+	}
+	r.loop.carried = 0 // they are another process's
+	r.loop.counted.Connections.Store(0)
+}
+
+// TestTheWatcherRings when a socket becomes ready, each time, and its goroutine ends with it.
+func TestTheWatcherRings(t *testing.T) {
+	r, peers := landingRig(t, 1, nil)
+	rung := make(chan struct{}, 100)
+	ring := func() { rung <- struct{}{} }
+	r.loop.watcher.start(ring, &r.loop.engine.watching)
+	<-rung // as it begins
+	r.loop.land()
+	r.work()
+	for round := range 3 {
+		peers[0].say(pingFrames(2+round, 1))
+		select {
+		case <-rung:
+		case <-time.After(time.Minute):
+			t.Fatalf("nobody rings in round %d", round)
+		}
+		r.work()
+	}
+	r.loop.watcher.close()
+	r.loop.engine.watching.Wait()
 }

@@ -12,13 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lifted is the socket of a connection that no gnet has: it moves from one engine to another. Nothing is read from it, so that what the
-// peer sends waits in the kernel. What is written leaves as ever; what the socket does not take is kept here, where it can be
-// taken out again, which gnet has no way for. Owned by its loop.
+// lifted is the socket of a connection that no gnet has: it moves from one engine to another. Until the other one's rooms have their members nothing is
+// read from it, so that what the peer sends waits in the kernel. Then its loop reads it, in the turns that its watcher rings for: to give it to gnet takes
+// some thirty calls of the kernel and four goroutines' turns, at a time at which all clients wait. What is written leaves as ever; what the socket does not
+// take is kept here, where it can be taken out again, which gnet has no way for. Owned by its loop.
 type lifted struct {
 	gnet.Conn // nil: only what is below is called
 
 	fd       int
+	came     bool   // it has come to this engine, to be read there; others only leave
+	heard    bool   // it is read
+	in       []byte // what was read of it, and nobody has worked off; in the loop's buffer, and for that time only
 	outbound []byte
 	socket   netip.Addr // the peer's, invalid for a Unix socket
 	from     any        // an *origin, a *weight, or nil
@@ -30,15 +34,38 @@ func (c *conn) aloft() bool {
 	return is
 }
 
+// unheard says whether nothing is read of the connection: it is on its way, or kept for its last word.
+func (c *conn) unheard() bool {
+	s, is := c.sock.(*lifted)
+	return is && (!s.heard || c.loop.frozen)
+}
+
 func (s *lifted) Fd() int               { return s.fd }
 func (s *lifted) OutboundBuffered() int { return len(s.outbound) }
-func (s *lifted) InboundBuffered() int  { return 0 }
+func (s *lifted) InboundBuffered() int  { return len(s.in) }
 
-func (s *lifted) Peek(int) ([]byte, error)   { return nil, nil }
-func (s *lifted) Discard(n int) (int, error) { return 0, nil }
+// Peek shows the first n bytes, all for less than 1, Discard drops them.
+func (s *lifted) Peek(n int) ([]byte, error) { return s.in[:s.most(n)], nil }
+
+// Discard is documented with Peek.
+func (s *lifted) Discard(n int) (int, error) {
+	n = s.most(n)
+	s.in = s.in[n:]
+	return n, nil
+}
+
+func (s *lifted) most(n int) int {
+	if n <= 0 {
+		return len(s.in)
+	}
+	return min(n, len(s.in))
+}
 
 // SafeContext is what gnet has as such.
 func (s *lifted) SafeContext() any { return s.from }
+
+// SetSafeContext is gnet's, too.
+func (s *lifted) SetSafeContext(from any) { s.from = from }
 
 // RemoteAddr is the peer's address without its port, nil where it is of no TCP. socketAddr does not ask for it.
 func (s *lifted) RemoteAddr() net.Addr {
@@ -56,7 +83,7 @@ func (s *lifted) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Flush writes what the socket takes. What a broken one does not take is dropped; that it is broken is found when it has landed.
+// Flush writes what the socket takes. What a broken one does not take is dropped.
 func (s *lifted) Flush() error {
 	for len(s.outbound) > 0 {
 		n, err := unix.Write(s.fd, s.outbound)
@@ -73,6 +100,88 @@ func (s *lifted) Flush() error {
 	}
 	s.outbound = nil
 	return nil
+}
+
+// readBytes is how much is read of a connection at once, as much as gnet does.
+const readBytes = 64 << 10
+
+// listen begins to read a connection that has come. A second call does nothing.
+func (l *Loop) listen(c *conn) {
+	s, is := c.sock.(*lifted)
+	if !is || !s.came || s.heard {
+		return
+	}
+	s.heard = true
+	l.forgive(c)
+	l.await(c)
+	if c.sock != nil && len(l.back[c.handle.Slot]) > 0 {
+		l.goOn(c, nil)
+	}
+}
+
+// readable reads what there is of a connection; with ended up to its end.
+func (l *Loop) readable(c *conn, ended bool) {
+	if c == nil || !c.aloft() || c.unheard() {
+		return // what has come waits in the kernel, for who takes over next
+	}
+	for s := c.sock.(*lifted); c.sock == s; {
+		n, err := unix.Read(s.fd, l.read)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			return
+		case err != nil:
+			l.hangUp(c, os.NewSyscallError("read", err))
+			return
+		case n == 0:
+			l.hangUp(c, io.EOF)
+			return
+		}
+		s.in = l.read[:n]
+		l.goOn(c, nil)
+		switch {
+		case c.sock != s:
+		case n == len(l.read):
+			l.keepRest(c, s)
+			l.await(c) // which tells of the rest: others have their turn
+			return
+		default:
+			if l.keepRest(c, s); !ended {
+				return // more is told of
+			}
+		}
+	}
+}
+
+// keepRest keeps what was not worked off: half a frame.
+func (l *Loop) keepRest(c *conn, s *lifted) {
+	if len(s.in) > 0 {
+		l.putBack(c, s.in)
+	}
+	s.in = nil
+}
+
+// hangUp closes a connection that gnet does not have, for an error of its socket or for none. What is behind that is gnet's way, too: what has not left
+// may still, and the connection may go on with another descriptor, for its last word.
+func (l *Loop) hangUp(c *conn, err error) {
+	s := c.sock.(*lifted)
+	if s.came {
+		l.carried--
+	}
+	l.closed(c, err)
+	_ = s.Flush()
+	l.watcher.disarm(s.fd)
+	unix.Close(s.fd)
+}
+
+// dropCarried ends those connections that gnet does not end with its own, when it has ended.
+func (l *Loop) dropCarried() {
+	for i := range l.slots {
+		if c := l.slots[i].conn; c != nil && c.aloft() {
+			l.abort(c)
+		}
+	}
 }
 
 // lift takes a connection out of gnet, which closes a descriptor of it and not the connection. From here on nothing is read from it.

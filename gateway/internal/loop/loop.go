@@ -112,12 +112,11 @@ type Loop struct {
 	back                    map[uint32][]byte
 	returning               map[string][]returning // by room: subscriptions that came with their connections, until the shard has said where the room stands
 	unasked                 []string               // rooms among these that the shard was not asked about yet
-	aloft                   queue[handoff.Handle]  // connections that no gnet has yet
-	landing                 int                    // of these, that gnet is being given
-	first                   int                    // so many of those that land have something to be read, and are the first
-	looked                  int                    // so many more land before it is looked who has something to read
 	settled                 bool                   // nothing is returning any more
-	descending              bool                   // those that are aloft land
+	carried                 int                    // connections that came, and that no gnet has: lifted.go
+	landing                 bool                   // what they had sent until they came is still being read
+	landed                  int                    // slots before which all are read
+	read                    []byte                 // buffer for what is read of one of them
 
 	// The drain.
 	draining bool          // who connects is told to go
@@ -256,9 +255,10 @@ func (l *Loop) conn(h handoff.Handle) *conn {
 	return nil
 }
 
-// work is a turn of the loop: what other owners had to say, then fan-out up to a slice, then
+// work is a turn of the loop: sockets that gnet does not tell of, what other owners had to say, then fan-out up to a slice, then
 // everything leaves.
 func (l *Loop) work() {
+	l.look() // before there is something to be written that more is to leave with
 	l.taken = l.inbox.Take(l.taken)
 	for i := range l.taken {
 		if l.take(&l.taken[i]); l.ended {
@@ -312,7 +312,7 @@ func (l *Loop) take(e *handoff.Event) {
 		return
 	case handoff.Joined:
 		l.joined(e)
-	case handoff.Page, handoff.Refused, handoff.Granted, handoff.Answer, handoff.Marked, handoff.Told, handoff.Responded, handoff.Writable,
+	case handoff.Page, handoff.Refused, handoff.Granted, handoff.Answer, handoff.Marked, handoff.Told, handoff.Responded,
 		handoff.Posted, handoff.Taken:
 		l.takeFor(e)
 	case handoff.Admitted:
@@ -366,8 +366,6 @@ func (l *Loop) take(e *handoff.Event) {
 		l.standStill(p)
 	case handoff.Land:
 		l.land()
-	case handoff.Missed:
-		l.missed(l.conn(e.To))
 	}
 	l.done(e.Size)
 }
@@ -417,7 +415,7 @@ func (l *Loop) shrink() {
 	l.resuming.shrink()
 	l.lagging.shrink()
 	l.asking.shrink()
-	l.aloft.shrink()
+	l.paging.shrink()
 	l.spares = 2
 	if len(l.rooms) <= maxRebuilt {
 		l.rooms = rebuilt(l.rooms)

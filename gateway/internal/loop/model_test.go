@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
@@ -277,7 +279,7 @@ func (m *model) wake(c *modelClient) {
 	conn := c.socket.context.(*conn)
 	if m.rig.armed[conn] {
 		delete(m.rig.armed, conn)
-		m.rig.put(handoff.Event{Kind: handoff.Writable, To: conn.handle})
+		m.rig.loop.stir(conn.handle, unix.EPOLLOUT)
 	}
 }
 

@@ -9,21 +9,13 @@ import (
 
 // Faults of ours, of which a panic is the last word.
 //
-// What one connection alone is concerned by, its bytes and the events of takeFor, closes that connection: a peer may have found out how to bring it
+// What one connection alone is concerned by, its bytes, the events of takeFor and its socket, closes that connection: a peer may have found out how to bring it
 // about, and would do so again with the next process. What is of a room or of the loop is different. Its members go on with it, half changed, and
 // what they get may have a gap: no connection can be closed for that, so the process ends. Clients come back and go on from their positions.
 
 // takeFor takes an event that is for one connection.
 func (l *Loop) takeFor(e *handoff.Event) {
-	defer func() {
-		if r := recover(); r != nil {
-			c := l.conn(e.To)
-			l.panicked(c, r)
-			if c != nil {
-				l.abort(c)
-			}
-		}
-	}()
+	defer l.caught(e.To)
 	switch e.Kind {
 	case handoff.Page:
 		l.page(e)
@@ -48,8 +40,17 @@ func (l *Loop) takeFor(e *handoff.Event) {
 		l.posted(e)
 	case handoff.Taken:
 		l.postTaken(e)
-	case handoff.Writable:
-		l.writable(l.conn(e.To))
+	}
+}
+
+// caught is deferred while only one connection is concerned.
+func (l *Loop) caught(h handoff.Handle) {
+	if r := recover(); r != nil {
+		c := l.conn(h)
+		l.panicked(c, r)
+		if c != nil {
+			l.abort(c)
+		}
 	}
 }
 

@@ -308,7 +308,6 @@ func TestAStreamKeepsNoAddress(t *testing.T) {
 func TestAnAnswerFindsABadRecord(t *testing.T) {
 	here, there := socketPair(t)
 	r := newRig(t, nil)
-	r.loop.watcher = &watcher{fd: -1} // of nothing
 	_, post := r.stream()
 	poster := r.dial(post(ping))
 	c := poster.context.(*conn)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
@@ -188,7 +190,7 @@ func TestABusyRoomsMembersBecomeLive(t *testing.T) {
 	}
 	for _, s := range slow {
 		s.room = 1 << 30
-		r.put(handoff.Event{Kind: handoff.Writable, To: s.context.(*conn).handle})
+		r.loop.stir(s.context.(*conn).handle, unix.EPOLLOUT)
 	}
 	for range 20 {
 		next()
@@ -212,7 +214,7 @@ func TestWhoIsBehindIsServedInSlices(t *testing.T) {
 	r.loop.slice = 4
 	for _, s := range slow {
 		s.room = 1 << 30
-		r.put(handoff.Event{Kind: handoff.Writable, To: s.context.(*conn).handle})
+		r.loop.stir(s.context.(*conn).handle, unix.EPOLLOUT)
 	}
 	var turns []string
 	for range 4 {

@@ -1,0 +1,170 @@
+package loop
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"rookery/gateway/internal/handoff"
+)
+
+// watcher is an epoll set of ours beside gnet's. In it are connections that gnet does not have, since they came by a takeover; and full sockets of gnet's:
+// it writes out what it has buffered when epoll says so, but calls nobody, and looking at every full connection on each tick
+// would hold a catch-up down to a page a tick.
+//
+// Go's runtime waits for the set's own descriptor like for any other, and the loop is rung. What is ready it asks itself, in its turn: the runtime looks only
+// every ten milliseconds while all processors have work.
+type watcher struct {
+	// Set at construction.
+	fd   int
+	file *os.File
+	conn syscall.RawConn
+
+	told atomic.Bool // something may be ready that the loop has not asked for
+
+	// Owned by the loop.
+	ready []unix.EpollEvent // of one turn
+}
+
+// watchedAtOnce is how many sockets a turn of the loop sees to.
+const watchedAtOnce = 256
+
+func newWatcher(index uint16) (*watcher, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make the epoll set of loop %d: %w", index, err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // or os.NewFile would not poll it
+		unix.Close(fd)
+		return nil, fmt.Errorf("make the epoll set of loop %d non-blocking: %w", index, err)
+	}
+	w := &watcher{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), ready: make([]unix.EpollEvent, watchedAtOnce)}
+	if w.conn, err = w.file.SyscallConn(); err != nil {
+		w.close()
+		return nil, fmt.Errorf("wait for the epoll set of loop %d: %w", index, err)
+	}
+	return w, nil
+}
+
+// watchLoop rings when something has become ready: started by adopt, ended by close.
+func (w *watcher) watchLoop(ring func()) {
+	// One call that never has enough, so that nothing is missed in between. Its error is that the set is closed.
+	_ = w.conn.Read(func(uintptr) bool {
+		w.told.Store(true)
+		ring()
+		return false
+	})
+}
+
+func (w *watcher) start(ring func(), running *sync.WaitGroup) {
+	running.Go(func() { w.watchLoop(ring) })
+}
+
+func (w *watcher) close() { w.file.Close() }
+
+// arm has the loop told when a socket of gnet's takes bytes again, once; of one that gnet does not have, as often as its peer sends something, too. Called
+// on the loop. A socket that is closed leaves the set by itself, unless it has other descriptors.
+func (w *watcher) arm(c *conn) error {
+	event := unix.EpollEvent{
+		Events: unix.EPOLLOUT | unix.EPOLLONESHOT,
+		Fd:     int32(c.handle.Slot), Pad: int32(c.handle.Generation), // 64 bits that are ours
+	}
+	if s, is := c.sock.(*lifted); is && s.heard {
+		event.Events = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+		if c.backed {
+			event.Events |= unix.EPOLLOUT
+		}
+	}
+	err := unix.EpollCtl(w.fd, unix.EPOLL_CTL_ADD, c.sock.Fd(), &event)
+	if err == unix.EEXIST {
+		err = unix.EpollCtl(w.fd, unix.EPOLL_CTL_MOD, c.sock.Fd(), &event)
+	}
+	return err
+}
+
+// disarm forgets a socket that goes on under another descriptor. It may not be there.
+func (w *watcher) disarm(fd int) { _ = unix.EpollCtl(w.fd, unix.EPOLL_CTL_DEL, fd, nil) }
+
+// look sees to the sockets of the watcher that are ready.
+func (l *Loop) look() {
+	w := l.watcher
+	if !w.told.Swap(false) && l.carried == 0 {
+		return
+	}
+	n, _ := unix.EpollWait(w.fd, w.ready, 0) // an error is -1
+	for i := range w.ready[:max(0, n)] {
+		e := &w.ready[i]
+		l.stir(handoff.Handle{Loop: l.index, Slot: uint32(e.Fd), Generation: uint32(e.Pad)}, e.Events)
+	}
+	if n == len(w.ready) {
+		w.told.Store(true)
+		l.ring()
+		return
+	}
+	if l.landing && l.landed >= len(l.slots) {
+		l.landing = false
+		l.engine.caughtUp()
+	}
+}
+
+// stir sees to one.
+func (l *Loop) stir(h handoff.Handle, events uint32) {
+	defer l.caught(h)
+	if events&^(unix.EPOLLIN|unix.EPOLLRDHUP) != 0 {
+		l.writable(l.conn(h))
+	}
+	if events&^unix.EPOLLOUT != 0 {
+		l.readable(l.conn(h), events&^(unix.EPOLLIN|unix.EPOLLOUT) != 0)
+	}
+}
+
+// writable is called when a socket that was full takes bytes again, or is broken. gnet has the same event
+// in its own set, but perhaps not yet looked at it.
+func (l *Loop) writable(c *conn) {
+	if c == nil || !c.backed {
+		return
+	}
+	if err := c.sock.Flush(); err != nil && c.aloft() {
+		l.hangUp(c, os.NewSyscallError("write", err)) // as gnet does with its own
+		return
+	}
+	if c.sock != nil {
+		l.drained(c)
+	}
+}
+
+// drained looks whether a connection that was backed up has taken everything.
+func (l *Loop) drained(c *conn) {
+	waiting := c.sock.OutboundBuffered()
+	l.buffered(c, waiting)
+	if waiting > 0 {
+		l.await(c)
+		return
+	}
+	c.backed = false
+	l.hear(c) // taking bytes is a sign of life
+	if c.phase == closing {
+		if l.shutWrite(c); c.sock != nil && !c.backed && c.due == 0 {
+			l.deadline(c, closeTimeout)
+		}
+		return
+	}
+	if c.replay != nil {
+		l.lag(c)
+	}
+	if c.missed() {
+		l.resumeLater(c)
+	}
+}
+
+// await has the loop told when the socket takes bytes again.
+func (l *Loop) await(c *conn) {
+	if err := l.arm(c); err != nil {
+		l.cfg.Log.Error("a socket can't be watched, for want of memory or of fs.epoll.max_user_watches; its connection is closed", "conn", c.name(), "err", err)
+		l.abort(c)
+	}
+}
