@@ -105,8 +105,17 @@ func (s *Server) figures() api.Figures {
 	f.RoomsActive, f.RoomsStored, f.LogBytes = rooms.Rooms, int64(log.Rooms), log.Bytes
 	f.CatalogEntries = int64(s.catalog.Stats().Entries)
 	f.Counts.Published, f.Counts.Ephemeral = rooms.Published, rooms.Ephemeral
-	f.Counts.Refused = rooms.RefusedLoad + rooms.RefusedLog
+	f.Counts.Refused = s.refusedLoad() + rooms.RefusedLog
 	return f
+}
+
+// refusedLoad is the publishes refused because a queue was full, by the loops or by the rooms.
+func (s *Server) refusedLoad() int64 {
+	sum := s.rooms.Stats().RefusedLoad
+	for _, c := range s.engine.Counters() {
+		sum += c.PushedBack.Load()
+	}
+	return sum
 }
 
 func addCounts(sum *api.Counts, c *loop.Counters) {

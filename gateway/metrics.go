@@ -135,7 +135,7 @@ func newMetrics(s *Server) *metrics {
 	inRooms(counter, "published_total", "Messages committed.", func(s *Server) int64 { return s.rooms.Stats().Published })
 	inRooms(counter, "ephemeral_messages_total", "Ephemeral messages taken.", func(s *Server) int64 { return s.rooms.Stats().Ephemeral })
 	inRooms(counter, "publish_duplicates_total", "Publishes answered from a retry key.", func(s *Server) int64 { return s.rooms.Stats().Duplicates })
-	inRooms(counter, "publish_refused_load_total", "Publishes refused because a queue was full, ephemeral ones among them.", func(s *Server) int64 { return s.rooms.Stats().RefusedLoad })
+	inRooms(counter, "publish_refused_load_total", "Publishes refused because a queue was full, ephemeral ones among them.", func(s *Server) int64 { return s.refusedLoad() })
 	inRooms(counter, "publish_refused_log_total", "Publishes refused because of the log.", func(s *Server) int64 { return s.rooms.Stats().RefusedLog })
 	inRooms(counter, "receipt_marks_total", "Marks of how far somebody has come, taken from clients.", func(s *Server) int64 { return s.receipts.Stats().Marks })
 	inRooms(counter, "receipts_stored_total", "Changes of how far somebody has come, stored.", func(s *Server) int64 { return s.receipts.Stats().Stored })

@@ -45,7 +45,7 @@ func (s *Server) reading() operator.Reading {
 			RetentionFailures: log.RetentionFailures,
 		},
 		Counts: operator.Counts{
-			Published: rooms.Published, Ephemeral: rooms.Ephemeral, Batches: int64(log.Batches), Refused: rooms.RefusedLoad + rooms.RefusedLog,
+			Published: rooms.Published, Ephemeral: rooms.Ephemeral, Batches: int64(log.Batches), Refused: s.refusedLoad() + rooms.RefusedLog,
 		},
 		Publish:  operator.Histogram{Bounds: rooms.Latency.Bounds, Counts: rooms.Latency.Counts},
 		Sync:     spread(log.SyncSeconds),

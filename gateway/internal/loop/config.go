@@ -137,6 +137,8 @@ const (
 	// sliceWrites is how many members a loop serves before it looks at its sockets again, and others have the
 	// processor. At some 8 µs a write it is about a quarter of a millisecond.
 	sliceWrites = 32
+	// longestTurn is how many members a turn has at most, however much was read before it: some 40 ms.
+	longestTurn = 4096
 	// pacedTurn is how many slices a turn of a loop has that paces itself: see load.pace.
 	pacedTurn = 4
 	// batchBytes ends what of a room leaves in one piece. One message may be longer.

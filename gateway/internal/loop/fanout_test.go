@@ -179,6 +179,33 @@ func TestBigRoomIsServedInSlices(t *testing.T) {
 	}
 }
 
+// TestATurnServesAsManyAsHaveAsked: while much is read much is served, or what was accepted would wait for as long as there is something to read.
+func TestATurnServesAsManyAsHaveAsked(t *testing.T) {
+	r := newRig(t, nil)
+	member := r.open(true, proto.Binary)
+	const rooms = 4 * sliceWrites
+	for i := range rooms {
+		r.join(member, fmt.Sprintf("room-%d", i), 0)
+	}
+	r.loop.work() // for what has asked so far
+	for i := range rooms {
+		r.deliver(fmt.Sprintf("room-%d", i), 1)
+	}
+	for id := range uint64(2 * sliceWrites) {
+		r.request(member, &v1.ClientFrame{Id: 1 + id, Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}})
+	}
+	r.sent(member)
+	for turn, want := range []int{2 * sliceWrites, sliceWrites} {
+		if r.loop.work(); len(r.sent(member)) != want || !r.rung {
+			t.Fatalf("turn %d did not serve %d, or it did not ask for the next: %v", turn, want, r.rung)
+		}
+	}
+	r.loop.requests = longestTurn + 1
+	if got := r.loop.portion(); got != longestTurn {
+		t.Errorf("a turn serves %d members, want %d at most", got, longestTurn)
+	}
+}
+
 func TestMembersLeaveBetweenSlices(t *testing.T) {
 	r := newRig(t, nil)
 	members := make([]*fakeSocket, 2*sliceWrites)

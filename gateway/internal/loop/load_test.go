@@ -8,6 +8,7 @@ import (
 
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
 )
 
 // TestWhatGathersIsNoOverload: a room with a window holds its messages on purpose, for longer than a loop that is behind may.
@@ -85,6 +86,31 @@ func TestALoopThatIsBehindBoundsWhatWaits(t *testing.T) {
 	pass(31<<20, 0)
 	if l.inbox.Full() {
 		t.Error("a loop that has caught up refuses a burst")
+	}
+}
+
+// TestALoopThatIsFullRefusesPublishes: by itself, before their room is asked, and nothing else.
+func TestALoopThatIsFullRefusesPublishes(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.open(true, proto.Binary)
+	r.join(s, "r", 0)
+	publish := func(id uint64) {
+		r.request(s, &v1.ClientFrame{Id: id, Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{Room: "r", Content: &v1.Publish_Text{Text: "hi"}}}})
+	}
+	sent := len(r.rooms.commands)
+	r.loop.inbox.PutAlways(handoff.Event{}, 1<<30)
+	publish(2)
+	r.mustFail(s, 2, proto.ErrOverloaded)
+	r.request(s, &v1.ClientFrame{Id: 3, Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}})
+	if frames := r.sent(s); len(frames) != 1 || frames[0].GetPong() == nil {
+		t.Errorf("a ping was answered with %v", frames)
+	}
+	if n := r.loop.counted.PushedBack.Load(); n != 1 || len(r.rooms.commands) != sent {
+		t.Errorf("%d publishes are counted, the room was given %v", n, r.rooms.commands[sent:])
+	}
+	r.loop.done(1 << 30)
+	if publish(4); len(r.rooms.commands) != sent+1 {
+		t.Errorf("a loop that has caught up sent %v", r.sent(s))
 	}
 }
 

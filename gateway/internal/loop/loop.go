@@ -54,9 +54,10 @@ type Loop struct {
 	now   moment // advanced by ticks
 	taken []handoff.Event
 	// spares is how many arrays of events are to go when they have been worked off: two take turns with the mailbox.
-	spares int
-	load   load
-	whole  bool // the traffic being worked off held a whole message
+	spares   int
+	load     load
+	whole    bool // the traffic being worked off held a whole message
+	requests int  // since the last turn, see portion
 
 	// Ephemeral messages for who is behind, see ephemeral.go.
 	kept     int          // bytes, of all rooms
@@ -278,10 +279,14 @@ func (l *Loop) work() {
 	l.landSome()
 	l.resumeSome()
 	l.gathered()
+	crowded := l.requests > l.slice
 	l.writeOut()
 	l.pump()
 	if l.busy.len() > 0 || l.lagging.len() > 0 || l.resuming.len() > 0 || len(l.expelled) > 0 || l.untraced > 0 || l.surveyed != nil {
 		l.ring()
+		crowded = true
+	}
+	if crowded {
 		// The shards and the committer have their turn too: a loop that writes all the time never blocks, and the runtime would
 		// take its processor away only after ten milliseconds, at each step of a message's way once.
 		runtime.Gosched()
@@ -294,7 +299,7 @@ func (l *Loop) writeOut() {
 		begun := time.Now()
 		defer func() { l.load.fanningOut += time.Since(begun) }()
 	}
-	l.fanOut(l.turn())
+	l.fanOut(l.portion())
 	l.catchUp(l.turn())
 	l.flush()
 }

@@ -16,6 +16,7 @@ import (
 // further is copied.
 func (l *Loop) frame(c *conn, b []byte) {
 	l.counted.FramesIn.Add(1)
+	l.requests++
 	var f v1.ClientFrame
 	if err := proto.DecodeClientFrame(&f, c.codec, b); err != nil {
 		l.close(c, proto.CloseBadFrame, "a frame could not be read: "+err.Error())
@@ -265,6 +266,12 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 	}
 	slow, ok := l.maySpeak(c, id, r)
 	if !ok {
+		return
+	}
+	if l.inbox.Full() {
+		// The shard would refuse it, after as much as it takes to order it. Here it is answered in the write behind this read.
+		l.counted.PushedBack.Add(1)
+		l.fail(c, id, proto.ErrOverloaded, "The server is busy delivering; send again later.")
 		return
 	}
 	room := strings.Clone(r.Room)
