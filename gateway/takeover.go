@@ -28,7 +28,7 @@ const (
 	receiving   = 30 * time.Second
 	opening     = 30 * time.Second
 	openingEach = 100 * time.Microsecond
-	// landing is how long the heir may take until it serves, with landingEach more for each connection: three times what it took there.
+	// landing is how long the heir may take until it serves, with landingEach more for each connection: far more than it took there.
 	landing     = 2 * time.Minute
 	landingEach = 2 * time.Millisecond
 	// ending is how long the event loops may take to end, with openingEach more for each descriptor that they close.
