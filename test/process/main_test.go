@@ -35,7 +35,9 @@ func runTests(m *testing.M) int {
 	var failed [2]error
 	var building sync.WaitGroup
 	building.Go(func() { failed[0] = build(plainBinary, "CGO_ENABLED=0", "-trimpath") }) // as make build does
-	building.Go(func() { failed[1] = build(raceBinary, "CGO_ENABLED=1", "-race", "-tags", "invariants", "-ldflags=-s -w") })
+	building.Go(func() {
+		failed[1] = build(raceBinary, "CGO_ENABLED=1", "-race", "-tags", "invariants", "-ldflags=-s -w")
+	})
 	building.Wait()
 	if err := errors.Join(failed[:]...); err != nil {
 		fmt.Fprintln(os.Stderr, err)
