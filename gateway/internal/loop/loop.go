@@ -287,7 +287,7 @@ func (l *Loop) work() {
 		crowded = true
 	}
 	if crowded {
-		// The shards and the committer have their turn too: a loop that writes all the time never blocks, and the runtime would
+		// The shards and the committer have their turn too: a loop that reads or writes all the time never blocks, and the runtime would
 		// take its processor away only after ten milliseconds, at each step of a message's way once.
 		runtime.Gosched()
 	}
