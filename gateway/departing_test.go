@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rookery/gateway/internal/loop"
 )
 
 // listenShared is one more listener on an address, as gnet makes them.
@@ -119,6 +121,53 @@ func TestWhoComesForEver(t *testing.T) {
 		begun = time.Now()
 		if err := s.linger(nil, time.Now().Add(lingeringMost), func() []int { return nil }, func([]int) error { return nil }); err != nil || time.Since(begun) > 2*lingering {
 			t.Errorf("those to whom nobody comes stay for %v, %v", time.Since(begun), err)
+		}
+	})
+}
+
+// TestWhoComesForEverTwice: where one old listener is left to the end, its time is that of all: it has no ten seconds of its own.
+func TestWhoComesForEverTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, port := listenShared(t, 0)
+		second, _ := listenShared(t, port)
+		old := departing{first, second}
+		other, _ := listenShared(t, port)
+		defer departing{other}.close()
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		s := &Server{log: slog.New(slog.DiscardHandler), engine: loop.New(loop.Config{}), public: reservation{addr: address}}
+		s.engine.SetCapacity(100)
+		keep := func() {
+			fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.engine.Keep(fd)
+		}
+		begun, given := time.Now(), 0
+		keep()
+		s.leave(old, 1, func(came []int) error {
+			given += len(came)
+			if time.Since(begun) < lingeringMost {
+				keep()
+				return nil
+			}
+			// To any listener, as if the kernel could not be steered.
+			if err := unix.SetsockoptInt(other, unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0); err != nil && err != unix.ENOENT {
+				t.Error(err)
+			}
+			for range 8 {
+				c, err := net.Dial("tcp", address)
+				if err != nil {
+					t.Error(err)
+					continue
+				}
+				c.Close()
+			}
+			departing(departing{other}.accept()).close()
+			return nil
+		})
+		if took := time.Since(begun); took < lingeringMost || took > lingeringMost+lingering || given == 0 {
+			t.Errorf("the old listeners stay for %v, and %d connections were given on", took, given)
 		}
 	})
 }

@@ -37,13 +37,15 @@ const (
 // ManageMemory sets how the process uses memory until ctx is done: the limit of its cgroup, when the heap is collected, and
 // that what a wave of connections needed goes back to the system when it has come or left. It is of the whole process:
 // for one that is nothing but this server.
-func (s *Server) ManageMemory(ctx context.Context) {
+func (s *Server) ManageMemory(ctx context.Context) { s.manageMemory(ctx, memlimit.FromCgroup) }
+
+func (s *Server) manageMemory(ctx context.Context, cgroup memlimit.Provider) {
 	kept := ownersCollections()
 	select {
 	case <-ctx.Done():
 	case <-s.hears: // see HoldCollections
 	}
-	if limit, err := limitHeap(limitShare); err == nil && limit > 0 {
+	if limit, err := limitHeap(limitShare, cgroup); err == nil && limit > 0 {
 		s.log.Info("memory is limited", "heap", limit)
 	}
 	if !kept {
@@ -86,17 +88,19 @@ func (s *Server) ManageMemory(ctx context.Context) {
 // HoldCollections has nothing be collected until a second after the server reads what clients send, when ManageMemory begins: for a process that takes over, whose heap grows
 // from nothing to all its sessions while their clients wait, and holds next to no garbage. The limit of its cgroup holds, of which the other process has its part.
 // GOGC, where set, holds instead.
-func HoldCollections() {
-	_, _ = limitHeap(limitShare / 2) // an error comes again, and is none: there may be no cgroup
+func HoldCollections() { holdCollections(memlimit.FromCgroup) }
+
+func holdCollections(cgroup memlimit.Provider) {
+	_, _ = limitHeap(limitShare/2, cgroup) // an error comes again, and is none: there may be no cgroup
 	if !ownersCollections() {
 		debug.SetGCPercent(-1)
 	}
 }
 
 // limitHeap limits the heap to a share of what the cgroup has, and gives the limit; 0 where there is none. GOMEMLIMIT, where set, holds instead.
-func limitHeap(share float64) (int64, error) {
+func limitHeap(share float64, cgroup memlimit.Provider) (int64, error) {
 	return memlimit.SetGoMemLimitWithOpts(
-		memlimit.WithRatio(share), memlimit.WithProvider(memlimit.FromCgroup), memlimit.WithLogger(slog.New(slog.DiscardHandler)))
+		memlimit.WithRatio(share), memlimit.WithProvider(cgroup), memlimit.WithLogger(slog.New(slog.DiscardHandler)))
 }
 
 // ownersCollections reports whether the collector is its owner's. To Go an empty GOGC is none.

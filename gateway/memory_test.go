@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"slices"
 	"testing"
@@ -105,5 +106,32 @@ func TestCollectionsAreHeldForATakeoverOnly(t *testing.T) {
 	s.ManageMemory(ctx)
 	if left := debug.SetGCPercent(before); left != before {
 		t.Errorf("the heap may grow by %d%% afterwards, want %d%%", left, before)
+	}
+}
+
+// TestTheLimitWhileCollectionsAreHeld: a heap that is not collected has half of what its cgroup leaves it, for the process that gives is there, too; when
+// that has given, all of it.
+func TestTheLimitWhileCollectionsAreHeld(t *testing.T) {
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "") // so that it is put back
+	os.Unsetenv("GOMEMLIMIT")
+	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(-1)
+	defer func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}()
+	const memory = 64 << 30
+	cgroup := func() (uint64, error) { return memory, nil }
+	holdCollections(cgroup)
+	if got := debug.SetMemoryLimit(-1); got < memory*44/100 || got > memory*46/100 {
+		t.Errorf("of %d bytes the heap may have %d while collections are held, want 45%%", memory, got)
+	}
+	s := &Server{log: slog.New(slog.DiscardHandler), hears: make(chan struct{})}
+	close(s.hears)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.manageMemory(ctx, cgroup)
+	if got := debug.SetMemoryLimit(-1); got < memory*89/100 || got > memory*91/100 {
+		t.Errorf("of %d bytes the heap may have %d afterwards, want 90%%", memory, got)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/takeover"
+	"rookery/proto"
 )
 
 // running is an engine that runs, with so many loops. Its end is ended's.
@@ -154,5 +155,48 @@ func TestWhoComesToAFullServer(t *testing.T) {
 	inTime(t, "Run", func() error { return <-ended })
 	if n := late(RefusalReserve + 10); n != RefusalReserve+1 || e.Open() != 0 {
 		t.Errorf("when it has given all away %d are kept, want %d, and %d are open", n, RefusalReserve+1, e.Open())
+	}
+}
+
+// brokenSocket ends when what waits for it is to be written to a file: gnet closes it, and its number is somebody else's at once.
+type brokenSocket struct {
+	*fakeSocket
+	number, next int
+}
+
+func (s *brokenSocket) Fd() int { return s.number }
+
+func (s *brokenSocket) Flush() error {
+	_ = unix.Dup3(s.next, s.number, unix.O_CLOEXEC)
+	c := s.context.(*conn)
+	c.loop.closed(c, unix.EPERM)
+	return unix.EPERM
+}
+
+// TestAConnectionThatEndsAmidItsLift is not given away, and nothing is done to whom its descriptor's number is of by then.
+func TestAConnectionThatEndsAmidItsLift(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.open(true, proto.Binary)
+	stays := r.open(true, proto.Binary)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	next, err := unix.Eventfd(7, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(next)
+	s.buffered = []byte("what the socket did not take")
+	s.context.(*conn).sock = &brokenSocket{s, pair[0], next}
+	p := r.loop.pack()
+	if len(p.states) != 1 || p.left != 1 || r.loop.given[0] != stays {
+		t.Errorf("%d connections are given, %d are counted as left", len(p.states), p.left)
+	}
+	var count [8]byte
+	if n, err := unix.Read(pair[0], count[:]); n != 8 || err != nil || count[0] != 7 {
+		t.Errorf("whoever has the number reads %d bytes, %v, %v", n, count, err)
 	}
 }
