@@ -66,6 +66,7 @@ func TestGnetEndsAmidATakeover(t *testing.T) {
 			e, ended := running(t, 2)
 			e.Freeze(0)
 			if standing {
+				inTime(t, "Quiet of loops that run", e.Quiet) // as before every Pack: now gnet has their bells
 				l := (*e.loops.Load())[0]
 				l.inbox.PutAlways(handoff.Event{Kind: handoff.Pack}, 0)
 				l.packed <- inTime(t, "a loop's packing", func() packed { return <-l.packed })

@@ -196,6 +196,9 @@ func (e *Engine) Run(addr string) error {
 	for _, l := range *e.loops.Load() {
 		l.dropCarried()
 		l.watcher.close()
+		if !l.bell.hung {
+			close(l.gone) // gnet has ended before it had the bell, so it did not close it
+		}
 		l.bell.close()
 	}
 	e.watching.Wait()

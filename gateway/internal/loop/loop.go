@@ -431,8 +431,8 @@ func (l *Loop) shrink() {
 	if len(l.streams)+len(l.posts) <= maxRebuilt {
 		l.streams, l.posts = rebuilt(l.streams), rebuilt(l.posts)
 	}
-	if len(l.watchers) <= maxRebuilt {
-		l.watchers = rebuilt(l.watchers)
+	if len(l.watchers)+len(l.recent) <= maxRebuilt {
+		l.watchers, l.recent = rebuilt(l.watchers), rebuilt(l.recent)
 	}
 	if len(l.returning)+len(l.back) <= maxRebuilt {
 		l.returning, l.back = rebuilt(l.returning), rebuilt(l.back)

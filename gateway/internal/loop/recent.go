@@ -10,7 +10,7 @@ import (
 const (
 	// recentRoom bounds what is kept of a room, in bytes: the oldest go.
 	recentRoom = 4 << 20
-	// recentTotal bounds what is kept of all rooms of a loop: that which has most loses all. Were it the one that grows, a room whose members
+	// recentTotal bounds what is kept of all rooms of a loop: those that have much lose all. Were it the one that grows, a room whose members
 	// read fast would have nothing as long as others have members that read nothing.
 	recentTotal = 16 << 20
 	// chunkBytes is how long a chunk becomes before the next begins: what who is behind is given at a time, as much as a page of the log.
@@ -158,13 +158,14 @@ func (l *Loop) grown(p *recent, k *chunk) {
 		l.forgetChunks(p, 0, 1)
 	}
 	if l.recentBytes > recentTotal {
-		most := p
+		// All but those that have less than half of the average, which is half of everything at least: with many rooms a look at all of them
+		// for each message would cost more than the messages do.
+		much := l.recentBytes / len(l.recent) / 2
 		for _, other := range l.recent {
-			if other.size > most.size {
-				most = other
+			if other.size >= much {
+				l.forgetChunks(other, 0, len(other.chunks))
 			}
 		}
-		l.forgetChunks(most, 0, len(most.chunks))
 	}
 }
 
