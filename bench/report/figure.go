@@ -266,6 +266,7 @@ func serverFigures() []figure {
 	seen := func(*serverUse) bool { return true }
 	return []figure{
 		ofSteps(server("server.cpu", "CPU, mean", unitCores, unseen, seen, func(u *serverUse) float64 { return u.cores })),
+		apart(positive("server.cpu_system", "of that in the kernel", unitShare, unseen, func(u *serverUse) float64 { return u.system })),
 		ofSteps(positive("server.cpu_per_delivery", "CPU for each delivery", unitTime, unseen+", or nothing was delivered",
 			func(u *serverUse) float64 { return u.perDelivery })),
 		overFloor("server.cpu_per_delivery_floor", "the same by the floor's write", func(s *subject) (float64, float64) {

@@ -55,7 +55,7 @@ func fullRun() *result.Result {
 		s := result.Second{
 			Open:   min(1000, int64(i+1)*500),
 			Client: result.Client{CPUSeconds: 0.25, BusiestLoop: 0.3, MemoryBytes: 12e6},
-			Server: result.Process{Seen: true, CPUSeconds: 0.5, MemoryBytes: 24e6 + int64(i)*100e3, Descriptors: 1010, Threads: 8},
+			Server: result.Process{Seen: true, CPUSeconds: 0.5, SystemSeconds: 0.4, MemoryBytes: 24e6 + int64(i)*100e3, Descriptors: 1010, Threads: 8},
 			Host:   result.Kernel{CPUIdle: 0.75, SocketBytes: 4e6, Sockets: 2000},
 		}
 		switch {

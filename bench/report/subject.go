@@ -26,6 +26,7 @@ type subject struct {
 type serverUse struct {
 	seen        bool
 	cores       float64 // mean over the counted load
+	system      float64 // share of that in the kernel, 0: unknown
 	perDelivery float64 // seconds of a processor, 0: nothing was delivered meanwhile
 	rss         int64   // the most, 0: unknown
 	rssBefore   int64   // before the first connect, 0: unknown
@@ -83,11 +84,12 @@ func subjectOf(r *result.Result) *subject {
 
 func serverOf(r *result.Result, load []result.Second) serverUse {
 	var use serverUse
-	seconds, cpu, delivered := 0, 0.0, int64(0)
+	seconds, cpu, system, delivered := 0, 0.0, 0.0, int64(0)
 	for _, second := range load {
 		if second.Server.Seen {
 			seconds++
 			cpu += second.Server.CPUSeconds
+			system += second.Server.SystemSeconds
 			delivered += second.Counts.Delivered + second.Counts.TypingDelivered
 		}
 	}
@@ -101,6 +103,9 @@ func serverOf(r *result.Result, load []result.Second) serverUse {
 	}
 	use.seen = true
 	use.cores = cpu / float64(seconds)
+	if cpu > 0 {
+		use.system = system / cpu
+	}
 	if delivered > 0 {
 		use.perDelivery = cpu / float64(delivered)
 	}

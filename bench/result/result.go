@@ -167,6 +167,8 @@ type Process struct {
 	// Unseen says why it is not, in words.
 	Unseen     string  `json:"unseen,omitempty"`
 	CPUSeconds float64 `json:"cpu_seconds"`
+	// SystemSeconds is what of CPUSeconds was in the kernel: the rest is the program's own.
+	SystemSeconds float64 `json:"system_seconds"`
 	// Cores is how many it may use: affinity and the quota of its control group.
 	Cores float64 `json:"cores"`
 	// BusiestThread is the share of the second in which the busiest thread ran: a server of one thread is saturated at 1.

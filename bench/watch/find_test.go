@@ -50,7 +50,7 @@ func hostWithServers(tcp, tcp6 string, sockets map[int][]string) fstest.MapFS {
 
 // statLine is /proc/PID/stat of a process that used ticks and began at a time.
 func statLine(pid, ticks, started int) string {
-	return fmt.Sprintf("%d (server) S 1 10 10 0 -1 0 0 0 0 0 %d 0 0 0 20 0 3 0 %d 0 50 0", pid, ticks, started)
+	return fmt.Sprintf("%d (server) S 1 10 10 0 -1 0 0 0 0 0 %d %d 0 0 20 0 3 0 %d 0 50 0", pid, ticks-ticks/4, ticks/4, started)
 }
 
 func TestFindServer(t *testing.T) {

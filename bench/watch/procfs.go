@@ -17,6 +17,7 @@ var errShort = errors.New("it has fewer fields than every kernel writes")
 // taskStat is what is read of /proc/PID/stat, or of a thread's.
 type taskStat struct {
 	cpu     time.Duration // user and system
+	system  time.Duration
 	threads int64
 	started uint64 // ticks since boot: tells a process from a later one with its number
 	pages   int64  // resident
@@ -38,7 +39,7 @@ func parseTaskStat(text string) (taskStat, error) {
 	s.threads, err3 = strconv.ParseInt(f[threads], 10, 64)
 	s.started, err4 = strconv.ParseUint(f[started], 10, 64)
 	s.pages, err5 = strconv.ParseInt(f[resident], 10, 64)
-	s.cpu = time.Duration(u+k) * tick
+	s.cpu, s.system = time.Duration(u+k)*tick, time.Duration(k)*tick
 	return s, errors.Join(err1, err2, err3, err4, err5)
 }
 

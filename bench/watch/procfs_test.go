@@ -7,7 +7,7 @@ import (
 
 func TestTaskStat(t *testing.T) {
 	const rest = " S 1 10 10 0 -1 4194560 100 0 0 0 120 30 7 7 20 0 4 0 98765 1000000 250 18446744073709551615 0 0"
-	want := taskStat{cpu: 1500 * time.Millisecond, threads: 4, started: 98765, pages: 250}
+	want := taskStat{cpu: 1500 * time.Millisecond, system: 300 * time.Millisecond, threads: 4, started: 98765, pages: 250}
 	for _, name := range []string{"(rookery)", "(a) b (c)", "(tmux: server)", "()"} {
 		if got, err := parseTaskStat("10 " + name + rest); err != nil || got != want {
 			t.Errorf("%s: %+v, %v, want %+v", name, got, err, want)

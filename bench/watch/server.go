@@ -32,6 +32,7 @@ type process struct {
 	name     string
 	started  uint64
 	cpu      time.Duration
+	system   time.Duration            // of cpu
 	threads  map[string]time.Duration // how long each thread ran
 	at       time.Time
 	mayUse   float64 // cores
@@ -46,7 +47,7 @@ func (s *server) add(pid int) {
 		return
 	}
 	p := &process{
-		pid: pid, name: strings.TrimSpace(readText(s.root, inProc(pid, "comm"))), started: stat.started, cpu: stat.cpu,
+		pid: pid, name: strings.TrimSpace(readText(s.root, inProc(pid, "comm"))), started: stat.started, cpu: stat.cpu, system: stat.system,
 		mayUse: coresOf(s.root, pid), mayOpen: parseOpenFiles(readText(s.root, inProc(pid, "limits"))),
 	}
 	s.processes = append(s.processes, p)
@@ -82,7 +83,8 @@ func (s *server) second(now time.Time) result.Process {
 		}
 		sum.Seen = true
 		sum.CPUSeconds += (stat.cpu - p.cpu).Seconds()
-		p.cpu = stat.cpu
+		sum.SystemSeconds += (stat.system - p.system).Seconds()
+		p.cpu, p.system = stat.cpu, stat.system
 		sum.BusiestThread = max(sum.BusiestThread, p.busiestThread(s.root, now))
 		// Processes that share processors may use them once.
 		sum.Cores = max(sum.Cores, p.mayUse)

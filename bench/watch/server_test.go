@@ -36,7 +36,7 @@ func TestServerSeconds(t *testing.T) {
 	root["proc/7/task/8/schedstat"].Data = []byte("2900000000 0 9")
 	root["proc/7/task/9/schedstat"] = &fstest.MapFile{Data: []byte("9900000000 0 9")} // new: what it did is not of this second alone
 	got := s.second(at(1))
-	if !got.Seen || !near(got.CPUSeconds, 1.2) || !near(got.BusiestThread, 0.9) || !near(got.Cores, 1.5) {
+	if !got.Seen || !near(got.CPUSeconds, 1.2) || !near(got.SystemSeconds, 0.3) || !near(got.BusiestThread, 0.9) || !near(got.Cores, 1.5) {
 		t.Errorf("the first second was %+v", got)
 	}
 	if got.MemoryBytes != 50*page || got.Descriptors != 3 || got.DescriptorsMax != 1024 || got.Threads != 3 || got.Unseen != "" {

@@ -146,9 +146,18 @@ func loaded(r result.Result) []result.Second {
 
 // perDelivery is the server's CPU time for each delivery of the counted load, in seconds.
 func perDelivery(r result.Result) float64 {
+	return ofDeliveries(r, func(p result.Process) float64 { return p.CPUSeconds })
+}
+
+// systemPerDelivery is what of that was in the kernel.
+func systemPerDelivery(r result.Result) float64 {
+	return ofDeliveries(r, func(p result.Process) float64 { return p.SystemSeconds })
+}
+
+func ofDeliveries(r result.Result, what func(result.Process) float64) float64 {
 	used, delivered := 0.0, int64(0)
 	for _, s := range loaded(r) {
-		used += s.Server.CPUSeconds
+		used += what(s.Server)
 		delivered += s.Counts.Delivered
 	}
 	return used / max(1, float64(delivered))

@@ -82,7 +82,7 @@ func (h *host) deliveryRow() row {
 		limit: 12 * time.Minute,
 		measure: h.each([]publishes{{hundreds, 0, 1.15}, {large, 0, 1.15}, {pairs, 0, 1.45}},
 			func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
-				var used, multiple, gathered, rates, bare, bareMultiple []float64
+				var used, multiple, system, gathered, rates, bare, bareMultiple, bareSystem []float64
 				doubted := ""
 				for range 3 {
 					r, err := h.publishing(ctx, s, p.shape, p.rate, 8)
@@ -91,20 +91,24 @@ func (h *host) deliveryRow() row {
 					}
 					// The floor is that of the same run: it is measured before and after the load.
 					used, multiple = append(used, 1e6*perDelivery(r)), append(multiple, perDelivery(r)/r.Floor.WriteSeconds)
+					system = append(system, systemPerDelivery(r)/r.Floor.WriteSeconds)
 					gathered, rates = append(gathered, perWrite(r)), append(rates, deliveriesPerSecond(r))
 					doubted = cmp.Or(doubted, doubt(r))
 					if r, err = h.bare(ctx, "rooms", p.shape.publishes(p.rate, 8)...); err != nil {
 						return nil, err
 					}
 					bare, bareMultiple = append(bare, 1e6*perDelivery(r)), append(bareMultiple, perDelivery(r)/r.Floor.WriteSeconds)
+					bareSystem = append(bareSystem, systemPerDelivery(r)/r.Floor.WriteSeconds)
 				}
 				return []figure{
 					{what: p.String() + ": deliveries a second", value: median(rates)},
 					{what: p.String() + ": deliveries for each write", value: median(gathered), unit: times},
 					{what: p.String() + ": CPU for a delivery", value: median(used), unit: microseconds},
 					{what: p.String() + ": the same, by the floor's write", value: median(multiple), unit: times, target: most(p.bound), doubt: doubted},
+					{what: p.String() + ": of that in the kernel", value: median(system), unit: times},
 					{what: p.String() + ": CPU of a bare server for one", value: median(bare), unit: microseconds},
 					{what: p.String() + ": the same, by the floor's write", value: median(bareMultiple), unit: times},
+					{what: p.String() + ": of that in the kernel", value: median(bareSystem), unit: times},
 				}, nil
 			}),
 	}
