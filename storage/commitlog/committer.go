@@ -55,8 +55,9 @@ func (c *committer) commitLoop() {
 		c.log.turnedAt.Store(time.Now().UnixNano())
 		batch, closing := c.log.queue.take(spare)
 		if len(batch) > 0 {
+			begun := time.Now()
 			c.commit(batch)
-			c.log.queue.release(batch)
+			c.log.queue.release(batch, time.Since(begun))
 			clear(batch) // lets go of bodies and names
 			if spare = batch; cap(spare)*entryBytes > keptBufferBytes {
 				spare = nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"rookery/storage"
@@ -142,6 +143,60 @@ func TestQueueIsBounded(t *testing.T) {
 	<-gate.entered
 	gate.leave <- nil
 	w.mustCommit(t, accepted+1)
+}
+
+// TestQueueOfASlowDisk: a queue that is worked off slowly holds less, until it is not; one sync that takes long is no slow disk.
+func TestQueueOfASlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := newGateFS()
+		config := testConfig(gate)
+		go func() { // the header of the first segment
+			<-gate.entered
+			gate.leave <- nil
+		}()
+		l := mustOpen(t, config)
+		most := l.config.QueueBytes
+		w := newWriter(l)
+		committed := 0
+		// batch has a record be synced, gives the queue so many bytes meanwhile, and says how many it took when the next batch,
+		// which is these, has taken so long.
+		batch := func(bytes int, took time.Duration) (held int) {
+			t.Helper()
+			w.mustAppend(t, "room", "")
+			committed++
+			<-gate.entered
+			for body := strings.Repeat("x", 64<<10); held < bytes; held = l.Stats().QueueBytes {
+				if err := w.append(w.record("room", body)); errors.Is(err, storage.ErrFull) {
+					break
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				committed++
+			}
+			gate.leave <- nil
+			if bytes > 0 {
+				<-gate.entered
+				time.Sleep(took)
+				gate.leave <- nil
+			}
+			w.mustCommit(t, committed)
+			synctest.Wait()
+			return held
+		}
+		near := func(what string, held, want int) {
+			t.Helper()
+			if held > want || held < want-70<<10 {
+				t.Errorf("%s the queue takes %d bytes, want just under %d", what, held, want)
+			}
+		}
+		batch(leastPaced/2, time.Second)
+		near("after half a MiB that took a second", batch(most, time.Second), most)
+		// That was 16 MiB in a second, so 4 in a quarter of one, and as many beside these.
+		near("after all of it took a second", batch(most, 2*time.Second), most/2)
+		near("after half of it took two", batch(most, mayTake), most/8)
+		near("after that took no longer than it may", batch(most, 0), most)
+		close(gate.open)
+	})
 }
 
 // TestSyncFailure has a batch in the sync, one waiting and one to come.

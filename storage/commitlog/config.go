@@ -54,7 +54,8 @@ type Config struct {
 	// SyncEvery is the time between syncs in SyncInterval mode. Default 100 ms.
 	SyncEvery time.Duration
 	// QueueBytes bounds the memory of records that wait for the committer or are being
-	// committed, and so the size of a batch. Default 16 MiB, at least 2 MiB.
+	// committed, and so the size of a batch. Default 16 MiB, at least 2 MiB. Where the disk
+	// takes longer than a quarter of a second for a batch it is less.
 	QueueBytes int
 	// CheckpointBytes is how much log is written between checkpoints of the rooms, and so about how
 	// much is read when the log is opened after a crash. Default 256 MiB, at least 1 MiB.

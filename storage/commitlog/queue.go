@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"rookery/storage"
@@ -31,12 +32,13 @@ func (e *entry) queueCost() int { return entryBytes + recordBytes(&e.record) }
 // policy: push back (storage.ErrFull); what was accepted is never dropped.
 type appendQueue struct {
 	// Set at construction.
-	limit int
-	bell  chan struct{} // holds one ring: something waits or the log closes
+	most int
+	bell chan struct{} // holds one ring: something waits or the log closes
 
 	mu sync.Mutex // held for memory work only, no other lock inside
 
 	// Guarded by mu.
+	limit   int // bytes that may wait and be in work, most or less, see pace
 	waiting []entry
 	closing bool
 	fault   *storage.FaultError // nil while the log takes appends
@@ -55,7 +57,7 @@ type appendQueue struct {
 }
 
 func newAppendQueue(limit int) *appendQueue {
-	return &appendQueue{limit: limit, bell: make(chan struct{}, 1), synced: make(chan struct{}, 1)}
+	return &appendQueue{most: limit, limit: limit, bell: make(chan struct{}, 1), synced: make(chan struct{}, 1)}
 }
 
 func (q *appendQueue) push(e entry) error {
@@ -103,15 +105,35 @@ func (q *appendQueue) take(spare []entry) (batch []entry, closing bool) {
 	return batch, q.closing
 }
 
-// release gives back the room of a batch that is done.
-func (q *appendQueue) release(batch []entry) {
+// release gives back the room of a batch that is done, which took so long.
+func (q *appendQueue) release(batch []entry, took time.Duration) {
 	cost := int64(0)
 	for i := range batch {
 		cost += int64(batch[i].queueCost())
 	}
 	q.mu.Lock()
 	q.bytes.Add(-cost)
+	q.pace(int(cost), took)
 	q.mu.Unlock()
+}
+
+const (
+	// mayTake is how long a batch may take before less may wait.
+	mayTake = 250 * time.Millisecond
+	// leastPaced is how large a batch has to be for its time to tell how fast the disk is: of a smaller one it is how long one sync takes, which
+	// may be a second once in a while and no reason to refuse anything.
+	leastPaced = 1 << 20
+)
+
+// pace bounds the queue in time where the disk is slow: 16 MiB are four seconds of one that takes 4 MiB/s, and a record waits for two batches, the one
+// in work and its own. Each may hold what the disk takes in mayTake.
+func (q *appendQueue) pace(cost int, took time.Duration) {
+	switch {
+	case took <= mayTake:
+		q.limit = q.most
+	case cost >= leastPaced:
+		q.limit = min(q.most, max(minQueueBytes, 2*leastPaced, int(2*float64(cost)*mayTake.Seconds()/took.Seconds())))
+	}
 }
 
 // fail makes the queue refuse until heal; what waits is still there to be taken.
