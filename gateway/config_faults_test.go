@@ -280,13 +280,25 @@ func checkOneFault(t *testing.T, err error, want []string) {
 }
 
 func TestSecretInAFileForEverybody(t *testing.T) {
-	path := writeFile(t, "r.yaml", "auth:\n  hs256_secret: "+strings.Repeat("s", minSecret)+"\n")
-	mustLoad(t, []string{"--config", path}, nil)
-	if err := os.Chmod(path, 0o644); err != nil {
-		t.Fatal(err)
+	long := strings.Repeat("s", minSecret)
+	good := map[string]string{
+		"auth.hs256_secret":  long,
+		"api.keys":           "backend read " + long,
+		"push.web_push_key":  "q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94\npush.web_push_contact: mailto:a@b.example",
+		"oidc.client_secret": long, "push.secret": long, "webhooks.secret": long, // of what is off
 	}
-	_, err := LoadConfig([]string{"--config", path}, nil)
-	checkOneFault(t, err, []string{"auth.hs256_secret = a secret", "r.yaml:2", "every user"})
+	for _, s := range settings() {
+		if !s.secret {
+			continue
+		}
+		path := writeFile(t, "r.yaml", "dev: true\n"+s.name+": "+good[s.name]+"\n")
+		mustLoad(t, []string{"--config", path}, nil)
+		if err := os.Chmod(path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := LoadConfig([]string{"--config", path}, nil)
+		checkOneFault(t, err, []string{s.name + " = a secret", "r.yaml:2", "every user"})
+	}
 }
 
 func TestAllFaultsAtOnce(t *testing.T) {

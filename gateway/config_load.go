@@ -53,10 +53,10 @@ func LoadConfig(args, environ []string) (Config, error) {
 		c.applyDevelopmentDefaults(known)
 	}
 	c.validate(&faults)
-	for _, name := range []string{"auth.hs256_secret", "oidc.client_secret", "api.keys"} {
-		if file[name].texts != nil {
+	for _, s := range known {
+		if g, ok := file[s.name]; ok && s.secret {
 			path, _ := configPath(flags, environment)
-			checkSecretFile(path.texts[0], name, file[name].from, &faults)
+			checkSecretFile(path.texts[0], s, g.from, &faults)
 		}
 	}
 	if err := faults.join(); err != nil {

@@ -9,8 +9,8 @@ import (
 )
 
 // Print writes the configuration in force as a YAML file that --config reads again, with
-// a comment at each line that says where the value came from. Secrets are left out: a
-// comment says that there is one.
+// a comment at each line that says where the value came from. Secrets are left out, and so are
+// addresses with something in them that may be one: a comment says that there is one.
 func (c Config) Print(w io.Writer) error {
 	var out bytes.Buffer
 	fmt.Fprintln(&out, "# The configuration in force. It can be used with --config.")
@@ -35,10 +35,31 @@ func (c Config) Print(w io.Writer) error {
 			}
 			continue
 		}
+		if shown := s.shown(v.String()); shown != v.String() {
+			fmt.Fprintf(&out, "%s# %s: %q is set, and what may be a secret in it not shown (%s)\n", indent, key, shown, comment(c.source(s)))
+			continue
+		}
 		fmt.Fprintf(&out, "%-31s # %s\n", indent+key+": "+yamlText(v), comment(c.source(s)))
 	}
 	_, err := w.Write(out.Bytes())
 	return err
+}
+
+// shown is a setting's text as anybody may see it. It does not parse an address, for it shows those that can't be parsed, too.
+func (s setting) shown(text string) string {
+	scheme, rest, isURL := strings.Cut(text, "://")
+	if !s.address || !isURL {
+		return text
+	}
+	place := rest
+	if at := strings.IndexAny(rest, "?#"); at >= 0 {
+		place = rest[:at] + rest[at:at+1] + "…"
+	}
+	host, _, _ := strings.Cut(place, "/")
+	if at := strings.LastIndexByte(host, '@'); at >= 0 {
+		place = "…" + host[at:] + place[len(host):]
+	}
+	return scheme + "://" + place
 }
 
 // comment keeps a source, which may hold a file name with any byte in it, on its line.

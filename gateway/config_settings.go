@@ -23,6 +23,8 @@ type setting struct {
 	development string
 	// secret settings are never printed.
 	secret bool
+	// address settings are printed without what may be a secret in them: who is to be let in, and a query.
+	address bool
 	// value views the setting's field of a Config.
 	value func(*Config) value
 }
@@ -88,7 +90,7 @@ func settings() []setting {
 			value: func(c *Config) value { return boolValue{&c.TLS.ACME.AgreeTerms} }},
 		{name: "tls.acme.email", usage: "address that is told to it; empty is none",
 			value: func(c *Config) value { return stringValue{&c.TLS.ACME.Email} }},
-		{name: "tls.acme.directory", usage: "address of its directory",
+		{name: "tls.acme.directory", usage: "address of its directory", address: true,
 			value: func(c *Config) value { return stringValue{&c.TLS.ACME.Directory} }},
 		{name: "tls.acme.ca_file", usage: "issuers in PEM of its own server's certificate; empty are the system's",
 			value: func(c *Config) value { return stringValue{&c.TLS.ACME.CAFile} }},
@@ -115,7 +117,7 @@ func settings() []setting {
 			value: func(c *Config) value { return stringValue{&c.Auth.HS256SecretFile} }},
 		{name: "auth.public_keys", usage: "PEM files with the public keys of tokens, path or kid=path",
 			value: func(c *Config) value { return listValue{&c.Auth.PublicKeys} }},
-		{name: "auth.jwks", usage: "where the issuer publishes its keys as a JSON Web Key Set, https:// or a file; empty is none",
+		{name: "auth.jwks", usage: "where the issuer publishes its keys as a JSON Web Key Set, https:// or a file; empty is none", address: true,
 			value: func(c *Config) value { return stringValue{&c.Auth.JWKS} }},
 		{name: "auth.jwks_refresh", usage: "longest time between two fetches of those keys",
 			value: func(c *Config) value { return durationValue{&c.Auth.JWKSRefresh, 10 * time.Second, longest} }},
@@ -128,7 +130,7 @@ func settings() []setting {
 		{name: "auth.leeway", usage: "how far the clocks of issuer and server may differ",
 			value: func(c *Config) value { return durationValue{&c.Auth.Leeway, 0, 10 * time.Minute} }},
 
-		{name: "oidc.issuer", usage: "OpenID Connect provider at which people sign in to the page, as it writes itself; empty is off",
+		{name: "oidc.issuer", usage: "OpenID Connect provider at which people sign in to the page, as it writes itself; empty is off", address: true,
 			value: func(c *Config) value { return stringValue{&c.OIDC.Issuer} }},
 		{name: "oidc.name", usage: "what the page calls it; empty is its host",
 			value: func(c *Config) value { return stringValue{&c.OIDC.Name} }},
@@ -138,7 +140,7 @@ func settings() []setting {
 			value: func(c *Config) value { return secretValue{&c.OIDC.ClientSecret} }},
 		{name: "oidc.client_secret_file", usage: "file that holds that secret",
 			value: func(c *Config) value { return stringValue{&c.OIDC.ClientSecretFile} }},
-		{name: "oidc.redirect_url", usage: "way back from the provider, https://host/oidc/callback; empty is of the only origin of limits.origins",
+		{name: "oidc.redirect_url", usage: "way back from the provider, https://host/oidc/callback; empty is of the only origin of limits.origins", address: true,
 			value: func(c *Config) value { return stringValue{&c.OIDC.RedirectURL} }},
 		{name: "oidc.scopes", usage: "scopes to ask for beside openid, like profile",
 			value: func(c *Config) value { return listValue{&c.OIDC.Scopes} }},
@@ -242,16 +244,16 @@ func settings() []setting {
 			value: func(c *Config) value { return sizeValue[int64]{&c.Retention.Bytes, 0, proto.MaxInteger} }},
 		{name: "retention.rooms", usage: "rules for rooms that differ, like 'team-* age=720h messages=1000 bytes=1GiB'; the first that matches counts",
 			value: func(c *Config) value { return listValue{&c.Retention.Rooms} }},
-		{name: "ship.to", usage: "where a copy of the log is kept, /path, file:///path or s3://bucket/prefix; empty is off",
+		{name: "ship.to", usage: "where a copy of the log is kept, /path, file:///path or s3://bucket/prefix; empty is off", address: true,
 			value: func(c *Config) value { return stringValue{&c.Ship.To} }},
 		{name: "ship.every", usage: "how far behind the log that copy is at most",
 			value: func(c *Config) value { return durationValue{&c.Ship.Every, 100 * time.Millisecond, time.Hour} }},
-		{name: "ship.s3_endpoint", usage: "address of the S3-compatible store, https://host:port; empty is Amazon's",
+		{name: "ship.s3_endpoint", usage: "address of the S3-compatible store, https://host:port; empty is Amazon's", address: true,
 			value: func(c *Config) value { return stringValue{&c.Ship.S3Endpoint} }},
 		{name: "ship.s3_region", usage: "region of the bucket; empty asks the store",
 			value: func(c *Config) value { return stringValue{&c.Ship.S3Region} }},
 
-		{name: "push.webhook", usage: "where to send who has undelivered messages, https://host/path; empty is off",
+		{name: "push.webhook", usage: "where to send who has undelivered messages, https://host/path; empty is off", address: true,
 			value: func(c *Config) value { return stringValue{&c.Push.Webhook} }},
 		{name: "push.secret", usage: "signs these requests: whsec_ and 24 to 64 bytes in base64", secret: true,
 			value: func(c *Config) value { return secretValue{&c.Push.Secret} }},
@@ -261,7 +263,7 @@ func settings() []setting {
 			value: func(c *Config) value { return secretValue{&c.Push.WebPushKey} }},
 		{name: "push.web_push_key_file", usage: "file that holds this key",
 			value: func(c *Config) value { return stringValue{&c.Push.WebPushKeyFile} }},
-		{name: "push.web_push_contact", usage: "where push services reach who runs this server, mailto:name@host or https://host",
+		{name: "push.web_push_contact", usage: "where push services reach who runs this server, mailto:name@host or https://host", address: true,
 			value: func(c *Config) value { return stringValue{&c.Push.WebPushContact} }},
 		{name: "push.apns.key_file", usage: ".p8 file with the key for Apple's push service; empty is off",
 			value: func(c *Config) value { return stringValue{&c.Push.APNs.KeyFile} }},
@@ -273,11 +275,11 @@ func settings() []setting {
 			value: func(c *Config) value { return stringValue{&c.Push.APNs.Topic} }},
 		{name: "push.apns.sandbox", usage: "tell apps that Xcode has installed, not those of the store",
 			value: func(c *Config) value { return boolValue{&c.Push.APNs.Sandbox} }},
-		{name: "push.apns.url", usage: "address of a stand-in for Apple's push service; empty is Apple's",
+		{name: "push.apns.url", usage: "address of a stand-in for Apple's push service; empty is Apple's", address: true,
 			value: func(c *Config) value { return stringValue{&c.Push.APNs.URL} }},
 		{name: "push.fcm.account_file", usage: "JSON file with the key of a service account for Firebase Cloud Messaging; empty is off",
 			value: func(c *Config) value { return stringValue{&c.Push.FCM.AccountFile} }},
-		{name: "push.fcm.url", usage: "address of a stand-in for Firebase Cloud Messaging; empty is Google's",
+		{name: "push.fcm.url", usage: "address of a stand-in for Firebase Cloud Messaging; empty is Google's", address: true,
 			value: func(c *Config) value { return stringValue{&c.Push.FCM.URL} }},
 		{name: "push.after", usage: "how long a message may be undelivered before its member is told",
 			value: func(c *Config) value { return durationValue{&c.Push.After, 100 * time.Millisecond, time.Hour} }},
@@ -288,7 +290,7 @@ func settings() []setting {
 		{name: "push.text", usage: "put the newest message's text into summaries",
 			value: func(c *Config) value { return boolValue{&c.Push.Text} }},
 
-		{name: "webhooks.url", usage: "where the application is asked and told, https://host/path; empty is off",
+		{name: "webhooks.url", usage: "where the application is asked and told, https://host/path; empty is off", address: true,
 			value: func(c *Config) value { return stringValue{&c.Webhooks.URL} }},
 		{name: "webhooks.secret", usage: "signs these requests: whsec_ and 24 to 64 bytes in base64", secret: true,
 			value: func(c *Config) value { return secretValue{&c.Webhooks.Secret} }},

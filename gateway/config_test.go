@@ -269,6 +269,43 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	}
 }
 
+// TestAddressesAreShownWithoutSecrets: printed, and where they are refused.
+func TestAddressesAreShownWithoutSecrets(t *testing.T) {
+	hook := setting{name: "webhooks.url", address: true}
+	for text, want := range map[string]string{
+		"https://host/path":              "https://host/path",
+		"https://host/a@b":               "https://host/a@b",
+		"https://host/path?key=hunter2":  "https://host/path?…",
+		"https://host?hunter2":           "https://host?…",
+		"https://host/path#hunter2?x":    "https://host/path#…",
+		"https://me:hunter2@host/path":   "https://…@host/path",
+		"https://hunter2@x@host:1/a?b@c": "https://…@host:1/a?…",
+		"https://host\x7f/?hunter2":      "https://host\x7f/?…",
+		"mailto:ops@host":                "mailto:ops@host",
+		"/etc/rookery/what?.json":        "/etc/rookery/what?.json",
+	} {
+		if got := hook.shown(text); got != want {
+			t.Errorf("%s is shown as %s, want %s", text, got, want)
+		}
+	}
+	c := mustLoad(t, []string{"--dev", "--webhooks.url=https://host/x?key=hunter2", "--webhooks.events=publish", "--webhooks.secret=whsec_" + strings.Repeat("A", 40)}, nil)
+	var out bytes.Buffer
+	if err := c.Print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if want := `  # url: "https://host/x?…" is set, and what may be a secret in it not shown (flag --webhooks.url)` + "\n"; !strings.Contains(out.String(), want) || strings.Contains(out.String(), "hunter2") {
+		t.Errorf("Print does not write %s:\n%s", want, out.String())
+	}
+	for _, s := range settings() {
+		if !s.address {
+			continue
+		}
+		if _, err := LoadConfig([]string{"--dev", s.flag() + "=ftp://me:hunter2@host/x?hunter2"}, nil); err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("a fault of %s shows what may be a secret: %v", s.name, err)
+		}
+	}
+}
+
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"-h"}, {"--help"}, {"--listen", "nonsense", "--help"}} {
 		if _, err := LoadConfig(args, nil); !errors.Is(err, flag.ErrHelp) {

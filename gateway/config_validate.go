@@ -41,7 +41,7 @@ func (f *faultList) add(s setting, from, text, reason string) {
 		return
 	}
 	f.names[s.name] = true
-	shown := strconv.Quote(text)
+	shown := strconv.Quote(s.shown(text))
 	if s.secret {
 		shown = "a secret"
 	}
@@ -256,12 +256,12 @@ func originFault(origin string) string {
 }
 
 // checkSecretFile refuses a file with a secret that every user of the machine can read.
-func checkSecretFile(path, name, from string, faults *faultList) {
+func checkSecretFile(path string, s setting, from string, faults *faultList) {
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm()&0o004 == 0 {
 		return
 	}
-	faults.add(setting{name: name, secret: true}, from, "", openToAll(path))
+	faults.add(s, from, "", openToAll(path))
 }
 
 func openToAll(path string) string {

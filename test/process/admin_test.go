@@ -60,7 +60,7 @@ func TestAdminListener(t *testing.T) {
 
 	paths := map[string]string{
 		"/healthz": "ok", "/readyz": "ok", "/metrics": "rookery_connections 1",
-		"/debug/pprof/": "goroutine", "/debug/pprof/goroutine?debug=1": "goroutine profile", "/debug/pprof/cmdline": "serve",
+		"/debug/pprof/": "goroutine", "/debug/pprof/goroutine?debug=1": "goroutine profile",
 		"/debug/pprof/mutex?seconds=1": "", "/debug/pprof/block?seconds=1": "",
 	}
 	for path, word := range paths {

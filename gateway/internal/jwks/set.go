@@ -78,7 +78,7 @@ type table struct {
 // CheckSource says why a source can't be one, or nil. It reads a file, but asks no server: that one may be down
 // when this one starts.
 func CheckSource(source string) error {
-	if !isURL(source) {
+	if !strings.Contains(source, "://") {
 		text, err := readFile(source)
 		if err == nil {
 			_, err = parse(text)
@@ -86,7 +86,7 @@ func CheckSource(source string) error {
 		return err
 	}
 	u, err := url.Parse(source)
-	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
+	if err != nil || !isURL(source) || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return errors.New("is no address of a key set; write https://host/path, or the path of a file")
 	}
 	if u.Scheme == "http" && !loopback(u.Hostname()) {
