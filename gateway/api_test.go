@@ -394,3 +394,32 @@ func TestAPIUsers(t *testing.T) {
 	counts := stats["counts"].(map[string]any)
 	b.is(counts, `{"published":1,"connections":4}`)
 }
+
+// TestAPINamesThatAreHardInPaths: each byte percent-encoded, every name can be asked about.
+func TestAPINamesThatAreHardInPaths(t *testing.T) {
+	t.Parallel()
+	srv := gatewaytest.Start(t, withAPI)
+	b := newBackend(t, srv)
+	for _, name := range []string{
+		".", "..", "//", "../..", "a/../b", "%", "%2E", "a b", "+", "?", "#", ";", "é", "🦉", strings.Repeat("🦉", proto.MaxName/4),
+	} {
+		var encoded strings.Builder
+		for _, c := range []byte(name) {
+			fmt.Fprintf(&encoded, "%%%02X", c)
+		}
+		user := "/v1/users/" + encoded.String()
+		b.is(b.do("PUT", user+"/ban", "{}"), fmt.Sprintf(`{"user":%q}`, name))
+		b.do("DELETE", user+"/ban", "")
+		b.is(b.do("GET", user+"/rooms", ""), `{"rooms":[]}`)
+		b.is(b.do("GET", "/v1/rooms/"+encoded.String(), ""), fmt.Sprintf(`{"room":%q}`, name))
+		if code, body := askAdmin(t, srv, "PUT", "/rooms/"+encoded.String()+"/retention", `{"messages":1}`); code != 200 || !strings.Contains(body, fmt.Sprintf(`{"room":%q,`, name)) {
+			t.Errorf("what is kept of the room %q: %d %s", name, code, body)
+		}
+		if code, body := askAdmin(t, srv, "POST", "/revocations", fmt.Sprintf(`{"user":%q}`, name)); code != 200 {
+			t.Errorf("revoke the tokens of %q: %d %s", name, code, body)
+		}
+		if code, body := askAdmin(t, srv, "DELETE", "/revocations/user/"+encoded.String(), ""); code != 204 {
+			t.Errorf("take the revocation of %q back: %d %s", name, code, body)
+		}
+	}
+}

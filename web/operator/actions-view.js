@@ -38,11 +38,11 @@ export class ActionsView {
   async #do(act) {
     this.#say();
     if (!this.#named()) return;
-    const planned = plan(act, {
-      user: byId('user').value, room: byId('room').value, reason: byId('act-reason').value, forMs: Number(byId('ban-time').value),
-    });
-    if (!(await confirmed(planned))) return;
     try {
+      const planned = plan(act, {
+        user: byId('user').value, room: byId('room').value, reason: byId('act-reason').value, forMs: Number(byId('ban-time').value),
+      });
+      if (!(await confirmed(planned))) return;
       await this.#api.ask(planned.method, planned.path, planned.body);
       this.#say('', planned.done);
     } catch (error) {

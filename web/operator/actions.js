@@ -55,12 +55,21 @@ export const HOUR_MS = 3_600_000;
 export const BAN_TIMES = [['an hour', HOUR_MS], ['a day', 24 * HOUR_MS], ['a week', 7 * 24 * HOUR_MS], ['ever', 0]];
 
 /**
- * What is to be done, as a request and in words for who confirms it. Without a room it is about the whole server.
+ * A name as a part of a path. Browsers take . and .. out of paths, percent-encoded too (URL Standard, 4.4, double-dot URL path segment): what is
+ * asked for would be something else.
+ */
+export function segment(name) {
+  if (name === '.' || name === '..') throw new Refusal(`Browsers can’t ask about the name “${name}”. Use the server API with curl --path-as-is, and ${name.replaceAll('.', '%2E')} for the name.`);
+  return encodeURIComponent(name);
+}
+
+/**
+ * What is to be done, as a request and in words for who confirms it. Without a room it is about the whole server. Throws a Refusal where a
+ * browser can't ask for it.
  * @param {'kick'|'ban'|'unban'} act
  */
 export function plan(act, { user, room = '', reason = '', forMs = 0 }) {
   const where = room === '' ? 'the server' : `the room “${room}”`;
-  const path = encodeURIComponent(user);
   const time = BAN_TIMES.find(([, ms]) => ms === forMs)?.[0] ?? `${Math.round(forMs / HOUR_MS)} hours`;
   const more = { ...(reason && { reason }), ...(act === 'ban' && forMs > 0 && { forMs }) };
   const words = {
@@ -70,7 +79,7 @@ export function plan(act, { user, room = '', reason = '', forMs = 0 }) {
     ban: { question: `Ban “${user}” from ${where} for ${time}?`, consequence: room === '' ? 'All their connections are closed, and new ones refused.' : 'They are no member any more, and can’t come back until then.', done: `“${user}” is banned from ${where} for ${time}.` },
     unban: { question: `Lift the ban of “${user}” from ${where}?`, consequence: 'They may come back at once.', done: `“${user}” may come back to ${where}.` },
   }[act];
-  if (room !== '') return { ...words, method: 'POST', path: `/v1/rooms/${encodeURIComponent(room)}/members`, body: { user, action: act, ...more } };
-  if (act === 'kick') return { ...words, method: 'POST', path: `/v1/users/${path}/disconnect`, body: more };
-  return { ...words, method: act === 'ban' ? 'PUT' : 'DELETE', path: `/v1/users/${path}/ban`, body: act === 'ban' ? more : undefined };
+  if (room !== '') return { ...words, method: 'POST', path: `/v1/rooms/${segment(room)}/members`, body: { user, action: act, ...more } };
+  if (act === 'kick') return { ...words, method: 'POST', path: `/v1/users/${segment(user)}/disconnect`, body: more };
+  return { ...words, method: act === 'ban' ? 'PUT' : 'DELETE', path: `/v1/users/${segment(user)}/ban`, body: act === 'ban' ? more : undefined };
 }

@@ -1,7 +1,7 @@
 // Shows the frames of one user while somebody looks. There is one trace at a time on a page; leaving the page ends it.
 
 import { byId } from '../page/app/elements.js';
-import { Refusal } from './actions.js';
+import { Refusal, segment } from './actions.js';
 import { Table } from './tables.js';
 import { TraceLog, follow } from './trace.js';
 import { clock } from './units.js';
@@ -28,7 +28,7 @@ export class TraceView {
     this.#stop();
     const ending = (this.#ending = new AbortController());
     try {
-      const response = await this.#api.ask('GET', `/v1/users/${encodeURIComponent(user)}/trace`, undefined, ending);
+      const response = await this.#api.ask('GET', `/v1/users/${segment(user)}/trace`, undefined, ending);
       this.#log.clear();
       byId('trace').hidden = false;
       byId('trace-title').textContent = `What “${user}” does`;

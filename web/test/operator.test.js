@@ -163,6 +163,21 @@ test('what is to be done, as a request and in words', () => {
   assert.equal(plan('unban', { user: 'bob', room: 'g' }).question, 'Lift the ban of “bob” from the room “g”?');
 });
 
+test('what a browser would ask of another path is refused, whatever else has that name is not', () => {
+  for (const name of ['.', '..']) {
+    assert.equal(new URL(`/v1/users/${name.replaceAll('.', '%2E')}/ban`, 'http://h').pathname.endsWith(`${name}/ban`), false); // why
+    for (const act of ['kick', 'ban', 'unban']) {
+      assert.throws(() => plan(act, { user: name }), { constructor: Refusal, message: /curl --path-as-is, and (%2E)+ for the name/ });
+      assert.throws(() => plan(act, { user: 'bob', room: name }), Refusal);
+      assert.equal(plan(act, { user: name, room: 'g' }).body.user, name);
+    }
+  }
+  for (const name of ['...', '.a', '%2e', '/', 'é']) {
+    const { pathname } = new URL(plan('ban', { user: name }).path, 'http://h');
+    assert.equal(decodeURIComponent(pathname.split('/')[3]), name);
+  }
+});
+
 test('lines come in pieces', () => {
   const lines = new Lines();
   assert.deepEqual(lines.take('{"a":1}\n{"a"'), [{ a: 1 }]);
