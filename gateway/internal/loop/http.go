@@ -91,8 +91,8 @@ func (l *Loop) readRequest(c *conn, head []byte) *http.Request {
 		l.respond(c, http.StatusBadRequest, "", []byte("the request can't be read: "+err.Error()), true)
 		return nil
 	}
-	// RFC 9112 3.2: a request of HTTP/1.1 without a Host field is answered with 400.
-	if req.Host == "" && req.ProtoAtLeast(1, 1) {
+	// RFC 9112 3.2: a request of HTTP/1.1 without a Host field is answered with 400. net/http takes the host of an absolute target for one.
+	if req.ProtoAtLeast(1, 1) && (req.Host == "" || !hasField(head, "Host")) {
 		l.respond(c, http.StatusBadRequest, "", []byte("there must be one Host field"), true)
 		return nil
 	}
