@@ -115,7 +115,7 @@ func newMetrics(s *Server) *metrics {
 	inLoop(counter, "received_bytes_total", "Bytes taken from sockets.", func(c *loop.Counters) int64 { return c.BytesIn.Load() })
 	inLoop(counter, "sent_bytes_total", "Bytes given to sockets.", func(c *loop.Counters) int64 { return c.BytesOut.Load() })
 	inLoop(counter, "requests_total", "Frames taken from clients.", func(c *loop.Counters) int64 { return c.FramesIn.Load() })
-	inLoop(counter, "deliveries_total", "Messages handed to connections, live or from the log.", func(c *loop.Counters) int64 { return c.Deliveries.Load() })
+	inLoop(counter, "deliveries_total", "Messages handed to connections, live, from memory or from the log.", func(c *loop.Counters) int64 { return c.Deliveries.Load() })
 	inLoop(counter, "recent_deliveries_total", "Messages handed to connections that were behind, of those kept in memory.", func(c *loop.Counters) int64 { return c.RecentDeliveries.Load() })
 	inLoop(gauge, "recent_bytes", "Last messages of rooms kept in memory for who is behind.", func(c *loop.Counters) int64 { return c.RecentBytes.Load() })
 	inLoop(counter, "writes_total", "Writes to sockets.", func(c *loop.Counters) int64 { return c.Writes.Load() })

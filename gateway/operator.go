@@ -46,6 +46,7 @@ func (s *Server) reading() operator.Reading {
 		},
 		Counts: operator.Counts{
 			Published: rooms.Published, Ephemeral: rooms.Ephemeral, Batches: int64(log.Batches), Refused: s.refusedLoad() + rooms.RefusedLog,
+			Pages: rooms.Pages,
 		},
 		Publish:  operator.Histogram{Bounds: rooms.Latency.Bounds, Counts: rooms.Latency.Counts},
 		Sync:     spread(log.SyncSeconds),
@@ -97,6 +98,8 @@ func addLoop(r *operator.Reading, c *loop.Counters) {
 	r.Counts.Opened += c.Opened.Load()
 	r.Counts.Requests += c.FramesIn.Load()
 	r.Counts.Deliveries += c.Deliveries.Load() + c.EphemeralDelivered.Load()
+	r.Counts.Recent += c.RecentDeliveries.Load()
+	r.Memory.Recent += c.RecentBytes.Load()
 	r.Counts.BytesIn += c.BytesIn.Load()
 	r.Counts.BytesOut += c.BytesOut.Load()
 	for i := range r.Connections.Protocols {

@@ -170,8 +170,19 @@ func TestALookSaysWhoIsBehind(t *testing.T) {
 	look := looks(t, srv, "who is behind", func(l operator.Look) bool {
 		return len(l.Survey.Behind) > 0 && l.Survey.Behind[0].Rooms == 1
 	})
+	if kept := metric(t, srv, "rookery_recent_bytes"); look.Memory.Recent == 0 || float64(look.Memory.Recent) != kept {
+		t.Errorf("%d bytes are kept for them, %v by the metric", look.Memory.Recent, kept)
+	}
 	if b := look.Survey.Behind; len(b) != 1 || b[0].User != "snail" || b[0].Waiting <= 0 || b[0].Session == "" || look.Behind != 1 {
 		t.Errorf("behind are %+v, %d of all", b, look.Behind)
+	}
+	for range 250 {
+		slow.must()
+	}
+	look = looks(t, srv, "that nobody is behind any more", func(l operator.Look) bool { return l.Behind == 0 })
+	recent, pages := metric(t, srv, "rookery_recent_deliveries_total"), metric(t, srv, "rookery_pages_total")
+	if c := look.Counts; recent == 0 || float64(c.Recent) != recent || float64(c.Pages) != pages {
+		t.Errorf("%d messages from memory and %d pages, %v and %v by the metrics", c.Recent, c.Pages, recent, pages)
 	}
 }
 

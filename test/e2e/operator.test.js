@@ -90,6 +90,9 @@ test('an operator sees who is there, traces a user and bans them', { timeout: 18
   await operator.find('act-done').filter({ hasText: 'may come back' }).waitFor();
   await operator.find('trace-stop').click();
 
+  await operator.find('user').fill('..');
+  await operator.find('kick').click();
+  await operator.find('act-error').filter({ hasText: 'curl --path-as-is' }).waitFor();
   await operator.find('user').fill('alice');
   await operator.find('kick').click();
   await operator.find('confirm-yes').click();

@@ -77,7 +77,7 @@ func TestEveryAlertHasItsParagraph(t *testing.T) {
 }
 
 // TestMonitoringIsOfRealMetrics has a real Prometheus scrape a server under load by the scrape configuration that is given away. Every
-// expression of the dashboard gives a series, every alert is evaluated, and every metric that either names is there.
+// expression of the dashboard gives a series, every alert is evaluated, every metric that either or a page of docs names is there, and each there is is named.
 func TestMonitoringIsOfRealMetrics(t *testing.T) {
 	t.Parallel()
 	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"allow":true}`) }))
@@ -172,6 +172,31 @@ func TestMonitoringIsOfRealMetrics(t *testing.T) {
 		if monitor.series(metric) == 0 {
 			t.Errorf("there is no metric %s", metric)
 		}
+	}
+
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		named += read(t, page)
+	}
+	status, shown, err := s.get("/metrics")
+	if status != http.StatusOK || err != nil {
+		t.Fatalf("GET /metrics: status %d, %v", status, err)
+	}
+	told := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`\b(rookery_[a-z_]*?[a-z])(_bucket|_sum|_count)?\b`).FindAllStringSubmatch(named, -1) {
+		told[m[1]] = true
+	}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (rookery_[a-z_]+) `).FindAllStringSubmatch(shown, -1) {
+		if !told[m[1]] {
+			t.Errorf("neither an alert nor the dashboard nor a page of docs has the metric %s", m[1])
+		}
+		delete(told, m[1])
+	}
+	for name := range told {
+		t.Errorf("there is no metric %s, which a page of docs names", name)
 	}
 }
 

@@ -39,7 +39,7 @@ export function groups(look) {
       row('Bytes out', byteRate(rates.bytesOut)),
       row('Publishes refused', rate(rates.publishesRefused), rates.publishesRefused > 0 ? 'bad' : ''),
       row('Waits for sockets', bytes(look.outboundBytes)),
-      row('Served from the log', count(look.subscriptionsBehind), look.subscriptionsBehind > 0 ? 'wait' : ''),
+      row('Rooms behind', count(look.subscriptionsBehind), look.subscriptionsBehind > 0 ? 'wait' : '', `given ${rate(rates.recentDeliveries)} from memory; ${rate(rates.pages)} pages of the log, history too`),
     ],
     latency: [
       ...quantiles('Publish', publish),
@@ -49,6 +49,7 @@ export function groups(look) {
     ],
     memory: [
       row('Process', bytes(memory.residentBytes), '', `heap ${bytes(memory.heapBytes)}`),
+      row('Last messages of rooms', bytes(memory.recentBytes), '', 'kept for who is behind'),
       row('For a connection', connections.open > 0 ? bytes(memory.perConnectionBytes) : '–', '', 'process, over all open'),
       ...(kernel.fault
         ? [row('Kernel', 'unknown', 'wait', kernel.fault)]

@@ -12,8 +12,8 @@ import { bytes, clock, count, duration, latency, rate, sparkline } from '../oper
 const look = (changes = {}) => ({
   server: { version: 'v1', uptimeSeconds: 5, state: 'serving', development: false },
   connections: { open: 1200, capacity: 20_000, sessions: 1100, protocols: [{ name: 'raw TCP', count: 100 }], subscriptions: 3000, rooms: 70 },
-  rates: { opened: 1.25, requests: 10, published: 9, ephemeral: 0, deliveries: 12_345, bytesIn: 2048, bytesOut: 1 << 20, commits: 4, publishesRefused: 0 },
-  memory: { residentBytes: 50 << 20, heapBytes: 10 << 20, perConnectionBytes: 43_690, kernelPerSocketBytes: 2500, kernel: { inUse: 1205, timeWait: 3, sockets: 1300, bufferBytes: 1 << 20, slabBytes: 3 << 20 } },
+  rates: { opened: 1.25, requests: 10, published: 9, ephemeral: 0, deliveries: 12_345, recentDeliveries: 40, pages: 2, bytesIn: 2048, bytesOut: 1 << 20, commits: 4, publishesRefused: 0 },
+  memory: { residentBytes: 50 << 20, heapBytes: 10 << 20, recentBytes: 1 << 20, perConnectionBytes: 43_690, kernelPerSocketBytes: 2500, kernel: { inUse: 1205, timeWait: 3, sockets: 1300, bufferBytes: 1 << 20, slabBytes: 3 << 20 } },
   log: { bytes: 5 << 20, segments: 1, rooms: 7, records: 20, queueBytes: 0, damagedPlaces: 0, deadBytes: 0, expiredRecords: 0, freedBytes: 0, retentionFailures: 0 },
   ship: null,
   publish: { count: 540, overSeconds: 60, p50: 0.0012, p99: 0.0091, p999: 0.02 },
@@ -65,9 +65,11 @@ test('what is a matter of concern has a tone', () => {
     ship: { behindSeconds: 300, errors: 3, refused: false },
     subscriptionsBehind: 4,
   });
-  const { connections, traffic, log } = groups(wrong);
+  const { connections, traffic, memory, log } = groups(wrong);
   assert.equal(row(connections, 'Open').tone, 'bad');
-  assert.equal(row(traffic, 'Served from the log').tone, 'wait');
+  assert.equal(row(traffic, 'Rooms behind').tone, 'wait');
+  assert.match(row(traffic, 'Rooms behind').hint, /40\/s from memory; 2\/s pages of the log/);
+  assert.equal(row(memory, 'Last messages of rooms').value, '1.0 MiB');
   assert.match(row(log, 'State').value, /no space left/);
   for (const name of ['State', 'Damaged places', 'Retention', 'Shipped copy']) assert.equal(row(log, name).tone, 'bad', name);
   assert.equal(row(groups(look({ ship: { behindSeconds: 0, errors: 0, refused: true } })).log, 'Shipped copy').tone, 'bad');

@@ -24,6 +24,9 @@ const (
 	maxDocument = 512 << 10
 	// standardPause lies between two fetches, whatever asks for the second.
 	standardPause = 5 * time.Second
+	// longestRetry bounds the time between two fetches that fail, however long Refresh is: by then a new key may be in use. The alert
+	// RookeryKeysAreOld counts on it.
+	longestRetry = 10 * time.Minute
 	// leastRefresh bounds what a short max-age can make the server do.
 	leastRefresh = time.Minute
 	// rememberFor is how long an id that was found to be unknown is not looked for again.
@@ -236,7 +239,7 @@ func (s *Set) fetch(ctx context.Context) (pause time.Duration) {
 	if err != nil {
 		s.failed.Add(1)
 		s.failures++
-		pause = min(s.cfg.soonest<<min(s.failures-1, 12), s.cfg.Refresh)
+		pause = min(s.cfg.soonest<<min(s.failures-1, 12), s.cfg.Refresh, longestRetry)
 		s.cfg.Log.Warn("the key set can't be fetched, the keys that are known stay good", "source", s.name(),
 			"known", s.table.Load().keys, "again_in", pause, "err", err)
 		return pause

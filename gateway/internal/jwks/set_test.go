@@ -255,6 +255,21 @@ func TestOldKeysStayGoodWhileTheFetchFails(t *testing.T) {
 	})
 }
 
+// TestAFailedFetchIsTriedAgainSoon, also where fetches are otherwise made once a day.
+func TestAFailedFetchIsTriedAgainSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Start(Config{Source: filepath.Join(t.TempDir(), "nothing"), Refresh: 24 * time.Hour, Log: quiet})
+		defer s.Close()
+		time.Sleep(6 * time.Hour)
+		before := s.Stats().Failed
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := s.Stats().Failed - before; n != uint64(time.Hour/longestRetry) {
+			t.Errorf("%d fetches in an hour, want %d", n, time.Hour/longestRetry)
+		}
+	})
+}
+
 // issuer is a server of keys.
 type issuer struct {
 	*httptest.Server

@@ -14,7 +14,7 @@ type Counters struct {
 	Protocols     [len(protocolNames)]atomic.Int64
 	Subscriptions atomic.Int64 // now, joining ones among them
 	Rooms         atomic.Int64 // rooms with members or joins on this loop now
-	Behind        atomic.Int64 // subscriptions that are served from the log now
+	Behind        atomic.Int64 // subscriptions that are served from memory or the log now
 	Buffered      atomic.Int64 // bytes that sockets did not take
 
 	EphemeralKept atomic.Int64 // bytes kept for who is behind with ephemeral messages
@@ -24,7 +24,7 @@ type Counters struct {
 	BytesIn    atomic.Int64
 	BytesOut   atomic.Int64
 	FramesIn   atomic.Int64
-	Deliveries atomic.Int64 // messages handed to connections, live or from the log
+	Deliveries atomic.Int64 // messages handed to connections, live, from memory or from the log
 	Writes     atomic.Int64 // writes to sockets
 
 	RecentDeliveries atomic.Int64 // of Deliveries, those to who was behind that needed no page of the log

@@ -20,7 +20,7 @@ type Reading struct {
 	Loops       []Load
 	Shards      []Load
 	Waiting     int64 // bytes that sockets have not taken
-	Behind      int64 // subscriptions served from the log
+	Behind      int64 // subscriptions served from memory or the log
 	SlowMode    int   // users whose last message in a room in slow mode counts
 }
 
@@ -47,6 +47,7 @@ type Connections struct {
 type Memory struct {
 	Resident int64  `json:"residentBytes"`
 	Heap     int64  `json:"heapBytes"`
+	Recent   int64  `json:"recentBytes"` // last messages of rooms, kept for who is behind
 	Kernel   Kernel `json:"kernel"`
 }
 
@@ -79,6 +80,8 @@ type Counts struct {
 	Published  int64 `json:"published"`
 	Ephemeral  int64 `json:"ephemeral"`
 	Deliveries int64 `json:"deliveries"`
+	Recent     int64 `json:"recentDeliveries"` // of them, those from memory for who is behind
+	Pages      int64 `json:"pages"`            // of the log, read for who is behind and for history
 	BytesIn    int64 `json:"bytesIn"`
 	BytesOut   int64 `json:"bytesOut"`
 	Batches    int64 `json:"commits"`

@@ -15,6 +15,8 @@ type Rates struct {
 	Published  float64 `json:"published"`
 	Ephemeral  float64 `json:"ephemeral"`
 	Deliveries float64 `json:"deliveries"`
+	Recent     float64 `json:"recentDeliveries"`
+	Pages      float64 `json:"pages"`
 	BytesIn    float64 `json:"bytesIn"`
 	BytesOut   float64 `json:"bytesOut"`
 	Batches    float64 `json:"commits"`
@@ -27,7 +29,7 @@ func ratesOf(now, then Counts, seconds float64) Rates {
 		Published: per(now.Published, then.Published, seconds), Ephemeral: per(now.Ephemeral, then.Ephemeral, seconds),
 		Deliveries: per(now.Deliveries, then.Deliveries, seconds), BytesIn: per(now.BytesIn, then.BytesIn, seconds),
 		BytesOut: per(now.BytesOut, then.BytesOut, seconds), Batches: per(now.Batches, then.Batches, seconds),
-		Refused: per(now.Refused, then.Refused, seconds),
+		Refused: per(now.Refused, then.Refused, seconds), Recent: per(now.Recent, then.Recent, seconds), Pages: per(now.Pages, then.Pages, seconds),
 	}
 }
 
