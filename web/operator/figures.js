@@ -39,7 +39,7 @@ export function groups(look) {
       row('Bytes out', byteRate(rates.bytesOut)),
       row('Publishes refused', rate(rates.publishesRefused), rates.publishesRefused > 0 ? 'bad' : ''),
       row('Waits for sockets', bytes(look.outboundBytes)),
-      row('Rooms behind', count(look.subscriptionsBehind), look.subscriptionsBehind > 0 ? 'wait' : '', `given ${rate(rates.recentDeliveries)} from memory; ${rate(rates.pages)} pages of the log, history too`),
+      row('Rooms behind', count(look.subscriptionsBehind), look.subscriptionsBehind > 0 ? 'wait' : '', `${rate(rates.recentDeliveries)} from memory, ${rate(rates.pages)} pages of the log`),
     ],
     latency: [
       ...quantiles('Publish', publish),

@@ -68,7 +68,7 @@ test('what is a matter of concern has a tone', () => {
   const { connections, traffic, memory, log } = groups(wrong);
   assert.equal(row(connections, 'Open').tone, 'bad');
   assert.equal(row(traffic, 'Rooms behind').tone, 'wait');
-  assert.match(row(traffic, 'Rooms behind').hint, /40\/s from memory; 2\/s pages of the log/);
+  assert.match(row(traffic, 'Rooms behind').hint, /^40\/s from memory, 2\/s pages of the log$/);
   assert.equal(row(memory, 'Last messages of rooms').value, '1.0 MiB');
   assert.match(row(log, 'State').value, /no space left/);
   for (const name of ['State', 'Damaged places', 'Retention', 'Shipped copy']) assert.equal(row(log, name).tone, 'bad', name);
