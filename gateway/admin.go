@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/pprof"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +24,10 @@ import (
 // connections must not take those that the event loops count on. More wait in the kernel.
 const adminConnections = 32
 
+// keptConnections is how many may be open for one of them to be kept for a next request. What a backend's pool keeps idle would have health
+// checks wait, and those who ask take the server for dead.
+const keptConnections = adminConnections / 2
+
 // adminServer is the listener for operators; its zero value is off.
 type adminServer struct{ http *http.Server }
 
@@ -30,7 +36,25 @@ func (s *Server) startAdmin(running *sync.WaitGroup) adminServer {
 	if s.admin == nil {
 		return adminServer{}
 	}
-	server := &http.Server{Handler: s.adminHandler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	var open atomic.Int32
+	handler := s.adminHandler()
+	server := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if open.Load() > keptConnections {
+				w.Header().Set("Connection", "close")
+			}
+			handler.ServeHTTP(w, r)
+		}),
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				open.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				open.Add(-1)
+			}
+		},
+		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,
+	}
 	running.Go(func() {
 		if err := server.Serve(s.adminTLS.over(netutil.LimitListener(s.admin, adminConnections))); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the admin listener ended", "err", err)
