@@ -109,3 +109,22 @@ func TestDocumentedFileIsTaken(t *testing.T) {
 		t.Errorf("read as %+v", c)
 	}
 }
+
+// TestThePackagesSettingsAreCheckedByTheirCommand, which stands at their top, also while the service does not run and its secrets are not there.
+func TestThePackagesSettingsAreCheckedByTheirCommand(t *testing.T) {
+	const settings = "../deploy/debian/rookery.yaml"
+	text, err := os.ReadFile(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const installed = "--config /etc/rookery/rookery.yaml --print-config"
+	command := regexp.MustCompile(`(?m)^#   (\S+)=(\S+) rookery serve ` + installed + `$`).FindStringSubmatch(string(text))
+	if command == nil {
+		t.Fatalf("%s does not begin with a command that ends in %s", settings, installed)
+	}
+	if postinst, err := os.ReadFile("../deploy/debian/postinst"); err != nil || !strings.Contains(string(postinst), " "+command[2]+"\n") {
+		t.Errorf("the installation makes no file %s: %v", command[2], err)
+	}
+	secret := writeFile(t, "secret", strings.Repeat("s", minSecret))
+	mustLoad(t, []string{"--config", settings}, []string{command[1] + "=" + secret})
+}

@@ -45,4 +45,8 @@ func TestDocumentedReasons(t *testing.T) {
 			t.Errorf("%s: the filter finds %q, docs/security.md says %q", mode, got, documented[mode])
 		}
 	}
+	// journalctl takes a + for "or": with the program's name in it anybody on the machine could have others banned.
+	if journal := regexp.MustCompile(`(?m)^journalmatch = (.+)$`).FindStringSubmatch(string(filter)); journal == nil || journal[1] != "_SYSTEMD_UNIT=rookery.service" {
+		t.Errorf("the filter reads the journal of %q, want the service's alone", journal)
+	}
 }
