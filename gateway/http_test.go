@@ -73,6 +73,7 @@ func TestRequestsOutsideThePage(t *testing.T) {
 		{"two hosts", "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400},
 		{"no host by HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", 200},
 		{"a length in disguise", "GET / HTTP/1.1\r\nHost: x\r\nContent-Length : 5\r\n\r\nhello", 400},
+		{"a CR without its LF", "GET / HTTP/1.1\r\nHost: x\r\nA: b\rTransfer-Encoding: chunked\r\n\r\n", 400},
 		{"a long head", "GET / HTTP/1.1\r\nHost: x\r\nCookie: " + strings.Repeat("c", 9000) + "\r\n\r\n", 431},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -10,6 +10,8 @@ var (
 	ErrHeaderTooLarge = errors.New("request head is over the limit: send fewer or shorter header fields")
 	// ErrBareLineFeed is answered with 400.
 	ErrBareLineFeed = errors.New("request head has a line that ends in LF alone: end lines with CRLF")
+	// ErrControl is answered with 400.
+	ErrControl = errors.New("request head has a control character in a line, like a CR without its LF: leave it out")
 	// ErrFieldName is answered with 400.
 	ErrFieldName = errors.New("request head has a field whose name is no word: no blank belongs in a name, before its colon, or in front of a line")
 )
@@ -22,7 +24,9 @@ var (
 // but then the head could end elsewhere for us than for the proxy in front:
 // the way requests are smuggled. So are they where "Content-Length : 5" is a
 // length to one and an unknown field to the other (RFC 9112 5.1), which
-// net/http lets pass; a line that goes on with the next (5.2) is refused too.
+// net/http lets pass; a line that goes on with the next (5.2) is refused too. A
+// bare CR is a line end to some as well (2.2), and no control character but the
+// tab belongs in a value (RFC 9110 5.5), of which net/http takes both.
 func HTTPHead(in []byte, max int) (head []byte, err error) {
 	end := bytes.Index(in, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -42,6 +46,9 @@ func HTTPHead(in []byte, max int) (head []byte, err error) {
 	}
 	if hasBareLineFeed(head) {
 		return nil, ErrBareLineFeed
+	}
+	if hasControl(head) {
+		return nil, ErrControl
 	}
 	_, fields, _ := bytes.Cut(head[:len(head)-len("\r\n")], []byte("\r\n"))
 	for line := range bytes.SplitSeq(fields, []byte("\r\n")) {
@@ -77,6 +84,16 @@ func hasBareLineFeed(head []byte) bool {
 		}
 		from += i + 1
 	}
+}
+
+// hasControl reports whether a head whose lines all end in CRLF has another control character than tabs.
+func hasControl(head []byte) bool {
+	for i, b := range head {
+		if b < ' ' && b != '\t' && b != '\n' && (b != '\r' || head[i+1] != '\n') || b == 0x7f {
+			return true
+		}
+	}
+	return false
 }
 
 // RequestTarget reads the method and the path from a head, as views into it:

@@ -38,6 +38,13 @@ func TestHTTPHead(t *testing.T) {
 		{"tab before the colon", "GET / HTTP/1.1\r\nHost\t: x\r\n\r\n", 100, "", ErrFieldName},
 		{"blank in a name", "GET / HTTP/1.1\r\nHost: x\r\nA B: x\r\n\r\n", 100, "", ErrFieldName},
 		{"line that goes on", "GET / HTTP/1.1\r\nHost: x\r\n y: z\r\n\r\n", 100, "", ErrFieldName},
+		{"CR in a value", "GET / HTTP/1.1\r\nA: b\rHost: x\r\n\r\n", 100, "", ErrControl},
+		{"CR before the end of a line", "GET / HTTP/1.1\r\nHost: x\r\r\n\r\n", 100, "", ErrControl},
+		{"CR in the first line", "GET /\rws HTTP/1.1\r\nHost: x\r\n\r\n", 100, "", ErrControl},
+		{"NUL", "GET / HTTP/1.1\r\nHost: x\x00\r\n\r\n", 100, "", ErrControl},
+		{"DEL", "GET / HTTP/1.1\r\nHost: x\x7f\r\n\r\n", 100, "", ErrControl},
+		{"tab and text in a value", "GET / HTTP/1.1\r\nA:\tb\tc é\r\n\r\n", 100, "GET / HTTP/1.1\r\nA:\tb\tc é\r\n\r\n", nil},
+		{"CR in the body", request + "a\rb", 100, request, nil},
 		{"no name", "GET / HTTP/1.1\r\n: x\r\n\r\n", 100, "", ErrFieldName},
 		{"no colon", "GET / HTTP/1.1\r\nHost\r\n\r\n", 100, "", ErrFieldName},
 	}

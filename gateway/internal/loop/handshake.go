@@ -39,9 +39,6 @@ func readOpening(head []byte, known func(subprotocol string) bool) (opening, *re
 	for field := range bytes.SplitSeq(rest, []byte("\r\n")) {
 		name, value, _ := bytes.Cut(field, []byte(":"))
 		value = bytes.Trim(value, " \t")
-		if bytes.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-			return opening{}, badOpening("a header field has a control character in its value")
-		}
 		switch {
 		case isField(name, "Host"):
 			hosts++
