@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -54,6 +55,7 @@ func (s *Server) startAdmin(running *sync.WaitGroup) adminServer {
 			}
 		},
 		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	running.Go(func() {
 		if err := server.Serve(s.adminTLS.over(netutil.LimitListener(s.admin, adminConnections))); !errors.Is(err, http.ErrServerClosed) {

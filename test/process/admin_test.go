@@ -1,6 +1,7 @@
 package process
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -72,6 +73,23 @@ func TestAdminListener(t *testing.T) {
 	for path := range paths {
 		if status, body, err := get("http://" + s.address + path); err != nil || status != http.StatusNotFound {
 			t.Errorf("public %s: %d %v %q, want 404", path, status, err, body)
+		}
+	}
+}
+
+// TestAdminListenerLogsAsTheServerDoes: what net/http has to say comes in the same format.
+func TestAdminListenerLogsAsTheServerDoes(t *testing.T) {
+	t.Parallel()
+	certificate, key, _ := certify(t, t.TempDir())
+	s := start(t, launch{data: t.TempDir(), flags: []string{"--logging.format", "json", "--admin-tls.cert-file", certificate, "--admin-tls.key-file", key}})
+	if status, _, err := get("http://" + s.admin + "/"); err != nil || status != http.StatusBadRequest {
+		t.Fatalf("plain HTTP: status %d, %v", status, err)
+	}
+	const fault = "client sent an HTTP request to an HTTPS server"
+	eventually(t, "the fault is in the log", func() bool { return strings.Contains(s.log(), fault) })
+	for line := range strings.SplitSeq(s.log(), "\n") {
+		if strings.Contains(line, fault) && (!json.Valid([]byte(line)) || !strings.Contains(line, `"level":"WARN"`)) {
+			t.Errorf("the line is %s", line)
 		}
 	}
 }
