@@ -132,7 +132,7 @@
 // A room begins at its first record that is still given (Begin); what is before it is not read any more
 // and its bytes are dead. retention.go moves the beginnings and tells the order that makes it safe, pack.go
 // rewrites a run of sealed segments of which half is dead. What was dropped is in nobody's table: a checkpoint that
-// begins before a packed segment's needs is not believed. The first segment's base is always 0, since
+// begins before a packed segment's needs is not believed. What is too old is said by a clock that doubts jumps (clock.go). The first segment's base is always 0, since
 // the stubs stay.
 //
 // # Versions

@@ -43,7 +43,7 @@ type Log struct {
 	// synced is the position before which everything is synced.
 	synced atomic.Int64
 	closed atomic.Bool
-	// turnedAt is when the committer began the batch or the sync that it is at, in Unix nanoseconds; 0 while it waits.
+	// turnedAt is when the committer began the batch or the sync that it is at, in nanoseconds of the clock's running time; 0 while it waits.
 	turnedAt atomic.Int64
 
 	closeOnce sync.Once

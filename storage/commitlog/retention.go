@@ -43,6 +43,7 @@ type retention struct {
 	unproven map[roomKey]uint64
 
 	// Owned by retainLoop.
+	clock    *ageClock
 	swept    position      // records behind it were not there at the last sweep
 	shortest time.Duration // of the ages that the policy has named
 	doubtful []*segment    // in use, since their names may stand for other files
@@ -51,9 +52,10 @@ type retention struct {
 func newRetention(l *Log) *retention {
 	stop := make(chan struct{})
 	return &retention{
-		log:  l,
-		pace: &pace{stop: stop, off: l.config.unpaced},
-		stop: stop, done: make(chan struct{}), bell: make(chan struct{}, 1),
+		log:   l,
+		clock: newAgeClock(l.config.clock, newestTime(l.segments.load())),
+		pace:  &pace{stop: stop, off: l.config.unpaced},
+		stop:  stop, done: make(chan struct{}), bell: make(chan struct{}, 1),
 		unproven: map[roomKey]uint64{},
 	}
 }
@@ -119,10 +121,15 @@ func (r *retention) retainLoop() {
 
 // step is one sweep over the rooms and the rewriting of all files that are worth it.
 func (r *retention) step() error {
-	if err := r.sweep(); err != nil {
+	now, jumped := r.clock.now()
+	if jumped > 0 {
+		r.log.config.Logger.Warn("the clock has jumped ahead: retention does not believe it before it has gone on steadily for an hour",
+			"path", r.log.config.Dir, "ahead", jumped.Round(time.Second), "believed", now.UTC())
+	}
+	if err := r.sweep(now); err != nil {
 		return err
 	}
-	runs := r.choose()
+	runs := r.choose(now)
 	if len(runs) == 0 {
 		return nil
 	}
@@ -264,10 +271,10 @@ func (r *retention) bury(reader *reader, p place, first uint64, pace *pace) erro
 
 // choose gives the runs of segments whose rewriting is worth it: half of the bytes or more are dead,
 // together with small neighbours, up to the size of a segment.
-func (r *retention) choose() [][]*segment {
+func (r *retention) choose(now time.Time) [][]*segment {
 	segments := r.log.segments.load()
 	limit := r.log.config.SegmentBytes
-	young := time.Now().Add(-r.log.config.KeepFor).UnixMilli()
+	young := now.Add(-r.log.config.KeepFor).UnixMilli()
 	may := func(g *segment) bool {
 		return !g.lost && !g.leftAlone.Load() && (r.log.config.KeepFor == 0 || g.newestAt.Load() < young)
 	}
