@@ -75,7 +75,7 @@ func Open(config Config) (*Log, error) {
 		committerDone: make(chan struct{}),
 	}
 	if err := l.recover(); err != nil {
-		return nil, errors.Join(err, l.files.close(), lock.Close())
+		return nil, errors.Join(fmt.Errorf("%w%s", err, remedy(err)), l.files.close(), lock.Close())
 	}
 	l.active = newActiveRooms(l.table)
 	segments := l.segments.load()
@@ -123,7 +123,7 @@ func remedy(err error) string {
 		return ": run as the user who owns the directory, or give the directory and its files to this one (chown -R)"
 	case errors.Is(err, syscall.EROFS):
 		return ": the file system is mounted read-only: mount it for writing, or choose another directory"
-	case errors.Is(err, syscall.ENOSPC):
+	case vfs.NoRoom(err):
 		return ": make room on the file system, or choose a directory on another one"
 	}
 	return ""
