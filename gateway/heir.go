@@ -334,12 +334,13 @@ func (s *Server) takeConnections(ended <-chan error) error {
 		return nil
 	}
 	restored := make(chan error, 1)
-	go func() { restored <- s.engine.Restore() }()
+	go func() { restored <- s.land() }()
 	select {
 	case err := <-ended:
 		return err
 	case err := <-restored:
 		if err != nil {
+			s.stopEngine() // or it would go on to accept connections, and the process with it
 			return err
 		}
 	}

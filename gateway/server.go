@@ -76,6 +76,7 @@ type Server struct {
 	api         *api.API
 	operator    *operator.Board
 	engine      *loop.Engine
+	land        func() error // Restore of the engine; a test has it fail
 	serving     chan struct{}
 	hears       chan struct{} // closed a moment after what clients send is read
 
@@ -367,6 +368,7 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 		return nil, err
 	}
 	s.engine = loop.New(loops)
+	s.land = s.engine.Restore
 	s.engine.SetCapacity(connections)
 	if s.api, err = s.newAPI(inboxes, kind, memberRules); err != nil {
 		return nil, err

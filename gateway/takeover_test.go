@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -387,5 +388,27 @@ func TestFailedTakeoversLeaveNothingBehind(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAnHeirThatCanNotTakeThemInEnds: its event loops run already, and would go on to accept connections for a process that serves nobody.
+func TestAnHeirThatCanNotTakeThemInEnds(t *testing.T) {
+	t.Parallel()
+	cfg := gateway.DefaultConfig()
+	cfg.Dev, cfg.Listen, cfg.Admin, cfg.Data = true, "127.0.0.1:0", "", t.TempDir()
+	failure := errors.New("no loop begins")
+	srv, err := gateway.NewHeir(cfg, slog.New(slog.DiscardHandler), failure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(t.Context()) }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, failure) {
+			t.Errorf("it ended with %v, want %v", err, failure)
+		}
+	case <-time.After(waitLimit):
+		t.Fatalf("it did not end within %v", waitLimit)
 	}
 }
