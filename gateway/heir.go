@@ -295,7 +295,9 @@ func (s *Server) heirsLoop(ctx context.Context, heirs chan<- heir) {
 		if err != nil {
 			return
 		}
+		ends := context.AfterFunc(ctx, func() { socket.Close() }) // or one that says nothing would hold the end up
 		h, err := s.meet(takeover.NewChannel(socket))
+		ends()
 		if err != nil {
 			s.log.Warn("a process that wanted to take over does not", "err", err)
 			continue
