@@ -36,6 +36,7 @@ type ageClock struct {
 	at        time.Duration // when it was believed
 	ahead     time.Duration // the wall clock of it, while that is doubted; else 0
 	doubtedAt time.Duration
+	jumps     int // doubts since the start
 }
 
 // newAgeClock begins at the newest record of a log, zero where there is none.
@@ -45,26 +46,26 @@ func newAgeClock(read clock, newest time.Time) *ageClock {
 	if !newest.IsZero() && newest.Before(wall) {
 		c.believed = newest
 		c.now()
+		c.jumps = 0
 	}
 	return c
 }
 
-// now gives the time, and by how much the wall clock has jumped ahead of it since the last call.
-func (c *ageClock) now() (now time.Time, jumped time.Duration) {
+func (c *ageClock) now() time.Time {
 	wall, running := c.read()
-	now = c.believed.Add(running - c.at)
+	now := c.believed.Add(running - c.at)
 	ahead := wall.Sub(now)
 	if ahead > clockSlack {
 		if c.ahead == 0 || (ahead-c.ahead).Abs() > clockSlack {
 			c.ahead, c.doubtedAt = ahead, running
-			return now, ahead
+			c.jumps++
 		}
 		if running-c.doubtedAt < clockHold {
-			return now, 0
+			return now
 		}
 	}
 	c.believed, c.at, c.ahead = wall, running, 0
-	return wall, 0
+	return wall
 }
 
 // newestTime gives the time of the newest record, or of a younger one in its segment; zero if nothing is known.

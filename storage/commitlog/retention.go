@@ -1,8 +1,10 @@
 package commitlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +48,7 @@ type retention struct {
 	clock    *ageClock
 	swept    position      // records behind it were not there at the last sweep
 	shortest time.Duration // of the ages that the policy has named
+	toldOf   time.Duration // what the clock is ahead of what it believes, as the log lines have it
 	doubtful []*segment    // in use, since their names may stand for other files
 }
 
@@ -121,14 +124,11 @@ func (r *retention) retainLoop() {
 
 // step is one sweep over the rooms and the rewriting of all files that are worth it.
 func (r *retention) step() error {
-	now, jumped := r.clock.now()
-	if jumped > 0 {
-		r.log.config.Logger.Warn("the clock has jumped ahead: retention does not believe it before it has gone on steadily for an hour",
-			"path", r.log.config.Dir, "ahead", jumped.Round(time.Second), "believed", now.UTC())
-	}
+	now := r.clock.now()
 	if err := r.sweep(now); err != nil {
 		return err
 	}
+	r.tellOfDoubt(now)
 	runs := r.choose(now)
 	if len(runs) == 0 {
 		return nil
@@ -154,6 +154,22 @@ func (r *retention) step() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// tellOfDoubt says once why messages do not go that are too old by the wall clock. At a start that is nothing special.
+func (r *retention) tellOfDoubt(now time.Time) {
+	if r.shortest == 0 || r.clock.ahead == r.toldOf {
+		return
+	}
+	if r.toldOf = r.clock.ahead; r.toldOf == 0 {
+		return
+	}
+	level := slog.LevelInfo
+	if r.clock.jumps > 0 {
+		level = slog.LevelWarn
+	}
+	r.log.config.Logger.Log(context.Background(), level, "the clock is ahead of the time that retention believes; it is followed when it has gone on steadily for an hour",
+		"path", r.log.config.Dir, "ahead", r.toldOf.Round(time.Second), "believed", now.UTC())
 }
 
 // prove writes a checkpoint that knows where the rooms begin now, and gives where it begins.
