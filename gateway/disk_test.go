@@ -155,6 +155,56 @@ func TestDrainEndsThoughTheDiskHangs(t *testing.T) {
 	}
 }
 
+// TestEndingEndsThoughTheDiskHangs: it hangs when all is acknowledged and the log is being closed. The process ends all the same and says
+// so, and what was acknowledged is there at the next start.
+func TestEndingEndsThoughTheDiskHangs(t *testing.T) {
+	t.Parallel()
+	disk := &hungDisk{FS: vfs.Disk()}
+	cfg := gateway.DefaultConfig()
+	cfg.Dev, cfg.Listen, cfg.Admin, cfg.Data = true, "127.0.0.1:0", "", t.TempDir()
+	cfg.Drain.Window, cfg.Drain.Timeout = 0, time.Second
+	cfg.SetFS(disk)
+	srv, err := gateway.New(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(ctx) }()
+	<-srv.Serving()
+	p := login(t, srv.Addr(), wires[2], "alice")
+	p.publish("r", "", "stored")
+	if p.must().GetPublished().GetSeq() != 1 {
+		t.Fatal("it was not acknowledged")
+	}
+	disk.hang.Lock()
+	cancel()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "the disk did not answer") {
+			t.Errorf("it ended with %v, want an error that says that the disk did not answer", err)
+		}
+	case <-time.After(waitLimit):
+		t.Errorf("it did not end within %v", waitLimit)
+	}
+	disk.hang.Unlock() // the rest goes on; a process would have ended
+	eventually(t, "the next start has the log", func() bool {
+		srv, err = gateway.New(cfg, slog.New(slog.DiscardHandler))
+		return err == nil
+	})
+	ctx, cancel = context.WithCancel(t.Context())
+	go func() { ended <- srv.Run(ctx) }()
+	<-srv.Serving()
+	again := login(t, srv.Addr(), wires[2], "alice")
+	if got := again.history(&v1.HistoryRequest{Room: "r"}).GetMessages(); len(got) != 1 {
+		t.Errorf("the next start gives %d messages, want 1", len(got))
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestNewFailsAtAnyRead: a start that ends in the middle leaves nothing behind, goroutines least of all, whatever has been started by then.
 func TestNewFailsAtAnyRead(t *testing.T) {
 	disk := &brokenDisk{FS: vfs.Disk()}

@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"errors"
+	"log/slog"
 
+	"rookery/gateway/internal/takeover"
 	"rookery/storage/vfs"
 )
 
@@ -13,6 +15,16 @@ func (c *Config) SetFS(fs vfs.FS) { c.fs = fs }
 func (s *Server) CloseStore() error {
 	s.seen.Close()
 	return errors.Join(s.changes.Close(), s.store.Close())
+}
+
+// NewHeir makes a server that takes over from nobody, and whose event loops can't take connections in.
+func NewHeir(cfg Config, logger *slog.Logger, failure error) (*Server, error) {
+	nobody := &inheritance{address: cfg.Listen, bundle: &takeover.Bundle{}, served: func(*Server) {}}
+	s, err := newServer(cfg, logger, nobody)
+	if err == nil {
+		s.land = func() error { return failure }
+	}
+	return s, err
 }
 
 // Successor is the server that went on after a takeover that failed, nil if there is none.

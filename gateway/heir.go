@@ -295,7 +295,9 @@ func (s *Server) heirsLoop(ctx context.Context, heirs chan<- heir) {
 		if err != nil {
 			return
 		}
+		ends := context.AfterFunc(ctx, func() { socket.Close() }) // or one that says nothing would hold the end up
 		h, err := s.meet(takeover.NewChannel(socket))
+		ends()
 		if err != nil {
 			s.log.Warn("a process that wanted to take over does not", "err", err)
 			continue
@@ -334,12 +336,13 @@ func (s *Server) takeConnections(ended <-chan error) error {
 		return nil
 	}
 	restored := make(chan error, 1)
-	go func() { restored <- s.engine.Restore() }()
+	go func() { restored <- s.land() }()
 	select {
 	case err := <-ended:
 		return err
 	case err := <-restored:
 		if err != nil {
+			s.stopEngine() // or it would go on to accept connections, and the process with it
 			return err
 		}
 	}

@@ -76,6 +76,7 @@ type Server struct {
 	api         *api.API
 	operator    *operator.Board
 	engine      *loop.Engine
+	land        func() error // Restore of the engine; a test has it fail
 	serving     chan struct{}
 	hears       chan struct{} // closed a moment after what clients send is read
 
@@ -367,6 +368,7 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 		return nil, err
 	}
 	s.engine = loop.New(loops)
+	s.land = s.engine.Restore
 	s.engine.SetCapacity(connections)
 	if s.api, err = s.newAPI(inboxes, kind, memberRules); err != nil {
 		return nil, err
@@ -459,15 +461,13 @@ func (s *Server) run(ctx context.Context) (next *Server, err error) {
 	case err := <-ended:
 		s.public.release()
 		s.closeSocket()
-		s.closeOwners()
-		return nil, errors.Join(err, s.closeStorage(lastShipping))
+		return nil, errors.Join(err, s.closeAll())
 	case <-s.engine.Booted():
 	}
 	s.public.release()
 	if err := s.takeConnections(ended); err != nil {
 		s.closeSocket()
-		s.closeOwners()
-		return nil, errors.Join(err, s.closeStorage(lastShipping))
+		return nil, errors.Join(err, s.closeAll())
 	}
 	if s.inherited != nil {
 		// What was revoked when the loops had no connections yet, of those that have come since.
@@ -490,8 +490,7 @@ func (s *Server) run(ctx context.Context) (next *Server, err error) {
 	select {
 	case err := <-ended:
 		s.closeSocket()
-		s.closeOwners()
-		return nil, errors.Join(err, s.closeStorage(lastShipping))
+		return nil, errors.Join(err, s.closeAll())
 	case h := <-heirs:
 		if next, err = s.handOver(ctx, h, admin, &background); next == nil {
 			err = errors.Join(err, <-ended)
@@ -499,7 +498,8 @@ func (s *Server) run(ctx context.Context) (next *Server, err error) {
 		return next, err
 	case <-ctx.Done():
 	}
-	late := s.drain()
+	end := time.Now().Add(s.cfg.Drain.Timeout)
+	late := s.drain(end)
 	s.closeSocket() // until here who connects is told why not, as at the public address
 	s.secure.close()
 	s.handed.close() // or the kernel would go on taking connections
@@ -511,78 +511,7 @@ func (s *Server) run(ctx context.Context) (next *Server, err error) {
 		// made for a process that ends without it.
 		return nil, err
 	}
-	return nil, errors.Join(err, s.closeStorage(lastShipping))
-}
-
-// drain ends the connections and the rooms, and gives the last replies time to leave. All
-// of it together takes no longer than the setting drain.timeout.
-func (s *Server) drain() error {
-	s.state.Store(leaving)
-	begun := time.Now()
-	window, end := s.cfg.Drain.Window, begun.Add(s.cfg.Drain.Timeout)
-	by := func(d time.Duration) time.Time {
-		if t := time.Now().Add(d); t.Before(end) {
-			return t
-		}
-		return end
-	}
-	s.log.Info("draining", "connections", s.engine.Open(), "window", window,
-		"expected", drainEstimate(s.engine.Open(), s.cfg.Drain), "at_most", s.cfg.Drain.Timeout)
-	s.engine.Drain(window, window)
-	s.await(by(window+time.Second), func() bool { return s.engine.Open() == 0 })
-
-	// What was accepted is committed and acknowledged before anybody is cut off.
-	s.engine.Refuse()
-	s.api.Refuse()
-	s.await(by(time.Second), func() bool { return s.engine.Refusing() && s.api.Idle() })
-	landed := make(chan struct{})
-	go func() {
-		s.closeOwners()
-		close(landed)
-	}()
-	var late error
-	select {
-	case <-landed:
-	case <-time.After(max(time.Until(end), 100*time.Millisecond)):
-		late = fmt.Errorf("the log did not commit what was published within drain.timeout, %v: it was not acknowledged", s.cfg.Drain.Timeout)
-	}
-	s.await(by(time.Second), s.engine.Flushed)
-	s.engine.Shut()
-	s.await(by(1500*time.Millisecond), func() bool { return s.engine.Open() == 0 })
-	s.log.Info("drained", "left", s.engine.Open(), "took", time.Since(begun).Round(time.Millisecond))
-	return late
-}
-
-// drainEstimate is how long a drain takes in which some clients stay until they are closed: the window, a second for who is late, a second
-// and a half for closing.
-func drainEstimate(connections int, c DrainConfig) time.Duration {
-	if connections == 0 {
-		return 0
-	}
-	return min(c.Window+2500*time.Millisecond, c.Timeout)
-}
-
-// closeOwners ends what is between the loops and the log, in the order of flow. What is under way is answered.
-func (s *Server) closeOwners() {
-	s.api.Refuse()
-	s.stopSignIn()
-	s.stopPush()
-	s.stopWebhooks()
-	s.rooms.Close()
-	s.calls.Close()
-	s.receipts.Close()
-	s.revocations.Close()
-	s.members.Close()
-	s.presence.Close()
-	s.catalog.Close()
-	s.api.Close()
-}
-
-// closeStorage is behind the loops, in which sessions end. shipping is how long what is in the log may still be shipped.
-func (s *Server) closeStorage(shipping time.Duration) error {
-	s.seen.Close()
-	s.stopShipping(shipping)
-	return errors.Join(s.changes.Close(), s.store.Close())
+	return nil, errors.Join(err, s.closeStorageBy(end))
 }
 
 func (s *Server) pageURL() string {

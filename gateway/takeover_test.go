@@ -3,11 +3,13 @@ package gateway_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"testing"
@@ -387,5 +389,72 @@ func TestFailedTakeoversLeaveNothingBehind(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAnHeirThatCanNotTakeThemInEnds: its event loops run already, and would go on to accept connections for a process that serves nobody.
+func TestAnHeirThatCanNotTakeThemInEnds(t *testing.T) {
+	t.Parallel()
+	cfg := gateway.DefaultConfig()
+	cfg.Dev, cfg.Listen, cfg.Admin, cfg.Data = true, "127.0.0.1:0", "", t.TempDir()
+	failure := errors.New("no loop begins")
+	srv, err := gateway.NewHeir(cfg, slog.New(slog.DiscardHandler), failure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(t.Context()) }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, failure) {
+			t.Errorf("it ended with %v, want %v", err, failure)
+		}
+	case <-time.After(waitLimit):
+		t.Fatalf("it did not end within %v", waitLimit)
+	}
+}
+
+// TestAnEndDoesNotWaitForAnHeir: a process has begun to take over and says nothing more. It has 30 s for that, and the end of the server has not.
+func TestAnEndDoesNotWaitForAnHeir(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "") // the name of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	cfg := gateway.DefaultConfig()
+	cfg.Dev, cfg.Listen, cfg.Admin, cfg.Data = true, "127.0.0.1:0", "", dir
+	srv, err := gateway.New(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(ctx) }()
+	<-srv.Serving()
+	var socket net.Conn
+	eventually(t, "the server hears who takes over", func() bool {
+		socket, err = net.Dial("unix", filepath.Join(dir, "takeover.sock"))
+		return err == nil
+	})
+	defer socket.Close()
+	c := takeover.NewChannel(socket.(*net.UnixConn))
+	if err := c.SendJSON(takeover.Hello, map[string]any{"Version": takeover.Version, "Listen": cfg.Listen}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := c.Await(takeover.Welcome)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it waits for who takes over")
+		<-ended
 	}
 }

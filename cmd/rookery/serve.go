@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"rookery/gateway"
 )
@@ -84,7 +85,7 @@ func serve(ctx context.Context, args []string, p process) int {
 		begin = gateway.TakeOver
 		gateway.HoldCollections()
 	}
-	server, err := begin(config, logger)
+	server, err := beginWithin(ctx, config.Drain.Timeout, func() (*gateway.Server, error) { return begin(config, logger) })
 	if err != nil {
 		return p.fail("serve", err)
 	}
@@ -126,6 +127,30 @@ func serve(ctx context.Context, args []string, p process) int {
 		service.tell(fmt.Sprintf("MAINPID=%d", heir))
 	}
 	return exitOK
+}
+
+// beginWithin begins a server. A disk that does not answer does not keep the process: behind the end of ctx it has so long.
+func beginWithin(ctx context.Context, limit time.Duration, begin func() (*gateway.Server, error)) (*gateway.Server, error) {
+	type result struct {
+		server *gateway.Server
+		err    error
+	}
+	begun := make(chan result, 1)
+	go func() {
+		server, err := begin()
+		begun <- result{server, err}
+	}()
+	select {
+	case r := <-begun:
+		return r.server, r.err
+	case <-ctx.Done():
+	}
+	select {
+	case r := <-begun:
+		return r.server, r.err
+	case <-time.After(limit):
+		return nil, fmt.Errorf("it had not started %v after it was asked to end (setting drain.timeout)", limit)
+	}
 }
 
 // reload reads the configuration again, as SIGHUP asks. What is wrong with it is logged, and

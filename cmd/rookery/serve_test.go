@@ -155,6 +155,37 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}
 }
 
+// TestSignalWhileItStarts: a file that can't be opened, here a pipe without a reader, does not keep the process.
+func TestSignalWhileItStarts(t *testing.T) {
+	dir := t.TempDir()
+	pipe, socket := filepath.Join(dir, "pipe"), filepath.Join(dir, "socket")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	server := exec.CommandContext(ctx, self, "serve", "--dev", "--listen", "127.0.0.1:0", "--admin", "", "--data", filepath.Join(dir, "data"),
+		"--proxy.socket", socket, "--audit-file", pipe, "--drain.window", "0s", "--drain.timeout", "100ms")
+	server.Args[0], server.Env, server.Stderr = "rookery", []string{"PATH=" + os.Getenv("PATH")}, &stderr
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := os.Stat(socket); err != nil && ctx.Err() == nil; _, err = os.Stat(socket) {
+		time.Sleep(time.Millisecond)
+	}
+	if err := server.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Wait(); server.ProcessState.ExitCode() != exitFailed || !strings.Contains(stderr.String(), "drain.timeout") {
+		t.Errorf("it ended with %v and said %q, want status %d and drain.timeout", err, stderr.String(), exitFailed)
+	}
+}
+
 func TestServeLogsAsAsked(t *testing.T) {
 	if _, serving, _ := startServe(t, "--logging.format", "json"); !strings.HasPrefix(serving, "{") {
 		t.Errorf("with logging.format json it logs %s", serving)

@@ -315,6 +315,26 @@ func TestMarkOfTheSameLife(t *testing.T) {
 	}
 }
 
+// TestMarkOnAFullDisk: where there is no room for another mark the old one is written over, and the index is not made again, now or
+// after the next death.
+func TestMarkOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	b := start(t, dir).open()
+	b.say("r", "alice", "hello")
+	b.close()
+	next := filepath.Join(dir, "changes", "changes.mark.tmp")
+	if err := os.Symlink("/dev/full", next); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		b = start(t, dir).open()
+		if n := b.index.Stats().Rebuilt; n != 0 || b.lines.Len() > 0 {
+			t.Errorf("made again %d times; said\n%s", n, b.lines.String())
+		}
+		b.kill()
+	}
+}
+
 // TestOfAnotherLog: an index that was copied to another log, or is ahead of its own, is not believed.
 func TestOfAnotherLog(t *testing.T) {
 	one, two := t.TempDir(), t.TempDir()

@@ -87,14 +87,19 @@ func (x *Index) followLoop() {
 			continue
 		}
 		if err := x.catchUp(); err != nil && !errors.Is(err, errStopped) {
-			if !x.failing {
-				x.failing = true
-				x.config.Logger.Error("index of changes can't be written; history waits for it, and it is tried again", "error", err)
-			}
+			x.failed(err)
 			rest = time.After(tryEvery)
 			continue
 		}
 		x.failing = false
+	}
+}
+
+// failed says once what can't be written.
+func (x *Index) failed(err error) {
+	if !x.failing {
+		x.failing = true
+		x.config.Logger.Error("index of changes can't be written; history waits for it, and it is tried again", "error", err)
 	}
 }
 

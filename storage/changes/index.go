@@ -14,6 +14,7 @@ import (
 
 	"rookery/storage/commitlog"
 	"rookery/storage/mapped"
+	"rookery/storage/vfs"
 )
 
 // Config is all that an index needs to know. Only Logger has a default.
@@ -69,7 +70,8 @@ type waiter struct {
 	done     chan struct{}
 }
 
-// Open opens the index, makes it again if it can't be believed, and returns when it is where the log is. Close ends it.
+// Open opens the index, makes it again if it can't be believed, and returns when it is where the log is, or where a full disk lets it come: the
+// log is served on such a disk, and it goes on by itself when there is room. Close ends it.
 func Open(config Config) (*Index, error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
@@ -81,12 +83,18 @@ func Open(config Config) (*Index, error) {
 	if err := os.MkdirAll(config.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("index of changes: %w", err)
 	}
-	if err := x.open(); err != nil {
+	err := x.open()
+	if err != nil && !vfs.NoRoom(err) {
 		return nil, fmt.Errorf("index of changes in %s: %w", config.Dir, err)
 	}
 	begun, from := time.Now(), x.applied.Load()
-	if err := x.catchUp(); err != nil {
+	if err != nil {
+		x.damaged.Store(true) // what there is of it is thrown away
+	} else if err = x.catchUp(); err != nil && !vfs.NoRoom(err) {
 		return nil, errors.Join(fmt.Errorf("index of changes in %s: %w", config.Dir, err), x.tree.Close())
+	}
+	if err != nil {
+		x.failed(err)
 	}
 	if took := time.Since(begun); took > time.Second {
 		config.Logger.Info("index of changes is up to date", "read_bytes", x.applied.Load()-from, "took", took.Round(time.Millisecond))

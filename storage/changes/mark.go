@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"rookery/storage/vfs"
 )
 
 const bootFile = "/proc/sys/kernel/random/boot_id"
@@ -66,12 +68,20 @@ func (x *Index) cleanMark() (string, error) {
 	return fmt.Sprintf("clean %d %08x", size, sum.Sum32()), err
 }
 
-// mark replaces the mark; it is synced before the call returns. One that says so already is left alone: a server that was killed on a full
-// disk has no room for another.
+// mark replaces the mark; it is synced before the call returns. One that says so already is left alone, and on a full disk it is written over:
+// a half of one is not believed.
 func (x *Index) mark(text string) error {
 	if was, err := os.ReadFile(x.markPath()); err == nil && string(was) == text+"\n" {
 		return nil
 	}
+	err := x.replaceMark(text)
+	if vfs.NoRoom(err) {
+		err = x.overwriteMark(text)
+	}
+	return err
+}
+
+func (x *Index) replaceMark(text string) error {
 	next := x.markPath() + ".tmp"
 	f, err := os.Create(next)
 	if err != nil {
@@ -89,6 +99,19 @@ func (x *Index) mark(text string) error {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// overwriteMark cuts the mark to its length afterwards: its block is kept, since there is no other.
+func (x *Index) overwriteMark(text string) error {
+	f, err := os.OpenFile(x.markPath(), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text + "\n")
+	if err == nil {
+		err = f.Truncate(int64(len(text)) + 1)
+	}
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 func (x *Index) treePath() string { return filepath.Join(x.config.Dir, "changes.db") }

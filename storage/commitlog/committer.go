@@ -52,7 +52,7 @@ func (c *committer) commitLoop() {
 	defer timer.Stop()
 	defer c.log.turnedAt.Store(0)
 	for {
-		c.log.turnedAt.Store(time.Now().UnixNano())
+		c.log.turnedAt.Store(c.log.running())
 		batch, closing := c.log.queue.take(spare)
 		if len(batch) > 0 {
 			begun := time.Now()

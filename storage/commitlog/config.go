@@ -74,6 +74,8 @@ type Config struct {
 	growing bool
 	// unpaced lets background work go on without rest: for tests.
 	unpaced bool
+	// clock is set by tests.
+	clock clock
 }
 
 const (
@@ -115,6 +117,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.clock == nil {
+		c.clock = newClock()
 	}
 	var faults []error
 	if c.Dir == "" {

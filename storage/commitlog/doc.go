@@ -12,7 +12,8 @@
 // # Directory
 //
 //	LOCK                        locked while a process has the log open (flock; content: none)
-//	META                        48 bytes, replaced through META.tmp, rename, sync of the directory
+//	META                        48 bytes, replaced through META.tmp, rename, sync of the directory; written over by an
+//	                            opening that finds no room for that
 //	00000000000000000000.log    segment; the name is the position of its first byte, 20 digits
 //	00000000000067108870.log    the next one begins where the range of the one before ends
 //	ROOMS-00000000000067109000  checkpoint of the room table; the two newest are kept
@@ -132,7 +133,7 @@
 // A room begins at its first record that is still given (Begin); what is before it is not read any more
 // and its bytes are dead. retention.go moves the beginnings and tells the order that makes it safe, pack.go
 // rewrites a run of sealed segments of which half is dead. What was dropped is in nobody's table: a checkpoint that
-// begins before a packed segment's needs is not believed. The first segment's base is always 0, since
+// begins before a packed segment's needs is not believed. What is too old is said by a clock that doubts jumps (clock.go). The first segment's base is always 0, since
 // the stubs stay.
 //
 // # Versions

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -343,16 +344,22 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	}
 	crashed := memory.CrashClone(nil)
 	mustClose(t, l)
-	full := vfs.Faulty(crashed, vfs.Fault{Operation: vfs.OpCreate, Call: 1, Lasting: true, Err: syscall.ENOSPC})
+	for name, left := range map[string]*vfs.Memory{"killed": crashed, "closed": memory} {
+		t.Run(name, func(t *testing.T) { openOnAFullDisk(t, config, left, l.Epoch(), want) })
+	}
+}
+
+func openOnAFullDisk(t *testing.T, config Config, left *vfs.Memory, epoch uint64, want []storage.Record) {
+	full := vfs.Faulty(left, vfs.Fault{Operation: vfs.OpCreate, Call: 1, Lasting: true, Err: syscall.ENOSPC})
 	config.FS = full
-	epoch := l.Epoch()
-	l = mustOpen(t, config)
+	want = slices.Clone(want)
+	l := mustOpen(t, config)
 	checkRecords(t, "on the full disk", readAll(t, l, "room"), want)
 	if l.Epoch() != epoch {
 		t.Error("the epoch changed")
 	}
 	// What is left of the newest file is used, then it takes no more.
-	w = newWriter(l)
+	w := newWriter(l)
 	n := 0
 	for ; n < 1000; n++ {
 		r := w.record("room", strings.Repeat("n", 100))
@@ -368,6 +375,9 @@ func TestOpenOnAFullDisk(t *testing.T) {
 		t.Fatalf("%d records were taken without a new file, the log says %v", n, l.Err())
 	}
 	checkRecords(t, "with a fault", readAll(t, l, "room"), want)
+	after := config
+	after.FS = left.CrashClone(nil)
+	checkRecords(t, "after another crash", readAll(t, mustOpen(t, after), "room"), want)
 	full.Clear()
 	for l.Err() != nil {
 		runtime.Gosched()

@@ -43,7 +43,7 @@ type Log struct {
 	// synced is the position before which everything is synced.
 	synced atomic.Int64
 	closed atomic.Bool
-	// turnedAt is when the committer began the batch or the sync that it is at, in Unix nanoseconds; 0 while it waits.
+	// turnedAt is when the committer began the batch or the sync that it is at, in nanoseconds of the clock's running time; 0 while it waits.
 	turnedAt atomic.Int64
 
 	closeOnce sync.Once
@@ -75,7 +75,7 @@ func Open(config Config) (*Log, error) {
 		committerDone: make(chan struct{}),
 	}
 	if err := l.recover(); err != nil {
-		return nil, errors.Join(err, l.files.close(), lock.Close())
+		return nil, errors.Join(fmt.Errorf("%w%s", err, remedy(err)), l.files.close(), lock.Close())
 	}
 	l.active = newActiveRooms(l.table)
 	segments := l.segments.load()
@@ -123,7 +123,7 @@ func remedy(err error) string {
 		return ": run as the user who owns the directory, or give the directory and its files to this one (chown -R)"
 	case errors.Is(err, syscall.EROFS):
 		return ": the file system is mounted read-only: mount it for writing, or choose another directory"
-	case errors.Is(err, syscall.ENOSPC):
+	case vfs.NoRoom(err):
 		return ": make room on the file system, or choose a directory on another one"
 	}
 	return ""

@@ -145,6 +145,24 @@ func writeMeta(fsys vfs.FS, dir string, m meta) error {
 	return nil
 }
 
+// overwriteMeta writes META where it is: that takes no room. It has less than a sector; a device that tears it all the same
+// leaves one that does not verify, and the log then gets a new epoch.
+func overwriteMeta(fsys vfs.FS, dir string, m meta) error {
+	path := filepath.Join(dir, metaName)
+	file, err := fsys.Open(path)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt(m.encode(), 0)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
 func ignoreEOF(err error) error {
 	if err == io.EOF {
 		return nil

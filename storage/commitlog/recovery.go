@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"rookery/storage"
 	"rookery/storage/vfs"
@@ -353,18 +352,16 @@ func (r *recovery) finish() error {
 			return err
 		}
 	}
-	was := r.meta
 	r.meta.synced = r.newest.rangeEnd()
 	r.meta.state = stateOpen
 	if r.log.config.Sync != SyncAlways {
 		r.meta.state = stateOpenRelaxed
 	}
 	err := writeMeta(r.fs, r.log.config.Dir, r.meta)
-	if errors.Is(err, syscall.ENOSPC) && r.meta.state == was.state && r.renew == "" {
-		// META says already that the log is open, and its position is only a help to tell damage from a
-		// crash. So a server that was killed on a full disk starts again, and serves what there is.
-		r.log.config.Logger.Warn("META can't be renewed: make room on the file system", "path", r.path(metaName), "error", err)
-		err = nil
+	if vfs.NoRoom(err) {
+		// A server that starts on a full disk serves what there is.
+		r.log.config.Logger.Warn("no room for a new META, the old one is written over: make room on the file system", "path", r.path(metaName), "error", err)
+		err = overwriteMeta(r.fs, r.log.config.Dir, r.meta)
 	}
 	if err != nil {
 		return err

@@ -1,8 +1,10 @@
 package commitlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,17 +45,20 @@ type retention struct {
 	unproven map[roomKey]uint64
 
 	// Owned by retainLoop.
+	clock    *ageClock
 	swept    position      // records behind it were not there at the last sweep
 	shortest time.Duration // of the ages that the policy has named
+	toldOf   time.Duration // what the clock is ahead of what it believes, as the log lines have it
 	doubtful []*segment    // in use, since their names may stand for other files
 }
 
 func newRetention(l *Log) *retention {
 	stop := make(chan struct{})
 	return &retention{
-		log:  l,
-		pace: &pace{stop: stop, off: l.config.unpaced},
-		stop: stop, done: make(chan struct{}), bell: make(chan struct{}, 1),
+		log:   l,
+		clock: newAgeClock(l.config.clock, newestTime(l.segments.load())),
+		pace:  &pace{stop: stop, off: l.config.unpaced},
+		stop:  stop, done: make(chan struct{}), bell: make(chan struct{}, 1),
 		unproven: map[roomKey]uint64{},
 	}
 }
@@ -119,10 +124,12 @@ func (r *retention) retainLoop() {
 
 // step is one sweep over the rooms and the rewriting of all files that are worth it.
 func (r *retention) step() error {
-	if err := r.sweep(); err != nil {
+	now := r.clock.now()
+	if err := r.sweep(now); err != nil {
 		return err
 	}
-	runs := r.choose()
+	r.tellOfDoubt(now)
+	runs := r.choose(now)
 	if len(runs) == 0 {
 		return nil
 	}
@@ -147,6 +154,22 @@ func (r *retention) step() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// tellOfDoubt says once why messages do not go that are too old by the wall clock. At a start that is nothing special.
+func (r *retention) tellOfDoubt(now time.Time) {
+	if r.shortest == 0 || r.clock.ahead == r.toldOf {
+		return
+	}
+	if r.toldOf = r.clock.ahead; r.toldOf == 0 {
+		return
+	}
+	level := slog.LevelInfo
+	if r.clock.jumps > 0 {
+		level = slog.LevelWarn
+	}
+	r.log.config.Logger.Log(context.Background(), level, "the clock is ahead of the time that retention believes; it is followed when it has gone on steadily for an hour",
+		"path", r.log.config.Dir, "ahead", r.toldOf.Round(time.Second), "believed", now.UTC())
 }
 
 // prove writes a checkpoint that knows where the rooms begin now, and gives where it begins.
@@ -264,10 +287,10 @@ func (r *retention) bury(reader *reader, p place, first uint64, pace *pace) erro
 
 // choose gives the runs of segments whose rewriting is worth it: half of the bytes or more are dead,
 // together with small neighbours, up to the size of a segment.
-func (r *retention) choose() [][]*segment {
+func (r *retention) choose(now time.Time) [][]*segment {
 	segments := r.log.segments.load()
 	limit := r.log.config.SegmentBytes
-	young := time.Now().Add(-r.log.config.KeepFor).UnixMilli()
+	young := now.Add(-r.log.config.KeepFor).UnixMilli()
 	may := func(g *segment) bool {
 		return !g.lost && !g.leftAlone.Load() && (r.log.config.KeepFor == 0 || g.newestAt.Load() < young)
 	}

@@ -101,7 +101,13 @@ func (l *Log) Silent() time.Duration {
 	if began == 0 {
 		return 0
 	}
-	return time.Duration(time.Now().UnixNano() - began)
+	return time.Duration(l.running() - began)
+}
+
+// running is 1 or more. It is not the wall clock: one that is set would seem to be a disk that does not answer.
+func (l *Log) running() int64 {
+	_, running := l.config.clock()
+	return max(1, int64(running))
 }
 
 // Stats is safe from any goroutine, also after Close.

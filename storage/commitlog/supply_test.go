@@ -160,12 +160,24 @@ func TestRecycle(t *testing.T) {
 		t.Run(fmt.Sprint("linked ", linked), func(t *testing.T) {
 			memory := vfs.NewMemory()
 			config := testConfig(memory)
-			config.SegmentBytes, config.growing = minSegmentBytes, false
+			config.SegmentBytes = minSegmentBytes // and growing: no other spare is made
 			l := mustOpen(t, config)
 			w := newWriter(l)
 			old, kept := filepath.Join(testDir, segmentName(1<<40)), filepath.Join(testDir, "kept")
-			// The image of a segment of this log, at a position of its own.
-			content := bytes.Repeat(appendRecord(nil, l.seal, 1<<40+64, &storage.Record{Room: "room", Seq: 1, At: 1, From: "u"}, 0, links{total: 1 << 10}), 100)
+			// The first segment is full.
+			var want []storage.Record
+			for i := range 14 {
+				want = append(want, w.mustAppend(t, "room", strings.Repeat("x", 200)))
+				w.mustCommit(t, i+1)
+			}
+			// A segment of this log, at a position of its own. Its records are as long as those that are to come, so that where a new one ends an old
+			// one begins, with the next number of the room and the right pointer: only the seal tells that it is of another life.
+			content, next := encodeSegmentHeader(l.meta.logID, segmentHeader{base: 1 << 40}), l.End()
+			for seq := uint64(15); len(content) < minSegmentBytes; seq++ {
+				r := storage.Record{Room: "room", Seq: seq, At: 1, From: "user-room", Key: fmt.Sprint("key-", seq), Body: bytes.Repeat([]byte("o"), 200)}
+				to := links{previous: position(next) + position(len(content)-recordBytes(&r)), total: 1 << 20}
+				content = appendRecord(content, l.seal, position(1<<40+len(content)), &r, 0, to)
+			}
 			file, err := memory.Create(old)
 			if err != nil {
 				t.Fatal(err)
@@ -184,13 +196,16 @@ func TestRecycle(t *testing.T) {
 			if ready := l.files.supply.ready != nil; ready == linked {
 				t.Errorf("recycled: %v, want %v", ready, !linked)
 			}
-			var want []storage.Record
-			for i := range 30 {
+			for i := range 14 {
 				want = append(want, w.mustAppend(t, "room", strings.Repeat("x", 200)))
-				w.mustCommit(t, i+1)
+				w.mustCommit(t, 14+i+1)
+				crashed := mustOpen(t, crashCopy(t, config, memory))
+				checkRecords(t, "after a crash", readAll(t, crashed, "room"), want)
+				if stats := crashed.Stats(); stats.Damage > 0 || crashed.Epoch() != l.Epoch() {
+					t.Fatalf("after a crash: %d places are damaged, the epoch is %x, was %x", stats.Damage, crashed.Epoch(), l.Epoch())
+				}
+				mustClose(t, crashed)
 			}
-			crashed := crashCopy(t, config, memory)
-			checkRecords(t, "after a crash", readAll(t, mustOpen(t, crashed), "room"), want)
 			mustClose(t, l)
 			checkRecords(t, "opened again", readAll(t, mustOpen(t, config), "room"), want)
 			if linked {

@@ -8,7 +8,7 @@ import (
 )
 
 // sweep asks the policy for every room where something may have become too old or too much.
-func (r *retention) sweep() error {
+func (r *retention) sweep(now time.Time) error {
 	r.mu.Lock()
 	policy, all := r.policy, r.changed
 	r.changed = false
@@ -19,7 +19,7 @@ func (r *retention) sweep() error {
 	if all {
 		r.shortest = 0
 	}
-	began, now := position(r.log.published.Load()), time.Now()
+	began := position(r.log.published.Load())
 	err := r.sweepRooms(policy, all, now)
 	if err != nil {
 		// Not all were asked.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"rookery/storage/vfs"
 )
 
 // File is an open bbolt file, whose transactions are Guarded. Its methods are safe for concurrent use as those of bbolt are.
@@ -23,6 +25,14 @@ func Open(path string) (f *File, err error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// Remedy is what to do where a file that holds something of its own can't be opened or read.
+func Remedy(err error, forgets string) string {
+	if vfs.NoRoom(err) {
+		return "make room on the file system"
+	}
+	return "if it is damaged move it away to begin anew, which forgets " + forgets
 }
 
 // Path is the file's name.

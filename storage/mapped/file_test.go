@@ -4,11 +4,23 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 )
+
+func TestRemedy(t *testing.T) {
+	full := &os.PathError{Op: "write", Path: "a.db", Err: syscall.ENOSPC}
+	if got := Remedy(full, "all"); got != "make room on the file system" {
+		t.Errorf("a full disk: %s", got)
+	}
+	if got := Remedy(ErrDamaged, "all"); !strings.Contains(got, "move it away to begin anew, which forgets all") {
+		t.Errorf("damage: %s", got)
+	}
+}
 
 func TestFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")

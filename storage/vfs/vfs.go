@@ -21,6 +21,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 )
 
 // ErrLocked says that another process, or another opener in this one, holds the lock.
@@ -72,6 +73,9 @@ type File interface {
 	Size() (int64, error)
 	Close() error
 }
+
+// NoRoom says that a file system, or what a user may have of it, is full.
+func NoRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // RemoveIfExists removes a file that may be missing.
 func RemoveIfExists(fsys FS, path string) error {

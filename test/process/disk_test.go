@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -112,6 +114,121 @@ func TestFullDisk(t *testing.T) {
 	if status, body, _ := s.get("/readyz"); status != http.StatusOK {
 		t.Errorf("readiness afterwards: %d %s", status, body)
 	}
+}
+
+// TestStartOnAFullDisk: a server that was stopped cleanly starts on a disk that others have filled meanwhile. It serves, even without its index of
+// changes, which history waits for until there is room.
+func TestStartOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		without bool  // the index
+		room    int64 // bytes that are left
+	}{
+		"no room at all":                  {false, 0},
+		"none for the index":              {true, 0},
+		"too little to make it anew with": {true, 96 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			data, in, files := smallDisk(t, "32m")
+			l := launch{data: data, in: in, shell: "true", flags: []string{"--log.segment-bytes", "4MiB"}}
+			s := start(t, l)
+			p, err := login(s.address, webSocket, "alice")
+			if err != nil {
+				t.Fatal(err)
+			}
+			const messages = 2000
+			for i := range messages {
+				request := publishRequest("room", "", "hello")
+				if i%2 == 1 {
+					request.GetPublish().Content, request.GetPublish().Change = nil, &v1.Change{
+						Target: uint64(i), Op: &v1.Change_React{React: &v1.React{Reaction: "+1"}},
+					}
+				}
+				if _, err := p.ask(request); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p.conn.Close()
+			if err := errors.Join(s.signal(syscall.SIGTERM), s.wait(patience)); err != nil {
+				t.Fatal(err)
+			}
+			if c.without {
+				if err := os.Remove(filepath.Join(files, "changes", "changes.db")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			filler := filepath.Join(files, "filler")
+			fillUp(t, filler)
+			if info, err := os.Stat(filler); err != nil || os.Truncate(filler, info.Size()-c.room) != nil {
+				t.Fatalf("the filler can't be cut: %v", err)
+			}
+
+			s = start(t, l)
+			if p, err = login(s.address, webSocket, "alice"); err != nil {
+				t.Fatal(err)
+			}
+			defer p.conn.Close()
+			if _, err := p.ask(publishRequest("other", "", "in what is left of the newest file")); err != nil {
+				t.Errorf("a publish: %v", err)
+			}
+			reacted := 0
+			read := func() error {
+				return p.history("room", 0, func(m *v1.Message) {
+					if len(m.GetReactions()) > 0 {
+						reacted++
+					}
+				})
+			}
+			err = read()
+			var reply replyError
+			if c.without && (!errors.As(err, &reply) || !reply.reply.Retry) {
+				t.Errorf("history without the index: %v, want an error that can be retried", err)
+			}
+			if !c.without && err != nil {
+				t.Errorf("history on the full disk: %v", err)
+			}
+			if err := os.Remove(filler); err != nil {
+				t.Fatal(err)
+			}
+			for begun := time.Now(); err != nil; err = read() {
+				if time.Since(begun) > patience {
+					t.Fatalf("there is room again, history says: %v", err)
+				}
+			}
+			if reacted != messages/2 {
+				t.Errorf("%d messages have a reaction, want %d", reacted, messages/2)
+			}
+		})
+	}
+}
+
+// smallDisk makes a file system of its own in a namespace, which stays as long as the test. in is what goes into it.
+func smallDisk(t *testing.T, size string) (data string, in []string, files string) {
+	t.Helper()
+	data = t.TempDir()
+	holder := exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
+		fmt.Sprintf("mount -t tmpfs -o size=%s none %s && echo mounted && exec cat", size, data))
+	end, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		end.Close()
+		_ = holder.Wait()
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "mounted\n" {
+		t.Fatalf("the file system is not there: %q, %v", line, err)
+	}
+	pid := fmt.Sprint(holder.Process.Pid)
+	return data, []string{"nsenter", "--target", pid, "--user", "--mount", "--preserve-credentials"}, filepath.Join("/proc", pid, "root", data)
 }
 
 func fillUp(t *testing.T, path string) {

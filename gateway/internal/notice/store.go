@@ -51,11 +51,11 @@ func (k *Keeper) open() error {
 	}
 	file, err := mapped.Open(path)
 	if err != nil {
-		return fmt.Errorf("notices of members: open %s: %w; if it is damaged move it away, which forgets what waits", path, err)
+		return fmt.Errorf("notices of members: open %s: %w; %s", path, err, mapped.Remedy(err, "what waits"))
 	}
 	k.store = &store{file: file, touched: make(map[uint64]*letter)}
 	if err := file.Update(k.load); err != nil {
-		return errors.Join(fmt.Errorf("notices of members: read %s: %w; if it is damaged move it away to begin anew, which forgets what waits", path, err),
+		return errors.Join(fmt.Errorf("notices of members: read %s: %w; %s", path, err, mapped.Remedy(err, "what waits")),
 			file.Close())
 	}
 	k.show()

@@ -72,11 +72,11 @@ func (k *Keeper) open() error {
 	}
 	file, err := mapped.Open(path)
 	if err != nil {
-		return fmt.Errorf("push: open %s: %w; if it is damaged move it away, which forgets who is to be told", path, err)
+		return fmt.Errorf("push: open %s: %w; %s", path, err, mapped.Remedy(err, "who is to be told"))
 	}
 	k.store = &store{file: file, users: make(map[string]bool), items: make(map[string]storedItem)}
 	if err := k.load(); err != nil {
-		return errors.Join(fmt.Errorf("push: read %s: %w; if it is damaged move it away to begin anew, which forgets who is to be told", path, err),
+		return errors.Join(fmt.Errorf("push: read %s: %w; %s", path, err, mapped.Remedy(err, "who is to be told")),
 			file.Close())
 	}
 	k.show()
