@@ -69,6 +69,8 @@ type model struct {
 	rng  *rand.Rand
 	rig  *rig
 
+	ended []*Counters // of loops that others have taken over from
+
 	clients []*modelClient
 	rooms   []string
 
@@ -105,24 +107,32 @@ type modelClient struct {
 func newModel(t *testing.T, seed uint64) *model {
 	m := &model{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)),
-		rig: newRig(t, func(c *Config) {
-			c.Window = func(room string) time.Duration {
-				if room == "c" {
-					return 3 * time.Millisecond
-				}
-				return 0
-			}
-		}),
 		rooms: []string{"a", "b", "c"},
 		log:   map[string]uint64{}, visible: map[string]uint64{}, listens: map[string]bool{},
 		newest: map[ephemeralKey]int{}, books: newBooks(), turns: newTurns(),
 	}
+	m.rig = m.newRig(nil)
 	m.rig.rooms.begins = map[string]uint64{}
-	m.rig.loop.slice = 1 + m.rng.IntN(6) // sockets fill up and drain between the slices of a batch
 	for range 5 {
 		m.clients = append(m.clients, m.newClient())
 	}
 	return m
+}
+
+func (m *model) newRig(change func(*Config)) *rig {
+	r := newRig(m.t, func(c *Config) {
+		c.Window = func(room string) time.Duration {
+			if room == "c" {
+				return 3 * time.Millisecond
+			}
+			return 0
+		}
+		if change != nil {
+			change(c)
+		}
+	})
+	r.loop.slice = 1 + m.rng.IntN(6) // sockets fill up and drain between the slices of a batch
+	return r
 }
 
 func (m *model) newClient() *modelClient {
@@ -172,6 +182,8 @@ func (m *model) step() {
 	case n < 99:
 		m.rig.put(handoff.Event{Kind: handoff.Tick})
 		m.rig.loop.load.pause = time.Duration(m.rng.IntN(3)) * time.Millisecond
+	case m.rng.IntN(5) == 0:
+		m.takeOver()
 	default:
 		m.ends(c)
 		if m.rng.IntN(2) == 0 {
