@@ -62,6 +62,9 @@ func (m *model) takeOver() {
 		m.turn()
 		m.worked()
 	}
+	if l.unasked != nil {
+		m.t.Error("the names of the rooms that were asked about are kept")
+	}
 	m.rig.put(handoff.Event{Kind: handoff.Land})
 }
 
