@@ -100,7 +100,10 @@ func (l *Loop) started(r *localRoom) {
 			continue
 		}
 		delete(p.joined, slot)
-		if c := l.slots[slot].conn; stopped && !c.backed { // else it goes on when its socket has drained
+		if !stopped {
+			continue // it has left, perhaps with its place in the table
+		}
+		if c := l.slots[slot].conn; !c.backed { // else it goes on when its socket has drained
 			l.resumeLater(c)
 		}
 	}

@@ -95,8 +95,12 @@ func (m *model) ends(c *modelClient) {
 
 // balance compares the books with what the loop has counted, when everybody is gone.
 func (m *model) balance() {
-	counted := m.rig.loop.counted
-	delivered, behind, left := counted.EphemeralDelivered.Load(), counted.EphemeralDropped[dropBehind].Load(), counted.EphemeralDropped[dropLeft].Load()
+	delivered, behind, left := int64(0), int64(0), int64(0)
+	for _, counted := range append(m.ended, m.rig.loop.counted) {
+		delivered += counted.EphemeralDelivered.Load()
+		behind += counted.EphemeralDropped[dropBehind].Load()
+		left += counted.EphemeralDropped[dropLeft].Load()
+	}
 	if delivered != int64(m.books.came) || delivered+behind+left != int64(m.books.owed) {
 		m.t.Errorf("%d ephemeral messages were owed and %d came; counted are %d delivered, %d dropped for who was behind, %d for who left",
 			m.books.owed, m.books.came, delivered, behind, left)

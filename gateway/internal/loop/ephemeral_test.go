@@ -343,6 +343,26 @@ func TestWhoJoinsWhileARoomGathers(t *testing.T) {
 	})
 }
 
+// TestWhoJoinsAndLeavesWhileARoomGathers: when the room has its turn there may be no such place in the table any more.
+func TestWhoJoinsAndLeavesWhileARoomGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.Window = func(string) time.Duration { return time.Second } })
+		early, late := r.open(true, proto.Binary), r.open(true, proto.Binary)
+		r.join(early, "r", 0)
+		r.pass("r", "bob", "", 1)
+		r.work()
+		r.join(late, "r", 0)
+		r.events.Close(late)
+		r.put(handoff.Event{Kind: handoff.Shrink})
+		r.work()
+		time.Sleep(time.Second)
+		r.work()
+		if got := numbers(t, r.sent(early)); !slices.Equal(got, []int{1}) || r.loop.rooms["r"].ephemerals != nil {
+			t.Errorf("got %v, and the room holds %+v", got, r.loop.rooms["r"].ephemerals)
+		}
+	})
+}
+
 // TestATakeoverGivesWhatIsKept: of all rooms, as far as that may wait, and the rest is counted. Nobody is closed for what it is given.
 func TestATakeoverGivesWhatIsKept(t *testing.T) {
 	text := strings.Repeat("x", 30<<10)

@@ -333,6 +333,9 @@ func (l *Loop) drop(r *localRoom) {
 		l.release(r.batch.stored.messages)
 		l.release(r.batch.ephemeral.messages)
 		r.batch = nil
+		if r.window > 0 {
+			l.load.windows++ // it is queued without one now, until its turn
+		}
 	}
 	l.tellPublishers(r)
 	l.dropEphemerals(r)

@@ -214,6 +214,7 @@ func (l *Loop) askForReturning() {
 		}
 		l.unasked = l.unasked[1:]
 	}
+	l.unasked = nil // with the names
 }
 
 // returned is where a room stands whose subscriptions came with their connections: they go on.

@@ -227,6 +227,32 @@ func TestRoomsWithWindowsHaveNoMoreWaiting(t *testing.T) {
 	}
 }
 
+// TestWhoLeavesAmidABatch of a room with a window: when its last member goes, the room is no more one of those that wait.
+func TestWhoLeavesAmidABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.Window = func(string) time.Duration { return time.Second } })
+		members := []*fakeSocket{r.open(true, proto.Binary), r.open(true, proto.Binary)}
+		for _, s := range members {
+			r.join(s, "r", 0)
+		}
+		r.loop.slice = 1
+		r.deliver("r", 1)
+		r.work()
+		time.Sleep(time.Second)
+		r.loop.work() // which serves one of the two
+		if r.loop.rooms["r"].batch == nil {
+			t.Fatal("the batch has been handed out, which shows nothing")
+		}
+		for _, s := range members {
+			r.events.Close(s)
+		}
+		r.work()
+		if r.loop.load.windows != 0 || r.loop.busy.len() != 0 {
+			t.Errorf("%d rooms with windows wait, %d are busy", r.loop.load.windows, r.loop.busy.len())
+		}
+	})
+}
+
 // TestALoopThatStandsStillIsSilent: for as long as it takes no ticks, and no longer.
 func TestALoopThatStandsStillIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

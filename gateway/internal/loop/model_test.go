@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,10 @@ func TestSeamAgainstAModel(t *testing.T) {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 		runs = 1
 	}
+	synctest.Test(t, func(t *testing.T) { modelRuns(t, seed, runs) }) // for windows and pauses
+}
+
+func modelRuns(t *testing.T, seed uint64, runs int) {
 	kept := int64(0)
 	for i := range runs {
 		seed := seed + uint64(i)
@@ -63,6 +68,8 @@ type model struct {
 	seed uint64
 	rng  *rand.Rand
 	rig  *rig
+
+	ended []*Counters // of loops that others have taken over from
 
 	clients []*modelClient
 	rooms   []string
@@ -100,17 +107,32 @@ type modelClient struct {
 func newModel(t *testing.T, seed uint64) *model {
 	m := &model{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)),
-		rig:   newRig(t, nil),
 		rooms: []string{"a", "b", "c"},
 		log:   map[string]uint64{}, visible: map[string]uint64{}, listens: map[string]bool{},
 		newest: map[ephemeralKey]int{}, books: newBooks(), turns: newTurns(),
 	}
+	m.rig = m.newRig(nil)
 	m.rig.rooms.begins = map[string]uint64{}
-	m.rig.loop.slice = 1 + m.rng.IntN(6) // sockets fill up and drain between the slices of a batch
 	for range 5 {
 		m.clients = append(m.clients, m.newClient())
 	}
 	return m
+}
+
+func (m *model) newRig(change func(*Config)) *rig {
+	r := newRig(m.t, func(c *Config) {
+		c.Window = func(room string) time.Duration {
+			if room == "c" {
+				return 3 * time.Millisecond
+			}
+			return 0
+		}
+		if change != nil {
+			change(c)
+		}
+	})
+	r.loop.slice = 1 + m.rng.IntN(6) // sockets fill up and drain between the slices of a batch
+	return r
 }
 
 func (m *model) newClient() *modelClient {
@@ -159,8 +181,16 @@ func (m *model) step() {
 		m.rig.rooms.full = !m.rig.rooms.full && m.rng.IntN(3) == 0
 	case n < 99:
 		m.rig.put(handoff.Event{Kind: handoff.Tick})
+		m.rig.loop.load.pause = time.Duration(m.rng.IntN(3)) * time.Millisecond
+	case m.rng.IntN(5) == 0:
+		m.takeOver()
 	default:
 		m.ends(c)
+		if m.rng.IntN(2) == 0 {
+			m.rig.put(handoff.Event{Kind: handoff.Shrink}) // before anybody has its place
+			m.turn()
+			m.worked()
+		}
 		for i := range m.clients {
 			if m.clients[i] == c {
 				m.clients[i] = m.newClient()
@@ -416,6 +446,7 @@ func (m *model) rest() {
 		m.shard()
 		m.read()
 		m.rig.put(handoff.Event{Kind: handoff.Tick})
+		time.Sleep(longestPause)
 		m.turn()
 		for m.rig.rung {
 			m.rig.rung = false
@@ -457,6 +488,9 @@ func (m *model) rest() {
 	}
 	if l.counted.Behind.Load() != 0 || l.reading != 0 || l.inbox.Held() != 0 {
 		m.t.Errorf("at rest %d are behind, %d pages under way, %d bytes held", l.counted.Behind.Load(), l.reading, l.inbox.Held())
+	}
+	if l.load.windows != 0 || l.load.gathering != 0 || l.busy.len() != 0 || len(l.gathering) != 0 {
+		m.t.Errorf("at rest %d bytes gather in %d rooms; %d are busy, %d wait", l.load.gathering, l.load.windows, l.busy.len(), len(l.gathering))
 	}
 	for _, c := range m.clients {
 		m.ends(c)

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"slices"
+	"unsafe"
 
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
@@ -15,6 +16,8 @@ const (
 	recentTotal = 16 << 20
 	// chunkBytes is how long a chunk becomes before the next begins: what who is behind is given at a time, as much as a page of the log.
 	chunkBytes = 64 << 10
+	// chunkSize is what a chunk takes beside its messages: where every second one is a change each has a chunk of its own, which may be shorter than that.
+	chunkSize = int(unsafe.Sizeof(chunk{}) + unsafe.Sizeof(&chunk{}))
 )
 
 // recent are the last messages of a room on one loop, as they go over the wire. They are there while somebody is behind in the room: whoever fell
@@ -79,8 +82,8 @@ func (k *chunk) in(c proto.Codec) *strip {
 	return &k.json
 }
 
-// find gives the chunk that has a message, nil if there is none.
-func (p *recent) find(seq uint64) *chunk {
+// find gives the place of the chunk that has a message, -1 if there is none.
+func (p *recent) find(seq uint64) int {
 	i, _ := slices.BinarySearchFunc(p.chunks, seq, func(k *chunk, seq uint64) int {
 		if k.next() <= seq {
 			return -1
@@ -88,9 +91,9 @@ func (p *recent) find(seq uint64) *chunk {
 		return 1
 	})
 	if i == len(p.chunks) || p.chunks[i].first > seq {
-		return nil
+		return -1
 	}
-	return p.chunks[i]
+	return i
 }
 
 // addBehind counts a subscription that has a position now. With the first one the room begins to keep what that will be owed.
@@ -130,8 +133,7 @@ func (l *Loop) remember(r *localRoom, m *proto.Encoded) {
 		return
 	}
 	target, change := m.Concerns()
-	if k := p.find(target); k != nil {
-		i := slices.Index(p.chunks, k)
+	if i := p.find(target); i >= 0 {
 		l.forgetChunks(p, i, i+1)
 	}
 	if change {
@@ -151,7 +153,7 @@ func (l *Loop) remember(r *localRoom, m *proto.Encoded) {
 
 // grown counts what a chunk has become larger by, and keeps the bounds: the chunk itself may go.
 func (l *Loop) grown(p *recent, k *chunk) {
-	size := cap(k.binary.bytes) + 4*cap(k.binary.ends) + cap(k.json.bytes) + 4*cap(k.json.ends)
+	size := chunkSize + cap(k.binary.bytes) + 4*cap(k.binary.ends) + cap(k.json.bytes) + 4*cap(k.json.ends)
 	l.addRecent(p, size-k.size)
 	k.size = size
 	for p.size > recentRoom {
@@ -173,6 +175,11 @@ func (l *Loop) forgetChunks(p *recent, i, end int) {
 	for _, k := range p.chunks[i:end] {
 		l.addRecent(p, -k.size)
 	}
+	if i == 0 { // nearly always, and there may be thousands behind it
+		clear(p.chunks[:end])
+		p.chunks = p.chunks[end:]
+		return
+	}
 	p.chunks = slices.Delete(p.chunks, i, end)
 }
 
@@ -186,10 +193,11 @@ func (l *Loop) addRecent(p *recent, bytes int) {
 func (l *Loop) giveRecent(c *conn, e *entry) bool {
 	r := e.room
 	p := l.recent[r]
-	k := p.find(e.position + 1)
-	if k == nil || l.cfg.Rooms.Begin(r.name) > e.position+1 {
+	i := p.find(e.position + 1)
+	if i < 0 || l.cfg.Rooms.Begin(r.name) > e.position+1 {
 		return false
 	}
+	k := p.chunks[i]
 	// The rest is still to be fanned out, to this member too.
 	next := min(k.next(), r.upcoming(c.subscriptions[c.findIn(r)].member))
 	frames := k.in(c.codec).part(int(e.position+1-k.first), int(next-k.first))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	pb "google.golang.org/protobuf/proto"
 
@@ -26,6 +27,7 @@ func newTurns() turns { return turns{paged: map[handoff.Handle]bool{}} }
 
 // turn is a turn of the loop.
 func (m *model) turn() {
+	time.Sleep(time.Duration(m.rng.IntN(2000)) * time.Microsecond)
 	t := &m.turns
 	t.told, t.past, t.begins = map[string]uint64{}, map[string]uint64{}, maps.Clone(m.rig.rooms.begins)
 	for name, r := range m.rig.loop.rooms {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -155,7 +156,7 @@ func TestWhatIsKeptOfRoomsIsBounded(t *testing.T) {
 				t.Fatalf("room %s keeps %d bytes, the loop %d, the metric says %d", room, p.size, r.loop.recentBytes, r.loop.counted.RecentBytes.Load())
 			}
 		}
-		if p := kept(room); p.find(500) == nil || p.find(1) != nil || p.size < recentRoom/2 {
+		if p := kept(room); p.find(500) < 0 || p.find(1) >= 0 || p.size < recentRoom/2 {
 			t.Errorf("room %s keeps %d bytes from message %d on", room, p.size, p.chunks[0].first)
 		}
 	}
@@ -170,6 +171,28 @@ func TestWhatIsKeptOfRoomsIsBounded(t *testing.T) {
 	}
 	r.events.Close(slow)
 	if len(r.loop.recent) != 0 || r.loop.recentBytes != 0 {
+		t.Errorf("nobody is behind, and %d bytes are kept", r.loop.recentBytes)
+	}
+}
+
+// TestChunksCountThemselves: between changes each holds one message, which may be shorter than what the chunk takes beside it.
+func TestChunksCountThemselves(t *testing.T) {
+	r := newRig(t, nil)
+	r.join(r.open(true, proto.Binary), "r", 0)
+	room := r.loop.rooms["r"]
+	r.loop.addBehind(room)
+	for seq := uint64(1); seq < 100_000; seq += 2 {
+		r.loop.remember(room, proto.Encode(proto.Header{Room: "r", Seq: seq, At: 1, From: "bob"}, proto.AppendContent(nil, text("hi"))))
+	}
+	n := len(r.loop.recent[room].chunks)
+	if n*int(unsafe.Sizeof(chunk{})) > recentRoom || n < 10_000 {
+		t.Errorf("%d chunks are kept of a room", n)
+	}
+	if last := r.loop.recent[room].chunks[n-1]; last.first != 99_999 {
+		t.Errorf("the newest message that is kept is %d", last.first)
+	}
+	r.loop.endBehind(room)
+	if r.loop.recentBytes != 0 {
 		t.Errorf("nobody is behind, and %d bytes are kept", r.loop.recentBytes)
 	}
 }
