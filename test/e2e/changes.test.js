@@ -4,7 +4,7 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 
 import { becomes } from './becomes.js';
-import { Person, closeBrowser, openBrowser } from './person.js';
+import { DESK, PHONE, Person, client, closeBrowser, openBrowser } from './person.js';
 import { Server } from './server.js';
 
 test.before(openBrowser);
@@ -94,6 +94,8 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
     await line(person, 2).getByTestId('deleted').waitFor();
     await reads(person, 7, 'quote', 'bob: deleted');
   }
+  assert.equal(await line(bob, 9).getByTestId('ticks').count(), 1);
+  assert.equal(await line(bob, 2).getByTestId('ticks').count(), 0, 'of what is deleted nothing is delivered or read');
 
   // Who comes later sees the same.
   const carol = await Person.arrive(t, server, 'carol');
@@ -143,4 +145,39 @@ test('what can be done to a message can be done with the keyboard', { timeout: 1
   await alice.say('two, mended');
   await reads(alice, 2, 'text', 'two, mended');
   assert.deepEqual(alice.faults, []);
+});
+
+test('what can be done to a message covers nothing of it and is in sight', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const bob = await client(t, server, 'bob');
+  for (let i = 1; i <= 30; i++) await bob.publish('lobby', `message ${i}`);
+  await bob.publish('lobby', 'long '.repeat(1_000)); // 31
+  for (const viewport of [PHONE, DESK]) {
+    const alice = await Person.arrive(t, server, 'alice', { viewport });
+    await alice.sees(31);
+    await alice.say('my own');
+    await alice.allSent();
+    const seq = Number(await alice.page.locator('#messages [data-seq]').last().getAttribute('data-seq'));
+    const box = (place) => place.boundingBox();
+    const apart = (a, b) => a.y + a.height <= b.y + 1 || b.y + b.height <= a.y + 1;
+    /** Where the actions are once they are those of that message, which the pointer touches at a height of the window. */
+    const shown = async (seq, y) => {
+      const within = await box(line(alice, seq));
+      await alice.page.mouse.click(within.x + 80, y ?? within.y + within.height / 2);
+      await line(alice, seq).getByTestId('actions').waitFor();
+      const [row, scroller] = [await box(alice.find('actions')), await box(alice.page.locator('#scroller'))];
+      assert.ok(row.x >= scroller.x && row.x + row.width <= scroller.x + scroller.width, `${viewport.width}, ${seq}: ${JSON.stringify(row)}`);
+      assert.ok(row.y >= scroller.y - 1 && row.y + row.height <= scroller.y + scroller.height + 1, `${viewport.width}, ${seq}: ${JSON.stringify([row, scroller])}`);
+      return row;
+    };
+    const top = (seq) => line(alice, seq).evaluate((element) => (document.getElementById('scroller').scrollTop = element.offsetTop));
+
+    assert.ok(apart(await shown(seq), await box(line(alice, seq))));
+    await alice.photograph(`actions-${viewport.width}`);
+    await top(10);
+    assert.ok(apart(await shown(10), await box(line(alice, 10))), 'the first one in sight has them below');
+    await top(31);
+    await alice.page.locator('#scroller').evaluate((element) => (element.scrollTop += 200));
+    await shown(31, 400); // neither its beginning nor its end is in sight
+  }
 });

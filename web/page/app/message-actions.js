@@ -10,6 +10,7 @@ const REACTIONS = ['👍', '❤️', '😂', '🎉', '👀'];
 export class MessageActions {
   #row = element('div', { class: 'actions', data: { testid: 'actions' }, attributes: { role: 'toolbar', 'aria-label': 'What to do with this message' } });
   #list = byId('messages');
+  #scroller = byId('scroller');
   #find;
   #may;
   #actions;
@@ -81,7 +82,11 @@ export class MessageActions {
   }
 
   #show(line) {
-    if (line === null || this.#row.parentNode === line) return;
+    if (line === null) return;
+    if (this.#row.parentNode === line) {
+      this.#place(line); // it may have been scrolled out of sight
+      return;
+    }
     const message = this.#find(Number(line.dataset.seq));
     this.#row.remove();
     if (message === undefined || message.deleted) return;
@@ -107,5 +112,15 @@ export class MessageActions {
     for (const other of buttons.slice(1)) other.tabIndex = -1; // the row is one stop of the Tab key; left and right lead through it
     this.#row.replaceChildren(...buttons);
     line.append(this.#row);
+    this.#place(line);
+  }
+
+  /** Above the message, which it does not cover; where there is no room below it, and else at the upper edge of what is seen. */
+  #place(line) {
+    const { scrollTop, clientHeight } = this.#scroller;
+    const above = line.offsetTop - scrollTop;
+    const { offsetHeight: height } = this.#row;
+    const fitsBelow = above + line.offsetHeight + height <= clientHeight;
+    this.#row.style.top = `${above >= height ? -height : fitsBelow ? line.offsetHeight : -above}px`;
   }
 }

@@ -17,7 +17,8 @@ export function messageView(message, { grouped, own, user, answered, actions }) 
     data: { testid: 'message', seq, from },
   }, authorView(from, at, grouped), bodyView(message, { user, answered, actions }), timeView(at, 'message-side-time'));
   if (message.mentions?.includes(user)) line.classList.add('message-to-me');
-  if (own) line.append(element('span', { class: 'ticks', hidden: true, data: { testid: 'ticks' } }));
+  // Of what was deleted nothing is left that anybody could read.
+  if (own && !message.deleted) line.append(element('span', { class: 'ticks', hidden: true, data: { testid: 'ticks' } }));
   return line;
 }
 

@@ -152,7 +152,7 @@ export class Timeline {
         key: `seq ${message.seq}`,
         signature: `${grouped} ${message.revision} ${message.replies?.last} ${answered?.seq} ${answered?.revision}`,
         make: () => messageView(message, { grouped, own, user, answered: answered || undefined, actions: this.#messageActions }),
-        update: own ? (line) => showTicks(line, conversation.receipts?.of(message.seq)) : undefined,
+        update: own && !message.deleted ? (line) => showTicks(line, conversation.receipts?.of(message.seq)) : undefined,
       });
     }
     for (const message of conversation.passing) {
