@@ -181,3 +181,36 @@ test('what can be done to a message covers nothing of it and is in sight', { tim
     await shown(31, 400); // neither its beginning nor its end is in sight
   }
 });
+
+test('what can be done to a message can be done with a finger', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const bob = await client(t, server, 'bob');
+  for (let i = 1; i <= 40; i++) await bob.publish('lobby', `message ${i}`);
+  const alice = await Person.arrive(t, server, 'alice', { viewport: PHONE, hasTouch: true });
+  await alice.sees(40);
+  const rows = () => alice.find('actions').count();
+
+  // A finger that only scrolls asks for nothing.
+  const finger = await alice.page.context().newCDPSession(alice.page);
+  const touch = (type, ...points) => finger.send('Input.dispatchTouchEvent', { type, touchPoints: points.map((y) => ({ x: 100, y })) });
+  const scrolled = () => alice.page.locator('#scroller').evaluate(({ scrollTop }) => scrollTop);
+  const before = await scrolled();
+  await touch('touchStart', 300);
+  for (let y = 320; y <= 500; y += 20) await touch('touchMove', y);
+  await touch('touchEnd');
+  await becomes(async () => (await scrolled()) < before, true);
+  assert.equal(await rows(), 0);
+  await alice.find('jump').tap();
+
+  await line(alice, 38).tap();
+  await line(alice, 38).getByTestId('action-react-👍').tap();
+  await becomes(() => reactions(alice, 38), ['👍 1, own']);
+  assert.equal(await rows(), 0);
+  await line(alice, 38).getByTestId('reaction').tap(); // which takes it back, and is for nothing else
+  await becomes(() => reactions(alice, 38), []);
+  assert.equal(await rows(), 0);
+  await line(alice, 37).tap();
+  await line(alice, 37).getByTestId('action-reply').tap();
+  await alice.find('composer-about').getByText('In reply to bob: message 37').waitFor();
+  assert.deepEqual(alice.faults, []);
+});

@@ -28,17 +28,15 @@ export class MessageActions {
     this.#actions = actions;
     const show = (event) => this.#show(event.target.closest('[data-seq]'));
     const on = (event, listener) => this.#list.addEventListener(event, listener, { signal });
-    on('pointerover', (event) => {
-      if (!this.#row.contains(document.activeElement)) show(event); // who uses the keyboard keeps the row
-    });
-    on('click', show);
-    on('pointerleave', () => {
-      if (!this.#row.contains(document.activeElement)) this.#row.remove();
-    });
+    // Who uses the keyboard keeps the row. A finger that scrolls points at nothing, and is gone before what it touched is clicked.
+    const points = ({ pointerType }) => pointerType !== 'touch' && !this.#row.contains(document.activeElement);
+    on('pointerover', (event) => points(event) && show(event));
+    on('pointerleave', (event) => points(event) && this.#row.remove());
+    on('click', (event) => event.target.closest('button, a') === null && show(event)); // those have purposes of their own
     on('focusin', (event) => {
       const line = event.target.closest('[data-seq]');
       if (line !== null) this.#reach(line);
-      show(event);
+      if (event.target.matches(':focus-visible')) show(event); // whoever clicks has said what they want
     });
     on('focusout', (event) => {
       if (!this.#list.contains(event.relatedTarget)) this.#row.remove();
