@@ -69,10 +69,12 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
   await bob.say('in the thread');
   await reads(alice, 1, 'replies', '1 reply');
   await bob.find('panel-list').getByText('in the thread').waitFor();
+  assert.equal(await bob.find('panel-list').getByTestId('quote').count(), 0, 'in the thread nothing needs to say so');
+  await reads(alice, 8, 'quote', 'In the thread of alice: one, mended');
   await bob.find('panel-close').click();
   await bob.say('in the room');
   await alice.sees(9);
-  await line(alice, 1).getByTestId('replies').click();
+  await line(alice, 8).getByTestId('quote').click();
   await becomes(() => alice.find('panel-list').getByTestId('text').allTextContents(), ['one, mended', 'in the thread']);
   await alice.find('panel-close').click();
 
@@ -107,6 +109,53 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
     await becomes(async () => (await person.page.content()).includes('two'), false, `${person.name} still has what was deleted`);
     assert.deepEqual(person.faults, []);
   }
+});
+
+test('what a message answers is a click away, wherever it is', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const bob = await client(t, server, 'bob');
+  for (let i = 1; i <= 400; i++) await bob.publish('lobby', `message ${i}`);
+  await bob.publish('lobby', 'indeed', { replyTo: 100 }); // 401
+  await bob.pin('lobby', 50);
+  const alice = await Person.arrive(t, server, 'alice');
+  await alice.sees(401);
+  await reads(alice, 401, 'quote', 'In reply to an earlier message');
+  const seen = (seq) => becomes(() => line(alice, seq).evaluate((element) => {
+    const { top, bottom } = document.getElementById('scroller').getBoundingClientRect();
+    const box = element.getBoundingClientRect();
+    return box.top >= top && box.bottom <= bottom;
+  }), true);
+  await line(alice, 401).getByTestId('quote').click();
+  await line(alice, 100).waitFor();
+  await seen(100);
+  await alice.find('pins').click();
+  await alice.find('panel-show').click();
+  await line(alice, 50).waitFor();
+  await seen(50);
+  await alice.find('panel-close').click();
+  await alice.find('jump').click();
+  await alice.sees(401);
+
+  // A long thread is shown at its end.
+  for (let i = 1; i <= 30; i++) await bob.publish('lobby', `aside ${i}`, { thread: 401 });
+  await line(alice, 401).getByTestId('replies').filter({ hasText: '30 replies' }).click();
+  const inPanel = (text) => becomes(() => alice.find('panel-list').getByText(text, { exact: true }).evaluate((element) => {
+    const { top, bottom } = document.getElementById('panel').getBoundingClientRect();
+    const box = element.getBoundingClientRect();
+    return box.top >= top && box.bottom <= bottom;
+  }), true);
+  await inPanel('aside 30');
+  await alice.say('my own');
+  await inPanel('my own');
+  await alice.find('panel-close').click();
+
+  // What is on its way says already what it answers.
+  await act(alice, 401, 'reply');
+  await server.kill();
+  await alice.state('offline');
+  await alice.say('offline');
+  await alice.page.locator('[data-testid=message][data-state=pending]').getByText('In reply to bob: indeed').waitFor();
+  assert.deepEqual(alice.faults, []);
 });
 
 test('what can be done to a message can be done with the keyboard', { timeout: 120_000 }, async (t) => {

@@ -19,7 +19,6 @@ export class Timeline {
   // Set at construction.
   #client;
   #actions;
-  #messageActions;
   #rendered;
   #scroller = byId('scroller');
   #list = byId('messages');
@@ -42,8 +41,8 @@ export class Timeline {
   constructor(client, { edit, rendered, messageActions }, signal) {
     this.#client = client;
     this.#rendered = rendered;
-    this.#messageActions = messageActions;
     this.#actions = {
+      ...messageActions,
       retry: ({ key }) => this.#conversation.retry(key),
       discard: ({ key }) => this.#conversation.discard(key),
       edit: ({ key, text }) => {
@@ -91,9 +90,15 @@ export class Timeline {
     this.#render();
   }
 
-  /** Shows a message of the window, if it is there. */
-  goTo(seq) {
-    this.#lines.get(`seq ${seq}`)?.node.scrollIntoView({ block: 'center' });
+  /** Shows a message, wherever in the room it is. */
+  async goTo(seq) {
+    const conversation = this.#conversation;
+    if (conversation.get(seq) === undefined) await conversation.goTo(seq);
+    if (conversation !== this.#conversation) return;
+    this.#render();
+    const line = this.#lines.get(`seq ${seq}`)?.node;
+    line?.scrollIntoView({ block: 'center' });
+    line?.animate({ background: ['var(--current)', 'transparent'] }, 2_000);
   }
 
   /** Nobody looks at the page any more: what comes now is new. */
@@ -147,11 +152,11 @@ export class Timeline {
       previousSeq = message.seq;
       const { user } = this.#client;
       const own = message.from === user;
-      const answered = message.replyTo && conversation.get(message.replyTo);
+      const about = conversation.get(message.replyTo || message.thread);
       lines.push({
         key: `seq ${message.seq}`,
-        signature: `${grouped} ${message.revision} ${message.replies?.last} ${answered?.seq} ${answered?.revision}`,
-        make: () => messageView(message, { grouped, own, user, answered: answered || undefined, actions: this.#messageActions }),
+        signature: `${grouped} ${message.revision} ${message.replies?.last} ${about?.seq} ${about?.revision}`,
+        make: () => messageView(message, { grouped, own, user, about, actions: this.#actions }),
         update: own && !message.deleted ? (line) => showTicks(line, conversation.receipts?.of(message.seq)) : undefined,
       });
     }
@@ -168,10 +173,11 @@ export class Timeline {
       const from = this.#client.user ?? 'You';
       for (const entry of conversation.shownOutgoing) {
         const grouped = step(from, entry.at);
+        const about = conversation.get(entry.more?.replyTo || entry.more?.thread);
         lines.push({
           key: `out ${entry.key}`,
           signature: `${grouped} ${entry.state}`,
-          make: () => outgoingView(entry, { grouped, from }, this.#actions),
+          make: () => outgoingView(entry, { grouped, from, about }, this.#actions),
         });
       }
     }
