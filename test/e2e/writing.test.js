@@ -269,3 +269,32 @@ test('on a phone a long title leaves room for all, also offline and with large l
   }
   assert.deepEqual(bob.faults, []);
 });
+
+test('a clock that is behind keeps nobody from writing, and today is not today for ever', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const bob = await client(t, server, 'bob');
+  const room = 'group:birds';
+  await bob.createRoom({ room, title: 'Birds', slowModeMs: 2_000 });
+  await bob.changeMember({ room, user: 'alice', action: 'invite' });
+  const alice = await Person.arrive(t, server, 'alice', { room });
+  await alice.page.addInitScript(() => {
+    const { now } = Date;
+    globalThis.beDaysAhead = (days) => (Date.now = () => new Date(now()).setDate(new Date(now()).getDate() + days));
+    globalThis.beDaysAhead(-1);
+  });
+  await alice.page.reload();
+  await alice.state('live');
+  await alice.say('one');
+  await alice.sees(1);
+  await alice.find('composer-state').waitFor({ state: 'hidden' }); // two seconds later, and not a day
+  await server.kill();
+  await alice.state('offline');
+  await alice.say('two');
+  await alice.page.locator('[data-testid=message][data-state=pending]').waitFor();
+  const days = alice.page.locator('#messages .day');
+  assert.equal(await days.count(), 1);
+  await alice.page.evaluate(() => globalThis.beDaysAhead(1));
+  await alice.say('three');
+  await becomes(() => days.allTextContents(), ['Yesterday', 'Today']);
+  assert.deepEqual(alice.faults, []);
+});

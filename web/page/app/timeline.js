@@ -4,7 +4,7 @@
 
 import { byId } from './elements.js';
 import { dayView, messageView, newMessagesView, outgoingView, passingView, showTicks } from './message-view.js';
-import { dayNumber } from './times.js';
+import { dayNumber, dayOf } from './times.js';
 
 /** Nearer to the end than this is at the end. Pixels. */
 const AT_END = 40;
@@ -138,7 +138,7 @@ export class Timeline {
     let previousSeq = 0;
     const step = (from, at) => {
       const newDay = previous === null || dayNumber(previous.at) !== dayNumber(at);
-      if (newDay) lines.push({ key: `day ${dayNumber(at)}`, signature: '', make: () => dayView(at) });
+      if (newDay) lines.push({ key: `day ${dayNumber(at)}`, signature: dayOf(at), make: () => dayView(at) });
       const grouped = !newDay && previous.from === from && at - previous.at < GROUP_MS;
       previous = { from, at };
       return grouped;
@@ -172,7 +172,7 @@ export class Timeline {
     if (conversation.attached) {
       const from = this.#client.user ?? 'You';
       for (const entry of conversation.shownOutgoing) {
-        const grouped = step(from, entry.at);
+        const grouped = step(from, Math.max(entry.at, previous?.at ?? 0)); // by this machine's clock, which may be behind
         const about = conversation.get(entry.more?.replyTo || entry.more?.thread);
         lines.push({
           key: `out ${entry.key}`,
