@@ -85,6 +85,23 @@ test('a draft, and what it is for, is there again after an edit', { timeout: 120
   await alice.find('composer-about').waitFor({ state: 'hidden' });
   await goTo(alice, 'lobby');
   await written(alice, 'a draft');
+
+  // It is there after a reload, also where an edit had the box; what is sent or of somebody else is not.
+  await act(alice, 1, 'edit');
+  await alice.page.reload();
+  await alice.state('live');
+  await written(alice, 'a draft');
+  await box.press('Enter');
+  await alice.sees(4);
+  await alice.page.reload();
+  await alice.state('live');
+  await written(alice, '');
+  await box.fill('mine');
+  await alice.find('sign-out').click();
+  await alice.find('name-input').fill('bob');
+  await alice.find('join-button').click();
+  await alice.state('live');
+  await written(alice, '');
   assert.deepEqual(alice.faults, []);
 });
 
