@@ -92,6 +92,9 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
   await line(alice, 2).getByTestId('action-pin').waitFor();
   assert.equal(await line(alice, 2).getByTestId('action-delete').count(), 0);
   await act(bob, 2, 'delete');
+  await bob.page.getByRole('button', { name: 'Delete for good?' }).waitFor(); // a second press does it
+  await reads(bob, 2, 'text', 'two');
+  await line(bob, 2).getByTestId('action-delete').click();
   for (const person of [alice, bob]) {
     await line(person, 2).getByTestId('deleted').waitFor();
     await reads(person, 7, 'quote', 'bob: deleted');

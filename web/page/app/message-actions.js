@@ -92,6 +92,11 @@ export class MessageActions {
       const made = element('button', { class: 'action', type: 'button', title: label, data: { testid: `action-${name}` }, attributes: { 'aria-label': label } }, words);
       made.addEventListener('click', (event) => {
         event.stopPropagation();
+        if (name === 'delete' && made.textContent === words) { // it is gone for everybody, so it takes a second press
+          made.textContent = 'Sure?';
+          made.title = made.ariaLabel = 'Delete for good?';
+          return;
+        }
         if (document.activeElement === made) line.focus({ preventScroll: true }); // the row goes, the place stays
         this.#row.remove();
         act();
