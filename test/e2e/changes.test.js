@@ -57,7 +57,10 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
   await act(alice, 2, 'reply');
   await alice.find('composer').pressSequentially('@bo');
   await alice.find('mention-choice').filter({ hasText: 'bob' }).waitFor();
+  const chosen = () => alice.find('composer').evaluate((box) => document.getElementById(box.getAttribute('aria-activedescendant'))?.textContent);
+  assert.equal(await chosen(), 'bob');
   await alice.find('composer').press('Enter');
+  assert.equal(await chosen(), undefined);
   await alice.find('composer').pressSequentially('indeed');
   await alice.find('composer').press('Enter');
   await reads(bob, 7, 'quote', 'bob: two');
@@ -192,6 +195,13 @@ test('what can be done to a message can be done with the keyboard', { timeout: 1
   await focused('action-delete');
   await press('Escape');
   await focused('2');
+  // What is pinned takes the focus, and gives it back.
+  await alice.find('pins').focus();
+  await press('Enter');
+  await focused('panel-close');
+  await press('Enter');
+  await focused('pins');
+  await line(alice, 2).focus();
   await press('ArrowRight', 'End', 'ArrowLeft', 'Enter');
   await alice.find('composer-about').getByText('Editing').waitFor();
   await alice.say('two, mended');

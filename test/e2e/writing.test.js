@@ -284,6 +284,13 @@ test('on a phone a long title leaves room for all, also offline and with large l
       assert.ok(box.width > 40 && box.x >= 0 && box.x + box.width <= width, `${part} of ${width}: ${JSON.stringify(box)}`);
     }
   }
+  // As with letters four times as large: the rooms are in sight, and all below them can be reached.
+  await bob.page.setViewportSize({ width: 320, height: 200 });
+  await bob.page.getByRole('button', { name: 'Rooms' }).click();
+  const [list, link] = [await bob.find('room-list').boundingBox(), await bob.find('room').first().boundingBox()];
+  assert.ok(list.height > link.height, `rooms of ${link.height} pixels in a list of ${list.height}`);
+  await bob.find('sign-out').click();
+  await bob.find('name-input').waitFor();
   assert.deepEqual(bob.faults, []);
 });
 

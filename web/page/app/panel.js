@@ -27,7 +27,10 @@ export class Panel {
     this.#client = client;
     this.#actions = actions;
     this.#threadClosed = threadClosed;
-    byId('panel-close').addEventListener('click', () => this.close(), { signal });
+    byId('panel-close').addEventListener('click', () => {
+      byId(this.#query?.thread ? 'composer-text' : 'pins-open').focus(); // where it was before
+      this.close();
+    }, { signal });
   }
 
   open(conversation, query, title) {
@@ -37,6 +40,7 @@ export class Panel {
     this.#title.textContent = title;
     this.#list.replaceChildren();
     this.#panel.hidden = false;
+    if (!query.thread) byId('panel-close').focus(); // in a thread one writes
     this.#load();
   }
 
