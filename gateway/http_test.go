@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bufio"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
@@ -51,6 +52,56 @@ func TestPageIsServed(t *testing.T) {
 	if n := metric(t, srv, "rookery_connections_opened_total"); n != 1 {
 		t.Errorf("two requests took %v connections", n)
 	}
+}
+
+// TestPageIsSentOnceAndCompressed: whoever has a file is told that it is still the same.
+func TestPageIsSentOnceAndCompressed(t *testing.T) {
+	t.Parallel()
+	srv := gatewaytest.Start(t)
+	plain := page(t, srv, "/app/main.js", "Accept-Encoding: identity\r\n")
+	packed := page(t, srv, "/app/main.js", "Accept-Encoding: br, gzip;q=0.5\r\n")
+	if plain.StatusCode != http.StatusOK || plain.Header.Get("Content-Encoding") != "" || plain.Header.Get("Vary") != "Accept-Encoding" {
+		t.Errorf("%s %v", plain.Status, plain.Header)
+	}
+	if packed.StatusCode != http.StatusOK || packed.Header.Get("Content-Encoding") != "gzip" {
+		t.Fatalf("%s %v", packed.Status, packed.Header)
+	}
+	if packed.ContentLength >= plain.ContentLength {
+		t.Errorf("compressed it has %d bytes, else %d", packed.ContentLength, plain.ContentLength)
+	}
+	unpacked, err := gzip.NewReader(packed.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(unpacked)
+	want, _ := io.ReadAll(plain.Body)
+	if err != nil || string(got) != string(want) {
+		t.Errorf("%d bytes unpacked (%v), want %d", len(got), err, len(want))
+	}
+	if res := page(t, srv, "/app/main.js", "Accept-Encoding: gzip;q=0, br\r\n"); res.Header.Get("Content-Encoding") != "" {
+		t.Errorf("compressed although that was refused: %v", res.Header)
+	}
+
+	tag := plain.Header.Get("ETag")
+	if tag == "" || tag != packed.Header.Get("ETag") {
+		t.Fatalf("tags %q and %q", tag, packed.Header.Get("ETag"))
+	}
+	if res := page(t, srv, "/app/main.js", "If-None-Match: "+tag+"\r\n"); res.StatusCode != http.StatusNotModified || res.Header.Get("ETag") != tag {
+		t.Errorf("for who has it: %s %v", res.Status, res.Header)
+	}
+	if res := page(t, srv, "/", "If-None-Match: "+tag+"\r\n"); res.StatusCode != http.StatusOK {
+		t.Errorf("for who has another: %s", res.Status)
+	}
+	// What this server is like may be something else each time.
+	if res := page(t, srv, "/settings.json", ""); res.StatusCode != http.StatusOK || res.Header.Get("ETag") != "" {
+		t.Errorf("settings: %s %v", res.Status, res.Header)
+	}
+}
+
+// page asks for a file with some fields of a request.
+func page(t *testing.T, srv *gatewaytest.Server, path, fields string) *http.Response {
+	t.Helper()
+	return exchange(t, srv.Addr(), "GET "+path+" HTTP/1.1\r\nHost: x\r\n"+fields+"\r\n")
 }
 
 func TestRequestsOutsideThePage(t *testing.T) {

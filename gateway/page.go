@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 
+	"rookery/gateway/internal/loop"
 	"rookery/web"
 )
 
@@ -23,10 +24,17 @@ type pageSignIn struct {
 	Ready bool   `json:"ready"` // the provider has answered
 }
 
+// pages makes all files of the chat page ready, which takes a time that no loop has, and returns what gives them.
+func (s *Server) pages() func(path string) (loop.File, bool) {
+	web.Lookup("/")
+	return s.page
+}
+
 // page gives a file of the chat page. It never waits.
-func (s *Server) page(path string) (body []byte, contentType string, ok bool) {
+func (s *Server) page(path string) (loop.File, bool) {
 	if path != settingsPath {
-		return web.Lookup(path)
+		f, ok := web.Lookup(path)
+		return loop.File(f), ok
 	}
 	settings := pageSettings{Development: s.cfg.Dev}
 	if s.signIn != nil {
@@ -36,5 +44,5 @@ func (s *Server) page(path string) (body []byte, contentType string, ok bool) {
 	if err != nil {
 		panic("BUG: the settings of the page can't be written: " + err.Error())
 	}
-	return body, "application/json", true
+	return loop.File{Body: body, Type: "application/json"}, true
 }

@@ -349,7 +349,7 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 			return w
 		},
 		Log:                logger,
-		Page:               s.page,
+		Page:               s.pages(),
 		Site:               s.loopSite(),
 		Policy:             web.ContentSecurityPolicy,
 		Development:        cfg.Dev,

@@ -13,6 +13,11 @@
 // The page asks the server that it came from for /settings.json, what that is like, and, where people sign in with a provider, for
 // what is below /oidc/. Neither is a file.
 //
+// # Loading
+//
+// Browsers ask each time whether a file is still the same, which its entity tag says, and get it compressed. The page names all its
+// modules, so that none is asked for only when the one that imports it has come.
+//
 // # Security
 //
 // What people write is put into the page as text nodes only (app/elements.js), and the
@@ -68,10 +73,15 @@
 package web
 
 import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"sync"
 
 	js "rookery/client/js"
@@ -99,23 +109,50 @@ var operator embed.FS
 // common are the files of the chat page that the operator's page has too.
 var common = []string{"base.css", "elements.js", "icon.svg"}
 
-type file struct {
-	body        []byte
-	contentType string
+// File is what is at an address.
+type File struct {
+	Body []byte // shared, must not be changed
+	Gzip []byte // the same, compressed
+	Type string // media type
+	Tag  string // entity tag, weak since it is that of both bodies: another one in another version of the file
 }
 
 // Reading from an embed.FS copies; a server answers the same few files for ever.
-var files = sync.OnceValue(func() map[string]file {
-	all := map[string]file{}
+var files = sync.OnceValue(func() map[string]File {
+	all := map[string]File{}
 	add(all, page, "page", "/")
 	add(all, js.Files, ".", "/client/")
-	all["/"] = all["/index.html"]
+	all["/"] = ready(File{Body: preloading(all["/index.html"].Body, all), Type: contentTypes[".html"]})
 	delete(all, "/index.html")
 	return all
 })
 
-var operatorFiles = sync.OnceValue(func() map[string]file {
-	all := map[string]file{}
+// preloading puts the modules of the page before the one that imports them.
+func preloading(html []byte, all map[string]File) []byte {
+	var links []byte
+	for _, address := range slices.Sorted(maps.Keys(all)) {
+		if path.Ext(address) == ".js" && path.Dir(address) != "/" {
+			links = fmt.Appendf(links, "<link rel=\"modulepreload\" href=\"%s\">\n  ", address)
+		}
+	}
+	script := []byte("<script ")
+	return bytes.Replace(html, script, append(links, script...), 1)
+}
+
+// ready adds what a file is answered with beside its body.
+func ready(f File) File {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	w.Write(f.Body) // a buffer takes everything
+	w.Close()
+	f.Gzip = out.Bytes()
+	sum := sha256.Sum256(f.Body)
+	f.Tag = fmt.Sprintf(`W/"%x"`, sum[:8])
+	return f
+}
+
+var operatorFiles = sync.OnceValue(func() map[string]File {
+	all := map[string]File{}
 	add(all, operator, "operator", "/ops/operator/")
 	all["/ops/"] = all["/ops/operator/index.html"]
 	delete(all, "/ops/operator/index.html")
@@ -128,15 +165,14 @@ var operatorFiles = sync.OnceValue(func() map[string]file {
 // Operator is Lookup for the operator's page, whose address is "/ops/".
 func Operator(path string) (body []byte, contentType string, ok bool) {
 	f, ok := operatorFiles()[path]
-	return f.body, f.contentType, ok
+	return f.Body, f.Type, ok
 }
 
-// Lookup returns the file at a path of the address ("/", "/app/main.js") and its media type;
-// ok is false when there is none. body is shared and must not be changed. Safe for
-// concurrent use.
-func Lookup(path string) (body []byte, contentType string, ok bool) {
-	f, ok := files()[path]
-	return f.body, f.contentType, ok
+// Lookup returns the file at a path of the address ("/", "/app/main.js"); ok is false when
+// there is none. The first call compresses all files, 20 ms. Safe for concurrent use.
+func Lookup(path string) (f File, ok bool) {
+	f, ok = files()[path]
+	return f, ok
 }
 
 // Paths returns the addresses that Lookup knows, in no order.
@@ -150,7 +186,7 @@ func Paths() []string {
 
 // add puts the files of tree under root at the address prefix. The files are compiled in, so
 // whatever is wrong with them is our own mistake.
-func add(all map[string]file, tree fs.FS, root, prefix string) {
+func add(all map[string]File, tree fs.FS, root, prefix string) {
 	sub, err := fs.Sub(tree, root)
 	if err != nil {
 		panic(fmt.Sprintf("BUG: embedded folder %s: %v", root, err))
@@ -167,7 +203,7 @@ func add(all map[string]file, tree fs.FS, root, prefix string) {
 		if !known {
 			return fmt.Errorf("%s: no media type for such a file", name)
 		}
-		all[prefix+name] = file{body, contentType}
+		all[prefix+name] = ready(File{Body: body, Type: contentType})
 		return nil
 	})
 	if err != nil {

@@ -1,20 +1,25 @@
 package web
 
 import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"maps"
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
 func lookup(t *testing.T, address string) string {
 	t.Helper()
-	body, _, ok := Lookup(address)
+	f, ok := Lookup(address)
 	if !ok {
 		t.Fatalf("no file at %s", address)
 	}
-	return string(body)
+	return string(f.Body)
 }
 
 func TestLookup(t *testing.T) {
@@ -30,16 +35,16 @@ func TestLookup(t *testing.T) {
 		"/client/rookery.js":   "text/javascript; charset=utf-8",
 		"/client/rookery.d.ts": "text/plain; charset=utf-8",
 	} {
-		body, contentType, ok := Lookup(address)
-		if !ok || len(body) == 0 || contentType != wantType {
-			t.Errorf("Lookup(%q) = %d bytes, %q, %v; want some of %q", address, len(body), contentType, ok, wantType)
+		f, ok := Lookup(address)
+		if !ok || len(f.Body) == 0 || f.Type != wantType {
+			t.Errorf("Lookup(%q) = %d bytes, %q, %v; want some of %q", address, len(f.Body), f.Type, ok, wantType)
 		}
 	}
 	for _, address := range []string{
 		"", "index.html", "/index.html", "/app", "/app/", "/page/app/main.js", "/client/", "/client/test/fakes.js",
 		"/client/embed.go", "/client/package.json", "/app/../app/main.js", "//app/main.js", "/app/main.js?x",
 	} {
-		if _, _, ok := Lookup(address); ok {
+		if _, ok := Lookup(address); ok {
 			t.Errorf("Lookup(%q) found something", address)
 		}
 	}
@@ -60,14 +65,14 @@ func TestEveryReferenceIsThere(t *testing.T) {
 			return
 		}
 		seen[address] = true
-		body, _, ok := Lookup(address)
+		f, ok := Lookup(address)
 		if !ok {
 			t.Errorf("%s refers to %s, which is not there", from, address)
 			return
 		}
-		matches := append(importInCode.FindAllStringSubmatch(string(body), -1), workerInCode.FindAllStringSubmatch(string(body), -1)...)
+		matches := append(importInCode.FindAllStringSubmatch(string(f.Body), -1), workerInCode.FindAllStringSubmatch(string(f.Body), -1)...)
 		if address == "/" {
-			matches = linkInHTML.FindAllStringSubmatch(string(body), -1)
+			matches = linkInHTML.FindAllStringSubmatch(string(f.Body), -1)
 		}
 		for _, match := range matches {
 			target := match[1]
@@ -196,5 +201,51 @@ func TestPathsAreAddresses(t *testing.T) {
 		if parsed, err := url.Parse(address); err != nil || parsed.Path != address || path.Clean(address) != address {
 			t.Errorf("%q is no plain path", address)
 		}
+	}
+}
+
+// TestPageNamesItsModules: none of them is asked for only when the one that imports it has come, and none is asked for in vain.
+func TestPageNamesItsModules(t *testing.T) {
+	named := regexp.MustCompile(`rel="modulepreload" href="([^"]+)"`).FindAllStringSubmatch(lookup(t, "/"), -1)
+	got := map[string]bool{}
+	for _, match := range named {
+		got[match[1]] = true
+	}
+	wanted := map[string]bool{}
+	var visit func(address string)
+	visit = func(address string) {
+		if wanted[address] {
+			return
+		}
+		wanted[address] = true
+		for _, match := range importInCode.FindAllStringSubmatch(lookup(t, address), -1) {
+			if path.IsAbs(match[1]) {
+				visit(match[1])
+			} else {
+				visit(path.Join(path.Dir(address), match[1]))
+			}
+		}
+	}
+	visit("/app/main.js")
+	if !maps.Equal(got, wanted) {
+		t.Errorf("the page names %v,\nits modules are %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(wanted)))
+	}
+}
+
+func TestFilesAreTagged(t *testing.T) {
+	tags := map[string]string{}
+	for _, address := range Paths() {
+		f, _ := Lookup(address)
+		unpacked, err := gzip.NewReader(bytes.NewReader(f.Gzip))
+		if err != nil {
+			t.Fatalf("%s: %v", address, err)
+		}
+		if body, err := io.ReadAll(unpacked); err != nil || !bytes.Equal(body, f.Body) {
+			t.Errorf("%s: compressed it is something else (%v)", address, err)
+		}
+		if other, ok := tags[f.Tag]; ok || !regexp.MustCompile(`^W/"[0-9a-f]{16}"$`).MatchString(f.Tag) {
+			t.Errorf("%s has the tag %s, like %q", address, f.Tag, other)
+		}
+		tags[f.Tag] = address
 	}
 }

@@ -16,6 +16,7 @@ export class Presence {
   #questions = 0;
   /** Of the question, in a row. */
   #refusals = 0;
+  #askTimer;
   #version = 0;
   #count = 0;
   /** User to 'online' or 'away'. Of a large room those who were named. */
@@ -53,7 +54,7 @@ export class Presence {
   unwatch(joined) {
     if (!this.#watching) return;
     this.#watching = false;
-    this.#questions++;
+    this.#unask();
     if (joined && this.#link.ready) this.#link.request('presence', { room: this.#room }, () => {});
   }
 
@@ -87,8 +88,7 @@ export class Presence {
   }
 
   ended() {
-    this.#questions++;
-    this.#version = 0;
+    this.#unask();
     this.#quiet();
     this.#link.clock.clearTimeout(this.#typistsTimer);
   }
@@ -119,12 +119,11 @@ export class Presence {
 
   #ask() {
     if (!this.#link.ready) return;
-    const question = ++this.#questions;
-    this.#version = 0;
+    const question = this.#unask();
     this.#link.request('presence', { room: this.#room, watch: true }, (error, reply) => {
       if (question !== this.#questions) return;
       if (error) {
-        if (error.retry) this.#link.clock.setTimeout(() => question === this.#questions && this.#ask(), this.#link.delay(this.#refusals++, error.retryAfterMs));
+        if (error.retry) this.#askTimer = this.#link.clock.setTimeout(() => this.#ask(), this.#link.delay(this.#refusals++, error.retryAfterMs));
         return;
       }
       this.#refusals = 0;
@@ -132,6 +131,13 @@ export class Presence {
       this.#states.clear();
       this.#take(reply.count, reply.users);
     });
+  }
+
+  /** What was asked is of no use any more, nor what was answered. Returns the number of the next question. */
+  #unask() {
+    this.#link.clock.clearTimeout(this.#askTimer);
+    this.#version = 0;
+    return ++this.#questions;
   }
 
   #take(count, users) {

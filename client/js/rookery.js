@@ -374,15 +374,17 @@ export class Rookery {
     this.#session = connected.session;
     this.#maxMessageBytes = connected.maxMessageBytes || Infinity;
     this.#error = null;
-    this.#setState('connected');
-    if (this.#away) this.#sayState(); // a connection begins online
     this.#established.resolve(connected);
-    // The page that is answered is of no use: this has the server tell of the user's rooms.
-    if (this.#settings.watchRooms) this.#connection.request('rooms', { limit: 1, watch: true }, () => {});
-    // Rooms first: what is published next comes back through them.
-    for (const room of [...this.#rooms.values()]) room.connected();
-    this.#outbox.connected();
-    this.#reads.connected();
+    // The application hears of it last: what it asks for then is asked once, and it may close the client.
+    this.#setState('connected', () => {
+      if (this.#away) this.#sayState(); // a connection begins online
+      // The page that is answered is of no use: this has the server tell of the user's rooms.
+      if (this.#settings.watchRooms) this.#connection.request('rooms', { limit: 1, watch: true }, () => {});
+      // Rooms first: what is published next comes back through them.
+      for (const room of this.#rooms.values()) room.connected();
+      this.#outbox.connected();
+      this.#reads.connected();
+    });
   }
 
   #sayState() {
@@ -472,9 +474,11 @@ export class Rookery {
     connection?.drop(code, reason);
   }
 
-  #setState(state) {
+  /** begin: what the state begins with, before anybody hears of it. */
+  #setState(state, begin = () => {}) {
     const previous = this.#state;
     this.#state = state;
+    begin();
     this.#emit('state', { state, previous, retryAt: this.#retryAt, error: this.#error, failures: this.#failures, transport: this.transport });
   }
 

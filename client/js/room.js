@@ -280,12 +280,12 @@ export class Room {
     if (joined.recovered !== true) this.#seq = joined.head;
     this.#ephemeral = joined.ephemeral === true;
     this.#membership = joined.membership;
-    this.#setState('joined');
     if (reset) this.#receipts.reset();
     this.#receipts.joined(joined);
     this.#presence.joined();
+    this.#setState('joined'); // after what the room sends then, since the application may leave it
     // Before the promise, whose callbacks run later than the messages that follow the reply.
-    if (reset) this.#call('onReset', { epoch: joined.epoch, head: joined.head, previous });
+    if (reset && this.#state === 'joined') this.#call('onReset', { epoch: joined.epoch, head: joined.head, previous });
     if (this.#state === 'joined') this.#call('onJoined', {
       epoch: joined.epoch,
       head: joined.head,

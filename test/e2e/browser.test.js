@@ -7,7 +7,7 @@ import WebSocket from 'ws';
 
 import { Rookery } from '../../client/js/rookery.js';
 import { becomes } from './becomes.js';
-import { DESK, PHONE, Person, closeBrowser, newContext, openBrowser } from './person.js';
+import { DESK, PHONE, Person, client, closeBrowser, newContext, openBrowser } from './person.js';
 import { Server } from './server.js';
 
 test.before(openBrowser);
@@ -249,6 +249,15 @@ test('what people write stays text', { timeout: 120_000 }, async (t) => {
   const wide = await alice.page.evaluate(() => document.documentElement.scrollWidth > innerWidth
     || document.getElementById('scroller').scrollWidth > document.getElementById('scroller').clientWidth);
   assert.equal(wide, false, 'a long word does not widen the page');
+  const within = (place) => place.evaluate((element) => element.scrollWidth <= element.clientWidth);
+  const long = await client(t, server, 'N'.repeat(128));
+  await long.react('lobby', 1, 'W'.repeat(32));
+  await alice.find('reaction').waitFor();
+  await long.publish('lobby', 'a long name'); // 5
+  await alice.sees(5);
+  await alice.find('composer').pressSequentially('@N');
+  await alice.find('mention-choice').waitFor();
+  for (const id of ['scroller', 'mention-list']) assert.equal(await within(alice.page.locator(`#${id}`)), true, id);
   // The policy is in force: markup can't be made of text even by mistake.
   const refused = await alice.page.evaluate(() => {
     try {

@@ -4,7 +4,7 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 
 import { becomes } from './becomes.js';
-import { Person, closeBrowser, openBrowser } from './person.js';
+import { DESK, PHONE, Person, client, closeBrowser, openBrowser } from './person.js';
 import { Server } from './server.js';
 
 test.before(openBrowser);
@@ -57,7 +57,10 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
   await act(alice, 2, 'reply');
   await alice.find('composer').pressSequentially('@bo');
   await alice.find('mention-choice').filter({ hasText: 'bob' }).waitFor();
+  const chosen = () => alice.find('composer').evaluate((box) => document.getElementById(box.getAttribute('aria-activedescendant'))?.textContent);
+  assert.equal(await chosen(), 'bob');
   await alice.find('composer').press('Enter');
+  assert.equal(await chosen(), undefined);
   await alice.find('composer').pressSequentially('indeed');
   await alice.find('composer').press('Enter');
   await reads(bob, 7, 'quote', 'bob: two');
@@ -69,10 +72,12 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
   await bob.say('in the thread');
   await reads(alice, 1, 'replies', '1 reply');
   await bob.find('panel-list').getByText('in the thread').waitFor();
+  assert.equal(await bob.find('panel-list').getByTestId('quote').count(), 0, 'in the thread nothing needs to say so');
+  await reads(alice, 8, 'quote', 'In the thread of alice: one, mended');
   await bob.find('panel-close').click();
   await bob.say('in the room');
   await alice.sees(9);
-  await line(alice, 1).getByTestId('replies').click();
+  await line(alice, 8).getByTestId('quote').click();
   await becomes(() => alice.find('panel-list').getByTestId('text').allTextContents(), ['one, mended', 'in the thread']);
   await alice.find('panel-close').click();
 
@@ -90,10 +95,15 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
   await line(alice, 2).getByTestId('action-pin').waitFor();
   assert.equal(await line(alice, 2).getByTestId('action-delete').count(), 0);
   await act(bob, 2, 'delete');
+  await bob.page.getByRole('button', { name: 'Delete for good?' }).waitFor(); // a second press does it
+  await reads(bob, 2, 'text', 'two');
+  await line(bob, 2).getByTestId('action-delete').click();
   for (const person of [alice, bob]) {
     await line(person, 2).getByTestId('deleted').waitFor();
     await reads(person, 7, 'quote', 'bob: deleted');
   }
+  assert.equal(await line(bob, 9).getByTestId('ticks').count(), 1);
+  assert.equal(await line(bob, 2).getByTestId('ticks').count(), 0, 'of what is deleted nothing is delivered or read');
 
   // Who comes later sees the same.
   const carol = await Person.arrive(t, server, 'carol');
@@ -105,6 +115,53 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
     await becomes(async () => (await person.page.content()).includes('two'), false, `${person.name} still has what was deleted`);
     assert.deepEqual(person.faults, []);
   }
+});
+
+test('what a message answers is a click away, wherever it is', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const bob = await client(t, server, 'bob');
+  for (let i = 1; i <= 400; i++) await bob.publish('lobby', `message ${i}`);
+  await bob.publish('lobby', 'indeed', { replyTo: 100 }); // 401
+  await bob.pin('lobby', 50);
+  const alice = await Person.arrive(t, server, 'alice');
+  await alice.sees(401);
+  await reads(alice, 401, 'quote', 'In reply to an earlier message');
+  const seen = (seq) => becomes(() => line(alice, seq).evaluate((element) => {
+    const { top, bottom } = document.getElementById('scroller').getBoundingClientRect();
+    const box = element.getBoundingClientRect();
+    return box.top >= top && box.bottom <= bottom;
+  }), true);
+  await line(alice, 401).getByTestId('quote').click();
+  await line(alice, 100).waitFor();
+  await seen(100);
+  await alice.find('pins').click();
+  await alice.find('panel-show').click();
+  await line(alice, 50).waitFor();
+  await seen(50);
+  await alice.find('panel-close').click();
+  await alice.find('jump').click();
+  await alice.sees(401);
+
+  // A long thread is shown at its end.
+  for (let i = 1; i <= 30; i++) await bob.publish('lobby', `aside ${i}`, { thread: 401 });
+  await line(alice, 401).getByTestId('replies').filter({ hasText: '30 replies' }).click();
+  const inPanel = (text) => becomes(() => alice.find('panel-list').getByText(text, { exact: true }).evaluate((element) => {
+    const { top, bottom } = document.getElementById('panel').getBoundingClientRect();
+    const box = element.getBoundingClientRect();
+    return box.top >= top && box.bottom <= bottom;
+  }), true);
+  await inPanel('aside 30');
+  await alice.say('my own');
+  await inPanel('my own');
+  await alice.find('panel-close').click();
+
+  // What is on its way says already what it answers.
+  await act(alice, 401, 'reply');
+  await server.kill();
+  await alice.state('offline');
+  await alice.say('offline');
+  await alice.page.locator('[data-testid=message][data-state=pending]').getByText('In reply to bob: indeed').waitFor();
+  assert.deepEqual(alice.faults, []);
 });
 
 test('what can be done to a message can be done with the keyboard', { timeout: 120_000 }, async (t) => {
@@ -138,9 +195,84 @@ test('what can be done to a message can be done with the keyboard', { timeout: 1
   await focused('action-delete');
   await press('Escape');
   await focused('2');
+  // What is pinned takes the focus, and gives it back.
+  await alice.find('pins').focus();
+  await press('Enter');
+  await focused('panel-close');
+  await press('Enter');
+  await focused('pins');
+  await line(alice, 2).focus();
   await press('ArrowRight', 'End', 'ArrowLeft', 'Enter');
   await alice.find('composer-about').getByText('Editing').waitFor();
   await alice.say('two, mended');
   await reads(alice, 2, 'text', 'two, mended');
+  assert.deepEqual(alice.faults, []);
+});
+
+test('what can be done to a message covers nothing of it and is in sight', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const bob = await client(t, server, 'bob');
+  for (let i = 1; i <= 30; i++) await bob.publish('lobby', `message ${i}`);
+  await bob.publish('lobby', 'long '.repeat(1_000)); // 31
+  for (const viewport of [PHONE, DESK]) {
+    const alice = await Person.arrive(t, server, 'alice', { viewport });
+    await alice.sees(31);
+    await alice.say('my own');
+    await alice.allSent();
+    const seq = Number(await alice.page.locator('#messages [data-seq]').last().getAttribute('data-seq'));
+    const box = (place) => place.boundingBox();
+    const apart = (a, b) => a.y + a.height <= b.y + 1 || b.y + b.height <= a.y + 1;
+    /** Where the actions are once they are those of that message, which the pointer touches at a height of the window. */
+    const shown = async (seq, y) => {
+      const within = await box(line(alice, seq));
+      await alice.page.mouse.click(within.x + 80, y ?? within.y + within.height / 2);
+      await line(alice, seq).getByTestId('actions').waitFor();
+      const [row, scroller] = [await box(alice.find('actions')), await box(alice.page.locator('#scroller'))];
+      assert.ok(row.x >= scroller.x && row.x + row.width <= scroller.x + scroller.width, `${viewport.width}, ${seq}: ${JSON.stringify(row)}`);
+      assert.ok(row.y >= scroller.y - 1 && row.y + row.height <= scroller.y + scroller.height + 1, `${viewport.width}, ${seq}: ${JSON.stringify([row, scroller])}`);
+      return row;
+    };
+    const top = (seq) => line(alice, seq).evaluate((element) => (document.getElementById('scroller').scrollTop = element.offsetTop));
+
+    assert.ok(apart(await shown(seq), await box(line(alice, seq))));
+    await alice.photograph(`actions-${viewport.width}`);
+    await top(10);
+    assert.ok(apart(await shown(10), await box(line(alice, 10))), 'the first one in sight has them below');
+    await top(31);
+    await alice.page.locator('#scroller').evaluate((element) => (element.scrollTop += 200));
+    await shown(31, 400); // neither its beginning nor its end is in sight
+  }
+});
+
+test('what can be done to a message can be done with a finger', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const bob = await client(t, server, 'bob');
+  for (let i = 1; i <= 40; i++) await bob.publish('lobby', `message ${i}`);
+  const alice = await Person.arrive(t, server, 'alice', { viewport: PHONE, hasTouch: true });
+  await alice.sees(40);
+  const rows = () => alice.find('actions').count();
+
+  // A finger that only scrolls asks for nothing.
+  const finger = await alice.page.context().newCDPSession(alice.page);
+  const touch = (type, ...points) => finger.send('Input.dispatchTouchEvent', { type, touchPoints: points.map((y) => ({ x: 100, y })) });
+  const scrolled = () => alice.page.locator('#scroller').evaluate(({ scrollTop }) => scrollTop);
+  const before = await scrolled();
+  await touch('touchStart', 300);
+  for (let y = 320; y <= 500; y += 20) await touch('touchMove', y);
+  await touch('touchEnd');
+  await becomes(async () => (await scrolled()) < before, true);
+  assert.equal(await rows(), 0);
+  await alice.find('jump').tap();
+
+  await line(alice, 38).tap();
+  await line(alice, 38).getByTestId('action-react-👍').tap();
+  await becomes(() => reactions(alice, 38), ['👍 1, own']);
+  assert.equal(await rows(), 0);
+  await line(alice, 38).getByTestId('reaction').tap(); // which takes it back, and is for nothing else
+  await becomes(() => reactions(alice, 38), []);
+  assert.equal(await rows(), 0);
+  await line(alice, 37).tap();
+  await line(alice, 37).getByTestId('action-reply').tap();
+  await alice.find('composer-about').getByText('In reply to bob: message 37').waitFor();
   assert.deepEqual(alice.faults, []);
 });

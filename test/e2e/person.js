@@ -59,12 +59,13 @@ export class Person {
     });
   }
 
-  static async arrive(t, server, name, { room = 'lobby', viewport = DESK, colorScheme = 'light' } = {}) {
-    const context = await newContext({ viewport, colorScheme });
+  static async arrive(t, server, name, { room = 'lobby', viewport = DESK, colorScheme = 'light', hasTouch = false } = {}) {
+    const context = await newContext({ viewport, colorScheme, hasTouch });
     t.after(() => context.close());
     const person = new Person(await context.newPage(), name);
     await person.page.goto(`${server.address}/?name=${name}&room=${encodeURIComponent(room)}`);
-    await person.find('join-button').click();
+    if (hasTouch) await person.find('join-button').tap(); // a mouse would stay where it was
+    else await person.find('join-button').click();
     await person.state('live');
     await person.shown();
     return person;

@@ -85,6 +85,23 @@ test('a draft, and what it is for, is there again after an edit', { timeout: 120
   await alice.find('composer-about').waitFor({ state: 'hidden' });
   await goTo(alice, 'lobby');
   await written(alice, 'a draft');
+
+  // It is there after a reload, also where an edit had the box; what is sent or of somebody else is not.
+  await act(alice, 1, 'edit');
+  await alice.page.reload();
+  await alice.state('live');
+  await written(alice, 'a draft');
+  await box.press('Enter');
+  await alice.sees(4);
+  await alice.page.reload();
+  await alice.state('live');
+  await written(alice, '');
+  await box.fill('mine');
+  await alice.find('sign-out').click();
+  await alice.find('name-input').fill('bob');
+  await alice.find('join-button').click();
+  await alice.state('live');
+  await written(alice, '');
   assert.deepEqual(alice.faults, []);
 });
 
@@ -267,5 +284,41 @@ test('on a phone a long title leaves room for all, also offline and with large l
       assert.ok(box.width > 40 && box.x >= 0 && box.x + box.width <= width, `${part} of ${width}: ${JSON.stringify(box)}`);
     }
   }
+  // As with letters four times as large: the rooms are in sight, and all below them can be reached.
+  await bob.page.setViewportSize({ width: 320, height: 200 });
+  await bob.page.getByRole('button', { name: 'Rooms' }).click();
+  const [list, link] = [await bob.find('room-list').boundingBox(), await bob.find('room').first().boundingBox()];
+  assert.ok(list.height > link.height, `rooms of ${link.height} pixels in a list of ${list.height}`);
+  await bob.find('sign-out').click();
+  await bob.find('name-input').waitFor();
   assert.deepEqual(bob.faults, []);
+});
+
+test('a clock that is behind keeps nobody from writing, and today is not today for ever', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const bob = await client(t, server, 'bob');
+  const room = 'group:birds';
+  await bob.createRoom({ room, title: 'Birds', slowModeMs: 2_000 });
+  await bob.changeMember({ room, user: 'alice', action: 'invite' });
+  const alice = await Person.arrive(t, server, 'alice', { room });
+  await alice.page.addInitScript(() => {
+    const { now } = Date;
+    globalThis.beDaysAhead = (days) => (Date.now = () => new Date(now()).setDate(new Date(now()).getDate() + days));
+    globalThis.beDaysAhead(-1);
+  });
+  await alice.page.reload();
+  await alice.state('live');
+  await alice.say('one');
+  await alice.sees(1);
+  await alice.find('composer-state').waitFor({ state: 'hidden' }); // two seconds later, and not a day
+  await server.kill();
+  await alice.state('offline');
+  await alice.say('two');
+  await alice.page.locator('[data-testid=message][data-state=pending]').waitFor();
+  const days = alice.page.locator('#messages .day');
+  assert.equal(await days.count(), 1);
+  await alice.page.evaluate(() => globalThis.beDaysAhead(1));
+  await alice.say('three');
+  await becomes(() => days.allTextContents(), ['Yesterday', 'Today']);
+  assert.deepEqual(alice.faults, []);
 });

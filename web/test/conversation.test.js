@@ -80,6 +80,21 @@ test('jumping to the newest replaces the window', async () => {
   assert.equal(conversation.following, true);
 });
 
+test('the window goes to a message that is not in it, and from there to both ends without a hole', async () => {
+  const { client, conversation } = await open({ stored: 500 });
+  await conversation.goTo(100);
+  assert.deepEqual(span(conversation), [75, 124]);
+  assert.deepEqual([conversation.attached, conversation.following], [false, false]);
+  client.say();
+  assert.deepEqual(span(conversation), [75, 124]);
+  await conversation.loadOlder();
+  await conversation.loadNewer();
+  assert.deepEqual(span(conversation), [25, 174]);
+  assertNoHole(conversation);
+  await conversation.goTo(490);
+  assert.deepEqual([...span(conversation), conversation.attached], [452, 501, true]);
+});
+
 test('who follows keeps a bounded window; who reads is not robbed of what they read', async () => {
   const { client, conversation } = await open({ stored: 50 });
   for (let i = 0; i < 400; i++) client.say();

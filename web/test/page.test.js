@@ -61,6 +61,10 @@ test('settings: what is lasting, what is of this window, what goes with the pers
   settings.rooms = ['lobby', 'attic'];
   settings.saveRead('__proto__', { epoch: 'e', seq: 3 });
   settings.saveOutgoing('attic', [{ key: 'k', text: 't', at: 1 }]);
+  settings.saveDraft('attic', 'a draft');
+  settings.saveDraft('lobby', 'another');
+  settings.saveDraft('lobby', '');
+  assert.deepEqual([settings.loadDraft('attic'), settings.loadDraft('lobby'), settings.loadDraft('constructor')], ['a draft', '', '']);
   const elsewhere = new Settings(lasting, new FakeStorage());
   assert.deepEqual([elsewhere.name, elsewhere.token, elsewhere.rooms], ['alice', '', ['lobby', 'attic']]);
   assert.deepEqual(elsewhere.loadRead('__proto__'), { epoch: 'e', seq: 3 });
@@ -70,6 +74,7 @@ test('settings: what is lasting, what is of this window, what goes with the pers
   assert.deepEqual([settings.name, settings.token, settings.rooms], ['', '', ['lobby', 'attic']]);
   assert.equal(settings.loadRead('__proto__'), undefined);
   assert.deepEqual(settings.loadOutgoing('attic'), []);
+  assert.equal(settings.loadDraft('attic'), '');
 });
 
 test('settings: nothing of one person stays for the next', () => {

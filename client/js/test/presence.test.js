@@ -88,6 +88,18 @@ test('a refusal that may pass is tried again', async () => {
   assert.equal(socket().requests('presence').length, 2);
 });
 
+test('a try that waits ends with the watching, the room and the client', async () => {
+  const ends = { unwatch: ({ room }) => room.unwatchPresence(), leave: ({ room }) => room.leave(), close: ({ client }) => client.close() };
+  for (const [name, end] of Object.entries(ends)) {
+    const made = await watchedLobby();
+    const ofConnection = made.clock.waiting;
+    made.socket().reply('presence', { error: { code: 503, name: 'overloaded', message: 'Later.', retry: true } });
+    assert.equal(made.clock.waiting, ofConnection + 1);
+    end(made);
+    assert.equal(made.clock.waiting, name === 'close' ? 0 : ofConnection, name);
+  }
+});
+
 test('typing is sent now and then, until the text is sent or thrown away', async () => {
   const { client, room, socket, clock } = await watchedLobby();
   const said = () => socket().requests('typing').map(({ id, typing }) => [id, typing.stopped === true]);

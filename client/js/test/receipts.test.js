@@ -210,6 +210,17 @@ test('a room that is left, and a client that is closed, mark no more', async () 
   assert.equal(clock.waiting, 0);
 });
 
+test('a room that is left as it is joined marks nothing, and leaves no timer', async () => {
+  const made = await connected();
+  const room = made.client.join('lobby', { after: 0, onState: ({ state }, room) => state === 'joined' && room.leave() });
+  room.mark({ read: 3 });
+  const { waiting } = made.clock;
+  made.socket().joined('lobby', 3, { recovered: true, receipts: true });
+  assert.equal(room.state, 'left');
+  assert.equal(made.clock.waiting, waiting);
+  assert.ok(made.socket().sent.findLastIndex((frame) => frame.mark) < made.socket().sent.findLastIndex((frame) => frame.leave), 'nothing about a room that was left');
+});
+
 test('asking fails where the room keeps none, and with the client', async () => {
   const { client, room, socket } = await joinedLobby({ receipts: false });
   const refused = kept(room.receipts());

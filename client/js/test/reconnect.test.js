@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 
 import { retryDelay } from '../backoff.js';
 import { Rookery, shouldReconnect } from '../rookery.js';
-import { connected, kept, makeClient, outcome, reconnect } from './fakes.js';
+import { connected, kept, makeClient, outcome, reconnect, settle } from './fakes.js';
 
 test('backoff: full jitter under a doubling ceiling, on top of the hint', () => {
   const low = () => 0;
@@ -315,6 +315,32 @@ test('close is final, asks for nothing back and leaves no timer', async () => {
   assert.equal(clock.waiting, 0);
   await clock.pass(60_000);
   assert.equal(sockets.length, 1);
+});
+
+test('who asks for something on hearing that it is connected asks once', async () => {
+  const { client, clock, socket } = makeClient();
+  client.on('state', ({ state }) => {
+    if (state !== 'connected') return;
+    client.join('lobby');
+    client.publish('lobby', 'hello').catch(() => {});
+    client.history('lobby').catch(() => {});
+  });
+  client.connect();
+  await clock.pass(0);
+  socket().accept();
+  assert.deepEqual(socket().sent.map((frame) => Object.keys(frame)[1]), ['connect', 'join', 'publish', 'history']);
+});
+
+test('closed by the application on hearing that it is connected: nothing more is sent', async () => {
+  const { client, clock, socket } = makeClient({ watchRooms: true });
+  client.setAway(true);
+  client.on('state', ({ state }) => state === 'connected' && client.close());
+  client.connect();
+  await clock.pass(0);
+  socket().accept();
+  await settle(); // what a listener of the socket throws fails the test
+  assert.equal(client.state, 'closed');
+  assert.equal(clock.waiting, 0);
 });
 
 test('closed by the application while it hears of a loss: no try follows', async () => {

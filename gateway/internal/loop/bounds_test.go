@@ -60,7 +60,9 @@ func TestHistoryIsOrderedInTurn(t *testing.T) {
 
 func TestPipelinedRequestsAreBoundedByWhatThePeerTakes(t *testing.T) {
 	r := newRig(t, func(c *Config) {
-		c.Page = func(string) ([]byte, string, bool) { return bytes.Repeat([]byte("x"), 20<<10), "text/plain", true }
+		c.Page = func(string) (File, bool) {
+			return File{Body: bytes.Repeat([]byte("x"), 20<<10), Type: "text/plain"}, true
+		}
 	})
 	s := &fakeSocket{loop: r.events} // takes nothing
 	r.loop.accept(s)

@@ -94,7 +94,7 @@ type Config struct {
 	Log    *slog.Logger
 
 	// Page gives the files of the chat page; Policy is their Content-Security-Policy.
-	Page   func(path string) (body []byte, contentType string, ok bool)
+	Page   func(path string) (File, bool)
 	Policy string
 	Site   Site // nil: none
 

@@ -25,7 +25,7 @@ import (
 func TestEnter(t *testing.T) {
 	r := newRig(t, func(c *Config) {
 		c.Inboxes = append(c.Inboxes, handoff.NewMailbox[handoff.Event](1<<20))
-		c.Page = func(string) ([]byte, string, bool) { return []byte("x"), "text/plain", true }
+		c.Page = func(string) (File, bool) { return File{Body: []byte("x"), Type: "text/plain"}, true }
 		c.Rules.ConnectionsPerIP = 100
 	})
 	engine := r.loop.engine

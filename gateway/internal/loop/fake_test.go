@@ -250,7 +250,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 		Ephemeral:    func(room string) bool { return room == "ephemeral" },
 		Asks:         func(string) bool { return false },
 		Window:       func(string) time.Duration { return 0 },
-		Page:         func(string) ([]byte, string, bool) { return nil, "", false },
+		Page:         func(string) (File, bool) { return File{}, false },
 
 		MessageBytes: 64 << 10, HeaderBytes: 8 << 10, RoomsPerConnection: 100,
 		OutboundBytes: 1 << 20, OutboundTotal: 1 << 30,

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"rookery/gateway/internal/framing"
@@ -121,7 +122,7 @@ func (l *Loop) servePage(c *conn, head []byte, method, path string) {
 		l.respond(c, http.StatusMethodNotAllowed, "Allow: GET, HEAD\r\n", []byte("only GET and HEAD are answered here"), last)
 		return
 	}
-	body, contentType, ok := l.cfg.Page(path)
+	file, ok := l.cfg.Page(path)
 	if !ok && method == http.MethodHead {
 		l.head(c, http.StatusNotFound, "", 0, last)
 		return
@@ -130,14 +131,48 @@ func (l *Loop) servePage(c *conn, head []byte, method, path string) {
 		l.respond(c, http.StatusNotFound, "", []byte("there is nothing at this path; WebSocket is at "+socketPath), last)
 		return
 	}
-	fields := "Content-Type: " + contentType + "\r\n" +
+	fields := "Content-Type: " + file.Type + "\r\n" +
 		"Content-Security-Policy: " + l.cfg.Policy + "\r\n" +
-		"X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nCache-Control: no-cache\r\n"
-	if method == http.MethodHead {
-		l.head(c, http.StatusOK, fields, len(body), last)
-		return
+		"X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nCache-Control: no-cache\r\nVary: Accept-Encoding\r\n"
+	body := file.Body
+	if file.Gzip != nil && acceptsGzip(req.Header) {
+		body = file.Gzip
+		fields += "Content-Encoding: gzip\r\n"
 	}
-	l.respond(c, http.StatusOK, fields, body, last)
+	if file.Tag != "" {
+		fields += "ETag: " + file.Tag + "\r\n"
+	}
+	switch {
+	case file.Tag != "" && req.Header.Get("If-None-Match") == file.Tag: // browsers send the one that they have
+		l.head(c, http.StatusNotModified, fields, len(body), last)
+	case method == http.MethodHead:
+		l.head(c, http.StatusOK, fields, len(body), last)
+	default:
+		l.respond(c, http.StatusOK, fields, body, last)
+	}
+}
+
+// File is a file of the page. Its bytes are shared.
+type File struct {
+	Body []byte
+	Gzip []byte // the same, compressed; nil: it is not
+	Type string // media type
+	Tag  string // entity tag; "": it may be another one each time
+}
+
+// acceptsGzip leaves out who would take anything, which is no browser.
+func acceptsGzip(h http.Header) bool {
+	for coding := range strings.SplitSeq(strings.Join(h.Values("Accept-Encoding"), ","), ",") {
+		name, parameters, _ := strings.Cut(coding, ";")
+		if !strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			continue
+		}
+		// RFC 9110 12.4.2: a weight of 0 is a refusal.
+		weight, weighed := strings.CutPrefix(strings.TrimSpace(parameters), "q=")
+		value, err := strconv.ParseFloat(weight, 64)
+		return !weighed || err == nil && value > 0
+	}
+	return false
 }
 
 // ask has the Site answer. The connection ends with the answer, so that whatever comes meanwhile is dropped: to keep it, and

@@ -135,7 +135,7 @@ func TestASlowReaderOfTheLastAnswer(t *testing.T) {
 	begin := func(room int) (*rig, *fakeSocket, func(time.Duration)) {
 		r := newRig(t, func(c *Config) {
 			c.StallTimeout = 10 * time.Second
-			c.Page = func(string) ([]byte, string, bool) { return []byte(page), "text/plain", true }
+			c.Page = func(string) (File, bool) { return File{Body: []byte(page), Type: "text/plain"}, true }
 		})
 		socket, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0) // to end
 		if err != nil {

@@ -235,7 +235,7 @@ func TestRatesOfWhoIsBehind(t *testing.T) {
 func TestAKeptConnectionIsOfWhoeverAsks(t *testing.T) {
 	r, _ := fronted(t, NoProxyProtocol, func(c *Config) {
 		c.Rules.ConnectionsPerIP = 1
-		c.Page = func(string) ([]byte, string, bool) { return []byte("x"), "text/plain", true }
+		c.Page = func(string) (File, bool) { return File{Body: []byte("x"), Type: "text/plain"}, true }
 	})
 	page := func(client string) string {
 		return "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: " + client + "\r\n\r\n"

@@ -2,11 +2,12 @@
 
 import { element } from './elements.js';
 
-/** The message that another one answers, in a line of its own. */
-export function quoteView(seq, answered, actions) {
-  const words = answered === undefined ? `message ${seq}` : `${answered.from}: ${answered.deleted ? 'deleted' : answered.text ?? 'data'}`;
-  const quote = element('button', { class: 'message-quote', type: 'button', dir: 'auto', data: { testid: 'quote' } }, `In reply to ${words}`);
-  quote.addEventListener('click', () => actions?.goTo(seq));
+/** What a message answers or the thread that it is in, by a line of its own; about is that message, as far as it is known. */
+export function quoteView({ replyTo, thread }, about, actions) {
+  const words = about === undefined ? 'an earlier message' : `${about.from}: ${about.deleted ? 'deleted' : about.text ?? 'data'}`;
+  const quote = element('button', { class: 'message-quote', type: 'button', dir: 'auto', data: { testid: 'quote' } },
+    `${replyTo ? 'In reply to' : 'In the thread of'} ${words}`);
+  quote.addEventListener('click', () => (replyTo ? actions?.goTo(replyTo) : actions?.thread({ seq: thread })));
   return quote;
 }
 

@@ -55,7 +55,7 @@ export class Chat {
     const { signal } = this.#listening;
     this.#client = client;
     this.#left = left;
-    this.#composer = new Composer((text, purpose) => this.#send(text, purpose), () => this.#known(), signal);
+    this.#composer = new Composer((text, purpose) => this.#send(text, purpose), () => this.#known(), settings, signal);
     const actions = this.#actions();
     this.#messageActions = new MessageActions((seq) => this.#current?.get(seq), (message) => this.#may(message), actions, signal);
     this.#timeline = new Timeline(client, {
@@ -160,7 +160,6 @@ export class Chat {
     if (this.#current?.status === 'removed') this.#rooms.leave(this.#current.name);
     this.#panel.close();
     this.#members.close();
-    this.#composer.keepDraft(this.#current?.name);
     this.#current?.people.wrote('');
     this.#current?.people.watch(false);
     this.#current = conversation;
@@ -170,7 +169,7 @@ export class Chat {
     if (!conversation.begun || conversation.status === 'failed') conversation.begin();
     this.#announcer.clear();
     this.#timeline.show(conversation);
-    this.#composer.restoreDraft(name);
+    this.#composer.enter(name);
     this.#notifications.show(conversation);
     this.#silence.render(conversation);
     this.#openPane('room');

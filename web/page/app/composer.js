@@ -1,4 +1,4 @@
-// The message box. Each room has its own draft, as long as the page lives.
+// The message box. Each room has its own draft, which a reload keeps.
 
 import { byId } from './elements.js';
 import { Completion } from './mentions.js';
@@ -7,9 +7,11 @@ export class Composer {
   #text = byId('composer-text');
   #about = byId('composer-about');
   #fault = byId('composer-fault');
-  /** The room that is shown, and {text, fault} of the others. */
+  /** The room that is shown, and what stands in the box and below it in each: the box's text is remembered, too. */
   #room;
   #drafts = new Map();
+  #faults = new Map();
+  #settings;
   #send;
   #completion;
   /** What the text is for: {reply}, {thread} or {edit}, each a message; {} is for the room. */
@@ -24,9 +26,11 @@ export class Composer {
   /**
    * @param {(text: string, purpose: object) => void} send
    * @param {() => string[]} known  names to complete
+   * @param {object} settings  see settings.js
    */
-  constructor(send, known, signal) {
+  constructor(send, known, settings, signal) {
     this.#send = send;
+    this.#settings = settings;
     this.#completion = new Completion(this.#text, known, signal);
     byId('composer-cancel').addEventListener('click', () => this.cancel(), { signal });
     byId('composer').addEventListener('submit', (event) => {
@@ -47,7 +51,7 @@ export class Composer {
     }, { signal });
     this.#text.addEventListener('input', () => {
       this.#typed = true;
-      this.#fit();
+      this.#wrote();
     }, { signal });
   }
 
@@ -69,26 +73,26 @@ export class Composer {
   /** Puts text in to be written anew, before what is there already. */
   edit(text) {
     this.#text.value = before(text, this.#text.value);
-    this.#fit();
+    this.#wrote();
     this.#text.focus();
   }
 
   /** Says what could not be done in a room; '': it could. Who looks at another room by then is told when they come back. */
   say(room, fault) {
     if (room === this.#room) this.#fault.textContent = fault;
-    else this.#drafts.set(room, { ...this.#draft(room), fault });
+    else this.#faults.set(room, fault);
   }
 
   /** An edit could not be made: it goes on, or its text is before what was begun meanwhile, which Enter would send as the edit. */
   giveBack(room, text, purpose, words) {
     if (room !== this.#room) {
-      const draft = this.#draft(room);
-      this.#drafts.set(room, { ...draft, text: before(text, draft.text) });
+      this.#keep(room, before(text, this.#draft(room)));
     } else if (this.#kept !== null) {
       this.#kept.text = before(text, this.#kept.text);
+      this.#wrote();
     } else if (this.#typed) {
       this.#text.value = before(text, this.#text.value);
-      this.#fit();
+      this.#wrote();
     } else {
       this.begin({ edit: { ...purpose.edit, text } }, words);
     }
@@ -124,25 +128,27 @@ export class Composer {
     byId('composer-about-text').textContent = words;
     this.#about.hidden = words === '';
     this.#allow();
-    this.#fit();
+    this.#wrote();
   }
 
-  keepDraft(room) {
+  /** Another room is shown. */
+  enter(room) {
     if (this.#kept !== null) this.cancel();
     this.cancel();
-    if (room !== undefined) this.#drafts.set(room, { text: this.#text.value, fault: this.#fault.textContent });
-  }
-
-  restoreDraft(room) {
-    const { text, fault } = this.#draft(room);
+    this.#faults.set(this.#room, this.#fault.textContent);
     this.#room = room;
-    this.#text.value = text;
-    this.#fault.textContent = fault;
-    this.#fit();
+    this.#text.value = this.#draft(room);
+    this.#fault.textContent = this.#faults.get(room) ?? '';
+    this.#wrote();
   }
 
   #draft(room) {
-    return this.#drafts.get(room) ?? { text: '', fault: '' };
+    return this.#drafts.get(room) ?? this.#settings.loadDraft(room);
+  }
+
+  #keep(room, text) {
+    this.#drafts.set(room, text);
+    this.#settings.saveDraft(room, text);
   }
 
   #submit() {
@@ -151,7 +157,7 @@ export class Composer {
     const purpose = this.#purpose;
     this.#typed = false;
     this.#text.value = '';
-    this.#fit();
+    this.#wrote();
     // A thread goes on until it is closed.
     if (purpose.reply || purpose.edit) this.cancel();
     this.#completion.close();
@@ -159,8 +165,9 @@ export class Composer {
     this.#text.focus();
   }
 
-  /** As high as its lines; the style sheet has the limit. */
-  #fit() {
+  /** The text is another one: the box is as high as its lines, and the draft is kept. The style sheet has the limit. */
+  #wrote() {
+    if (this.#room !== undefined) this.#keep(this.#room, this.#kept?.text ?? this.#text.value);
     this.#text.style.height = 'auto';
     const borders = this.#text.offsetHeight - this.#text.clientHeight;
     this.#text.style.height = `${this.#text.scrollHeight + borders}px`;

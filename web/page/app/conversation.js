@@ -341,6 +341,13 @@ export class Conversation {
     });
   }
 
+  /** Puts the window around a message that is not in it. */
+  async goTo(seq) {
+    this.following = false;
+    this.#move = null; // whatever is on its way leads elsewhere
+    await this.#load('older', { before: seq + PAGE / 2, limit: PAGE }, (page) => this.#replace(page));
+  }
+
   async #load(direction, range, take) {
     if (this.#move !== null) return;
     const move = (this.#move = { direction });

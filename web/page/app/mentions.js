@@ -107,8 +107,10 @@ export class Completion {
   #render() {
     this.#list.hidden = this.#names.length === 0;
     this.#input.setAttribute('aria-expanded', String(!this.#list.hidden));
+    if (this.#list.hidden) this.#input.removeAttribute('aria-activedescendant');
+    else this.#input.setAttribute('aria-activedescendant', `mention-${this.#chosen}`); // which is read aloud
     this.#list.replaceChildren(...this.#names.map((name, index) => element('li', {
-      class: 'mention-choice', dir: 'auto', data: { name, testid: 'mention-choice' },
+      id: `mention-${index}`, class: 'mention-choice', dir: 'auto', data: { name, testid: 'mention-choice' },
       attributes: { role: 'option', 'aria-selected': String(index === this.#chosen) },
     }, name)));
   }

@@ -10,6 +10,7 @@ const REACTIONS = ['👍', '❤️', '😂', '🎉', '👀'];
 export class MessageActions {
   #row = element('div', { class: 'actions', data: { testid: 'actions' }, attributes: { role: 'toolbar', 'aria-label': 'What to do with this message' } });
   #list = byId('messages');
+  #scroller = byId('scroller');
   #find;
   #may;
   #actions;
@@ -27,17 +28,15 @@ export class MessageActions {
     this.#actions = actions;
     const show = (event) => this.#show(event.target.closest('[data-seq]'));
     const on = (event, listener) => this.#list.addEventListener(event, listener, { signal });
-    on('pointerover', (event) => {
-      if (!this.#row.contains(document.activeElement)) show(event); // who uses the keyboard keeps the row
-    });
-    on('click', show);
-    on('pointerleave', () => {
-      if (!this.#row.contains(document.activeElement)) this.#row.remove();
-    });
+    // Who uses the keyboard keeps the row. A finger that scrolls points at nothing, and is gone before what it touched is clicked.
+    const points = ({ pointerType }) => pointerType !== 'touch' && !this.#row.contains(document.activeElement);
+    on('pointerover', (event) => points(event) && show(event));
+    on('pointerleave', (event) => points(event) && this.#row.remove());
+    on('click', (event) => event.target.closest('button, a') === null && show(event)); // those have purposes of their own
     on('focusin', (event) => {
       const line = event.target.closest('[data-seq]');
       if (line !== null) this.#reach(line);
-      show(event);
+      if (event.target.matches(':focus-visible')) show(event); // whoever clicks has said what they want
     });
     on('focusout', (event) => {
       if (!this.#list.contains(event.relatedTarget)) this.#row.remove();
@@ -81,7 +80,11 @@ export class MessageActions {
   }
 
   #show(line) {
-    if (line === null || this.#row.parentNode === line) return;
+    if (line === null) return;
+    if (this.#row.parentNode === line) {
+      this.#place(line); // it may have been scrolled out of sight
+      return;
+    }
     const message = this.#find(Number(line.dataset.seq));
     this.#row.remove();
     if (message === undefined || message.deleted) return;
@@ -89,6 +92,11 @@ export class MessageActions {
       const made = element('button', { class: 'action', type: 'button', title: label, data: { testid: `action-${name}` }, attributes: { 'aria-label': label } }, words);
       made.addEventListener('click', (event) => {
         event.stopPropagation();
+        if (name === 'delete' && made.textContent === words) { // it is gone for everybody, so it takes a second press
+          made.textContent = 'Sure?';
+          made.title = made.ariaLabel = 'Delete for good?';
+          return;
+        }
         if (document.activeElement === made) line.focus({ preventScroll: true }); // the row goes, the place stays
         this.#row.remove();
         act();
@@ -107,5 +115,15 @@ export class MessageActions {
     for (const other of buttons.slice(1)) other.tabIndex = -1; // the row is one stop of the Tab key; left and right lead through it
     this.#row.replaceChildren(...buttons);
     line.append(this.#row);
+    this.#place(line);
+  }
+
+  /** Above the message, which it does not cover; where there is no room below it, and else at the upper edge of what is seen. */
+  #place(line) {
+    const { scrollTop, clientHeight } = this.#scroller;
+    const above = line.offsetTop - scrollTop;
+    const { offsetHeight: height } = this.#row;
+    const fitsBelow = above + line.offsetHeight + height <= clientHeight;
+    this.#row.style.top = `${above >= height ? -height : fitsBelow ? line.offsetHeight : -above}px`;
   }
 }

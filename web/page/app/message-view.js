@@ -7,17 +7,19 @@ import { hueOf, initialOf } from './names.js';
 import { dayOf, fullTimeOf, timeOf } from './times.js';
 
 /**
- * A message that the server has given its place. grouped: it follows one of the same author; answered: the message that it
- * answers, as far as it is known; actions: see message-actions.js.
+ * A message that the server has given its place. grouped: it follows one of the same author; about: the message that it
+ * answers, or that began its thread, as far as it is known; listed: the thread that is listed, which its messages need not name;
+ * actions: see message-actions.js.
  */
-export function messageView(message, { grouped, own, user, answered, actions }) {
+export function messageView(message, { grouped, own, user, about, listed, actions }) {
   const { seq, at, from } = message;
   const line = element('li', {
     class: lineClass(grouped, own),
     data: { testid: 'message', seq, from },
-  }, authorView(from, at, grouped), bodyView(message, { user, answered, actions }), timeView(at, 'message-side-time'));
+  }, authorView(from, at, grouped), bodyView(message, { user, about, listed, actions }), timeView(at, 'message-side-time'));
   if (message.mentions?.includes(user)) line.classList.add('message-to-me');
-  if (own) line.append(element('span', { class: 'ticks', hidden: true, data: { testid: 'ticks' } }));
+  // Of what was deleted nothing is left that anybody could read.
+  if (own && !message.deleted) line.append(element('span', { class: 'ticks', hidden: true, data: { testid: 'ticks' } }));
   return line;
 }
 
@@ -43,10 +45,11 @@ export function passingView(message, { grouped, own }) {
 /**
  * A message of this page that has no place yet.
  *
- * @param {Record<'retry'|'edit'|'discard', (entry: object) => void>} actions
+ * @param {Record<'retry'|'edit'|'discard', (entry: object) => void>} actions  and those of message-actions.js
  */
-export function outgoingView(entry, { grouped, from }, actions) {
-  const body = element('div', { class: 'message-body' }, textView(entry.text));
+export function outgoingView(entry, { grouped, from, about }, actions) {
+  const { text, more } = entry;
+  const body = bodyView({ ...more, text }, { about, actions });
   const line = element('li', {
     class: `${lineClass(grouped, true)} message-${entry.state}`,
     data: { testid: 'message', state: entry.state, key: entry.key, from },
@@ -73,9 +76,9 @@ export function newMessagesView() {
   return element('li', { class: 'day day-new', data: { testid: 'new-divider' } }, element('span', {}, 'New'));
 }
 
-function bodyView(message, { user, answered, actions } = {}) {
+function bodyView(message, { user, about, listed, actions } = {}) {
   const body = element('div', { class: 'message-body' });
-  if (message.replyTo) body.append(quoteView(message.replyTo, answered, actions));
+  if (message.replyTo || (message.thread && message.thread !== listed)) body.append(quoteView(message, about, actions));
   body.append(contentView(message, user));
   body.append(...changesView(message, actions));
   return body;

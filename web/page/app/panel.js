@@ -1,10 +1,12 @@
 // Beside the timeline: one thread, or what is pinned.
 
-import { byId } from './elements.js';
+import { byId, element } from './elements.js';
 import { messageView } from './message-view.js';
 
 /** A panel shows the newest of what it lists. */
 const MOST = 100;
+/** Whoever looks at the end, give or take so many pixels, goes on to see it. */
+const AT_END = 40;
 
 export class Panel {
   #panel = byId('panel');
@@ -25,7 +27,10 @@ export class Panel {
     this.#client = client;
     this.#actions = actions;
     this.#threadClosed = threadClosed;
-    byId('panel-close').addEventListener('click', () => this.close(), { signal });
+    byId('panel-close').addEventListener('click', () => {
+      byId(this.#query?.thread ? 'composer-text' : 'pins-open').focus(); // where it was before
+      this.close();
+    }, { signal });
   }
 
   open(conversation, query, title) {
@@ -35,6 +40,7 @@ export class Panel {
     this.#title.textContent = title;
     this.#list.replaceChildren();
     this.#panel.hidden = false;
+    if (!query.thread) byId('panel-close').focus(); // in a thread one writes
     this.#load();
   }
 
@@ -76,9 +82,22 @@ export class Panel {
 
   #render(messages) {
     const { user } = this.#client;
-    this.#list.replaceChildren(...messages.map((message) => messageView(message, {
-      grouped: false, own: false, user, answered: this.#conversation.get(message.replyTo), actions: this.#actions,
-    })));
+    const { thread } = this.#query;
+    const { scrollTop, scrollHeight, clientHeight } = this.#panel;
+    const following = scrollHeight - scrollTop - clientHeight < AT_END;
+    this.#list.replaceChildren(...messages.map((message) => {
+      const about = this.#conversation.get(message.replyTo || message.thread);
+      const line = messageView(message, { grouped: false, own: false, user, about, listed: thread, actions: this.#actions });
+      if (!thread) line.append(this.#showButton(message));
+      return line;
+    }));
     if (messages.length === 0) this.#list.append('Nothing yet.');
+    if (following) this.#panel.scrollTop = this.#panel.scrollHeight;
+  }
+
+  #showButton({ seq }) {
+    const button = element('button', { class: 'button button-quiet panel-show', type: 'button', data: { testid: 'panel-show' } }, 'Show');
+    button.addEventListener('click', () => this.#actions.goTo(seq));
+    return button;
   }
 }

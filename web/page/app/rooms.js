@@ -30,8 +30,7 @@ export class Rooms {
     this.#changed = changed;
     this.#listed = listed;
     for (const name of settings.rooms) this.#make(name);
-    // Later, when the client has told its reads of the connection, else it would ask twice.
-    client.on('state', ({ state }) => state === 'connected' && queueMicrotask(() => this.sync()));
+    client.on('state', ({ state }) => state === 'connected' && this.sync());
     client.on('room', (room) => this.#heard(room));
     client.on('removed', (removal) => this.#removed(removal.room, removal));
   }

@@ -1,12 +1,13 @@
 // What the page remembers. In localStorage, shared by all windows: the name, the rooms, how
-// far each was read. In sessionStorage, of this window only: a token, and what was not yet
-// sent, since two windows must not send it both. Both say whose it is, where a provider does.
+// far each was read. In sessionStorage, of this window only: a token, what is being written, and what
+// was not yet sent, since two windows must not send it both. Both say whose it is, where a provider does.
 
 const NAME = 'rookery.name';
 const ROOMS = 'rookery.rooms';
 const READ = 'rookery.read';
 const TOKEN = 'rookery.token';
 const OUTGOING = 'rookery.outgoing';
+const DRAFTS = 'rookery.drafts';
 const AWAY = 'rookery.put-away';
 const MUTED = 'rookery.muted';
 const DEVICE = 'rookery.device';
@@ -16,7 +17,7 @@ const WANTED = 'rookery.wanted';
 
 /** What is a person's own, in either storage. */
 const LASTING = [NAME, READ, AWAY, MUTED, DEVICE, PERSON];
-const PASSING = [TOKEN, OUTGOING, PERSON];
+const PASSING = [TOKEN, OUTGOING, DRAFTS, PERSON];
 
 const DEFAULT_ROOM = 'lobby';
 
@@ -100,9 +101,22 @@ export class Settings {
   }
 
   saveOutgoing(room, entries) {
-    const all = { ...read(this.#passing, OUTGOING, {}), [room]: entries };
-    if (entries.length === 0) delete all[room];
-    write(this.#passing, OUTGOING, all);
+    this.#savePassing(OUTGOING, room, entries);
+  }
+
+  /** What is being written in this window, '' for nothing. */
+  loadDraft(room) {
+    return own(read(this.#passing, DRAFTS, {}), room) ?? '';
+  }
+
+  saveDraft(room, text) {
+    this.#savePassing(DRAFTS, room, text);
+  }
+
+  #savePassing(key, room, value) {
+    const all = { ...read(this.#passing, key, {}), [room]: value };
+    if (value.length === 0) delete all[room];
+    write(this.#passing, key, all);
   }
 
   /** This browser has, as far as the page knows, a session with the provider. */

@@ -12,6 +12,8 @@ export class SilenceView {
   #seconds = byId('composer-state-seconds');
   #composer;
   #conversation = null;
+  /** By how much this machine's clock is behind the server's, as far as messages have shown: none of them is from the future. */
+  #behind = 0;
 
   constructor(composer, signal) {
     this.#composer = composer;
@@ -34,18 +36,26 @@ export class SilenceView {
     this.#composer.restrict({ closed, waiting: seconds !== '' });
   }
 
+  /** The server's time: who may write when is for its clock to say. */
+  #now() {
+    const now = Date.now();
+    this.#behind = Math.max(this.#behind, this.#conversation.lastAt - now);
+    return now + this.#behind;
+  }
+
   /** closed: nothing can be written; with seconds only nothing can be sent. */
   #state() {
     const { status, error, membership } = this.#conversation;
     if (status === 'removed') return { words: error.message, closed: true };
-    const silent = silence(this.#conversation, Date.now());
+    const now = this.#now();
+    const silent = silence(this.#conversation, now);
     switch (silent?.reason) {
       case 'role':
         return { words: membership.speak === 'member' ? 'Guests only read here.' : `Only ${membership.speak}s write here.`, closed: true };
       case 'muted':
         return { words: `You are muted ${untilWords(silent.until)}.`, closed: true };
       case 'slow':
-        return { words: 'Slow mode: you can write again in', seconds: `${secondsUntil(silent.until)} s` };
+        return { words: 'Slow mode: you can write again in', seconds: `${secondsUntil(silent.until, now)} s` };
       default:
         return {};
     }

@@ -4,7 +4,7 @@
 
 import { byId } from './elements.js';
 import { dayView, messageView, newMessagesView, outgoingView, passingView, showTicks } from './message-view.js';
-import { dayNumber } from './times.js';
+import { dayNumber, dayOf } from './times.js';
 
 /** Nearer to the end than this is at the end. Pixels. */
 const AT_END = 40;
@@ -19,7 +19,6 @@ export class Timeline {
   // Set at construction.
   #client;
   #actions;
-  #messageActions;
   #rendered;
   #scroller = byId('scroller');
   #list = byId('messages');
@@ -42,8 +41,8 @@ export class Timeline {
   constructor(client, { edit, rendered, messageActions }, signal) {
     this.#client = client;
     this.#rendered = rendered;
-    this.#messageActions = messageActions;
     this.#actions = {
+      ...messageActions,
       retry: ({ key }) => this.#conversation.retry(key),
       discard: ({ key }) => this.#conversation.discard(key),
       edit: ({ key, text }) => {
@@ -91,9 +90,15 @@ export class Timeline {
     this.#render();
   }
 
-  /** Shows a message of the window, if it is there. */
-  goTo(seq) {
-    this.#lines.get(`seq ${seq}`)?.node.scrollIntoView({ block: 'center' });
+  /** Shows a message, wherever in the room it is. */
+  async goTo(seq) {
+    const conversation = this.#conversation;
+    if (conversation.get(seq) === undefined) await conversation.goTo(seq);
+    if (conversation !== this.#conversation) return;
+    this.#render();
+    const line = this.#lines.get(`seq ${seq}`)?.node;
+    line?.scrollIntoView({ block: 'center' });
+    line?.animate({ background: ['var(--current)', 'transparent'] }, 2_000);
   }
 
   /** Nobody looks at the page any more: what comes now is new. */
@@ -133,7 +138,7 @@ export class Timeline {
     let previousSeq = 0;
     const step = (from, at) => {
       const newDay = previous === null || dayNumber(previous.at) !== dayNumber(at);
-      if (newDay) lines.push({ key: `day ${dayNumber(at)}`, signature: '', make: () => dayView(at) });
+      if (newDay) lines.push({ key: `day ${dayNumber(at)}`, signature: dayOf(at), make: () => dayView(at) });
       const grouped = !newDay && previous.from === from && at - previous.at < GROUP_MS;
       previous = { from, at };
       return grouped;
@@ -147,12 +152,12 @@ export class Timeline {
       previousSeq = message.seq;
       const { user } = this.#client;
       const own = message.from === user;
-      const answered = message.replyTo && conversation.get(message.replyTo);
+      const about = conversation.get(message.replyTo || message.thread);
       lines.push({
         key: `seq ${message.seq}`,
-        signature: `${grouped} ${message.revision} ${message.replies?.last} ${answered?.seq} ${answered?.revision}`,
-        make: () => messageView(message, { grouped, own, user, answered: answered || undefined, actions: this.#messageActions }),
-        update: own ? (line) => showTicks(line, conversation.receipts?.of(message.seq)) : undefined,
+        signature: `${grouped} ${message.revision} ${message.replies?.last} ${about?.seq} ${about?.revision}`,
+        make: () => messageView(message, { grouped, own, user, about, actions: this.#actions }),
+        update: own && !message.deleted ? (line) => showTicks(line, conversation.receipts?.of(message.seq)) : undefined,
       });
     }
     for (const message of conversation.passing) {
@@ -167,11 +172,12 @@ export class Timeline {
     if (conversation.attached) {
       const from = this.#client.user ?? 'You';
       for (const entry of conversation.shownOutgoing) {
-        const grouped = step(from, entry.at);
+        const grouped = step(from, Math.max(entry.at, previous?.at ?? 0)); // by this machine's clock, which may be behind
+        const about = conversation.get(entry.more?.replyTo || entry.more?.thread);
         lines.push({
           key: `out ${entry.key}`,
           signature: `${grouped} ${entry.state}`,
-          make: () => outgoingView(entry, { grouped, from }, this.#actions),
+          make: () => outgoingView(entry, { grouped, from, about }, this.#actions),
         });
       }
     }
