@@ -96,9 +96,6 @@ func (l *Loop) deliver(e *handoff.Event) {
 
 // pend has a message wait for its room's turn.
 func (l *Loop) pend(r *localRoom, m *proto.Encoded) {
-	if len(r.pending) == 0 {
-		r.since = l.now
-	}
 	r.pending = append(r.pending, m)
 	if r.window > 0 {
 		l.load.gathering += int64(m.Size())
@@ -207,9 +204,6 @@ func (l *Loop) fanOut(budget int) {
 			together := len(r.batch.stored.messages) + len(r.batch.ephemeral.messages)
 			l.load.batches++
 			l.load.together += together
-			if r.window == 0 {
-				l.load.waited += int(l.now - r.since)
-			}
 			r.gathers = together >= wellGathered
 			l.gatherLess(r, r.batch.stored.messages)
 			l.gatherLess(r, r.batch.ephemeral.messages)

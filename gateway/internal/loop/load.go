@@ -26,8 +26,7 @@ const (
 //
 // That helps where fewer messages are fewer writes. Where many leave of each room at a time there are as many writes with half of them, so to
 // refuse some has nothing leave earlier and costs writes of its own: the loop works off less, for which its bound would become smaller,
-// and so on until it gathers nothing. Therefore each room may have so much waiting then; but only while what leaves of it was not waiting for longer
-// than it may. Thousands of small rooms get their turn too late although much is gathered, for it is reading and committing that takes the time.
+// and so on until it gathers nothing. Therefore each room may have so much waiting then.
 type load struct {
 	done   int64   // bytes since the last tick
 	rate   float64 // bytes a tick, smoothed
@@ -36,9 +35,6 @@ type load struct {
 	// batches is how often a room had its turn since the last tick, together how many messages left in these.
 	batches, together int
 	gathered          bool // many left in each of them, of the last tick that had any
-	// waited is how long the oldest message of each of these had been in its room, in ticks, rooms with a window left out; late that it was too long.
-	waited int
-	late   bool
 	// fanningOut is the time that fan-out took since the last tick, with what the processor did meanwhile for others; it is only looked at where
 	// much is gathered. pause is how long rooms gather for it, see pace.
 	fanningOut, pause time.Duration
@@ -62,10 +58,9 @@ func (l *Loop) bound() {
 	rate := float64(o.done) / passed
 	if o.batches > 0 { // one of a large room may last for several ticks
 		o.gathered = o.together >= wellGathered*o.batches
-		o.late = float64(o.waited) > float64(o.batches)*o.mayWait()
 	}
 	o.pace(time.Duration(passed) * tick)
-	o.done, o.batches, o.together, o.waited, o.fanningOut, o.at = 0, 0, 0, 0, 0, l.now
+	o.done, o.batches, o.together, o.fanningOut, o.at = 0, 0, 0, 0, l.now
 	if l.inbox.Held()-o.gathering < leastWaiting {
 		if o.behind >= behindAfter {
 			l.inbox.Bound(1 << 62)
@@ -78,16 +73,14 @@ func (l *Loop) bound() {
 	}
 	o.rate += (rate - o.rate) / 4
 	if o.behind >= behindAfter {
-		most := max(leastWaiting, int64(o.rate*o.mayWait()))
-		if o.gathered && !o.late {
+		// What pauses does so on purpose, and is worked off behind that.
+		most := max(leastWaiting, int64(o.rate*(waitTicks+o.paused.Seconds()/tick.Seconds())))
+		if o.gathered {
 			most = max(most, int64(l.busy.len()+len(l.gathering)-o.windows)*gatheredWaiting)
 		}
 		l.inbox.Bound(o.gathering + most)
 	}
 }
-
-// mayWait is how long what waits may take to be worked off, in ticks. What pauses does so on purpose, and is worked off behind that.
-func (o *load) mayWait() float64 { return waitTicks + o.paused.Seconds()/tick.Seconds() }
 
 // pace has rooms pause between their turns where fan-out takes most of the loop's time and many messages leave of a room anyway. A loop that is
 // always ready to write takes all of the processors: each write holds less, and who else needs them, the committer, the shards, the clients on the

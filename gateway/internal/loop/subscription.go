@@ -42,7 +42,6 @@ type localRoom struct {
 	// begin is the oldest message that was there when the shard was last asked, at the moment asked.
 	begin uint64
 	asked moment
-	since moment // when the oldest of pending came
 }
 
 // knownFor is how long the loop answers joins by itself after the shard was asked: so long may the beginning of a
