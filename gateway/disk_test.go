@@ -109,6 +109,20 @@ func (f hungFile) Sync() error {
 	return f.File.Sync()
 }
 
+// runs has a server serve until stop is called; ended gives what came of it.
+func runs(t *testing.T, cfg gateway.Config) (srv *gateway.Server, stop context.CancelFunc, ended chan error) {
+	t.Helper()
+	srv, err := gateway.New(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended = make(chan error, 1)
+	go func() { ended <- srv.Run(ctx) }()
+	<-srv.Serving()
+	return srv, stop, ended
+}
+
 // TestDrainEndsThoughTheDiskHangs: the process ends within drain.timeout, and says that what was
 // not committed was not acknowledged.
 func TestDrainEndsThoughTheDiskHangs(t *testing.T) {
@@ -117,14 +131,7 @@ func TestDrainEndsThoughTheDiskHangs(t *testing.T) {
 	cfg.Dev, cfg.Listen, cfg.Admin, cfg.Data = true, "127.0.0.1:0", "", t.TempDir()
 	cfg.Drain.Window, cfg.Drain.Timeout, cfg.Rooms.LastSeen = 0, time.Second, true
 	cfg.SetFS(disk)
-	srv, err := gateway.New(cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- srv.Run(ctx) }()
-	<-srv.Serving()
+	srv, cancel, ended := runs(t, cfg)
 	p := login(t, srv.Addr(), wires[2], "alice")
 	disk.hang.Lock()
 	before := disk.asked.Load()
@@ -164,14 +171,7 @@ func TestEndingEndsThoughTheDiskHangs(t *testing.T) {
 	cfg.Dev, cfg.Listen, cfg.Admin, cfg.Data = true, "127.0.0.1:0", "", t.TempDir()
 	cfg.Drain.Window, cfg.Drain.Timeout = 0, time.Second
 	cfg.SetFS(disk)
-	srv, err := gateway.New(cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- srv.Run(ctx) }()
-	<-srv.Serving()
+	srv, cancel, ended := runs(t, cfg)
 	p := login(t, srv.Addr(), wires[2], "alice")
 	p.publish("r", "", "stored")
 	if p.must().GetPublished().GetSeq() != 1 {
@@ -189,10 +189,11 @@ func TestEndingEndsThoughTheDiskHangs(t *testing.T) {
 	}
 	disk.hang.Unlock() // the rest goes on; a process would have ended
 	eventually(t, "the next start has the log", func() bool {
+		var err error
 		srv, err = gateway.New(cfg, slog.New(slog.DiscardHandler))
 		return err == nil
 	})
-	ctx, cancel = context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
 	go func() { ended <- srv.Run(ctx) }()
 	<-srv.Serving()
 	again := login(t, srv.Addr(), wires[2], "alice")

@@ -2,7 +2,6 @@ package gateway_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -355,14 +354,7 @@ func TestFailedTakeoversLeaveNothingBehind(t *testing.T) {
 	cfg := gateway.DefaultConfig()
 	cfg.Dev, cfg.Listen, cfg.Admin, cfg.Data = true, "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
 	cfg.Drain.Window = 0
-	first, err := gateway.New(cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- first.Run(ctx) }()
-	<-first.Serving()
+	first, cancel, ended := runs(t, cfg)
 	alice := login(t, first.Addr(), wires[2], "alice")
 	program, err := os.Executable()
 	if err != nil {
@@ -424,14 +416,7 @@ func TestAnEndDoesNotWaitForAnHeir(t *testing.T) {
 	defer os.RemoveAll(dir)
 	cfg := gateway.DefaultConfig()
 	cfg.Dev, cfg.Listen, cfg.Admin, cfg.Data = true, "127.0.0.1:0", "", dir
-	srv, err := gateway.New(cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- srv.Run(ctx) }()
-	<-srv.Serving()
+	_, cancel, ended := runs(t, cfg)
 	var socket net.Conn
 	eventually(t, "the server hears who takes over", func() bool {
 		socket, err = net.Dial("unix", filepath.Join(dir, "takeover.sock"))
