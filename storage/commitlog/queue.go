@@ -132,7 +132,7 @@ func (q *appendQueue) pace(cost int, took time.Duration) {
 	case took <= mayTake:
 		q.limit = q.most
 	case cost >= leastPaced:
-		q.limit = min(q.most, max(minQueueBytes, 2*leastPaced, int(2*float64(cost)*mayTake.Seconds()/took.Seconds())))
+		q.limit = min(q.most, max(minQueueBytes, int(2*float64(cost)*mayTake.Seconds()/took.Seconds())))
 	}
 }
 
