@@ -16,7 +16,8 @@ import (
 //
 // gnet's task queue would do it without descriptors, but a task that posts itself again,
 // which is how a long fan-out yields, runs before epoll is asked again: one busy
-// room then delays every socket. A readable descriptor takes its turn among the others.
+// room then delays every socket. A readable descriptor takes its turn among the others. How long
+// that takes is how long they all wait, see line.
 type bell struct {
 	loop *Loop
 	file *os.File // the end we write to

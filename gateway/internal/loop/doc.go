@@ -46,6 +46,7 @@
 //	lifted.go        a socket that no gnet has: on its way to another process, come from one, or kept for its last second
 //	expiry.go        tokens that have expired or were revoked
 //	load.go          how much may wait for a loop that has more than it can do, and how long its busy rooms pause
+//	line.go          how long sockets wait to be read, and turns amid that
 //	counters.go      what the metrics read
 //	survey.go        who is behind, and large and busy rooms, for an operator who looks
 //	trace.go         the frames of one user, without what is said, for an operator who looks

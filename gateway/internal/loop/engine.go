@@ -427,6 +427,7 @@ func (h *handler) OnTraffic(g gnet.Conn) gnet.Action {
 	switch c := g.Context().(type) {
 	case *bell:
 		c.answered(g)
+		c.loop.line.reached(time.Now())
 		if c.loop.work(); c.loop.ended {
 			return gnet.Shutdown
 		}
@@ -434,7 +435,7 @@ func (h *handler) OnTraffic(g gnet.Conn) gnet.Action {
 		if c.loop.frozen && c.moves() {
 			return c.loop.hold(c)
 		}
-		return c.loop.traffic(c)
+		return c.loop.turnToRead(c)
 	}
 	return gnet.None
 }

@@ -3,6 +3,7 @@ package loop
 import (
 	"bytes"
 	"errors"
+	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/panjf2000/gnet/v2"
@@ -15,6 +16,23 @@ import (
 // arrives, so everything that is whole is worked off; what is half stays in gnet's buffer
 // (HTTP heads, TCP frames) or in the decoder (WebSocket).
 func (l *Loop) traffic(c *conn) (action gnet.Action) { return l.workOff(c, nil) }
+
+// turnToRead is traffic, and a turn where so much was read since the last one that the bell, which waits in line with the sockets, is late for it.
+func (l *Loop) turnToRead(c *conn) gnet.Action {
+	sock := c.sock
+	action := l.traffic(c)
+	if l.requests < mostRead {
+		return action
+	}
+	l.line.passed(time.Now(), l.bell.rung.Load())
+	switch l.work(); {
+	case l.ended:
+		return gnet.Shutdown
+	case c.sock != sock:
+		return gnet.Close // see workOff
+	}
+	return action
+}
 
 // goOn is workOff outside of gnet's callbacks, where nobody else closes a connection that made us panic. One that has another socket
 // afterwards is kept for its last word.

@@ -56,6 +56,7 @@ type Loop struct {
 	// spares is how many arrays of events are to go when they have been worked off: two take turns with the mailbox.
 	spares   int
 	load     load
+	line     line
 	whole    bool // the traffic being worked off held a whole message
 	requests int  // since the last turn, see portion
 

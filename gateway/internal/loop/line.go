@@ -1,0 +1,43 @@
+package loop
+
+import "time"
+
+const (
+	// mostRead is how many requests are read before the loop has a turn, if its bell is not reached before.
+	mostRead = 128
+	// longInLine is how long what is read may have waited for it where that goes on.
+	longInLine = 150 * time.Millisecond
+	// longFor is how long it has to go on: neither a burst nor a moment without a processor is an overload.
+	longFor = time.Second
+)
+
+// line is how long the sockets that are ready wait to be read. epoll tells of them in the order in which they became ready, and the bell is
+// one of them: who is read while it waits has waited for as long. What is in the sockets is in no mailbox, so no bound of these says that it is
+// too much: a loop that reads all of it accepts what has waited for seconds, while it has no time for what it accepted before.
+type line struct {
+	since time.Time // when the bell was first seen to wait, zero: it was not
+	long  time.Time // since when each wait has been long, zero: the last was not
+	old   bool      // what is read has waited too long to be accepted
+}
+
+// passed is called while the bell is passed over; waits: it is rung.
+func (w *line) passed(now time.Time, waits bool) {
+	switch {
+	case !waits:
+	case w.since.IsZero():
+		w.since = now
+	case now.Sub(w.since) > longInLine/2:
+		if w.long.IsZero() {
+			w.long = now
+		}
+		w.old = now.Sub(w.since) > longInLine && now.Sub(w.long) > longFor
+	}
+}
+
+// reached is called when it is the bell's turn.
+func (w *line) reached(now time.Time) {
+	if w.since.IsZero() || now.Sub(w.since) <= longInLine/2 {
+		w.long = time.Time{}
+	}
+	w.since, w.old = time.Time{}, false
+}

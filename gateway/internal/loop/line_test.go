@@ -1,0 +1,116 @@
+package loop
+
+import (
+	"testing"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"rookery/proto"
+	v1 "rookery/proto/rookery/v1"
+)
+
+// sockets is a rig whose sockets have much to be read, so that gnet comes to the bell late.
+type sockets struct {
+	*rig
+	h  *handler
+	id uint64
+}
+
+func newSockets(t *testing.T) *sockets {
+	r := newRig(t, nil)
+	r.loop.bell = &bell{loop: r.loop}
+	return &sockets{r, &handler{r.loop.engine}, 100}
+}
+
+// ask has gnet read a request.
+func (k *sockets) ask(s *fakeSocket, f *v1.ClientFrame) gnet.Action {
+	k.id++
+	f.Id = k.id
+	s.in = append(s.in, proto.AppendClientFrame(nil, proto.Binary, f)...)
+	return k.h.OnTraffic(s)
+}
+
+func (k *sockets) pings(s *fakeSocket, n int) (action gnet.Action) {
+	for range n {
+		action = k.ask(s, &v1.ClientFrame{Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}})
+	}
+	return action
+}
+
+// TestATurnAmidManyRequests: what was accepted does not wait until all sockets have been read.
+func TestATurnAmidManyRequests(t *testing.T) {
+	k := newSockets(t)
+	busy, member := k.open(true, proto.Binary), k.open(true, proto.Binary)
+	k.join(member, "r", 0)
+	k.loop.requests = 0
+	k.deliver("r", 1)
+	k.pings(busy, mostRead-1)
+	k.mustGet(member, nil)
+	if action := k.pings(busy, 1); action != gnet.None {
+		t.Errorf("gnet is told %v", action)
+	}
+	k.mustGet(member, []uint64{1})
+	k.deliver("r", 2)
+	k.pings(busy, mostRead-1)
+	k.mustGet(member, nil)
+}
+
+// TestAConnectionThatEndsInATurnAmidItsRequests: gnet is told, which would go on with it.
+func TestAConnectionThatEndsInATurnAmidItsRequests(t *testing.T) {
+	k := newSockets(t)
+	s := k.open(true, proto.Binary)
+	k.join(s, "r", 0)
+	k.loop.requests = 0
+	k.deliver("r", 1)
+	k.pings(s, mostRead-1)
+	s.wrote = func([]byte) { s.fault = unix.EPIPE } // the answer to the last one is still taken
+	if action := k.pings(s, 1); action != gnet.Close || s.context.(*conn).sock != nil {
+		t.Errorf("gnet is told %v", action)
+	}
+}
+
+// TestWhatLayInItsSocketTooLongIsRefused: where that goes on, until the bell is reached in time again.
+func TestWhatLayInItsSocketTooLongIsRefused(t *testing.T) {
+	k := newSockets(t)
+	s := k.open(true, proto.Binary)
+	now := time.Now()
+	// round is what gnet does between two answers of the bell: passed is for how long it has been passed over.
+	round := func(passed time.Duration, want bool) {
+		t.Helper()
+		k.loop.line.passed(now, true)
+		now = now.Add(passed)
+		k.loop.line.passed(now, true)
+		sent := len(k.rooms.commands)
+		k.ask(s, &v1.ClientFrame{Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{Room: "r", Content: &v1.Publish_Text{Text: "hi"}}}})
+		frames := k.sent(s)
+		if taken := len(k.rooms.commands) > sent; taken != want {
+			t.Fatalf("after %v taken is %v: %v", passed, taken, frames)
+		}
+		if !want && (len(frames) != 1 || frames[0].GetError().GetName() != proto.ErrOverloaded.Name) {
+			t.Fatalf("refused with %v", frames)
+		}
+		k.loop.line.reached(now)
+	}
+	round(time.Minute, true) // a moment without a processor
+	round(0, true)
+	for range 6 {
+		round(longInLine+1, true)
+	}
+	for range 10 {
+		round(longFor/4, false)
+		round(longInLine, true) // the first that are read have not waited longer
+	}
+	round(longInLine/2, true)
+	round(longInLine+1, true)
+
+	// A bell that nobody has rung is not passed over.
+	for range 100 {
+		k.loop.line.passed(now, false)
+		now = now.Add(longFor)
+	}
+	if k.loop.line.old {
+		t.Error("what is read is refused although nothing waits")
+	}
+}
