@@ -10,6 +10,7 @@ import WebSocket from 'ws';
 
 import { Rookery } from '../../client/js/rookery.js';
 import { BACK_MS, becomes } from './becomes.js';
+import { tellOfFailure } from './failure.js';
 import { Server } from './server.js';
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
@@ -26,6 +27,10 @@ export const PHONE = { width: 360, height: 740 };
 const unreached = /^WebSocket connection to .* failed|net::ERR_CONNECTION_REFUSED/;
 /** Only where a server was ended. */
 const cutOff = /net::ERR_(CONNECTION_(RESET|CLOSED)|EMPTY_RESPONSE)/;
+
+/** How long a page that may be stuck is asked what it shows, and how many characters of that are told. */
+const LOOK_MS = 5_000;
+const MOST_SEEN = 1_000;
 
 let browser;
 
@@ -51,6 +56,7 @@ export class Person {
     this.page = page;
     this.name = name;
     this.faults = [];
+    tellOfFailure(() => this.#looks());
     page.on('pageerror', (error) => page.url().startsWith(address) && this.faults.push(`error: ${error.message}`));
     page.on('console', (message) => {
       if (message.type() === 'error' && page.url().startsWith(address) && !unreached.test(message.text()) && !(Server.ended && cutOff.test(message.text()))) {
@@ -139,6 +145,12 @@ export class Person {
         for (const send of held.splice(0)) send();
       },
     };
+  }
+
+  /** What the window shows, for who reads of a failure. */
+  async #looks() {
+    const shown = await this.page.locator('body').innerText({ timeout: LOOK_MS }).catch((error) => `(${error.message.split('\n')[0]})`);
+    return `${this.name} is at ${this.page.url()}, with the faults ${JSON.stringify(this.faults)}, and sees:\n${shown.slice(0, MOST_SEEN)}`;
   }
 
   async photograph(name, options = {}) {

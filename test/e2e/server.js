@@ -11,6 +11,8 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
+import { tellOfFailure } from './failure.js';
+
 const binary = process.env.ROOKERY_BIN ?? fileURLToPath(new URL('../../bin/rookery', import.meta.url));
 const START_MS = 60_000;
 const POLL_MS = 25;
@@ -41,6 +43,7 @@ export class Server {
   static async start(t, ...flags) {
     const data = await mkdtemp(join(tmpdir(), 'rookery-e2e-'));
     const server = new Server(await freePort(), await freePort(), data, flags);
+    tellOfFailure(() => `the last of the log of the server at ${server.address}:\n${server.#log}`);
     t.after(async () => {
       await server.kill();
       await rm(data, { recursive: true, force: true });
