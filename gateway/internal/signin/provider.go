@@ -223,12 +223,13 @@ func Loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// newClient makes what speaks to the provider.
+// newClient makes what speaks to the provider. No connection is kept: the provider may end an idle one just as a code is sent on it, and
+// that is good once, so nobody may send it again. People sign in rarely enough for a handshake each time.
 func newClient() *http.Client {
 	return &http.Client{
 		Timeout: providerTimeout,
 		Transport: bounded{&http.Transport{
-			Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: providerTimeout, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute,
+			Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: providerTimeout, DisableKeepAlives: true,
 		}},
 		CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 			return fmt.Errorf("it is redirected to %s; name the place itself", r.URL.Redacted())

@@ -112,7 +112,6 @@ func Start(cfg Config) (*SignIn, error) {
 func (s *SignIn) Close() {
 	s.cancel()
 	<-s.stopped
-	s.client.CloseIdleConnections()
 }
 
 // Paths are those that ServeHTTP answers.

@@ -378,6 +378,18 @@ func TestTheProviderIsDown(t *testing.T) {
 	}
 }
 
+// TestIdleConnections: a provider ends them after some seconds, and a code that is on its way then would be lost.
+func TestIdleConnections(t *testing.T) {
+	r := newRig(t, nil)
+	r.provider.LoseIdle()
+	for range 2 {
+		b := r.browser()
+		if word := b.comeBack(b.begin()); word != "done" {
+			t.Errorf("told the page %q", word)
+		}
+	}
+}
+
 // TestTooManyWaitForTheProvider: those beyond the bound are told at once, and nobody asks in vain.
 func TestTooManyWaitForTheProvider(t *testing.T) {
 	r := newRig(t, nil)

@@ -3,6 +3,7 @@
 package signintest
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -10,10 +11,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +43,7 @@ type Provider struct {
 	down             bool
 	exchanges        int
 	held             chan struct{} // closed: the token endpoint goes on; nil: it does not wait
+	losesIdle        bool
 }
 
 // request is what came to the authorization endpoint.
@@ -59,16 +63,24 @@ func Start(t testing.TB) *Provider {
 		defer p.mu.Unlock()
 		answer(w, http.StatusOK, p.userInfo)
 	})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		again := r.Context().Value(usedKey{}).(*atomic.Bool).Swap(true)
 		p.mu.Lock()
-		down := p.down
+		down, losesIdle := p.down, p.losesIdle
 		p.mu.Unlock()
+		if again && losesIdle {
+			panic(http.ErrAbortHandler)
+		}
 		if down {
 			http.Error(w, "down for maintenance", http.StatusServiceUnavailable)
 			return
 		}
 		mux.ServeHTTP(w, r)
 	}))
+	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, usedKey{}, new(atomic.Bool))
+	}
+	server.Start()
 	t.Cleanup(server.Close)
 	p.URL = server.URL
 	return p
@@ -118,6 +130,16 @@ func (p *Provider) SetDown(down bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.down = down
+}
+
+// usedKey finds whether a connection has had a request before, an *atomic.Bool.
+type usedKey struct{}
+
+// LoseIdle has each connection that is kept closed in the moment in which it is used again.
+func (p *Provider) LoseIdle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.losesIdle = true
 }
 
 // Hold has the token endpoint wait until what it returns is called.
