@@ -73,9 +73,12 @@ func NewRequest(ctx context.Context, address string, key []byte, id string, body
 		return nil, err
 	}
 	timestamp := strconv.FormatInt(now.Unix(), 10)
+	// The key without a value, which is not sent, has net/http send the request again if the address ended the idle connection just then.
+	// Whoever is told twice sees that by the id.
 	r.Header = http.Header{
 		"Content-Type":      {"application/json"},
 		"User-Agent":        {"rookery"},
+		"Idempotency-Key":   {},
 		"Webhook-Id":        {id},
 		"Webhook-Timestamp": {timestamp},
 		"Webhook-Signature": {"v1," + Sign(key, id, timestamp, body)},

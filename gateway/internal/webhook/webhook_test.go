@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,6 +93,43 @@ func TestHook(t *testing.T) {
 	}
 	if a, err := post("/slow"); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), server.URL) {
 		t.Errorf("slow: %+v, %v", a, err)
+	}
+}
+
+// TestIdleConnections: an application ends them after some seconds, and what is on its way then is sent again, once.
+func TestIdleConnections(t *testing.T) {
+	type usedKey struct{}
+	ids := make(chan string, 10)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		ids <- r.Header.Get("Webhook-Id")
+		if _, sent := r.Header["Idempotency-Key"]; sent {
+			t.Errorf("the headers are %v", r.Header)
+		}
+		if r.Context().Value(usedKey{}).(*atomic.Bool).Swap(true) {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, usedKey{}, new(atomic.Bool))
+	}
+	server.Start()
+	defer server.Close()
+	h, err := NewHook(server.URL, testSecret, 1, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	for _, id := range []string{"id_1", "id_2"} {
+		if a, err := h.Post(t.Context(), id, "event", nil); err != nil || !a.Good() {
+			t.Errorf("%s: %+v, %v", id, a, err)
+		}
+	}
+	var got []string
+	for len(ids) > 0 {
+		got = append(got, <-ids)
+	}
+	if want := []string{"id_1", "id_2", "id_2"}; !slices.Equal(got, want) {
+		t.Errorf("asked for %v, want %v", got, want)
 	}
 }
 
