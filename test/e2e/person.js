@@ -14,8 +14,10 @@ import { tellOfFailure } from './failure.js';
 import { Server } from './server.js';
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-// As root, in a container and offline: no sandbox, and nothing that calls home.
-const args = ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+// As root, in a container and offline: no sandbox, nothing that calls home, and no name looked up elsewhere: the provider's pages import a
+// font, and can't be clicked before that is there or refused.
+const args = ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost'];
 
 export const DESK = { width: 1100, height: 720 };
 export const PHONE = { width: 360, height: 740 };
