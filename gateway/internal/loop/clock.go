@@ -39,8 +39,16 @@ func (l *Loop) hurry(c *conn) {
 func (l *Loop) tick() {
 	// A loop that was held up counts the time by and by, so that what came meanwhile is read
 	// before it is found overdue.
-	before := l.now
 	l.now = min(l.engine.moment(), l.now+10)
+	l.bound()
+	if !l.line.passedOver() {
+		l.timeOut()
+	}
+}
+
+// timeOut ends what has had its time, and asks for signs of life. Not in a turn amid reading: what is waited for may lie in a socket that was ready
+// before the bell.
+func (l *Loop) timeOut() {
 	kept := l.urgent[:0]
 	for _, h := range l.urgent {
 		c := l.conn(h)
@@ -58,8 +66,8 @@ func (l *Loop) tick() {
 	}
 	l.urgent = kept
 	l.relieve()
-	l.bound()
-	l.walk(int(l.now - before))
+	l.walk(int(l.now - l.timed))
+	l.timed = l.now
 	l.expire()
 	l.tallyLess()
 }

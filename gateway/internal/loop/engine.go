@@ -428,6 +428,9 @@ func (h *handler) OnTraffic(g gnet.Conn) gnet.Action {
 	case *bell:
 		c.answered(g)
 		c.loop.line.reached(time.Now())
+		if c.loop.timed < c.loop.now {
+			c.loop.timeOut() // ticks came amid reading
+		}
 		if c.loop.work(); c.loop.ended {
 			return gnet.Shutdown
 		}

@@ -83,6 +83,9 @@ func (s *fakeSocket) Peek(n int) ([]byte, error) {
 }
 
 func (s *fakeSocket) Discard(n int) (int, error) {
+	if n <= 0 {
+		n = len(s.in)
+	}
 	s.in = s.in[n:]
 	return n, nil
 }

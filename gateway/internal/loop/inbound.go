@@ -21,8 +21,8 @@ func (l *Loop) traffic(c *conn) (action gnet.Action) { return l.workOff(c, nil) 
 func (l *Loop) turnToRead(c *conn) gnet.Action {
 	sock := c.sock
 	action := l.traffic(c)
-	if l.requests < mostRead {
-		return action
+	if l.requests < mostRead || action != gnet.None {
+		return action // one that made us panic is closed before anything else is done
 	}
 	l.line.passed(time.Now(), l.bell.rung.Load())
 	switch l.work(); {

@@ -34,6 +34,9 @@ func (w *line) passed(now time.Time, waits bool) {
 	}
 }
 
+// passedOver reports whether sockets that were ready before the bell may be unread.
+func (w *line) passedOver() bool { return !w.since.IsZero() }
+
 // reached is called when it is the bell's turn.
 func (w *line) reached(now time.Time) {
 	if w.since.IsZero() || now.Sub(w.since) <= longInLine/2 {

@@ -7,6 +7,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
+	"rookery/gateway/internal/handoff"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
 )
@@ -18,8 +19,8 @@ type sockets struct {
 	id uint64
 }
 
-func newSockets(t *testing.T) *sockets {
-	r := newRig(t, nil)
+func newSockets(t *testing.T, change func(*Config)) *sockets {
+	r := newRig(t, change)
 	r.loop.bell = &bell{loop: r.loop}
 	return &sockets{r, &handler{r.loop.engine}, 100}
 }
@@ -41,7 +42,7 @@ func (k *sockets) pings(s *fakeSocket, n int) (action gnet.Action) {
 
 // TestATurnAmidManyRequests: what was accepted does not wait until all sockets have been read.
 func TestATurnAmidManyRequests(t *testing.T) {
-	k := newSockets(t)
+	k := newSockets(t, nil)
 	busy, member := k.open(true, proto.Binary), k.open(true, proto.Binary)
 	k.join(member, "r", 0)
 	k.loop.requests = 0
@@ -59,7 +60,7 @@ func TestATurnAmidManyRequests(t *testing.T) {
 
 // TestAConnectionThatEndsInATurnAmidItsRequests: gnet is told, which would go on with it.
 func TestAConnectionThatEndsInATurnAmidItsRequests(t *testing.T) {
-	k := newSockets(t)
+	k := newSockets(t, nil)
 	s := k.open(true, proto.Binary)
 	k.join(s, "r", 0)
 	k.loop.requests = 0
@@ -71,9 +72,55 @@ func TestAConnectionThatEndsInATurnAmidItsRequests(t *testing.T) {
 	}
 }
 
+// TestNobodyIsClosedForWhatLiesInItsSocket: ticks that come amid reading end nothing before the bell is reached, by when it is read.
+func TestNobodyIsClosedForWhatLiesInItsSocket(t *testing.T) {
+	k := newSockets(t, func(c *Config) { c.Heartbeat = 2 * time.Second })
+	busy, alive, dead := k.open(true, proto.Binary), k.open(true, proto.Binary), k.open(true, proto.Binary)
+	l := k.loop
+	l.bell.ring()
+	pass := func() {
+		for range 30 { // as much as a tick counts of a loop that was held up
+			l.engine.started = l.engine.started.Add(-time.Second)
+			k.put(handoff.Event{Kind: handoff.Tick})
+			k.pings(busy, mostRead)
+		}
+	}
+	reach := func() { k.h.OnTraffic(&fakeSocket{context: l.bell}) }
+	pass()
+	reach()
+	if frames := append(k.sent(alive), k.sent(dead)...); len(frames) != 2 || frames[0].GetPing() == nil || frames[1].GetPing() == nil {
+		t.Fatalf("two silent connections were sent %v", frames)
+	}
+	l.bell.ring()
+	pass()
+	if !alive.closed && !dead.closed {
+		k.pings(alive, 1)
+	}
+	reach()
+	if code := alive.context.(*conn).closed; code != 0 {
+		t.Errorf("one whose answer lay in its socket was closed with %d", code)
+	}
+	if code := dead.context.(*conn).closed; code != proto.CloseHeartbeatTimeout.Code {
+		t.Errorf("a silent one was closed with %d", code)
+	}
+}
+
+// TestAPanicAmidManyRequestsClosesOneConnection: nothing is given to it in a turn before gnet closes it.
+func TestAPanicAmidManyRequestsClosesOneConnection(t *testing.T) {
+	k := newSockets(t, func(c *Config) { c.Rules.Auth = trap{} })
+	s := k.open(true, proto.Binary)
+	k.join(s, "r", 0)
+	k.loop.requests = mostRead
+	k.deliver("r", 1)
+	if action := k.ask(s, &v1.ClientFrame{Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: "boom"}}}); action != gnet.Close {
+		t.Errorf("gnet is told %v", action)
+	}
+	k.mustGet(s, nil)
+}
+
 // TestWhatLayInItsSocketTooLongIsRefused: where that goes on, until the bell is reached in time again.
 func TestWhatLayInItsSocketTooLongIsRefused(t *testing.T) {
-	k := newSockets(t)
+	k := newSockets(t, nil)
 	s := k.open(true, proto.Binary)
 	now := time.Now()
 	// round is what gnet does between two answers of the bell: passed is for how long it has been passed over.

@@ -52,6 +52,7 @@ type Loop struct {
 	opened uint32 // connections so far: each has a generation of its own
 
 	now   moment // advanced by ticks
+	timed moment // up to which times have run out
 	taken []handoff.Event
 	// spares is how many arrays of events are to go when they have been worked off: two take turns with the mailbox.
 	spares   int
@@ -151,7 +152,7 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), leaves: make(map[leaving][]uint64), watchers: make(map[string][]uint32),
 		recent: make(map[*localRoom]*recent), consulted: make(map[uint32]*asked), streams: make(map[uint32]*eventStream), posts: make(map[uint32]*post), back: make(map[uint32][]byte), returning: make(map[string][]returning),
 		traces: *e.traces.Load(),
-		slice:  sliceWrites, put: put, now: e.moment(),
+		slice:  sliceWrites, put: put, now: e.moment(), timed: e.moment(),
 		gone: make(chan struct{}), quiet: make(chan bool, 1), packed: make(chan packed, 1), takeBack: make(chan chan struct{}),
 	}
 }
