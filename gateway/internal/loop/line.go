@@ -12,7 +12,7 @@ const (
 )
 
 // line is how long the sockets that are ready wait to be read. epoll tells of them in the order in which they became ready, and the bell is
-// one of them: who is read while it waits has waited for as long. What is in the sockets is in no mailbox, so no bound of these says that it is
+// one of them: who is read while it waits has waited for as long. The watcher's set has a mark for a bell. What is in the sockets is in no mailbox, so no bound of these says that it is
 // too much: a loop that reads all of it accepts what has waited for seconds, while it has no time for what it accepted before.
 type line struct {
 	since time.Time // when the bell was first seen to wait, zero: it was not
@@ -34,7 +34,7 @@ func (w *line) passed(now time.Time, waits bool) {
 	}
 }
 
-// passedOver reports whether sockets that were ready before the bell may be unread.
+// passedOver reports whether the bell waits, so that sockets which were ready before it may be unread.
 func (w *line) passedOver() bool { return !w.since.IsZero() }
 
 // reached is called when it is the bell's turn.

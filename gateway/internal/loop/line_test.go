@@ -2,6 +2,7 @@ package loop
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -160,4 +161,55 @@ func TestWhatLayInItsSocketTooLongIsRefused(t *testing.T) {
 	if k.loop.line.old {
 		t.Error("what is read is refused although nothing waits")
 	}
+}
+
+// TestWhatLayInASocketThatHasLanded is refused as well, whose line is the watcher's.
+func TestWhatLayInASocketThatHasLanded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, peers := landingRig(t, 3*watchedAtOnce, nil)
+		for _, p := range peers {
+			p.say(connectFrame("alice"))
+		}
+		r.loop.land()
+		r.work()
+		publish := proto.AppendClientFrame(nil, proto.Binary, &v1.ClientFrame{
+			Id: 2, Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{Room: "r", Content: &v1.Publish_Text{Text: "hi"}}},
+		})
+		// round has all of them publish, and says how many were refused.
+		round := func(turns time.Duration) (refused int) {
+			for _, p := range peers {
+				p.told()
+				p.say(publish)
+			}
+			r.rooms.commands = nil
+			for more := true; more; more = r.rung {
+				r.rung = false
+				r.loop.work()
+				time.Sleep(turns)
+			}
+			for _, p := range peers {
+				if frames := p.told(); len(frames) == 1 && frames[0].GetError().GetName() == proto.ErrOverloaded.Name {
+					refused++
+				}
+			}
+			if taken := len(r.rooms.commands); taken+refused != len(peers) {
+				t.Fatalf("of %d publishes %d were taken and %d refused", len(peers), taken, refused)
+			}
+			return refused
+		}
+		const turn = longInLine/2 + 1
+		for passed := time.Duration(0); passed <= longFor; passed += 4 * turn {
+			if n := round(turn); n != 0 {
+				t.Fatalf("%d are refused after %v", n, passed)
+			}
+		}
+		if n := round(turn); n != watchedAtOnce {
+			t.Errorf("%d are refused where the last third waited for too long", n)
+		}
+		for range 2 {
+			if n := round(0); n != 0 {
+				t.Errorf("%d are refused that have not waited", n)
+			}
+		}
+	})
 }
