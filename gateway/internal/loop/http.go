@@ -35,6 +35,7 @@ func (l *Loop) request(c *conn, in []byte) int {
 	case head == nil:
 		return 0
 	}
+	l.requests++
 	l.forwarded(c, head)
 	if c.sock == nil {
 		return len(in)

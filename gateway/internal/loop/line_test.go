@@ -59,6 +59,26 @@ func TestATurnAmidManyRequests(t *testing.T) {
 	k.mustGet(member, nil)
 }
 
+// TestATurnAmidManyHandshakes: they take as long as requests that hold frames, and longer.
+func TestATurnAmidManyHandshakes(t *testing.T) {
+	k := newSockets(t, nil)
+	member := k.open(true, proto.Binary)
+	k.join(member, "r", 0)
+	k.loop.requests = 0
+	k.deliver("r", 1)
+	for i := range mostRead {
+		k.mustGet(member, nil)
+		s := &fakeSocket{room: 1 << 30, loop: k.events}
+		if k.loop.accept(s) != gnet.None {
+			t.Fatalf("connection %d is not accepted", i)
+		}
+		s.in = []byte("GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		k.h.OnTraffic(s)
+	}
+	k.mustGet(member, []uint64{1})
+}
+
 // TestAConnectionThatEndsInATurnAmidItsRequests: gnet is told, which would go on with it.
 func TestAConnectionThatEndsInATurnAmidItsRequests(t *testing.T) {
 	k := newSockets(t, nil)

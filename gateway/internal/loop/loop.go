@@ -59,7 +59,7 @@ type Loop struct {
 	load     load
 	line     line
 	whole    bool // the traffic being worked off held a whole message
-	requests int  // since the last turn, see portion
+	requests int  // frames and HTTP requests since the last turn, see portion
 
 	// Ephemeral messages for who is behind, see ephemeral.go.
 	kept     int          // bytes, of all rooms
