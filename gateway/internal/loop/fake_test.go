@@ -295,6 +295,12 @@ func (r *rig) open(stream bool, codec proto.Codec) *fakeSocket {
 
 // request has the loop work off a frame that came over the socket.
 func (r *rig) request(s *fakeSocket, f *v1.ClientFrame) {
+	r.receive(s, f)
+	r.loop.traffic(s.context.(*conn))
+}
+
+// receive has a socket receive a frame.
+func (r *rig) receive(s *fakeSocket, f *v1.ClientFrame) {
 	c := s.context.(*conn)
 	b := proto.AppendClientFrame(nil, c.codec, f)
 	if c.stream {
@@ -305,7 +311,6 @@ func (r *rig) request(s *fakeSocket, f *v1.ClientFrame) {
 		_ = ws.WriteFrame(&buffer, frame)
 		s.in = append(s.in, buffer.Bytes()...)
 	}
-	r.loop.traffic(c)
 }
 
 // put gives the loop an event and lets it work.

@@ -131,6 +131,7 @@ func (m *model) newRig(change func(*Config)) *rig {
 			change(c)
 		}
 	})
+	r.loop.bell = &bell{loop: r.loop}
 	r.loop.slice = 1 + m.rng.IntN(6) // sockets fill up and drain between the slices of a batch
 	return r
 }

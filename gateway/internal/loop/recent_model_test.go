@@ -25,7 +25,7 @@ type turns struct {
 
 func newTurns() turns { return turns{paged: map[handoff.Handle]bool{}} }
 
-// turn is a turn of the loop.
+// turn is a turn of the loop, at its bell or amid reading.
 func (m *model) turn() {
 	time.Sleep(time.Duration(m.rng.IntN(2000)) * time.Microsecond)
 	t := &m.turns
@@ -37,7 +37,16 @@ func (m *model) turn() {
 		}
 	}
 	t.inTurn, t.paged = t.paged, map[handoff.Handle]bool{}
-	m.rig.loop.work()
+	l, gnet := m.rig.loop, &handler{m.rig.loop.engine}
+	if c := m.clients[m.rng.IntN(len(m.clients))]; m.rng.IntN(3) == 0 && !c.socket.closed && !l.frozen {
+		l.requests = mostRead
+		l.bell.rung.Store(true)
+		c.nextID++
+		m.rig.receive(c.socket, &v1.ClientFrame{Id: c.nextID, Op: &v1.ClientFrame_Ping{Ping: &v1.Ping{}}})
+		gnet.OnTraffic(c.socket)
+		return
+	}
+	gnet.OnTraffic(&fakeSocket{context: l.bell})
 }
 
 // concerns says which message another one changes or is a reply in the thread of, 0: it is a message like any other.
