@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/takeover"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
 )
@@ -137,6 +139,33 @@ func TestAPanicAmidManyRequestsClosesOneConnection(t *testing.T) {
 		t.Errorf("gnet is told %v", action)
 	}
 	k.mustGet(s, nil)
+}
+
+// TestATakeoverInATurnAmidRequests: the connection whose requests were read goes over with half of the next one, and gnet asks it for nothing more.
+func TestATakeoverInATurnAmidRequests(t *testing.T) {
+	k := newSockets(t, nil)
+	s := k.open(true, proto.Binary)
+	c := s.context.(*conn)
+	k.put(handoff.Event{Kind: handoff.Freeze})
+	k.put(handoff.Event{Kind: handoff.Pack})
+	close(k.loop.engine.released)
+	whole := pingFrames(2, mostRead)
+	half := pingFrames(2+mostRead, 1)[:1]
+	s.in = append(whole, half...)
+	if action := k.h.OnTraffic(s); action != gnet.Shutdown {
+		t.Errorf("gnet is told %v", action)
+	}
+	p := <-k.loop.packed
+	if len(p.states) != 1 || p.left != 0 {
+		t.Fatalf("%d connections go over, %d do not", len(p.states), p.left)
+	}
+	var state takeover.Connection
+	if err := state.Decode(p.states[0].State); err != nil || !slices.Equal(state.Inbound, half) {
+		t.Errorf("what was read of it is %x, %v; want %x", state.Inbound, err, half)
+	}
+	if answered := len(k.sent(&fakeSocket{context: c, out: s.out})); answered != mostRead {
+		t.Errorf("%d of %d requests were answered", answered, mostRead)
+	}
 }
 
 // TestWhatLayInItsSocketTooLongIsRefused: where that goes on, until the bell is reached in time again.
