@@ -33,7 +33,7 @@ type Counters struct {
 	Probes           atomic.Int64 // heartbeats that we asked for
 	Answers          atomic.Int64 // of them, those that were followed by a sign of life
 	Panics           atomic.Int64
-	PushedBack       atomic.Int64 // publishes refused for what waits for the loop
+	PushedBack       atomic.Int64 // publishes refused for what waits for the loop, or since they lay for long in their sockets
 
 	EphemeralDelivered atomic.Int64                 // ephemeral messages handed to connections
 	EphemeralDropped   [len(dropNames)]atomic.Int64 // deliveries of them that are left out
