@@ -13,9 +13,9 @@ const (
 	// openSegments bounds the sealed files of the log that are open at a time.
 	openSegments = 32
 	// loopDescriptors is what an event loop needs beside its connections: listener, epoll and
-	// eventfd of gnet, the epoll set for full sockets, both ends of the bell, and for a moment
+	// eventfd of gnet, the epoll set for full sockets and the mark in it, both ends of the bell, and for a moment
 	// two duplicates of one.
-	loopDescriptors = 8
+	loopDescriptors = 9
 	// otherDescriptors are standard streams, the admin listener, the log's lock, directory and
 	// active file and the next, two connections or files of shipping, the file of push and its few connections, the runtime's own, and connections that
 	// are accepted before they are counted.
