@@ -12,7 +12,8 @@ const (
 )
 
 // line is how long the sockets that are ready wait to be read. epoll tells of them in the order in which they became ready, and the bell is
-// one of them: who is read while it waits has waited for as long. The watcher's set has a mark for a bell. What is in the sockets is in no mailbox, so no bound of these says that it is
+// one of them: who is read while it waits has waited for as long, but for who has something new since it was read: its place in line is of that time. The
+// watcher's set has a mark for a bell. What is in the sockets is in no mailbox, so no bound of these says that it is
 // too much: a loop that reads all of it accepts what has waited for seconds, while it has no time for what it accepted before.
 type line struct {
 	since time.Time // when the bell was first seen to wait, zero: it was not
