@@ -19,6 +19,7 @@
 //	ROOMS-00000000000067109000  checkpoint of the room table; the two newest are kept
 //	RESTORING                   stands while a log is restored into the directory: Open refuses it
 //	SPARE-1                     the next segment's file, being written with zeros ahead of its use
+//	RESERVE                     as long as a segment: room for retention where the disk is full (reserve.go)
 //
 // A position is a place in the log as a whole: all segments one after the other, headers
 // included. Position 0 is the first segment's header, so in a pointer 0 means "none". A position never
@@ -204,7 +205,7 @@
 //     if all are being read when a segment ends, and one while a segment is replaced by its rewriting. Besides, the
 //     spare, META.tmp, a checkpoint, a segment being rewritten, and the directory while they are written.
 //   - A rewriting needs room for what it keeps, up to Config.SegmentBytes, before it gives back what the
-//     old files had; and 24 bytes of memory for each run of records it keeps.
+//     old files had, and has it in the reserve when there is no other; and 24 bytes of memory for each run of records it keeps.
 //   - A look for what is to go reads a record of each room that was written since the last one, or that has
 //     records as old as the shortest age of any room, and the headers of what goes, twice where it goes for its age.
 //   - A segment is over its size by at most one batch, a batch is at most Config.QueueBytes.

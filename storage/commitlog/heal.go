@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rookery/storage"
+	"rookery/storage/vfs"
 )
 
 // healEvery is the time between attempts to go on after a fault.
@@ -29,6 +30,9 @@ func (c *committer) fault(operation, path string, err error) {
 	// Before anybody is told: whoever hears of it and appends must be refused.
 	c.log.fail(c.faulted)
 	c.tryAt = time.Now().Add(c.config.HealEvery) // from here on, for there may be many to tell
+	if vfs.NoRoom(err) {
+		ring(c.log.retention.bell)
+	}
 }
 
 // heal tries to go on after a fault, in a new segment behind the committed end. Nothing that was
@@ -37,6 +41,11 @@ func (c *committer) fault(operation, path string, err error) {
 // synced is written once more, since a failed sync may have lost it on the disk.
 func (c *committer) heal() {
 	c.tryAt = time.Now().Add(c.config.HealEvery)
+	room := &c.log.files.supply.room
+	if !room.TryRLock() {
+		return // retention makes room
+	}
+	defer room.RUnlock()
 	end := c.active.committed.Load()
 	if from := int64(c.synced - c.active.base); from < end {
 		if err := rewrite(c.active, max(from, segmentHeaderBytes), end); err != nil {
@@ -45,6 +54,11 @@ func (c *committer) heal() {
 		}
 	}
 	c.written = end
+	if c.synced != c.end() {
+		// Also if there is no new segment to be had yet: what retention rests on is on the disk now.
+		c.allSynced()
+		ring(c.log.retention.bell)
+	}
 	if err := c.healInto(); err != nil {
 		c.config.Logger.Debug("log can't go on yet", "error", err)
 		return

@@ -168,15 +168,15 @@ func (l *Log) fail(fault *storage.FaultError) {
 // syncPublished returns when all that is visible now is synced, whatever the mode. It belongs to retention.
 func (l *Log) syncPublished(stop <-chan struct{}) error {
 	for want := l.published.Load(); l.synced.Load() < want; {
+		if err := l.Err(); err != nil {
+			return err
+		}
 		l.queue.syncWanted.Store(true)
 		l.queue.ring()
 		select {
 		case <-stop:
 			return errStopped
 		case <-l.queue.synced:
-		}
-		if err := l.Err(); err != nil {
-			return err
 		}
 	}
 	return nil

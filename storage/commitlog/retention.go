@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rookery/storage"
+	"rookery/storage/vfs"
 )
 
 // retention moves the beginning of rooms, in the background or when it is told to, and gives back the bytes
@@ -50,6 +51,7 @@ type retention struct {
 	shortest time.Duration // of the ages that the policy has named
 	toldOf   time.Duration // what the clock is ahead of what it believes, as the log lines have it
 	doubtful []*segment    // in use, since their names may stand for other files
+	reserve  reserve
 }
 
 func newRetention(l *Log) *retention {
@@ -60,6 +62,7 @@ func newRetention(l *Log) *retention {
 		pace:  &pace{stop: stop, off: l.config.unpaced},
 		stop:  stop, done: make(chan struct{}), bell: make(chan struct{}, 1),
 		unproven: map[roomKey]uint64{},
+		reserve:  newReserve(l),
 	}
 }
 
@@ -117,6 +120,7 @@ func (r *retention) retainLoop() {
 			r.failures.Add(1)
 			r.log.config.Logger.Warn("retention did not finish; it will be tried again", "path", r.log.config.Dir, "error", err)
 		}
+		r.reserve.keep(r.stop)
 		// A look at all rooms that takes long is not taken all the time.
 		timer.Reset(max(r.log.config.RetainEvery, 10*time.Since(started)))
 	}
@@ -133,27 +137,44 @@ func (r *retention) step() error {
 	if len(runs) == 0 {
 		return nil
 	}
+	err := r.rewriteAll(runs)
+	if vfs.NoRoom(err) && r.reserve.there && vfs.NoRoom(r.log.Err()) {
+		return r.rewriteInReserve(now)
+	}
+	return err
+}
+
+func (r *retention) rewriteAll(runs [][]*segment) error {
 	needs, err := r.prove()
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, run := range runs {
-		freed, err := newPacking(r.log, run, needs, r.pace).do()
-		r.freedBytes.Add(freed)
-		switch {
-		case errors.Is(err, errStopped):
-			return errStopped
-		case errors.Is(err, errLeftAlone):
-			// The others of the run are tried without it, next time.
-			r.log.config.Logger.Error("damaged segment is not rewritten: it keeps its bytes", "error", err)
-		case err != nil:
+		if _, err := r.rewrite(run, needs, r.pace); errors.Is(err, errStopped) {
+			return err
+		} else if err != nil {
 			errs = append(errs, err)
-		default:
-			r.rewrites.Add(1)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// rewrite gives the bytes that the rewriting of a run gave back. A damaged segment is no error.
+func (r *retention) rewrite(run []*segment, needs position, pace *pace) (freed int64, err error) {
+	freed, err = newPacking(r.log, run, needs, pace).do()
+	r.freedBytes.Add(freed)
+	switch {
+	case errors.Is(err, errStopped):
+		return freed, errStopped
+	case errors.Is(err, errLeftAlone):
+		// The others of the run are tried without it, next time.
+		r.log.config.Logger.Error("damaged segment is not rewritten: it keeps its bytes", "error", err)
+		return freed, nil
+	case err == nil:
+		r.rewrites.Add(1)
+	}
+	return freed, err
 }
 
 // tellOfDoubt says once why messages do not go that are too old by the wall clock. At a start that is nothing special.
@@ -290,10 +311,8 @@ func (r *retention) bury(reader *reader, p place, first uint64, pace *pace) erro
 func (r *retention) choose(now time.Time) [][]*segment {
 	segments := r.log.segments.load()
 	limit := r.log.config.SegmentBytes
-	young := now.Add(-r.log.config.KeepFor).UnixMilli()
-	may := func(g *segment) bool {
-		return !g.lost && !g.leftAlone.Load() && (r.log.config.KeepFor == 0 || g.newestAt.Load() < young)
-	}
+	young := r.young(now)
+	may := func(g *segment) bool { return r.may(g, young) }
 	sealed := segments[:len(segments)-1]
 	small := func(g *segment) bool { return g.packed() && g.live() <= limit/8 }
 	var runs [][]*segment
@@ -314,6 +333,13 @@ func (r *retention) choose(now time.Time) [][]*segment {
 		from = to
 	}
 	return runs
+}
+
+// young is the time from which on records keep their file as it is.
+func (r *retention) young(now time.Time) int64 { return now.Add(-r.log.config.KeepFor).UnixMilli() }
+
+func (r *retention) may(g *segment, young int64) bool {
+	return !g.lost && !g.leftAlone.Load() && (r.log.config.KeepFor == 0 || g.newestAt.Load() < young)
 }
 
 func (g *segment) live() int64 { return max(0, g.size()-segmentHeaderBytes-g.dead.Load()) }

@@ -30,6 +30,10 @@ type supply struct {
 	quit   chan struct{} // closed by stop
 	done   chan struct{}
 
+	// room is held for reading by what takes room on the disk for the log, as far as it can wait: making a spare, healing. Retention holds
+	// it while it works in the reserve. Nobody waits for it but retention.
+	room sync.RWMutex
+
 	mu sync.Mutex // held for memory work only
 
 	// Guarded by mu.
@@ -109,32 +113,46 @@ func (s *supply) prepare() (*spare, error) {
 		return nil, err
 	}
 	made := &spare{file: file, path: path}
-	if err := s.fill(file); err != nil {
+	if err := fillZeros(file, s.config.SegmentBytes, s.quit, &s.room); err != nil {
 		s.discard(made)
 		return nil, err
 	}
 	return made, nil
 }
 
-// fill writes the zeros a chunk at a time, each synced, and rests after each for as long as it took. Before it
+// fillZeros writes a file a chunk at a time, each synced, and rests after each for as long as it took. Before it
 // confirms a commit's sync the device writes all that it was given, so a commit waits for one chunk at
-// most. With one sync at the end it waits for the whole segment: of 1,000 commits in a row, ten took 50 ms or more.
-func (s *supply) fill(file vfs.File) error {
+// most. With one sync at the end it waits for the whole segment: of 1,000 commits in a row, ten took 50 ms or more. It gives up where
+// it may not take room.
+func fillZeros(file vfs.File, size int64, stop <-chan struct{}, room *sync.RWMutex) error {
 	for from := int64(0); ; {
 		started := time.Now()
-		to := min(from+syncChunk, s.config.SegmentBytes)
-		if err := writeZeros(file, from, to); err != nil {
+		to := min(from+syncChunk, size)
+		if err := writeZerosIn(room, file, from, to); err != nil {
 			return err
 		}
-		if from = to; from == s.config.SegmentBytes {
+		if from = to; from == size {
 			return nil
 		}
 		select {
 		case <-time.After(time.Since(started)):
-		case <-s.quit:
+		case <-stop:
 			return errStopped
 		}
 	}
+}
+
+// errRoomTaken says that retention works in its reserve.
+var errRoomTaken = errors.New("the room that is left is for retention")
+
+func writeZerosIn(room *sync.RWMutex, file vfs.File, from, to int64) error {
+	if room != nil {
+		if !room.TryRLock() {
+			return errRoomTaken
+		}
+		defer room.RUnlock()
+	}
+	return writeZeros(file, from, to)
 }
 
 func (s *supply) discard(unused *spare) {

@@ -22,6 +22,8 @@ type Memory struct {
 	durableNames map[string]*memoryInode // as of the last SyncDir
 	pending      map[string][]nameChange // by directory, since its last SyncDir, in order
 	locks        map[string]bool
+	opened       map[*memoryInode]int // by how many files: without a name it takes room until it is closed
+	capacity     int64                // 0: there is no bound
 }
 
 // nameChange sets path to inode, or removes it when inode is nil. A rename is two that
@@ -40,8 +42,42 @@ func NewMemory() *Memory {
 		durableNames: map[string]*memoryInode{},
 		pending:      map[string][]nameChange{},
 		locks:        map[string]bool{},
+		opened:       map[*memoryInode]int{},
 	}
 }
+
+// SetCapacity bounds the blocks that all files take together: a write that would take more fails with ENOSPC. 0 takes the bound away.
+func (m *Memory) SetCapacity(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.capacity = bytes
+}
+
+// Used gives the bytes of the blocks that files take. Those of a removed file are free when nobody has it open.
+func (m *Memory) Used() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.usedLocked()
+}
+
+func (m *Memory) usedLocked() (bytes int64) {
+	counted := map[*memoryInode]bool{}
+	count := func(inode *memoryInode) {
+		if !counted[inode] {
+			counted[inode] = true
+			bytes += wholeBlocks(int64(len(inode.data)))
+		}
+	}
+	for _, inode := range m.names {
+		count(inode)
+	}
+	for inode := range m.opened {
+		count(inode)
+	}
+	return bytes
+}
+
+func wholeBlocks(size int64) int64 { return (size + blockBytes - 1) / blockBytes * blockBytes }
 
 func (m *Memory) Open(path string) (File, error) {
 	m.mu.Lock()
@@ -51,6 +87,7 @@ func (m *Memory) Open(path string) (File, error) {
 	if inode == nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
+	m.opened[inode]++
 	return &memoryFile{fs: m, inode: inode, path: path}, nil
 }
 
@@ -74,6 +111,7 @@ func (m *Memory) Create(path string) (File, error) {
 	}
 	inode := &memoryInode{dirty: map[int64]bool{}}
 	m.changeLocked(nameChange{path: path, inode: inode})
+	m.opened[inode]++
 	return &memoryFile{fs: m, inode: inode, path: path}, nil
 }
 

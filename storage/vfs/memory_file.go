@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // blockBytes is the unit that a crash keeps or loses. It is a sector, smaller than any page,
@@ -96,6 +97,9 @@ func (f *memoryFile) WriteAt(p []byte, off int64) (int, error) {
 	}
 	end := off + int64(len(p))
 	if size := int64(len(f.inode.data)); end > size {
+		if more := wholeBlocks(end) - wholeBlocks(size); more > 0 && f.fs.capacity > 0 && f.fs.usedLocked()+more > f.fs.capacity {
+			return 0, &fs.PathError{Op: "write", Path: f.path, Err: syscall.ENOSPC}
+		}
 		// A write past the end makes zeros before it, which are as unsynced as the write.
 		f.inode.markDirty(min(size, off), off)
 		f.inode.data = resize(f.inode.data, end)
@@ -153,5 +157,8 @@ func (f *memoryFile) Close() error {
 		return err
 	}
 	f.closed = true
+	if f.fs.opened[f.inode]--; f.fs.opened[f.inode] == 0 {
+		delete(f.fs.opened, f.inode)
+	}
 	return nil
 }
