@@ -211,6 +211,9 @@ func (r *reader) damagedBefore(p place, cause error) error {
 	return r.damaged(first, p.seq, cause)
 }
 
+// Newest gives the time of the newest record, or of a younger one in its segment; zero if the log has none.
+func (l *Log) Newest() time.Time { return newestTime(l.segments.load()) }
+
 // Recent calls fn for committed records of all rooms in log order: those with a time of since or
 // later, at most the newest limit of them. It reads whole segments, newest first, twice, and
 // is meant for the start of a server. The record, Room included, is valid only until fn returns.

@@ -1,6 +1,8 @@
 package room
 
 import (
+	"time"
+
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
 )
@@ -14,14 +16,14 @@ func (s *shard) commit(n int, err error) {
 			s.fail(f)
 			continue
 		}
-		s.land(f)
+		s.land(f, now)
 		s.latency.observe(now.Sub(f.begun))
 	}
 }
 
 // land makes a committed message visible. The reply goes first, so that it and the
 // publisher's own copy of the message leave the loop in one write.
-func (s *shard) land(f *flight) {
+func (s *shard) land(f *flight, now time.Time) {
 	r := f.room
 	if f.header.Seq != r.head+1 {
 		panic("BUG: the log completed the messages of room " + r.name + " out of order")
@@ -30,7 +32,7 @@ func (s *shard) land(f *flight) {
 	s.published.Add(1)
 	done := outcome{f.header.Seq, f.header.At}
 	if f.key != (keyHash{}) {
-		s.keys.add(f.key, done)
+		s.keys.add(f.key, done, now.Sub(s.started))
 	}
 	s.acknowledge(f.sender, r.name, done)
 	for _, again := range f.retries {

@@ -29,6 +29,8 @@ type Log interface {
 	// read, and reading goes on behind them.
 	ReadAfter(room string, after uint64, limit storage.PageLimit, fn func(storage.Record) bool) error
 	ReadBefore(room string, before uint64, limit storage.PageLimit, fn func(storage.Record) bool) error
+	// Newest is the time of the newest record, about; zero if there is none.
+	Newest() time.Time
 	// Recent passes the newest records since a time, at most max, in the log's order.
 	Recent(since time.Time, max int, fn func(storage.Record) bool) error
 }
@@ -106,14 +108,7 @@ func Start(cfg Config) (*Rooms, error) {
 		s.checkers = rs.checkers
 		rs.shards = append(rs.shards, s)
 	}
-	since := cfg.Now().Add(-cfg.RetryWindow)
-	err := cfg.Log.Recent(since, cfg.RetryKeys*cfg.Shards, func(r storage.Record) bool {
-		if r.Key != "" {
-			rs.shard(r.Room).keys.remember(r.Room, r.From, r.Key, outcome{r.Seq, r.At})
-		}
-		return true
-	})
-	if err != nil {
+	if err := rs.recallKeys(cfg); err != nil {
 		return nil, err
 	}
 	for _, s := range rs.shards {
@@ -124,6 +119,22 @@ func Start(cfg Config) (*Rooms, error) {
 	}
 	rs.readers = startReaders(cfg, &rs.running)
 	return rs, nil
+}
+
+// recallKeys remembers the retry keys of the window before the newest record. Before now it would be of a clock that may have jumped while the
+// server was not there, or been right again: none would be known, or those of too short a time.
+func (rs *Rooms) recallKeys(cfg Config) error {
+	newest := cfg.Now()
+	if at := cfg.Log.Newest(); !at.IsZero() && at.Before(newest) {
+		newest = at
+	}
+	return cfg.Log.Recent(newest.Add(-cfg.RetryWindow), cfg.RetryKeys*cfg.Shards, func(r storage.Record) bool {
+		if r.Key != "" {
+			when := min(0, time.UnixMilli(r.At).Sub(newest))
+			rs.shard(r.Room).keys.remember(r.Room, r.From, r.Key, outcome{r.Seq, r.At}, when)
+		}
+		return true
+	})
 }
 
 // Send hands a command to the shard of its room and reports false when that shard's

@@ -2,6 +2,7 @@ package room
 
 import (
 	"sync/atomic"
+	"time"
 
 	"rookery/gateway/internal/handoff"
 )
@@ -21,6 +22,7 @@ type letter struct {
 type shard struct {
 	// Set at construction.
 	cfg      Config
+	started  time.Time // retry keys count from it; with the time that nobody can set
 	epoch    string
 	producer Producer
 	checkers *checkers
@@ -59,6 +61,7 @@ type room struct {
 func newShard(cfg Config) *shard {
 	s := &shard{
 		cfg:     cfg,
+		started: cfg.Now(),
 		epoch:   EpochName(cfg.Log.Epoch()),
 		mailbox: handoff.NewMailbox[letter](cfg.MailboxBytes),
 		out:     handoff.NewOutgoing(cfg.Loops),
