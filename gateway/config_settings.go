@@ -236,7 +236,7 @@ func settings() []setting {
 			// needs more than one segment.
 			value: func(c *Config) value { return sizeValue[int64]{&c.Log.SegmentBytes, 2 << 20, 1 << 30} }},
 
-		{name: "retention.age", usage: "how old messages get; 0 is any age",
+		{name: "retention.age", usage: "how old messages get; 0 is any age; a clock that jumps ahead is doubted for an hour",
 			value: func(c *Config) value { return durationValue{&c.Retention.Age, 0, century} }},
 		{name: "retention.messages", usage: "how many messages a room keeps; 0 is all",
 			value: func(c *Config) value { return intValue{&c.Retention.Messages, 0, proto.MaxInteger} }},

@@ -2,6 +2,8 @@ package commitlog
 
 import (
 	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,19 +45,22 @@ func TestAgeClock(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		newest time.Duration // against the start; 0: no record
+		doubt  time.Duration // of the life before
 		looks  []look
 	}{
-		"steady":           {0, []look{{time.Minute, 0, time.Minute, false}, {day, 0, day + time.Minute, false}}},
-		"small steps":      {0, []look{{time.Minute, 50 * time.Second, 110 * time.Second, false}, {time.Minute, -30 * time.Second, 140 * time.Second, false}}},
-		"ahead and back":   {0, []look{{time.Minute, day, time.Minute, true}, {time.Minute, 0, 2 * time.Minute, false}, {time.Minute, -day, 3 * time.Minute, false}, {day, 0, day + 3*time.Minute, false}}},
-		"ahead for good":   {0, []look{{0, day, 0, true}, {59 * time.Minute, 0, 59 * time.Minute, false}, {time.Minute, 0, day + time.Hour, false}, {time.Minute, 0, day + 61*time.Minute, false}}},
-		"ahead again":      {0, []look{{0, day, 0, true}, {59 * time.Minute, day, 59 * time.Minute, true}, {59 * time.Minute, 0, 118 * time.Minute, false}, {time.Minute, 0, 2*day + 119*time.Minute, false}}},
-		"back":             {0, []look{{time.Minute, -day, time.Minute - day, false}, {time.Minute, 0, 2*time.Minute - day, false}}},
-		"back and right":   {0, []look{{0, -day, -day, false}, {time.Minute, day, time.Minute - day, true}, {time.Hour, 0, 61 * time.Minute, false}}},
-		"an old log":       {-day, []look{{59 * time.Minute, 0, 59*time.Minute - day, false}, {time.Minute, 0, time.Hour, false}}},
-		"a young log":      {-time.Minute, []look{{0, 0, 0, false}}},
-		"a log of after":   {day, []look{{time.Minute, 0, time.Minute, false}}},
-		"ahead at a start": {-time.Minute, []look{{0, day, 0, true}}},
+		"steady":           {0, 0, []look{{time.Minute, 0, time.Minute, false}, {day, 0, day + time.Minute, false}}},
+		"small steps":      {0, 0, []look{{time.Minute, 50 * time.Second, 110 * time.Second, false}, {time.Minute, -30 * time.Second, 140 * time.Second, false}}},
+		"ahead and back":   {0, 0, []look{{time.Minute, day, time.Minute, true}, {time.Minute, 0, 2 * time.Minute, false}, {time.Minute, -day, 3 * time.Minute, false}, {day, 0, day + 3*time.Minute, false}}},
+		"ahead for good":   {0, 0, []look{{0, day, 0, true}, {59 * time.Minute, 0, 59 * time.Minute, false}, {time.Minute, 0, day + time.Hour, false}, {time.Minute, 0, day + 61*time.Minute, false}}},
+		"ahead again":      {0, 0, []look{{0, day, 0, true}, {59 * time.Minute, day, 59 * time.Minute, true}, {59 * time.Minute, 0, 118 * time.Minute, false}, {time.Minute, 0, 2*day + 119*time.Minute, false}}},
+		"back":             {0, 0, []look{{time.Minute, -day, time.Minute - day, false}, {time.Minute, 0, 2*time.Minute - day, false}}},
+		"back and right":   {0, 0, []look{{0, -day, -day, false}, {time.Minute, day, time.Minute - day, true}, {time.Hour, 0, 61 * time.Minute, false}}},
+		"an old log":       {-day, 0, []look{{59 * time.Minute, 0, 59*time.Minute - day, false}, {time.Minute, 0, time.Hour, false}}},
+		"a young log":      {-time.Minute, 0, []look{{0, 0, 0, false}}},
+		"a log of after":   {day, 0, []look{{time.Minute, 0, time.Minute, false}}},
+		"ahead before":     {-time.Minute, day, []look{{59 * time.Minute, 0, 59*time.Minute - day, false}, {time.Minute, 0, time.Hour, false}}},
+		"ahead, and right": {day, day, []look{{time.Minute, -day, time.Minute - day, false}, {time.Minute, 0, 2*time.Minute - day, false}}},
+		"ahead at a start": {-time.Minute, 0, []look{{0, day, 0, true}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := &setClock{wall: start, running: time.Nanosecond}
@@ -63,7 +68,7 @@ func TestAgeClock(t *testing.T) {
 			if c.newest != 0 {
 				newest = start.Add(c.newest)
 			}
-			age := newAgeClock(clock.read, newest)
+			age := newAgeClock(clock.read, newest, c.doubt)
 			for i, look := range c.looks {
 				clock.pass(look.pass, look.step)
 				jumps := age.jumps
@@ -109,6 +114,74 @@ func TestAgeAndAClockThatJumps(t *testing.T) {
 	kept("opened a day later", 300, "level=INFO")
 	clock.pass(time.Hour, 0)
 	kept("and an hour", 0, "")
+}
+
+// TestAgeAndAStartWithAWrongClock: a start, also one after a crash, goes on doubting a clock that jumped, though the newest messages were dated by it.
+func TestAgeAndAStartWithAWrongClock(t *testing.T) {
+	const day = 24 * time.Hour
+	keep := keepAll(storage.Retention{Age: 12 * time.Hour})
+	for _, crash := range []bool{false, true} {
+		memory, clock := vfs.NewMemory(), &setClock{wall: time.Now()}
+		config := retentionConfig(memory)
+		config.clock = clock.read
+		l := mustOpen(t, config)
+		all := fill(t, l, 1, 300)["room-0"]
+		retain(t, l, keep)
+		for range 3 {
+			clock.pass(time.Minute, day/3)
+			retain(t, l, keep)
+			w := newWriter(l)
+			for i := range 50 { // some segments of them
+				r := w.record("room-0", strings.Repeat("m", 100))
+				now, _ := clock.read()
+				r.At = now.UnixMilli()
+				if err := w.append(r); err != nil {
+					t.Fatal(err)
+				}
+				w.mustCommit(t, i+1)
+				all = append(all, r)
+			}
+			if crash {
+				config.FS = memory.CrashClone(rand.New(rand.NewPCG(1, 1)))
+				memory = config.FS.(*vfs.Memory)
+			}
+			mustClose(t, l)
+			l = mustOpen(t, config)
+			retain(t, l, keep)
+			checkRecords(t, "doubted", readAll(t, l, "room-0"), all)
+		}
+		clock.pass(time.Hour, 0)
+		retain(t, l, keep)
+		if begin := l.Begin("room-0"); begin <= 300 {
+			t.Errorf("the room begins at %d when the clock has gone on for an hour", begin)
+		}
+		if names, err := memory.List(testDir); err != nil || slices.Contains(names, doubtName) {
+			t.Errorf("the doubt is over, there are %v, %v", names, err)
+		}
+		mustClose(t, l)
+	}
+}
+
+// TestDamagedDoubt: what can't be read is no doubt, and no reason not to start.
+func TestDamagedDoubt(t *testing.T) {
+	memory := vfs.NewMemory()
+	mustClose(t, mustOpen(t, testConfig(memory)))
+	for content, want := range map[string]time.Duration{"": 0, "soon": 0, "-5\n": 0, "99999999999999999\n": 0, "86400000\n": 24 * time.Hour} {
+		if err := vfs.RemoveIfExists(memory, testDir+"/"+doubtName); err != nil {
+			t.Fatal(err)
+		}
+		file, err := memory.Create(testDir + "/" + doubtName)
+		if err == nil {
+			_, err = file.WriteAt([]byte(content), 0)
+		}
+		if err != nil || file.Close() != nil {
+			t.Fatal(err)
+		}
+		if doubt, err := readDoubt(memory, testDir); doubt != want || (err == nil) != (want != 0) {
+			t.Errorf("%q: %v, %v", content, doubt, err)
+		}
+		mustClose(t, mustOpen(t, testConfig(memory)))
+	}
 }
 
 // TestSilentAndTheWallClock: a sync that takes a second is no hour because the clock was set, and an hour is one whatever the clock says.

@@ -19,6 +19,7 @@
 //	ROOMS-00000000000067109000  checkpoint of the room table; the two newest are kept
 //	RESTORING                   stands while a log is restored into the directory: Open refuses it
 //	SPARE-1                     the next segment's file, being written with zeros ahead of its use
+//	CLOCK                       while retention doubts the wall clock: by how many milliseconds it is ahead, in decimal (clock.go)
 //	RESERVE                     as long as a segment: room for retention where the disk is full (reserve.go)
 //
 // A position is a place in the log as a whole: all segments one after the other, headers

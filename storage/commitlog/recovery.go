@@ -134,7 +134,7 @@ func (r *recovery) list() ([]position, error) {
 // directories in it, and a process that takes over comes to a socket in it.
 func isOurs(name string) bool {
 	switch name {
-	case metaName, metaTemporaryName, lockName, reserveName, "changes", "acme", "push", "oidc", "seen", "webhooks", "takeover.sock":
+	case metaName, metaTemporaryName, lockName, reserveName, doubtName, "changes", "acme", "push", "oidc", "seen", "webhooks", "takeover.sock":
 		return true
 	}
 	for _, prefix := range []string{checkpointPrefix, "catalog-"} {

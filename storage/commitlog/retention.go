@@ -56,11 +56,16 @@ type retention struct {
 
 func newRetention(l *Log) *retention {
 	stop := make(chan struct{})
+	doubt, err := readDoubt(l.config.FS, l.config.Dir)
+	if err != nil {
+		l.config.Logger.Warn("whether the clock was doubted is not known", "error", err)
+	}
 	return &retention{
-		log:   l,
-		clock: newAgeClock(l.config.clock, newestTime(l.segments.load())),
-		pace:  &pace{stop: stop, off: l.config.unpaced},
-		stop:  stop, done: make(chan struct{}), bell: make(chan struct{}, 1),
+		log:    l,
+		clock:  newAgeClock(l.config.clock, newestTime(l.segments.load()), doubt),
+		toldOf: doubt,
+		pace:   &pace{stop: stop, off: l.config.unpaced},
+		stop:   stop, done: make(chan struct{}), bell: make(chan struct{}, 1),
 		unproven: map[roomKey]uint64{},
 		reserve:  newReserve(l),
 	}
@@ -177,12 +182,16 @@ func (r *retention) rewrite(run []*segment, needs position, pace *pace) (freed i
 	return freed, err
 }
 
-// tellOfDoubt says once why messages do not go that are too old by the wall clock. At a start that is nothing special.
+// tellOfDoubt says once why messages do not go that are too old by the wall clock, and notes it for the next start. At a start that is nothing special.
 func (r *retention) tellOfDoubt(now time.Time) {
 	if r.shortest == 0 || r.clock.ahead == r.toldOf {
 		return
 	}
-	if r.toldOf = r.clock.ahead; r.toldOf == 0 {
+	r.toldOf = r.clock.ahead
+	if err := writeDoubt(r.log.config.FS, r.log.config.Dir, r.toldOf); err != nil {
+		r.log.config.Logger.Warn("a doubt of the clock can't be noted for the next start", "path", r.log.config.Dir, "error", err)
+	}
+	if r.toldOf == 0 {
 		return
 	}
 	level := slog.LevelInfo
