@@ -254,7 +254,7 @@ func (c *checkpointer) write() error {
 		return errors.Join(fmt.Errorf("write %s: %w", temporary, err), l.config.FS.Remove(temporary))
 	}
 	if err := l.config.FS.Rename(temporary, path); err != nil {
-		return err
+		return errors.Join(err, l.config.FS.Remove(temporary))
 	}
 	if err := l.config.FS.SyncDir(l.config.Dir); err != nil {
 		return err

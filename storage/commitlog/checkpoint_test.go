@@ -2,10 +2,12 @@ package commitlog
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -197,5 +199,20 @@ func flip(t *testing.T, fsys vfs.FS, name string, offset int64) {
 	}
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestCheckpointWithoutItsName: one that can't get its name leaves nothing behind, or each attempt would take more of the disk.
+func TestCheckpointWithoutItsName(t *testing.T) {
+	memory := vfs.NewMemory()
+	faulty := vfs.Faulty(memory)
+	l := mustOpen(t, testConfig(faulty))
+	faulty.Break(vfs.Fault{Operation: vfs.OpRename, Call: faulty.Calls(vfs.OpRename) + 1, Err: errInjected})
+	if err := l.checkpoints.write(); !errors.Is(err, errInjected) {
+		t.Fatal(err)
+	}
+	names, err := memory.List(testDir)
+	if err != nil || slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, temporarySuffix) }) {
+		t.Errorf("%v, %v", names, err)
 	}
 }

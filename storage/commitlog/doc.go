@@ -13,7 +13,7 @@
 //
 //	LOCK                        locked while a process has the log open (flock; content: none)
 //	META                        48 bytes, replaced through META.tmp, rename, sync of the directory; written over by an
-//	                            opening that finds no room for that
+//	                            opening or a closing that finds no room for that
 //	00000000000000000000.log    segment; the name is the position of its first byte, 20 digits
 //	00000000000067108870.log    the next one begins where the range of the one before ends
 //	ROOMS-00000000000067109000  checkpoint of the room table; the two newest are kept

@@ -390,3 +390,24 @@ func openOnAFullDisk(t *testing.T, config Config, left *vfs.Memory, epoch uint64
 	l = mustOpen(t, config)
 	checkRecords(t, "opened again", readAll(t, l, "room"), want)
 }
+
+// TestCloseOnAFullDisk: a clean end is one also where there is no room to say so in a new file. In the relaxed modes clients would lose their place.
+func TestCloseOnAFullDisk(t *testing.T) {
+	memory := vfs.NewMemory()
+	full := vfs.Faulty(memory)
+	config := testConfig(full)
+	config.Sync = SyncNever
+	l := mustOpen(t, config)
+	w := newWriter(l)
+	want := []storage.Record{w.mustAppend(t, "room", "m")}
+	w.mustCommit(t, 1)
+	full.Break(vfs.Fault{Operation: vfs.OpCreate, Call: full.Calls(vfs.OpCreate) + 1, Lasting: true, Err: syscall.ENOSPC})
+	mustClose(t, l)
+	epoch := l.Epoch()
+	full.Clear()
+	l = mustOpen(t, config)
+	if l.Epoch() != epoch {
+		t.Error("the epoch changed")
+	}
+	checkRecords(t, "opened again", readAll(t, l, "room"), want)
+}

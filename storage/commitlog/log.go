@@ -204,7 +204,7 @@ func (l *Log) Close() error {
 		errs = append(errs, l.files.close())
 		if errors.Join(errs...) == nil {
 			l.meta.state, l.meta.synced = stateClosed, l.committer.end()
-			errs = append(errs, writeMeta(l.config.FS, l.config.Dir, l.meta))
+			errs = append(errs, l.config.saveMeta(l.meta))
 		}
 		errs = append(errs, l.lock.Close())
 		l.closeErr = errors.Join(errs...)

@@ -145,6 +145,17 @@ func writeMeta(fsys vfs.FS, dir string, m meta) error {
 	return nil
 }
 
+// saveMeta is for a log that is opened or closed: on a full disk it takes the place of the old one. A server that starts there serves what there is,
+// and one that was stopped there was closed cleanly.
+func (c *Config) saveMeta(m meta) error {
+	err := writeMeta(c.FS, c.Dir, m)
+	if vfs.NoRoom(err) {
+		c.Logger.Warn("no room for a new META, the old one is written over: make room on the file system", "path", filepath.Join(c.Dir, metaName), "error", err)
+		err = overwriteMeta(c.FS, c.Dir, m)
+	}
+	return err
+}
+
 // overwriteMeta writes META where it is: that takes no room. It has less than a sector; a device that tears it all the same
 // leaves one that does not verify, and the log then gets a new epoch.
 func overwriteMeta(fsys vfs.FS, dir string, m meta) error {

@@ -357,13 +357,7 @@ func (r *recovery) finish() error {
 	if r.log.config.Sync != SyncAlways {
 		r.meta.state = stateOpenRelaxed
 	}
-	err := writeMeta(r.fs, r.log.config.Dir, r.meta)
-	if vfs.NoRoom(err) {
-		// A server that starts on a full disk serves what there is.
-		r.log.config.Logger.Warn("no room for a new META, the old one is written over: make room on the file system", "path", r.path(metaName), "error", err)
-		err = overwriteMeta(r.fs, r.log.config.Dir, r.meta)
-	}
-	if err != nil {
+	if err := r.log.config.saveMeta(r.meta); err != nil {
 		return err
 	}
 	r.log.meta = r.meta
