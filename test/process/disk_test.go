@@ -116,6 +116,72 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestRetentionOnAFullDisk: a tighter rule makes room on a disk that others have filled, and publishes work again without a hand.
+func TestRetentionOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	data, in, files := smallDisk(t, "64m")
+	settings := filepath.Join(t.TempDir(), "rookery.yaml")
+	keep := func(messages int) {
+		t.Helper()
+		if err := os.WriteFile(settings, fmt.Appendf(nil, "retention:\n  messages: %d\n", messages), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep(0)
+	s := start(t, launch{data: data, in: in, shell: "true", flags: []string{"--log.segment-bytes", "4MiB", "--retry-window", "1s", "--config", settings}})
+	reload := func() {
+		t.Helper()
+		if err := s.signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := login(s.address, webSocket, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.conn.Close()
+	text := strings.Repeat("x", 32<<10)
+	publish := func() error {
+		_, err := p.ask(publishRequest("room", "", text))
+		return err
+	}
+	published := 0
+	for ; published < 400; published++ {
+		if err := publish(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reserve := filepath.Join(files, "RESERVE")
+	there := func() bool {
+		_, err := os.Stat(reserve)
+		return err == nil
+	}
+	reload() // has retention look now, not within a minute
+	s.await(t, "a reserve", there)
+	fillUp(t, filepath.Join(files, "filler"))
+	var reply replyError
+	for err = nil; err == nil; err = publish() {
+		if published++; published > 2000 {
+			t.Fatal("64 MiB took two thousand messages of 32 KiB")
+		}
+	}
+	if !errors.As(err, &reply) || reply.reply.Name != proto.ErrLogUnavailable.Name {
+		t.Fatalf("a publish to a full disk: %v", err)
+	}
+	keep(5)
+	s.await(t, "room for a publish", func() bool {
+		reload() // again, since files younger than the retry window are left as they are
+		return publish() == nil
+	})
+	kept := 0
+	if err := p.history("room", 0, func(*v1.Message) { kept++ }); err != nil || kept < 5 || kept > 6 {
+		t.Errorf("history has %d messages, %v, want 5 or 6", kept, err)
+	}
+	if !there() {
+		t.Error("there is no reserve any more")
+	}
+}
+
 // TestStartOnAFullDisk: a server that was stopped cleanly starts on a disk that others have filled meanwhile. It serves, even without its index of
 // changes, which history waits for until there is room.
 func TestStartOnAFullDisk(t *testing.T) {
