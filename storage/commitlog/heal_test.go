@@ -202,6 +202,30 @@ func TestHealedIsSynced(t *testing.T) {
 	})
 }
 
+// TestSyncDuringAFault: who waits for a sync is told of a fault each time, not only the first.
+func TestSyncDuringAFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		faulty := vfs.Faulty(vfs.NewMemory())
+		config := testConfig(faulty)
+		config.Sync, config.HealEvery = SyncNever, 24*time.Hour
+		l := mustOpen(t, config)
+		w := newWriter(l)
+		w.mustAppend(t, "room", "visible, not synced")
+		w.mustCommit(t, 1)
+		faulty.Break(vfs.Fault{Operation: vfs.OpWrite, Call: faulty.Calls(vfs.OpWrite) + 1, Err: syscall.EIO})
+		w.mustAppend(t, "room", "fails")
+		synctest.Wait()
+		stop := make(chan struct{})
+		time.AfterFunc(time.Minute, func() { close(stop) })
+		for range 2 {
+			if err := l.syncPublished(stop); !errors.Is(err, syscall.EIO) {
+				t.Errorf("got %v, want the fault", err)
+			}
+		}
+		_ = l.Close()
+	})
+}
+
 // TestStaleProducer: a producer that has not heard of a failure yet is refused, not believed.
 func TestStaleProducer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
