@@ -1,10 +1,12 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,4 +176,29 @@ func TestOneSegmentHasNoReserve(t *testing.T) {
 	if l.retention.reserve.there {
 		t.Errorf("a log of one segment has a reserve:\n%s", memory)
 	}
+}
+
+// TestNothingTakesTheRoomOfTheReserve: while retention works in it the log does not heal, and no spare is made.
+func TestNothingTakesTheRoomOfTheReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		faulty := vfs.Faulty(vfs.NewMemory())
+		l := mustOpen(t, testConfig(faulty))
+		faulty.Break(vfs.Fault{Operation: vfs.OpWrite, Call: faulty.Calls(vfs.OpWrite) + 1, Err: syscall.ENOSPC})
+		newWriter(l).mustAppend(t, "room", "fails")
+		synctest.Wait()
+		l.files.supply.room.Lock()
+		time.Sleep(10 * healEvery)
+		if !vfs.NoRoom(l.Err()) {
+			t.Errorf("the log says %v", l.Err())
+		}
+		if spare, err := l.files.supply.prepare(); !errors.Is(err, errRoomTaken) {
+			t.Errorf("a spare: %v, %v", spare, err)
+		}
+		l.files.supply.room.Unlock()
+		time.Sleep(2 * healEvery)
+		if err := l.Err(); err != nil {
+			t.Errorf("not healed: %v", err)
+		}
+		mustClose(t, l)
+	})
 }
