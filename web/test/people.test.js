@@ -39,6 +39,23 @@ test('when somebody was seen to leave', () => {
   assert.equal(made.leftAt('alice'), 0, 'who leaves oneself sees nobody leave');
 });
 
+test('without a connection nobody knows who is there', async () => {
+  const { client, conversation, changes } = await open();
+  conversation.people.watch(true);
+  const { onPresence, onState } = client.joins[0].options;
+  onPresence({ count: 2, users: new Map([['bob', 'away'], ['alice', 'online']]) });
+  onState({ state: 'joining' });
+  assert.equal(changes.at(-2).people, true);
+  assert.deepEqual(conversation.people.there.named, [{ user: 'alice', state: 'unknown' }, { user: 'bob', state: 'unknown' }]);
+  assert.equal(conversation.people.stateOf('alice'), undefined);
+  assert.equal(conversation.people.stateOf('carol'), undefined);
+  onState({ state: 'joined' });
+  assert.equal(conversation.people.there.named[0].state, 'unknown', 'the answer is still on its way');
+  onPresence({ count: 1, users: new Map([['alice', 'online']]) });
+  assert.deepEqual(conversation.people.there.named, [{ user: 'alice', state: 'online' }]);
+  assert.equal(conversation.people.leftAt('bob'), 0, 'nobody saw when');
+});
+
 test('the words for who is typing', () => {
   const { made, typing } = people();
   for (const [users, more, words] of [

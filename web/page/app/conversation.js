@@ -433,6 +433,7 @@ export class Conversation {
         this.#changed({ conversation: this });
       },
       onState: ({ state, error }) => {
+        if (state === 'joining') this.people.lost();
         if (state === 'refused') this.#fail(error);
         else this.#changed({ conversation: this });
       },

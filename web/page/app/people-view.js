@@ -34,7 +34,7 @@ export class PeopleView {
     const row = element('li', { class: 'person', data: { testid: 'person', user, state } },
       element('span', { class: 'person-dot', attributes: { 'aria-hidden': 'true' } }),
       element('span', { class: 'person-name', dir: 'auto' }, user));
-    if (state === 'away') row.append(visuallyHidden(' (away)'));
+    if (state !== 'online') row.append(visuallyHidden(` (${state})`));
     known?.row.replaceWith(row);
     this.#rows.set(user, { row, state });
     return row;
