@@ -35,6 +35,7 @@
 //	rooms.js              all rooms of the person and their order
 //	conversation.js       one room: a window of messages, what is unread
 //	outgoing.js           what was written in it here and has no place yet
+//	changes.js            what was asked for about messages here and is not answered yet
 //	receipts.js           how far everybody has come in it
 //	people.js             who is there and who is typing
 //	membership.js         what may be done in a room with members, and by whom
@@ -67,7 +68,7 @@
 //	actions.js   the server API, with a key, in actions-view.js
 //	trace.js     the frames of one user, in trace-view.js
 //
-// Those that know nothing of the document are tested in Node (test/): rooms.js, conversation.js, outgoing.js, receipts.js,
+// Those that know nothing of the document are tested in Node (test/): rooms.js, conversation.js, outgoing.js, changes.js, receipts.js,
 // people.js, membership.js, member-list.js, away.js, summary.js, session.js, settings.js, names.js and times.js. The whole is tested in a
 // browser (test/e2e).
 package web

@@ -161,6 +161,16 @@ test('what a message answers is a click away, wherever it is', { timeout: 120_00
   await alice.state('offline');
   await alice.say('offline');
   await alice.page.locator('[data-testid=message][data-state=pending]').getByText('In reply to bob: indeed').waitFor();
+
+  // And so does what is asked for about a message.
+  await act(alice, 401, 'react-👍');
+  await line(alice, 401).locator('.reaction.pending').waitFor();
+  await becomes(() => reactions(alice, 401), ['👍 1, own']);
+  await alice.photograph('reaction-offline');
+  await server.start();
+  await alice.state('live');
+  await line(alice, 401).locator('.reaction:not(.pending)').waitFor();
+  await becomes(() => reactions(alice, 401), ['👍 1, own']);
   assert.deepEqual(alice.faults, []);
 });
 

@@ -11,12 +11,12 @@ export function quoteView({ replyTo, thread }, about, actions) {
   return quote;
 }
 
-/** The parts behind the content; none for most messages. */
+/** The parts behind the content; none for most messages. What the server has not answered yet stands back. */
 export function changesView(message, actions) {
   const parts = [];
   const marks = [];
   if (message.edits && !message.deleted) marks.push(element('span', { data: { testid: 'edited' } }, 'Edited'));
-  if (message.pinned) marks.push(element('span', { data: { testid: 'pinned' } }, 'Pinned'));
+  if (message.pinned) marks.push(element('span', { class: asks(message, 'pin') ? 'pending' : '', data: { testid: 'pinned' } }, 'Pinned'));
   if (marks.length > 0) parts.push(element('p', { class: 'message-marks' }, ...marks));
   const below = (message.reactions ?? []).map((reaction) => reactionView(message, reaction, actions));
   if (message.replies) below.push(repliesView(message, actions));
@@ -26,10 +26,11 @@ export function changesView(message, actions) {
 
 function reactionView(message, { reaction, count, users, own }, actions) {
   const others = count - users.length;
+  const pending = asks(message, 'react', reaction);
   const who = `${users.join(', ')}${others > 0 ? ` and ${others} more` : ''}`;
   const chip = element('button', {
-    class: 'reaction', type: 'button', title: who,
-    attributes: { 'aria-pressed': String(own === true), 'aria-label': `${reaction}, ${count}: ${who}` },
+    class: `reaction${pending ? ' pending' : ''}`, type: 'button', title: who,
+    attributes: { 'aria-pressed': String(own === true), 'aria-label': `${reaction}, ${count}: ${who}${pending ? ', sending' : ''}` },
     data: { testid: 'reaction', reaction },
   }, `${reaction} ${count}`);
   chip.addEventListener('click', () => actions?.react(message, reaction));
@@ -41,4 +42,9 @@ function repliesView(message, actions) {
   const button = element('button', { class: 'replies', type: 'button', data: { testid: 'replies' } }, count === 1 ? '1 reply' : `${count} replies`);
   button.addEventListener('click', () => actions?.thread(message));
   return button;
+}
+
+/** The message has a change of that kind in it that the server has not answered yet. */
+function asks({ asked = [] }, kind, reaction) {
+  return asked.some(({ change }) => change[kind] && change[kind].reaction === reaction);
 }

@@ -196,7 +196,7 @@ export class Chat {
     const named = mentions.length > 0 ? { mentions } : {};
     if (edit) {
       const { name } = this.#current;
-      this.#tell(this.#current.edit(edit.seq, text, mentions), () => this.#composer.giveBack(name, text, { edit }, EDITING));
+      this.#tell(this.#current.changes.edit(edit.seq, text, mentions), () => this.#composer.giveBack(name, text, { edit }, EDITING));
       return;
     }
     const more = { ...named };
@@ -227,10 +227,10 @@ export class Chat {
     return {
       react: ({ seq, reactions }, reaction) => {
         const own = reactions?.some((r) => r.reaction === reaction && r.own) === true;
-        this.#tell(this.#current.react(seq, reaction, own));
+        this.#tell(this.#current.changes.react(seq, reaction, own));
       },
-      pin: ({ seq, pinned }) => this.#tell(this.#current.pin(seq, pinned === true)),
-      remove: ({ seq }) => this.#tell(this.#current.delete(seq)),
+      pin: ({ seq, pinned }) => this.#tell(this.#current.changes.pin(seq, pinned === true)),
+      remove: ({ seq }) => this.#tell(this.#current.changes.delete(seq)),
       reply: (message) => this.#composer.begin({ reply: message }, `In reply to ${short(message)}`),
       edit: (message) => this.#composer.begin({ edit: message }, EDITING),
       thread: (message) => {
@@ -264,7 +264,7 @@ export class Chat {
 
   // What happens.
 
-  #changed({ conversation, arrived, altered, people }) {
+  #changed({ conversation, arrived, altered, asked, people }) {
     if (people) {
       if (conversation !== this.#current) return;
       this.#people.render(conversation.people);
@@ -277,6 +277,7 @@ export class Chat {
       this.#timeline.changed();
       this.#members.changed(conversation);
       if (arrived || altered) this.#panel.changed(conversation);
+      if (asked) this.#panel.render();
       if (altered?.deleted) this.#announcer.clear(); // what was said aloud stands there still
       if (arrived && arrived.from !== this.#client.user) this.#announcer.say(arrived);
     }

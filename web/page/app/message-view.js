@@ -12,9 +12,9 @@ import { dayOf, fullTimeOf, timeOf } from './times.js';
  * actions: see message-actions.js.
  */
 export function messageView(message, { grouped, own, user, about, listed, actions }) {
-  const { seq, at, from } = message;
+  const { seq, at, from, asked } = message;
   const line = element('li', {
-    class: lineClass(grouped, own),
+    class: `${lineClass(grouped, own)}${asked?.some(({ change }) => change.edit) ? ' message-pending' : ''}`,
     data: { testid: 'message', seq, from },
   }, authorView(from, at, grouped), bodyView(message, { user, about, listed, actions }), timeView(at, 'message-side-time'));
   if (message.mentions?.includes(user)) line.classList.add('message-to-me');

@@ -143,7 +143,8 @@ export class Timeline {
       previous = { from, at };
       return grouped;
     };
-    for (const message of conversation.messages) {
+    for (const { seq } of conversation.messages) {
+      const message = conversation.get(seq);
       let grouped = step(message.from, message.at);
       if (this.#newAfter !== null && previousSeq <= this.#newAfter && message.seq > this.#newAfter) {
         lines.push({ key: 'new', signature: '', make: newMessagesView });
@@ -155,7 +156,7 @@ export class Timeline {
       const about = conversation.get(message.replyTo || message.thread);
       lines.push({
         key: `seq ${message.seq}`,
-        signature: `${grouped} ${message.revision} ${message.replies?.last} ${about?.seq} ${about?.revision}`,
+        signature: `${grouped} ${message.revision} ${message.asked?.map(({ id }) => id)} ${message.replies?.last} ${about?.seq} ${about?.revision}`,
         make: () => messageView(message, { grouped, own, user, about, actions: this.#actions }),
         update: own && !message.deleted ? (line) => showTicks(line, conversation.receipts?.of(message.seq)) : undefined,
       });
