@@ -336,6 +336,26 @@ test('a message that is too long says so and can be taken back', { timeout: 120_
   await alice.say('short');
   await alice.sees(1);
   assert.deepEqual((await alice.messages()).map((m) => m.text), ['short']);
+
+  // It is still for what it was for, and an edit that was begun meanwhile is over.
+  const act = async (action) => {
+    await alice.page.locator('#messages [data-seq="1"]').hover();
+    await alice.find(`action-${action}`).click();
+  };
+  for (const [action, words] of [['reply', 'In reply to alice: short'], ['thread', 'In the thread']]) {
+    await act(action);
+    await alice.say('y'.repeat(70_000));
+    await failed.waitFor();
+    if (action === 'thread') await alice.find('panel-close').click();
+    await act('edit');
+    await alice.find('edit').click();
+    await alice.find('composer-about').getByText(words).waitFor();
+    await becomes(async () => (await alice.find('composer').inputValue()).length, 70_000);
+    await alice.say('short, too');
+    await alice.page.locator('#messages [data-testid=quote]').getByText(/alice: short$/).last().waitFor();
+    await failed.waitFor({ state: 'detached' });
+  }
+  await becomes(() => alice.page.locator('#messages [data-testid=quote]').allTextContents(), ['In reply to alice: short', 'In the thread of alice: short']);
   assert.deepEqual(alice.faults, []);
 });
 

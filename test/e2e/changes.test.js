@@ -203,6 +203,9 @@ test('what can be done to a message can be done with the keyboard', { timeout: 1
   await focused('2'); // the line was made anew
   await press('ArrowRight', 'End');
   await focused('action-delete');
+  await (await client(t, server, 'bob')).react('lobby', 2, '❤️');
+  await reads(alice, 2, 'reaction', '❤️ 2');
+  await focused('action-delete'); // and once more, now in use
   await press('Escape');
   await focused('2');
   // What is pinned takes the focus, and gives it back.
@@ -274,7 +277,11 @@ test('what can be done to a message can be done with a finger', { timeout: 120_0
   assert.equal(await rows(), 0);
   await alice.find('jump').tap();
 
+  // The message changes before it is chosen what to do with it.
   await line(alice, 38).tap();
+  await bob.pin('lobby', 38);
+  await reads(alice, 38, 'pinned', 'Pinned');
+  await line(alice, 38).getByTestId('action-pin').filter({ hasText: 'Unpin' }).waitFor();
   await line(alice, 38).getByTestId('action-react-👍').tap();
   await becomes(() => reactions(alice, 38), ['👍 1, own']);
   assert.equal(await rows(), 0);

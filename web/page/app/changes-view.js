@@ -4,11 +4,16 @@ import { element } from './elements.js';
 
 /** What a message answers or the thread that it is in, by a line of its own; about is that message, as far as it is known. */
 export function quoteView({ replyTo, thread }, about, actions) {
-  const words = about === undefined ? 'an earlier message' : `${about.from}: ${about.deleted ? 'deleted' : about.text ?? 'data'}`;
   const quote = element('button', { class: 'message-quote', type: 'button', dir: 'auto', data: { testid: 'quote' } },
-    `${replyTo ? 'In reply to' : 'In the thread of'} ${words}`);
+    `${replyTo ? 'In reply to' : 'In the thread of'} ${quoteWords(about)}`);
   quote.addEventListener('click', () => (replyTo ? actions?.goTo(replyTo) : actions?.thread({ seq: thread })));
   return quote;
+}
+
+/** A message in a line; of one that is not here nothing is known but its number. */
+export function quoteWords(message) {
+  if (message?.from === undefined) return 'an earlier message';
+  return `${message.from}: ${message.deleted ? 'deleted' : message.text ?? 'data'}`;
 }
 
 /** The parts behind the content; none for most messages. What the server has not answered yet stands back. */

@@ -4,6 +4,7 @@
 import { Announcer } from './announcer.js';
 import { AwayView } from './away-view.js';
 import { Away, browserOf } from './away.js';
+import { quoteWords } from './changes-view.js';
 import { Composer } from './composer.js';
 import { ConnectionView } from './connection-view.js';
 import { CreateDialog } from './create-dialog.js';
@@ -28,6 +29,7 @@ export class Chat {
   // Set at construction.
   #client;
   #left;
+  #actions;
   #timeline;
   #composer;
   #panel;
@@ -56,10 +58,11 @@ export class Chat {
     this.#client = client;
     this.#left = left;
     this.#composer = new Composer((text, purpose) => this.#send(text, purpose), () => this.#known(), settings, signal);
-    const actions = this.#actions();
+    this.#actions = this.#makeActions();
+    const actions = this.#actions;
     this.#messageActions = new MessageActions((seq) => this.#current?.get(seq), (message) => this.#may(message), actions, signal);
     this.#timeline = new Timeline(client, {
-      edit: (text) => this.#composer.edit(text),
+      edit: (entry) => this.#writeAnew(entry),
       rendered: () => this.#messageActions.rendered(),
       messageActions: actions,
     }, signal);
@@ -209,6 +212,14 @@ export class Chat {
     this.#timeline.jump();
   }
 
+  /** What was not sent is in the box again, for what it was for. */
+  #writeAnew({ text, more = {} }) {
+    this.#composer.edit(text);
+    const { replyTo, thread } = more;
+    if (replyTo) this.#actions.reply(this.#current.get(replyTo) ?? { seq: replyTo, thread });
+    else if (thread) this.#actions.thread({ seq: thread });
+  }
+
   /** Who is known in this room: whoever is there, or wrote something that is here. */
   #known() {
     const names = new Set(this.#current?.messages.map(({ from }) => from));
@@ -222,8 +233,7 @@ export class Chat {
     return { edit: own, remove: own || isModerator(this.#current.membership) };
   }
 
-  #actions() {
-    const short = ({ from, text = 'data' }) => `${from}: ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`;
+  #makeActions() {
     return {
       react: ({ seq, reactions }, reaction) => {
         const own = reactions?.some((r) => r.reaction === reaction && r.own) === true;
@@ -231,7 +241,7 @@ export class Chat {
       },
       pin: ({ seq, pinned }) => this.#tell(this.#current.changes.pin(seq, pinned === true)),
       remove: ({ seq }) => this.#tell(this.#current.changes.delete(seq)),
-      reply: (message) => this.#composer.begin({ reply: message }, `In reply to ${short(message)}`),
+      reply: (message) => this.#composer.begin({ reply: message }, `In reply to ${quoteWords(message)}`),
       edit: (message) => this.#composer.begin({ edit: message }, EDITING),
       thread: (message) => {
         const root = message.thread ? { seq: message.thread } : message;

@@ -34,7 +34,7 @@ export class Timeline {
 
   /**
    * @param {object} owner
-   * @param {(text: string) => void} owner.edit  takes the text of a message that was not sent
+   * @param {(entry: object) => void} owner.edit  takes a message that was not sent, see outgoing.js
    * @param {() => void} owner.rendered  the lines may be others
    * @param {object} owner.messageActions  see message-actions.js
    */
@@ -45,9 +45,9 @@ export class Timeline {
       ...messageActions,
       retry: ({ key }) => this.#conversation.retry(key),
       discard: ({ key }) => this.#conversation.discard(key),
-      edit: ({ key, text }) => {
-        this.#conversation.discard(key);
-        edit(text);
+      edit: (entry) => {
+        this.#conversation.discard(entry.key);
+        edit(entry);
       },
     };
     this.#list.replaceChildren();
@@ -197,14 +197,15 @@ export class Timeline {
       let line = this.#lines.get(key);
       if (line?.signature !== signature) {
         const node = make();
-        const focused = line !== undefined && line.node.contains(document.activeElement);
         if (line !== undefined) {
           if (next === line.node) next = node;
-          line.node.replaceWith(node);
-        }
-        if (focused) {
-          node.tabIndex = -1;
-          node.focus({ preventScroll: true });
+          line.node.before(node);
+          // Before the old one goes, so that the focus does not leave the list.
+          if (line.node.contains(document.activeElement)) {
+            node.tabIndex = -1;
+            node.focus({ preventScroll: true });
+          }
+          line.node.remove();
         }
         line = { node, signature };
         this.#lines.set(key, line);
