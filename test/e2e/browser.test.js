@@ -94,6 +94,20 @@ test('what was written offline survives a reload of the page, and is stored once
   assert.deepEqual((await alice.messages()).map((m) => m.text), ['before', 'written offline']);
 });
 
+test('what the browser says of the network is looked into at once', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t, '--heartbeat', '10m');
+  const alice = await Person.arrive(t, server, 'alice');
+  const wire = await alice.hold();
+  const says = (event) => alice.page.evaluate((name) => window.dispatchEvent(new Event(name)), event);
+  wire.hold();
+  await says('offline');
+  await alice.state('offline');
+  wire.release();
+  await says('online');
+  await alice.state('live');
+  assert.deepEqual(alice.faults, []);
+});
+
 test('rooms: unread counts, switching by list, keys and address', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t);
   const alice = await Person.arrive(t, server, 'alice');
@@ -309,6 +323,8 @@ test('a phone: rooms and room are two panes; all of it by keyboard and by ear', 
   // Heard: what comes from others now. Not heard: history, and one's own words.
   await publish(server, 'bob', 'lobby', ['said just now']);
   const log = carol.page.getByRole('log');
+  const times = (line) => line.locator('time').count();
+  assert.deepEqual(await Promise.all([times(carol.find('message').first()), times(carol.find('message').last())]), [1, 1], 'each time is said once');
   await log.getByText('bob: said just now').waitFor({ state: 'attached' });
   assert.equal((await log.textContent()).trim(), 'bob: said just now');
   for (const [role, name] of [['navigation', 'Rooms'], ['main', 'lobby'], ['region', 'Messages in lobby'], ['textbox', 'Message']]) {
@@ -364,7 +380,12 @@ test('a token that the server refuses leads back to signing in, with the reason'
   const context = await newContext({ viewport: DESK });
   t.after(() => context.close());
   const page = await context.newPage();
-  await page.goto(server.address);
+  // Before there is anything else, something is there.
+  const asked = new Promise((resolve) => page.route('**/app/signin.js', resolve));
+  await page.goto(server.address, { waitUntil: 'commit' });
+  await page.locator('.beginning').waitFor();
+  await (await asked).continue();
+  await page.locator('.beginning').waitFor({ state: 'hidden' });
   await page.getByTestId('token-switch').click();
   await page.getByTestId('token-input').fill('no token at all');
   await page.getByTestId('join-button').click();

@@ -95,7 +95,8 @@ export class Chat {
     client.on('state', (event) => this.#clientState(event));
 
     window.addEventListener('hashchange', () => this.#show(roomOfHash(location.hash)), { signal });
-    window.addEventListener('online', () => client.wake(), { signal });
+    // Neither is believed: a server on this machine goes on, and behind the network there may be none.
+    for (const network of ['online', 'offline']) window.addEventListener(network, () => client.wake(), { signal });
     byId('composer-text').addEventListener('input', ({ target }) => this.#current?.people.wrote(target.value), { signal });
     client.setAway(document.hidden);
     document.addEventListener('visibilitychange', () => {
