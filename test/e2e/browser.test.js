@@ -86,6 +86,15 @@ test('what was written offline survives a reload of the page, and is stored once
   await alice.state('offline');
   await alice.say('written offline');
   await alice.page.locator('[data-testid=message][data-state=pending]').waitFor();
+
+  // What else waits for the connection says so.
+  await alice.find('pins').click();
+  await alice.find('panel').getByText('Loading…').waitFor();
+  await alice.find('create-open').click();
+  await alice.find('create-text').fill('bob');
+  await alice.find('create-text').press('Enter');
+  await alice.find('create-error').getByText('There is no connection now.').waitFor();
+  await alice.photograph('offline-dialog');
   await server.start();
   await alice.page.reload(); // at once, whether it was sent already or not
   await alice.state('live');

@@ -25,6 +25,17 @@ test('those who are there: online before away, by name, and how many more', () =
   assert.equal(made.changes, 3);
 });
 
+test('how many are there is said where it is not seen, and not without a connection', async () => {
+  const { client, conversation: { people: here } } = await open();
+  const { onPresence, onState } = client.joins[0].options;
+  for (const [count, users, words] of [[3, ['a', 'b', 'c'], ''], [4, ['a', 'b', 'c', 'd'], '4 here'], [46, ['a', 'b'], '46 here'], [500, [], '500 here']]) {
+    onPresence({ count, users: new Map(users.map((user) => [user, 'online'])) });
+    assert.equal(here.countWords, words);
+  }
+  onState({ state: 'joining' });
+  assert.equal(here.countWords, 'not known now');
+});
+
 test('when somebody was seen to leave', () => {
   const { made, present } = people();
   present(2, { alice: 'online', bob: 'away' });

@@ -19,8 +19,8 @@ export class Panel {
   #conversation = null;
   /** What is listed: {thread} or {pinned}; null: the panel is closed. */
   #query = null;
-  /** As they were read. */
-  #messages = [];
+  /** As they were read; null: they were not yet. */
+  #messages = null;
   #loading = false;
   #stale = false;
 
@@ -39,9 +39,9 @@ export class Panel {
     this.#leave();
     this.#conversation = conversation;
     this.#query = query;
-    this.#messages = [];
+    this.#messages = null;
     this.#title.textContent = title;
-    this.#list.replaceChildren();
+    this.#list.replaceChildren(element('li', { class: 'panel-loading' }, 'Loading…'));
     this.#panel.hidden = false;
     if (!query.thread) byId('panel-close').focus(); // in a thread one writes
     this.#load();
@@ -87,7 +87,7 @@ export class Panel {
 
   /** Shows what was read, as it is now. */
   render() {
-    if (this.#query === null) return;
+    if (this.#query === null || this.#messages === null) return;
     const messages = this.#messages.map((message) => this.#conversation.get(message.seq) ?? message);
     const { user } = this.#client;
     const { thread } = this.#query;

@@ -2,6 +2,8 @@
 
 /** More names than these are a number. */
 export const MOST_NAMED = 30;
+/** So many are counted at a glance, and have room on a phone. */
+const FEW = 3;
 
 const NOBODY = { users: [], more: 0 };
 
@@ -87,6 +89,13 @@ export class People {
     named.splice(MOST_NAMED);
     const more = Math.max(0, count - named.length);
     return { named: this.#past ? named.map(({ user }) => ({ user, state: 'unknown' })) : named, more };
+  }
+
+  /** How many are there in all, since no window is wide enough for many names; '' where that is plain. */
+  get countWords() {
+    const { named, more } = this.there;
+    if (more === 0 && named.length <= FEW) return '';
+    return this.#past ? 'not known now' : `${named.length + more} here`;
   }
 
   /** 'online', 'away', 'offline', or undefined where it is not known: of a large room the server names some, and without a connection nobody. */
