@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -91,6 +92,27 @@ func TestPageIsSentOnceAndCompressed(t *testing.T) {
 	}
 	if res := page(t, srv, "/", "If-None-Match: "+tag+"\r\n"); res.StatusCode != http.StatusOK {
 		t.Errorf("for who has another: %s", res.Status)
+	}
+	// The page has its modules from where they are the same for ever, also those of the client.
+	html, err := io.ReadAll(page(t, srv, "/", "").Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := regexp.MustCompile(`/v/[0-9a-f]+/(?:app/main|client/rookery).js`).FindAllString(string(html), -1)
+	if len(kept) < 2 {
+		t.Fatalf("the page has none of its modules for ever: %s", html)
+	}
+	for _, address := range kept {
+		res := page(t, srv, address, "")
+		if got := res.Header.Get("Cache-Control"); res.StatusCode != http.StatusOK || got != "public, max-age=31536000, immutable" {
+			t.Errorf("%s: %s, %s", address, res.Status, got)
+		}
+	}
+	for _, address := range []string{"/", "/sw.js", "/app/main.js", "/client/rookery.js", "/v/0/app/main.js"} {
+		res := page(t, srv, address, "")
+		if got := res.Header.Get("Cache-Control"); res.StatusCode != http.StatusOK || got != "no-cache" {
+			t.Errorf("%s: %s, %s", address, res.Status, got)
+		}
 	}
 	// What this server is like may be something else each time.
 	if res := page(t, srv, "/settings.json", ""); res.StatusCode != http.StatusOK || res.Header.Get("ETag") != "" {

@@ -8,15 +8,21 @@
 //	/app/icon.svg        its icon
 //	/app/*.webmanifest   what it is once it was added to a home screen
 //	/sw.js               its service worker, here since it may only do what is below its own address
-//	/client/*.js *.d.ts  the JavaScript client, which the page imports like anybody else
+//	/client/*.js *.d.ts  the JavaScript client, for everybody
+//	/v/VERSION/app/…     what is at /app/ and /client/, where the page has it from
 //
 // The page asks the server that it came from for /settings.json, what that is like, and, where people sign in with a provider, for
 // what is below /oidc/. Neither is a file.
 //
 // # Loading
 //
-// Browsers ask each time whether a file is still the same, which its entity tag says, and get it compressed. The page names all its
-// modules, so that none is asked for only when the one that imports it has come.
+// The page names all its modules, so that none is asked for only when the one that imports it has come, below a version that is
+// another one with any other file: they are kept for ever, and a reload asks for the page alone. Modules import each other by relative
+// addresses, also the client's, so they stay below it. Of another address than that browsers ask each time whether the file is still
+// the same, which its entity tag says. All come compressed.
+//
+// A first visit asks for each of the sixty files: with HTTP/1.1, over six connections, ten round trips. One file of all would need a
+// bundler, since modules have names of their own; whoever has visitors far away puts a proxy that speaks HTTP/2 in front.
 //
 // # Security
 //
@@ -35,6 +41,7 @@
 //	rooms.js              all rooms of the person and their order
 //	conversation.js       one room: a window of messages, what is unread
 //	outgoing.js           what was written in it here and has no place yet
+//	changes.js            what was asked for about messages here and is not answered yet
 //	receipts.js           how far everybody has come in it
 //	people.js             who is there and who is typing
 //	membership.js         what may be done in a room with members, and by whom
@@ -67,7 +74,7 @@
 //	actions.js   the server API, with a key, in actions-view.js
 //	trace.js     the frames of one user, in trace-view.js
 //
-// Those that know nothing of the document are tested in Node (test/): rooms.js, conversation.js, outgoing.js, receipts.js,
+// Those that know nothing of the document are tested in Node (test/): rooms.js, conversation.js, outgoing.js, changes.js, receipts.js,
 // people.js, membership.js, member-list.js, away.js, summary.js, session.js, settings.js, names.js and times.js. The whole is tested in a
 // browser (test/e2e).
 package web
@@ -82,6 +89,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 
 	js "rookery/client/js"
@@ -115,6 +123,7 @@ type File struct {
 	Gzip []byte // the same, compressed
 	Type string // media type
 	Tag  string // entity tag, weak since it is that of both bodies: another one in another version of the file
+	Kept bool   // it is the same at this address for ever
 }
 
 // Reading from an embed.FS copies; a server answers the same few files for ever.
@@ -122,10 +131,30 @@ var files = sync.OnceValue(func() map[string]File {
 	all := map[string]File{}
 	add(all, page, "page", "/")
 	add(all, js.Files, ".", "/client/")
-	all["/"] = ready(File{Body: preloading(all["/index.html"].Body, all), Type: contentTypes[".html"]})
+	html := preloading(all["/index.html"].Body, all)
+	for _, folder := range versioned {
+		html = bytes.ReplaceAll(html, []byte(`="`+folder), []byte(`="/v/`+versionOf(all)+folder))
+	}
+	all["/"] = ready(File{Body: html, Type: contentTypes[".html"]})
 	delete(all, "/index.html")
 	return all
 })
+
+// versioned are the folders that are below a version, too.
+var versioned = []string{"/app/", "/client/"}
+
+var version = sync.OnceValue(func() string { return versionOf(files()) })
+
+// versionOf is another one where any versioned file is another one.
+func versionOf(all map[string]File) string {
+	sum := sha256.New()
+	for _, address := range slices.Sorted(maps.Keys(all)) {
+		if slices.ContainsFunc(versioned, func(folder string) bool { return strings.HasPrefix(address, folder) }) {
+			fmt.Fprintln(sum, address, all[address].Tag)
+		}
+	}
+	return fmt.Sprintf("%x", sum.Sum(nil)[:8])
+}
 
 // preloading puts the modules of the page before the one that imports them.
 func preloading(html []byte, all map[string]File) []byte {
@@ -171,7 +200,19 @@ func Operator(path string) (body []byte, contentType string, ok bool) {
 // Lookup returns the file at a path of the address ("/", "/app/main.js"); ok is false when
 // there is none. The first call compresses all files, 20 ms. Safe for concurrent use.
 func Lookup(path string) (f File, ok bool) {
-	f, ok = files()[path]
+	rest, below := strings.CutPrefix(path, "/v/")
+	if !below {
+		f, ok = files()[path]
+		return f, ok
+	}
+	// A page of another version of this server, as while one takes over, asks for that version: it gets what there is, not for ever.
+	of, name, _ := strings.Cut(rest, "/")
+	for _, folder := range versioned {
+		if strings.HasPrefix("/"+name, folder) {
+			f, ok = files()["/"+name]
+			f.Kept = of == version()
+		}
+	}
 	return f, ok
 }
 

@@ -41,6 +41,7 @@ func TestLookup(t *testing.T) {
 		}
 	}
 	for _, address := range []string{
+		"/v/" + version(), "/v/" + version() + "/", "/v/" + version() + "/sw.js", "/v/app/main.js", "/v//v/app/main.js",
 		"", "index.html", "/index.html", "/app", "/app/", "/page/app/main.js", "/client/", "/client/test/fakes.js",
 		"/client/embed.go", "/client/package.json", "/app/../app/main.js", "//app/main.js", "/app/main.js?x",
 	} {
@@ -84,9 +85,33 @@ func TestEveryReferenceIsThere(t *testing.T) {
 	}
 	visit("the browser", "/")
 	for _, address := range Paths() {
-		if !seen[address] && !strings.HasSuffix(address, ".d.ts") {
+		if !seen[address] && !seen["/v/"+version()+address] && !strings.HasSuffix(address, ".d.ts") {
 			t.Errorf("%s is served, but nothing refers to it", address)
 		}
+	}
+}
+
+// TestVersion: it is another one with another file of the page or of the client, and the same with others.
+func TestVersion(t *testing.T) {
+	versions := map[string]string{}
+	for name, change := range map[string]func(all map[string]File){
+		"as it is":       func(map[string]File) {},
+		"another module": func(all map[string]File) { all["/app/main.js"] = File{Tag: "x"} },
+		"another client": func(all map[string]File) { all["/client/rookery.js"] = File{Tag: "x"} },
+		"a new file":     func(all map[string]File) { all["/app/new.js"] = File{Tag: "x"} },
+	} {
+		all := maps.Clone(files())
+		change(all)
+		if other, ok := versions[versionOf(all)]; ok {
+			t.Errorf("%s has the version of %s", name, other)
+		}
+		versions[versionOf(all)] = name
+	}
+	all := maps.Clone(files())
+	delete(all, "/")
+	all["/sw.js"] = File{Tag: "x"}
+	if versionOf(all) != version() {
+		t.Error("what is not below a version changes it")
 	}
 }
 
@@ -226,7 +251,7 @@ func TestPageNamesItsModules(t *testing.T) {
 			}
 		}
 	}
-	visit("/app/main.js")
+	visit("/v/" + version() + "/app/main.js")
 	if !maps.Equal(got, wanted) {
 		t.Errorf("the page names %v,\nits modules are %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(wanted)))
 	}

@@ -149,6 +149,8 @@ export class Shown {
   /** The message that is new or changed now; null if there is none. */
   take(message: Message): Message | null;
   get(seq: number): Message | undefined;
+  /** The message as it will be once a change that this user has asked for is made; nothing of it is held. */
+  foresee(message: Message, change: Pick<Message, 'change' | 'text' | 'data' | 'mentions'>): Message;
   forget(seq: number): void;
   clear(): void;
 }

@@ -43,6 +43,14 @@ export class Shown {
     return this.#messages.get(seq);
   }
 
+  /**
+   * A message as it will be once a change is made that this user has asked for: {change, text, data, mentions}. Nothing of it is
+   * held; a reaction that the message has already counts once.
+   */
+  foresee(message, change) {
+    return folded(message, { ...change, from: this.#user(), seq: revision(message) + 1 }, this.#user());
+  }
+
   /** Lets go of a message that is not shown any more. */
   forget(seq) {
     this.#messages.delete(seq);
@@ -115,6 +123,7 @@ function replaceContent(message, content) {
 
 function reacted(before, { reaction, remove }, from, user) {
   const known = before.find((r) => r.reaction === reaction) ?? { reaction, count: 0, users: [] };
+  if (from === user && (known.own === true) !== (remove === true)) return before; // so it is already
   const next = { ...known, users: known.users.filter((name) => name !== from) };
   next.count += remove ? -1 : 1;
   if (!remove) next.users.push(from);

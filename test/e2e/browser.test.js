@@ -86,12 +86,35 @@ test('what was written offline survives a reload of the page, and is stored once
   await alice.state('offline');
   await alice.say('written offline');
   await alice.page.locator('[data-testid=message][data-state=pending]').waitFor();
+
+  // What else waits for the connection says so.
+  await alice.find('pins').click();
+  await alice.find('panel').getByText('Loading…').waitFor();
+  await alice.find('create-open').click();
+  await alice.find('create-text').fill('bob');
+  await alice.find('create-text').press('Enter');
+  await alice.find('create-error').getByText('There is no connection now.').waitFor();
+  await alice.photograph('offline-dialog');
   await server.start();
   await alice.page.reload(); // at once, whether it was sent already or not
   await alice.state('live');
   await alice.sees(2);
   await alice.allSent();
   assert.deepEqual((await alice.messages()).map((m) => m.text), ['before', 'written offline']);
+});
+
+test('what the browser says of the network is looked into at once', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t, '--heartbeat', '10m');
+  const alice = await Person.arrive(t, server, 'alice');
+  const wire = await alice.hold();
+  const says = (event) => alice.page.evaluate((name) => window.dispatchEvent(new Event(name)), event);
+  wire.hold();
+  await says('offline');
+  await alice.state('offline');
+  wire.release();
+  await says('online');
+  await alice.state('live');
+  assert.deepEqual(alice.faults, []);
 });
 
 test('rooms: unread counts, switching by list, keys and address', { timeout: 120_000 }, async (t) => {
@@ -309,6 +332,8 @@ test('a phone: rooms and room are two panes; all of it by keyboard and by ear', 
   // Heard: what comes from others now. Not heard: history, and one's own words.
   await publish(server, 'bob', 'lobby', ['said just now']);
   const log = carol.page.getByRole('log');
+  const times = (line) => line.locator('time').count();
+  assert.deepEqual(await Promise.all([times(carol.find('message').first()), times(carol.find('message').last())]), [1, 1], 'each time is said once');
   await log.getByText('bob: said just now').waitFor({ state: 'attached' });
   assert.equal((await log.textContent()).trim(), 'bob: said just now');
   for (const [role, name] of [['navigation', 'Rooms'], ['main', 'lobby'], ['region', 'Messages in lobby'], ['textbox', 'Message']]) {
@@ -336,6 +361,26 @@ test('a message that is too long says so and can be taken back', { timeout: 120_
   await alice.say('short');
   await alice.sees(1);
   assert.deepEqual((await alice.messages()).map((m) => m.text), ['short']);
+
+  // It is still for what it was for, and an edit that was begun meanwhile is over.
+  const act = async (action) => {
+    await alice.page.locator('#messages [data-seq="1"]').hover();
+    await alice.find(`action-${action}`).click();
+  };
+  for (const [action, words] of [['reply', 'In reply to alice: short'], ['thread', 'In the thread']]) {
+    await act(action);
+    await alice.say('y'.repeat(70_000));
+    await failed.waitFor();
+    if (action === 'thread') await alice.find('panel-close').click();
+    await act('edit');
+    await alice.find('edit').click();
+    await alice.find('composer-about').getByText(words).waitFor();
+    await becomes(async () => (await alice.find('composer').inputValue()).length, 70_000);
+    await alice.say('short, too');
+    await alice.page.locator('#messages [data-testid=quote]').getByText(/alice: short$/).last().waitFor();
+    await failed.waitFor({ state: 'detached' });
+  }
+  await becomes(() => alice.page.locator('#messages [data-testid=quote]').allTextContents(), ['In reply to alice: short', 'In the thread of alice: short']);
   assert.deepEqual(alice.faults, []);
 });
 
@@ -344,7 +389,12 @@ test('a token that the server refuses leads back to signing in, with the reason'
   const context = await newContext({ viewport: DESK });
   t.after(() => context.close());
   const page = await context.newPage();
-  await page.goto(server.address);
+  // Before there is anything else, something is there.
+  const asked = new Promise((resolve) => page.route('**/app/signin.js', resolve));
+  await page.goto(server.address, { waitUntil: 'commit' });
+  await page.locator('.beginning').waitFor();
+  await (await asked).continue();
+  await page.locator('.beginning').waitFor({ state: 'hidden' });
   await page.getByTestId('token-switch').click();
   await page.getByTestId('token-input').fill('no token at all');
   await page.getByTestId('join-button').click();

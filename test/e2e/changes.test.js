@@ -161,6 +161,16 @@ test('what a message answers is a click away, wherever it is', { timeout: 120_00
   await alice.state('offline');
   await alice.say('offline');
   await alice.page.locator('[data-testid=message][data-state=pending]').getByText('In reply to bob: indeed').waitFor();
+
+  // And so does what is asked for about a message.
+  await act(alice, 401, 'react-👍');
+  await line(alice, 401).locator('.reaction.pending').waitFor();
+  await becomes(() => reactions(alice, 401), ['👍 1, own']);
+  await alice.photograph('reaction-offline');
+  await server.start();
+  await alice.state('live');
+  await line(alice, 401).locator('.reaction:not(.pending)').waitFor();
+  await becomes(() => reactions(alice, 401), ['👍 1, own']);
   assert.deepEqual(alice.faults, []);
 });
 
@@ -193,6 +203,9 @@ test('what can be done to a message can be done with the keyboard', { timeout: 1
   await focused('2'); // the line was made anew
   await press('ArrowRight', 'End');
   await focused('action-delete');
+  await (await client(t, server, 'bob')).react('lobby', 2, '❤️');
+  await reads(alice, 2, 'reaction', '❤️ 2');
+  await focused('action-delete'); // and once more, now in use
   await press('Escape');
   await focused('2');
   // What is pinned takes the focus, and gives it back.
@@ -264,7 +277,11 @@ test('what can be done to a message can be done with a finger', { timeout: 120_0
   assert.equal(await rows(), 0);
   await alice.find('jump').tap();
 
+  // The message changes before it is chosen what to do with it.
   await line(alice, 38).tap();
+  await bob.pin('lobby', 38);
+  await reads(alice, 38, 'pinned', 'Pinned');
+  await line(alice, 38).getByTestId('action-pin').filter({ hasText: 'Unpin' }).waitFor();
   await line(alice, 38).getByTestId('action-react-👍').tap();
   await becomes(() => reactions(alice, 38), ['👍 1, own']);
   assert.equal(await rows(), 0);

@@ -48,6 +48,12 @@ test('who comes, is away, types and goes', { timeout: 120_000 }, async (t) => {
   await sees(alice, 'alice online', 'bob online');
   await bob.page.close();
   await sees(alice, 'alice online');
+
+  await server.kill();
+  await sees(alice, 'alice unknown');
+  await alice.photograph('people-unknown');
+  await server.start();
+  await sees(alice, 'alice online');
   for (const person of [alice, bob]) assert.deepEqual(person.faults, []);
 });
 

@@ -94,7 +94,7 @@ export class Person {
 
   /** The person is seen to be in the room, so whatever passes there reaches them. */
   async isThere(name = this.name) {
-    await this.page.locator(`[data-testid=person][data-user=${name}]`).waitFor();
+    await this.page.locator(`[data-testid=person][data-user=${name}]:not([data-state=unknown])`).waitFor();
   }
 
   async say(text) {

@@ -95,3 +95,40 @@ test('what a message answers and mentions is sent with it, and again after a fai
   conversation.retry(conversation.outgoing[0].key);
   assert.deepEqual(client.publishes[1].more, { replyTo: 1, mentions: ['bob'] });
 });
+
+const chips = ({ reactions = [], asked = [] }) => [reactions.map(({ reaction, count, own }) => `${reaction} ${count}${own ? ' own' : ''}`).join(), asked.length];
+
+test('a reaction shows before it is answered, and once however the answer and it come', async () => {
+  for (const answerFirst of [true, false]) {
+    const { client, conversation, changes } = await open({ stored: 1 });
+    const done = conversation.changes.react(1, '+', false);
+    assert.deepEqual(chips(conversation.get(1)), ['+ 1 own', 1]);
+    assert.equal(changes.at(-1).asked, true);
+    const answer = async () => {
+      client.publishes[0].resolve({ seq: 2 });
+      await settle();
+    };
+    if (answerFirst) await answer();
+    assert.deepEqual(chips(conversation.get(1)), ['+ 1 own', 1]);
+    client.alter(react(1), undefined, 'alice');
+    if (!answerFirst) await answer();
+    assert.deepEqual(chips(conversation.get(1)), ['+ 1 own', 0]);
+    await done;
+  }
+});
+
+test('what is asked for twice shows as the second leaves it, and a refusal takes it back', async () => {
+  const { client, conversation } = await open({ stored: 2 });
+  conversation.changes.react(1, '+', false);
+  const back = conversation.changes.react(1, '+', true);
+  const edit = conversation.changes.edit(2, 'better', []);
+  assert.deepEqual(chips(conversation.get(1)), ['', 2]);
+  assert.deepEqual(texts({ messages: [conversation.get(2)] }), ['2better']);
+  assert.equal(conversation.get(2).asked[0].change.target, 2);
+  client.publishes[1].reject(new Error('no'));
+  client.publishes[2].reject(new Error('no'));
+  await assert.rejects(back, /no/);
+  await assert.rejects(edit, /no/);
+  assert.deepEqual(chips(conversation.get(1)), ['+ 1 own', 1]);
+  assert.equal(conversation.get(2), conversation.messages[1]);
+});

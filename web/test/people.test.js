@@ -25,6 +25,17 @@ test('those who are there: online before away, by name, and how many more', () =
   assert.equal(made.changes, 3);
 });
 
+test('how many are there is said where it is not seen, and not without a connection', async () => {
+  const { client, conversation: { people: here } } = await open();
+  const { onPresence, onState } = client.joins[0].options;
+  for (const [count, users, words] of [[3, ['a', 'b', 'c'], ''], [4, ['a', 'b', 'c', 'd'], '4 here'], [46, ['a', 'b'], '46 here'], [500, [], '500 here']]) {
+    onPresence({ count, users: new Map(users.map((user) => [user, 'online'])) });
+    assert.equal(here.countWords, words);
+  }
+  onState({ state: 'joining' });
+  assert.equal(here.countWords, 'not known now');
+});
+
 test('when somebody was seen to leave', () => {
   const { made, present } = people();
   present(2, { alice: 'online', bob: 'away' });
@@ -37,6 +48,23 @@ test('when somebody was seen to leave', () => {
   assert.equal(made.leftAt('alice'), 0);
   made.left();
   assert.equal(made.leftAt('alice'), 0, 'who leaves oneself sees nobody leave');
+});
+
+test('without a connection nobody knows who is there', async () => {
+  const { client, conversation, changes } = await open();
+  conversation.people.watch(true);
+  const { onPresence, onState } = client.joins[0].options;
+  onPresence({ count: 2, users: new Map([['bob', 'away'], ['alice', 'online']]) });
+  onState({ state: 'joining' });
+  assert.equal(changes.at(-2).people, true);
+  assert.deepEqual(conversation.people.there.named, [{ user: 'alice', state: 'unknown' }, { user: 'bob', state: 'unknown' }]);
+  assert.equal(conversation.people.stateOf('alice'), undefined);
+  assert.equal(conversation.people.stateOf('carol'), undefined);
+  onState({ state: 'joined' });
+  assert.equal(conversation.people.there.named[0].state, 'unknown', 'the answer is still on its way');
+  onPresence({ count: 1, users: new Map([['alice', 'online']]) });
+  assert.deepEqual(conversation.people.there.named, [{ user: 'alice', state: 'online' }]);
+  assert.equal(conversation.people.leftAt('bob'), 0, 'nobody saw when');
 });
 
 test('the words for who is typing', () => {

@@ -71,3 +71,17 @@ test('take says what there is to show', () => {
   held.forget(1);
   assert.equal(held.get(1), undefined);
 });
+
+test('what is foreseen is not held, and a reaction that has come meanwhile counts once', () => {
+  const held = new Shown(() => 'bob');
+  held.take(original);
+  const plus = { change: { target: 1, react: { reaction: '+' } } };
+  const minus = { change: { target: 1, react: { reaction: '+', remove: true } } };
+  const after = held.foresee(held.get(1), plus);
+  assert.deepEqual(after.reactions, [{ reaction: '+', count: 1, users: ['bob'], own: true }]);
+  assert.deepEqual(held.foresee(after, plus).reactions, after.reactions);
+  assert.equal(held.foresee(after, minus).reactions, undefined);
+  assert.equal(held.foresee(original, minus).reactions, undefined);
+  assert.equal(held.foresee(original, { change: { target: 1, edit: {} }, text: 'b' }).text, 'b');
+  assert.deepEqual(held.get(1), original);
+});

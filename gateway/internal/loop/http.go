@@ -132,9 +132,13 @@ func (l *Loop) servePage(c *conn, head []byte, method, path string) {
 		l.respond(c, http.StatusNotFound, "", []byte("there is nothing at this path; WebSocket is at "+socketPath), last)
 		return
 	}
+	caching := "no-cache"
+	if file.Kept {
+		caching = "public, max-age=31536000, immutable" // RFC 8246
+	}
 	fields := "Content-Type: " + file.Type + "\r\n" +
 		"Content-Security-Policy: " + l.cfg.Policy + "\r\n" +
-		"X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nCache-Control: no-cache\r\nVary: Accept-Encoding\r\n"
+		"X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nCache-Control: " + caching + "\r\nVary: Accept-Encoding\r\n"
 	body := file.Body
 	if file.Gzip != nil && acceptsGzip(req.Header) {
 		body = file.Gzip
@@ -159,6 +163,7 @@ type File struct {
 	Gzip []byte // the same, compressed; nil: it is not
 	Type string // media type
 	Tag  string // entity tag; "": it may be another one each time
+	Kept bool   // it is the same at its address for ever
 }
 
 // acceptsGzip leaves out who would take anything, which is no browser.

@@ -4,19 +4,24 @@ import { element } from './elements.js';
 
 /** What a message answers or the thread that it is in, by a line of its own; about is that message, as far as it is known. */
 export function quoteView({ replyTo, thread }, about, actions) {
-  const words = about === undefined ? 'an earlier message' : `${about.from}: ${about.deleted ? 'deleted' : about.text ?? 'data'}`;
   const quote = element('button', { class: 'message-quote', type: 'button', dir: 'auto', data: { testid: 'quote' } },
-    `${replyTo ? 'In reply to' : 'In the thread of'} ${words}`);
+    `${replyTo ? 'In reply to' : 'In the thread of'} ${quoteWords(about)}`);
   quote.addEventListener('click', () => (replyTo ? actions?.goTo(replyTo) : actions?.thread({ seq: thread })));
   return quote;
 }
 
-/** The parts behind the content; none for most messages. */
+/** A message in a line; of one that is not here nothing is known but its number. */
+export function quoteWords(message) {
+  if (message?.from === undefined) return 'an earlier message';
+  return `${message.from}: ${message.deleted ? 'deleted' : message.text ?? 'data'}`;
+}
+
+/** The parts behind the content; none for most messages. What the server has not answered yet stands back. */
 export function changesView(message, actions) {
   const parts = [];
   const marks = [];
   if (message.edits && !message.deleted) marks.push(element('span', { data: { testid: 'edited' } }, 'Edited'));
-  if (message.pinned) marks.push(element('span', { data: { testid: 'pinned' } }, 'Pinned'));
+  if (message.pinned) marks.push(element('span', { class: asks(message, 'pin') ? 'pending' : '', data: { testid: 'pinned' } }, 'Pinned'));
   if (marks.length > 0) parts.push(element('p', { class: 'message-marks' }, ...marks));
   const below = (message.reactions ?? []).map((reaction) => reactionView(message, reaction, actions));
   if (message.replies) below.push(repliesView(message, actions));
@@ -26,10 +31,11 @@ export function changesView(message, actions) {
 
 function reactionView(message, { reaction, count, users, own }, actions) {
   const others = count - users.length;
+  const pending = asks(message, 'react', reaction);
   const who = `${users.join(', ')}${others > 0 ? ` and ${others} more` : ''}`;
   const chip = element('button', {
-    class: 'reaction', type: 'button', title: who,
-    attributes: { 'aria-pressed': String(own === true), 'aria-label': `${reaction}, ${count}: ${who}` },
+    class: `reaction${pending ? ' pending' : ''}`, type: 'button', title: who,
+    attributes: { 'aria-pressed': String(own === true), 'aria-label': `${reaction}, ${count}: ${who}${pending ? ', sending' : ''}` },
     data: { testid: 'reaction', reaction },
   }, `${reaction} ${count}`);
   chip.addEventListener('click', () => actions?.react(message, reaction));
@@ -41,4 +47,9 @@ function repliesView(message, actions) {
   const button = element('button', { class: 'replies', type: 'button', data: { testid: 'replies' } }, count === 1 ? '1 reply' : `${count} replies`);
   button.addEventListener('click', () => actions?.thread(message));
   return button;
+}
+
+/** The message has a change of that kind in it that the server has not answered yet. */
+function asks({ asked = [] }, kind, reaction) {
+  return asked.some(({ change }) => change[kind] && change[kind].reaction === reaction);
 }

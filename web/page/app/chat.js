@@ -4,6 +4,7 @@
 import { Announcer } from './announcer.js';
 import { AwayView } from './away-view.js';
 import { Away, browserOf } from './away.js';
+import { quoteWords } from './changes-view.js';
 import { Composer } from './composer.js';
 import { ConnectionView } from './connection-view.js';
 import { CreateDialog } from './create-dialog.js';
@@ -28,6 +29,7 @@ export class Chat {
   // Set at construction.
   #client;
   #left;
+  #actions;
   #timeline;
   #composer;
   #panel;
@@ -56,10 +58,11 @@ export class Chat {
     this.#client = client;
     this.#left = left;
     this.#composer = new Composer((text, purpose) => this.#send(text, purpose), () => this.#known(), settings, signal);
-    const actions = this.#actions();
+    this.#actions = this.#makeActions();
+    const actions = this.#actions;
     this.#messageActions = new MessageActions((seq) => this.#current?.get(seq), (message) => this.#may(message), actions, signal);
     this.#timeline = new Timeline(client, {
-      edit: (text) => this.#composer.edit(text),
+      edit: (entry) => this.#writeAnew(entry),
       rendered: () => this.#messageActions.rendered(),
       messageActions: actions,
     }, signal);
@@ -92,7 +95,8 @@ export class Chat {
     client.on('state', (event) => this.#clientState(event));
 
     window.addEventListener('hashchange', () => this.#show(roomOfHash(location.hash)), { signal });
-    window.addEventListener('online', () => client.wake(), { signal });
+    // Neither is believed: a server on this machine goes on, and behind the network there may be none.
+    for (const network of ['online', 'offline']) window.addEventListener(network, () => client.wake(), { signal });
     byId('composer-text').addEventListener('input', ({ target }) => this.#current?.people.wrote(target.value), { signal });
     client.setAway(document.hidden);
     document.addEventListener('visibilitychange', () => {
@@ -196,7 +200,7 @@ export class Chat {
     const named = mentions.length > 0 ? { mentions } : {};
     if (edit) {
       const { name } = this.#current;
-      this.#tell(this.#current.edit(edit.seq, text, mentions), () => this.#composer.giveBack(name, text, { edit }, EDITING));
+      this.#tell(this.#current.changes.edit(edit.seq, text, mentions), () => this.#composer.giveBack(name, text, { edit }, EDITING));
       return;
     }
     const more = { ...named };
@@ -207,6 +211,14 @@ export class Chat {
     if (thread) more.thread = thread.seq;
     this.#current.send(text, more);
     this.#timeline.jump();
+  }
+
+  /** What was not sent is in the box again, for what it was for. */
+  #writeAnew({ text, more = {} }) {
+    this.#composer.edit(text);
+    const { replyTo, thread } = more;
+    if (replyTo) this.#actions.reply(this.#current.get(replyTo) ?? { seq: replyTo, thread });
+    else if (thread) this.#actions.thread({ seq: thread });
   }
 
   /** Who is known in this room: whoever is there, or wrote something that is here. */
@@ -222,16 +234,15 @@ export class Chat {
     return { edit: own, remove: own || isModerator(this.#current.membership) };
   }
 
-  #actions() {
-    const short = ({ from, text = 'data' }) => `${from}: ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`;
+  #makeActions() {
     return {
       react: ({ seq, reactions }, reaction) => {
         const own = reactions?.some((r) => r.reaction === reaction && r.own) === true;
-        this.#tell(this.#current.react(seq, reaction, own));
+        this.#tell(this.#current.changes.react(seq, reaction, own));
       },
-      pin: ({ seq, pinned }) => this.#tell(this.#current.pin(seq, pinned === true)),
-      remove: ({ seq }) => this.#tell(this.#current.delete(seq)),
-      reply: (message) => this.#composer.begin({ reply: message }, `In reply to ${short(message)}`),
+      pin: ({ seq, pinned }) => this.#tell(this.#current.changes.pin(seq, pinned === true)),
+      remove: ({ seq }) => this.#tell(this.#current.changes.delete(seq)),
+      reply: (message) => this.#composer.begin({ reply: message }, `In reply to ${quoteWords(message)}`),
       edit: (message) => this.#composer.begin({ edit: message }, EDITING),
       thread: (message) => {
         const root = message.thread ? { seq: message.thread } : message;
@@ -264,7 +275,7 @@ export class Chat {
 
   // What happens.
 
-  #changed({ conversation, arrived, altered, people }) {
+  #changed({ conversation, arrived, altered, asked, people }) {
     if (people) {
       if (conversation !== this.#current) return;
       this.#people.render(conversation.people);
@@ -277,6 +288,7 @@ export class Chat {
       this.#timeline.changed();
       this.#members.changed(conversation);
       if (arrived || altered) this.#panel.changed(conversation);
+      if (asked) this.#panel.render();
       if (altered?.deleted) this.#announcer.clear(); // what was said aloud stands there still
       if (arrived && arrived.from !== this.#client.user) this.#announcer.say(arrived);
     }

@@ -70,8 +70,9 @@ export class Composer {
     this.#text.focus();
   }
 
-  /** Puts text in to be written anew, before what is there already. */
+  /** Puts text in to be written anew, before what is there already; an edit ends, since the text is not for its message. */
   edit(text) {
+    if (this.#kept !== null) this.cancel();
     this.#text.value = before(text, this.#text.value);
     this.#wrote();
     this.#text.focus();

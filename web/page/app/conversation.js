@@ -9,12 +9,13 @@
 // outgoing.js.
 //
 // Changes to messages take numbers of the room as well. They are folded into the messages and are not in the window, so it
-// also knows which numbers it covers.
+// also knows which numbers it covers. Those that were asked for here and are not there yet: changes.js.
 //
 // In a room that keeps receipts, how far the person has read is what the server says, for all their
 // devices; this page marks what has arrived here, and what was looked at. In an ephemeral room nothing has a
 // place: what is said stands in `passing` until newer words push it out.
 
+import { Changes } from './changes.js';
 import { removalWords, titleOf } from './membership.js';
 import { Outgoing } from './outgoing.js';
 import { People } from './people.js';
@@ -55,7 +56,7 @@ export class Conversation {
    * @param {object} client    a Rookery, or a stand-in for it
    * @param {string} name
    * @param {object} settings  see settings.js
-   * @param {(what: {conversation: Conversation, arrived?: object, people?: boolean}) => void} changed
+   * @param {(what: {conversation: Conversation, arrived?: object, altered?: object, asked?: boolean, people?: boolean}) => void} changed
    */
   constructor(client, name, settings, changed) {
     this.name = name;
@@ -65,6 +66,7 @@ export class Conversation {
     this.#shown = client.shown();
     /** Who is there; what changes in it changes nothing else. */
     this.people = new People(() => this.#changed({ conversation: this, people: true }));
+    this.changes = new Changes(client, name, this.#shown, () => this.newest, () => this.#changed({ conversation: this, asked: true }));
 
     this.status = 'loading'; // loading | ready | failed | removed
     this.error = null;
@@ -270,33 +272,16 @@ export class Conversation {
     return this.#outgoing.shown;
   }
 
-  // Changes. Each is settled when the server has answered; what it did comes like everybody's.
-
-  edit(seq, text, mentions) {
-    return this.#client.edit(this.name, seq, text, { mentions });
-  }
-
-  delete(seq) {
-    return this.#client.delete(this.name, seq);
-  }
-
-  react(seq, reaction, remove) {
-    return this.#client.react(this.name, seq, reaction, { remove });
-  }
-
-  pin(seq, remove) {
-    return this.#client.pin(this.name, seq, { remove });
-  }
-
   /** A page of a thread, or of what is pinned, with all changes in it; the window stays as it is. */
   async list(query) {
     const page = await this.#client.history(this.name, query);
-    return { ...page, messages: page.messages.map((message) => this.#shown.get(message.seq) ?? message) };
+    return { ...page, messages: page.messages.map((message) => this.get(message.seq) ?? message) };
   }
 
-  /** A message of the window, undefined if it is not there. */
+  /** A message of the window as it is shown, undefined if it is not there. */
   get(seq) {
-    return this.#shown.get(seq);
+    const message = this.#shown.get(seq);
+    return message && this.changes.foreseen(message);
   }
 
   // Moving the window.
@@ -433,6 +418,7 @@ export class Conversation {
         this.#changed({ conversation: this });
       },
       onState: ({ state, error }) => {
+        if (state === 'joining') this.people.lost();
         if (state === 'refused') this.#fail(error);
         else this.#changed({ conversation: this });
       },

@@ -73,6 +73,7 @@ export class CreateDialog {
     this.#asking = new AbortController();
     const { signal } = this.#asking;
     this.#submit.disabled = true;
+    if (this.#client.state !== 'connected') this.#error.textContent = 'There is no connection now. The conversation begins once it is back.';
     let refused = '';
     try {
       const room = await this.#room(this.#kind, text);

@@ -1,6 +1,6 @@
 // The page's beginning: who is there decides between the two views, signing in and chatting.
 
-import { Rookery } from '/client/rookery.js';
+import { Rookery } from '../client/rookery.js'; // below the version that this file is below: web/embed.go
 
 import { Chat } from './chat.js';
 import { hashOfRoom, roomOfHash } from './names.js';

@@ -36,7 +36,10 @@ export class MessageActions {
     on('focusin', (event) => {
       const line = event.target.closest('[data-seq]');
       if (line !== null) this.#reach(line);
+      const held = this.#row.parentNode;
+      const anew = line !== held && line?.dataset.seq === held?.dataset.seq && this.#row.contains(event.relatedTarget);
       if (event.target.matches(':focus-visible')) show(event); // whoever clicks has said what they want
+      if (anew) [...this.#row.children].find(({ dataset }) => dataset.testid === event.relatedTarget.dataset.testid)?.focus();
     });
     on('focusout', (event) => {
       if (!this.#list.contains(event.relatedTarget)) this.#row.remove();
@@ -44,9 +47,14 @@ export class MessageActions {
     on('keydown', (event) => this.#key(event));
   }
 
-  /** The lines are others now: one of them is reached with Tab. */
+  /** The lines are others now: one of them is reached with Tab, and the row goes on where its line was made anew. */
   rendered() {
     const lines = [...this.#list.querySelectorAll(':scope > [data-seq]')];
+    const held = this.#row.parentNode;
+    if (held?.isConnected === false) {
+      this.#row.remove();
+      this.#show(lines.find(({ dataset }) => dataset.seq === held.dataset.seq) ?? null);
+    }
     const line = lines.find(({ dataset }) => Number(dataset.seq) === this.#reached) ?? lines.at(-1);
     for (const other of lines) {
       other.tabIndex = other === line ? 0 : -1;

@@ -12,11 +12,12 @@ import { dayOf, fullTimeOf, timeOf } from './times.js';
  * actions: see message-actions.js.
  */
 export function messageView(message, { grouped, own, user, about, listed, actions }) {
-  const { seq, at, from } = message;
+  const { seq, at, from, asked } = message;
   const line = element('li', {
-    class: lineClass(grouped, own),
+    class: `${lineClass(grouped, own)}${asked?.some(({ change }) => change.edit) ? ' message-pending' : ''}`,
     data: { testid: 'message', seq, from },
-  }, authorView(from, at, grouped), bodyView(message, { user, about, listed, actions }), timeView(at, 'message-side-time'));
+  }, authorView(from, at, grouped), bodyView(message, { user, about, listed, actions }));
+  if (grouped) line.append(timeView(at, 'message-side-time'));
   if (message.mentions?.includes(user)) line.classList.add('message-to-me');
   // Of what was deleted nothing is left that anybody could read.
   if (own && !message.deleted) line.append(element('span', { class: 'ticks', hidden: true, data: { testid: 'ticks' } }));
@@ -36,10 +37,12 @@ export function showTicks(line, standing) {
 /** A message of an ephemeral room: it has no place, and is gone with the page. */
 export function passingView(message, { grouped, own }) {
   const { at, from } = message;
-  return element('li', {
+  const line = element('li', {
     class: `${lineClass(grouped, own)} message-passing`,
     data: { testid: 'message', passing: message.id, from },
-  }, authorView(from, at, grouped), bodyView(message), timeView(at, 'message-side-time'));
+  }, authorView(from, at, grouped), bodyView(message));
+  if (grouped) line.append(timeView(at, 'message-side-time'));
+  return line;
 }
 
 /**

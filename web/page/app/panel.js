@@ -19,6 +19,8 @@ export class Panel {
   #conversation = null;
   /** What is listed: {thread} or {pinned}; null: the panel is closed. */
   #query = null;
+  /** As they were read; null: they were not yet. */
+  #messages = null;
   #loading = false;
   #stale = false;
 
@@ -37,8 +39,9 @@ export class Panel {
     this.#leave();
     this.#conversation = conversation;
     this.#query = query;
+    this.#messages = null;
     this.#title.textContent = title;
-    this.#list.replaceChildren();
+    this.#list.replaceChildren(element('li', { class: 'panel-loading' }, 'Loading…'));
     this.#panel.hidden = false;
     if (!query.thread) byId('panel-close').focus(); // in a thread one writes
     this.#load();
@@ -72,7 +75,9 @@ export class Panel {
       if (query === null) break;
       try {
         const page = await this.#conversation.list({ ...query, limit: MOST });
-        if (query === this.#query) this.#render(page.messages);
+        if (query !== this.#query) continue;
+        this.#messages = page.messages;
+        this.render();
       } catch (error) {
         if (query === this.#query) this.#list.replaceChildren(`This can't be shown: ${error.message}`);
       }
@@ -80,7 +85,10 @@ export class Panel {
     this.#loading = false;
   }
 
-  #render(messages) {
+  /** Shows what was read, as it is now. */
+  render() {
+    if (this.#query === null || this.#messages === null) return;
+    const messages = this.#messages.map((message) => this.#conversation.get(message.seq) ?? message);
     const { user } = this.#client;
     const { thread } = this.#query;
     const { scrollTop, scrollHeight, clientHeight } = this.#panel;

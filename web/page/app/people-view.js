@@ -5,7 +5,7 @@ import { byId, element, visuallyHidden } from './elements.js';
 export class PeopleView {
   #strip = byId('people');
   #list = byId('people-list');
-  #more = byId('people-more');
+  #count = byId('people-count');
   #typing = byId('typing');
   /** Name to {row, state}: a row stays while its person does, so that nothing flickers. */
   #rows = new Map();
@@ -23,8 +23,7 @@ export class PeopleView {
       const row = this.#row(person);
       if (this.#list.children[place] !== row) this.#list.insertBefore(row, this.#list.children[place] ?? null);
     });
-    this.#more.hidden = more === 0;
-    this.#more.textContent = named.length === 0 ? `${more} here` : `and ${more} more`;
+    this.#count.textContent = people.countWords;
     this.#typing.textContent = people.typingWords;
   }
 
@@ -34,7 +33,7 @@ export class PeopleView {
     const row = element('li', { class: 'person', data: { testid: 'person', user, state } },
       element('span', { class: 'person-dot', attributes: { 'aria-hidden': 'true' } }),
       element('span', { class: 'person-name', dir: 'auto' }, user));
-    if (state === 'away') row.append(visuallyHidden(' (away)'));
+    if (state !== 'online') row.append(visuallyHidden(` (${state})`));
     known?.row.replaceWith(row);
     this.#rows.set(user, { row, state });
     return row;

@@ -2,6 +2,8 @@
 
 /** More names than these are a number. */
 export const MOST_NAMED = 30;
+/** So many are counted at a glance, and have room on a phone. */
+const FEW = 3;
 
 const NOBODY = { users: [], more: 0 };
 
@@ -11,6 +13,8 @@ export class People {
   #watched = false;
   /** {count, users: Map of name to 'online' or 'away'}; null: not known, or the room is one in which nobody is told. */
   #present = null;
+  /** What is known of who is there is of before the connection was lost. */
+  #past = false;
   #typists = NOBODY;
   /** Name to when the person saw somebody leave. */
   #left = new Map();
@@ -23,7 +27,7 @@ export class People {
   /** What the room is joined with. */
   get callbacks() {
     return {
-      onPresence: ({ count, users }) => this.#take({ present: { count, users } }),
+      onPresence: ({ count, users }) => this.#take({ present: { count, users } }, false),
       onTyping: (typists) => this.#take({ typists }),
     };
   }
@@ -33,6 +37,11 @@ export class People {
     this.#room = room;
     this.#take({ present: null, typists: NOBODY });
     if (this.#watched) room.watchPresence();
+  }
+
+  /** The connection is lost: who was there still has a name here, but may have gone. The next joined asks again. */
+  lost() {
+    this.#take({}, true);
   }
 
   /** The person is not in the room any more. */
@@ -55,8 +64,10 @@ export class People {
     else this.#room?.typing();
   }
 
-  #take({ present = this.#present, typists = this.#typists }) {
-    const whole = present !== null && present.users.size >= present.count; // of a large room the server names some
+  #take({ present = this.#present, typists = this.#typists }, past = this.#past) {
+    // Of a large room the server names some, and nobody was seen to leave while there was no connection.
+    const whole = present !== null && present.users.size >= present.count && !this.#past;
+    this.#past = past;
     for (const user of this.#present?.users.keys() ?? []) {
       if (whole && !present.users.has(user)) this.#left.set(user, Date.now());
     }
@@ -66,9 +77,9 @@ export class People {
   }
 
   /**
-   * Those who are there, online before away, by name.
+   * Those who are there, online before away, by name; unknown: they were when the connection was lost.
    *
-   * @returns {{named: {user: string, state: 'online'|'away'}[], more: number}}
+   * @returns {{named: {user: string, state: 'online'|'away'|'unknown'}[], more: number}}
    */
   get there() {
     if (this.#present === null) return { named: [], more: 0 };
@@ -76,12 +87,20 @@ export class People {
     const named = [...users].map(([user, state]) => ({ user, state }));
     named.sort((a, b) => (a.state === b.state ? (a.user < b.user ? -1 : 1) : a.state === 'online' ? -1 : 1));
     named.splice(MOST_NAMED);
-    return { named, more: Math.max(0, count - named.length) };
+    const more = Math.max(0, count - named.length);
+    return { named: this.#past ? named.map(({ user }) => ({ user, state: 'unknown' })) : named, more };
   }
 
-  /** 'online', 'away', 'offline', or undefined where it is not known: of a large room the server names some. */
+  /** How many are there in all, since no window is wide enough for many names; '' where that is plain. */
+  get countWords() {
+    const { named, more } = this.there;
+    if (more === 0 && named.length <= FEW) return '';
+    return this.#past ? 'not known now' : `${named.length + more} here`;
+  }
+
+  /** 'online', 'away', 'offline', or undefined where it is not known: of a large room the server names some, and without a connection nobody. */
   stateOf(user) {
-    if (this.#present === null) return undefined;
+    if (this.#present === null || this.#past) return undefined;
     const { count, users } = this.#present;
     return users.get(user) ?? (users.size >= count ? 'offline' : undefined);
   }

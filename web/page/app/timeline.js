@@ -34,7 +34,7 @@ export class Timeline {
 
   /**
    * @param {object} owner
-   * @param {(text: string) => void} owner.edit  takes the text of a message that was not sent
+   * @param {(entry: object) => void} owner.edit  takes a message that was not sent, see outgoing.js
    * @param {() => void} owner.rendered  the lines may be others
    * @param {object} owner.messageActions  see message-actions.js
    */
@@ -45,9 +45,9 @@ export class Timeline {
       ...messageActions,
       retry: ({ key }) => this.#conversation.retry(key),
       discard: ({ key }) => this.#conversation.discard(key),
-      edit: ({ key, text }) => {
-        this.#conversation.discard(key);
-        edit(text);
+      edit: (entry) => {
+        this.#conversation.discard(entry.key);
+        edit(entry);
       },
     };
     this.#list.replaceChildren();
@@ -143,7 +143,8 @@ export class Timeline {
       previous = { from, at };
       return grouped;
     };
-    for (const message of conversation.messages) {
+    for (const { seq } of conversation.messages) {
+      const message = conversation.get(seq);
       let grouped = step(message.from, message.at);
       if (this.#newAfter !== null && previousSeq <= this.#newAfter && message.seq > this.#newAfter) {
         lines.push({ key: 'new', signature: '', make: newMessagesView });
@@ -155,7 +156,7 @@ export class Timeline {
       const about = conversation.get(message.replyTo || message.thread);
       lines.push({
         key: `seq ${message.seq}`,
-        signature: `${grouped} ${message.revision} ${message.replies?.last} ${about?.seq} ${about?.revision}`,
+        signature: `${grouped} ${message.revision} ${message.asked?.map(({ id }) => id)} ${message.replies?.last} ${about?.seq} ${about?.revision}`,
         make: () => messageView(message, { grouped, own, user, about, actions: this.#actions }),
         update: own && !message.deleted ? (line) => showTicks(line, conversation.receipts?.of(message.seq)) : undefined,
       });
@@ -196,14 +197,15 @@ export class Timeline {
       let line = this.#lines.get(key);
       if (line?.signature !== signature) {
         const node = make();
-        const focused = line !== undefined && line.node.contains(document.activeElement);
         if (line !== undefined) {
           if (next === line.node) next = node;
-          line.node.replaceWith(node);
-        }
-        if (focused) {
-          node.tabIndex = -1;
-          node.focus({ preventScroll: true });
+          line.node.before(node);
+          // Before the old one goes, so that the focus does not leave the list.
+          if (line.node.contains(document.activeElement)) {
+            node.tabIndex = -1;
+            node.focus({ preventScroll: true });
+          }
+          line.node.remove();
         }
         line = { node, signature };
         this.#lines.set(key, line);
