@@ -29,6 +29,10 @@ const adminConnections = 32
 // checks wait, and those who ask take the server for dead.
 const keptConnections = adminConnections / 2
 
+// adminBodyTime is how long a body may take. The end of this time ends the request too, so it is more than an answer takes that has one
+// (roomRequestTimeout); the server API has bounds of its own.
+const adminBodyTime = 3 * roomRequestTimeout
+
 // adminServer is the listener for operators; its zero value is off.
 type adminServer struct{ http *http.Server }
 
@@ -111,14 +115,19 @@ func (s *Server) adminHandler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return unhurried(s.audit.Handler(operator.Guard(s.cfg.AdminHosts, mux)))
+	return bounded(s.bodyTime, s.audit.Handler(operator.Guard(s.cfg.AdminHosts, mux)))
 }
 
-// unhurried takes off the bound on writing that the server API has set for an earlier request of the connection: a profile takes as
-// long as it was asked to.
-func unhurried(next http.Handler) http.Handler {
+// bounded has a body come within bodyTime. Whoever sends a part of one would keep its place for ever, at any path: net/http waits for the rest before
+// it answers. A ReadTimeout of the server would end profiles and streams, which have no body, too. And it takes off the bound on writing that the server API
+// has set for an earlier request of the connection: a profile takes as long as it was asked to.
+func bounded(bodyTime time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+		control := http.NewResponseController(w)
+		_ = control.SetWriteDeadline(time.Time{})
+		if r.ContentLength != 0 { // or it is not known
+			_ = control.SetReadDeadline(time.Now().Add(bodyTime))
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -116,11 +116,18 @@ func runs(t *testing.T, cfg gateway.Config) (srv *gateway.Server, stop context.C
 	if err != nil {
 		t.Fatal(err)
 	}
+	stop, ended = serves(t, srv)
+	return srv, stop, ended
+}
+
+// serves is runs for a server that is made.
+func serves(t *testing.T, srv *gateway.Server) (stop context.CancelFunc, ended chan error) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	ended = make(chan error, 1)
 	go func() { ended <- srv.Run(ctx) }()
 	<-srv.Serving()
-	return srv, stop, ended
+	return stop, ended
 }
 
 // TestDrainEndsThoughTheDiskHangs: the process ends within drain.timeout, and says that what was

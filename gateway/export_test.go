@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"log/slog"
+	"time"
 
 	"rookery/gateway/internal/takeover"
 	"rookery/storage/vfs"
@@ -29,3 +30,6 @@ func NewHeir(cfg Config, logger *slog.Logger, failure error) (*Server, error) {
 
 // Successor is the server that went on after a takeover that failed, nil if there is none.
 func (s *Server) Successor() *Server { return s.successor.Load() }
+
+// SetBodyTime is for before Run.
+func (s *Server) SetBodyTime(d time.Duration) { s.bodyTime = d }

@@ -76,7 +76,8 @@ type Server struct {
 	api         *api.API
 	operator    *operator.Board
 	engine      *loop.Engine
-	land        func() error // Restore of the engine; a test has it fail
+	land        func() error  // Restore of the engine; a test has it fail
+	bodyTime    time.Duration // adminBodyTime; a test has less
 	serving     chan struct{}
 	hears       chan struct{} // closed a moment after what clients send is read
 
@@ -113,7 +114,7 @@ func New(cfg Config, logger *slog.Logger) (*Server, error) { return newServer(cf
 
 // newServer is New, for a server that goes on with connections of another if inherited is not nil.
 func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Server, err error) {
-	s := &Server{cfg: cfg, log: logger, serving: make(chan struct{}), hears: make(chan struct{}), inherited: inherited, handed: handed{}}
+	s := &Server{cfg: cfg, log: logger, serving: make(chan struct{}), hears: make(chan struct{}), inherited: inherited, handed: handed{}, bodyTime: adminBodyTime}
 	var undo []func()
 	defer func() {
 		if err != nil {

@@ -223,13 +223,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), holderKey{}, holder)))
 }
 
-// readBody takes the whole body, so that no operation waits for a part of one. A deadline that stood while an operation waits would end it.
+// readBody takes the whole body, so that no operation waits for a part of one. A deadline that stood while an operation waits would end it. Where there is none
+// to wait it stands: net/http waits for the rest of a body that is refused.
 func (a *API) readBody(w http.ResponseWriter, r *http.Request) *Fault {
 	most := int64(a.cfg.MessageBytes)*2 + beside // base64, and some escapes
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
-	_ = control.SetReadDeadline(time.Time{})
 	if _, over := errors.AsType[*http.MaxBytesError](err); over {
 		return faultOf(proto.ErrTooLarge, "A body has %d bytes at most.", most)
 	}
@@ -240,6 +240,7 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request) *Fault {
 	if err != nil {
 		return faultOf(proto.ErrBadRequest, "The body can't be read.")
 	}
+	_ = control.SetReadDeadline(time.Time{})
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil
 }
