@@ -221,7 +221,7 @@ func (s *Server) enter(descriptors []int) error {
 			from, _ = netip.AddrFromSlice(a.IP)
 		}
 		if err := s.engine.Enter(socket, from); err != nil {
-			s.log.Warn("a connection was accepted and not taken", "err", err)
+			s.lateLine.Log(s.log, slog.LevelWarn, "a connection was accepted and not taken", "err", err)
 		}
 	}
 	return nil

@@ -24,6 +24,7 @@ import (
 	"rookery/gateway/internal/operator"
 	"rookery/gateway/internal/presence"
 	"rookery/gateway/internal/push"
+	"rookery/gateway/internal/rate"
 	"rookery/gateway/internal/receipts"
 	"rookery/gateway/internal/revocation"
 	"rookery/gateway/internal/room"
@@ -90,6 +91,7 @@ type Server struct {
 	// Set by newServer.
 	inherited *inheritance // nil: it began by itself
 	handed    handed       // listeners that are for whoever takes over
+	lateLine  rate.Line    // about those that come late and are not taken
 	// Written by Run and Reload, read by anyone.
 	successor atomic.Pointer[Server] // went on after a takeover that failed
 	heir      atomic.Int64           // process that took over, 0: none
@@ -253,6 +255,7 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 	}
 	s.consult = s.startConsult(inboxes, kind)
 	undo = append(undo, s.stopWebhooks)
+	var unread rate.Line // each who asks for such a page would have one
 	if s.rooms, err = room.Start(room.Config{
 		Log:         roomLog{s.store},
 		Changes:     s.changes,
@@ -264,7 +267,7 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 		Readers:     2 * runtime.NumCPU(),
 		RetryWindow: cfg.RetryWindow,
 		ReportDamaged: func(room string, err error) {
-			logger.Error("a page of history can't be read", "room", room, "err", err)
+			unread.Log(logger, slog.LevelError, "a page of history can't be read", "room", room, "err", err)
 		},
 	}); err != nil {
 		return nil, fmt.Errorf("read the newest messages of the log: %w", err)

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"rookery/gateway/internal/rate"
 )
 
 const (
@@ -34,6 +36,7 @@ type proxySocket struct {
 
 	closing   chan struct{}
 	acceptors sync.WaitGroup
+	line      rate.Line
 }
 
 // listenSocket makes the socket, or goes on with that of the server before. What a server that is no more has left at its path is taken
@@ -120,7 +123,7 @@ func (s *proxySocket) acceptLoop(enter func(net.Conn, netip.Addr) error, log *sl
 		if err == nil {
 			continue
 		}
-		log.Error("accept a connection of the Unix socket", "socket", s.path, "err", err)
+		s.line.Log(log, slog.LevelError, "accept a connection of the Unix socket", "socket", s.path, "err", err)
 		select {
 		case <-s.closing:
 			return

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"cmp"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -190,7 +191,7 @@ func (c *conn) moves() bool {
 func (l *Loop) hold(c *conn) gnet.Action {
 	l.hear(c)
 	if err := l.lift(c); err != nil {
-		l.cfg.Log.Error("a connection can't be handed over", "conn", c.name(), "err", err)
+		l.engine.wanting.Log(l.cfg.Log, slog.LevelError, "a connection can't be handed over", "conn", c.name(), "err", err)
 		l.close(c, proto.CloseDraining, "")
 		l.flush()
 		return gnet.None
@@ -250,7 +251,7 @@ func (l *Loop) pack() packed {
 		}
 		if !c.aloft() && c.sock.OutboundBuffered() > 0 {
 			if err := l.lift(c); err != nil {
-				l.cfg.Log.Error("a connection can't be handed over", "conn", c.name(), "err", err)
+				l.engine.wanting.Log(l.cfg.Log, slog.LevelError, "a connection can't be handed over", "conn", c.name(), "err", err)
 				p.left++
 				l.abort(c)
 				continue
@@ -297,7 +298,7 @@ func (l *Loop) standStill(p packed) {
 			}
 			fd, err := unix.FcntlInt(uintptr(g.Fd()), unix.F_DUPFD_CLOEXEC, 0)
 			if err != nil {
-				l.cfg.Log.Error("a connection that was to be handed over is lost", "err", err)
+				l.engine.wanting.Log(l.cfg.Log, slog.LevelError, "a connection that was to be handed over is lost", "err", err)
 				fd = -1
 			}
 			_ = l.events.Close(g)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -48,6 +49,8 @@ type Engine struct {
 	traces    atomic.Pointer[[]*handoff.Trace]
 
 	watching sync.WaitGroup // the watchers' goroutines
+	wanting  rate.Line      // about connections for which there are no descriptors, no memory or no watches: where they run out it is thousands
+	unread   rate.Line      // about those for which the log can't be read
 
 	mu          sync.Mutex // guards the growth of loops, refusing, the list of traces, late and lateRefused
 	late        []int      // descriptors of connections that were accepted after Freeze
@@ -414,7 +417,7 @@ func (h *handler) OnOpen(g gnet.Conn) ([]byte, gnet.Action) {
 		return nil, h.engine.pass(g)
 	}
 	if err != nil {
-		h.engine.cfg.Log.Error("refuse a connection", "err", err)
+		h.engine.wanting.Log(h.engine.cfg.Log, slog.LevelError, "refuse a connection", "err", err)
 		return nil, gnet.Close
 	}
 	if g.Context() == (starter{}) {

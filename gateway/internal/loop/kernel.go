@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +55,7 @@ func (l *Loop) stays(c *conn, err error) bool {
 		return false // it would come out of its turn
 	}
 	if err := l.retain(c); err != nil {
-		l.cfg.Log.Error("a connection ends without a last word", "conn", c.name(), "err", err)
+		l.engine.wanting.Log(l.cfg.Log, slog.LevelError, "a connection ends without a last word", "conn", c.name(), "err", err)
 		return false
 	}
 	_ = pendingError(c.sock.Fd()) // until that is taken nothing is sent

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"log/slog"
 	"slices"
 
 	"rookery/gateway/internal/handoff"
@@ -166,7 +167,7 @@ func (l *Loop) page(ev *handoff.Event) {
 	}
 	if ev.Seq == e.position {
 		// Delivered messages are committed, so the log has them, unless it can't be read.
-		l.cfg.Log.Error("catch-up ended: the log could not be read", "room", e.room.name, "after", e.position, "conn", c.name())
+		l.engine.unread.Log(l.cfg.Log, slog.LevelError, "catch-up ended: the log could not be read", "room", e.room.name, "after", e.position, "conn", c.name())
 		l.close(c, proto.CloseInternal, "the room's history can't be read")
 		return
 	}

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"sync"
@@ -194,7 +195,7 @@ func (l *Loop) drained(c *conn) {
 // await has the loop told when the socket takes bytes again.
 func (l *Loop) await(c *conn) {
 	if err := l.arm(c); err != nil {
-		l.cfg.Log.Error("a socket can't be watched, for want of memory or of fs.epoll.max_user_watches; its connection is closed", "conn", c.name(), "err", err)
+		l.engine.wanting.Log(l.cfg.Log, slog.LevelError, "a socket can't be watched, for want of memory or of fs.epoll.max_user_watches; its connection is closed", "conn", c.name(), "err", err)
 		l.abort(c)
 	}
 }

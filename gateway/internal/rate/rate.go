@@ -2,6 +2,7 @@
 //
 //	rate.go    what is limited, and the rules
 //	table.go   the buckets
+//	line.go    lines of the log: one a second
 //
 // # Bounds
 //

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	"rookery/gateway/internal/rate"
 )
 
 // The paths that are served. The provider has to be told of CallbackPath.
@@ -25,8 +27,6 @@ const (
 	waiting = 16 * exchanges
 	// loginTime is how long a sign-in may take, at the provider and on the way.
 	loginTime = 10 * time.Minute
-	// logEvery is the least time between two log lines about failed sign-ins: strangers can make as many as they like.
-	logEvery = time.Second
 )
 
 // Config is what a SignIn needs. All of it is required but what is said to be optional.
@@ -71,7 +71,7 @@ type SignIn struct {
 	turns   chan struct{} // with the provider
 
 	provider atomic.Pointer[provider] // nil until it has answered once
-	logged   atomic.Int64             // Unix milliseconds of the last log line about a failure
+	line     rate.Line                // about failures: strangers can make as many as they like
 
 	signedIn, failed, tokens atomic.Int64
 }
@@ -150,9 +150,6 @@ func (s *SignIn) refuse(w http.ResponseWriter, err error) {
 	if f, ok := errors.AsType[*fault](err); ok {
 		word = f.word
 	}
-	now := time.Now().UnixMilli()
-	if last := s.logged.Load(); now-last >= logEvery.Milliseconds() && s.logged.CompareAndSwap(last, now) {
-		s.cfg.Log.Warn("somebody could not be signed in", "reason", word, "err", err)
-	}
+	s.line.Log(s.cfg.Log, slog.LevelWarn, "somebody could not be signed in", "reason", word, "err", err)
 	goTo(w, "/?signin="+word)
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rookery/gateway/internal/rate"
 	"rookery/internal/records"
 )
 
@@ -129,6 +130,7 @@ func (l *Listener) Close() {
 
 // acceptLoop is started by Serve and ended by Close.
 func (l *Listener) acceptLoop() {
+	var line rate.Line
 	for {
 		conn, err := l.cfg.Listener.Accept()
 		switch {
@@ -138,8 +140,8 @@ func (l *Listener) acceptLoop() {
 			}
 			return
 		case err != nil:
-			// A peer that was gone before it was accepted, or a kernel without memory: the next may go well.
-			l.cfg.Log.Error("a connection for TLS can't be accepted", "err", err)
+			// A peer that was gone before it was accepted, or a kernel without memory or descriptors: the next may go well.
+			line.Log(l.cfg.Log, slog.LevelError, "a connection for TLS can't be accepted", "err", err)
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
