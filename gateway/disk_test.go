@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -85,6 +86,7 @@ type hungDisk struct {
 	vfs.FS
 	hang  sync.RWMutex
 	asked atomic.Int64 // how often a Sync began
+	fails bool         // those that hung do, in the end
 }
 
 func (d *hungDisk) Open(path string) (vfs.File, error)   { return d.wrap(d.FS.Open(path)) }
@@ -104,8 +106,14 @@ type hungFile struct {
 
 func (f hungFile) Sync() error {
 	f.disk.asked.Add(1)
-	f.disk.hang.RLock()
+	hung := !f.disk.hang.TryRLock()
+	if hung {
+		f.disk.hang.RLock()
+	}
 	defer f.disk.hang.RUnlock()
+	if hung && f.disk.fails {
+		return errors.New("the disk is gone")
+	}
 	return f.File.Sync()
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -54,16 +55,27 @@ func (s *Server) closeAll() error {
 
 // closeOwnersBy is closeOwners; one that waits for the disk behind end goes on, and the process ends without it.
 func (s *Server) closeOwnersBy(end time.Time) error {
+	late, cancel := context.WithTimeout(context.Background(), max(time.Until(end), 100*time.Millisecond))
+	defer cancel()
+	if !before(late, s.closeOwners) {
+		return fmt.Errorf("the log did not commit what was published within drain.timeout, %v: it was not acknowledged", s.cfg.Drain.Timeout)
+	}
+	return nil
+}
+
+// before calls fn, which waits for the disk, and reports whether it came back before late was done. If not it goes on, and the process is to end
+// without it: what it writes to is its own.
+func before(late context.Context, fn func()) bool {
 	landed := make(chan struct{})
 	go func() {
-		s.closeOwners()
+		fn()
 		close(landed)
 	}()
 	select {
 	case <-landed:
-		return nil
-	case <-time.After(max(time.Until(end), 100*time.Millisecond)):
-		return fmt.Errorf("the log did not commit what was published within drain.timeout, %v: it was not acknowledged", s.cfg.Drain.Timeout)
+		return true
+	case <-late.Done():
+		return false
 	}
 }
 
@@ -96,16 +108,15 @@ const lastClosing = 10 * time.Second
 // closeStorageBy is closeStorage; one that waits for the disk behind end, and beyond what it has at least, goes on, and the process
 // ends without it. All that was acknowledged is in the files by then.
 func (s *Server) closeStorageBy(end time.Time) error {
-	closed := make(chan error, 1)
-	go func() { closed <- s.closeStorage(lastShipping) }()
 	limit := max(time.Until(end), lastClosing)
 	if s.shipper != nil {
 		limit += lastShipping
 	}
-	select {
-	case err := <-closed:
-		return err
-	case <-time.After(limit):
+	late, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	var err error
+	if !before(late, func() { err = s.closeStorage(lastShipping) }) {
 		return fmt.Errorf("the disk did not answer for %v while the log in %s was closed: what was acknowledged is in it, the next start reads its end again", limit.Round(time.Second), s.cfg.Data)
 	}
+	return err
 }

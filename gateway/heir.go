@@ -227,8 +227,8 @@ func (s *Server) enter(descriptors []int) error {
 	return nil
 }
 
-// goOn makes a server of this process that takes what no other did. This one's background ends when it serves.
-func (s *Server) goOn(bundle *takeover.Bundle, old departing, background *sync.WaitGroup) (*Server, error) {
+// goOn makes a server of this process that takes what no other did. This one's background ends when it serves. errNoDisk, if late was done before.
+func (s *Server) goOn(late context.Context, bundle *takeover.Bundle, old departing, background *sync.WaitGroup) (*Server, error) {
 	s.engine.TakeBack(bundle)
 	s.stopEngine()
 	abandon := old.close
@@ -254,7 +254,10 @@ func (s *Server) goOn(bundle *takeover.Bundle, old departing, background *sync.W
 		cfg = *withSettings(read, &s.cfg, func(name string) bool { return !s.canReload(name) })
 		cfg.fs = s.cfg.fs
 	}
-	next, err := newServer(cfg, s.log, in)
+	var next *Server
+	if !before(late, func() { next, err = newServer(cfg, s.log, in) }) {
+		return nil, errNoDisk
+	}
 	if err != nil {
 		bundle.Close()
 		abandon()

@@ -62,9 +62,6 @@ type heir struct {
 
 // listenForHeirs makes the socket. nil where there can't be one: then nobody takes over.
 func (s *Server) listenForHeirs() *net.UnixListener {
-	if s.cfg.fs != nil {
-		return nil // a log in memory goes nowhere
-	}
 	listener, err := listenIn(s.cfg.Data)
 	if err != nil {
 		s.log.Warn("no other process can take over from this one", "err", err)
@@ -148,9 +145,29 @@ func (s *Server) meet(c *takeover.Channel) (_ heir, err error) {
 	return heir{c, int(who.Pid), handle}, nil
 }
 
+// errNoDisk says that a takeover ends in the middle, and this process with it.
+var errNoDisk = errors.New("the disk does not answer, amid a takeover, and the end of this process does not wait for it any longer: what was acknowledged is in the log, the next start reads its end again")
+
+// lateEnd is done when this process was asked to end so long ago that it ends without a disk that does not answer: as long as the end of a process that hands
+// nothing over waits. Nobody knows how far a takeover would have come, so it has the longer one of its times.
+func (s *Server) lateEnd(ctx context.Context) (late context.Context, cancel func()) {
+	late, over := context.WithCancel(context.Background())
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(max(s.cfg.Drain.Timeout, lastClosing)):
+			over()
+		case <-late.Done():
+		}
+	})
+	return late, func() {
+		stop()
+		over()
+	}
+}
+
 // give gives everything to the heir. When it comes back without an error the connections and the log are the other process's. With one
-// they are ours, in the bundle, and the other process has ended.
-func (s *Server) give(ctx context.Context, h heir, admin adminServer) (*takeover.Bundle, error) {
+// they are ours, in the bundle, and the other process has ended; but with errNoDisk nobody may go on with them, since late was done before.
+func (s *Server) give(ctx, late context.Context, h heir, admin adminServer) (*takeover.Bundle, error) {
 	begun := time.Now()
 	s.log.Info("handing over", "to", h.process, "connections", s.engine.Open())
 	s.state.Store(leaving)
@@ -163,7 +180,11 @@ func (s *Server) give(ctx context.Context, h heir, admin adminServer) (*takeover
 	s.api.Refuse()
 	admin.leave()
 	s.await(begun.Add(quieting), func() bool { return s.engine.Quiet() && s.api.Idle() })
-	s.closeOwners()
+	if !before(late, s.closeOwners) {
+		h.kill()
+		h.close()
+		return nil, errNoDisk
+	}
 	s.await(time.Now().Add(s.cfg.Drain.Timeout), s.engine.Idle)
 	bundle, left := s.engine.Pack()
 	for _, w := range s.presence.Watched() {
@@ -171,8 +192,15 @@ func (s *Server) give(ctx context.Context, h heir, admin adminServer) (*takeover
 	}
 	sent := make(chan error, 1)
 	go func() { sent <- h.channel.SendBundle(bundle, receiving) }() // while the log is closed, which waits for the disk
-	if err := s.closeStorage(0); err != nil {
-		s.log.Error("the log was not closed cleanly", "err", err)
+	var unclean error
+	if !before(late, func() { unclean = s.closeStorage(0) }) {
+		h.kill()
+		h.close()
+		<-sent // before the descriptors are closed
+		return nil, errNoDisk
+	}
+	if unclean != nil {
+		s.log.Error("the log was not closed cleanly", "err", unclean)
 	}
 	closed := time.Now()
 	if left > 0 {
@@ -186,7 +214,9 @@ func (s *Server) give(ctx context.Context, h heir, admin adminServer) (*takeover
 		err = h.take(bundle.Len())
 	}
 	if err != nil {
-		h.end()
+		if !h.end(late) {
+			return nil, errNoDisk
+		}
 		return bundle, err
 	}
 	s.log.Info("handed over", "to", h.process, "connections", bundle.Len(), "late", left, "bytes", h.channel.Sent(),
@@ -213,19 +243,32 @@ func (h *heir) take(connections int) error {
 	return h.channel.Send(takeover.Go, nil)
 }
 
-// end sees to it that the other process is dead: it has the connections too.
-func (h *heir) end() {
+// end sees to it that the other process is dead: it has the connections too. False, if it waits for the disk in the kernel, which lets none end that does, and
+// late was done.
+func (h *heir) end(late context.Context) bool {
+	h.kill()
+	if !before(late, h.wait) {
+		return false
+	}
+	h.close()
+	return true
+}
+
+func (h *heir) kill() {
 	if h.process == os.Getpid() {
 		panic("a process can't go on behind a takeover by itself that failed: both have the connections")
 	}
 	_ = unix.PidfdSendSignal(h.handle, unix.SIGKILL, nil, 0) // an error means that it has ended
+}
+
+// wait waits until it has ended.
+func (h *heir) wait() {
 	dead := []unix.PollFd{{Fd: int32(h.handle), Events: unix.POLLIN}}
 	for {
 		if _, err := unix.Poll(dead, -1); err != unix.EINTR {
 			break
 		}
 	}
-	h.close()
 }
 
 func (h *heir) close() {
@@ -241,10 +284,17 @@ func (s *Server) handOver(ctx context.Context, h heir, admin adminServer, backgr
 		s.log.Warn("who connects while the listeners are closed may be refused", "err", err)
 	}
 	connections := s.engine.Open()
-	bundle, err := s.give(ctx, h, admin)
+	late, cancel := s.lateEnd(ctx)
+	defer cancel()
+	bundle, err := s.give(ctx, late, h, admin)
+	if errors.Is(err, errNoDisk) {
+		s.stopEngine()
+		old.close()
+		return nil, err
+	}
 	if err != nil {
 		s.log.Error("the other process did not take over, and has ended: this one goes on", "process", h.process, "err", err)
-		return s.goOn(bundle, old, background)
+		return s.goOn(late, bundle, old, background)
 	}
 	defer h.close()
 	s.heir.Store(int64(h.process))
