@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -20,7 +21,7 @@ func (s *Server) CloseStore() error {
 
 // NewHeir makes a server that takes over from nobody, and whose event loops can't take connections in.
 func NewHeir(cfg Config, logger *slog.Logger, failure error) (*Server, error) {
-	nobody := &inheritance{address: cfg.Listen, bundle: &takeover.Bundle{}, served: func(*Server) {}}
+	nobody := &inheritance{address: cfg.Listen, bundle: &takeover.Bundle{}, served: func(context.Context, *Server) {}}
 	s, err := newServer(cfg, logger, nobody)
 	if err == nil {
 		s.land = func() error { return failure }

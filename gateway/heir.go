@@ -32,8 +32,8 @@ type inheritance struct {
 	// reading, if it is not nil, is called once, when it is read again what clients have sent.
 	reading func()
 	// served is called once, with the server when it serves, or with nil if it has ended before. It ends when nothing more comes of whom the
-	// server took over from.
-	served func(s *Server)
+	// server took over from, or with ctx.
+	served func(ctx context.Context, s *Server)
 }
 
 // TakeOver makes a server that goes on with the connections, the sessions and the log of the one that runs with the same data directory. It
@@ -112,9 +112,9 @@ func takeOver(cfg Config, logger *slog.Logger, channel *takeover.Channel, patien
 		return nil, silence(fmt.Errorf("receive connections: %w", err), patience)
 	}
 	in.reading = func() { _ = channel.Send(takeover.Reading, nil) } // an error is that it has ended, which takeLate hears, too
-	in.served = func(s *Server) {
+	in.served = func(ctx context.Context, s *Server) {
 		if s != nil {
-			s.takeLate(channel)
+			s.takeLate(ctx, channel, leavingTime+time.Duration(g.Connections)*openingEach)
 		}
 		channel.Close()
 	}
@@ -183,18 +183,31 @@ func makeRoom(connections int) {
 
 func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) }
 
-// takeLate takes what the other process's listeners still accept, until it has left.
-func (s *Server) takeLate(channel *takeover.Channel) {
+// leavingTime is how long the other process takes at most to leave when this one serves, with openingEach more for each connection that it closes: beyond
+// that it is stopped, or hangs.
+const leavingTime = ending + lingeringMost + receiving
+
+// takeLate takes what the other process's listeners still accept, until it has left. That has no bound but the end of ctx, for as long as it is there nobody may
+// take over from this one, and who comes to its listeners is lost if nobody takes them. If it lasts longer than within the log says what to do.
+func (s *Server) takeLate(ctx context.Context, channel *takeover.Channel, within time.Duration) {
+	defer context.AfterFunc(ctx, func() { channel.Close() })()
+	defer time.AfterFunc(within, func() {
+		s.log.Error("the process that was taken over from has not ended: it may have new connections that wait, and until it has nobody takes over from this one; if it is stopped, end it", "after", within)
+	}).Stop()
 	if err := channel.SendJSON(takeover.Serving, servingMessage{s.loops}); err != nil {
 		return // it has ended
 	}
 	for {
 		m, err := channel.Receive()
 		if err != nil {
-			s.unsteer()
+			if ctx.Err() == nil {
+				s.unsteer()
+			}
 			return
 		}
-		_ = s.enter(m.Descriptors)
+		if err := s.enter(m.Descriptors); err != nil {
+			s.lateLine.Log(s.log, slog.LevelWarn, "connections were accepted and not taken", "err", err)
+		}
 		m.Close()
 	}
 }
@@ -239,7 +252,7 @@ func (s *Server) goOn(late context.Context, bundle *takeover.Bundle, old departi
 		return nil, err
 	}
 	in := &inheritance{address: s.public.addr, listeners: listeners, bundle: bundle}
-	in.served = func(next *Server) {
+	in.served = func(_ context.Context, next *Server) { // this process's leaving has its own bound
 		if next == nil {
 			abandon()
 		} else {
@@ -284,7 +297,7 @@ func (in *inheritance) carried(cfg *loop.Config) error {
 // at a time, for the listeners of three would not know whose turn it is. Started by Run, whose end of ctx ends it.
 func (s *Server) heirsLoop(ctx context.Context, heirs chan<- heir) {
 	if s.inherited != nil {
-		s.inherited.served(s)
+		s.inherited.served(ctx, s)
 		s.inherited = nil // nobody else looks at it any more, and it holds the states that came, and whom they are of
 	}
 	listener := s.listenForHeirs()

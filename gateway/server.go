@@ -442,7 +442,7 @@ func (s *Server) run(ctx context.Context) (next *Server, err error) {
 	served := false
 	defer func() {
 		if !served && s.inherited != nil {
-			s.inherited.served(nil)
+			s.inherited.served(ctx, nil)
 		}
 	}()
 	running, stop := context.WithCancel(context.Background())

@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +35,14 @@ func ends(t *testing.T) (here, there *takeover.Channel) {
 		t.Cleanup(func() { channels[i].Close() })
 	}
 	return channels[0], channels[1]
+}
+
+// lineFunc is called with each line of a log.
+type lineFunc func(line string)
+
+func (f lineFunc) Write(b []byte) (int, error) {
+	f(string(b))
+	return len(b), nil
 }
 
 const shortPatience = 50 * time.Millisecond
@@ -78,6 +88,23 @@ func TestTheOtherProcessStops(t *testing.T) {
 		if err := inTime(t, func() error { return awaitGo(here, shortPatience, log) }); err != nil {
 			t.Errorf("of an old one that has died the new one says %v", err)
 		}
+	})
+	t.Run("the old one, which is to leave", func(t *testing.T) {
+		here, there := ends(t)
+		told := make(chan string, 1)
+		s := &Server{log: slog.New(slog.NewTextHandler(lineFunc(func(line string) { told <- line }), nil))}
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			if line := <-told; !strings.Contains(line, "has not ended") {
+				t.Errorf("the log says %s", line)
+			}
+			cancel() // and it does not keep the new one from ending
+		}()
+		_ = inTime(t, func() error {
+			s.takeLate(ctx, here, shortPatience)
+			return nil
+		})
+		there.Close()
 	})
 	t.Run("the new one, before it serves", func(t *testing.T) {
 		here, _ := ends(t)
