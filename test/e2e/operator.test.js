@@ -91,6 +91,15 @@ test('an operator sees who is there, traces a user and bans them', { timeout: 18
   await operator.find('act-done').filter({ hasText: 'may come back' }).waitFor();
   await operator.find('trace-stop').click();
 
+  // Whose name turns the text around is shown as who they are.
+  await operator.find('user').fill('bob\u202e');
+  await operator.find('ban').click();
+  await operator.page.getByText('Ban “bob[U+202E]” from the server for an hour?').waitFor();
+  await operator.page.keyboard.press('Escape');
+  await operator.find('trace-start').click();
+  await operator.page.getByText('What “bob[U+202E]” does').waitFor();
+  await operator.find('trace-stop').click();
+
   await operator.find('user').fill('..');
   await operator.find('kick').click();
   await operator.find('act-error').filter({ hasText: 'curl --path-as-is' }).waitFor();

@@ -1,5 +1,7 @@
 // What is done to users, by the server API with a key. The key is kept here and nowhere else: it is gone with the page.
 
+import { visible } from './names.js';
+
 /** An answer that says why not, in the server's own sentence. */
 export class Refusal extends Error {}
 
@@ -69,15 +71,16 @@ export function segment(name) {
  * @param {'kick'|'ban'|'unban'} act
  */
 export function plan(act, { user, room = '', reason = '', forMs = 0 }) {
-  const where = room === '' ? 'the server' : `the room “${room}”`;
+  const who = visible(user);
+  const where = room === '' ? 'the server' : `the room “${visible(room)}”`;
   const time = BAN_TIMES.find(([, ms]) => ms === forMs)?.[0] ?? `${Math.round(forMs / HOUR_MS)} hours`;
   const more = { ...(reason && { reason }), ...(act === 'ban' && forMs > 0 && { forMs }) };
   const words = {
     kick: room === ''
-      ? { question: `Disconnect “${user}” from the server?`, consequence: 'All their connections are closed. Clients come back by themselves; a ban keeps them away.', done: `“${user}” is being disconnected.` }
-      : { question: `Remove “${user}” from ${where}?`, consequence: 'They are no member any more, and may be invited again.', done: `“${user}” was removed from ${where}.` },
-    ban: { question: `Ban “${user}” from ${where} for ${time}?`, consequence: room === '' ? 'All their connections are closed, and new ones refused.' : 'They are no member any more, and can’t come back until then.', done: `“${user}” is banned from ${where} for ${time}.` },
-    unban: { question: `Lift the ban of “${user}” from ${where}?`, consequence: 'They may come back at once.', done: `“${user}” may come back to ${where}.` },
+      ? { question: `Disconnect “${who}” from the server?`, consequence: 'All their connections are closed. Clients come back by themselves; a ban keeps them away.', done: `“${who}” is being disconnected.` }
+      : { question: `Remove “${who}” from ${where}?`, consequence: 'They are no member any more, and may be invited again.', done: `“${who}” was removed from ${where}.` },
+    ban: { question: `Ban “${who}” from ${where} for ${time}?`, consequence: room === '' ? 'All their connections are closed, and new ones refused.' : 'They are no member any more, and can’t come back until then.', done: `“${who}” is banned from ${where} for ${time}.` },
+    unban: { question: `Lift the ban of “${who}” from ${where}?`, consequence: 'They may come back at once.', done: `“${who}” may come back to ${where}.` },
   }[act];
   if (room !== '') return { ...words, method: 'POST', path: `/v1/rooms/${segment(room)}/members`, body: { user, action: act, ...more } };
   if (act === 'kick') return { ...words, method: 'POST', path: `/v1/users/${segment(user)}/disconnect`, body: more };

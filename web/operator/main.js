@@ -5,6 +5,7 @@ import { ActionsView } from './actions-view.js';
 import { Api } from './actions.js';
 import { groups, limits, state, surveyNote } from './figures.js';
 import { Looks } from './looks.js';
+import { visible } from './names.js';
 import { Table } from './tables.js';
 import { TraceView } from './trace-view.js';
 import { bytes, count, duration, rate, sparkline } from './units.js';
@@ -16,11 +17,11 @@ const api = new Api((...request) => fetch(...request));
 const trace = new TraceView(api);
 const actions = new ActionsView(api, trace);
 
-const named = (user) => element('button', { class: 'name', type: 'button', onclick: () => actions.choose(user) }, user);
+const named = (user) => element('button', { class: 'name', type: 'button', onclick: () => actions.choose(user) }, visible(user));
 const behind = new Table(byId('behind'), ({ user, waiting, stalled, rooms, protocol, session }) => [named(user), waiting, stalled, rooms, protocol, session]);
 const limit = new Table(byId('limits'), ({ kind, name, perSecond, count: n }) => [kind, name, rate(perSecond), count(n)]);
-const largest = new Table(byId('largest'), ({ key, count: n }) => [key, n]);
-const busiest = new Table(byId('busiest'), ({ key, count: n }) => [key, n]);
+const largest = new Table(byId('largest'), ({ key, count: n }) => [visible(key), n]);
+const busiest = new Table(byId('busiest'), ({ key, count: n }) => [visible(key), n]);
 
 const lines = { connections: [], deliveries: [], latency: [], memory: [] };
 

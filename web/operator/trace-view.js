@@ -2,6 +2,7 @@
 
 import { byId } from '../page/app/elements.js';
 import { Refusal, segment } from './actions.js';
+import { visible } from './names.js';
 import { Table } from './tables.js';
 import { TraceLog, follow } from './trace.js';
 import { clock } from './units.js';
@@ -31,7 +32,7 @@ export class TraceView {
       const response = await this.#api.ask('GET', `/v1/users/${segment(user)}/trace`, undefined, ending);
       this.#log.clear();
       byId('trace').hidden = false;
-      byId('trace-title').textContent = `What “${user}” does`;
+      byId('trace-title').textContent = `What “${visible(user)}” does`;
       byId('trace-stop').hidden = false;
       await follow(response, (line) => {
         this.#log.add(line);

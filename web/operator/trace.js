@@ -1,5 +1,7 @@
 // The frames of one user, as the server API tells them: lines of JSON that come in pieces.
 
+import { visible } from './names.js';
+
 /** How many lines are kept; older ones go. */
 export const KEPT = 500;
 
@@ -56,7 +58,7 @@ export function described(line) {
   if (line.bytes) detail.push(`${line.bytes} bytes`);
   if (line.direction === 'ended') return { at, direction: 'ended', what: `session ended: ${line.error}`, room: '', detail: line.session, tone: 'note' };
   return {
-    at, direction: line.direction, what: line.error ? `${line.operation}: ${line.error}` : line.operation, room: line.room ?? '',
+    at, direction: line.direction, what: line.error ? `${line.operation}: ${line.error}` : line.operation, room: visible(line.room ?? ''),
     detail: [...detail, line.session].join(', '), tone: line.error ? 'bad' : '',
   };
 }

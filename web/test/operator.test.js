@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { Api, HOUR_MS, Refusal, plan } from '../operator/actions.js';
 import { groups, limits, state, surveyNote } from '../operator/figures.js';
 import { Looks } from '../operator/looks.js';
+import { visible } from '../operator/names.js';
 import { KEPT, Lines, TraceLog, described, follow } from '../operator/trace.js';
 import { bytes, clock, count, duration, latency, rate, sparkline } from '../operator/units.js';
 
@@ -212,4 +213,20 @@ test('a trace in words, and bounded', () => {
   log.add({ kind: 'dropped', count: 7 });
   assert.deepEqual([log.rows.length, log.missed, new Set(log.rows.map(({ key }) => key)).size], [KEPT, 7, KEPT]);
   assert.match(log.rows.at(-1).what, /7 frames are missing/);
+});
+
+test('a name that turns the direction of text turns nothing that an operator reads', () => {
+  const name = 'bob\u202e ton ,\u2069\u200f';
+  const shown = 'bob[U+202E] ton ,[U+2069][U+200F]';
+  assert.equal(visible(name), shown);
+  assert.equal(visible('عمر 👩‍🚀'), 'عمر 👩‍🚀');
+  for (const act of ['kick', 'ban', 'unban']) {
+    for (const room of ['', name]) {
+      const planned = plan(act, { user: name, room });
+      for (const sentence of [planned.question, planned.done]) assert.equal(sentence.replaceAll(shown, '').includes('\u202e'), false, sentence);
+      assert.match(planned.question, /bob\[U\+202E\]/);
+      assert.equal(decodeURIComponent(planned.path).includes(name), true, 'what is asked for is the name itself');
+    }
+  }
+  assert.equal(described({ kind: 'frame', at: 0, direction: 'in', operation: 'join', room: name, session: 's' }).room, shown);
 });
