@@ -2,6 +2,7 @@ package push
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -193,4 +194,31 @@ func TestCut(t *testing.T) {
 			t.Errorf("cut inside a letter: %q", got)
 		}
 	}
+}
+
+// TestNobodyWaitsForAnotherAfterARestart: whose summary is to be sent soon does not wait for one that is to be sent much later.
+func TestNobodyWaitsForAnotherAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		k := w.start(t, dir, nil)
+		w.join("group:a", "ann", "ben", "cleo", "dan")
+		w.outcome = func(s *Summary) Outcome {
+			o := Outcome{Verdict: Retry, Err: errRefused, Alone: true}
+			if s.User == "ann" {
+				o.After = 20 * time.Hour
+			}
+			return o
+		}
+		w.publish("group:a", "dan")
+		later()
+		shut(t, k)
+		w.locked(func() { w.outcome = nil })
+		again := w.start(t, dir, nil)
+		time.Sleep(10 * time.Minute)
+		if all := w.taken(); len(all) != 2 || again.Stats().Queued != 1 {
+			t.Errorf("told %+v, and %d wait", all, again.Stats().Queued)
+		}
+		shut(t, again)
+	})
 }

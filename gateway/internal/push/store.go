@@ -1,6 +1,7 @@
 package push
 
 import (
+	"container/heap"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -156,7 +157,7 @@ func (k *Keeper) loadItem(key, value []byte) error {
 		return fmt.Errorf("summary %q: %w", key, err)
 	}
 	l.items[itemName{it.user, it.device}] = it
-	l.waiting.Push(it)
+	heap.Push(&l.waiting, it)
 	k.waitingBytes += it.Conversations.size()
 	return nil
 }
