@@ -16,6 +16,7 @@ import (
 
 	"rookery/gateway/internal/handoff"
 	"rookery/gateway/internal/identity"
+	"rookery/gateway/internal/rate"
 	"rookery/gateway/internal/webhook"
 	"rookery/proto"
 )
@@ -70,6 +71,8 @@ type Keeper struct {
 	asking  sync.WaitGroup
 	wake    *sync.Cond // of mu: ready has something, or closed
 	ended   ended
+
+	unanswering rate.Line // an application may fail each second time
 
 	mu           sync.Mutex // guards all below, held for memory work
 	lines        map[publisher]*line
@@ -279,7 +282,7 @@ func (k *Keeper) settle(q *question, err error) {
 		k.cfg.Logger.Error("the application does not answer its webhook; it is asked once a second until it does",
 			"event", EventNames()[q.event], "allowed_meanwhile", k.cfg.Allow, "err", err)
 	case was == 0 && now == 1:
-		k.cfg.Logger.Warn("a webhook was not answered", "event", EventNames()[q.event], "allowed", k.cfg.Allow, "err", err)
+		k.unanswering.Log(k.cfg.Logger, slog.LevelWarn, "a webhook was not answered", "event", EventNames()[q.event], "allowed", k.cfg.Allow, "err", err)
 	case was >= patience && now == 0:
 		k.cfg.Logger.Info("the application answers its webhook again", "event", EventNames()[q.event])
 	}

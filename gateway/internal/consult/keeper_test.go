@@ -332,3 +332,27 @@ func TestUnusable(t *testing.T) {
 		}
 	})
 }
+
+// TestEachSecondQuestionFails: the log has a line a second about that, not one for each.
+func TestEachSecondQuestionFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		a := &app{answer: func(string) (int, string, time.Duration) {
+			n++
+			if n%2 == 1 {
+				return 500, "", 10 * time.Millisecond
+			}
+			return 200, allow, 10 * time.Millisecond
+		}}
+		var lines strings.Builder
+		k := consultant(a, func(c *Config) { c.Concurrency, c.Logger = 1, slog.New(slog.NewTextHandler(&lines, nil)) })
+		for range 150 {
+			k.Ask(publish("lobby", "ann", "hi"))
+		}
+		time.Sleep(2 * time.Second)
+		k.Close()
+		if count := strings.Count(lines.String(), "was not answered"); count != 2 || n != 150 {
+			t.Errorf("%d questions in a second and a half, each second one in vain, had %d lines:\n%s", n, count, lines.String())
+		}
+	})
+}

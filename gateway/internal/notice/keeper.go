@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rookery/gateway/internal/rate"
 	"rookery/gateway/internal/webhook"
 )
 
@@ -79,7 +80,8 @@ type Keeper struct {
 	failures int   // in a row
 	rest     int64 // after failures no attempt before, Unix milliseconds
 	dead     int
-	failing  bool // reading or writing, which has been logged
+	failing  bool      // reading or writing, which has been logged
+	dying    rate.Line // an application that refuses all has thousands of dead letters
 
 	counters counters
 }

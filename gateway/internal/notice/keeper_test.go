@@ -373,3 +373,21 @@ func TestDamage(t *testing.T) {
 		t.Error("nothing was found to be damaged")
 	}
 }
+
+// TestAnApplicationThatTakesNothing: each notice is a dead letter, and the log has a line a second.
+func TestAnApplicationThatTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.answer = func(string) int { return 400 }
+		var lines bytes.Buffer
+		k := w.start(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&lines, nil)) })
+		for range 100 {
+			w.happen("a", 0, 1, 2)
+		}
+		time.Sleep(500 * time.Millisecond)
+		stop(t, k)
+		if died, count := k.Stats().Died, strings.Count(lines.String(), "can't be delivered"); died != 300 || count != 1 {
+			t.Errorf("%d notices died in no time, with %d lines", died, count)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
@@ -210,6 +211,6 @@ func (k *Keeper) fail(now int64, err error) {
 // die makes a letter a dead one.
 func (k *Keeper) die(l *letter, now int64) {
 	k.counters.died.Add(1)
-	k.cfg.Logger.Warn("a notice of members can't be delivered; it is among the dead letters", "room", l.Room, "attempts", l.Attempts, "err", l.Error)
+	k.dying.Log(k.cfg.Logger, slog.LevelWarn, "a notice of members can't be delivered; it is among the dead letters", "room", l.Room, "attempts", l.Attempts, "err", l.Error)
 	k.store.buried = append(k.store.buried, DeadLetter{ID: l.ID, Room: l.Room, Created: l.Created, Died: now, Attempts: l.Attempts, Error: l.Error, Body: l.Body})
 }
