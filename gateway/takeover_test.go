@@ -64,6 +64,8 @@ func TestTakeoverKeepsSessions(t *testing.T) {
 			first := gatewaytest.Start(t, func(c *gateway.Config) {
 				c.Rooms.Members = []string{"group:* group", "channel:* open"}
 				c.Rooms.PresenceGrace = 0
+				// Takeovers of other tests may come first.
+				c.Limits.HandshakeTimeout, c.Limits.FrameTimeout = time.Minute, time.Minute
 			})
 			alice, bob, carol := login(t, first.Addr(), w, "alice"), login(t, first.Addr(), w, "bob"), login(t, first.Addr(), w, "carol")
 			name := alice.session("alice")

@@ -103,7 +103,7 @@ func (t Target) String() string {
 // Reserve is how many descriptors a gateway with so many event loops keeps beside the connections of a target: gateway/descriptors.go
 // counts them, and a test compares.
 func Reserve(loops int, t Target) int {
-	reserve := 160 + 8*loops
+	reserve := 160 + 9*loops
 	if t.Webhooks > 0 {
 		reserve += t.Webhooks + 6
 	}
