@@ -135,8 +135,7 @@ func (h *host) catchUpRow() row {
 	}
 }
 
-// overloadRow asks for twice of what is carried. In rooms of 2 a refusal, one read and one write, takes more than half of what a message
-// takes, so that twice as many can't even be refused by processors that were busy before, which the load tester shares.
+// overloadRow asks for twice of what is carried, and compares what waits.
 func (h *host) overloadRow() row {
 	return row{
 		name:  "overload",
