@@ -14,7 +14,7 @@ func descriptorChecks() []Check {
 	return []Check{
 		{
 			Key:      descriptorKey,
-			Reason:   "each connection is an open file, and the gateway refuses those over its limit less a reserve of 160, 8 for each event loop, with tls.listen 1,094, with proxy.socket 9, and with webhooks.url webhooks.concurrency and 6",
+			Reason:   "each connection is an open file, and the gateway refuses those over its limit less a reserve of 160, 9 for each event loop, with tls.listen 1,094, with proxy.socket 9, and with webhooks.url webhooks.concurrency and 6",
 			Cost:     "none: only files that are open cost memory",
 			Avoid:    "never; a limit that keeps connections out belongs into limits.connections",
 			Computed: "the connections and the reserve, rounded up to a thousand",
