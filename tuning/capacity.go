@@ -77,6 +77,12 @@ func Capacity(h *host.Host, role Role) Room {
 	return r.fill()
 }
 
+// Untracked is the same without a firewall that tracks connections.
+func (r Room) Untracked() Room {
+	r.Tracked = false
+	return r.fill()
+}
+
 func (r Room) fill() Room {
 	if r.Role == "" {
 		r.Role = Gateway

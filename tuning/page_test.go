@@ -56,9 +56,7 @@ func capacityText(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := Capacity(h, Gateway)
-		r.Tracked = false
-		r = r.fill()
+		r := Capacity(h, Gateway).Untracked()
 		processors := "processors"
 		if m.processors == 1 {
 			processors = "processor"

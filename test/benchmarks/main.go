@@ -5,7 +5,7 @@
 //	go run ./test/benchmarks [--vm] [--row NAME]... [--write] [--scale 0.02] [--profile DIR]
 //
 // Without --vm server and load tester are two programs of this machine and share its processors. With --vm the rows are those that need more descriptors, or kernel settings, than a host may grant: server and load
-// tester run in a virtual machine without a network, as root of it. What memory costs there is what it costs elsewhere.
+// tester run in a virtual machine without a network, or in one each with nothing but a cable between, as root of it. What memory costs there is what it costs elsewhere.
 // Times are not, since the processor is emulated: they are told and marked.
 //
 //	main.go            flags, the rows one after the other, the end
@@ -25,6 +25,7 @@
 //	vm_server.go       the server
 //	vm_crowd.go        connections to it
 //	vm_takeover.go     another server in the place of the first
+//	vm_rented.go       a server in a machine as it is rented, and its clients in another one
 //	vm_kernel.go       what the kernel says of memory
 //	vm_collections.go  what the server's runtime says of its collections of garbage
 //	row_*.go           a row, or two of one kind

@@ -110,7 +110,7 @@ func (e *equipment) scaled(connections int) int { return max(100, int(float64(co
 
 // rows are all of them, in the order of the page.
 func (e *equipment) rows() []row {
-	return []row{e.densityRow(), e.roomsRow(), e.kernelRow(), e.engineRow(), e.millionRow(), e.takeoverRow()}
+	return []row{e.densityRow(), e.roomsRow(), e.kernelRow(), e.engineRow(), e.millionRow(), e.takeoverRow(), e.rentedRow(1), e.rentedRow(2)}
 }
 
 // limit is how long a row may take that has so many connections come in so many machines, and then waits: two to four times of

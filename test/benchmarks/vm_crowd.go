@@ -32,20 +32,18 @@ func (s *server) hold(c crowd) (*program, error) {
 	} else {
 		profiled <- nil
 	}
-	p, err := s.start(benchProcessor, nil, nil, benchArguments(c)...)
+	p, err := s.loader.start(s.loader.processor, nil, nil, s.loader.arguments(c)...)
 	if err != nil {
 		return nil, err
 	}
 	begun := time.Now()
 	moved, told := begun, begun
-	for last := 0.0; ; {
-		if err := s.pause(look); err != nil {
-			return nil, err
-		}
-		now, err := s.state()
+	for last, there := 0.0, 0.0; ; {
+		now, err := s.nextState()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("with %s of %s connections: %w", grouped(there), grouped(float64(c.connections)), err)
 		}
+		there = now.sessions
 		if int(now.sessions) == c.connections && int(now.subscriptions) == c.connections*c.roomsEach {
 			s.tell("%s joined after %v", grouped(now.sessions), time.Since(begun).Round(time.Second))
 			return p, <-profiled
@@ -65,11 +63,11 @@ func (s *server) hold(c crowd) (*program, error) {
 	}
 }
 
-// benchArguments are those of rookery. The load tester does not look at the server's process, which would cost both: what is to be
+// arguments are those of rookery. The load tester does not look at the server's process, which would cost both: what is to be
 // known of it is read here.
-func benchArguments(c crowd) []string {
+func (l loader) arguments(c crowd) []string {
 	return []string{
-		"bench", "/plan.yaml", "--target", "ws://127.0.0.1:8080/ws", "--source", "127.0.0.0/16", "--key-file", "/secret", "--pid", "-1",
+		"bench", "/plan.yaml", "--target", l.target, "--source", l.source, "--key-file", "/secret", "--pid", "-1",
 		"--connections", fmt.Sprint(c.connections), "--rooms", fmt.Sprint(c.rooms), "--rooms-each", fmt.Sprint(c.roomsEach),
 		"--workers", fmt.Sprint(c.workers),
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,10 +27,11 @@ const (
 // being done fails with the reason.
 type machine struct {
 	*vm.Machine
-	equipment *equipment
-	mebibytes int             // of memory
-	ctx       context.Context // of all that is done with the machine
-	fail      context.CancelCauseFunc
+	equipment   *equipment
+	mebibytes   int             // of memory
+	descriptors uint64          // that each program may open; 0: as many as the machine lets the first one
+	ctx         context.Context // of all that is done with the machine
+	fail        context.CancelCauseFunc
 
 	mu       sync.Mutex       // held for memory work only
 	orders   int              // guarded by mu
@@ -45,44 +47,52 @@ type waiter struct {
 
 // program is a rookery in the machine.
 type program struct {
-	name  string
-	hear  func(string) // is given each line; nil: nobody is
-	pid   int          // set by hearLoop, before the answer to start
-	ended chan struct{}
+	name   string
+	hear   func(string) // is given each line; nil: nobody is
+	pid    int          // set by hearLoop, before the answer to start
+	ended  chan struct{}
+	status string // set by hearLoop, before ended
 
 	mu    sync.Mutex // held for memory work only
 	said  []string   // the newest lines; guarded by mu
 	asked bool       // to end; guarded by mu
 }
 
-// boot gives a machine with room for so many connections.
+// roomy are the kernel's parameters where there are a million sockets.
+var roomy = []string{
+	"transparent_hugepage=madvise", // as servers have it: Go asks for huge pages where it wants them
+	"thash_entries=1048576",
+	"slab_nomerge", // each cache counts its own objects
+}
+
+// boot gives a machine with room for both ends of so many connections.
 func (e *equipment) boot(ctx context.Context, connections int) (*machine, error) {
-	mebibytes := machineMiB + connections*connectionBytes>>20
+	return e.turnOn(ctx, vm.Config{
+		Processors: processors, MemoryMiB: machineMiB + connections*connectionBytes>>20, Dir: e.work,
+		Parameters: roomy,
+	})
+}
+
+// turnOn gives a machine that boots into our programs.
+func (e *equipment) turnOn(ctx context.Context, c vm.Config) (*machine, error) {
 	free, err := measure.Kibibytes("/proc/meminfo", "MemAvailable")
 	if err != nil {
 		return nil, err
 	}
-	if free>>20 < int64(mebibytes) {
-		return nil, fmt.Errorf("the machine needs %d MiB of memory, and this host has %d: end something, or use --scale", mebibytes, free>>20)
+	if free>>20 < int64(c.MemoryMiB) {
+		return nil, fmt.Errorf("the machine needs %d MiB of memory, and this host has %d: end something, or use --scale", c.MemoryMiB, free>>20)
 	}
+	c.Kernel, c.Initramfs, c.Port = e.kernel, e.initramfs, control.AdminPort
+	// Timers at ticks: Go's monitor, which sleeps 20 microseconds at a time, would take much of an emulated processor.
+	c.Parameters = slices.Concat(c.Parameters, []string{"selinux=0", "highres=off", "nohz=off"})
 	ctx, fail := context.WithCancelCause(ctx)
-	booted, _, err := vm.Boot(ctx, vm.Config{
-		Kernel: e.kernel, Initramfs: e.initramfs, Processors: processors, MemoryMiB: mebibytes, Port: control.AdminPort, Dir: e.work,
-		Parameters: []string{
-			"transparent_hugepage=madvise", // as servers have it: Go asks for huge pages where it wants them
-			"thash_entries=1048576",
-			"slab_nomerge", // each cache counts its own objects
-			"selinux=0",
-			// Timers at ticks: Go's monitor, which sleeps 20 microseconds at a time, would take much of an emulated processor.
-			"highres=off", "nohz=off",
-		},
-	})
+	booted, _, err := vm.Boot(ctx, c)
 	if err != nil {
 		fail(err)
 		return nil, err
 	}
 	m := &machine{
-		Machine: booted, equipment: e, mebibytes: mebibytes, ctx: ctx, fail: fail, waiting: map[int]waiter{}, programs: map[int]*program{},
+		Machine: booted, equipment: e, mebibytes: c.MemoryMiB, ctx: ctx, fail: fail, waiting: map[int]waiter{}, programs: map[int]*program{},
 	}
 	go m.hearLoop() // ends when the machine is off
 	return m, nil
@@ -152,6 +162,7 @@ func (m *machine) ended(p *program, status string) {
 	p.mu.Lock()
 	asked, said := p.asked, strings.Join(p.said, "\n")
 	p.mu.Unlock()
+	p.status = status
 	close(p.ended)
 	if !asked {
 		m.fail(fmt.Errorf("rookery %s ended in the machine, %s; it said:\n%s", p.name, status, said))
@@ -219,8 +230,26 @@ const (
 // start runs rookery on a processor, with arguments; hear is given each line that it says, if it is not nil.
 func (m *machine) start(processor int, environment []string, hear func(string), args ...string) (*program, error) {
 	p := &program{name: args[0], hear: hear, ended: make(chan struct{})}
-	_, err := m.askFor(control.Order{Kind: control.Start, Args: args, Environment: environment, Processor: processor}, p)
+	_, err := m.askFor(control.Order{Kind: control.Start, Args: args, Environment: environment, Processor: processor, Descriptors: m.descriptors}, p)
 	return p, err
+}
+
+// finish runs rookery until it ends by itself, and gives what it said.
+func (m *machine) finish(args ...string) (string, error) {
+	var said strings.Builder // hearLoop's until the program has ended
+	p := &program{name: args[0], hear: func(line string) { said.WriteString(line + "\n") }, ended: make(chan struct{}), asked: true}
+	if _, err := m.askFor(control.Order{Kind: control.Start, Args: args}, p); err != nil {
+		return "", err
+	}
+	select {
+	case <-p.ended:
+	case <-m.ctx.Done():
+		return "", context.Cause(m.ctx)
+	}
+	if p.status != "exit status 0" {
+		return "", fmt.Errorf("rookery %s: %s; it said:\n%s", strings.Join(args, " "), p.status, said.String())
+	}
+	return said.String(), nil
 }
 
 // interrupt ends a program, and waits for it.

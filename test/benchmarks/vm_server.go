@@ -25,6 +25,15 @@ type server struct {
 	collections *collections
 	succession  *succession
 	heartbeat   time.Duration
+	loader      loader
+}
+
+// loader is the machine that the load tester is in, and from where to where its connections go.
+type loader struct {
+	*machine
+	processor int
+	target    string // URL
+	source    string // range of addresses
 }
 
 const (
@@ -48,24 +57,31 @@ func (e *equipment) serve(ctx context.Context, connections int, listen string, h
 	if err != nil {
 		return nil, err
 	}
+	s, err := m.serve(listen, heartbeat)
+	if err != nil {
+		m.off()
+	}
+	return s, err
+}
+
+// serve starts the server. The load tester is to be in the same machine.
+func (m *machine) serve(listen string, heartbeat time.Duration) (*server, error) {
 	s := &server{machine: m, collections: &collections{}, succession: newSuccession(), heartbeat: heartbeat}
+	s.loader = loader{m, benchProcessor, "ws://127.0.0.1:8080/ws", "127.0.0.0/16"}
 	hear := func(line string) {
 		s.collections.hear(line)
 		s.succession.hear(line)
 	}
+	var err error
 	s.program, err = m.start(serverProcessor, []string{"GODEBUG=gctrace=1"}, hear,
 		"serve", "--data", "/data", "--listen", listen, "--admin", fmt.Sprintf("0.0.0.0:%d", control.AdminPort),
 		"--auth.hs256-secret-file", control.SecretFile, "--heartbeat", heartbeat.String(),
 		"--limits.connections-per-ip", "0", "--limits.connections-per-user", "0", "--limits.handshake-timeout", "1m",
 		"--log.segment-bytes", "2MiB") // the machine's disk is its memory
-	if err == nil {
-		err = s.ready()
-	}
 	if err != nil {
-		m.off()
 		return nil, err
 	}
-	return s, nil
+	return s, s.ready()
 }
 
 func (s *server) ready() error {
@@ -120,6 +136,14 @@ func (s *server) state() (state, error) {
 		return state{}, err
 	}
 	return parseState(string(body))
+}
+
+// nextState waits a while before.
+func (s *server) nextState() (state, error) {
+	if err := s.pause(look); err != nil {
+		return state{}, err
+	}
+	return s.state()
 }
 
 func parseState(text string) (st state, err error) {

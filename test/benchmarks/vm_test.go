@@ -171,9 +171,10 @@ func TestHeartbeatsGiveTheProcessorTime(t *testing.T) {
 }
 
 func TestBenchArguments(t *testing.T) {
-	args := benchArguments(crowd{connections: 500, rooms: 5, roomsEach: 2, workers: 3})
+	l := loader{target: "ws://192.168.0.1:8080/ws", source: "127.0.0.0/16"}
+	args := l.arguments(crowd{connections: 500, rooms: 5, roomsEach: 2, workers: 3})
 	for flag, want := range map[string]string{
-		"--connections": "500", "--rooms": "5", "--rooms-each": "2", "--workers": "3", "--source": "127.0.0.0/16", "--key-file": "/secret",
+		"--target": "ws://192.168.0.1:8080/ws", "--connections": "500", "--rooms": "5", "--rooms-each": "2", "--workers": "3", "--source": "127.0.0.0/16", "--key-file": "/secret",
 	} {
 		if i := slices.Index(args, flag); i < 0 || args[i+1] != want {
 			t.Errorf("%s is not %s in %v", flag, want, args)

@@ -36,6 +36,8 @@ type Config struct {
 	Parameters []string
 	// Port is one of the machine that the host can reach at Machine.Address.
 	Port int
+	// Link joins it to another machine. Nil: there is none.
+	Link *Link
 	// Image is a file that is the machine's disk, and is written to. "": there is none.
 	Image string
 	// Disk serves the machine's only disk, over NBD, on one connection at a time until that ends. Nil: there is no disk.
@@ -168,6 +170,9 @@ func arguments(c Config, socket, address, console string, hostPort int) []string
 	parameters := "console=ttyS0 quiet panic=-1 oops=panic mitigations=off nopti nowatchdog tsc=reliable random.trust_cpu=on " +
 		"no_timer_check cryptomgr.notests init_on_alloc=0 hardened_usercopy=off audit=0 apparmor=0 " +
 		fmt.Sprintf("%s=10.0.2.2:%d", channel.AddressVariable, hostPort)
+	if c.Link != nil {
+		parameters += " " + c.Link.parameter()
+	}
 	accelerator := []string{"-accel", "tcg,thread=multi,tb-size=256"}
 	if c.Counted {
 		accelerator = []string{"-accel", "tcg,thread=single,tb-size=256", "-icount", fmt.Sprintf("shift=%d", bits.TrailingZeros(NanosecondsAnInstruction))}
@@ -184,6 +189,9 @@ func arguments(c Config, socket, address, console string, hostPort int) []string
 		"-netdev", fmt.Sprintf("user,id=net,hostfwd=tcp:%s:%s-:%d", host, port, c.Port),
 		"-device", "virtio-net-pci,netdev=net,romfile=",
 	)
+	if c.Link != nil {
+		arguments = append(arguments, c.Link.arguments()...) // the second card: eth1
+	}
 	if c.Image != "" {
 		arguments = append(arguments, "-drive", "if=none,id=image,format=raw,cache=unsafe,file="+c.Image, "-device", "virtio-blk-pci,drive=image")
 	}

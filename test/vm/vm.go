@@ -7,6 +7,7 @@
 //	modules.go    the drivers of that kernel
 //	initramfs.go  what a machine boots into
 //	machine.go    one boot, until it is off
+//	link.go       a cable between two of them
 //
 // A first process begins with package guest and speaks with the host by package channel. What they say is theirs.
 //

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,6 +106,17 @@ func TestArguments(t *testing.T) {
 	}
 	if strings.Contains(without, "virtio-blk") {
 		t.Errorf("there is a disk in %s", without)
+	}
+	if strings.Contains(without, "netdev=link") || strings.Contains(without, "VM_LINK") {
+		t.Errorf("there is a link in %s", without)
+	}
+	c.Link = &Link{Socket: "/d/link", Listens: true, Address: netip.MustParsePrefix("10.9.0.1/16")}
+	if with := line(); !strings.Contains(with, " VM_LINK=10.9.0.1/16 slab_nomerge ") || !strings.Contains(with, "-netdev stream,id=link,server=on,addr.type=unix,addr.path=/d/link -device virtio-net-pci,netdev=link") {
+		t.Errorf("there is no end of a link that listens in %s", with)
+	}
+	c.Link = &Link{Socket: "/d/link", Address: netip.MustParsePrefix("10.9.0.2/16"), Sources: netip.MustParsePrefix("10.9.1.0/28")}
+	if with := line(); !strings.Contains(with, " VM_LINK=10.9.0.2/16,10.9.1.0/28 ") || !strings.Contains(with, "server=off") {
+		t.Errorf("there is no end of a link with more addresses in %s", with)
 	}
 	c.Disk = func(net.Conn) {}
 	if with := line(); !strings.Contains(with, "cache=none,file.driver=nbd,file.server.type=unix,file.server.path=/d/socket -device virtio-blk-pci") {

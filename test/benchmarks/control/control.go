@@ -11,11 +11,16 @@ const PlanFile = "/plan.yaml"
 // AdminPort is the port of the server's admin listener, which the host can reach.
 const AdminPort = 9090
 
+// AsRentedVariable is the kernel parameter, and so a variable of the first process, that has the machine keep the kernel's own settings
+// and limits. Without it there is room for millions of sockets.
+const AsRentedVariable = "AS_RENTED"
+
 // OrderKind says what the guest is to do.
 type OrderKind string
 
 const (
-	// Start a program: rookery with Args and Environment, on Processor only. The answer has its PID.
+	// Start a program: rookery with Args and Environment, on Processor only; it and all that are started later may open so many
+	// Descriptors, 0 changes nothing. The answer has its PID.
 	Start OrderKind = "start"
 	// Interrupt sends SIGINT to the process PID.
 	Interrupt OrderKind = "interrupt"
@@ -35,6 +40,7 @@ type Order struct {
 	Environment []string  `json:"environment,omitempty"`
 	Path        string    `json:"path,omitempty"`
 	Processor   int       `json:"processor,omitempty"` // from 0
+	Descriptors uint64    `json:"descriptors,omitempty"`
 	PID         int       `json:"pid,omitempty"`
 }
 

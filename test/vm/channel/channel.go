@@ -14,6 +14,10 @@ import (
 // the host listens.
 const AddressVariable = "VM_HOST"
 
+// LinkVariable is the same for the addresses of the second network card, a comma between: the machine's own with its network, and a
+// range of more of them. Without it there is no such card.
+const LinkVariable = "VM_LINK"
+
 // Connection carries values as lines. Send is safe from any goroutine, Receive belongs to one.
 type Connection struct {
 	in      *bufio.Reader

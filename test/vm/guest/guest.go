@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -58,7 +59,31 @@ func prepare() error {
 		return err
 	}
 	// The addresses of QEMU's user network.
-	return bringUp("eth0", net.IPv4(10, 0, 2, 15), net.CIDRMask(24, 32))
+	if err := bringUp("eth0", net.IPv4(10, 0, 2, 15), net.CIDRMask(24, 32)); err != nil {
+		return err
+	}
+	return link(os.Getenv(channel.LinkVariable))
+}
+
+// link brings up the card that leads to another machine, if there is one.
+func link(addresses string) error {
+	if addresses == "" {
+		return nil
+	}
+	own, more, found := strings.Cut(addresses, ",")
+	address, network, err := net.ParseCIDR(own)
+	if err != nil {
+		return fmt.Errorf("addresses of the link: %w", err)
+	}
+	if err := bringUp("eth1", address, network.Mask); err != nil || !found {
+		return err
+	}
+	_, sources, err := net.ParseCIDR(more)
+	if err != nil {
+		return fmt.Errorf("addresses of the link: %w", err)
+	}
+	// Of the network of an address on the loopback interface the kernel takes every address for its own, and answers for it on all cards.
+	return bringUp("lo:1", sources.IP, sources.Mask)
 }
 
 func loadModule(path string) error {
