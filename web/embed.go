@@ -132,8 +132,9 @@ var files = sync.OnceValue(func() map[string]File {
 	add(all, page, "page", "/")
 	add(all, js.Files, ".", "/client/")
 	html := preloading(all["/index.html"].Body, all)
+	below := `="/v/` + versionOf(all)
 	for _, folder := range versioned {
-		html = bytes.ReplaceAll(html, []byte(`="`+folder), []byte(`="/v/`+versionOf(all)+folder))
+		html = bytes.ReplaceAll(html, []byte(`="`+folder), []byte(below+folder))
 	}
 	all["/"] = ready(File{Body: html, Type: contentTypes[".html"]})
 	delete(all, "/index.html")
