@@ -164,8 +164,8 @@ func (h *recordHeader) check(at position) error {
 		return fmt.Errorf("lengths of room %d, user %d, key %d are out of bounds", h.roomBytes, h.fromBytes, h.keyBytes)
 	case body < 0 || body > storage.MaxBody:
 		return fmt.Errorf("body of %d bytes is out of bounds", body)
-	case h.seq == 0:
-		return errors.New("sequence number is 0")
+	case h.seq == 0 || h.seq > maxSeq:
+		return fmt.Errorf("sequence number %d is out of bounds", h.seq)
 	case h.previous < 0 || h.previous >= at || (h.previous == 0) != (h.seq == 1):
 		return fmt.Errorf("previous record at %d does not fit sequence number %d", h.previous, h.seq)
 	case h.skip < 0 || h.skip > h.previous || h.skip != 0 && skipSeq(h.seq) == 0:
@@ -177,7 +177,7 @@ func (h *recordHeader) check(at position) error {
 }
 
 func (h *recordHeader) checkStub() error {
-	if h.roomBytes == 0 || h.roomBytes > storage.MaxName || h.fromBytes != 0 || h.keyBytes != 0 || h.bodyBytes() != 0 || h.seq == 0 || h.previous != 0 || h.skip != 0 {
+	if h.roomBytes == 0 || h.roomBytes > storage.MaxName || h.fromBytes != 0 || h.keyBytes != 0 || h.bodyBytes() != 0 || h.seq == 0 || h.seq > maxSeq || h.previous != 0 || h.skip != 0 {
 		return errors.New("stub with more than a room and a number")
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,6 +155,7 @@ func TestFieldsOutOfBounds(t *testing.T) {
 		"user length 255":           func(b []byte) { b[14] = 255 },
 		"lengths beyond the record": func(b []byte) { b[13], b[14], b[15] = 5, 5, 5 },
 		"sequence number 0":         func(b []byte) { binary.LittleEndian.PutUint64(b[20:], 0) },
+		"sequence number 2^64-1":    func(b []byte) { binary.LittleEndian.PutUint64(b[20:], math.MaxUint64) },
 		"first with a previous":     func(b []byte) { binary.LittleEndian.PutUint64(b[20:], 1) },
 		"no previous":               func(b []byte) { binary.LittleEndian.PutUint64(b[36:], 0) },
 		"previous is itself":        func(b []byte) { binary.LittleEndian.PutUint64(b[36:], 1000) },
@@ -176,6 +178,10 @@ func TestFieldsOutOfBounds(t *testing.T) {
 				t.Errorf("accepted, %d bytes", n)
 			}
 		})
+	}
+	stub := appendStub(nil, s, 1000, &storage.Record{Room: "room", Seq: maxSeq + 1}, 0, 0)
+	if _, _, n, err := decodeRecord(stub, s, 1000); err == nil {
+		t.Errorf("a stub with the number 2^53 is accepted, %d bytes", n)
 	}
 }
 

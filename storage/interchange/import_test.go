@@ -338,7 +338,7 @@ func TestImportRefusesNumbersWithoutEnd(t *testing.T) {
 	last := strings.Replace(lines[1], `"seq":1`, `"seq":18446744073709551615`, 1)
 	to := openLog(t, vfs.NewMemory())
 	_, err := to.importFrom(lines[0]+begin+last, false)
-	wantLineError(t, err, 2, "at most 9007199254740991")
+	wantLineError(t, err, 2, "at most 4503599627370496")
 	if head := to.Head("a"); head != 0 {
 		t.Errorf("the room ends at %d", head)
 	}
