@@ -20,7 +20,7 @@ type crowd struct {
 // roomSize is how many connections share a room, as in test/figures.
 const roomSize = 100
 
-// stallPatience is how long nobody may come while not everybody is there.
+// stallPatience is how long nobody more may come while not everybody is there.
 const stallPatience = 3 * time.Minute
 
 // hold has a crowd come, and returns when everybody is there and has joined. They stay until the machine is off or the program, the
@@ -37,30 +37,52 @@ func (s *server) hold(c crowd) (*program, error) {
 		return nil, err
 	}
 	begun := time.Now()
-	moved, told := begun, begun
-	for last, there := 0.0, 0.0; ; {
+	come, told := begun, begun
+	before, err := s.state()
+	if err != nil {
+		return nil, err
+	}
+	for most := before; ; {
 		now, err := s.nextState()
 		if err != nil {
-			return nil, fmt.Errorf("with %s of %s connections: %w", grouped(there), grouped(float64(c.connections)), err)
+			return nil, fmt.Errorf("with %s of %s connections: %w", grouped(most.sessions), grouped(float64(c.connections)), err)
 		}
-		there = now.sessions
 		if int(now.sessions) == c.connections && int(now.subscriptions) == c.connections*c.roomsEach {
 			s.tell("%s joined after %v", grouped(now.sessions), time.Since(begun).Round(time.Second))
 			return p, <-profiled
 		}
-		if now.sessions+now.subscriptions != last {
-			moved = time.Now()
+		if now.sessions+now.subscriptions > most.sessions+most.subscriptions {
+			come, most = time.Now(), now
 		}
-		last = now.sessions + now.subscriptions
-		if time.Since(moved) > stallPatience {
-			return nil, fmt.Errorf("for %v nobody came: %s of %d connections, %s rooms joined; the load tester said:\n%s",
-				stallPatience, grouped(now.sessions), c.connections, grouped(now.subscriptions), p.lines())
+		if late := time.Since(come); late > stallPatience || now.sessions < most.sessions/2 {
+			return nil, fmt.Errorf("for %v nobody more came than %s, in %s rooms, of %d: now %s; the load tester said:\n%s", late.Round(time.Second),
+				grouped(most.sessions), grouped(most.subscriptions), c.connections, s.story(before, now), p.lines())
 		}
 		if time.Since(told) > 30*time.Second {
 			told = time.Now()
-			s.tell("%s of %s after %v", grouped(now.sessions), grouped(float64(c.connections)), time.Since(begun).Round(time.Second))
+			s.tell("%s after %v", s.story(before, now), time.Since(begun).Round(time.Second))
 		}
 	}
+}
+
+// story says in a few words how many are there, who went, and what the machine has left, which tells why.
+func (s *server) story(before, now state) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s are there", grouped(now.sessions))
+	if codes := closings(before, now); codes != "" {
+		fmt.Fprintf(&b, " and were closed: %s", codes)
+	}
+	if sent := now.probes - before.probes; sent > 0 {
+		fmt.Fprintf(&b, ", %s of %s heartbeats were answered", grouped(now.answers-before.answers), grouped(sent))
+	}
+	r, err := s.remains()
+	if err != nil {
+		fmt.Fprintf(&b, ", %v", err)
+		return b.String()
+	}
+	fmt.Fprintf(&b, ", memory is left for %d MiB, sockets hold %d MiB and were short of it %d times, %d pages were read again, %d connects were dropped",
+		r.available>>20, r.buffers>>20, r.pressed, r.faults, r.dropped)
+	return b.String()
 }
 
 // arguments are those of rookery. The load tester does not look at the server's process, which would cost both: what is to be

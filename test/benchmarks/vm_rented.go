@@ -121,6 +121,7 @@ type remains struct {
 	killed                 int64 // processes, for want of memory
 	dropped                int64 // connects, for want of memory or of room in the queue
 	pressed                int64 // how often sockets had as much memory as they may
+	faults                 int64 // pages that had to be read from the disk for a program to go on
 }
 
 func (m *machine) remains() (r remains, err error) {
@@ -146,6 +147,7 @@ func (r *remains) parse(texts map[string]string) error {
 		*to = take(kibibytes(texts["/proc/meminfo"], name))
 	}
 	r.killed = take(parseVmstat(texts["/proc/vmstat"], "oom_kill"))
+	r.faults = take(parseVmstat(texts["/proc/vmstat"], "pgmajfault"))
 	r.buffers = pageBytes * take(parseSockstat(texts["/proc/net/sockstat"], "TCP", "mem"))
 	r.dropped = take(parseNetstat(texts["/proc/net/netstat"], "ListenDrops"))
 	r.pressed = take(parseNetstat(texts["/proc/net/netstat"], "TCPMemoryPressures"))

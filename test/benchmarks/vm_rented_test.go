@@ -29,7 +29,7 @@ func TestRentedRowsAreOfTheTable(t *testing.T) {
 func TestRemains(t *testing.T) {
 	texts := map[string]string{
 		"/proc/meminfo":      "MemTotal: 1000 kB\nMemFree: 600 kB\nMemAvailable: 700 kB\nPageTables: 3 kB\n",
-		"/proc/vmstat":       "nr_free_pages 9\noom_kill 2\n",
+		"/proc/vmstat":       "nr_free_pages 9\noom_kill 2\npgmajfault 6\n",
 		"/proc/net/sockstat": "TCP: inuse 3 orphan 0 tw 1 alloc 4 mem 5\n",
 		"/proc/net/netstat":  "IpExt: InNoRoutes ListenDrops\nIpExt: 0 1\nTcpExt: SyncookiesSent ListenDrops TCPMemoryPressures\nTcpExt: 1 7 8\n",
 	}
@@ -37,7 +37,7 @@ func TestRemains(t *testing.T) {
 	if err := got.parse(texts); err != nil {
 		t.Fatal(err)
 	}
-	if got.total != 1000<<10 || got.free != 600<<10 || got.available != 700<<10 || got.pageTables != 3<<10 || got.killed != 2 || got.buffers != 5*4096 || got.dropped != 7 || got.pressed != 8 {
+	if got.total != 1000<<10 || got.free != 600<<10 || got.available != 700<<10 || got.pageTables != 3<<10 || got.killed != 2 || got.buffers != 5*4096 || got.dropped != 7 || got.faults != 6 || got.pressed != 8 {
 		t.Errorf("it is %+v", got)
 	}
 	for path := range texts {
