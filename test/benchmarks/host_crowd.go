@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"rookery/bench/result"
@@ -13,6 +15,21 @@ func (h *host) beside(name string) *host {
 	other := *h
 	other.name = name
 	return &other
+}
+
+// alongside runs a load, and another in a process of its own that begins when the first has come. Both are a scenario and its flags.
+func (h *host) alongside(ctx context.Context, s *hostServer, crowd, other []string) (crowded, beside result.Result, err error) {
+	failed := make(chan error, 1)
+	go func() {
+		var err error
+		crowded, err = h.beside("crowd").load(ctx, s, crowd[0], crowd[1:]...)
+		failed <- err
+	}()
+	err = pause(ctx, 8*time.Second)
+	if err == nil {
+		beside, err = h.load(ctx, s, other[0], other[1:]...)
+	}
+	return crowded, beside, errors.Join(<-failed, err)
 }
 
 // asideRow is what a message to a very large room does to two people who talk.
@@ -27,24 +44,9 @@ func (h *host) asideRow() row {
 			if err != nil {
 				return nil, err
 			}
-			type outcome struct {
-				r   result.Result
-				err error
-			}
-			crowded := make(chan outcome, 1)
-			go func() {
-				r, err := h.beside("crowd").load(ctx, s, "fanout", "--connections", fmt.Sprint(hostConnections), "--rate", "1", "--warmup", seconds(5), "--duration", seconds(30))
-				crowded <- outcome{r, err}
-			}()
-			err = pause(ctx, 8*time.Second)
-			var beside result.Result
-			if err == nil {
-				beside, err = h.load(ctx, s, "rooms", talk...)
-			}
-			crowd := <-crowded
-			if err == nil {
-				err = crowd.err
-			}
+			crowd, beside, err := h.alongside(ctx, s,
+				[]string{"fanout", "--connections", fmt.Sprint(hostConnections), "--rate", "1", "--warmup", seconds(5), "--duration", seconds(30)},
+				append([]string{"rooms"}, talk...))
 			if err != nil {
 				return nil, err
 			}
@@ -53,7 +55,7 @@ func (h *host) asideRow() row {
 				{what: "p99 of the pair alone", value: p99(alone), unit: milliseconds},
 				{what: "p99 of the pair beside the room", value: p99(beside), unit: milliseconds},
 				{what: "the difference", value: p99(beside) - p99(alone), unit: milliseconds, target: most(10), doubt: doubt(beside)},
-				{what: "p99 of the room", value: p99(crowd.r), unit: milliseconds, doubt: doubt(crowd.r)},
+				{what: "p99 of the room", value: p99(crowd), unit: milliseconds, doubt: doubt(crowd)},
 			}, nil
 		}),
 	}
@@ -137,32 +139,75 @@ func (h *host) catchUpRow() row {
 
 // overloadRow asks for twice of what is carried, and compares what waits.
 func (h *host) overloadRow() row {
+	const rounds = 2
 	return row{
-		name:  "overload",
-		what:  "Twice the messages a second that the server carries. Acknowledgements are timed in the load tester, which shares the processors and reads each delivery that the server writes: in rooms of 100 its loops are full then, and what lies unread in its sockets counts",
-		limit: 16 * time.Minute,
+		name: "overload",
+		what: fmt.Sprintf("Twice the messages a second that the server carries; %d rounds in turn, together. The load tester shares the processors and reads each delivery that the server writes: "+
+			"its loops are full then, and an acknowledgement that lies unread in its sockets counts as late. So acknowledgements are also timed by a second load tester beside it, of 100 connections "+
+			"in rooms of the same size and 100 messages/s, which is refused and served as the others are and has time to read", rounds),
+		limit: 25 * time.Minute,
 		measure: h.each([]publishes{{hundreds, 1000, 3}, {pairs, 4000, 3}}, func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
 			best, err := h.climb(ctx, s, p.shape, p.rate)
 			if err != nil {
 				return nil, err
 			}
 			rate := best.Plan.Publish.Rate
-			twice, err := h.load(ctx, s, "rooms", append(p.shape.flags(), "--workers", "2", "--rate", fmt.Sprint(2*rate), "--warmup", seconds(3), "--duration", seconds(15), "--drain", seconds(30))...)
-			if err != nil {
-				return nil, err
+			normal, over := newOverloaded(), newOverloaded()
+			for range rounds {
+				if err := errors.Join(h.overload(ctx, s, p.shape, rate, normal), h.overload(ctx, s, p.shape, 2*rate, over)); err != nil {
+					return nil, err
+				}
 			}
-			normal, over := best.Latencies.Ack.Quantile(0.99).Seconds(), twice.Latencies.Ack.Quantile(0.99).Seconds()
 			of := p.shape.String() + ": "
+			ms := func(what string, acks *result.Histogram) figure {
+				return figure{what: of + what, value: 1e3 * acks.Quantile(0.99).Seconds(), unit: milliseconds}
+			}
 			return []figure{
 				{what: of + "messages a second that are carried", value: rate},
-				{what: of + "p99 of an acknowledgement at that", value: 1e3 * normal, unit: milliseconds},
-				{what: of + "messages a second that are taken of twice as many", value: float64(twice.Counts.Acknowledged) / float64(max(1, twice.LoadTo-twice.LoadFrom+3))},
-				{what: of + "refused with a code that says to come again", value: 100 * float64(twice.Counts.Refused) / float64(max(1, twice.Counts.Sent)), unit: percent},
-				{what: of + "p99 of an acknowledgement then, by that before", value: over / normal, unit: times, target: most(p.bound), doubt: doubt(twice)},
-				{what: of + "messages lost", value: float64(twice.Counts.Undelivered()), target: most(0)},
+				ms("p99 of an acknowledgement at that", normal.acks),
+				ms("the same, timed beside", normal.beside),
+				{what: of + "messages a second that are taken of twice as many", value: over.taken / float64(rounds)},
+				{what: of + "refused with a code that says to come again", value: 100 * over.refused / max(1, over.sent), unit: percent},
+				ms("p99 of an acknowledgement then", over.acks),
+				ms("the same, timed beside", over.beside),
+				{what: of + "the same by that before, timed beside", value: over.beside.Quantile(0.99).Seconds() / normal.beside.Quantile(0.99).Seconds(), unit: times, target: most(p.bound)},
+				{what: of + "the same by that before, timed in the load tester that is full", value: over.acks.Quantile(0.99).Seconds() / normal.acks.Quantile(0.99).Seconds(), unit: times},
+				{what: of + "messages lost", value: over.lost, target: most(0)},
 			}, nil
 		}),
 	}
+}
+
+// overloaded is what came of some loads of a rate.
+type overloaded struct {
+	acks, beside               *result.Histogram
+	sent, taken, refused, lost float64 // taken: a second, of each load
+}
+
+func newOverloaded() *overloaded {
+	return &overloaded{acks: result.NewHistogram(), beside: result.NewHistogram()}
+}
+
+// overload adds a load of a rate.
+func (h *host) overload(ctx context.Context, s *hostServer, c crowdShape, rate float64, to *overloaded) error {
+	few := crowdShape{100, 100 * c.rooms / c.connections}
+	r, beside, err := h.alongside(ctx, s,
+		slices.Concat([]string{"rooms"}, c.flags(), []string{"--workers", "2", "--rate", fmt.Sprint(rate), "--warmup", seconds(3), "--duration", seconds(25), "--drain", seconds(30)}),
+		slices.Concat([]string{"rooms"}, few.flags(), []string{"--rate", "100", "--warmup", seconds(1), "--duration", seconds(10), "--drain", seconds(30)}))
+	if err != nil {
+		return err
+	}
+	ends := func(r result.Result) time.Time { return r.Started.Add(time.Duration(r.LoadTo) * time.Second) }
+	if late := ends(beside).Sub(ends(r)); late > 0 {
+		return fmt.Errorf("%v, %s messages/s: the load beside ended %v after that of the crowd, so it was not timed in it: %s", c, grouped(rate), late, summary(beside))
+	}
+	to.acks.Add(r.Latencies.Ack)
+	to.beside.Add(beside.Latencies.Ack)
+	to.sent += float64(r.Counts.Sent)
+	to.taken += float64(r.Counts.Acknowledged) / float64(max(1, r.LoadTo-r.LoadFrom+3))
+	to.refused += float64(r.Counts.Refused)
+	to.lost += float64(r.Counts.Undelivered() + beside.Counts.Undelivered())
+	return nil
 }
 
 // ephemeralRow is a room of cursors.
