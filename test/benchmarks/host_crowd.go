@@ -146,7 +146,7 @@ func (h *host) overloadRow() row {
 			"its loops are full then, and an acknowledgement that lies unread in its sockets counts as late. So acknowledgements are also timed by a second load tester beside it, of 100 connections "+
 			"in rooms of the same size and 100 messages/s, which is refused and served as the others are and has time to read", rounds),
 		limit: 25 * time.Minute,
-		measure: h.each([]publishes{{hundreds, 1000, 3}, {pairs, 4000, 3}}, func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
+		measure: h.each([]publishes{{hundreds, 4000, 3}, {pairs, 8000, 3}}, func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
 			best, err := h.climb(ctx, s, p.shape, p.rate)
 			if err != nil {
 				return nil, err
@@ -192,8 +192,8 @@ func newOverloaded() *overloaded {
 func (h *host) overload(ctx context.Context, s *hostServer, c crowdShape, rate float64, to *overloaded) error {
 	few := crowdShape{100, 100 * c.rooms / c.connections}
 	r, beside, err := h.alongside(ctx, s,
-		slices.Concat([]string{"rooms"}, c.flags(), []string{"--workers", "2", "--rate", fmt.Sprint(rate), "--warmup", seconds(3), "--duration", seconds(25), "--drain", seconds(30)}),
-		slices.Concat([]string{"rooms"}, few.flags(), []string{"--rate", "100", "--warmup", seconds(1), "--duration", seconds(10), "--drain", seconds(30)}))
+		slices.Concat([]string{"rooms"}, c.flags(), []string{"--workers", "2", "--rate", fmt.Sprint(rate), "--warmup", seconds(3), "--duration", seconds(30), "--drain", seconds(30)}),
+		slices.Concat([]string{"rooms"}, few.flags(), []string{"--rate", "100", "--warmup", seconds(1), "--duration", seconds(8), "--drain", seconds(30)}))
 	if err != nil {
 		return err
 	}
