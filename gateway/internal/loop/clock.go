@@ -11,6 +11,9 @@ import (
 	v1 "rookery/proto/rookery/v1"
 )
 
+// mostOfATick is how many ticks' time may pass in one.
+const mostOfATick = 10
+
 // moment is a time in ticks since the engine started, beginning at 1 so that 0 is never one.
 // 32 bits of tenths of a second last 13 years, at a third of a time.Time's memory.
 type moment uint32
@@ -37,9 +40,14 @@ func (l *Loop) hurry(c *conn) {
 
 // tick is a tenth of a second.
 func (l *Loop) tick() {
-	// A loop that was held up counts the time by and by, so that what came meanwhile is read
-	// before it is found overdue.
-	l.now = min(l.engine.moment(), l.now+10)
+	// Of a time in which a loop was held up it counts a second, so that what came meanwhile is read before it is found overdue, and
+	// never the rest: who is asked for something behind that has all of his time, too.
+	passed := l.engine.moment() - l.stood - l.now
+	if passed > mostOfATick {
+		l.stood += passed - mostOfATick
+		passed = mostOfATick
+	}
+	l.now += passed
 	l.bound()
 	if !l.line.passedOver() {
 		l.timeOut()
@@ -49,6 +57,7 @@ func (l *Loop) tick() {
 // timeOut ends what has had its time, and asks for signs of life. Not in a turn amid reading: what is waited for may lie in a socket that was ready
 // before the bell.
 func (l *Loop) timeOut() {
+	l.looks++
 	kept := l.urgent[:0]
 	for _, h := range l.urgent {
 		c := l.conn(h)
@@ -82,10 +91,11 @@ func (l *Loop) overdue(c *conn) bool {
 			return true
 		}
 	}
-	if c.phase != closing && c.unheard() {
+	due, half := l.come(c.due), l.come(c.half)
+	if c.phase != closing && (c.unheard() || (due || half) && c.spoken()) {
 		return false // what is waited for may be there
 	}
-	if c.due != 0 && l.now >= c.due {
+	if due {
 		switch c.phase {
 		case opened:
 			l.close(c, proto.CloseConnectTimeout, "no connect request came in time")
@@ -96,12 +106,15 @@ func (l *Loop) overdue(c *conn) bool {
 			l.abort(c)
 		}
 	}
-	if c.sock != nil && c.half != 0 && l.now >= c.half {
+	if c.sock != nil && half {
 		c.half = 0
 		l.close(c, proto.CloseFrameTimeout, "half a message came and not the rest")
 	}
 	return c.sock == nil
 }
+
+// come reports whether a moment has come.
+func (l *Loop) come(m moment) bool { return m != 0 && l.now >= m }
 
 // relieve closes those that have taken nothing for longest while all outbound together is
 // over its bound.
@@ -175,13 +188,14 @@ func (l *Loop) inspect(c *conn) {
 		return
 	}
 	switch {
-	case c.probed && l.now >= c.heard.add(2*l.cfg.Heartbeat):
-		l.close(c, proto.CloseHeartbeatTimeout, "nothing was heard for two heartbeats")
+	case c.probed && l.looks >= c.heard.add(l.cfg.Heartbeat):
+		if !c.spoken() {
+			l.close(c, proto.CloseHeartbeatTimeout, "nothing was heard for two heartbeats")
+		}
 	case !c.probed && l.now >= c.heard.add(l.cfg.Heartbeat):
-		// The answer has a heartbeat from now on, however long it was until the loop came to ask: one that is behind closes nobody
-		// who was not asked.
-		c.probed = true
-		c.heard = l.now - moment(l.cfg.Heartbeat/tick)
+		// The answer has a heartbeat from now on, however long it was until the loop came to ask, and of a loop that is late, as much longer as
+		// it looks less often than ten times a second: what makes it late may hold up the answer, too, where nobody sees it.
+		c.probed, c.heard = true, l.looks
 		l.counted.Probes.Add(1)
 		if c.stream || c.events {
 			l.reply(c, &v1.ServerFrame{Op: &v1.ServerFrame_Ping{Ping: &v1.Ping{}}})

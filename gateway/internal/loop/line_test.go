@@ -123,6 +123,7 @@ func TestNobodyIsClosedForWhatLiesInItsSocket(t *testing.T) {
 	if code := alive.context.(*conn).closed; code != 0 {
 		t.Errorf("one whose answer lay in its socket was closed with %d", code)
 	}
+	k.wait(3 * time.Second)
 	if code := dead.context.(*conn).closed; code != proto.CloseHeartbeatTimeout.Code {
 		t.Errorf("a silent one was closed with %d", code)
 	}
