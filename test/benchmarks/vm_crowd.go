@@ -97,8 +97,8 @@ func (s *server) answered(connections int) (answers float64, err error) {
 	return judgeAnswers(connections, before, after)
 }
 
-// answerTime is two heartbeats with the looks that may be between.
-func answerTime(heartbeat time.Duration) time.Duration { return heartbeat*9/4 + 10*time.Second }
+// answerTime is two heartbeats with the looks that may be between, and the half of one over which those are asked who were heard at the same time.
+func answerTime(heartbeat time.Duration) time.Duration { return heartbeat*11/4 + 10*time.Second }
 
 func judgeAnswers(connections int, before, after state) (answers float64, err error) {
 	answers = after.answers - before.answers

@@ -138,20 +138,28 @@ func (l *Loop) relieve() {
 	}
 }
 
-// walk is the patrol: a part of the table for each tenth of a second that has passed, all of it eight times a heartbeat.
+// walk is the patrol: a part of the table for each tenth of a second that has passed, all of it eight times a heartbeat. Where many have come, or were
+// heard last, at the same time, it stays where it has asked for twice as many signs of life as a tick has on the average: else all would be asked
+// within an eighth of a heartbeat, in each one anew, and most of the time nobody.
 func (l *Loop) walk(passed int) {
 	if len(l.slots) == 0 {
 		return
 	}
-	ticks := max(1, int(l.cfg.Heartbeat/tick)/8)
-	for range min(passed, ticks) * (len(l.slots)/ticks + 1) {
+	heartbeat := max(1, int(l.cfg.Heartbeat/tick))
+	ticks := max(1, heartbeat/8)
+	passed = min(passed, ticks)
+	asks := 1 + 2*passed*int(l.counted.Connections.Load())/heartbeat
+	for range passed * (len(l.slots)/ticks + 1) {
 		if l.patrol >= len(l.slots) {
 			l.patrol = 0
 		}
-		if c := l.slots[l.patrol].conn; c != nil {
-			l.inspect(c)
-		}
+		c := l.slots[l.patrol].conn
 		l.patrol++
+		if c != nil && l.inspect(c) {
+			if asks--; asks == 0 {
+				return
+			}
+		}
 	}
 }
 
@@ -164,28 +172,29 @@ func (l *Loop) hear(c *conn) {
 	c.heard = l.now
 }
 
-// inspect asks a silent connection for a sign of life, and closes dead ones, and those whose records hold nothing.
-func (l *Loop) inspect(c *conn) {
+// inspect asks a silent connection for a sign of life, or shows one, and closes dead ones, and those whose records hold nothing.
+func (l *Loop) inspect(c *conn) (asked bool) {
 	if c.kernel && l.weigh(c) {
-		return
+		return false
 	}
 	if c.phase != connected && c.phase != echoing {
-		return
+		return false
 	}
 	if c.unheard() {
-		return // with hundreds of thousands of others it may be so for longer than heartbeats
+		return false // with hundreds of thousands of others it may be so for longer than heartbeats
 	}
 	if c.backed {
 		// A probe would stand behind what it has not taken, and so would its answer: its time
 		// is StallTimeout.
-		return
+		return false
 	}
 	if c.events && !l.streams[c.handle.Slot].answers {
 		if l.now >= c.heard.add(l.cfg.Heartbeat) {
 			c.heard = l.now
 			l.write(c, comment)
+			asked = true
 		}
-		return
+		return asked
 	}
 	switch {
 	case c.probed && l.looks >= c.heard.add(l.cfg.Heartbeat):
@@ -202,5 +211,7 @@ func (l *Loop) inspect(c *conn) {
 		} else {
 			l.control(c, ws.OpPing, nil)
 		}
+		asked = true
 	}
+	return asked
 }

@@ -132,3 +132,21 @@ func TestALoopThatIsLate(t *testing.T) {
 		})
 	}
 }
+
+// TestACrowdThatCameAtOnce is not asked at once: twice as many as the average in a tick at most, and everybody in time.
+func TestACrowdThatCameAtOnce(t *testing.T) {
+	const many = 1000
+	k := newCrowd(t, many, time.Second, nil)
+	most, before := int64(0), int64(0)
+	for range 45 * time.Second / tick {
+		k.pass(tick, tick)
+		probes := k.loop.counted.Probes.Load()
+		most, before = max(most, probes-before), probes
+	}
+	if limit := int64(1 + 2*many*tick/(25*time.Second)); most > limit || before < many {
+		t.Errorf("%d are asked in a tick and %d in 45 s, want %d at most and all", most, before, limit)
+	}
+	if alive := k.ended(false); alive != 0 {
+		t.Errorf("%d are closed", alive)
+	}
+}

@@ -111,6 +111,7 @@ func TestNobodyIsClosedForWhatLiesInItsSocket(t *testing.T) {
 	reach := func() { k.h.OnTraffic(&fakeSocket{context: l.bell}) }
 	pass()
 	reach()
+	k.wait(3 * tick) // they are asked one after the other
 	if frames := append(k.sent(alive), k.sent(dead)...); len(frames) != 2 || frames[0].GetPing() == nil || frames[1].GetPing() == nil {
 		t.Fatalf("two silent connections were sent %v", frames)
 	}
