@@ -101,7 +101,8 @@ func (m *machine) tell(format string, args ...any) {
 
 // answered waits until everybody who is there has answered a heartbeat, and gives the number of answers. That there are as many
 // as connections is not enough, since one may have answered twice. But the server closes who has not been heard for two heartbeats,
-// and looks at everyone eight times in one: when nobody was closed for so long, each has answered.
+// and looks at everyone eight times in one: when nobody was closed for so long, each has answered. A server that is late all the time waits longer; then the
+// number of answers is what there is.
 func (s *server) answered(connections int) (answers float64, err error) {
 	before, err := s.state()
 	if err != nil {
@@ -118,8 +119,8 @@ func (s *server) answered(connections int) (answers float64, err error) {
 	return judgeAnswers(connections, before, after)
 }
 
-// answerTime is two heartbeats with the looks that may be between.
-func answerTime(heartbeat time.Duration) time.Duration { return heartbeat*9/4 + 10*time.Second }
+// answerTime is two heartbeats with the looks that may be between, and the half of one over which those are asked who were heard at the same time.
+func answerTime(heartbeat time.Duration) time.Duration { return heartbeat*11/4 + 10*time.Second }
 
 func judgeAnswers(connections int, before, after state) (answers float64, err error) {
 	answers = after.answers - before.answers

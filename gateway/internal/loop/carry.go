@@ -350,6 +350,9 @@ func (l *Loop) carry(c *conn, t *takeover.Connection) {
 	if from, ok := c.sock.SafeContext().(*origin); ok {
 		t.Origin, t.Peer = from.address, from.peer
 	}
+	if c.probed {
+		t.Heard = l.cfg.Heartbeat.Milliseconds() // it is of another clock; the answer has all its time again, see forgive
+	}
 	if c.due != 0 {
 		t.Due = max(1, -ago(l.now, c.due))
 	}

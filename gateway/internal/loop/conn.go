@@ -55,7 +55,7 @@ type conn struct {
 	asking  bool   // a connect is with the application: asked gives it
 	out     int32  // index+1 in loop.dirty
 
-	heard    moment // last bytes from the peer; while it is probed, a heartbeat before the asking
+	heard    moment // last bytes from the peer; while it is probed, the asking, by loop.looks
 	due      moment // of the phase, 0: none
 	half     moment // until when a half message must be whole, 0: none is half
 	buffered uint32 // bytes that wait in gnet's outbound buffer, when last looked at

@@ -326,6 +326,15 @@ func (r *rig) work() {
 	}
 }
 
+// wait is a time in which the loop has its ticks, and does nothing else.
+func (r *rig) wait(d time.Duration) {
+	for range d / tick {
+		r.loop.engine.started = r.loop.engine.started.Add(-tick)
+		r.loop.tick()
+		r.loop.flush()
+	}
+}
+
 // sent takes what the peer of a socket has received, as frames.
 func (r *rig) sent(s *fakeSocket) []*v1.ServerFrame {
 	c := s.context.(*conn)

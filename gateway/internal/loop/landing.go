@@ -312,7 +312,7 @@ func (l *Loop) landSome() {
 // forgive gives a connection time to be read: what it was to send in time may wait in the kernel.
 func (l *Loop) forgive(c *conn) {
 	if c.probed {
-		c.heard = l.now - moment(l.cfg.Heartbeat/tick) // the answer has a heartbeat from now on, as in inspect
+		c.heard = l.looks // the answer has a heartbeat from now on, as in inspect
 	}
 	soon := l.now.add(time.Second)
 	if c.due != 0 && c.phase != closing {

@@ -26,15 +26,8 @@ func TestNobodyIsClosedUnread(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, peers := landingRig(t, 1, func(c *Config) { c.Heartbeat = 2 * time.Second })
 			c := r.loop.slots[0].conn
-			pass := func(seconds int) {
-				for range seconds { // as much as a tick counts of a loop that was held up
-					r.loop.engine.started = r.loop.engine.started.Add(-time.Second)
-					r.loop.tick()
-					r.loop.flush()
-				}
-			}
 			wait.begin(r.loop, c)
-			pass(30)
+			r.wait(30 * time.Second)
 			if frames := peers[0].told(); c.closed != 0 || len(frames) > 0 || peers[0].left {
 				t.Fatalf("it was closed with %d, and sent %v", c.closed, frames)
 			}
@@ -44,8 +37,41 @@ func TestNobodyIsClosedUnread(t *testing.T) {
 			if c.closed != 0 {
 				t.Fatalf("it was closed with %d when it is read", c.closed)
 			}
-			if pass(4); c.closed != wait.code {
+			if r.wait(4 * time.Second); c.closed != wait.code {
 				t.Errorf("later it is closed with %d, want %d", c.closed, wait.code)
+			}
+		})
+	}
+}
+
+// TestNobodyIsClosedForWhatLiesUnread: of many that have come and speak at once a turn reads some. No time runs out for the others.
+func TestNobodyIsClosedForWhatLiesUnread(t *testing.T) {
+	for name, wait := range map[string]func(l *Loop, c *conn){
+		"an answer to a heartbeat": func(_ *Loop, c *conn) { c.phase, c.due, c.probed = connected, 0, true },
+		"a request to connect":     func(l *Loop, c *conn) { l.deadline(c, 2*time.Second) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, peers := landingRig(t, watchedAtOnce+1, func(c *Config) { c.Heartbeat = 2 * time.Second })
+			for _, p := range peers {
+				wait(r.loop, p.conn)
+			}
+			r.loop.land()
+			r.work()
+			for _, p := range peers[1:] {
+				p.say(pingFrames(7, 1)[:2])
+			}
+			r.wait(3 * time.Second)
+			for i, p := range peers[1:] {
+				if p.conn.closed != 0 {
+					t.Fatalf("number %d was closed with %d", i, p.conn.closed)
+				}
+			}
+			if peers[0].conn.closed == 0 && peers[0].conn.sock != nil {
+				t.Error("one that is silent is there still")
+			}
+			r.work()
+			if r.loop.slots[1].conn.probed {
+				t.Error("what lay there is not read")
 			}
 		})
 	}

@@ -40,6 +40,17 @@ func (c *conn) unheard() bool {
 	return is && (!s.heard || c.loop.frozen)
 }
 
+// spoken says whether something lies unread in the socket of a connection that came by a takeover. gnet's are all read before the bell is reached.
+func (c *conn) spoken() bool {
+	s, is := c.sock.(*lifted)
+	if !is {
+		return false
+	}
+	fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}
+	_, _ = unix.Poll(fds, 0)
+	return fds[0].Revents&unix.POLLIN != 0
+}
+
 func (s *lifted) Fd() int               { return s.fd }
 func (s *lifted) OutboundBuffered() int { return len(s.outbound) }
 func (s *lifted) InboundBuffered() int  { return len(s.in) }

@@ -18,11 +18,29 @@ const (
 type line struct {
 	since time.Time // when the bell was first seen to wait, zero: it was not
 	long  time.Time // since when each wait has been long, zero: the last was not
+	seen  time.Time // when it was looked at last
 	old   bool      // what is read has waited too long to be accepted
+}
+
+// look leaves out what is longer between two looks than a turn and what is read before it may take: the process was stopped, or had no processor. Where that
+// goes on each step counts for longInLine still.
+func (w *line) look(now time.Time) {
+	if stood := now.Sub(w.seen) - longInLine; stood > 0 {
+		w.since, w.long = later(w.since, stood), later(w.long, stood)
+	}
+	w.seen = now
+}
+
+func later(t time.Time, d time.Duration) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(d)
 }
 
 // passed is called while the bell is passed over; waits: it is rung.
 func (w *line) passed(now time.Time, waits bool) {
+	w.look(now)
 	switch {
 	case !waits:
 	case w.since.IsZero():
@@ -38,8 +56,17 @@ func (w *line) passed(now time.Time, waits bool) {
 // passedOver reports whether the bell waits, so that sockets which were ready before it may be unread.
 func (w *line) passedOver() bool { return !w.since.IsZero() }
 
+// late reports whether what is read of a connection has waited too long to be accepted: in gnet's line, or in that of those that came by a takeover.
+func (l *Loop) late(c *conn) bool {
+	if c.aloft() {
+		return l.watcher.line.old
+	}
+	return l.line.old
+}
+
 // reached is called when it is the bell's turn.
 func (w *line) reached(now time.Time) {
+	w.look(now)
 	if w.since.IsZero() || now.Sub(w.since) <= longInLine/2 {
 		w.long = time.Time{}
 	}

@@ -111,6 +111,7 @@ func TestNobodyIsClosedForWhatLiesInItsSocket(t *testing.T) {
 	reach := func() { k.h.OnTraffic(&fakeSocket{context: l.bell}) }
 	pass()
 	reach()
+	k.wait(3 * tick) // they are asked one after the other
 	if frames := append(k.sent(alive), k.sent(dead)...); len(frames) != 2 || frames[0].GetPing() == nil || frames[1].GetPing() == nil {
 		t.Fatalf("two silent connections were sent %v", frames)
 	}
@@ -123,6 +124,7 @@ func TestNobodyIsClosedForWhatLiesInItsSocket(t *testing.T) {
 	if code := alive.context.(*conn).closed; code != 0 {
 		t.Errorf("one whose answer lay in its socket was closed with %d", code)
 	}
+	k.wait(3 * time.Second)
 	if code := dead.context.(*conn).closed; code != proto.CloseHeartbeatTimeout.Code {
 		t.Errorf("a silent one was closed with %d", code)
 	}
@@ -177,8 +179,10 @@ func TestWhatLayInItsSocketTooLongIsRefused(t *testing.T) {
 	round := func(passed time.Duration, want bool) {
 		t.Helper()
 		k.loop.line.passed(now, true)
-		now = now.Add(passed)
-		k.loop.line.passed(now, true)
+		for end := now.Add(passed); now.Before(end); {
+			now = now.Add(min(end.Sub(now), longInLine/3))
+			k.loop.line.passed(now, true)
+		}
 		sent := len(k.rooms.commands)
 		k.ask(s, &v1.ClientFrame{Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{Room: "r", Content: &v1.Publish_Text{Text: "hi"}}}})
 		frames := k.sent(s)
@@ -190,8 +194,6 @@ func TestWhatLayInItsSocketTooLongIsRefused(t *testing.T) {
 		}
 		k.loop.line.reached(now)
 	}
-	round(time.Minute, true) // a moment without a processor
-	round(0, true)
 	for range 6 {
 		round(longInLine+1, true)
 	}
@@ -209,6 +211,37 @@ func TestWhatLayInItsSocketTooLongIsRefused(t *testing.T) {
 	}
 	if k.loop.line.old {
 		t.Error("what is read is refused although nothing waits")
+	}
+}
+
+// TestAStopIsNoOverload: of the process, amid a pass that is long already, or between two.
+func TestAStopIsNoOverload(t *testing.T) {
+	k := newSockets(t, nil)
+	w := &k.loop.line
+	now := time.Now()
+	pass := func() {
+		now = now.Add(longInLine / 3)
+		w.passed(now, true)
+		if w.old {
+			t.Fatal("what is read is refused")
+		}
+	}
+	for range 3 {
+		pass()
+		pass()
+		pass()
+		now = now.Add(time.Minute)
+		pass()
+		w.reached(now)
+		now = now.Add(time.Minute)
+	}
+	// Steps that are all as long are an overload.
+	for range 20 {
+		now = now.Add(2 * longInLine)
+		w.passed(now, true)
+	}
+	if !w.old {
+		t.Error("where each step takes as long nothing is refused")
 	}
 }
 
@@ -252,9 +285,21 @@ func TestWhatLayInASocketThatHasLanded(t *testing.T) {
 				t.Fatalf("%d are refused after %v", n, passed)
 			}
 		}
-		if n := round(turn); n != watchedAtOnce {
-			t.Errorf("%d are refused where the last third waited for too long", n)
+		// gnet's sockets are another line: of these nobody has waited.
+		other, accepted := r.open(true, proto.Binary), 0
+		r.loop.ring = func() {
+			r.rung = true
+			if r.loop.watcher.line.old {
+				sent := len(r.rooms.commands)
+				r.request(other, &v1.ClientFrame{Id: 2, Op: &v1.ClientFrame_Publish{Publish: &v1.Publish{Room: "r", Content: &v1.Publish_Text{Text: "hi"}}}})
+				accepted += len(r.rooms.commands) - sent
+				r.rooms.commands = r.rooms.commands[:sent]
+			}
 		}
+		if n := round(turn); n != watchedAtOnce || accepted == 0 {
+			t.Errorf("%d are refused where the last third waited for too long, and of gnet's %d are taken", n, accepted)
+		}
+		r.events.Close(other)
 		for range 2 {
 			if n := round(0); n != 0 {
 				t.Errorf("%d are refused that have not waited", n)

@@ -52,6 +52,8 @@ type Loop struct {
 	opened uint32 // connections so far: each has a generation of its own
 
 	now   moment // advanced by ticks
+	stood moment // in sum, what ticks were late by that is not counted
+	looks moment // counted up as times run out, ten a second where the loop is not late: a connection's heard is of this clock while it is probed
 	timed moment // up to which times have run out
 	taken []handoff.Event
 	// spares is how many arrays of events are to go when they have been worked off: two take turns with the mailbox.

@@ -139,12 +139,7 @@ func (l *Loop) flush() {
 		l.dirty[i] = outbox{}
 		o.conn.out = 0
 		if o.conn.sock != nil {
-			b := o.first
-			if o.joined != nil {
-				b = o.joined.B
-			}
-			l.send(o.conn, b)
-			l.endEvents(o.conn)
+			l.empty(&o)
 		}
 		if o.joined != nil {
 			bytebufferpool.Put(o.joined)
@@ -152,6 +147,17 @@ func (l *Loop) flush() {
 	}
 	l.dirty = l.dirty[:0]
 	l.fullest = 0
+}
+
+// empty gives a connection what is in its outbox. A fault of ours with its socket is its own: the others are given theirs.
+func (l *Loop) empty(o *outbox) {
+	defer l.caught(o.conn.handle)
+	b := o.first
+	if o.joined != nil {
+		b = o.joined.B
+	}
+	l.send(o.conn, b)
+	l.endEvents(o.conn)
 }
 
 // send writes to the socket, in records if the connection has them.

@@ -69,3 +69,28 @@ func TestSendGoesOnWithWhatWasNotTaken(t *testing.T) {
 		t.Errorf("put %q past what waits", taken[len(before):])
 	}
 }
+
+// TestAFaultAmidAFlush is of the one socket: its connection is closed, and the others get what is theirs, then and later.
+func TestAFaultAmidAFlush(t *testing.T) {
+	r := newRig(t, nil)
+	var members []*fakeSocket
+	for range 3 {
+		members = append(members, r.open(true, proto.Binary))
+		r.join(members[len(members)-1], "r", 0)
+	}
+	broken := members[1]
+	broken.wrote = func([]byte) { panic("a fault") }
+	r.deliver("r", 1)
+	r.work()
+	r.deliver("r", 2)
+	r.work()
+	for _, s := range []*fakeSocket{members[0], members[2]} {
+		if s.closed {
+			t.Error("another one is closed")
+		}
+		r.mustGet(s, upTo(1, 2))
+	}
+	if code := broken.context.(*conn).closed; !broken.closed || code != proto.CloseInternal.Code || r.loop.counted.Panics.Load() != 1 {
+		t.Errorf("closed: %v with %d, faults: %d", broken.closed, code, r.loop.counted.Panics.Load())
+	}
+}

@@ -268,7 +268,7 @@ func (l *Loop) publish(c *conn, id uint64, r *v1.Publish) {
 	if !ok {
 		return
 	}
-	if l.inbox.Full() || l.line.old || l.watcher.line.old {
+	if l.inbox.Full() || l.late(c) {
 		// The shard would refuse it, after as much as it takes to order it. Here it is answered in the write behind this read.
 		l.counted.PushedBack.Add(1)
 		l.fail(c, id, proto.ErrOverloaded, "The server is busy delivering; send again later.")
