@@ -20,8 +20,11 @@ export function quoteWords(message) {
 export function changesView(message, actions) {
   const parts = [];
   const marks = [];
-  if (message.edits && !message.deleted) marks.push(element('span', { data: { testid: 'edited' } }, 'Edited'));
-  if (message.pinned) marks.push(element('span', { class: asks(message, 'pin') ? 'pending' : '', data: { testid: 'pinned' } }, 'Pinned'));
+  const mark = (testid, pending, words) => marks.push(element('span', { class: pending ? 'pending' : '', data: { testid } }, words));
+  const [edits, pins] = [asks(message, 'edit'), asks(message, 'pin')];
+  if (message.edits && !message.deleted) mark('edited', edits, edits ? 'Sending the edit…' : 'Edited');
+  if (message.pinned) mark('pinned', pins, pins ? 'Pinning…' : 'Pinned');
+  else if (pins && !message.deleted) mark('pinned', pins, 'Unpinning…');
   if (marks.length > 0) parts.push(element('p', { class: 'message-marks' }, ...marks));
   const below = (message.reactions ?? []).map((reaction) => reactionView(message, reaction, actions));
   if (message.replies) below.push(repliesView(message, actions));
@@ -50,6 +53,6 @@ function repliesView(message, actions) {
 }
 
 /** The message has a change of that kind in it that the server has not answered yet. */
-function asks({ asked = [] }, kind, reaction) {
+export function asks({ asked = [] }, kind, reaction) {
   return asked.some(({ change }) => change[kind] && change[kind].reaction === reaction);
 }

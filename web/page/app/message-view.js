@@ -1,7 +1,7 @@
 // What one line of the timeline looks like: a message, a message on its way, a heading.
 
 import { element, visuallyHidden } from './elements.js';
-import { changesView, quoteView } from './changes-view.js';
+import { asks, changesView, quoteView } from './changes-view.js';
 import { textWithMentions } from './mentions.js';
 import { hueOf, initialOf } from './names.js';
 import { dayOf, fullTimeOf, timeOf } from './times.js';
@@ -12,9 +12,9 @@ import { dayOf, fullTimeOf, timeOf } from './times.js';
  * actions: see message-actions.js.
  */
 export function messageView(message, { grouped, own, user, about, listed, actions }) {
-  const { seq, at, from, asked } = message;
+  const { seq, at, from } = message;
   const line = element('li', {
-    class: `${lineClass(grouped, own)}${asked?.some(({ change }) => change.edit) ? ' message-pending' : ''}`,
+    class: `${lineClass(grouped, own)}${asks(message, 'edit') ? ' message-pending' : ''}`,
     data: { testid: 'message', seq, from },
   }, authorView(from, at, grouped), bodyView(message, { user, about, listed, actions }));
   if (grouped) line.append(timeView(at, 'message-side-time'));
@@ -87,7 +87,9 @@ function bodyView(message, { user, about, listed, actions } = {}) {
   return body;
 }
 
-function contentView({ text, data, deleted, mentions }, user) {
+function contentView(message, user) {
+  const { text, data, deleted, mentions } = message;
+  if (deleted && asks(message, 'delete')) return element('p', { class: 'message-gone', data: { testid: 'deleting' } }, 'Deleting this message…');
   if (deleted) return element('p', { class: 'message-gone', data: { testid: 'deleted' } }, 'This message was deleted.');
   if (text === undefined) return element('p', { class: 'message-data' }, `${data?.length ?? 0} bytes of data`);
   return textView(text, mentions, user);

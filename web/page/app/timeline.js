@@ -156,7 +156,7 @@ export class Timeline {
       const about = conversation.get(message.replyTo || message.thread);
       lines.push({
         key: `seq ${message.seq}`,
-        signature: `${grouped} ${message.revision} ${message.asked?.map(({ id }) => id)} ${message.replies?.last} ${about?.seq} ${about?.revision}`,
+        signature: `${grouped} ${message.revision} ${message.asked?.map(({ key }) => key)} ${message.replies?.last} ${about?.seq} ${about?.revision}`,
         make: () => messageView(message, { grouped, own, user, about, actions: this.#actions }),
         update: own && !message.deleted ? (line) => showTicks(line, conversation.receipts?.of(message.seq)) : undefined,
       });
