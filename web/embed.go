@@ -48,6 +48,7 @@
 //	member-list.js        its members, page by page
 //	timeline.js           shows a conversation and keeps the reader's place
 //	message-view.js       one line of it, with changes-view.js and mentions.js
+//	long-text.js          folds long ones
 //	message-actions.js    what can be done to a message
 //	notifications.js      what is told while nobody looks
 //	away.js               whether this device is told while no page is open, with away-view.js
@@ -75,8 +76,8 @@
 //	trace.js     the frames of one user, in trace-view.js
 //
 // Those that know nothing of the document are tested in Node (test/): rooms.js, conversation.js, outgoing.js, changes.js, receipts.js,
-// people.js, membership.js, member-list.js, away.js, summary.js, session.js, settings.js, names.js and times.js. The whole is tested in a
-// browser (test/e2e).
+// people.js, membership.js, member-list.js, away.js, summary.js, session.js, settings.js, names.js and times.js, and of long-text.js
+// where it cuts. The whole is tested in a browser (test/e2e).
 package web
 
 import (

@@ -1,6 +1,10 @@
 // What was said about a message later: edits, pins, reactions, its thread, and what it answers.
 
 import { element } from './elements.js';
+import { inShort } from './long-text.js';
+
+/** More characters than this have no place in a line. */
+const LINE = 200;
 
 /** What a message answers or the thread that it is in, by a line of its own; about is that message, as far as it is known. */
 export function quoteView({ replyTo, thread }, about, actions) {
@@ -13,7 +17,7 @@ export function quoteView({ replyTo, thread }, about, actions) {
 /** A message in a line; of one that is not here nothing is known but its number. */
 export function quoteWords(message) {
   if (message?.from === undefined) return 'an earlier message';
-  return `${message.from}: ${message.deleted ? 'deleted' : message.text ?? 'data'}`;
+  return `${message.from}: ${message.deleted ? 'deleted' : inShort(message.text ?? 'data', LINE)}`;
 }
 
 /** The parts behind the content; none for most messages. What the server has not answered yet stands back. */
