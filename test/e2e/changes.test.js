@@ -268,7 +268,9 @@ test('a long message is folded, and what can be done to it covers nothing of it 
     assert.ok(apart(await shown(10), await box(line(alice, 10))), 'the first one in sight has them below');
     await top(31);
     await alice.page.locator('#scroller').evaluate((element) => (element.scrollTop += 200));
-    await shown(31, 400); // neither its beginning nor its end is in sight
+    const before = await shown(31, 400); // neither its beginning nor its end is in sight
+    await alice.page.locator('#scroller').evaluate((element) => (element.scrollTop += 60));
+    await becomes(() => box(alice.find('actions')), before); // it stays in sight
   }
 });
 
