@@ -402,7 +402,7 @@ test('a token that the server refuses leads back to signing in, with the reason'
   t.after(() => context.close());
   const page = await context.newPage();
   // Before there is anything else, something is there.
-  const asked = new Promise((resolve) => page.route('**/app/signin.js', resolve));
+  const asked = new Promise((resolve) => page.route('**/app/page.js', resolve));
   await page.goto(server.address, { waitUntil: 'commit' });
   await page.locator('.beginning').waitFor();
   await (await asked).continue();
