@@ -4,6 +4,7 @@
 // The addresses of the chat page are
 //
 //	/                    the page
+//	/app/page.js, .css   all its modules in one, and all its styles
 //	/app/*.js *.css      its modules and styles
 //	/app/icon.svg        its icon
 //	/app/*.webmanifest   what it is once it was added to a home screen
@@ -16,13 +17,11 @@
 //
 // # Loading
 //
-// The page names all its modules, so that none is asked for only when the one that imports it has come, below a version that is
-// another one with any other file: they are kept for ever, and a reload asks for the page alone. Modules import each other by relative
-// addresses, also the client's, so they stay below it. Of another address than that browsers ask each time whether the file is still
-// the same, which its entity tag says. All come compressed.
-//
-// A first visit asks for each of the sixty files: with HTTP/1.1, over six connections, ten round trips. One file of all would need a
-// bundler, since modules have names of their own; whoever has visitors far away puts a proxy that speaks HTTP/2 in front.
+// The page asks for one file with all its modules and one with all its styles, which are made of the others at start (join.go), so that
+// a first visit takes two round trips, the second also for what the server is like. They are below a version that is another one with any
+// other file: they are kept for ever, and a reload asks for the page alone. Modules import each other by relative addresses, also the
+// client's, for the operator's page, the service worker and Node have them as they are. Of another address than that browsers ask each
+// time whether the file is still the same, which its entity tag says. All come compressed.
 //
 // # Security
 //
@@ -48,6 +47,7 @@
 //	member-list.js        its members, page by page
 //	timeline.js           shows a conversation and keeps the reader's place
 //	message-view.js       one line of it, with changes-view.js and mentions.js
+//	long-text.js          folds long ones
 //	message-actions.js    what can be done to a message
 //	notifications.js      what is told while nobody looks
 //	away.js               whether this device is told while no page is open, with away-view.js
@@ -75,8 +75,8 @@
 //	trace.js     the frames of one user, in trace-view.js
 //
 // Those that know nothing of the document are tested in Node (test/): rooms.js, conversation.js, outgoing.js, changes.js, receipts.js,
-// people.js, membership.js, member-list.js, away.js, summary.js, session.js, settings.js, names.js and times.js. The whole is tested in a
-// browser (test/e2e).
+// people.js, membership.js, member-list.js, away.js, summary.js, session.js, settings.js, names.js and times.js, and of long-text.js
+// where it cuts. The whole is tested in a browser (test/e2e).
 package web
 
 import (
@@ -131,7 +131,7 @@ var files = sync.OnceValue(func() map[string]File {
 	all := map[string]File{}
 	add(all, page, "page", "/")
 	add(all, js.Files, ".", "/client/")
-	html := preloading(all["/index.html"].Body, all)
+	html := joined(all["/index.html"].Body, all)
 	below := `="/v/` + versionOf(all)
 	for _, folder := range versioned {
 		html = bytes.ReplaceAll(html, []byte(`="`+folder), []byte(below+folder))
@@ -155,18 +155,6 @@ func versionOf(all map[string]File) string {
 		}
 	}
 	return fmt.Sprintf("%x", sum.Sum(nil)[:8])
-}
-
-// preloading puts the modules of the page before the one that imports them.
-func preloading(html []byte, all map[string]File) []byte {
-	var links []byte
-	for _, address := range slices.Sorted(maps.Keys(all)) {
-		if path.Ext(address) == ".js" && path.Dir(address) != "/" {
-			links = fmt.Appendf(links, "<link rel=\"modulepreload\" href=\"%s\">\n  ", address)
-		}
-	}
-	script := []byte("<script ")
-	return bytes.Replace(html, script, append(links, script...), 1)
 }
 
 // ready adds what a file is answered with beside its body.
@@ -199,7 +187,7 @@ func Operator(path string) (body []byte, contentType string, ok bool) {
 }
 
 // Lookup returns the file at a path of the address ("/", "/app/main.js"); ok is false when
-// there is none. The first call compresses all files, 20 ms. Safe for concurrent use.
+// there is none. The first call joins and compresses all files, 20 ms. Safe for concurrent use.
 func Lookup(path string) (f File, ok bool) {
 	rest, below := strings.CutPrefix(path, "/v/")
 	if !below {

@@ -59,6 +59,11 @@ var (
 
 // TestEveryReferenceIsThere follows the page's links and every module's imports.
 func TestEveryReferenceIsThere(t *testing.T) {
+	source, err := page.ReadFile("page/index.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const settings = "/settings.json"
 	seen := map[string]bool{}
 	var visit func(from, address string)
 	visit = func(from, address string) {
@@ -66,6 +71,9 @@ func TestEveryReferenceIsThere(t *testing.T) {
 			return
 		}
 		seen[address] = true
+		if address == settings {
+			return // of the server
+		}
 		f, ok := Lookup(address)
 		if !ok {
 			t.Errorf("%s refers to %s, which is not there", from, address)
@@ -84,10 +92,17 @@ func TestEveryReferenceIsThere(t *testing.T) {
 		}
 	}
 	visit("the browser", "/")
+	visit("the browser", "/app/main.js") // what is joined; the client is for everybody
+	for _, match := range stylesheet.FindAllSubmatch(source, -1) {
+		visit("index.html", string(match[1]))
+	}
 	for _, address := range Paths() {
 		if !seen[address] && !seen["/v/"+version()+address] && !strings.HasSuffix(address, ".d.ts") {
 			t.Errorf("%s is served, but nothing refers to it", address)
 		}
+	}
+	if !seen[settings] {
+		t.Error("what the server is like is asked for only when the modules have come")
 	}
 }
 
@@ -229,31 +244,92 @@ func TestPathsAreAddresses(t *testing.T) {
 	}
 }
 
-// TestPageNamesItsModules: none of them is asked for only when the one that imports it has come, and none is asked for in vain.
-func TestPageNamesItsModules(t *testing.T) {
-	named := regexp.MustCompile(`rel="modulepreload" href="([^"]+)"`).FindAllStringSubmatch(lookup(t, "/"), -1)
-	got := map[string]bool{}
-	for _, match := range named {
-		got[match[1]] = true
-	}
-	wanted := map[string]bool{}
-	var visit func(address string)
-	visit = func(address string) {
-		if wanted[address] {
-			return
-		}
-		wanted[address] = true
-		for _, match := range importInCode.FindAllStringSubmatch(lookup(t, address), -1) {
-			if path.IsAbs(match[1]) {
-				visit(match[1])
-			} else {
-				visit(path.Join(path.Dir(address), match[1]))
-			}
+// TestFirstVisitAsksForFewFiles: one of modules and one of styles, in which nothing is missing.
+func TestFirstVisitAsksForFewFiles(t *testing.T) {
+	below := "/v/" + version()
+	var got []string
+	for _, match := range linkInHTML.FindAllStringSubmatch(lookup(t, "/"), -1) {
+		if ext := path.Ext(match[1]); ext == ".js" || ext == ".css" {
+			got = append(got, match[1])
 		}
 	}
-	visit("/v/" + version() + "/app/main.js")
-	if !maps.Equal(got, wanted) {
-		t.Errorf("the page names %v,\nits modules are %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(wanted)))
+	if want := []string{below + "/app/page.css", below + "/app/page.js"}; !slices.Equal(got, want) {
+		t.Errorf("the page asks for %q, want %q", got, want)
+	}
+	script, style := lookup(t, "/app/page.js"), lookup(t, "/app/page.css")
+	for _, address := range Paths() {
+		if path.Ext(address) == ".css" && strings.Count(style, lookup(t, address)) != 1 {
+			t.Errorf("%s is not in page.css once", address)
+		}
+		if path.Ext(address) == ".js" && path.Dir(address) != "/" && address != "/app/page.js" && strings.Count(script, "modules['"+address+"'] = ") != 1 {
+			t.Errorf("%s is not in page.js once", address)
+		}
+	}
+}
+
+func TestJoin(t *testing.T) {
+	all := map[string]File{
+		"/app/main.js":   {Body: []byte("// The page.\nimport { send, wait as pause } from '../client/c.js'; // below\nimport { name } from './names.js';\n\nawait pause();\nsend(name);\n")},
+		"/app/names.js":  {Body: []byte("import { E } from '../client/e.js';\nexport const name = 'x';\n")},
+		"/client/c.js":   {Body: []byte("import { E } from './e.js';\n\nexport { E };\nexport function send(x) {}\nexport async function wait() {}\nfunction own() {}\n")},
+		"/client/e.js":   {Body: []byte("export class E extends Error {}\n")},
+		"/app/unused.js": {Body: []byte("export const unused = 1;\n")},
+	}
+	want := `const modules = {};
+
+modules['/client/e.js'] = await (async () => {
+class E extends Error {}
+return { E };
+})();
+
+modules['/client/c.js'] = await (async () => {
+const { E } = modules['/client/e.js'];
+
+
+function send(x) {}
+async function wait() {}
+function own() {}
+return { send, wait, E };
+})();
+
+modules['/app/names.js'] = await (async () => {
+const { E } = modules['/client/e.js'];
+const name = 'x';
+return { name };
+})();
+
+modules['/app/main.js'] = await (async () => {
+// The page.
+const { send, wait: pause } = modules['/client/c.js'];
+const { name } = modules['/app/names.js'];
+
+await pause();
+send(name);
+return {  };
+})();
+`
+	if got := string(join(all, "/app/main.js")); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestJoinRefuses what it would make something else of.
+func TestJoinRefuses(t *testing.T) {
+	for name, body := range map[string]string{
+		"a default":      "export default 1;\n",
+		"a variable":     "export let x = 1;\n",
+		"all of another": "import * as x from './b.js';\n",
+		"several lines":  "import {\n  x,\n} from './b.js';\n",
+		"itself":         "import { x } from './a.js';\n",
+	} {
+		func() {
+			defer func() {
+				if fault, _ := recover().(string); !strings.HasPrefix(fault, "BUG: /a.js ") {
+					t.Errorf("%s: %q", name, fault)
+				}
+			}()
+			join(map[string]File{"/a.js": {Body: []byte(body)}, "/b.js": {}}, "/a.js")
+		}()
 	}
 }
 

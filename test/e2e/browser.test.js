@@ -77,7 +77,7 @@ test('two windows, one room, a server killed in the middle', { timeout: 180_000 
   assert.deepEqual([...alice.faults, ...bob.faults], []);
 });
 
-test('what was written offline survives a reload of the page, and is stored once', { timeout: 120_000 }, async (t) => {
+test('what was written and asked for offline survives a reload of the page, and is stored once', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t);
   const alice = await Person.arrive(t, server, 'alice');
   await alice.say('before');
@@ -86,6 +86,13 @@ test('what was written offline survives a reload of the page, and is stored once
   await alice.state('offline');
   await alice.say('written offline');
   await alice.page.locator('[data-testid=message][data-state=pending]').waitFor();
+  const first = alice.page.locator('#messages [data-seq="1"]');
+  for (const action of ['react-👍', 'edit']) {
+    await first.hover();
+    await first.getByTestId(`action-${action}`).click();
+  }
+  await alice.say('edited offline');
+  await first.getByText('Sending the edit…').waitFor();
 
   // What else waits for the connection says so.
   await alice.find('pins').click();
@@ -98,9 +105,14 @@ test('what was written offline survives a reload of the page, and is stored once
   await server.start();
   await alice.page.reload(); // at once, whether it was sent already or not
   await alice.state('live');
-  await alice.sees(2);
+  await first.getByText('edited offline').waitFor();
+  await first.locator('.reaction:not(.pending)').waitFor();
+  await first.getByText('Edited', { exact: true }).waitFor();
   await alice.allSent();
-  assert.deepEqual((await alice.messages()).map((m) => m.text), ['before', 'written offline']);
+  assert.deepEqual((await alice.messages()).map((m) => m.text), ['edited offline', 'written offline']);
+  const { messages } = await (await client(t, server, 'bob')).history('lobby');
+  assert.deepEqual(messages.map(({ text, edits, reactions }) => [text, edits, reactions?.[0].count]), [['edited offline', 1, 1], ['written offline', undefined, undefined]]);
+  assert.deepEqual(alice.faults, []);
 });
 
 test('what the browser says of the network is looked into at once', { timeout: 120_000 }, async (t) => {
@@ -390,7 +402,7 @@ test('a token that the server refuses leads back to signing in, with the reason'
   t.after(() => context.close());
   const page = await context.newPage();
   // Before there is anything else, something is there.
-  const asked = new Promise((resolve) => page.route('**/app/signin.js', resolve));
+  const asked = new Promise((resolve) => page.route('**/app/page.js', resolve));
   await page.goto(server.address, { waitUntil: 'commit' });
   await page.locator('.beginning').waitFor();
   await (await asked).continue();

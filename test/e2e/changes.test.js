@@ -222,7 +222,7 @@ test('what can be done to a message can be done with the keyboard', { timeout: 1
   assert.deepEqual(alice.faults, []);
 });
 
-test('what can be done to a message covers nothing of it and is in sight', { timeout: 120_000 }, async (t) => {
+test('a long message is folded, and what can be done to it covers nothing of it and is in sight', { timeout: 120_000 }, async (t) => {
   const server = await Server.start(t);
   const bob = await client(t, server, 'bob');
   for (let i = 1; i <= 30; i++) await bob.publish('lobby', `message ${i}`);
@@ -230,6 +230,21 @@ test('what can be done to a message covers nothing of it and is in sight', { tim
   for (const viewport of [PHONE, DESK]) {
     const alice = await Person.arrive(t, server, 'alice', { viewport });
     await alice.sees(31);
+    const fold = line(alice, 31).getByTestId('fold');
+    const length = (wanted) => becomes(() => line(alice, 31).getByTestId('text').evaluate(({ textContent }) => textContent.length), wanted);
+    await length(801);
+    await alice.find('jump').waitFor({ state: 'hidden' });
+    await alice.photograph(`folded-${viewport.width}`);
+    await fold.focus();
+    for (const expanded of ['true', 'false', 'true']) {
+      await alice.page.keyboard.press('Enter');
+      await becomes(() => alice.page.evaluate(() => [document.activeElement.dataset.testid, document.activeElement.getAttribute('aria-expanded')]), ['fold', expanded]);
+      await length(expanded === 'true' ? 5_000 : 801);
+      await alice.find('jump').waitFor({ state: expanded === 'true' ? 'visible' : 'hidden' }); // whoever reads it is left there
+    }
+    await bob.react('lobby', 31, `${viewport.width}`);
+    await reads(alice, 31, 'reaction', `${viewport.width}`);
+    await length(5_000); // also where the line was made anew
     await alice.say('my own');
     await alice.allSent();
     const seq = Number(await alice.page.locator('#messages [data-seq]').last().getAttribute('data-seq'));
@@ -253,7 +268,9 @@ test('what can be done to a message covers nothing of it and is in sight', { tim
     assert.ok(apart(await shown(10), await box(line(alice, 10))), 'the first one in sight has them below');
     await top(31);
     await alice.page.locator('#scroller').evaluate((element) => (element.scrollTop += 200));
-    await shown(31, 400); // neither its beginning nor its end is in sight
+    const before = await shown(31, 400); // neither its beginning nor its end is in sight
+    await alice.page.locator('#scroller').evaluate((element) => (element.scrollTop += 60));
+    await becomes(() => box(alice.find('actions')), before); // it stays in sight
   }
 });
 

@@ -98,10 +98,15 @@ test('what a message answers and mentions is sent with it, and again after a fai
 
 const chips = ({ reactions = [], asked = [] }) => [reactions.map(({ reaction, count, own }) => `${reaction} ${count}${own ? ' own' : ''}`).join(), asked.length];
 
+/** What was told of changes that are over: the kind, the text and what was wrong. */
+const told = (changes) => changes.filter(({ answered }) => answered).map(({ answered: { change, text, error } }) => [Object.keys(change)[1], text, error?.message]);
+
+const closed = () => Object.assign(new Error('page closed'), { code: 'closed' });
+
 test('a reaction shows before it is answered, and once however the answer and it come', async () => {
   for (const answerFirst of [true, false]) {
     const { client, conversation, changes } = await open({ stored: 1 });
-    const done = conversation.changes.react(1, '+', false);
+    conversation.changes.react(1, '+', false);
     assert.deepEqual(chips(conversation.get(1)), ['+ 1 own', 1]);
     assert.equal(changes.at(-1).asked, true);
     const answer = async () => {
@@ -113,22 +118,72 @@ test('a reaction shows before it is answered, and once however the answer and it
     client.alter(react(1), undefined, 'alice');
     if (!answerFirst) await answer();
     assert.deepEqual(chips(conversation.get(1)), ['+ 1 own', 0]);
-    await done;
   }
 });
 
 test('what is asked for twice shows as the second leaves it, and a refusal takes it back', async () => {
-  const { client, conversation } = await open({ stored: 2 });
+  const { client, conversation, changes } = await open({ stored: 2 });
   conversation.changes.react(1, '+', false);
-  const back = conversation.changes.react(1, '+', true);
-  const edit = conversation.changes.edit(2, 'better', []);
+  conversation.changes.react(1, '+', true);
+  conversation.changes.edit(2, 'better', []);
   assert.deepEqual(chips(conversation.get(1)), ['', 2]);
   assert.deepEqual(texts({ messages: [conversation.get(2)] }), ['2better']);
   assert.equal(conversation.get(2).asked[0].change.target, 2);
   client.publishes[1].reject(new Error('no'));
   client.publishes[2].reject(new Error('no'));
-  await assert.rejects(back, /no/);
-  await assert.rejects(edit, /no/);
+  await settle();
   assert.deepEqual(chips(conversation.get(1)), ['+ 1 own', 1]);
   assert.equal(conversation.get(2), conversation.messages[1]);
+  assert.deepEqual(told(changes), [['react', undefined, 'no'], ['edit', 'better', 'no']]);
+});
+
+test('what is asked for and not answered is shown by the next visit and sent once, with its key', async () => {
+  const first = await open({ stored: 4 });
+  const { changes: asked } = first.conversation;
+  asked.react(1, '+', false);
+  asked.edit(2, 'better', ['bob']);
+  asked.pin(3, false);
+  asked.delete(4);
+  asked.react(1, '-', false);
+  first.client.publishes[4].resolve({ seq: 5 }); // this one is not open any more
+  for (const publish of first.client.publishes.slice(0, 4)) publish.reject(closed());
+  await settle();
+
+  const second = await open({ stored: 4, storages: first.storages });
+  const { client, conversation, changes } = second;
+  assert.deepEqual(client.publishes.map(({ key, text, more }) => [key, text, Object.keys(more.change)[1], more.change.target, more.mentions]), [
+    ['k1', undefined, 'react', 1, undefined], ['k2', 'better', 'edit', 2, ['bob']], ['k3', undefined, 'pin', 3, undefined], ['k4', undefined, 'delete', 4, undefined],
+  ]);
+  assert.deepEqual(chips(conversation.get(1)), ['+ 1 own', 1]);
+  assert.deepEqual(texts({ messages: [2, 4].map((seq) => conversation.get(seq)) }), ['2better', '4x']);
+  assert.deepEqual([conversation.get(3).pinned, conversation.get(3).asked.length], [true, 1]);
+  await conversation.begin();
+  assert.equal(client.publishes.length, 4, 'what is on its way is not sent again');
+
+  // One is made, one is so already, and one is refused; of the last one nothing is heard.
+  client.publishes[0].resolve({ seq: 5 });
+  client.publishes[1].reject(Object.assign(new Error('too late'), { code: 'change_too_late' }));
+  client.publishes[2].reject(Object.assign(new Error('is pinned'), { code: 'unchanged' }));
+  await settle();
+  assert.deepEqual(told(changes), [['react', undefined, undefined], ['edit', 'better', 'too late'], ['pin', undefined, undefined]]);
+  assert.deepEqual(texts({ messages: [conversation.get(2)] }), ['2m2']);
+  const third = await open({ stored: 4, storages: first.storages });
+  assert.deepEqual(third.client.publishes.map(({ key }) => key), ['k4']);
+  third.conversation.end();
+  assert.deepEqual(third.settings.loadChanges('lobby'), [], 'a room that is left forgets it');
+});
+
+test('an edit that may have been made long ago is given back, and nothing is changed in a room that began anew', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 });
+  const first = await open({ stored: 2 });
+  first.conversation.changes.edit(1, 'better', []);
+  first.conversation.changes.react(2, '+', false);
+  t.mock.timers.setTime(1_000_000 + 9 * 60_000);
+  const later = await open({ stored: 2, storages: first.storages });
+  assert.deepEqual(later.client.publishes.map(({ key }) => key), ['k2'], 'a reaction can be made twice');
+  assert.deepEqual(told(later.changes), [['edit', 'better', 'Edited in an earlier visit, and perhaps sent: look whether it is there.']]);
+  const anew = await open({ stored: 2, epoch: 'e2', storages: first.storages });
+  assert.deepEqual(anew.client.publishes, []);
+  assert.deepEqual(told(anew.changes), [['react', undefined, 'The room has begun anew, and the message that was to be changed is gone.']]);
+  assert.deepEqual(chips(anew.conversation.get(2)), ['', 0]);
 });

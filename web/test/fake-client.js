@@ -98,14 +98,6 @@ export class FakeClient {
     return new Promise((resolve, reject) => this.publishes.push({ text, key, more, resolve, reject }));
   }
 
-  edit(room, target, text, { mentions }) {
-    return this.publish(room, text, { change: { target, edit: {} }, mentions });
-  }
-
-  react(room, target, reaction, { remove }) {
-    return this.publish(room, undefined, { change: { target, react: { reaction, remove } } });
-  }
-
   shown() {
     return new Shown(() => this.user);
   }

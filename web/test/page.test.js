@@ -61,6 +61,7 @@ test('settings: what is lasting, what is of this window, what goes with the pers
   settings.rooms = ['lobby', 'attic'];
   settings.saveRead('__proto__', { epoch: 'e', seq: 3 });
   settings.saveOutgoing('attic', [{ key: 'k', text: 't', at: 1 }]);
+  settings.saveChanges('attic', [{ key: 'c' }]);
   settings.saveDraft('attic', 'a draft');
   settings.saveDraft('lobby', 'another');
   settings.saveDraft('lobby', '');
@@ -73,7 +74,7 @@ test('settings: what is lasting, what is of this window, what goes with the pers
   settings.forgetPerson();
   assert.deepEqual([settings.name, settings.token, settings.rooms], ['', '', ['lobby', 'attic']]);
   assert.equal(settings.loadRead('__proto__'), undefined);
-  assert.deepEqual(settings.loadOutgoing('attic'), []);
+  assert.deepEqual([settings.loadOutgoing('attic'), settings.loadChanges('attic')], [[], []]);
   assert.equal(settings.loadDraft('attic'), '');
 });
 

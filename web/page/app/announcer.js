@@ -2,6 +2,7 @@
 // visible list can't be one, since pages of history go into it too and would all be read out.
 
 import { byId, element } from './elements.js';
+import { inShort } from './long-text.js';
 
 /** A screen reader is behind by a sentence or two; older ones are of no use. */
 const KEPT = 5;
@@ -11,8 +12,7 @@ export class Announcer {
   #region = byId('announcer');
 
   say({ from, text = 'sent data' }) {
-    const words = text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text;
-    this.#region.append(element('p', {}, `${from}: ${words}`));
+    this.#region.append(element('p', {}, `${from}: ${inShort(text, LONGEST)}`));
     while (this.#region.childElementCount > KEPT) this.#region.firstElementChild.remove();
   }
 

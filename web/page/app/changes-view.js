@@ -1,6 +1,10 @@
 // What was said about a message later: edits, pins, reactions, its thread, and what it answers.
 
 import { element } from './elements.js';
+import { inShort } from './long-text.js';
+
+/** More characters than this have no place in a line. */
+const LINE = 200;
 
 /** What a message answers or the thread that it is in, by a line of its own; about is that message, as far as it is known. */
 export function quoteView({ replyTo, thread }, about, actions) {
@@ -13,15 +17,18 @@ export function quoteView({ replyTo, thread }, about, actions) {
 /** A message in a line; of one that is not here nothing is known but its number. */
 export function quoteWords(message) {
   if (message?.from === undefined) return 'an earlier message';
-  return `${message.from}: ${message.deleted ? 'deleted' : message.text ?? 'data'}`;
+  return `${message.from}: ${message.deleted ? 'deleted' : inShort(message.text ?? 'data', LINE)}`;
 }
 
 /** The parts behind the content; none for most messages. What the server has not answered yet stands back. */
 export function changesView(message, actions) {
   const parts = [];
   const marks = [];
-  if (message.edits && !message.deleted) marks.push(element('span', { data: { testid: 'edited' } }, 'Edited'));
-  if (message.pinned) marks.push(element('span', { class: asks(message, 'pin') ? 'pending' : '', data: { testid: 'pinned' } }, 'Pinned'));
+  const mark = (testid, pending, words) => marks.push(element('span', { class: pending ? 'pending' : '', data: { testid } }, words));
+  const [edits, pins] = [asks(message, 'edit'), asks(message, 'pin')];
+  if (message.edits && !message.deleted) mark('edited', edits, edits ? 'Sending the edit…' : 'Edited');
+  if (message.pinned) mark('pinned', pins, pins ? 'Pinning…' : 'Pinned');
+  else if (pins && !message.deleted) mark('pinned', pins, 'Unpinning…');
   if (marks.length > 0) parts.push(element('p', { class: 'message-marks' }, ...marks));
   const below = (message.reactions ?? []).map((reaction) => reactionView(message, reaction, actions));
   if (message.replies) below.push(repliesView(message, actions));
@@ -50,6 +57,6 @@ function repliesView(message, actions) {
 }
 
 /** The message has a change of that kind in it that the server has not answered yet. */
-function asks({ asked = [] }, kind, reaction) {
+export function asks({ asked = [] }, kind, reaction) {
   return asked.some(({ change }) => change[kind] && change[kind].reaction === reaction);
 }

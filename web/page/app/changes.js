@@ -1,54 +1,81 @@
 // Changes of one room's messages that were asked for here. Each shows as if it were made, as what is written shows before it has
-// its place: until it comes like everybody's, or is refused.
+// its place: until it comes like everybody's, or is refused. Like that it outlives a reload.
+
+import { KEY_WINDOW_MS } from './outgoing.js';
 
 /**
  * @typedef {object} Asked
- * @property {number} id  of this page's own
+ * @property {string} key  the retry key: sent again with it, it is made once
  * @property {object} change  and text and mentions, as in a message that is a change
+ * @property {string} epoch  the one in which the room gave the change's target its number
+ * @property {number} at  when it was asked for, by this machine's clock
  * @property {number} [seq]  its place, as far as known
+ * @property {boolean} [inFlight]  the client has it
+ */
+
+/**
+ * @typedef {object} ChangesOwner
+ * @property {() => string} epoch  of the room
+ * @property {() => number} newest  the newest number that is known to be there
+ * @property {(answered?: {change: object, text?: string, error?: Error}) => void} changed  answered: one was made or, with the error, was not
  */
 
 export class Changes {
   // Set at construction.
   #client;
   #room;
+  #settings;
   #shown;
-  #newest;
-  #changed;
+  #owner;
 
   /** @type {Asked[]} oldest first */
-  #asked = [];
-  #count = 0;
+  #asked;
 
   /**
    * @param {object} client
    * @param {string} room
+   * @param {object} settings  see settings.js
    * @param {object} shown  the client's holder of the room's messages
-   * @param {() => number} newest  the newest number that is known to be there
-   * @param {() => void} changed
+   * @param {ChangesOwner} owner
    */
-  constructor(client, room, shown, newest, changed) {
+  constructor(client, room, settings, shown, owner) {
     this.#client = client;
     this.#room = room;
+    this.#settings = settings;
     this.#shown = shown;
-    this.#newest = newest;
-    this.#changed = changed;
+    this.#owner = owner;
+    this.#asked = settings.loadChanges(room);
   }
 
   edit(target, text, mentions) {
-    return this.#ask({ change: { target, edit: {} }, text, mentions }, this.#client.edit(this.#room, target, text, { mentions }));
+    this.#ask({ change: { target, edit: {} }, text, mentions });
   }
 
   delete(target) {
-    return this.#ask({ change: { target, delete: {} } }, this.#client.delete(this.#room, target));
+    this.#ask({ change: { target, delete: {} } });
   }
 
   react(target, reaction, remove) {
-    return this.#ask({ change: { target, react: { reaction, remove } } }, this.#client.react(this.#room, target, reaction, { remove }));
+    this.#ask({ change: { target, react: { reaction, remove } } });
   }
 
   pin(target, remove) {
-    return this.#ask({ change: { target, pin: { remove } } }, this.#client.pin(this.#room, target, { remove }));
+    this.#ask({ change: { target, pin: { remove } } });
+  }
+
+  /** What an earlier visit of this page has left. */
+  resume() {
+    for (const asked of this.#asked) {
+      if (asked.inFlight || asked.seq !== undefined) continue;
+      const fault = this.#outdated(asked);
+      if (fault) this.#drop(asked, new Error(fault));
+      else this.#publish(asked);
+    }
+  }
+
+  clear() {
+    this.#asked = [];
+    this.#save();
   }
 
   /** The message with what is asked for in it; asked has what that is. */
@@ -58,22 +85,51 @@ export class Changes {
     return { ...asked.reduce((so, change) => this.#shown.foresee(so, change), message), asked };
   }
 
-  /** Settled with the server's answer. */
-  async #ask(what, answer) {
-    const asked = { id: ++this.#count, ...what };
+  #ask(what) {
+    const asked = { key: this.#client.nextKey(), ...what, epoch: this.#owner.epoch(), at: Date.now() };
     this.#asked = [...this.#asked.filter((one) => !this.#here(one)), asked];
-    this.#changed();
+    this.#save();
+    this.#publish(asked);
+    this.#owner.changed();
+  }
+
+  /**
+   * Why it can't be sent any more. Anything but an edit may be made twice: it says how the message is to be. An edit
+   * that was made would take back those that came after it.
+   */
+  #outdated({ change, epoch, at }) {
+    if (epoch !== this.#owner.epoch()) return 'The room has begun anew, and the message that was to be changed is gone.';
+    if (change.edit && Date.now() - at >= KEY_WINDOW_MS) return 'Edited in an earlier visit, and perhaps sent: look whether it is there.';
+    return null;
+  }
+
+  async #publish(asked) {
+    const { key, change, text, mentions } = asked;
+    asked.inFlight = true;
     try {
-      asked.seq = (await answer).seq; // the change itself comes before or after it
+      asked.seq = (await this.#client.publish(this.#room, text, { key, change, mentions })).seq; // the change itself comes before or after it
+      this.#save();
+      this.#owner.changed({ change, text });
     } catch (error) {
-      this.#asked = this.#asked.filter((one) => one !== asked);
-      throw error;
+      if (error.code === 'closed') return; // kept for the next visit of this page
+      this.#drop(asked, error.code === 'unchanged' ? undefined : error); // what is so already needs no words
     } finally {
-      this.#changed();
+      asked.inFlight = false;
     }
   }
 
+  #drop(asked, error) {
+    this.#asked = this.#asked.filter((one) => one !== asked);
+    this.#save();
+    this.#owner.changed({ change: asked.change, text: asked.text, error });
+  }
+
+  #save() {
+    const open = this.#asked.filter(({ seq }) => seq === undefined);
+    this.#settings.saveChanges(this.#room, open.map(({ key, change, text, mentions, epoch, at }) => ({ key, change, text, mentions, epoch, at })));
+  }
+
   #here({ seq }) {
-    return seq !== undefined && seq <= this.#newest();
+    return seq !== undefined && seq <= this.#owner.newest();
   }
 }

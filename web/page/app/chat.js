@@ -199,8 +199,7 @@ export class Chat {
     const mentions = mentionsIn(text, this.#known());
     const named = mentions.length > 0 ? { mentions } : {};
     if (edit) {
-      const { name } = this.#current;
-      this.#tell(this.#current.changes.edit(edit.seq, text, mentions), () => this.#composer.giveBack(name, text, { edit }, EDITING));
+      this.#current.changes.edit(edit.seq, text, mentions);
       return;
     }
     const more = { ...named };
@@ -238,10 +237,10 @@ export class Chat {
     return {
       react: ({ seq, reactions }, reaction) => {
         const own = reactions?.some((r) => r.reaction === reaction && r.own) === true;
-        this.#tell(this.#current.changes.react(seq, reaction, own));
+        this.#current.changes.react(seq, reaction, own);
       },
-      pin: ({ seq, pinned }) => this.#tell(this.#current.changes.pin(seq, pinned === true)),
-      remove: ({ seq }) => this.#tell(this.#current.changes.delete(seq)),
+      pin: ({ seq, pinned }) => this.#current.changes.pin(seq, pinned === true),
+      remove: ({ seq }) => this.#current.changes.delete(seq),
       reply: (message) => this.#composer.begin({ reply: message }, `In reply to ${quoteWords(message)}`),
       edit: (message) => this.#composer.begin({ edit: message }, EDITING),
       thread: (message) => {
@@ -253,19 +252,11 @@ export class Chat {
     };
   }
 
-  /** What could not be changed is said where it was asked for; what is so already needs no words. */
-  async #tell(change, undone = () => {}) {
-    const { name } = this.#current;
-    let fault = '';
-    try {
-      await change;
-    } catch (error) {
-      if (error.code === 'unchanged') return;
-      fault = error.message;
-    }
+  /** What could not be changed is said where it was asked for, and the text of an edit is in the box again. */
+  #tell({ name }, { change, text, error }) {
     if (this.#listening.signal.aborted) return; // the box is another person's by now
-    this.#composer.say(name, fault);
-    if (fault !== '') undone();
+    this.#composer.say(name, error?.message ?? '');
+    if (error && change.edit) this.#composer.giveBack(name, text, { edit: { seq: change.target } }, EDITING);
   }
 
   /** Ends the chat for a reason that the server's connection does not know. */
@@ -275,7 +266,7 @@ export class Chat {
 
   // What happens.
 
-  #changed({ conversation, arrived, altered, asked, people }) {
+  #changed({ conversation, arrived, altered, asked, answered, people }) {
     if (people) {
       if (conversation !== this.#current) return;
       this.#people.render(conversation.people);
@@ -283,6 +274,7 @@ export class Chat {
       return;
     }
     if (arrived) this.#notifications.arrived(conversation, arrived);
+    if (answered) this.#tell(conversation, answered);
     if (conversation === this.#current) {
       this.#silence.render(conversation);
       this.#timeline.changed();

@@ -56,7 +56,7 @@ export class Conversation {
    * @param {object} client    a Rookery, or a stand-in for it
    * @param {string} name
    * @param {object} settings  see settings.js
-   * @param {(what: {conversation: Conversation, arrived?: object, altered?: object, asked?: boolean, people?: boolean}) => void} changed
+   * @param {(what: {conversation: Conversation, arrived?: object, altered?: object, asked?: boolean, people?: boolean, answered?: object}) => void} changed  answered: see changes.js
    */
   constructor(client, name, settings, changed) {
     this.name = name;
@@ -66,7 +66,11 @@ export class Conversation {
     this.#shown = client.shown();
     /** Who is there; what changes in it changes nothing else. */
     this.people = new People(() => this.#changed({ conversation: this, people: true }));
-    this.changes = new Changes(client, name, this.#shown, () => this.newest, () => this.#changed({ conversation: this, asked: true }));
+    this.changes = new Changes(client, name, settings, this.#shown, {
+      epoch: () => this.epoch,
+      newest: () => this.newest,
+      changed: (answered) => this.#changed({ conversation: this, asked: true, answered }),
+    });
 
     this.status = 'loading'; // loading | ready | failed | removed
     this.error = null;
@@ -148,7 +152,7 @@ export class Conversation {
     this.#replace(page);
     this.#takeReadPosition(page);
     this.#join(page);
-    this.#outgoing.resume();
+    this.#resume();
     this.#changed({ conversation: this });
   }
 
@@ -200,7 +204,7 @@ export class Conversation {
       this.#replace({ epoch, messages, more }, head);
       this.#takeReadPosition({ epoch });
       this.#join({ epoch });
-      this.#outgoing.resume();
+      this.#resume();
     } else {
       this.newest = head;
       this.lastAt = messages.at(-1)?.at ?? this.lastAt;
@@ -222,6 +226,7 @@ export class Conversation {
     this.#beginnings++;
     this.#room?.leave();
     this.#outgoing.clear();
+    this.changes.clear();
   }
 
   /** The person has seen all there is. */
@@ -252,6 +257,12 @@ export class Conversation {
   /** @param {{replyTo?: number, thread?: number, mentions?: string[]}} more */
   send(text, more = {}) {
     this.#outgoing.send(text, more);
+  }
+
+  /** Sends what an earlier visit of this page has left. */
+  #resume() {
+    this.#outgoing.resume();
+    this.changes.resume();
   }
 
   retry(key) {

@@ -45,6 +45,7 @@ export class MessageActions {
       if (!this.#list.contains(event.relatedTarget)) this.#row.remove();
     });
     on('keydown', (event) => this.#key(event));
+    this.#scroller.addEventListener('scroll', () => this.#row.isConnected && this.#place(this.#row.parentNode), { signal, passive: true });
   }
 
   /** The lines are others now: one of them is reached with Tab, and the row goes on where its line was made anew. */
@@ -126,12 +127,13 @@ export class MessageActions {
     this.#place(line);
   }
 
-  /** Above the message, which it does not cover; where there is no room below it, and else at the upper edge of what is seen. */
+  /** Above the message, which it does not cover; where there is no room below it, and else at the upper edge of what is seen of it. */
   #place(line) {
     const { scrollTop, clientHeight } = this.#scroller;
     const above = line.offsetTop - scrollTop;
     const { offsetHeight: height } = this.#row;
     const fitsBelow = above + line.offsetHeight + height <= clientHeight;
-    this.#row.style.top = `${above >= height ? -height : fitsBelow ? line.offsetHeight : -above}px`;
+    const seen = above + line.offsetHeight > 0;
+    this.#row.style.top = `${above >= height || !seen ? -height : fitsBelow ? line.offsetHeight : -above}px`;
   }
 }

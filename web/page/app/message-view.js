@@ -1,7 +1,7 @@
 // What one line of the timeline looks like: a message, a message on its way, a heading.
 
 import { element, visuallyHidden } from './elements.js';
-import { changesView, quoteView } from './changes-view.js';
+import { asks, changesView, quoteView } from './changes-view.js';
 import { textWithMentions } from './mentions.js';
 import { hueOf, initialOf } from './names.js';
 import { dayOf, fullTimeOf, timeOf } from './times.js';
@@ -9,14 +9,14 @@ import { dayOf, fullTimeOf, timeOf } from './times.js';
 /**
  * A message that the server has given its place. grouped: it follows one of the same author; about: the message that it
  * answers, or that began its thread, as far as it is known; listed: the thread that is listed, which its messages need not name;
- * actions: see message-actions.js.
+ * folding: see long-text.js; actions: see message-actions.js.
  */
-export function messageView(message, { grouped, own, user, about, listed, actions }) {
-  const { seq, at, from, asked } = message;
+export function messageView(message, { grouped, own, user, about, listed, folding, actions }) {
+  const { seq, at, from } = message;
   const line = element('li', {
-    class: `${lineClass(grouped, own)}${asked?.some(({ change }) => change.edit) ? ' message-pending' : ''}`,
+    class: `${lineClass(grouped, own)}${asks(message, 'edit') ? ' message-pending' : ''}`,
     data: { testid: 'message', seq, from },
-  }, authorView(from, at, grouped), bodyView(message, { user, about, listed, actions }));
+  }, authorView(from, at, grouped), bodyView(message, { key: seq, user, about, listed, folding, actions }));
   if (grouped) line.append(timeView(at, 'message-side-time'));
   if (message.mentions?.includes(user)) line.classList.add('message-to-me');
   // Of what was deleted nothing is left that anybody could read.
@@ -35,12 +35,12 @@ export function showTicks(line, standing) {
 }
 
 /** A message of an ephemeral room: it has no place, and is gone with the page. */
-export function passingView(message, { grouped, own }) {
-  const { at, from } = message;
+export function passingView(message, { grouped, own, folding }) {
+  const { id, at, from } = message;
   const line = element('li', {
     class: `${lineClass(grouped, own)} message-passing`,
-    data: { testid: 'message', passing: message.id, from },
-  }, authorView(from, at, grouped), bodyView(message));
+    data: { testid: 'message', passing: id, from },
+  }, authorView(from, at, grouped), bodyView(message, { key: id, folding }));
   if (grouped) line.append(timeView(at, 'message-side-time'));
   return line;
 }
@@ -50,12 +50,12 @@ export function passingView(message, { grouped, own }) {
  *
  * @param {Record<'retry'|'edit'|'discard', (entry: object) => void>} actions  and those of message-actions.js
  */
-export function outgoingView(entry, { grouped, from, about }, actions) {
-  const { text, more } = entry;
-  const body = bodyView({ ...more, text }, { about, actions });
+export function outgoingView(entry, { grouped, from, about, folding }, actions) {
+  const { key, text, more } = entry;
+  const body = bodyView({ ...more, text }, { key, about, folding, actions });
   const line = element('li', {
     class: `${lineClass(grouped, true)} message-${entry.state}`,
-    data: { testid: 'message', state: entry.state, key: entry.key, from },
+    data: { testid: 'message', state: entry.state, key, from },
   }, authorView(from, entry.at, grouped), body);
   if (entry.state === 'failed') {
     const button = (words, action) => {
@@ -79,18 +79,20 @@ export function newMessagesView() {
   return element('li', { class: 'day day-new', data: { testid: 'new-divider' } }, element('span', {}, 'New'));
 }
 
-function bodyView(message, { user, about, listed, actions } = {}) {
+function bodyView(message, { key, user, about, listed, folding, actions }) {
   const body = element('div', { class: 'message-body' });
   if (message.replyTo || (message.thread && message.thread !== listed)) body.append(quoteView(message, about, actions));
-  body.append(contentView(message, user));
+  body.append(...contentViews(message, { key, user, folding }));
   body.append(...changesView(message, actions));
   return body;
 }
 
-function contentView({ text, data, deleted, mentions }, user) {
-  if (deleted) return element('p', { class: 'message-gone', data: { testid: 'deleted' } }, 'This message was deleted.');
-  if (text === undefined) return element('p', { class: 'message-data' }, `${data?.length ?? 0} bytes of data`);
-  return textView(text, mentions, user);
+function contentViews(message, { key, user, folding }) {
+  const { text, data, deleted, mentions } = message;
+  if (deleted && asks(message, 'delete')) return [element('p', { class: 'message-gone', data: { testid: 'deleting' } }, 'Deleting this message…')];
+  if (deleted) return [element('p', { class: 'message-gone', data: { testid: 'deleted' } }, 'This message was deleted.')];
+  if (text === undefined) return [element('p', { class: 'message-data' }, `${data?.length ?? 0} bytes of data`)];
+  return folding.views(key, text, (end) => textView(text, mentions, user, end));
 }
 
 function lineClass(grouped, own) {
@@ -109,15 +111,17 @@ function timeView(at, className) {
   return element('time', { class: className, dateTime: new Date(at).toISOString(), title: fullTimeOf(at) }, timeOf(at));
 }
 
-/** Text with its web addresses as links, and those whom it mentions marked. Nothing else in it means anything. */
-function textView(text, mentions = [], user = undefined) {
+/** Text, up to its end or before, with its web addresses as links, and those whom it mentions marked. Nothing else in it means anything. */
+function textView(text, mentions = [], user = undefined, end = text.length) {
   const view = element('p', { class: 'message-text', dir: 'auto', data: { testid: 'text' } });
-  let end = 0;
-  for (const match of text.matchAll(/https?:\/\/[^\s<>"]+[^\s<>".,;:!?')\]}]/g)) {
-    view.append(...textWithMentions(text.slice(end, match.index), mentions, user), linkView(match[0]));
-    end = match.index + match[0].length;
+  let at = 0;
+  for (const { index, 0: address } of text.matchAll(/https?:\/\/[^\s<>"]+[^\s<>".,;:!?')\]}]/g)) {
+    if (index + address.length > end) break; // half an address leads elsewhere
+    view.append(...textWithMentions(text.slice(at, index), mentions, user), linkView(address));
+    at = index + address.length;
   }
-  view.append(...textWithMentions(text.slice(end), mentions, user));
+  view.append(...textWithMentions(text.slice(at, end), mentions, user));
+  if (end < text.length) view.append(' …');
   return view;
 }
 

@@ -3,6 +3,7 @@
 // switch for that (away-view.js) stands in the place of this button.
 
 import { byId } from './elements.js';
+import { inShort } from './long-text.js';
 import { messageNotice } from './summary.js';
 
 const LONGEST = 200;
@@ -57,7 +58,7 @@ export class Notifications {
     const { name, title, membership } = conversation;
     if (this.#settings.muted.includes(name)) return;
     const text = message.text ?? 'sent data';
-    const body = text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+    const body = inShort(text, LONGEST);
     // One for each room: the newest takes the place of the one before.
     const notice = messageNotice(membership?.kind === 'direct' ? title : `${message.from} in ${title}`, body, name);
     if (this.#away.registration) {

@@ -1,7 +1,7 @@
 // What this page has written in one room and the server has not yet given a place, or has not yet shown.
 
 /** The server remembers a retry key for 10 minutes; see docs/client.md. */
-const KEY_WINDOW_MS = 9 * 60_000;
+export const KEY_WINDOW_MS = 9 * 60_000;
 
 /**
  * @typedef {object} Entry

@@ -1,6 +1,7 @@
 // Beside the timeline: one thread, or what is pinned.
 
 import { byId, element } from './elements.js';
+import { Folding } from './long-text.js';
 import { messageView } from './message-view.js';
 
 /** A panel shows the newest of what it lists. */
@@ -15,6 +16,7 @@ export class Panel {
   #client;
   #actions;
   #threadClosed;
+  #folding = new Folding((button) => button.ariaExpanded === 'false' && button.scrollIntoView({ block: 'nearest' }));
 
   #conversation = null;
   /** What is listed: {thread} or {pinned}; null: the panel is closed. */
@@ -40,6 +42,7 @@ export class Panel {
     this.#conversation = conversation;
     this.#query = query;
     this.#messages = null;
+    this.#folding.clear();
     this.#title.textContent = title;
     this.#list.replaceChildren(element('li', { class: 'panel-loading' }, 'Loading…'));
     this.#panel.hidden = false;
@@ -95,7 +98,7 @@ export class Panel {
     const following = scrollHeight - scrollTop - clientHeight < AT_END;
     this.#list.replaceChildren(...messages.map((message) => {
       const about = this.#conversation.get(message.replyTo || message.thread);
-      const line = messageView(message, { grouped: false, own: false, user, about, listed: thread, actions: this.#actions });
+      const line = messageView(message, { grouped: false, own: false, user, about, listed: thread, folding: this.#folding, actions: this.#actions });
       if (!thread) line.append(this.#showButton(message));
       return line;
     }));

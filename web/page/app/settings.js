@@ -7,6 +7,7 @@ const ROOMS = 'rookery.rooms';
 const READ = 'rookery.read';
 const TOKEN = 'rookery.token';
 const OUTGOING = 'rookery.outgoing';
+const CHANGES = 'rookery.changes';
 const DRAFTS = 'rookery.drafts';
 const AWAY = 'rookery.put-away';
 const MUTED = 'rookery.muted';
@@ -17,7 +18,7 @@ const WANTED = 'rookery.wanted';
 
 /** What is a person's own, in either storage. */
 const LASTING = [NAME, READ, AWAY, MUTED, DEVICE, PERSON];
-const PASSING = [TOKEN, OUTGOING, DRAFTS, PERSON];
+const PASSING = [TOKEN, OUTGOING, CHANGES, DRAFTS, PERSON];
 
 const DEFAULT_ROOM = 'lobby';
 
@@ -102,6 +103,15 @@ export class Settings {
 
   saveOutgoing(room, entries) {
     this.#savePassing(OUTGOING, room, entries);
+  }
+
+  /** What was asked for about messages in this window and not answered: see changes.js. */
+  loadChanges(room) {
+    return own(read(this.#passing, CHANGES, {}), room) ?? [];
+  }
+
+  saveChanges(room, asked) {
+    this.#savePassing(CHANGES, room, asked);
   }
 
   /** What is being written in this window, '' for nothing. */

@@ -3,6 +3,7 @@
 // whatever is put in above or cut off below.
 
 import { byId } from './elements.js';
+import { Folding } from './long-text.js';
 import { dayView, messageView, newMessagesView, outgoingView, passingView, showTicks } from './message-view.js';
 import { dayNumber, dayOf } from './times.js';
 
@@ -24,6 +25,7 @@ export class Timeline {
   #list = byId('messages');
   #top = byId('timeline-top');
   #jump = byId('jump');
+  #folding = new Folding((button) => this.#folded(button));
 
   #conversation = null;
   /** Line key to {node, signature}: a line is made again only when it has changed. */
@@ -66,6 +68,7 @@ export class Timeline {
     conversation.following = true;
     this.#newAfter = conversation.unread > 0 ? conversation.lastRead : null;
     this.#lines.clear();
+    this.#folding.clear();
     this.#list.replaceChildren();
     conversation.jumpToNewest(); // its window may have been left further back
     this.#render();
@@ -133,6 +136,7 @@ export class Timeline {
    */
   #wantedLines() {
     const conversation = this.#conversation;
+    const folding = this.#folding;
     const lines = [];
     let previous = null;
     let previousSeq = 0;
@@ -156,8 +160,8 @@ export class Timeline {
       const about = conversation.get(message.replyTo || message.thread);
       lines.push({
         key: `seq ${message.seq}`,
-        signature: `${grouped} ${message.revision} ${message.asked?.map(({ id }) => id)} ${message.replies?.last} ${about?.seq} ${about?.revision}`,
-        make: () => messageView(message, { grouped, own, user, about, actions: this.#actions }),
+        signature: `${grouped} ${message.revision} ${message.asked?.map(({ key }) => key)} ${message.replies?.last} ${about?.seq} ${about?.revision}`,
+        make: () => messageView(message, { grouped, own, user, about, folding, actions: this.#actions }),
         update: own && !message.deleted ? (line) => showTicks(line, conversation.receipts?.of(message.seq)) : undefined,
       });
     }
@@ -167,7 +171,7 @@ export class Timeline {
       lines.push({
         key: `passing ${message.id}`,
         signature: `${grouped} ${message.version}`,
-        make: () => passingView(message, { grouped, own }),
+        make: () => passingView(message, { grouped, own, folding }),
       });
     }
     if (conversation.attached) {
@@ -178,7 +182,7 @@ export class Timeline {
         lines.push({
           key: `out ${entry.key}`,
           signature: `${grouped} ${entry.state}`,
-          make: () => outgoingView(entry, { grouped, from, about }, this.#actions),
+          make: () => outgoingView(entry, { grouped, from, about, folding }, this.#actions),
         });
       }
     }
@@ -262,6 +266,12 @@ export class Timeline {
     }
     const line = place && this.#lines.get(place.key);
     if (line) this.#scroller.scrollTop = bottomOf(line.node) - place.below;
+  }
+
+  /** What grew has its end out of sight, so nobody follows any more; what shrank is not left behind above. */
+  #folded(button) {
+    if (button.ariaExpanded === 'false') button.scrollIntoView({ block: 'nearest' });
+    this.#scrolled();
   }
 
   /** A keyboard opens, the composer grows: the end stays in sight. On a phone the room itself may come into sight. */

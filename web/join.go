@@ -1,0 +1,88 @@
+package web
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// The forms in which modules of the page and of the client import and export; others are refused below.
+var (
+	importForm = regexp.MustCompile(`(?m)^import \{ (.+) \} from '(.+)';.*$`)
+	exportForm = regexp.MustCompile(`(?m)^export ((?:async )?(?:class|function|const) (\w+))`)
+	againForm  = regexp.MustCompile(`(?m)^export \{ (.+) \};$`)
+	otherForm  = regexp.MustCompile(`(?m)^(?:import|export)\b.*$`)
+)
+
+// A joiner makes one module of many. Each stays in a function, since it has names of its own, that gives what it exports, and
+// runs once, after those that it imports. That differs from what a browser makes of the many in one way: who imports a
+// variable has the value that it had then. None is ever changed.
+type joiner struct {
+	all    map[string]File
+	script []byte
+	done   map[string]bool // false: it is being added
+}
+
+// join makes one module of that at an address and all that it imports.
+func join(all map[string]File, address string) []byte {
+	j := joiner{all: all, script: []byte("const modules = {};\n"), done: map[string]bool{}}
+	j.add(address)
+	return j.script
+}
+
+// add has the module run, unless it does already.
+func (j *joiner) add(address string) {
+	if done, begun := j.done[address]; begun {
+		if !done {
+			panic("BUG: " + address + " imports what imports it")
+		}
+		return
+	}
+	j.done[address] = false
+	body := j.all[address].Body
+	for _, imported := range importForm.FindAllSubmatch(body, -1) {
+		j.add(beside(address, imported[2]))
+	}
+	var exports []string
+	for _, exported := range exportForm.FindAllSubmatch(body, -1) {
+		exports = append(exports, string(exported[2]))
+	}
+	for _, exported := range againForm.FindAllSubmatch(body, -1) {
+		exports = append(exports, string(exported[1]))
+	}
+	body = importForm.ReplaceAllFunc(body, func(line []byte) []byte {
+		form := importForm.FindSubmatch(line)
+		names := bytes.ReplaceAll(form[1], []byte(" as "), []byte(": "))
+		return fmt.Appendf(nil, "const { %s } = modules['%s'];", names, beside(address, form[2]))
+	})
+	body = againForm.ReplaceAll(exportForm.ReplaceAll(body, []byte("$1")), nil)
+	if form := otherForm.Find(body); form != nil {
+		panic(fmt.Sprintf("BUG: %s has a form that can't be joined: %s", address, form))
+	}
+	// Asynchronous, since one of them waits at its top.
+	j.script = fmt.Appendf(j.script, "\nmodules['%s'] = await (async () => {\n%sreturn { %s };\n})();\n", address, body, strings.Join(exports, ", "))
+	j.done[address] = true
+}
+
+// beside is the address of what a module names by a relative one.
+func beside(address string, relative []byte) string {
+	return path.Join(path.Dir(address), string(relative))
+}
+
+var stylesheet = regexp.MustCompile(`(?m)^ *<link rel="stylesheet" href="(.+)">\n`)
+
+// joined gives the page with its modules and its style sheets in one file each, which it adds.
+func joined(html []byte, all map[string]File) []byte {
+	var style []byte
+	for _, link := range stylesheet.FindAllSubmatch(html, -1) {
+		style = append(style, all[string(link[1])].Body...)
+	}
+	all["/app/page.css"] = ready(File{Body: style, Type: contentTypes[".css"]})
+	all["/app/page.js"] = ready(File{Body: join(all, "/app/main.js"), Type: contentTypes[".js"]})
+	html = stylesheet.ReplaceAll(html, nil)
+	return bytes.Replace(html,
+		[]byte(`  <script type="module" src="/app/main.js">`),
+		[]byte("  <link rel=\"stylesheet\" href=\"/app/page.css\">\n  <script type=\"module\" src=\"/app/page.js\">"), 1)
+}
