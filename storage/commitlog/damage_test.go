@@ -381,6 +381,13 @@ func TestDamage(t *testing.T) {
 		"older segment cut between records": {false, func(f *fixture) {
 			f.change(f.path(f.names[0]), func(b []byte) []byte { return b[:len(b)-f.sizes[22]] })
 		}, serves(of(0, -1, -1), "segment is damaged")},
+		"older segment cut behind a damaged record": {false, func(f *fixture) {
+			in := f.recordsOf(1)
+			last := len(in) - 1
+			f.change(f.path(f.names[1]), func(b []byte) []byte {
+				return flip(-f.sizes[in[last]] - f.sizes[in[last-1]] + 20)(b)[:len(b)-1]
+			})
+		}, serves(of(1, -2, -1), "segment is damaged")},
 		"header of the first segment": {false, func(f *fixture) { f.change(f.path(f.names[0]), flip(3)) }, serves(none, "header of a segment", f0)},
 		"header of the newest, with records": {false, func(f *fixture) {
 			f.change(f.newest(), flip(30))
