@@ -258,7 +258,7 @@ func (s *scanner) extent(offset int64) (extent, error) {
 		return extent{}, damage{errExtent}
 	}
 	e, err := decodeExtentHeader(b, s.seal, offset)
-	if err != nil || e.end() > s.limit {
+	if err != nil || !s.segment.holds(e, s.limit) {
 		return extent{}, damage{errExtent}
 	}
 	return e, nil
