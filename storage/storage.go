@@ -45,9 +45,10 @@ import (
 
 // Limits of a record. An engine refuses what is beyond them; it does not cut.
 const (
-	MaxName = 128     // bytes of a room or user name; at least 1
-	MaxKey  = 128     // bytes of a retry key; may be empty
-	MaxBody = 1 << 20 // bytes of a body; may be empty
+	MaxName = 128       // bytes of a room or user name; at least 1
+	MaxKey  = 128       // bytes of a retry key; may be empty
+	MaxBody = 1 << 20   // bytes of a body; may be empty
+	MaxSeq  = 1<<53 - 1 // number of a record: clients in JavaScript read it exactly
 )
 
 // Record is one durable message of one room.

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"log/slog"
 	"os"
@@ -83,5 +85,28 @@ func TestImportIsInterrupted(t *testing.T) {
 	defer log.Close()
 	if head := log.Head("lobby"); head > 1 {
 		t.Errorf("lobby ends at %d", head)
+	}
+}
+
+// TestImportOfHalfACatalog: the file begins behind an export that was not imported. No server would start on it, and who imports
+// hears that, not who starts it a week later.
+func TestImportOfHalfACatalog(t *testing.T) {
+	body := base64.StdEncoding.EncodeToString([]byte(`{"version":1,"kind":"change","entries":[{"k":"ban\t\tmallory","v":{}}]}`))
+	for begin, want := range map[int]string{1: "", 5: "no server will start on"} {
+		lines := `{"kind":"header","format":"rookery export","version":1,"log":"1","epoch":"1","start":700,"at":0}` + "\n"
+		count := 2
+		if begin > 1 {
+			lines += fmt.Sprintf(`{"kind":"begin","room":"\u0001catalog","first":%d}`+"\n", begin)
+			count++
+		}
+		lines += fmt.Sprintf(`{"kind":"system","position":764,"room":"\u0001catalog","seq":%d,"at":5,"from":"rookery","body":"%s"}`+"\n", begin, body)
+		sum := crc32.Checksum([]byte(lines), crc32.MakeTable(crc32.Castagnoli))
+		lines += fmt.Sprintf(`{"kind":"footer","lines":%d,"damaged":0,"end":900,"checksum":"%08x"}`+"\n", count, sum)
+		var stderr bytes.Buffer
+		p := process{stdin: strings.NewReader(lines), stdout: io.Discard, stderr: &stderr}
+		status := run(context.Background(), []string{"import", "--data", filepath.Join(t.TempDir(), "data")}, p)
+		if (status == exitOK) != (want == "") || !strings.Contains(stderr.String(), want) {
+			t.Errorf("a catalog from record %d on: status %d, %s", begin, status, stderr.String())
+		}
 	}
 }

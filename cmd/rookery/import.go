@@ -11,6 +11,7 @@ import (
 
 	"rookery/proto"
 	"rookery/storage"
+	"rookery/storage/catalog"
 	"rookery/storage/commitlog"
 	"rookery/storage/interchange"
 	"rookery/storage/vfs"
@@ -129,7 +130,13 @@ func (f *importFlags) append(ctx context.Context, in io.Reader, config interchan
 		defer view.Close()
 		config.Existing = view
 	}
-	return interchange.Import(ctx, log, in, config)
+	if s, err = interchange.Import(ctx, log, in, config); err != nil {
+		return s, err
+	}
+	if err := catalog.Check(log); err != nil {
+		return s, fmt.Errorf("all is imported, but no server will start on %s: %w; if the export began with --from, import the one before it first, into a new directory, or export messages only (--room '*')", f.data, err)
+	}
+	return s, nil
 }
 
 // explain says where it is and what to do.

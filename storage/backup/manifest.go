@@ -71,8 +71,11 @@ type File struct {
 func (m *Manifest) check() error {
 	end := int64(0)
 	for _, f := range m.Files {
-		if f.Base < end || f.End <= f.Base || f.Bytes < 0 || f.Name == "" {
+		if f.Base < end || f.End <= f.Base || f.Bytes < 0 {
 			return fmt.Errorf("file %q of the segment at %d does not fit the one before it", f.Name, f.Base)
+		}
+		if f.Name == "" || filepath.Base(f.Name) != f.Name {
+			return fmt.Errorf("%q of the segment at %d is no name of a file in the backup", f.Name, f.Base)
 		}
 		end = f.End
 	}

@@ -222,6 +222,19 @@ func TestRestoreRefuses(t *testing.T) {
 	refused(backupDir, logDir, "is not empty")
 	refused(backupDir, backupDir, "is not empty")
 	refused(logDir, restoredDir, "there is no complete backup in "+logDir)
+	manifest := readFile(t, memory, backupDir+"/"+manifestName)
+	m, err := decodeManifest(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Files[0].Name = "../other/" + m.Files[0].Name
+	elsewhere, err := encodeManifest(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, memory, backupDir+"/"+manifestName, elsewhere)
+	refused(backupDir, restoredDir, "is no name of a file in the backup")
+	writeFile(t, memory, backupDir+"/"+manifestName, manifest)
 	if err := memory.MkdirAll(restoredDir); err != nil {
 		t.Fatal(err)
 	}

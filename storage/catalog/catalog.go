@@ -105,6 +105,13 @@ func Open(config Config) (*Catalog, error) {
 	return c, nil
 }
 
+// Check says why Open would refuse a log, and changes nothing. Nobody may write to the room meanwhile.
+func Check(log *commitlog.Log) error {
+	replay := NewReplay()
+	defer replay.Close()
+	return replay.read(log)
+}
+
 // read adds up the room as the log has it.
 func (r *Replay) read(log *commitlog.Log) error {
 	var damage error // the first

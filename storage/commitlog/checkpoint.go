@@ -98,20 +98,22 @@ func decodeCheckpoint(r *checksummedReader, logID uint64, keep bool) (*checkpoin
 		facts: map[position]segmentFacts{},
 	}
 	rooms, segments := binary.LittleEndian.Uint64(header[32:]), binary.LittleEndian.Uint64(header[40:])
+	possible, furthest := true, c.from
 	for range rooms {
 		b, err := r.next(roomEntryBytes)
 		if err != nil {
 			return nil, err
 		}
-		if !keep {
-			continue
+		state := roomState{
+			headSeq:  binary.LittleEndian.Uint64(b[16:]),
+			headAt:   position(binary.LittleEndian.Uint64(b[24:])),
+			firstSeq: binary.LittleEndian.Uint64(b[32:]),
+			firstAt:  position(binary.LittleEndian.Uint64(b[40:])),
 		}
-		c.table.update(roomKey(b[:16]), func(s *roomState) {
-			s.headSeq = binary.LittleEndian.Uint64(b[16:])
-			s.headAt = position(binary.LittleEndian.Uint64(b[24:]))
-			s.firstSeq = binary.LittleEndian.Uint64(b[32:])
-			s.firstAt = position(binary.LittleEndian.Uint64(b[40:]))
-		})
+		possible, furthest = possible && state.possible(), max(furthest, state.headAt)
+		if keep {
+			c.table.update(roomKey(b[:16]), func(s *roomState) { *s = state })
+		}
 	}
 	for range segments {
 		b, err := r.next(segmentFactsBytes)
@@ -137,7 +139,16 @@ func decodeCheckpoint(r *checksummedReader, logID uint64, keep bool) (*checkpoin
 	if binary.LittleEndian.Uint32(trailer) != sum {
 		return nil, wrongContent("checksum does not match")
 	}
+	if !possible || c.from < 0 || furthest > c.end || c.end > maxPosition {
+		return nil, wrongContent("it has positions or numbers that are not possible")
+	}
 	return c, nil
+}
+
+// possible says that a room may stand so: readers and writers rely on it.
+func (s *roomState) possible() bool {
+	return s.headSeq > 0 && s.headSeq <= storage.MaxSeq && s.headAt > 0 &&
+		s.firstSeq > 0 && s.firstSeq <= s.headSeq+1 && s.firstAt >= 0 && s.firstAt <= s.headAt
 }
 
 // checksummedReader reads a file front to back.

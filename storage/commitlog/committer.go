@@ -209,7 +209,8 @@ func (c *committer) load(r *room) {
 		r.cut = true
 		return
 	}
-	r.total = h.total
+	// No more than the log has: a sum that runs over would make records that nobody can read.
+	r.total = min(h.total, uint64(state.headAt)+uint64(h.size))
 }
 
 // header reads a header for the pointers of new records: 60 bytes of a room that was idle.

@@ -188,49 +188,6 @@ func (f *fixture) serves(first, last int) {
 	}
 }
 
-// readAround reads a room and goes on behind damage; records come ascending.
-func readAround(t *testing.T, l *Log, room string, ascending bool) (records []storage.Record, damaged map[uint64]bool) {
-	t.Helper()
-	damaged = map[uint64]bool{}
-	at := uint64(0)
-	for {
-		n := 0
-		limit := storage.PageLimit{Records: 7}
-		take := func(r storage.Record) bool {
-			n++
-			at = r.Seq
-			records = append(records, clone(r))
-			return true
-		}
-		var err error
-		if ascending {
-			err = l.ReadAfter(room, at, limit, take)
-		} else {
-			err = l.ReadBefore(room, at, limit, take)
-		}
-		var gap *storage.DamagedError
-		switch {
-		case errors.As(err, &gap):
-			for seq := gap.First; seq <= gap.Last; seq++ {
-				damaged[seq] = true
-			}
-			at = gap.Last
-			if !ascending {
-				at = gap.First
-			}
-		case err != nil:
-			t.Fatal(err)
-		}
-		if n == 0 && gap == nil || !ascending && at == 1 {
-			break
-		}
-	}
-	if !ascending {
-		slices.Reverse(records)
-	}
-	return records, damaged
-}
-
 // recordsOf gives the numbers of the records that stood in a segment.
 func (f *fixture) recordsOf(segment int) (numbers []int) {
 	at, in := position(0), -1
@@ -381,6 +338,13 @@ func TestDamage(t *testing.T) {
 		"older segment cut between records": {false, func(f *fixture) {
 			f.change(f.path(f.names[0]), func(b []byte) []byte { return b[:len(b)-f.sizes[22]] })
 		}, serves(of(0, -1, -1), "segment is damaged")},
+		"older segment cut behind a damaged record": {false, func(f *fixture) {
+			in := f.recordsOf(1)
+			last := len(in) - 1
+			f.change(f.path(f.names[1]), func(b []byte) []byte {
+				return flip(-f.sizes[in[last]] - f.sizes[in[last-1]] + 20)(b)[:len(b)-1]
+			})
+		}, serves(of(1, -2, -1), "segment is damaged")},
 		"header of the first segment": {false, func(f *fixture) { f.change(f.path(f.names[0]), flip(3)) }, serves(none, "header of a segment", f0)},
 		"header of the newest, with records": {false, func(f *fixture) {
 			f.change(f.newest(), flip(30))
@@ -418,10 +382,23 @@ func TestDamage(t *testing.T) {
 				return b
 			})
 		}, func(f *fixture) { contains(f.t, f.refuses(), "format version 3") }},
-		"META missing":   {false, func(f *fixture) { f.remove(metaName) }, serves(none, "META is missing or damaged")},
-		"META damaged":   {false, func(f *fixture) { f.change(f.path(metaName), flip(20)) }, serves(none, "META is missing or damaged")},
-		"META empty":     {false, func(f *fixture) { f.write(f.path(metaName), nil) }, serves(none, "META is missing or damaged")},
-		"META too long":  {false, func(f *fixture) { f.change(f.path(metaName), func(b []byte) []byte { return append(b, 0) }) }, serves(none, "META is missing or damaged")},
+		"META missing":  {false, func(f *fixture) { f.remove(metaName) }, serves(none, "META is missing or damaged")},
+		"META damaged":  {false, func(f *fixture) { f.change(f.path(metaName), flip(20)) }, serves(none, "META is missing or damaged")},
+		"META empty":    {false, func(f *fixture) { f.write(f.path(metaName), nil) }, serves(none, "META is missing or damaged")},
+		"META too long": {false, func(f *fixture) { f.change(f.path(metaName), func(b []byte) []byte { return append(b, 0) }) }, serves(none, "META is missing or damaged")},
+		"META of before the newest segment, closed": {true, func(f *fixture) {
+			f.change(f.path(metaName), func(b []byte) []byte {
+				m, _ := decodeMeta(b)
+				m.synced, _ = parseSegmentName(f.names[1])
+				return m.encode()
+			})
+		}, func(f *fixture) {
+			refused("META says that it was closed at", "is META an older copy?")(f)
+			findings, _ := verify(f.t, mustView(f.t, f.fs))
+			if len(findings) == 0 || !strings.Contains(findings[0].String(), "META says that it was closed at") {
+				f.t.Errorf("found %v, want META", findings)
+			}
+		}},
 		"META.tmp there": {false, func(f *fixture) { f.write(f.path(metaTemporaryName), []byte("half")) }, func(f *fixture) { f.opens(60) }},
 		"foreign files": {false, func(f *fixture) {
 			f.write(f.path("notes.txt"), []byte("hello"))
@@ -430,6 +407,13 @@ func TestDamage(t *testing.T) {
 			f.opens(60)
 			contains(f.t, errors.New(f.logged.String()), "notes.txt")
 			contains(f.t, errors.New(f.logged.String()), "123.log")
+		}},
+		"segment where no log comes to": {false, func(f *fixture) {
+			id := binary.LittleEndian.Uint64(f.read(f.newest())[16:])
+			f.write(f.path(segmentName(maxPosition+1)), append(encodeSegmentHeader(id, segmentHeader{base: maxPosition + 1}), 0))
+		}, func(f *fixture) {
+			f.opens(60)
+			contains(f.t, errors.New(f.logged.String()), "is ignored")
 		}},
 	}
 	for name, test := range tests {

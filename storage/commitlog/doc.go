@@ -24,7 +24,7 @@
 //
 // A position is a place in the log as a whole: all segments one after the other, headers
 // included. Position 0 is the first segment's header, so in a pointer 0 means "none". A position never
-// gets another content. Numbers are little endian. A checksum is CRC32C (Castagnoli). Names that end
+// gets another content, and none is over 2^62. Numbers are little endian. A checksum is CRC32C (Castagnoli). Names that end
 // in .tmp are unfinished and removed when the log is opened. Other files are ignored.
 //
 // META:
@@ -63,7 +63,7 @@
 //	15  1  bytes of the key, 0 to 128
 //	16  4  unsynced: how many bytes before this record were not known to be synced when it
 //	       was written; position minus unsynced was synced
-//	20  8  seq, from 1
+//	20  8  seq, from 1 to 2^53-1
 //	28  8  at: Unix milliseconds, signed
 //	36  8  previous: position of record seq-1 of the room; 0 for seq 1 and in a stub
 //	44  8  skip: position of record skip(seq) of the room; 0 if that is 0 or not known
@@ -186,8 +186,10 @@
 //     header stands in it twice.
 //   - A segment with damage is not rewritten: it keeps its bytes, dead ones among them, for as long as it is there.
 //   - Refused, and nothing is changed (*storage.CorruptionError): an end before META's synced
-//     position, which is the newest segment missing or cut; a segment renamed, or of another log; META gone and
-//     no segment that says which log it was.
+//     position, which is the newest segment missing or cut, or of a closed log behind it; a packed segment whose
+//     range has the newest one in it; a segment renamed, or of another log; META gone and no segment that says which log it was.
+//   - A number that could not be there counts as damage although its checksum is right: no file, whoever
+//     made it, ends the process or has it allocate by what it claims.
 //
 // # Errors
 //

@@ -12,7 +12,8 @@ import (
 
 // FuzzDamagedLog changes bytes anywhere in the files of a log, raw and packed segments, META and
 // checkpoints: it opens or is refused, a record that is given is one that was written, and nothing panics. The
-// input is edits of 6 bytes: which file, an offset, what to xor.
+// input is edits of 6 bytes: which file, an offset, what to xor. With forged the edits are of 14 bytes: file, offset, width and
+// number, the checksums are made right afterwards, and what is given may be anything.
 func FuzzDamagedLog(f *testing.F) {
 	memory := vfs.NewMemory()
 	config := retentionConfig(memory)
@@ -35,9 +36,15 @@ func FuzzDamagedLog(f *testing.F) {
 		f.Fatal(err)
 	}
 	for i := range names {
-		f.Add([]byte{byte(i), 0, 0, 0, 20, 1, byte(i), 0, 0, 0, 100, 255})
+		f.Add([]byte{byte(i), 0, 0, 0, 20, 1, byte(i), 0, 0, 0, 100, 255}, false)
+		f.Add([]byte{byte(i), 0, 0, 0, 24, 8, 0, 0, 0, 0, 0, 0, 0, 128, byte(i), 0, 0, 0, 20, 4, 255, 255, 255, 255, 0, 0, 0, 0}, true)
 	}
-	f.Fuzz(func(t *testing.T, edits []byte) {
+	forger := newForger(f)
+	f.Fuzz(func(t *testing.T, edits []byte, forged bool) {
+		if forged {
+			bear(t, forger.edit(t, edits))
+			return
+		}
 		config := config
 		config.FS = memory.CrashClone(nil)
 		for ; len(edits) >= 6; edits = edits[6:] {
@@ -82,4 +89,23 @@ func edit(t *testing.T, fsys vfs.FS, path string, offset int64, xor byte) {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// edit makes edits of 14 bytes.
+func (f *forger) edit(t *testing.T, edits []byte) Config {
+	t.Helper()
+	config := f.config
+	memory := f.memory.CrashClone(nil)
+	config.FS = memory
+	for ; len(edits) >= 14; edits = edits[14:] {
+		name := f.names[int(edits[0])%len(f.names)]
+		b := readFile(t, memory, name)
+		offset, width := int(binary.BigEndian.Uint32(edits[1:]))%len(b), 4+int(edits[5])&4
+		if offset+width <= len(b) {
+			putNumber(b[offset:], binary.LittleEndian.Uint64(edits[6:]), width)
+		}
+		f.mend(name, b)
+		writeFile(t, memory, name, b)
+	}
+	return config
 }

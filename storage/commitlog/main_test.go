@@ -188,3 +188,46 @@ func wantCorruption(t testing.TB, err error) *storage.CorruptionError {
 	}
 	return corruption
 }
+
+// readAround reads a room and goes on behind damage; records come ascending.
+func readAround(t *testing.T, l *Log, room string, ascending bool) (records []storage.Record, damaged map[uint64]bool) {
+	t.Helper()
+	damaged = map[uint64]bool{}
+	at := uint64(0)
+	for {
+		n := 0
+		limit := storage.PageLimit{Records: 7}
+		take := func(r storage.Record) bool {
+			n++
+			at = r.Seq
+			records = append(records, clone(r))
+			return true
+		}
+		var err error
+		if ascending {
+			err = l.ReadAfter(room, at, limit, take)
+		} else {
+			err = l.ReadBefore(room, at, limit, take)
+		}
+		var gap *storage.DamagedError
+		switch {
+		case errors.As(err, &gap):
+			for seq := gap.First; seq <= gap.Last; seq++ {
+				damaged[seq] = true
+			}
+			at = gap.Last
+			if !ascending {
+				at = gap.First
+			}
+		case err != nil:
+			t.Fatal(err)
+		}
+		if n == 0 && gap == nil || !ascending && at == 1 {
+			break
+		}
+	}
+	if !ascending {
+		slices.Reverse(records)
+	}
+	return records, damaged
+}

@@ -45,6 +45,17 @@ type meta struct {
 	state  logState
 }
 
+// wrongEnd says that a log can't end at a position, as far as META knows.
+func (m *meta) wrongEnd(end position) error {
+	switch {
+	case end < m.synced:
+		return fmt.Errorf("log ends at position %d, META says %d: is a segment missing?", end, m.synced)
+	case m.state == stateClosed && end > m.synced:
+		return fmt.Errorf("log ends at position %d, META says that it was closed at %d: is META an older copy?", end, m.synced)
+	}
+	return nil
+}
+
 func (m *meta) encode() []byte {
 	b := make([]byte, metaBytes)
 	copy(b, metaMagic)

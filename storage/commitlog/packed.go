@@ -44,6 +44,13 @@ type extent struct {
 func (e extent) start() int64 { return e.offset + extentHeaderBytes }
 func (e extent) end() int64   { return e.start() + e.bytes }
 
+// holds says that an extent can be one of a packed segment: its bytes stand before the index, at blocks, and its records in the
+// segment's range. Who follows an extent relies on it.
+func (g *segment) holds(e extent, blocks int64) bool {
+	return e.bytes >= recordHeaderBytes && e.offset >= segmentHeaderBytes && e.end() <= blocks &&
+		e.at >= g.base+segmentHeaderBytes && e.at <= g.end-position(e.bytes)
+}
+
 // appendExtentHeader appends what stands before the records of an extent, see doc.go.
 func appendExtentHeader(dst []byte, s seal, e extent) []byte {
 	start := len(dst)
@@ -60,7 +67,7 @@ func decodeExtentHeader(b []byte, s seal, offset int64) (extent, error) {
 		offset: offset,
 		bytes:  int64(binary.LittleEndian.Uint32(b[4:])),
 	}
-	if s.checksum(b[4:extentHeaderBytes]) != binary.LittleEndian.Uint32(b) || e.bytes < recordHeaderBytes || e.at < 0 {
+	if s.checksum(b[4:extentHeaderBytes]) != binary.LittleEndian.Uint32(b) {
 		return extent{}, errExtent
 	}
 	return e, nil
@@ -133,7 +140,9 @@ func readPackedFooter(file vfs.File, s seal, size int64) (*packedIndex, packedFa
 	}
 	blocks, count := int64(binary.LittleEndian.Uint64(footer[16:])), int64(binary.LittleEndian.Uint32(footer[12:]))
 	top := size - packedEndBytes - 8*count
-	if string(footer[:8]) != packedFooterMagic || blocks < segmentHeaderBytes || blocks > size || top-blocks != count*indexBlockBytes {
+	// Offsets have 32 bits, and all blocks but the last are full: a file with holes does not make us allocate what it claims to be.
+	if string(footer[:8]) != packedFooterMagic || blocks < segmentHeaderBytes || blocks > math.MaxUint32 || top-blocks != count*indexBlockBytes ||
+		count > 1+blocks/(indexBlockEntries*(extentHeaderBytes+recordHeaderBytes)) {
 		return nil, facts, errIndex
 	}
 	b := make([]byte, 8*count, 8*count+packedFooterBytes)
@@ -180,7 +189,10 @@ func (o *openFiles) openPacked(g *segment) error {
 	x, facts, err := readPackedFooter(file, o.seal, g.size())
 	o.release(g)
 	if err == errIndex {
-		return errors.Join(errIndex, o.rebuildIndex(g))
+		if err := o.rebuildIndex(g); err != nil {
+			return err // of the disk: there is no index
+		}
+		return errIndex
 	}
 	if err != nil {
 		return fmt.Errorf("read the index of %s: %w", g.path, err)
@@ -217,7 +229,7 @@ func (o *openFiles) rebuildIndex(g *segment) error {
 			return err
 		}
 		e, err := decodeExtentHeader(header, o.seal, offset)
-		if n < len(header) || err != nil || e.end() > x.blocks {
+		if n < len(header) || err != nil || !g.holds(e, x.blocks) {
 			break
 		}
 		x.extents = append(x.extents, e)
@@ -289,10 +301,14 @@ func (o *openFiles) findInBlock(g *segment, b []byte, offset int64, at position,
 	if i < 0 {
 		return extent{}, errDropped
 	}
-	if e := indexEntry(b, i); at < e.at+position(e.bytes) {
-		return e, nil
+	e := indexEntry(b, i)
+	switch {
+	case !g.holds(e, g.index.Load().blocks):
+		return extent{}, errIndex
+	case at >= e.at+position(e.bytes):
+		return extent{}, errDropped
 	}
-	return extent{}, errDropped
+	return e, nil
 }
 
 func indexEntry(block []byte, i int) extent {
@@ -321,7 +337,7 @@ func (o *openFiles) extentFrom(g *segment, offset int64) (e extent, found bool, 
 			continue
 		}
 		for i := range int(binary.LittleEndian.Uint32(block[4:])) {
-			if e := indexEntry(block, i); e.offset >= offset {
+			if e := indexEntry(block, i); e.offset >= offset && g.holds(e, x.blocks) {
 				return e, true, nil
 			}
 		}

@@ -218,6 +218,8 @@ func checkRecord(r *storage.Record) error {
 		return fmt.Errorf("append to room %q: key has %d bytes, at most %d fit", r.Room, len(r.Key), storage.MaxKey)
 	case len(r.Body) > storage.MaxBody:
 		return fmt.Errorf("append to room %q: body has %d bytes, at most %d fit", r.Room, len(r.Body), storage.MaxBody)
+	case r.Seq > storage.MaxSeq:
+		return fmt.Errorf("append to room %q: it has come to the last number, %d: go on in another room", r.Room, uint64(storage.MaxSeq))
 	}
 	return nil
 }

@@ -15,6 +15,9 @@ import (
 // for "none".
 type position int64
 
+// maxPosition is what no log comes to: what is added to a position below it does not run over.
+const maxPosition position = 1 << 62
+
 const (
 	recordHeaderBytes = 60
 	maxRecordBytes    = recordHeaderBytes + 2*storage.MaxName + storage.MaxKey + storage.MaxBody
@@ -164,7 +167,7 @@ func (h *recordHeader) check(at position) error {
 		return fmt.Errorf("lengths of room %d, user %d, key %d are out of bounds", h.roomBytes, h.fromBytes, h.keyBytes)
 	case body < 0 || body > storage.MaxBody:
 		return fmt.Errorf("body of %d bytes is out of bounds", body)
-	case h.seq == 0 || h.seq > maxSeq:
+	case h.seq == 0 || h.seq > storage.MaxSeq:
 		return fmt.Errorf("sequence number %d is out of bounds", h.seq)
 	case h.previous < 0 || h.previous >= at || (h.previous == 0) != (h.seq == 1):
 		return fmt.Errorf("previous record at %d does not fit sequence number %d", h.previous, h.seq)
@@ -177,7 +180,7 @@ func (h *recordHeader) check(at position) error {
 }
 
 func (h *recordHeader) checkStub() error {
-	if h.roomBytes == 0 || h.roomBytes > storage.MaxName || h.fromBytes != 0 || h.keyBytes != 0 || h.bodyBytes() != 0 || h.seq == 0 || h.seq > maxSeq || h.previous != 0 || h.skip != 0 {
+	if h.roomBytes == 0 || h.roomBytes > storage.MaxName || h.fromBytes != 0 || h.keyBytes != 0 || h.bodyBytes() != 0 || h.seq == 0 || h.seq > storage.MaxSeq || h.previous != 0 || h.skip != 0 {
 		return errors.New("stub with more than a room and a number")
 	}
 	return nil

@@ -179,7 +179,7 @@ func TestFieldsOutOfBounds(t *testing.T) {
 			}
 		})
 	}
-	stub := appendStub(nil, s, 1000, &storage.Record{Room: "room", Seq: maxSeq + 1}, 0, 0)
+	stub := appendStub(nil, s, 1000, &storage.Record{Room: "room", Seq: storage.MaxSeq + 1}, 0, 0)
 	if _, _, n, err := decodeRecord(stub, s, 1000); err == nil {
 		t.Errorf("a stub with the number 2^53 is accepted, %d bytes", n)
 	}

@@ -216,6 +216,10 @@ func (r *recovery) loadSegments(bases []position) error {
 		} else if err != nil {
 			return err
 		}
+		if inside := bases[len(bases)-1]; g.packed() && base < inside && inside < g.end && !r.readOnly {
+			// The newest segment is never rewritten, so nothing is removed on the word of this header.
+			return &storage.CorruptionError{Path: g.path, Err: fmt.Errorf("header says that the segment was rewritten up to position %d, and the newest one begins at %d: is one of them a copy of another time? %s", g.end, inside, leftAlone)}
+		}
 		if err := r.join(last, g, err == nil); err != nil {
 			return err
 		}

@@ -77,8 +77,8 @@ func (r *recovery) replayFrom(c *checkpoint) (fits bool, err error) {
 	if end < c.end {
 		return false, nil
 	}
-	if end < r.meta.synced || r.meta.state == stateClosed && end != r.meta.synced {
-		return false, &storage.CorruptionError{Path: r.path(segmentName(end)), Err: fmt.Errorf("log ends at position %d, META says %d: is a segment missing? %s", end, r.meta.synced, leftAlone)}
+	if err := r.meta.wrongEnd(end); err != nil {
+		return false, &storage.CorruptionError{Path: r.path(segmentName(end)), Err: fmt.Errorf("%w %s", err, leftAlone)}
 	}
 	return true, nil
 }
@@ -128,8 +128,8 @@ func (r *recovery) newestLimit() (int64, error) {
 		return 0, fmt.Errorf("size of %s: %w", r.newest.path, err)
 	}
 	if r.meta.state == stateClosed {
-		// Nothing was written behind it, and nothing of it can be torn.
-		size = min(size, int64(r.meta.synced-r.newest.base))
+		// Nothing was written behind it, and nothing of it can be torn. A META that is older than the segment says an end before it.
+		size = min(size, max(segmentHeaderBytes, int64(r.meta.synced-r.newest.base)))
 	}
 	return size, nil
 }

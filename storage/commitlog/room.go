@@ -10,7 +10,7 @@ import (
 // skipSeq is the sequence number that the skip pointer of seq leads to. Written as a sum of
 // the numbers 1, 3, 7, 15 … (2^k-1), largest first, seq loses its last term: a skew-binary
 // number. From any record every older one is at most about 3·log2(seq) pointers away, against
-// log2(seq)²/2 for the simpler seq - lowbit(seq). seq is at most maxSeq.
+// log2(seq)²/2 for the simpler seq - lowbit(seq). seq is at most storage.MaxSeq.
 func skipSeq(seq uint64) uint64 {
 	for rest := seq; rest > 0; {
 		term := uint64(1)<<(bits.Len64(rest+1)-1) - 1

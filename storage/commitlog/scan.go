@@ -258,7 +258,7 @@ func (s *scanner) extent(offset int64) (extent, error) {
 		return extent{}, damage{errExtent}
 	}
 	e, err := decodeExtentHeader(b, s.seal, offset)
-	if err != nil || e.end() > s.limit {
+	if err != nil || !s.segment.holds(e, s.limit) {
 		return extent{}, damage{errExtent}
 	}
 	return e, nil
@@ -304,10 +304,12 @@ func (s *scanner) resync(g *segment, shift position, from, limit int64) (int64, 
 				continue
 			}
 			record := make([]byte, h.size)
-			if n, err := s.files.readAt(g, record, offset); err != nil || n < len(record) {
+			read, err := s.files.readAt(g, record, offset)
+			if err != nil {
 				return 0, err
 			}
-			if _, _, n, err := decodeRecord(record, s.seal, at); err == nil && n > 0 {
+			// The file may end before its range does: then this one is cut short.
+			if _, _, n, err := decodeRecord(record[:read], s.seal, at); err == nil && n > 0 {
 				return offset, nil
 			}
 		}

@@ -91,8 +91,8 @@ func parseSegmentName(name string) (position, bool) {
 	if !found || len(digits) != segmentDigits {
 		return 0, false
 	}
-	base, err := strconv.ParseUint(digits, 10, 63)
-	return position(base), err == nil
+	base, err := strconv.ParseInt(digits, 10, 64)
+	return position(base), err == nil && base >= 0 && position(base) <= maxPosition
 }
 
 // segmentHeader is the fixed part of a segment, see doc.go.
@@ -165,7 +165,7 @@ func decodeSegmentHeader(b []byte, logID uint64, base position) (segmentHeader, 
 	if h.base != base {
 		return h, fmt.Errorf("segment header says position %d, its name says %d: %w", h.base, base, errSegmentMoved)
 	}
-	if h.end != 0 && h.end <= base+segmentHeaderBytes || h.previous > base {
+	if base < 0 || base > maxPosition || h.end > maxPosition || h.end != 0 && h.end <= base+segmentHeaderBytes || h.previous > base {
 		return h, fmt.Errorf("segment from %d to %d behind %d is impossible", base, h.end, h.previous)
 	}
 	return h, nil

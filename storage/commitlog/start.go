@@ -7,12 +7,8 @@ import (
 	"rookery/storage"
 )
 
-// maxSeq is the largest number of a record: clients in JavaScript read it exactly. maxFirst leaves a room 2^52 messages below
-// it, which is more than can be appended.
-const (
-	maxSeq   = 1<<53 - 1
-	maxFirst = 1 << 52
-)
+// maxFirst leaves a room 2^52 messages below storage.MaxSeq, which is more than can be appended.
+const maxFirst = 1 << 52
 
 // StartRoom makes a room begin at a number above 1, as an import of a room does whose first
 // messages are gone: first-1 becomes its head and Begin is first. A room that has records goes on there,

@@ -267,9 +267,8 @@ func (w *walk) pass() (again bool, err error) {
 		}
 		w.next = max(w.next, g.rangeEnd())
 	}
-	if end := v.end(); end < v.log.meta.synced && len(segments) > 0 {
+	if err := v.log.meta.wrongEnd(v.end()); err != nil && len(segments) > 0 {
 		last := segments[len(segments)-1]
-		err := fmt.Errorf("log ends at position %d, META says %d: is a segment missing?", end, v.log.meta.synced)
 		if !w.tell(last, last.size(), err) {
 			return true, nil
 		}

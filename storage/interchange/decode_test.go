@@ -37,8 +37,8 @@ func TestDecodeForms(t *testing.T) {
 	if want := text("😀/\b\f\n\r\t\\\"\x00"); err != nil || !bytes.Equal(l.Record.Body, want) {
 		t.Errorf("escapes: got %q, %v", l.Record.Body, err)
 	}
-	l, err = decodeLine(`{"kind":"message","position":9223372036854775807,"room":"a","seq":18446744073709551615,"at":-9223372036854775808,"from":"b","body":""}`)
-	if err != nil || l.Position != 1<<63-1 || l.Record.Seq != 1<<64-1 || l.Record.At != -1<<63 {
+	l, err = decodeLine(`{"kind":"message","position":9223372036854775807,"room":"a","seq":9007199254740991,"at":-9223372036854775808,"from":"b","body":""}`)
+	if err != nil || l.Position != 1<<63-1 || l.Record.Seq != storage.MaxSeq || l.Record.At != -1<<63 {
 		t.Errorf("large numbers: got %+v, %v", l, err)
 	}
 	if l, err := decodeLine(`{"kind":"x-note","x-by":"me"}`); err != nil || l.kind != kindIgnored {
@@ -171,7 +171,7 @@ func (failingReader) Read([]byte) (int, error) { return 0, errNoRoom }
 func TestLongestLine(t *testing.T) {
 	body := content(bytes.Repeat([]byte{1}, storage.MaxBody-4), true)
 	name := strings.Repeat("\x02", storage.MaxName)
-	record := storage.Record{Room: name, Seq: 1<<64 - 1, At: -1 << 63, From: name, Key: name, Body: body}
+	record := storage.Record{Room: name, Seq: storage.MaxSeq, At: -1 << 63, From: name, Key: name, Body: body}
 	e := encoder{contents: protoContents{}}
 	line := e.append(nil, &line{kind: kindMessage, Position: 1<<63 - 1, Record: record})
 	if len(body) != storage.MaxBody || len(line) > maxLineBytes || len(line) < 6*storage.MaxBody {

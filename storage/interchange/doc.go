@@ -11,8 +11,8 @@
 // uncompressed.
 //
 // Every line has a field kind. The fields of an object may stand in any order, each once. Numbers
-// are whole, and written as such: positions and times have 63 bits and a sign, sequence numbers 64
-// bits. Bytes are base64 with padding (RFC 4648, section 4). Names are text, or bytes in the field whose
+// are whole, and written as such: positions and times have 63 bits and a sign, sequence numbers are at
+// most 2^53-1. Bytes are base64 with padding (RFC 4648, section 4). Names are text, or bytes in the field whose
 // name ends in Base64 if they are not UTF-8; one of the two is there.
 //
 // # Lines

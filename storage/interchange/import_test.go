@@ -334,13 +334,21 @@ func TestImportRefusesUserExports(t *testing.T) {
 func TestImportRefusesNumbersWithoutEnd(t *testing.T) {
 	whole := mustExport(t, &fake{entries: []commitlog.Entry{entry("a", 1)}}, ExportConfig{})
 	lines := strings.SplitAfter(whole, "\n")
-	begin := `{"kind":"begin","room":"a","first":18446744073709551615}` + "\n"
 	last := strings.Replace(lines[1], `"seq":1`, `"seq":18446744073709551615`, 1)
-	to := openLog(t, vfs.NewMemory())
-	_, err := to.importFrom(lines[0]+begin+last, false)
-	wantLineError(t, err, 2, "at most 4503599627370496")
-	if head := to.Head("a"); head != 0 {
-		t.Errorf("the room ends at %d", head)
+	for line, want := range map[string]string{
+		`{"kind":"begin","room":"a","first":4503599627370497}`:            "at most 4503599627370496",
+		`{"kind":"begin","room":"a","first":18446744073709551615}`:        "the last number is 9007199254740991",
+		`{"kind":"gap","room":"a","first":1,"last":18446744073709551615}`: "the last number is 9007199254740991",
+		strings.TrimSuffix(last, "\n"):                                    "the last one is 9007199254740991",
+	} {
+		for _, renumber := range []bool{false, true} {
+			to := openLog(t, vfs.NewMemory())
+			_, err := to.importFrom(lines[0]+line+"\n"+lines[1], renumber)
+			wantLineError(t, err, 2, want)
+			if head := to.Head("a"); head != 0 {
+				t.Errorf("the room ends at %d", head)
+			}
+		}
 	}
 }
 
@@ -410,4 +418,53 @@ func TestImportOnAFullDisk(t *testing.T) {
 	to := openLog(t, memory)
 	to.mustImport(file)
 	wantSame(t, "again", said(mustExport(t, to.view(), ExportConfig{})), said(file))
+}
+
+// FuzzImport: whatever of a file goes into a log comes out of it, and into another one, as it is; and a file that ended early is gone on
+// with. The input is lines of two bytes, what and a number; a file of the first lines is imported before that of all.
+func FuzzImport(f *testing.F) {
+	f.Add([]byte{0, 1, 1, 1, 0, 2, 3, 9, 0, 9, 1, 2, 2, 1}, byte(3), false)
+	f.Add([]byte{0, 2, 4, 3, 0, 7, 3, 9, 0, 9}, byte(4), true)
+	head := strings.SplitAfter(mustExport(f, &fake{}, ExportConfig{}), "\n")[0]
+	f.Fuzz(func(t *testing.T, in []byte, cut byte, renumber bool) {
+		lines := head
+		early := lines
+		for n := 0; len(in) >= 2; in, n = in[2:], n+1 {
+			if n == int(cut) {
+				early = lines
+			}
+			lines += importLine(in[0], uint64(in[1]%32))
+		}
+		atOnce, inTwo, again := openLog(t, vfs.NewMemory()), openLog(t, vfs.NewMemory()), openLog(t, vfs.NewMemory())
+		s, want := atOnce.importFrom(lines, renumber)
+		if got := uint64(len(records(t, atOnce.view()))); got != s.Appended {
+			t.Fatalf("%d records are in the log, %d were appended", got, s.Appended)
+		}
+		file := mustExport(t, atOnce.view(), ExportConfig{})
+		_, _ = inTwo.importFrom(early, renumber)
+		if _, err := inTwo.importFrom(lines, renumber); fmt.Sprint(err) != fmt.Sprint(want) {
+			t.Errorf("in two parts it ends with %v, at once with %v", err, want)
+		}
+		wantSame(t, "imported in two parts", said(mustExport(t, inTwo.view(), ExportConfig{})), said(file))
+		again.mustImport(file)
+		wantSame(t, "exported again", said(mustExport(t, again.view(), ExportConfig{})), said(file))
+	})
+}
+
+// importLine makes a line of two rooms or the system's.
+func importLine(what byte, number uint64) string {
+	room := string(rune('a' + what/8%2))
+	l := line{kind: kindMessage, Position: 64, Record: message(room, number, text(fmt.Sprint("message ", number)))}
+	switch what % 8 {
+	case 3:
+		l = line{kind: kindBegin, Record: storage.Record{Room: room}, First: number}
+	case 4:
+		l = line{kind: kindGap, Record: storage.Record{Room: room}, First: number, Last: number + 2}
+	case 5:
+		l.kind, l.Record.Room = kindSystem, "\x01catalog"
+	case 6:
+		return `{"kind":"x-note"}` + "\n"
+	}
+	e := encoder{contents: protoContents{}}
+	return string(e.append(nil, &l))
 }

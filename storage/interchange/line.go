@@ -129,14 +129,20 @@ func (l *line) check() error {
 			return fmt.Errorf("body has %d bytes, at most %d fit", len(r.Body), storage.MaxBody)
 		case r.Seq == 0:
 			return errors.New("seq is 0, the first one is 1")
+		case r.Seq > storage.MaxSeq:
+			return fmt.Errorf("seq is %d, the last one is %d", r.Seq, uint64(storage.MaxSeq))
 		}
 	case kindBegin:
 		if l.First < 2 {
 			return fmt.Errorf("first is %d: a begin line says that a room begins at 2 or later", l.First)
+		} else if l.First > storage.MaxSeq {
+			return fmt.Errorf("first is %d, the last number is %d", l.First, uint64(storage.MaxSeq))
 		}
 	case kindGap:
 		if l.First < 1 || l.Last < l.First {
 			return fmt.Errorf("gap from %d to %d: it must begin at 1 or later and not end before it begins", l.First, l.Last)
+		} else if l.Last > storage.MaxSeq {
+			return fmt.Errorf("last is %d, the last number is %d", l.Last, uint64(storage.MaxSeq))
 		}
 	}
 	return nil

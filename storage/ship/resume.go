@@ -129,14 +129,15 @@ func (s *Shipper) compare(m *manifest) error {
 		}
 		first := 0
 		if sameEpoch {
-			first = len(shippedAs.Chunks) - 1
+			first = max(0, len(shippedAs.Chunks)-1)
 		}
 		for j := len(shippedAs.Chunks) - 1; j >= first; j-- {
 			if err := s.compareChunk(infos[at], shippedAs, j, m); err != nil {
 				return err
 			}
 		}
-		if sameEpoch {
+		// A file that was cut to nothing has no chunk to tell.
+		if sameEpoch && len(shippedAs.Chunks) > 0 {
 			return nil
 		}
 	}

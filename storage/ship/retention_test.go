@@ -332,3 +332,21 @@ func TestCutFileIsShippedAsItIs(t *testing.T) {
 	}
 	mustLook(t, New(s.config))
 }
+
+// TestFileCutToNothingIsGoneOnWith: a manifest ends with a file of which there was nothing to ship.
+func TestFileCutToNothingIsGoneOnWith(t *testing.T) {
+	_, target := newDirectory(t)
+	l := newScriptedLog()
+	l.append(randomBytes(rand.New(rand.NewPCG(1, 1)), 3000))
+	l.roll()
+	m := &manifest{Log: 1, Epoch: 2, End: 3064, Segments: []segment{{End: 3064}}}
+	content, err := m.encode()
+	if err == nil {
+		err = target.Put(t.Context(), manifestName(1, content), content)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustLook(t, New(Config{Log: l, LogID: 1, Epoch: 2, Target: target, ChunkBytes: 1 << 10, Logger: quiet}))
+	checkState(t, l, target)
+}
