@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -70,16 +71,22 @@ func (d departing) waiting() (n int) {
 // accept takes out who is in the queues. The descriptors are the caller's.
 func (d departing) accept() (came []int) {
 	for _, listener := range d {
-		for {
-			fd, _, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-			if err == unix.EINTR || err == unix.ECONNABORTED {
-				continue
-			}
-			if err != nil {
-				break
-			}
-			came = append(came, fd)
+		came = append(came, acceptFrom(listener, math.MaxInt)...)
+	}
+	return came
+}
+
+// acceptFrom takes out who is in a listener's queue, so many at most. The descriptors are the caller's.
+func acceptFrom(listener, most int) (came []int) {
+	for len(came) < most {
+		fd, _, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		if err == unix.EINTR || err == unix.ECONNABORTED {
+			continue
 		}
+		if err != nil {
+			break
+		}
+		came = append(came, fd)
 	}
 	return came
 }

@@ -92,6 +92,9 @@ type Server struct {
 	inherited *inheritance // nil: it began by itself
 	handed    handed       // listeners that are for whoever takes over
 	lateLine  rate.Line    // about those that come late and are not taken
+	// Owned by Run.
+	usher *usher // nil: it has not begun
+
 	// Written by Run and Reload, read by anyone.
 	successor atomic.Pointer[Server] // went on after a takeover that failed
 	heir      atomic.Int64           // process that took over, 0: none
@@ -464,13 +467,13 @@ func (s *Server) run(ctx context.Context) (next *Server, err error) {
 	select {
 	case err := <-ended:
 		s.public.release()
-		s.closeSocket()
+		s.closeEntrances()
 		return nil, errors.Join(err, s.closeAll())
 	case <-s.engine.Booted():
 	}
 	s.public.release()
 	if err := s.takeConnections(ended); err != nil {
-		s.closeSocket()
+		s.closeEntrances()
 		return nil, errors.Join(err, s.closeAll())
 	}
 	if s.inherited != nil {
@@ -483,6 +486,7 @@ func (s *Server) run(ctx context.Context) (next *Server, err error) {
 	if s.socket != nil {
 		s.socket.serve(s.engine.Enter, s.log)
 	}
+	s.usher = s.startUsher()
 	s.state.Store(ready)
 	close(s.serving)
 	s.log.Info("serving", "address", s.public.addr, "tls", s.SecureAddr(), "page", s.pageURL(), "admin", s.AdminAddr(),
@@ -493,7 +497,7 @@ func (s *Server) run(ctx context.Context) (next *Server, err error) {
 
 	select {
 	case err := <-ended:
-		s.closeSocket()
+		s.closeEntrances()
 		return nil, errors.Join(err, s.closeAll())
 	case h := <-heirs:
 		if next, err = s.handOver(ctx, h, admin, &background); next == nil {
@@ -504,7 +508,7 @@ func (s *Server) run(ctx context.Context) (next *Server, err error) {
 	}
 	end := time.Now().Add(s.cfg.Drain.Timeout)
 	late := s.drain(end)
-	s.closeSocket() // until here who connects is told why not, as at the public address
+	s.closeEntrances() // until here who connects is told why not, as at the public address
 	s.secure.close()
 	s.handed.close() // or the kernel would go on taking connections
 	stopping, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -147,8 +147,9 @@ func (s *proxySocket) close() {
 	}
 }
 
-// closeSocket ends the Unix socket, while the loops still take what is being accepted.
-func (s *Server) closeSocket() {
+// closeEntrances ends the Unix socket and the usher, while the loops still take what is being accepted.
+func (s *Server) closeEntrances() {
+	s.usher.close()
 	if s.socket != nil {
 		s.socket.close()
 	}

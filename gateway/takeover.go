@@ -176,6 +176,7 @@ func (s *Server) give(ctx, late context.Context, h heir, admin adminServer) (*ta
 	if s.socket != nil {
 		s.socket.leave()
 	}
+	s.usher.close()
 	s.engine.Freeze(s.cfg.Drain.Window)
 	s.api.Refuse()
 	admin.leave()

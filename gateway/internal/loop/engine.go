@@ -287,6 +287,12 @@ func (e *Engine) Silent() (longest time.Duration) {
 	return longest
 }
 
+// Slow reports whether a loop takes so long for the sockets that are ready that who wants to be accepted waits: gnet accepts one of them in each pass over
+// those. Safe for concurrent use.
+func (e *Engine) Slow() bool {
+	return slices.ContainsFunc(*e.loops.Load(), func(l *Loop) bool { return l.slow.Load() })
+}
+
 // Slowed counts the users that wait in slow mode, or did a while ago.
 func (e *Engine) Slowed() int { return e.slow.len() }
 

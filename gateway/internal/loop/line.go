@@ -9,6 +9,8 @@ const (
 	longInLine = 150 * time.Millisecond
 	// longFor is how long it has to go on: neither a burst nor a moment without a processor is an overload.
 	longFor = time.Second
+	// slowPass is how long the sockets that are ready wait where those who want to be accepted get help, see Engine.Slow.
+	slowPass = 20 * time.Millisecond
 )
 
 // line is how long the sockets that are ready wait to be read. epoll tells of them in the order in which they became ready, and the bell is
@@ -20,6 +22,7 @@ type line struct {
 	long  time.Time // since when each wait has been long, zero: the last was not
 	seen  time.Time // when it was looked at last
 	old   bool      // what is read has waited too long to be accepted
+	slow  bool      // the bell has waited for longer than slowPass, the last time or now
 }
 
 // look leaves out what is longer between two looks than a turn and what is read before it may take: the process was stopped, or had no processor. Where that
@@ -41,15 +44,19 @@ func later(t time.Time, d time.Duration) time.Time {
 // passed is called while the bell is passed over; waits: it is rung.
 func (w *line) passed(now time.Time, waits bool) {
 	w.look(now)
-	switch {
+	switch waited := now.Sub(w.since); {
 	case !waits:
 	case w.since.IsZero():
 		w.since = now
-	case now.Sub(w.since) > longInLine/2:
+	case waited > slowPass:
+		w.slow = true
+		if waited <= longInLine/2 {
+			break
+		}
 		if w.long.IsZero() {
 			w.long = now
 		}
-		w.old = now.Sub(w.since) > longInLine && now.Sub(w.long) > longFor
+		w.old = waited > longInLine && now.Sub(w.long) > longFor
 	}
 }
 
@@ -67,6 +74,7 @@ func (l *Loop) late(c *conn) bool {
 // reached is called when it is the bell's turn.
 func (w *line) reached(now time.Time) {
 	w.look(now)
+	w.slow = !w.since.IsZero() && now.Sub(w.since) > slowPass
 	if w.since.IsZero() || now.Sub(w.since) <= longInLine/2 {
 		w.long = time.Time{}
 	}

@@ -307,3 +307,25 @@ func TestWhatLayInASocketThatHasLanded(t *testing.T) {
 		}
 	})
 }
+
+// TestALoopWithLongPassesIsSlow: then others accept beside it.
+func TestALoopWithLongPassesIsSlow(t *testing.T) {
+	k := newSockets(t, nil)
+	now := time.Now()
+	for _, c := range []struct {
+		passed time.Duration
+		want   bool
+	}{{slowPass / 2, false}, {slowPass + 1, true}, {slowPass / 2, false}} {
+		k.loop.line.passed(now, true)
+		now = now.Add(c.passed)
+		k.loop.line.passed(now, true)
+		for range 2 { // amid the pass and behind it
+			k.loop.take(&handoff.Event{Kind: handoff.Tick})
+			if got := k.loop.slow.Load(); got != c.want {
+				t.Errorf("after a pass of %v it is %v", c.passed, got)
+			}
+			k.loop.line.reached(now)
+		}
+		k.loop.line.reached(now) // a bell that was not passed over
+	}
+}

@@ -39,6 +39,7 @@ type Loop struct {
 
 	// Written by the loop, read from any goroutine: when it took its last tick, since the engine's start.
 	tickedAt atomic.Int64
+	slow     atomic.Bool // line.slow at the last tick
 
 	// To whoever hands over, see carry.go: gone is closed by the loop at its end, the others have its answers, and what it is to do when it stands still.
 	gone     chan struct{}
@@ -349,6 +350,7 @@ func (l *Loop) take(e *handoff.Event) {
 	case handoff.Tick:
 		l.ticked.Store(false)
 		l.tickedAt.Store(int64(time.Since(l.engine.started)))
+		l.slow.Store(l.line.slow)
 		l.tick()
 	case handoff.Drain:
 		l.drain(time.Duration(e.At)*time.Millisecond, time.Duration(e.Seq)*time.Millisecond)
