@@ -37,7 +37,8 @@ func TestHeartbeat(t *testing.T) {
 			if err != nil || code != proto.CloseHeartbeatTimeout.Code {
 				t.Fatalf("it ended with code %d, %v; want %d", code, err, proto.CloseHeartbeatTimeout.Code)
 			}
-			if p.pings == 0 || after < heartbeat || after > 2*heartbeat+slack {
+			// A server that is late itself waits up to ten times as long for the answer.
+			if p.pings == 0 || after < heartbeat || after > 11*heartbeat+slack {
 				t.Errorf("it was asked %d times and closed after %v", p.pings, after)
 			}
 		})

@@ -252,6 +252,58 @@ func TestDeadlinesDoNotCountTheLoopsOwnStall(t *testing.T) {
 	}
 }
 
+// TestADrainTakesTurns, in which others are served, and asks each once, also who begins a session meanwhile.
+func TestADrainTakesTurns(t *testing.T) {
+	r := newRig(t, nil)
+	var all []*fakeSocket
+	for range 3 * atOnce {
+		s := &fakeSocket{room: 1 << 30, loop: r.events}
+		r.loop.accept(s)
+		c := s.context.(*conn)
+		c.stream, c.codec, c.phase = true, proto.Binary, opened
+		all = append(all, s)
+	}
+	connect := func(s *fakeSocket) {
+		r.request(s, &v1.ClientFrame{Id: 1, Op: &v1.ClientFrame_Connect{Connect: &v1.Connect{Name: "alice"}}})
+	}
+	early, late := all[0], all[len(all)-1]
+	for _, s := range all[1 : len(all)-1] {
+		connect(s)
+	}
+	asked := func() (n int) {
+		for _, s := range all {
+			for _, f := range r.sent(s) {
+				if f.GetGoaway() != nil {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	r.put(handoff.Event{Kind: handoff.Drain, At: 2000, Seq: 30000})
+	r.loop.work()
+	first := asked()
+	connect(early)
+	connect(late)
+	r.work()
+	if rest := asked(); first != atOnce-1 || first+rest != len(all) {
+		t.Errorf("%d are asked to go in the first turn and %d later, want %d and all %d once", first, rest, atOnce-1, len(all))
+	}
+}
+
+// TestAnEndForAll is written as it goes: what is to be said to everybody would be memory.
+func TestAnEndForAll(t *testing.T) {
+	r := newRig(t, nil)
+	for range 4 * atOnce {
+		r.open(true, proto.Binary)
+	}
+	r.loop.dirty = nil
+	r.loop.shut()
+	if n := cap(r.loop.dirty); n > 2*atOnce {
+		t.Errorf("%d outboxes were waiting", n)
+	}
+}
+
 func TestWhoConnectsDuringTheDrainIsToldToGo(t *testing.T) {
 	r := newRig(t, nil)
 	early := r.open(true, proto.Binary)

@@ -171,6 +171,7 @@ func (l *Loop) freeze(window time.Duration) {
 			l.goaway(c)
 		}
 		l.close(c, proto.CloseDraining, "")
+		l.flushMany()
 	}
 	l.gathered()
 	if l.busy.len() > 0 {

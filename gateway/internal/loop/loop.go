@@ -125,10 +125,11 @@ type Loop struct {
 	read                    []byte                 // buffer for what is read of one of them
 
 	// The drain.
-	draining bool          // who connects is told to go
-	over     time.Duration // each goes at a moment within this
-	window   time.Duration // and comes back at a moment within this
-	refusing bool          // every request is answered with the error draining
+	draining  bool          // who connects is told to go
+	askedToGo int           // slots before which all are
+	over      time.Duration // each goes at a moment within this
+	window    time.Duration // and comes back at a moment within this
+	refusing  bool          // every request is answered with the error draining
 
 	// Outbound of this turn, see outbound.go.
 	dirty   []outbox
@@ -277,6 +278,7 @@ func (l *Loop) work() {
 		l.taken = nil
 	}
 	l.sweepExpelled()
+	l.askToGo()
 	l.markTraced()
 	l.surveySome()
 	l.askForReturning()
@@ -287,7 +289,7 @@ func (l *Loop) work() {
 	crowded := l.requests > l.slice
 	l.writeOut()
 	l.pump()
-	if l.busy.len() > 0 || l.lagging.len() > 0 || l.resuming.len() > 0 || len(l.expelled) > 0 || l.untraced > 0 || l.surveyed != nil {
+	if l.busy.len() > 0 || l.lagging.len() > 0 || l.resuming.len() > 0 || len(l.expelled) > 0 || l.asksToGo() || l.untraced > 0 || l.surveyed != nil {
 		l.ring()
 		crowded = true
 	}
@@ -381,16 +383,28 @@ func (l *Loop) take(e *handoff.Event) {
 	l.done(e.Size)
 }
 
+// atOnce is how many connections are told of an end before what they are told is written, some 15 ms: a loop may have hundreds of thousands.
+const atOnce = 1024
+
 // drain asks every client to go, each at a moment of its own so that they don't all
 // arrive somewhere else at once.
 func (l *Loop) drain(over, window time.Duration) {
 	l.draining, l.over, l.window = true, over, window
-	for i := range l.slots {
-		if c := l.slots[i].conn; c != nil && c.phase == connected {
+}
+
+// askToGo asks a part of them each turn. Whoever begins a session in a place that it has been to is asked there.
+func (l *Loop) askToGo() {
+	if !l.asksToGo() {
+		return
+	}
+	for end := min(l.askedToGo+atOnce, len(l.slots)); l.askedToGo < end; l.askedToGo++ {
+		if c := l.slots[l.askedToGo].conn; c != nil && c.phase == connected {
 			l.goaway(c)
 		}
 	}
 }
+
+func (l *Loop) asksToGo() bool { return l.draining && l.askedToGo < len(l.slots) }
 
 func (l *Loop) goaway(c *conn) {
 	after := rand.Int64N(l.over.Milliseconds() + 1)
@@ -407,6 +421,7 @@ func (l *Loop) shut() {
 		if c := l.slots[i].conn; c != nil {
 			l.close(c, proto.CloseDraining, "")
 		}
+		l.flushMany()
 	}
 }
 

@@ -149,6 +149,13 @@ func (l *Loop) flush() {
 	l.fullest = 0
 }
 
+// flushMany is flush for a walk through the table that writes to everybody: what waits for it is memory.
+func (l *Loop) flushMany() {
+	if len(l.dirty) >= atOnce {
+		l.flush()
+	}
+}
+
 // empty gives a connection what is in its outbox. A fault of ours with its socket is its own: the others are given theirs.
 func (l *Loop) empty(o *outbox) {
 	defer l.caught(o.conn.handle)

@@ -160,7 +160,7 @@ func (l *Loop) enterSession(c *conn, id uint64, who identity.Identity) {
 	if c.events {
 		l.enterNamed(c)
 	}
-	if l.draining {
+	if l.draining && int(c.handle.Slot) < l.askedToGo {
 		l.goaway(c)
 	}
 }
