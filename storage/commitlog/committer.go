@@ -55,9 +55,7 @@ func (c *committer) commitLoop() {
 		c.log.turnedAt.Store(c.log.running())
 		batch, closing := c.log.queue.take(spare)
 		if len(batch) > 0 {
-			begun := time.Now()
 			c.commit(batch)
-			c.log.queue.release(batch, time.Since(begun))
 			clear(batch) // lets go of bodies and names
 			if spare = batch; cap(spare)*entryBytes > keptBufferBytes {
 				spare = nil
@@ -107,6 +105,7 @@ func (c *committer) untilDue() time.Duration {
 
 // commit brings a batch to the end of its way, committed or failed.
 func (c *committer) commit(batch []entry) {
+	begun := time.Now()
 	for i := range batch {
 		p := batch[i].producer
 		if p.inBatch == 0 {
@@ -120,6 +119,8 @@ func (c *committer) commit(batch []entry) {
 	for i := range batch {
 		batch[i].room.pending.Add(-1)
 	}
+	// Before the report: who waited for it because the queue was full, and has nothing else under way, hears of no other.
+	c.log.queue.release(batch, time.Since(begun))
 	var err error
 	if c.faulted != nil {
 		err = c.faulted

@@ -145,6 +145,21 @@ func TestQueueIsBounded(t *testing.T) {
 	w.mustCommit(t, accepted+1)
 }
 
+// TestReportedLeavesTheQueue: who waits with a full queue for the report of all that is under way can append then, since no other comes.
+func TestReportedLeavesTheQueue(t *testing.T) {
+	l := mustOpen(t, testConfig(vfs.NewMemory()))
+	left := make(chan int64)
+	p := l.NewProducer(func(int, error) { left <- l.queue.bytes.Load() })
+	for seq := range uint64(3) {
+		if err := p.Append(storage.Record{Room: "r", Seq: seq + 1, From: "u", Body: make([]byte, storage.MaxBody)}); err != nil {
+			t.Fatal(err)
+		}
+		if bytes := <-left; bytes != 0 {
+			t.Errorf("%d bytes are in the queue when all is reported", bytes)
+		}
+	}
+}
+
 // TestQueueOfASlowDisk: a queue that is worked off slowly holds less, until it is not; one sync that takes long is no slow disk.
 func TestQueueOfASlowDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

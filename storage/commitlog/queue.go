@@ -172,7 +172,7 @@ type Producer struct {
 // NewProducer makes a producer; there is one per room shard, and it lives as long as the log.
 // committed is called from the committer goroutine and must not block: the next n records
 // appended through this producer, in order, are committed (err nil) or failed (err non-nil).
-// After a failure every room goes on from Log.Head. Every record that Append took is reported
+// They take no room in the queue any more. After a failure every room goes on from Log.Head. Every record that Append took is reported
 // once, at the latest by Close.
 func (l *Log) NewProducer(committed func(n int, err error)) *Producer {
 	return &Producer{log: l, committed: committed}

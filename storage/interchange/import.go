@@ -154,7 +154,7 @@ func (i *importer) begin(name string, first uint64) error {
 	if first -= r.shift; first < 2 || r.head >= first-1 {
 		return nil
 	}
-	if err := i.log.StartRoom(name, first); err != nil {
+	if err := i.whenRoom(func() error { return i.log.StartRoom(name, first) }); err != nil {
 		return err
 	}
 	r.head = first - 1
@@ -181,7 +181,7 @@ func (i *importer) record(record *storage.Record) error {
 		i.summary.Present++
 		return nil
 	}
-	if err := i.append(record); err != nil {
+	if err := i.whenRoom(func() error { return i.producer.Append(*record) }); err != nil {
 		return err
 	}
 	r.head = record.Seq
@@ -189,8 +189,8 @@ func (i *importer) record(record *storage.Record) error {
 	return nil
 }
 
-// append queues a record, and waits while the queue is full.
-func (i *importer) append(record *storage.Record) error {
+// whenRoom does what queues a record, and waits while the queue is full.
+func (i *importer) whenRoom(queue func() error) error {
 	for {
 		i.mu.Lock()
 		reported, failed := i.reported, i.failed
@@ -198,7 +198,7 @@ func (i *importer) append(record *storage.Record) error {
 		if failed != nil {
 			return failed
 		}
-		err := i.producer.Append(*record)
+		err := queue()
 		if !errors.Is(err, storage.ErrFull) {
 			return err
 		}

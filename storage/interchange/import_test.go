@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"rookery/storage"
@@ -418,6 +419,41 @@ func TestImportOnAFullDisk(t *testing.T) {
 	to := openLog(t, memory)
 	to.mustImport(file)
 	wantSame(t, "again", said(mustExport(t, to.view(), ExportConfig{})), said(file))
+}
+
+// TestImportBeginsARoomWhereTheQueueIsFull: it waits for room, as with a record.
+func TestImportBeginsARoomWhereTheQueueIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, err := commitlog.Open(commitlog.Config{
+			FS: slowSyncs{vfs.NewMemory()}, Dir: testDir, QueueBytes: 2 << 20, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		half := bytes.Repeat([]byte("x"), 1<<20-220)
+		file := mustExport(t, &fake{entries: []commitlog.Entry{
+			{Record: message("a", 1, text(string(half)))}, {Record: message("a", 2, text(string(half)))}, stub("gone", 5), entry("b", 1),
+		}}, ExportConfig{})
+		if _, err := Import(t.Context(), log, strings.NewReader(file), ImportConfig{Contents: protoContents{}}); err != nil || log.Begin("gone") != 6 {
+			t.Errorf("the room begins at %d: %v", log.Begin("gone"), err)
+		}
+	})
+}
+
+// slowSyncs takes a second for a sync of a file.
+type slowSyncs struct{ vfs.FS }
+
+func (s slowSyncs) Create(path string) (vfs.File, error) {
+	file, err := s.FS.Create(path)
+	return slowFile{file}, err
+}
+
+type slowFile struct{ vfs.File }
+
+func (f slowFile) Sync() error {
+	time.Sleep(time.Second)
+	return f.File.Sync()
 }
 
 // FuzzImport: whatever of a file goes into a log comes out of it, and into another one, as it is; and a file that ended early is gone on

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -82,7 +83,7 @@ func (t *traffic) message(room int, at time.Time) storage.Record {
 	}
 }
 
-// appender appends as fast as the log takes it, some at a time: so the log's queue is never full.
+// appender appends as fast as the log takes it, some at a time, and less where the disk is slow and the log's queue short.
 type appender struct {
 	producer *commitlog.Producer
 	window   int
@@ -107,11 +108,17 @@ func newAppender(l *commitlog.Log, window int) *appender {
 }
 
 func (a *appender) append(r storage.Record) error {
-	if err := a.await(a.window - 1); err != nil {
-		return err
-	}
-	if err := a.producer.Append(r); err != nil {
-		return err
+	for limit := a.window - 1; ; limit /= 2 {
+		if err := a.await(limit); err != nil {
+			return err
+		}
+		err := a.producer.Append(r)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, storage.ErrFull) || limit == 0 {
+			return err
+		}
 	}
 	a.mu.Lock()
 	a.inFlight++

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,10 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"rookery/storage"
+	"rookery/storage/commitlog"
+	"rookery/storage/vfs"
 )
 
 // TestMain is also the child of the runs below: they start this test again.
@@ -126,5 +131,23 @@ func TestTrafficIsSkewed(t *testing.T) {
 	}
 	if busiest := traffic.heads[0]; busiest < messages/20 || quiet < 500 {
 		t.Errorf("the busiest of 1000 rooms has %d of %d messages, %d rooms have under half of the mean", busiest, messages, quiet)
+	}
+}
+
+// TestAppendToAShortQueue: the log takes less than the appender has in flight, as on a slow disk.
+func TestAppendToAShortQueue(t *testing.T) {
+	l, err := commitlog.Open(commitlog.Config{Dir: "/log", FS: vfs.NewMemory(), QueueBytes: 2 << 20, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a := newAppender(l, 1000)
+	for seq := range uint64(200) {
+		if err := a.append(storage.Record{Room: "r", Seq: seq + 1, From: "u", Body: make([]byte, storage.MaxBody/2)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.await(0); err != nil || l.Head("r") != 200 {
+		t.Errorf("the room ends at %d: %v", l.Head("r"), err)
 	}
 }
