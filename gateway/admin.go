@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
 
+	"rookery/gateway/internal/accept"
 	"rookery/gateway/internal/operator"
 )
 
@@ -62,7 +63,7 @@ func (s *Server) startAdmin(running *sync.WaitGroup) adminServer {
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	running.Go(func() {
-		if err := server.Serve(s.adminTLS.over(netutil.LimitListener(s.admin, adminConnections))); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(s.adminTLS.over(netutil.LimitListener(accept.On(s.admin, s.log), adminConnections))); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the admin listener ended", "err", err)
 		}
 	})

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rookery/gateway/internal/accept"
 	"rookery/gateway/internal/identity"
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/presence"
@@ -306,11 +307,13 @@ func (s *Server) heirsLoop(ctx context.Context, heirs chan<- heir) {
 	}
 	defer context.AfterFunc(ctx, func() { listener.Close() })()
 	defer listener.Close()
+	coming := accept.On(listener, s.log)
 	for {
-		socket, err := listener.AcceptUnix()
+		conn, err := coming.Accept()
 		if err != nil {
 			return
 		}
+		socket := conn.(*net.UnixConn)
 		ends := context.AfterFunc(ctx, func() { socket.Close() }) // or one that says nothing would hold the end up
 		h, err := s.meet(takeover.NewChannel(socket))
 		ends()
