@@ -26,9 +26,8 @@ import (
 )
 
 const (
-	// bodyTime is how long a body may take, writeTime how long an answer may, or a piece of an export.
-	bodyTime  = 10 * time.Second
-	writeTime = 30 * time.Second
+	// bodyTime is how long a body may take.
+	bodyTime = 10 * time.Second
 	// beside is what a body has beside the content of a message: names of rooms, most of all.
 	beside = 64 << 10
 )
@@ -183,8 +182,6 @@ type holderKey struct{}
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	entry := audit.Of(r.Context())
 	entry.Content = true // until it is known what is asked for
-	// Whoever does not take the answer does not keep its place. The listener takes the bound off again for its other paths.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime))
 	keys := *a.keys.Load()
 	switch {
 	case len(keys) == 0:
