@@ -135,7 +135,7 @@ var mayImport = map[string][]string{
 	"proto":                        {"proto/rookery/v1"},
 	"proto/rookery/v1":             {},
 	"gateway/internal/accept":      {"gateway/internal/rate"},
-	"gateway/internal/api":         {"gateway/internal/audit", "gateway/internal/calls", "gateway/internal/handoff", "gateway/internal/members", "proto", "proto/rookery/v1"},
+	"gateway/internal/api":         {"gateway/internal/audit", "gateway/internal/calls", "gateway/internal/handoff", "gateway/internal/members", "gateway/internal/rate", "proto", "proto/rookery/v1"},
 	"gateway/internal/audit":       {},
 	"gateway/internal/seen":        {"storage/mapped"},
 	"gateway/internal/calls":       {"gateway/internal/handoff", "proto"},

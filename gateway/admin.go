@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 
 	"rookery/gateway/internal/accept"
 	"rookery/gateway/internal/operator"
+	"rookery/gateway/internal/rate"
 )
 
 // adminConnections bounds the descriptors that operators' tools hold: a monitor that leaks
@@ -67,7 +69,7 @@ func (s *Server) startAdmin(running *sync.WaitGroup) adminServer {
 			}
 		},
 		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		ErrorLog: log.New(&adminFaults{log: s.log}, "", 0),
 	}
 	running.Go(func() {
 		if err := server.Serve(s.adminTLS.over(netutil.LimitListener(accept.On(s.admin, s.log), adminConnections))); !errors.Is(err, http.ErrServerClosed) {
@@ -163,6 +165,22 @@ func (a *answer) Write(b []byte) (n int, err error) {
 
 // Unwrap is how http.ResponseController finds the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// adminFaults writes down what net/http says of connections. That a handshake of TLS failed is what strangers can have said as often as they like.
+type adminFaults struct {
+	log  *slog.Logger
+	line rate.Line
+}
+
+func (f *adminFaults) Write(b []byte) (int, error) {
+	text := strings.TrimSuffix(string(b), "\n")
+	if strings.Contains(text, "TLS handshake error") {
+		f.line.Log(f.log, slog.LevelWarn, text)
+	} else {
+		f.log.Warn(text)
+	}
+	return len(b), nil
+}
 
 // health says that the process lives. A log that can't be written does not change that:
 // restarting would end live traffic and reading, and may not mend the disk.

@@ -2,10 +2,13 @@ package gateway
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,4 +120,19 @@ func TestAnswersMayTakeLong(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestStrangersWriteOneLine, however often their handshakes fail; what is ours is always written.
+func TestStrangersWriteOneLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		faults := &adminFaults{log: slog.New(slog.NewTextHandler(&said, nil))}
+		for range 3 {
+			fmt.Fprintln(faults, "http: TLS handshake error from 192.0.2.1:1: EOF")
+			fmt.Fprintln(faults, "http: panic serving 192.0.2.1:1: a fault")
+		}
+		if handshakes, panics := strings.Count(said.String(), "handshake"), strings.Count(said.String(), "panic"); handshakes != 1 || panics != 3 {
+			t.Errorf("%d and %d lines, want 1 and 3:\n%s", handshakes, panics, &said)
+		}
+	})
 }

@@ -21,6 +21,7 @@ import (
 	"rookery/gateway/internal/audit"
 	"rookery/gateway/internal/calls"
 	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/rate"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
 )
@@ -81,6 +82,7 @@ type API struct {
 	refusing  atomic.Bool
 	exporting sync.Mutex // held by the one export
 	rates     rates
+	unkeyed   rate.Line
 }
 
 // New makes an API that is off until it has keys. Close ends it.
@@ -200,7 +202,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	holder := keys.find(secret)
 	if !bearer || holder == nil {
 		entry.Kept = true
-		a.cfg.Log.Info("a request to the server API has no valid key", "remote", r.RemoteAddr, "path", r.URL.Path)
+		a.unkeyed.Log(a.cfg.Log, slog.LevelInfo, "a request to the server API has no valid key", "remote", r.RemoteAddr, "path", r.URL.Path)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="rookery"`)
 		writeFault(w, faultOf(proto.ErrUnauthorized, "Send a key of this server: Authorization: Bearer SECRET."))
 		return
