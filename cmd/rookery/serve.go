@@ -76,6 +76,10 @@ func serve(ctx context.Context, args []string, p process) int {
 	// ends the process in the middle of whatever it does. The log is made for that.
 	defer context.AfterFunc(ctx, stop)()
 
+	// Or the process would end with the next line of the log when whoever reads that has ended. Connections have no such signal.
+	signal.Ignore(syscall.SIGPIPE)
+	defer signal.Reset(syscall.SIGPIPE)
+
 	level := new(slog.LevelVar)
 	level.Set(config.Logging.Level)
 	logger := newLogger(config.Logging.Format, level, p.stderr)

@@ -269,3 +269,47 @@ func TestHangupWhileItReadsItsSettings(t *testing.T) {
 		t.Errorf("it ended with %v and said %q, want status %d and the setting", err, stderr.String(), exitRefused)
 	}
 }
+
+// TestServesThoughNobodyReadsItsLog: whoever read it has ended.
+func TestServesThoughNobodyReadsItsLog(t *testing.T) {
+	reads, writes, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "audit.log")
+	server := serveCommand(t, nil, "--audit-file", file)
+	server.Stderr = writes
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Wait() }()
+	t.Cleanup(func() {
+		server.Process.Kill()
+		ended <- <-ended
+	})
+	writes.Close()
+	for s := bufio.NewScanner(reads); s.Scan() && !strings.Contains(s.Text(), "serving"); {
+	}
+	reads.Close()
+	// Of two reloads the second one begins when the first one is in the log, or could not be written there.
+	for range 2 {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		deadline := time.After(patience)
+		for _, err := os.Stat(file); err != nil; _, err = os.Stat(file) {
+			select {
+			case err := <-ended:
+				ended <- err
+				t.Fatalf("it ended with %v", err)
+			case <-deadline:
+				t.Fatal("it does not reload")
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+}
