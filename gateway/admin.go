@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -18,7 +19,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
 
+	"rookery/gateway/internal/accept"
 	"rookery/gateway/internal/operator"
+	"rookery/gateway/internal/rate"
 )
 
 // adminConnections bounds the descriptors that operators' tools hold: a monitor that leaks
@@ -32,6 +35,13 @@ const keptConnections = adminConnections / 2
 // adminBodyTime is how long a body may take. The end of this time ends the request too, so it is more than an answer takes that has one
 // (roomRequestTimeout); the server API has bounds of its own.
 const adminBodyTime = 3 * roomRequestTimeout
+
+const (
+	// answerTime is how long a piece of an answer may not be taken. A whole one may take as long as it takes: exports, profiles, whoever looks.
+	answerTime = 30 * time.Second
+	// answerPiece is what counts as progress.
+	answerPiece = 64 << 10
+)
 
 // adminServer is the listener for operators; its zero value is off.
 type adminServer struct{ http *http.Server }
@@ -59,10 +69,10 @@ func (s *Server) startAdmin(running *sync.WaitGroup) adminServer {
 			}
 		},
 		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		ErrorLog: log.New(&adminFaults{log: s.log}, "", 0),
 	}
 	running.Go(func() {
-		if err := server.Serve(s.adminTLS.over(netutil.LimitListener(s.admin, adminConnections))); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(s.adminTLS.over(netutil.LimitListener(accept.On(s.admin, s.log), adminConnections))); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the admin listener ended", "err", err)
 		}
 	})
@@ -118,18 +128,58 @@ func (s *Server) adminHandler() http.Handler {
 	return bounded(s.bodyTime, s.audit.Handler(operator.Guard(s.cfg.AdminHosts, mux)))
 }
 
-// bounded has a body come within bodyTime. Whoever sends a part of one would keep its place for ever, at any path: net/http waits for the rest before
-// it answers. A ReadTimeout of the server would end profiles and streams, which have no body, too. And it takes off the bound on writing that the server API
-// has set for an earlier request of the connection: a profile takes as long as it was asked to.
+// bounded has a body come within bodyTime, and each piece of an answer be taken within answerTime. Whoever sends a part of a body, or takes nothing, would
+// keep its place for ever, at any path: net/http waits for the rest before it answers. The timeouts of the server would end profiles and streams, too.
 func bounded(bodyTime time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
-		_ = control.SetWriteDeadline(time.Time{})
 		if r.ContentLength != 0 { // or it is not known
 			_ = control.SetReadDeadline(time.Now().Add(bodyTime))
 		}
-		next.ServeHTTP(w, r)
+		a := &answer{w, control}
+		a.extend() // it is still that of the request before
+		next.ServeHTTP(a, r)
+		a.extend() // for what net/http has kept back
 	})
+}
+
+// answer gives each piece its time.
+type answer struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (a *answer) extend() { _ = a.control.SetWriteDeadline(time.Now().Add(answerTime)) }
+
+func (a *answer) Write(b []byte) (n int, err error) {
+	for {
+		piece := b[:min(len(b), answerPiece)]
+		a.extend()
+		m, err := a.ResponseWriter.Write(piece)
+		n, b = n+m, b[len(piece):]
+		if err != nil || len(b) == 0 {
+			return n, err
+		}
+	}
+}
+
+// Unwrap is how http.ResponseController finds the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// adminFaults writes down what net/http says of connections. That a handshake of TLS failed is what strangers can have said as often as they like.
+type adminFaults struct {
+	log  *slog.Logger
+	line rate.Line
+}
+
+func (f *adminFaults) Write(b []byte) (int, error) {
+	text := strings.TrimSuffix(string(b), "\n")
+	if strings.Contains(text, "TLS handshake error") {
+		f.line.Log(f.log, slog.LevelWarn, text)
+	} else {
+		f.log.Warn(text)
+	}
+	return len(b), nil
 }
 
 // health says that the process lives. A log that can't be written does not change that:

@@ -24,8 +24,8 @@ const (
 
 // reservedDescriptors is what is kept of the descriptor limit for all that is no connection.
 //
-// Running out is no option: an accept that fails for want of a descriptor ends gnet's loop,
-// and with it every connection.
+// Running out is no option: who connects would not be told why they are not served, and the log would not
+// get its next file.
 func reservedDescriptors(loops int) int {
 	return loop.RefusalReserve + adminConnections + openSegments + loops*loopDescriptors + otherDescriptors
 }

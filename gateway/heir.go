@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rookery/gateway/internal/accept"
 	"rookery/gateway/internal/identity"
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/presence"
@@ -29,6 +30,8 @@ type inheritance struct {
 	address   string
 	listeners map[string]net.Listener // by their settings
 	bundle    *takeover.Bundle
+	// succession is that of the server before, if it was one of this process.
+	succession *sync.Mutex
 	// reading, if it is not nil, is called once, when it is read again what clients have sent.
 	reading func()
 	// served is called once, with the server when it serves, or with nil if it has ended before. It ends when nothing more comes of whom the
@@ -240,7 +243,8 @@ func (s *Server) enter(descriptors []int) error {
 	return nil
 }
 
-// goOn makes a server of this process that takes what no other did. This one's background ends when it serves. errNoDisk, if late was done before.
+// goOn makes a server of this process that takes what no other did. This one's background ends when it serves. errNoDisk, if late was done before. With a
+// server it keeps s.succession locked, for Run.
 func (s *Server) goOn(late context.Context, bundle *takeover.Bundle, old departing, background *sync.WaitGroup) (*Server, error) {
 	s.engine.TakeBack(bundle)
 	s.stopEngine()
@@ -251,7 +255,7 @@ func (s *Server) goOn(late context.Context, bundle *takeover.Bundle, old departi
 		abandon()
 		return nil, err
 	}
-	in := &inheritance{address: s.public.addr, listeners: listeners, bundle: bundle}
+	in := &inheritance{address: s.public.addr, listeners: listeners, bundle: bundle, succession: s.succession}
 	in.served = func(_ context.Context, next *Server) { // this process's leaving has its own bound
 		if next == nil {
 			abandon()
@@ -261,22 +265,34 @@ func (s *Server) goOn(late context.Context, bundle *takeover.Bundle, old departi
 		}
 		background.Wait()
 	}
-	cfg := s.cfg
-	if read := s.read.Load(); read != nil {
-		// With its secrets: what was withdrawn must not be good again.
-		cfg = *withSettings(read, &s.cfg, func(name string) bool { return !s.canReload(name) })
-		cfg.fs = s.cfg.fs
-	}
 	var next *Server
-	if !before(late, func() { next, err = newServer(cfg, s.log, in) }) {
+	if !before(late, func() {
+		s.succession.Lock() // behind a reload, which may wait for the disk, too
+		cfg := s.cfg
+		if read := s.read.Load(); read != nil {
+			// With its secrets: what was withdrawn must not be good again.
+			cfg = *withSettings(read, &s.cfg, func(name string) bool { return !s.canReload(name) })
+			cfg.fs = s.cfg.fs
+		}
+		next, err = newServer(cfg, s.log, in)
+	}) {
 		return nil, errNoDisk
 	}
 	if err != nil {
+		s.succession.Unlock()
 		bundle.Close()
 		abandon()
 		return nil, fmt.Errorf("go on after a takeover that failed: %w", err)
 	}
 	return next, nil
+}
+
+// lineage is the lock of the servers of this process that this one follows, or a new one.
+func (in *inheritance) lineage() *sync.Mutex {
+	if in == nil || in.succession == nil {
+		return new(sync.Mutex)
+	}
+	return in.succession
 }
 
 // carried adds what the loops take over to their configuration.
@@ -306,11 +322,13 @@ func (s *Server) heirsLoop(ctx context.Context, heirs chan<- heir) {
 	}
 	defer context.AfterFunc(ctx, func() { listener.Close() })()
 	defer listener.Close()
+	coming := accept.On(listener, s.log)
 	for {
-		socket, err := listener.AcceptUnix()
+		conn, err := coming.Accept()
 		if err != nil {
 			return
 		}
+		socket := conn.(*net.UnixConn)
 		ends := context.AfterFunc(ctx, func() { socket.Close() }) // or one that says nothing would hold the end up
 		h, err := s.meet(takeover.NewChannel(socket))
 		ends()

@@ -39,11 +39,11 @@ var reloadable = []string{
 
 // Reload puts in force what can change in a running server and returns the names of
 // settings that differ from those that it was started with but need a restart. If cfg can't
-// be used nothing changes. Safe for concurrent use with Run, not with itself.
+// be used nothing changes. While another server of this process is being made it waits for that one. Safe for concurrent use.
 func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
-	if next := s.successor.Load(); next != nil {
-		return next.Reload(cfg)
-	}
+	s.succession.Lock()
+	defer s.succession.Unlock()
+	s = s.current()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

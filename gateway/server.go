@@ -96,8 +96,9 @@ type Server struct {
 	usher *usher // nil: it has not begun
 
 	// Written by Run and Reload, read by anyone.
-	successor atomic.Pointer[Server] // went on after a takeover that failed
-	heir      atomic.Int64           // process that took over, 0: none
+	successor  atomic.Pointer[Server] // went on after a takeover that failed
+	succession *sync.Mutex            // of all servers that follow one another in this process; held while one is reloaded, or the next is made
+	heir       atomic.Int64           // process that took over, 0: none
 
 	// Written by New and Reload, read by retention from any goroutine.
 	retentionRules atomic.Pointer[retentionRules]
@@ -119,7 +120,7 @@ func New(cfg Config, logger *slog.Logger) (*Server, error) { return newServer(cf
 
 // newServer is New, for a server that goes on with connections of another if inherited is not nil.
 func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Server, err error) {
-	s := &Server{cfg: cfg, log: logger, serving: make(chan struct{}), hears: make(chan struct{}), inherited: inherited, handed: handed{}, bodyTime: adminBodyTime}
+	s := &Server{cfg: cfg, log: logger, serving: make(chan struct{}), hears: make(chan struct{}), inherited: inherited, handed: handed{}, bodyTime: adminBodyTime, succession: inherited.lineage()}
 	var undo []func()
 	defer func() {
 		if err != nil {
@@ -429,6 +430,7 @@ func (s *Server) Run(ctx context.Context) error {
 	next, err := s.run(ctx)
 	for next != nil {
 		s.successor.Store(next) // those in between are forgotten, with what they hold
+		s.succession.Unlock()   // goOn has locked it
 		next, err = next.run(ctx)
 	}
 	return err

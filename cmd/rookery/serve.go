@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,6 +45,14 @@ func serve(ctx context.Context, args []string, p process) int {
 		printConfig = printConfig || asked
 		return asked || isTakeover(arg)
 	})
+	// Before the settings are read: unheard, a signal would end the process, and with it a takeover that has begun.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	handover := make(chan os.Signal, 1)
+	signal.Notify(handover, syscall.SIGUSR2)
+	defer signal.Stop(handover)
+
 	config, err := gateway.LoadConfig(args, p.environ)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -67,14 +76,9 @@ func serve(ctx context.Context, args []string, p process) int {
 	// ends the process in the middle of whatever it does. The log is made for that.
 	defer context.AfterFunc(ctx, stop)()
 
-	// Before the log is opened, which may take seconds: unheard, the signal would end the process.
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-
-	handover := make(chan os.Signal, 1)
-	signal.Notify(handover, syscall.SIGUSR2)
-	defer signal.Stop(handover)
+	// Or the process would end with the next line of the log when whoever reads that has ended. Connections have no such signal.
+	signal.Ignore(syscall.SIGPIPE)
+	defer signal.Reset(syscall.SIGPIPE)
 
 	level := new(slog.LevelVar)
 	level.Set(config.Logging.Level)
@@ -89,12 +93,14 @@ func serve(ctx context.Context, args []string, p process) int {
 	if err != nil {
 		return p.fail("serve", err)
 	}
+	var hungUp atomic.Bool // since a process was started that takes over
 	go func() {
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-hangup:
+				hungUp.Store(true)
 				reload(server, args, p.environ, logger, level)
 			}
 		}
@@ -105,7 +111,7 @@ func serve(ctx context.Context, args []string, p process) int {
 	defer done()
 	managing.Go(func() { server.ManageMemory(managed) })
 	service := findManager(p.environ, os.Getpid(), logger)
-	go startHeirLoop(ctx, handover, args, p, logger)
+	go startHeirLoop(ctx, handover, func() { hungUp.Store(false) }, args, p, logger)
 	managing.Go(func() {
 		select {
 		case <-managed.Done():
@@ -123,6 +129,13 @@ func serve(ctx context.Context, args []string, p process) int {
 		return p.fail("serve", err)
 	}
 	if heir := server.Heir(); heir != 0 {
+		// What came for this process when the other one had read its settings already. An error means that it has ended.
+		if hungUp.Load() || len(hangup) > 0 {
+			_ = syscall.Kill(heir, syscall.SIGHUP)
+		}
+		if len(handover) > 0 {
+			_ = syscall.Kill(heir, syscall.SIGUSR2)
+		}
 		// Before it ends: what the main process says afterwards is not listened to.
 		service.tell(fmt.Sprintf("MAINPID=%d", heir))
 	}

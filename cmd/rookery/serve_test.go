@@ -31,13 +31,7 @@ func startServe(t *testing.T, args ...string) (server *exec.Cmd, serving string,
 // startServeWith does it with variables of the environment.
 func startServeWith(t *testing.T, environ []string, args ...string) (server *exec.Cmd, serving string, lines <-chan string) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	args = append([]string{"rookery", "serve", "--dev", "--listen", "127.0.0.1:0", "--admin", "", "--data", filepath.Join(t.TempDir(), "data")}, args...)
-	race, quick := quickExit()
-	server = &exec.Cmd{Path: self, Args: args, Env: append(environ, "PATH="+os.Getenv("PATH"), race+"="+quick)}
+	server = serveCommand(t, environ, args...)
 	stderr, err := server.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +55,18 @@ func startServeWith(t *testing.T, environ []string, args ...string) (server *exe
 		}
 	})
 	return server, waitFor(t, logged, "serving"), logged
+}
+
+// serveCommand is rookery serve, to be started.
+func serveCommand(t *testing.T, environ []string, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args = append([]string{"rookery", "serve", "--dev", "--listen", "127.0.0.1:0", "--admin", "", "--data", filepath.Join(t.TempDir(), "data")}, args...)
+	race, quick := quickExit()
+	return &exec.Cmd{Path: self, Args: args, Env: append(environ, "PATH="+os.Getenv("PATH"), race+"="+quick)}
 }
 
 // waitFor reads lines until one has the word in it, and returns that.
@@ -229,5 +235,81 @@ func TestHangupReloads(t *testing.T) {
 	server.Process.Signal(syscall.SIGHUP)
 	if line := waitFor(t, lines, "reloaded"); !strings.Contains(line, "need_restart=heartbeat") {
 		t.Errorf("the reload does not say what needs a restart: %s", line)
+	}
+}
+
+// TestHangupWhileItReadsItsSettings does not end it: here what it reads is refused in the end, from a pipe that has told that somebody reads.
+func TestHangupWhileItReadsItsSettings(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	server := serveCommand(t, nil, "--admin-tls.client-ca-file", pipe)
+	server.Stderr = &stderr
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Process.Kill() }) // an error means that it has ended
+	var writes *os.File
+	var err error
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+		if writes, err = os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
+			break
+		}
+		if time.Since(begun) > patience {
+			t.Fatal(err)
+		}
+	}
+	if err := server.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	writes.Close()
+	if err := server.Wait(); server.ProcessState.ExitCode() != exitRefused || !strings.Contains(stderr.String(), "client_ca_file") {
+		t.Errorf("it ended with %v and said %q, want status %d and the setting", err, stderr.String(), exitRefused)
+	}
+}
+
+// TestServesThoughNobodyReadsItsLog: whoever read it has ended.
+func TestServesThoughNobodyReadsItsLog(t *testing.T) {
+	reads, writes, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "audit.log")
+	server := serveCommand(t, nil, "--audit-file", file)
+	server.Stderr = writes
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Wait() }()
+	t.Cleanup(func() {
+		server.Process.Kill()
+		ended <- <-ended
+	})
+	writes.Close()
+	for s := bufio.NewScanner(reads); s.Scan() && !strings.Contains(s.Text(), "serving"); {
+	}
+	reads.Close()
+	// Of two reloads the second one begins when the first one is in the log, or could not be written there.
+	for range 2 {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		deadline := time.After(patience)
+		for _, err := os.Stat(file); err != nil; _, err = os.Stat(file) {
+			select {
+			case err := <-ended:
+				ended <- err
+				t.Fatalf("it ended with %v", err)
+			case <-deadline:
+				t.Fatal("it does not reload")
+			case <-time.After(time.Millisecond):
+			}
+		}
 	}
 }

@@ -17,8 +17,8 @@ import (
 const takeoverFlag = "--takeover"
 
 // startHeirLoop starts this program anew, as it is on the disk now and with the same arguments, each time that somebody asks, until ctx
-// is done. The new process takes over by itself. Started by serve.
-func startHeirLoop(ctx context.Context, asked <-chan os.Signal, args []string, p process, log *slog.Logger) {
+// is done. The new process takes over by itself; begins is called before it reads its settings. Started by serve.
+func startHeirLoop(ctx context.Context, asked <-chan os.Signal, begins func(), args []string, p process, log *slog.Logger) {
 	// By its name, for what /proc/self/exe is stays the old file when another one has taken its place.
 	program, err := exec.LookPath(os.Args[0])
 	for {
@@ -40,6 +40,7 @@ func startHeirLoop(ctx context.Context, asked <-chan os.Signal, args []string, p
 		heir.Stdout, heir.Stderr, heir.Env = p.stdout, p.stderr, slices.DeleteFunc(slices.Clone(p.environ), isWatchdogPID)
 		// A child of this one's parent: a service manager does not wait for a main process that is none of its children, and kills it where it was to end.
 		heir.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT}
+		begins()
 		if err := heir.Start(); err != nil {
 			log.Error("no process can be started that takes over", "program", program, "err", err)
 			continue

@@ -8,13 +8,18 @@
 package porttest
 
 import (
+	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 //go:embed ranges.json
@@ -36,7 +41,7 @@ type taker struct {
 
 var own taker
 
-// Take gives a port of the loopback address that nobody listens at. No other test that asks here or in test/e2e is given it while this
+// Take gives a port of the loopback address that nobody listens at, and that has nothing left of who did. No other test that asks here or in test/e2e is given it while this
 // process lives.
 func Take() (port string, err error) {
 	var all ranges
@@ -78,7 +83,14 @@ func (p *taker) block(from [2]int) bool {
 	return false
 }
 
-func listen(port string) (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:"+port) }
+// listen listens without SO_REUSEADDR, which Go sets and some programs do not: what was here before may have left connections in TIME_WAIT.
+func listen(port string) (net.Listener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		failed := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 0) })
+		return errors.Join(failed, err)
+	}}
+	return config.Listen(context.Background(), "tcp", "127.0.0.1:"+port)
+}
 
 // Free is Take for a test, which fails if no port is free.
 func Free(t testing.TB) (port string) {

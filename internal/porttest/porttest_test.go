@@ -2,6 +2,7 @@ package porttest
 
 import (
 	"encoding/json"
+	"io"
 	"net"
 	"strconv"
 	"testing"
@@ -31,6 +32,33 @@ func TestFree(t *testing.T) {
 	defer l.Close()
 	if given := Free(t); given == strconv.Itoa(next) {
 		t.Errorf("%s is given although somebody listens there", given)
+	}
+}
+
+// TestNothingIsLeftAtAPort: of a server that has ended a moment ago, whose connections the kernel keeps for a minute.
+func TestNothingIsLeftAtAPort(t *testing.T) {
+	Free(t) // there is a block
+	next := strconv.Itoa(own.left[0])
+	server, err := net.Listen("tcp", "127.0.0.1:"+next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := net.Dial("tcp", server.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := server.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close() // who closes first has the TIME_WAIT
+	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatal(err)
+	}
+	client.Close()
+	server.Close()
+	if given := Free(t); given == next {
+		t.Errorf("%s is given, and who listens there without SO_REUSEADDR can't", given)
 	}
 }
 

@@ -318,6 +318,78 @@ func TestStartRoomAgain(t *testing.T) {
 	}
 }
 
+// TestTrimmedRoomsTakeNothing: where a room began is of use only while files are rewritten.
+func TestTrimmedRoomsTakeNothing(t *testing.T) {
+	l := mustOpen(t, testConfig(vfs.NewMemory()))
+	w := newWriter(l)
+	for i := range 10 {
+		room := fmt.Sprintf("room-%d", i)
+		w.mustAppend(t, room, "message")
+		w.mustCommit(t, i+1)
+		if err := l.Trim(room, 2); err != nil || l.Begin(room) != 2 {
+			t.Fatalf("the room begins at %d, %v", l.Begin(room), err)
+		}
+	}
+	l.retention.mu.Lock()
+	kept := len(l.retention.unproven)
+	l.retention.mu.Unlock()
+	if kept != 0 {
+		t.Errorf("the beginnings of %d rooms are kept", kept)
+	}
+	mustClose(t, l)
+}
+
+// TestWhatNoCheckpointKnowsIsKept: a room that is trimmed while files are rewritten.
+func TestWhatNoCheckpointKnowsIsKept(t *testing.T) {
+	l := mustOpen(t, testConfig(vfs.NewMemory()))
+	w := newWriter(l)
+	for i := range 4 {
+		w.mustAppend(t, "room", "message")
+		w.mustCommit(t, i+1)
+	}
+	key := l.table.key("room")
+	for begin := uint64(1); begin < 3; begin++ {
+		if _, err := l.retention.prove(); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Trim("room", begin+1); err != nil {
+			t.Fatal(err)
+		}
+		if first, _ := l.retention.proven(key); first != begin {
+			t.Errorf("it goes up to %d, and the checkpoint knows %d", first, begin)
+		}
+		l.retention.forgetUnproven()
+	}
+	mustClose(t, l)
+}
+
+// TestTrimAmidClose gives the error that whoever trims a closed log gets. Here Close waits for who says how much of a room is kept.
+func TestTrimAmidClose(t *testing.T) {
+	l := mustOpen(t, testConfig(vfs.NewMemory()))
+	w := newWriter(l)
+	const records = 200 // it looks every now and then whether the log is being closed
+	for i := range records {
+		w.mustAppend(t, "room", "message")
+		w.mustCommit(t, i+1)
+	}
+	asked, answer, closed := make(chan struct{}, 1), make(chan struct{}), make(chan error, 1)
+	l.Retain(func(string) storage.Retention {
+		asked <- struct{}{}
+		<-answer
+		return storage.Retention{}
+	})
+	<-asked
+	go func() { closed <- l.Close() }()
+	<-l.retention.stop
+	if err := l.Trim("room", records+1); !errors.Is(err, storage.ErrClosed) {
+		t.Errorf("got %v, want ErrClosed", err)
+	}
+	close(answer)
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTrim(t *testing.T) {
 	memory := vfs.NewMemory()
 	config := testConfig(memory)

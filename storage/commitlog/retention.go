@@ -42,7 +42,8 @@ type retention struct {
 	policy  func(room string) storage.Retention
 	changed bool // the policy, since the last sweep
 	// unproven are the first numbers of rooms that moved since the last checkpoint began, as they
-	// were: what is behind them must not be dropped yet.
+	// were: what is behind them must not be dropped yet. nil while no file is rewritten: before
+	// the next one is, there is a checkpoint that knows them.
 	unproven map[roomKey]uint64
 
 	// Owned by retainLoop.
@@ -66,8 +67,7 @@ func newRetention(l *Log) *retention {
 		toldOf: doubt,
 		pace:   &pace{stop: stop, off: l.config.unpaced},
 		stop:   stop, done: make(chan struct{}), bell: make(chan struct{}, 1),
-		unproven: map[roomKey]uint64{},
-		reserve:  newReserve(l),
+		reserve: newReserve(l),
 	}
 }
 
@@ -142,6 +142,7 @@ func (r *retention) step() error {
 	if len(runs) == 0 {
 		return nil
 	}
+	defer r.forgetUnproven()
 	err := r.rewriteAll(runs)
 	if vfs.NoRoom(err) && r.reserve.there && vfs.NoRoom(r.log.Err()) {
 		return r.rewriteInReserve(now)
@@ -205,7 +206,7 @@ func (r *retention) tellOfDoubt(now time.Time) {
 // prove writes a checkpoint that knows where the rooms begin now, and gives where it begins.
 func (r *retention) prove() (position, error) {
 	r.mu.Lock()
-	clear(r.unproven)
+	r.unproven = map[roomKey]uint64{}
 	r.mu.Unlock()
 	// In the relaxed modes the records for whose sake older ones go may not be on the disk yet.
 	if err := r.log.syncPublished(r.stop); err != nil {
@@ -215,6 +216,13 @@ func (r *retention) prove() (position, error) {
 		return 0, fmt.Errorf("write the checkpoint that retention needs: %w", err)
 	}
 	return r.log.checkpoints.newest(), nil
+}
+
+// forgetUnproven is behind all rewriting that rests on prove.
+func (r *retention) forgetUnproven() {
+	r.mu.Lock()
+	r.unproven = nil
+	r.mu.Unlock()
 }
 
 // proven gives where a room begins as far as a checkpoint knows, and its head.
@@ -237,7 +245,7 @@ func (r *retention) advance(key roomKey, first uint64, at position) (moved bool)
 		if first <= s.firstSeq || at == 0 && s.headSeq >= first {
 			return
 		}
-		if _, moved := r.unproven[key]; !moved {
+		if _, moved := r.unproven[key]; !moved && r.unproven != nil {
 			r.unproven[key] = s.firstSeq
 		}
 		s.firstSeq, s.firstAt = first, at
@@ -248,7 +256,7 @@ func (r *retention) advance(key roomKey, first uint64, at position) (moved bool)
 
 // Trim says that the records of a room under first are not needed any more: Begin is at least first
 // from now on, unless the room has grown meanwhile and all was to go. Their bytes are given
-// back some time later.
+// back some time later. With ErrClosed the room may begin there or where it did.
 func (l *Log) Trim(room string, first uint64) error {
 	key := l.table.key(room)
 	state := l.table.find(key)
@@ -260,7 +268,9 @@ func (l *Log) Trim(room string, first uint64) error {
 	}
 	reader := l.newReader(room, state)
 	defer reader.release()
-	if err := l.retention.drop(reader, key, min(first, state.headSeq+1), &pace{stop: l.retention.stop, off: true}); err != nil {
+	if err := l.retention.drop(reader, key, min(first, state.headSeq+1), &pace{stop: l.retention.stop, off: true}); errors.Is(err, errStopped) {
+		return storage.ErrClosed
+	} else if err != nil {
 		return fmt.Errorf("trim room %q: %w", room, err)
 	}
 	return nil

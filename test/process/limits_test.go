@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"rookery/proto"
 )
 
@@ -46,8 +48,7 @@ func tryToEnter(s *server, by transport, user, room string) outcome {
 	return outcome{peer: p}
 }
 
-// TestMoreClientsThanDescriptors: an accept that fails would end the server with all its
-// connections, so it must never come to that.
+// TestMoreClientsThanDescriptors: whoever is not served is told so, and nothing else of the server lacks a descriptor.
 func TestMoreClientsThanDescriptors(t *testing.T) {
 	t.Parallel()
 	const (
@@ -137,6 +138,52 @@ func TestMoreClientsThanDescriptors(t *testing.T) {
 	}
 	if status, _, err := s.get("/healthz"); err != nil || status != http.StatusOK || !s.alive() {
 		t.Errorf("healthz: %d %v, alive %v", status, err, s.alive())
+	}
+}
+
+// TestAcceptFailsForAWhile: as on a machine whose table of files is full. Who is there notices nothing, who comes waits, and neither listener
+// ends.
+func TestAcceptFailsForAWhile(t *testing.T) {
+	t.Parallel()
+	s := start(t, launch{data: t.TempDir()})
+	before := tryToEnter(s, rawTCP, "before", "r")
+	if before.err != nil {
+		t.Fatal(before.err)
+	}
+	defer before.peer.conn.Close()
+	var usual unix.Rlimit
+	if err := unix.Prlimit(s.pid(), unix.RLIMIT_NOFILE, nil, &usual); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	// None is free under it, and those that are open stay.
+	if err := unix.Prlimit(s.pid(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: usual.Max}, nil); err != nil {
+		t.Fatal(err)
+	}
+	const newcomers = 8 // some on each loop
+	arrived := make(chan outcome, newcomers)
+	for i := range newcomers {
+		go func() { arrived <- tryToEnter(s, transports[i%2], fmt.Sprintf("newcomer-%d", i), "r") }()
+	}
+	eventually(t, "accepting fails", func() bool { return !s.alive() || strings.Contains(s.log(), "Accept() failed") })
+	for i := range 3 {
+		mustServe(t, []*peer{before.peer}, "r", fmt.Sprintf("meanwhile %d", i))
+	}
+	if err := unix.Prlimit(s.pid(), unix.RLIMIT_NOFILE, &usual, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range newcomers {
+		o := <-arrived
+		if o.err != nil {
+			t.Fatalf("who came meanwhile ended with: %v", o.err)
+		}
+		defer o.peer.conn.Close()
+	}
+	if status, _, err := s.get("/healthz"); err != nil || status != http.StatusOK || !s.alive() {
+		t.Errorf("healthz: %d %v, alive %v", status, err, s.alive())
+	}
+	if lines, seconds := strings.Count(s.log(), "Accept() failed"), int(time.Since(begun).Seconds()); lines > seconds+1 {
+		t.Errorf("%d lines in %d seconds say that accepting fails", lines, seconds)
 	}
 }
 

@@ -252,3 +252,41 @@ func TestTakeoverByAProgramThatFails(t *testing.T) {
 		}
 	}
 }
+
+// TestSignalsAmidATakeoverGoOn: what comes for the old process once the new one may have read its settings is acted on by the new one.
+func TestSignalsAmidATakeoverGoOn(t *testing.T) {
+	t.Parallel()
+	program := copied(t, plainBinary)
+	d := found(t, launch{data: t.TempDir(), binary: program})
+	t.Cleanup(func() {
+		for _, started := range startedLine.FindAllStringSubmatch(d.log(), -1) {
+			process, _ := strconv.Atoi(started[1])
+			syscall.Kill(process, syscall.SIGKILL) // an error means that it has ended
+		}
+	})
+	good, begin := program+".good", program+".begin"
+	if err := os.Rename(program, good); err != nil {
+		t.Fatal(err)
+	}
+	writeProgram(t, program, []byte("#!/bin/sh\nwhile [ ! -e "+begin+" ]; do sleep 0.01; done\nexec "+good+" \"$@\"\n"))
+	signal := func(what syscall.Signal) {
+		t.Helper()
+		if err := d.signal(what); err != nil {
+			t.Fatal(err)
+		}
+	}
+	logs := func(line string, times int) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%q is logged %d times", line, times), func() bool { return strings.Count(d.log(), line) >= times })
+	}
+	signal(syscall.SIGUSR2)
+	logs("started a process that takes over", 1)
+	signal(syscall.SIGHUP)
+	logs("reloaded the configuration", 1)
+	signal(syscall.SIGUSR2)
+	if err := os.WriteFile(begin, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	logs("reloaded the configuration", 2)
+	logs("msg=serving", 3)
+}

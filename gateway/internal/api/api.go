@@ -21,14 +21,14 @@ import (
 	"rookery/gateway/internal/audit"
 	"rookery/gateway/internal/calls"
 	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/rate"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
 )
 
 const (
-	// bodyTime is how long a body may take, writeTime how long an answer may, or a piece of an export.
-	bodyTime  = 10 * time.Second
-	writeTime = 30 * time.Second
+	// bodyTime is how long a body may take.
+	bodyTime = 10 * time.Second
 	// beside is what a body has beside the content of a message: names of rooms, most of all.
 	beside = 64 << 10
 )
@@ -82,6 +82,7 @@ type API struct {
 	refusing  atomic.Bool
 	exporting sync.Mutex // held by the one export
 	rates     rates
+	unkeyed   rate.Line
 }
 
 // New makes an API that is off until it has keys. Close ends it.
@@ -183,8 +184,6 @@ type holderKey struct{}
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	entry := audit.Of(r.Context())
 	entry.Content = true // until it is known what is asked for
-	// Whoever does not take the answer does not keep its place. The listener takes the bound off again for its other paths.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime))
 	keys := *a.keys.Load()
 	switch {
 	case len(keys) == 0:
@@ -203,7 +202,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	holder := keys.find(secret)
 	if !bearer || holder == nil {
 		entry.Kept = true
-		a.cfg.Log.Info("a request to the server API has no valid key", "remote", r.RemoteAddr, "path", r.URL.Path)
+		a.unkeyed.Log(a.cfg.Log, slog.LevelInfo, "a request to the server API has no valid key", "remote", r.RemoteAddr, "path", r.URL.Path)
 		w.Header().Set("WWW-Authenticate", `Bearer realm="rookery"`)
 		writeFault(w, faultOf(proto.ErrUnauthorized, "Send a key of this server: Authorization: Bearer SECRET."))
 		return

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -93,6 +94,27 @@ func (r *rig) refused(w *httptest.ResponseRecorder, code proto.ErrorCode) string
 		r.t.Errorf("got %d %s, want %v", w.Code, w.Body, code)
 	}
 	return read.Error.Message
+}
+
+// TestOneLineOfStrangers: whoever has no key can ask as often as they like.
+func TestOneLineOfStrangers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		r := newRig(t, func(cfg *Config) { cfg.Log = slog.New(slog.NewTextHandler(&said, nil)) })
+		ask := func() {
+			w := httptest.NewRecorder()
+			r.api.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/stats", nil))
+			r.refused(w, proto.ErrUnauthorized)
+		}
+		for range 3 {
+			ask()
+		}
+		time.Sleep(time.Second)
+		ask()
+		if lines := strings.Split(strings.TrimSpace(said.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[1], "unlogged=2") {
+			t.Errorf("the log has\n%s\nwant two lines, and in the second one how many were left out", &said)
+		}
+	})
 }
 
 // TestEveryWaitHasABound: owners that never answer; each sentence says whether it may have happened.

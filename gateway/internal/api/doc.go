@@ -27,5 +27,5 @@
 // # Bounds
 //
 // Config.Requests are under way at once, one export and a few traces among them; others are refused at once. A body has a bound and is read within
-// bodyTime, and only once the key is known. An answer that is not taken within writeTime ends the connection.
+// bodyTime, and only once the key is known. That an answer is taken is for the listener to see to.
 package api

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -58,22 +57,11 @@ func (a *API) export(ctx context.Context, in *export) (*huma.StreamResponse, err
 		defer context.AfterFunc(a.leaving, func() { cancel(context.Canceled) })()
 		hc.SetHeader("Content-Type", linesType)
 		_, w := humago.Unwrap(hc)
-		err := a.cfg.Export(ctx, &steady{w, http.NewResponseController(w)}, Export{Room: in.Room, User: in.User, From: in.From})
+		err := a.cfg.Export(ctx, w, Export{Room: in.Room, User: in.User, From: in.From})
 		if err != nil {
 			// The status has been sent. Ending the connection says that the answer is not whole, as the missing footer does.
 			a.cfg.Log.Info("an export ended early", "room", in.Room, "user", in.User, "err", err)
 			panic(http.ErrAbortHandler)
 		}
 	}}, nil
-}
-
-// steady gives each piece of an export its time, so that the whole may take as long as it takes.
-type steady struct {
-	http.ResponseWriter
-	control *http.ResponseController
-}
-
-func (s *steady) Write(b []byte) (int, error) {
-	_ = s.control.SetWriteDeadline(time.Now().Add(writeTime))
-	return s.ResponseWriter.Write(b)
 }

@@ -62,19 +62,20 @@ func (a *API) trace(ctx context.Context, in *OfUser) (*huma.StreamResponse, erro
 		hc.SetHeader("Cache-Control", "no-store")
 		hc.SetHeader("X-Accel-Buffering", "no")
 		_, w := humago.Unwrap(hc)
-		a.follow(hc.Context(), &steady{w, http.NewResponseController(w)}, trace)
+		a.follow(hc.Context(), w, trace)
 	}}, nil
 }
 
 // follow writes what a trace has until the caller leaves or the server does.
-func (a *API) follow(ctx context.Context, w *steady, trace *handoff.Trace) {
+func (a *API) follow(ctx context.Context, w http.ResponseWriter, trace *handoff.Trace) {
+	control := http.NewResponseController(w)
 	lines := json.NewEncoder(w)
 	lines.SetEscapeHTML(false)
 	write := func(l TraceLine) bool { return lines.Encode(l) == nil }
 	wakes := trace.Wakes()
 	alive := time.NewTicker(traceAlive)
 	defer alive.Stop()
-	for ok := write(TraceLine{Kind: "begin", User: trace.User}); ok && w.control.Flush() == nil; {
+	for ok := write(TraceLine{Kind: "begin", User: trace.User}); ok && control.Flush() == nil; {
 		select {
 		case <-wakes:
 			entries, dropped := trace.Take()

@@ -178,8 +178,8 @@ func KeepAlive(heartbeat time.Duration) net.KeepAliveConfig {
 }
 
 // Run listens on addr ("host:port") and serves until Stop. It returns an error when it
-// could not start or when gnet ended by itself, which it does without an error of its own
-// after a failed accept: then every connection is lost and the caller must not go on.
+// could not start or when gnet ended by itself, which it does without an error of its own:
+// then every connection is lost and the caller must not go on.
 func (e *Engine) Run(addr string) error {
 	defer close(e.ended)
 	ticking := make(chan struct{})
@@ -190,7 +190,7 @@ func (e *Engine) Run(addr string) error {
 		gnet.WithReusePort(true),
 		gnet.WithTicker(true), // see OnTick
 		gnet.WithTCPKeepAlive(KeepAlive(e.cfg.Heartbeat).Idle),
-		gnet.WithLogger(gnetLogger{e.cfg.Log}),
+		gnet.WithLogger(gnetLogger{e.cfg.Log, new(rate.Line)}),
 	)
 	e.letGo()
 	close(e.halted)
@@ -209,7 +209,7 @@ func (e *Engine) Run(addr string) error {
 	case err != nil:
 		return fmt.Errorf("listen on %s: %w", addr, err)
 	case !e.stopped.Load():
-		return errors.New("the event loops ended by themselves, most likely because a connection could not be accepted (out of descriptors or memory); see the log line before this one")
+		return errors.New("the event loops ended by themselves; see the log line before this one")
 	}
 	return nil
 }

@@ -3,16 +3,12 @@ package operator
 import (
 	"fmt"
 	"net/http"
-	"time"
 
 	"rookery/web"
 )
 
 // Prefix is where everything of the page is.
 const Prefix = "/ops/"
-
-// takeTime is how long a viewer may take to take a look.
-const takeTime = 10 * time.Second
 
 // Handle puts the page and what it reads into the admin listener's addresses.
 func (b *Board) Handle(mux *http.ServeMux) {
@@ -84,7 +80,6 @@ func (b *Board) stream(w http.ResponseWriter, r *http.Request) {
 	for {
 		select {
 		case look := <-v.looks:
-			_ = control.SetWriteDeadline(time.Now().Add(takeTime))
 			if _, err := fmt.Fprintf(w, "data: %s\n\n", look); err != nil || control.Flush() != nil {
 				return
 			}
