@@ -93,14 +93,14 @@ func TestPageIsSentOnceAndCompressed(t *testing.T) {
 	if res := page(t, srv, "/", "If-None-Match: "+tag+"\r\n"); res.StatusCode != http.StatusOK {
 		t.Errorf("for who has another: %s", res.Status)
 	}
-	// The page has its modules from where they are the same for ever, also those of the client.
+	// The page has its modules and styles from where they are the same for ever.
 	html, err := io.ReadAll(page(t, srv, "/", "").Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept := regexp.MustCompile(`/v/[0-9a-f]+/(?:app/main|client/rookery).js`).FindAllString(string(html), -1)
-	if len(kept) < 2 {
-		t.Fatalf("the page has none of its modules for ever: %s", html)
+	kept := regexp.MustCompile(`/v/[0-9a-f]+/app/page\.(?:js|css)`).FindAllString(string(html), -1)
+	if len(kept) != 2 {
+		t.Fatalf("the page does not have its modules and styles for ever: %s", html)
 	}
 	for _, address := range kept {
 		res := page(t, srv, address, "")

@@ -153,7 +153,19 @@ test('what a message answers is a click away, wherever it is', { timeout: 120_00
   await inPanel('aside 30');
   await alice.say('my own');
   await inPanel('my own');
+  const [close, panel] = [await alice.find('panel-close').boundingBox(), await alice.find('panel').boundingBox()];
+  assert.ok(close.y >= panel.y && close.y + close.height <= panel.y + panel.height, `the way out is in sight: ${JSON.stringify([close, panel])}`);
   await alice.find('panel-close').click();
+
+  // What takes room from the messages, as a thread that grows, leads nobody away from their end, also if it comes with a scrolling.
+  await alice.find('jump').waitFor({ state: 'hidden' });
+  await alice.page.evaluate(() => {
+    document.getElementById('scroller').scrollTop -= 1;
+    document.getElementById('composer').style.paddingTop = '200px';
+  });
+  await becomes(() => alice.page.locator('#scroller').evaluate(({ scrollTop, scrollHeight, clientHeight }) => clientHeight < 400 && scrollHeight - scrollTop - clientHeight < 1), true);
+  await alice.find('jump').waitFor({ state: 'hidden' });
+  await alice.page.evaluate(() => document.getElementById('composer').removeAttribute('style'));
 
   // What is on its way says already what it answers.
   await act(alice, 401, 'reply');

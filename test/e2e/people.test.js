@@ -27,6 +27,12 @@ test('who comes, is away, types and goes', { timeout: 120_000 }, async (t) => {
   await bob.photograph('people-away');
   await alice.hide(false);
   await sees(bob, 'alice online', 'bob online');
+  await bob.page.emulateMedia({ forcedColors: 'active' });
+  for (const dot of ['.person-dot', '.connection-dot']) {
+    const colours = await bob.page.locator(dot).first().evaluate((element) => [element, document.body].map((one) => getComputedStyle(one).backgroundColor));
+    assert.notEqual(colours[0], colours[1], `${dot} can be seen where the system gives the colours`);
+  }
+  await bob.page.emulateMedia({ forcedColors: null });
 
   const typing = (words) => alice.find('typing').filter({ hasText: words }).waitFor();
   await bob.find('composer').pressSequentially('hel');

@@ -50,6 +50,17 @@ test('what is said moves a room to the front, and mentions are counted until it 
   assert.deepEqual([cellar.unread, cellar.mentions], [0, 0]);
 });
 
+test('what is left to be sent is sent in every room, also one that nobody looks at', async () => {
+  const storages = [new FakeStorage(), new FakeStorage()];
+  const left = new Settings(...storages);
+  left.saveOutgoing('room 201', [{ key: 'k1', text: 'hi', at: Date.now() }]);
+  left.saveChanges('room 202', [{ key: 'k2', change: { target: 9, react: { reaction: '+' } }, epoch: 'e1', at: Date.now() }]);
+  const rooms = Array.from({ length: 204 }, (_, i) => synced(`room ${i}`, 1000 - i));
+  const { client } = await list({ pages: [{ epoch: 'e1', rooms }], rooms: ['room 0'], storages });
+  assert.deepEqual(client.publishes.map(({ key }) => key), ['k1', 'k2']);
+  assert.equal(client.joins.length, 202);
+});
+
 test('with many rooms the last ones are joined when somebody looks, and known to be unread before', async () => {
   const rooms = Array.from({ length: 201 }, (_, i) => synced(`room ${i}`, 1000 - i, { read: 7, unread: 2 }));
   const { made, client } = await list({ pages: [{ epoch: 'e1', rooms }], rooms: ['room 0'] });

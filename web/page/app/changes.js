@@ -47,6 +47,11 @@ export class Changes {
     this.#asked = settings.loadChanges(room);
   }
 
+  /** Something is not answered yet. */
+  get waiting() {
+    return this.#asked.some(({ seq }) => seq === undefined);
+  }
+
   edit(target, text, mentions) {
     this.#ask({ change: { target, edit: {} }, text, mentions });
   }

@@ -178,7 +178,7 @@ export class Conversation {
 
   /**
    * The list of all rooms has this one: begins with what it says instead of asking, or, if it is not to be joined before
-   * somebody looks, only shows what is unread.
+   * somebody looks, only shows what is unread. What an earlier visit has left to be sent does not wait for that.
    *
    * @param {object} synced  a room of client.sync
    * @param {{epoch: string, join: boolean}} how
@@ -196,7 +196,8 @@ export class Conversation {
     }
     this.#synced = { ...synced, epoch };
     const { head, begin, messages } = synced;
-    if (join && (messages.length > 0 || head < begin)) {
+    const unsent = this.#outgoing.entries.length > 0 || this.changes.waiting;
+    if ((join || unsent) && (messages.length > 0 || head < begin)) {
       this.#beginnings++;
       this.#unasked = true;
       this.status = 'ready';

@@ -31,6 +31,8 @@ export class Timeline {
   /** Line key to {node, signature}: a line is made again only when it has changed. */
   #lines = new Map();
   #scheduled = false;
+  /** As high as the list was when the end was last kept in sight. */
+  #height = 0;
   /** The line "New" stands after this sequence number; null: nowhere. */
   #newAfter = null;
 
@@ -276,16 +278,17 @@ export class Timeline {
 
   /** A keyboard opens, the composer grows: the end stays in sight. On a phone the room itself may come into sight. */
   #resized() {
+    this.#height = this.#scroller.clientHeight;
     if (this.#conversation === null) return;
     if (this.#conversation.following) this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    this.#markRead();
-    this.#fill();
+    this.#scrolled();
   }
 
   #scrolled() {
     const conversation = this.#conversation;
     if (conversation === null) return;
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    if (clientHeight !== this.#height) return; // nobody has scrolled away from the end: #resized comes next, and keeps it
     conversation.following = conversation.attached && scrollHeight - scrollTop - clientHeight < AT_END;
     this.#markRead();
     this.#renderJump();
