@@ -10,9 +10,11 @@ import (
 )
 
 const (
-	// usherPause is how often it is looked who waits, usherMost how many of a listener are let in then.
-	usherPause = 100 * time.Millisecond
-	usherMost  = 64
+	// usherPause is how often it is looked who waits, usherMost how many of a listener are let in then. Each has up to usherDescriptors until
+	// it is with its loop: a server that has few places left does not let in anybody so.
+	usherPause       = 100 * time.Millisecond
+	usherMost        = 64
+	usherDescriptors = 4
 )
 
 // usher lets in who waits to be accepted while the loops are slow. gnet accepts one connection in each pass over the sockets that are ready; with some thousands that
@@ -20,7 +22,7 @@ const (
 // their turn, come again and wait behind themselves. Otherwise gnet is alone, which costs less.
 type usher struct {
 	// Set at construction.
-	slow      func() bool  // the loops are
+	slow      func() bool  // the loops are, and there is room
 	listeners []int        // gnet's
 	enter     func(fd int) // returns when the connection is with a loop; the descriptor is its own
 	cancel    context.CancelFunc
@@ -34,7 +36,9 @@ func (s *Server) startUsher() *usher {
 	if err != nil {
 		s.log.Warn("who connects while the server is busy may have to wait", "err", err)
 	}
-	u := &usher{slow: s.engine.Slow, listeners: listeners, enter: func(fd int) {
+	atOnce := usherMost * len(listeners)
+	slow := func() bool { return s.engine.Slow() && s.engine.Open()+usherDescriptors*atOnce <= s.engine.Capacity() }
+	u := &usher{slow: slow, listeners: listeners, enter: func(fd int) {
 		defer unix.Close(fd)
 		if err := s.enter([]int{fd}); err != nil {
 			s.lateLine.Log(s.log, slog.LevelWarn, "a connection was accepted and not taken", "err", err)
