@@ -21,7 +21,7 @@ func TestOthersPages(t *testing.T) {
 	srv := gatewaytest.Start(t, secure, func(c *gateway.Config) {
 		c.Dev = false
 		c.Auth.HS256Secret = "a secret of this test, of 32 bytes or more"
-		c.Limits.HandshakeTimeout = 300 * time.Millisecond // of a connect that does not come
+		c.Limits.HandshakeTimeout = 2 * time.Second // of a connect that does not come
 	})
 	found := []string{"bad_token", "token_revoked", "banned", "bad_handshake", "bad_tls", "bad_frame", "not_connected", "flood"} // by the filter
 	denied := map[string]float64{}

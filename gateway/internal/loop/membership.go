@@ -245,10 +245,11 @@ func (l *Loop) memberRemoved(e *handoff.Event) {
 	var told []uint32
 	if r := l.rooms[e.Room]; r != nil && r.membership != nil {
 		if p := r.membership.users[e.Member.User]; p != nil {
-			told = slices.Clone(p.slots)
-		}
-		for _, slot := range told {
-			l.expelFrom(l.slots[slot].conn, r, e.Message)
+			for _, slot := range slices.Clone(p.slots) {
+				if l.expelFrom(l.slots[slot].conn, r, e.Message) {
+					told = append(told, slot)
+				}
+			}
 		}
 	}
 	l.tellWatchers(e, told)
@@ -264,8 +265,9 @@ func (l *Loop) tellWatchers(e *handoff.Event, told []uint32) {
 	}
 }
 
-// expelFrom ends a subscription, or has its join fail if that is on its way. One that was left already ends by itself.
-func (l *Loop) expelFrom(c *conn, r *localRoom, m *proto.Encoded) {
+// expelFrom ends a subscription and tells so, or has its join fail if that is on its way: told is false then, and its answer does not say to who
+// watches that the room is one of theirs no more. One that was left already ends by itself.
+func (l *Loop) expelFrom(c *conn, r *localRoom, m *proto.Encoded) (told bool) {
 	i := slices.IndexFunc(c.subscriptions, func(s subscription) bool { return s.room == r && s.member != entering && !s.gone })
 	switch {
 	case i < 0:
@@ -275,7 +277,9 @@ func (l *Loop) expelFrom(c *conn, r *localRoom, m *proto.Encoded) {
 		l.sendEncoded(c, m)
 		c.subscriptions[i].removed = true
 		l.remove(c, i)
+		return true
 	}
+	return false
 }
 
 // sendEncoded sends an encoded frame to one connection.

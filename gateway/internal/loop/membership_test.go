@@ -343,6 +343,16 @@ func TestWatchers(t *testing.T) {
 	if frames := r.sent(other); len(frames) != 0 {
 		t.Errorf("who does not watch was sent %v", frames)
 	}
+	// Also while a join is on its way, which fails then: the list of rooms would keep it.
+	r.request(watcher, &v1.ClientFrame{Id: 2, Op: &v1.ClientFrame_Join{Join: &v1.Join{Room: group}}})
+	r.put(handoff.Event{Kind: handoff.Admitted, To: watcher.context.(*conn).handle, ID: 2, Room: group, Member: being(handoff.RoleMember)})
+	r.work()
+	r.removed()
+	r.put(handoff.Event{Kind: handoff.Joined, To: watcher.context.(*conn).handle, ID: 2, Room: group})
+	r.work()
+	if frames := r.sent(watcher); len(frames) != 2 || frames[0].GetRemoved() == nil || frames[1].GetError().GetName() != proto.ErrNotMember.Name {
+		t.Errorf("the watcher whose join is on its way was sent %v", frames)
+	}
 	r.loop.abort(watcher.context.(*conn))
 	tell()
 	if len(r.loop.watchers) != 0 {
