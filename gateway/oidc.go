@@ -20,6 +20,7 @@ import (
 	"rookery/gateway/internal/revocation"
 	"rookery/gateway/internal/signin"
 	"rookery/gateway/internal/site"
+	"rookery/storage/vfs"
 )
 
 const (
@@ -65,9 +66,10 @@ func openPageKeys(c Config) (pageKeys, error) {
 	return pageKeys{cookies, []verifyKey{{pageKeyID, jwt.SigningMethodHS256, tokens}}}, errors.Join(errCookies, errTokens)
 }
 
-// writePrivate writes a file that only we read, whole or not at all.
+// writePrivate writes a file that only we read, whole or not at all. It is there after a power cut, with its directory, which is made in one that is.
 func writePrivate(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
@@ -78,7 +80,10 @@ func writePrivate(path string, data []byte) error {
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return errors.Join(vfs.Disk().SyncDir(dir), vfs.Disk().SyncDir(filepath.Dir(dir)))
 }
 
 // startSignIn starts what signs people in, if anybody is to. The revocations are open.
