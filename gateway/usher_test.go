@@ -36,7 +36,7 @@ func TestUsher(t *testing.T) {
 
 	var slow atomic.Bool
 	var looks, entered atomic.Int32
-	u := &usher{listeners: []int{fd}, slow: func() bool { looks.Add(1); return slow.Load() }, enter: func(fd int) {
+	u := &usher{listeners: func() []int { return []int{fd} }, slow: func() bool { looks.Add(1); return slow.Load() }, enter: func(fd int) {
 		defer unix.Close(fd)
 		entered.Add(1)
 	}}
