@@ -32,5 +32,11 @@ func NewHeir(cfg Config, logger *slog.Logger, failure error) (*Server, error) {
 // Successor is the server that went on after a takeover that failed, nil if there is none.
 func (s *Server) Successor() *Server { return s.successor.Load() }
 
+// Ushered gives the listeners that the usher of a server that serves accepts from, and how many loops it has.
+func (s *Server) Ushered() (listeners []int, loops int) {
+	<-s.serving
+	return s.usher.listeners(), s.loops
+}
+
 // SetBodyTime is for before Run.
 func (s *Server) SetBodyTime(d time.Duration) { s.bodyTime = d }

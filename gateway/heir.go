@@ -30,6 +30,8 @@ type inheritance struct {
 	address   string
 	listeners map[string]net.Listener // by their settings
 	bundle    *takeover.Bundle
+	// departing are listeners on the same address that are this process's until served has ended.
+	departing departing
 	// succession is that of the server before, if it was one of this process.
 	succession *sync.Mutex
 	// reading, if it is not nil, is called once, when it is read again what clients have sent.
@@ -255,7 +257,7 @@ func (s *Server) goOn(late context.Context, bundle *takeover.Bundle, old departi
 		abandon()
 		return nil, err
 	}
-	in := &inheritance{address: s.public.addr, listeners: listeners, bundle: bundle, succession: s.succession}
+	in := &inheritance{address: s.public.addr, listeners: listeners, bundle: bundle, departing: old, succession: s.succession}
 	in.served = func(_ context.Context, next *Server) { // this process's leaving has its own bound
 		if next == nil {
 			abandon()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -91,6 +92,33 @@ func TestTakeoverOfListeners(t *testing.T) {
 	if conn, err := tls.Dial("tcp", srv.SecureAddr(), config); err == nil {
 		conn.Close()
 		t.Error("somebody listens with TLS behind the end")
+	}
+}
+
+// TestUsherBehindATakeoverThatFailed: the server that goes on has the listeners of the one before for a moment, which are closed then. Their numbers will be
+// somebody else's, as the takeover socket's, so it lets in nobody from these.
+func TestUsherBehindATakeoverThatFailed(t *testing.T) {
+	t.Parallel()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := gateway.DefaultConfig()
+	cfg.Dev, cfg.Listen, cfg.Admin, cfg.Data = true, "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	cfg.Drain.Window = 0
+	first, stop, ended := runs(t, cfg)
+	heir := exec.Command(program)
+	heir.Dir, heir.Env, heir.Stderr = cfg.Data, append(os.Environ(), heirVariable+"=everything"), os.Stderr
+	if err := heir.Run(); err == nil {
+		t.Error("the other process ended well")
+	}
+	eventually(t, "the next server is there", func() bool { return first.Successor() != nil })
+	if listeners, loops := first.Successor().Ushered(); len(listeners) != loops {
+		t.Errorf("it lets in who waits at the listeners %d, and has %d loops", listeners, loops)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

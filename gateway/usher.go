@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,7 +24,7 @@ const (
 type usher struct {
 	// Set at construction.
 	slow      func() bool  // the loops are, and there is room
-	listeners []int        // gnet's
+	listeners func() []int // gnet's; they are looked for when they are first asked for: with many connections that takes a while
 	enter     func(fd int) // returns when the connection is with a loop; the descriptor is its own
 	cancel    context.CancelFunc
 
@@ -32,11 +33,18 @@ type usher struct {
 
 // startUsher begins when gnet listens; close ends it, before gnet does.
 func (s *Server) startUsher() *usher {
-	listeners, err := listenersOn(s.public.addr)
-	if err != nil {
-		s.log.Warn("who connects while the server is busy may have to wait", "err", err)
+	var departing departing // they will be closed, and their numbers somebody else's
+	if s.inherited != nil {
+		departing = s.inherited.departing
 	}
-	atOnce := usherMost * len(listeners)
+	listeners := sync.OnceValue(func() []int {
+		listeners, err := listenersOn(s.public.addr)
+		if err != nil {
+			s.log.Warn("who connects while the server is busy may have to wait", "err", err)
+		}
+		return slices.DeleteFunc(listeners, func(fd int) bool { return slices.Contains(departing, fd) })
+	})
+	atOnce := usherMost * s.loops
 	slow := func() bool { return s.engine.Slow() && s.engine.Open()+usherDescriptors*atOnce <= s.engine.Capacity() }
 	u := &usher{slow: slow, listeners: listeners, enter: func(fd int) {
 		defer unix.Close(fd)
@@ -68,7 +76,7 @@ func (u *usher) usherLoop(ctx context.Context) {
 			continue
 		}
 		var entering sync.WaitGroup
-		for _, listener := range u.listeners {
+		for _, listener := range u.listeners() {
 			for _, fd := range acceptFrom(listener, usherMost) {
 				entering.Go(func() { u.enter(fd) }) // each waits for a turn of its loop
 			}

@@ -36,7 +36,7 @@ func TestUsher(t *testing.T) {
 
 	var slow atomic.Bool
 	var looks, entered atomic.Int32
-	u := &usher{listeners: []int{fd}, slow: func() bool { looks.Add(1); return slow.Load() }, enter: func(fd int) {
+	u := &usher{listeners: func() []int { return []int{fd} }, slow: func() bool { looks.Add(1); return slow.Load() }, enter: func(fd int) {
 		defer unix.Close(fd)
 		entered.Add(1)
 	}}
@@ -50,15 +50,16 @@ func TestUsher(t *testing.T) {
 			}
 		}
 	}
-	await("loops in time", func() bool { return looks.Load() == 3 })
+	await("loops in time", func() bool { return looks.Load() >= 3 })
 	if n := entered.Load(); n != 0 {
 		t.Errorf("%d are let in beside loops that accept themselves", n)
 	}
+	before := looks.Load()
 	slow.Store(true)
 	await("slow loops", func() bool { return entered.Load() == clients })
 	u.close()
 	u.close()
-	if n := looks.Load(); n < 5 {
+	if n := looks.Load() - before; n < 2 {
 		t.Errorf("%d were let in by %d looks, each is for %d", clients, n, usherMost)
 	}
 }

@@ -3,16 +3,17 @@ package loop
 import (
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"rookery/gateway/internal/rate"
 )
 
 // gnetLogger passes gnet's log on. Its warnings go to the debug level: it warns of every
 // event of a connection that is already closed, a thousand in a moment when many leave.
-// Of its errors one is written a second: an accept that fails does so at every turn.
+// Of its errors one of a kind is written a second: an accept that fails does so at every turn, and must not hide why a loop ends.
 type gnetLogger struct {
-	log  *slog.Logger
-	line *rate.Line
+	log   *slog.Logger
+	lines *sync.Map // of *rate.Line, by their format
 }
 
 func (g gnetLogger) Debugf(format string, args ...any) {
@@ -21,6 +22,7 @@ func (g gnetLogger) Debugf(format string, args ...any) {
 func (g gnetLogger) Infof(format string, args ...any) { g.Debugf(format, args...) }
 func (g gnetLogger) Warnf(format string, args ...any) { g.Debugf(format, args...) }
 func (g gnetLogger) Errorf(format string, args ...any) {
-	g.line.Log(g.log, slog.LevelError, "gnet: "+fmt.Sprintf(format, args...))
+	line, _ := g.lines.LoadOrStore(format, new(rate.Line))
+	line.(*rate.Line).Log(g.log, slog.LevelError, "gnet: "+fmt.Sprintf(format, args...))
 }
 func (g gnetLogger) Fatalf(format string, args ...any) { g.Errorf(format, args...) }
