@@ -65,6 +65,10 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
   await alice.find('composer').press('Enter');
   await reads(bob, 7, 'quote', 'bob: two');
   await reads(bob, 7, 'mention', '@bob');
+  await bob.page.emulateMedia({ forcedColors: 'active', colorScheme: 'dark' });
+  const background = await line(bob, 7).getByTestId('mention').evaluate((mention) => getComputedStyle(mention).backgroundColor);
+  assert.doesNotMatch(background, /^rgba/, 'who is mentioned can be read where the system gives the colours: on its colour for that');
+  await bob.page.emulateMedia({ forcedColors: null, colorScheme: null });
   await bob.page.locator('#messages .message-to-me[data-seq="7"]').waitFor();
 
   // 8: a thread, which goes on until it is closed, and then 9 is for the room.
