@@ -316,11 +316,17 @@ return {  };
 // TestJoinRefuses what it would make something else of.
 func TestJoinRefuses(t *testing.T) {
 	for name, body := range map[string]string{
-		"a default":      "export default 1;\n",
-		"a variable":     "export let x = 1;\n",
-		"all of another": "import * as x from './b.js';\n",
-		"several lines":  "import {\n  x,\n} from './b.js';\n",
-		"itself":         "import { x } from './a.js';\n",
+		"a default":         "export default 1;\n",
+		"a variable":        "export let x = 1;\n",
+		"all of another":    "import * as x from './b.js';\n",
+		"several lines":     "import {\n  x,\n} from './b.js';\n",
+		"itself":            "import { x } from './a.js';\n",
+		"what is not there": "import { y } from './b.js';\n",
+		"two in a line":     "import { x } from './b.js'; import { x as y } from './b.js';\n",
+		"code behind it":    "import { x } from './b.js'; x();\n",
+		"another name":      "const x = 1;\nexport { x as y };\n",
+		"a late one":        "const { x } = await import('./b.js');\n",
+		"its own address":   "new URL('./b.js', import.meta.url);\n",
 	} {
 		func() {
 			defer func() {
@@ -328,7 +334,7 @@ func TestJoinRefuses(t *testing.T) {
 					t.Errorf("%s: %q", name, fault)
 				}
 			}()
-			join(map[string]File{"/a.js": {Body: []byte(body)}, "/b.js": {}}, "/a.js")
+			join(map[string]File{"/a.js": {Body: []byte(body)}, "/b.js": {Body: []byte("export const x = 1;\n")}}, "/a.js")
 		}()
 	}
 }

@@ -65,6 +65,10 @@ test('edit, react, reply, thread, pin and delete', { timeout: 120_000 }, async (
   await alice.find('composer').press('Enter');
   await reads(bob, 7, 'quote', 'bob: two');
   await reads(bob, 7, 'mention', '@bob');
+  await bob.page.emulateMedia({ forcedColors: 'active', colorScheme: 'dark' });
+  const background = await line(bob, 7).getByTestId('mention').evaluate((mention) => getComputedStyle(mention).backgroundColor);
+  assert.doesNotMatch(background, /^rgba/, 'who is mentioned can be read where the system gives the colours: on its colour for that');
+  await bob.page.emulateMedia({ forcedColors: null, colorScheme: null });
   await bob.page.locator('#messages .message-to-me[data-seq="7"]').waitFor();
 
   // 8: a thread, which goes on until it is closed, and then 9 is for the room.
@@ -283,6 +287,30 @@ test('a long message is folded, and what can be done to it covers nothing of it 
     const before = await shown(31, 400); // neither its beginning nor its end is in sight
     await alice.page.locator('#scroller').evaluate((element) => (element.scrollTop += 60));
     await becomes(() => box(alice.find('actions')), before); // it stays in sight
+    if (viewport === DESK) {
+      // They stay beside it also where it grows, and nobody points at it.
+      for (let i = 1; i <= 15; i++) await bob.publish('lobby', `behind it ${i}`);
+      await alice.sees(seq + 15);
+      await fold.press('Enter');
+      await length(801);
+      await top(31);
+      await alice.page.mouse.move(5, 5);
+      for (const key of ['Shift+Tab', 'Tab']) await alice.page.keyboard.press(key);
+      await becomes(async () => apart(await box(alice.find('actions')), await box(line(alice, 31))), true);
+      await fold.press('Enter');
+      await length(5_000);
+      await becomes(async () => (await box(alice.find('actions'))).y - (await box(alice.page.locator('#scroller'))).y < 1, true);
+      continue;
+    }
+
+    // Whoever looks at the list of rooms meanwhile comes back to where they were.
+    const place = await box(line(alice, 31));
+    await alice.page.getByRole('button', { name: 'Rooms' }).click();
+    await line(alice, 31).waitFor({ state: 'hidden' });
+    await alice.find('room').filter({ hasText: 'lobby' }).click();
+    await line(alice, 31).waitFor();
+    assert.deepEqual(await box(line(alice, 31)), place);
+    await alice.find('jump').waitFor();
   }
 });
 

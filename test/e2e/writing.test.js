@@ -132,7 +132,11 @@ test('an edit that is refused goes on, and is told in its room only', { timeout:
   };
 
   await box.fill('a draft');
-  await refused(1, () => written(alice, 'a draft'));
+  await refused(1, async () => {
+    await written(alice, 'a draft');
+    await act(alice, 2, 'react-👍');
+  });
+  await line(alice, 2).locator('.reaction:not(.pending)').waitFor(); // which was made, and says nothing about the edit
   await fault(/\w/);
   await written(alice, 'mended 1');
   await about(alice, 'Editing your message');

@@ -121,6 +121,26 @@ test('a reaction shows before it is answered, and once however the answer and it
   }
 });
 
+test('a reaction that was made is not shown as asked for again while the room is read again, nor in one that began anew', async () => {
+  const { client, conversation } = await open({ stored: 1 });
+  conversation.changes.react(1, '+', false);
+  client.publishes[0].resolve({ seq: 2 });
+  await settle();
+  client.alter(react(1), undefined, 'alice');
+  assert.deepEqual(chips(conversation.get(1)), ['+ 1 own', 0]);
+  const again = conversation.begin();
+  assert.deepEqual(chips(conversation.get(1)), ['+ 1 own', 0]);
+  await again;
+
+  conversation.changes.react(1, '-', false);
+  client.publishes[1].resolve({ seq: 50 });
+  await settle();
+  client.epoch = 'e2';
+  client.stored.length = 1;
+  await conversation.begin();
+  assert.deepEqual(chips(conversation.get(1)), ['', 0]);
+});
+
 test('what is asked for twice shows as the second leaves it, and a refusal takes it back', async () => {
   const { client, conversation, changes } = await open({ stored: 2 });
   conversation.changes.react(1, '+', false);

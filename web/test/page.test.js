@@ -52,6 +52,23 @@ test('a wait is shown in seconds that end at one', () => {
   assert.equal(secondsUntil(0, 500), 1);
 });
 
+test('settings: a browser that refuses storage is no reason not to chat', () => {
+  const refuse = () => {
+    throw new Error('Access is denied for this document.');
+  };
+  const window = Object.defineProperties({}, { localStorage: { get: refuse }, sessionStorage: { get: refuse } });
+  const settings = Settings.of(window);
+  settings.name = 'alice';
+  settings.saveDraft('lobby', 'a draft');
+  settings.claim('');
+  settings.forgetPerson();
+  assert.deepEqual([settings.name, settings.rooms, settings.loadDraft('lobby'), settings.loadChanges('lobby')], ['', ['lobby'], '', []]);
+  const full = new Settings({ getItem: () => null, setItem: refuse, removeItem: refuse }, null);
+  full.name = 'alice';
+  full.forgetPerson();
+  assert.equal(full.name, '');
+});
+
 test('settings: what is lasting, what is of this window, what goes with the person', () => {
   const [lasting, passing] = [new FakeStorage(), new FakeStorage()];
   const settings = new Settings(lasting, passing);

@@ -61,6 +61,13 @@ test('what is left to be sent is sent in every room, also one that nobody looks 
   assert.equal(client.joins.length, 202);
 });
 
+test('a room with so many changes behind its last message that the list has none is joined as well', async () => {
+  const reacted = synced('attic', 0, { head: 300, read: 7, unread: 2, mentions: 1, messages: [] });
+  const { made, client } = await list({ pages: [{ epoch: 'e1', rooms: [reacted] }], rooms: ['attic'] });
+  assert.deepEqual(client.joins.map(({ name, options }) => [name, options.after]), [['attic', 300]]);
+  assert.deepEqual([made.all[0].unread, made.all[0].mentions], [2, 1]);
+});
+
 test('with many rooms the last ones are joined when somebody looks, and known to be unread before', async () => {
   const rooms = Array.from({ length: 201 }, (_, i) => synced(`room ${i}`, 1000 - i, { read: 7, unread: 2 }));
   const { made, client } = await list({ pages: [{ epoch: 'e1', rooms }], rooms: ['room 0'] });

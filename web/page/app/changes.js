@@ -11,13 +11,14 @@ import { KEY_WINDOW_MS } from './outgoing.js';
  * @property {number} at  when it was asked for, by this machine's clock
  * @property {number} [seq]  its place, as far as known
  * @property {boolean} [inFlight]  the client has it
+ * @property {boolean} [over]  it has come like everybody's, or was made before the room began anew
  */
 
 /**
  * @typedef {object} ChangesOwner
  * @property {() => string} epoch  of the room
  * @property {() => number} newest  the newest number that is known to be there
- * @property {(answered?: {change: object, text?: string, error?: Error}) => void} changed  answered: one was made or, with the error, was not
+ * @property {(answered?: {change: object, text?: string, error?: Error}) => void} changed  one is asked for; answered: it was made or, with the error, was not
  */
 
 export class Changes {
@@ -85,14 +86,14 @@ export class Changes {
 
   /** The message with what is asked for in it; asked has what that is. */
   foreseen(message) {
-    const asked = this.#asked.filter((one) => one.change.target === message.seq && !this.#here(one));
+    const asked = this.#asked.filter((one) => one.change.target === message.seq && !this.#isOver(one));
     if (asked.length === 0) return message;
     return { ...asked.reduce((so, change) => this.#shown.foresee(so, change), message), asked };
   }
 
   #ask(what) {
     const asked = { key: this.#client.nextKey(), ...what, epoch: this.#owner.epoch(), at: Date.now() };
-    this.#asked = [...this.#asked.filter((one) => !this.#here(one)), asked];
+    this.#asked = [...this.#asked.filter((one) => !this.#isOver(one)), asked];
     this.#save();
     this.#publish(asked);
     this.#owner.changed();
@@ -134,7 +135,10 @@ export class Changes {
     this.#settings.saveChanges(this.#room, open.map(({ key, change, text, mentions, epoch, at }) => ({ key, change, text, mentions, epoch, at })));
   }
 
-  #here({ seq }) {
-    return seq !== undefined && seq <= this.#owner.newest();
+  /** Once it is, it stays so: while the room is read again, nothing is known to be there. */
+  #isOver(asked) {
+    const { seq, epoch } = asked;
+    asked.over ||= seq !== undefined && (seq <= this.#owner.newest() || epoch !== this.#owner.epoch());
+    return asked.over;
   }
 }

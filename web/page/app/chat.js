@@ -252,11 +252,17 @@ export class Chat {
     };
   }
 
-  /** What could not be changed is said where it was asked for, and the text of an edit is in the box again. */
-  #tell({ name }, { change, text, error }) {
+  /**
+   * What could not be changed is said where it was asked for, until something is asked for again: what was asked for beside it may
+   * well be made. The text of an edit is in the box again.
+   */
+  #tell({ name }, answered) {
     if (this.#listening.signal.aborted) return; // the box is another person's by now
-    this.#composer.say(name, error?.message ?? '');
-    if (error && change.edit) this.#composer.giveBack(name, text, { edit: { seq: change.target } }, EDITING);
+    if (answered === undefined) this.#composer.say(name, '');
+    if (!answered?.error) return;
+    const { change, text, error } = answered;
+    this.#composer.say(name, error.message);
+    if (change.edit) this.#composer.giveBack(name, text, { edit: { seq: change.target } }, EDITING);
   }
 
   /** Ends the chat for a reason that the server's connection does not know. */
@@ -274,7 +280,7 @@ export class Chat {
       return;
     }
     if (arrived) this.#notifications.arrived(conversation, arrived);
-    if (answered) this.#tell(conversation, answered);
+    if (asked) this.#tell(conversation, answered);
     if (conversation === this.#current) {
       this.#silence.render(conversation);
       this.#timeline.changed();

@@ -149,7 +149,7 @@ export class Conversation {
     }
     if (beginning !== this.#beginnings) return;
     this.status = 'ready';
-    this.#replace(page);
+    this.#replace(page, this.#synced?.epoch === page.epoch ? this.#synced.head : 0);
     this.#takeReadPosition(page);
     this.#join(page);
     this.#resume();
@@ -196,8 +196,8 @@ export class Conversation {
     }
     this.#synced = { ...synced, epoch };
     const { head, begin, messages } = synced;
-    const unsent = this.#outgoing.entries.length > 0 || this.changes.waiting;
-    if ((join || unsent) && (messages.length > 0 || head < begin)) {
+    const wanted = join || this.#outgoing.entries.length > 0 || this.changes.waiting;
+    if (wanted && (messages.length > 0 || head < begin)) {
       this.#beginnings++;
       this.#unasked = true;
       this.status = 'ready';
@@ -210,6 +210,7 @@ export class Conversation {
       this.newest = head;
       this.lastAt = messages.at(-1)?.at ?? this.lastAt;
       this.#takeReadPosition({ epoch });
+      if (wanted) this.begin(1); // the list has no message of a room with many changes behind it
     }
     this.#changed({ conversation: this });
   }

@@ -11,7 +11,7 @@ import { SignIn } from './signin.js';
 /** The close code of a connection whose session was signed out of elsewhere, or taken back. */
 const TOKEN_REVOKED = 4504;
 
-const settings = new Settings(localStorage, sessionStorage);
+const settings = Settings.of(window);
 const asked = new URLSearchParams(location.search);
 
 /** What this server is like. One that does not say is taken for what every server was once. */

@@ -55,6 +55,8 @@ export class MessageActions {
     if (held?.isConnected === false) {
       this.#row.remove();
       this.#show(lines.find(({ dataset }) => dataset.seq === held.dataset.seq) ?? null);
+    } else if (held) {
+      this.#place(held);
     }
     const line = lines.find(({ dataset }) => Number(dataset.seq) === this.#reached) ?? lines.at(-1);
     for (const other of lines) {

@@ -26,10 +26,15 @@ export class Settings {
   #lasting;
   #passing;
 
-  /** @param {Storage} lasting @param {Storage} passing */
+  /** @param {Storage|null} lasting @param {Storage|null} passing  null: refused */
   constructor(lasting, passing) {
     this.#lasting = lasting;
     this.#passing = passing;
+  }
+
+  /** Of a window. One that refuses storage may do so where it is asked for. */
+  static of(window) {
+    return new Settings(refusable(() => window.localStorage), refusable(() => window.sessionStorage));
   }
 
   get name() {
@@ -172,6 +177,14 @@ export class Settings {
 
 // A browser may refuse storage (private windows, policies, full). The page then works without
 // a memory, which is better than not at all.
+
+function refusable(storage) {
+  try {
+    return storage();
+  } catch {
+    return null; // using that fails, too
+  }
+}
 
 function read(storage, key, otherwise) {
   try {

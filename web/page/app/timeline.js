@@ -273,13 +273,14 @@ export class Timeline {
   /** What grew has its end out of sight, so nobody follows any more; what shrank is not left behind above. */
   #folded(button) {
     if (button.ariaExpanded === 'false') button.scrollIntoView({ block: 'nearest' });
+    this.#rendered();
     this.#scrolled();
   }
 
   /** A keyboard opens, the composer grows: the end stays in sight. On a phone the room itself may come into sight. */
   #resized() {
     this.#height = this.#scroller.clientHeight;
-    if (this.#conversation === null) return;
+    if (this.#conversation === null || this.#height === 0) return; // out of sight, nobody scrolls: the reader's place stays
     if (this.#conversation.following) this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#scrolled();
   }
