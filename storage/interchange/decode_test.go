@@ -192,6 +192,7 @@ func FuzzDecodeLine(f *testing.F) {
 		`{"kind":"begin","room":"a","first":2}`,
 		`{"kind":"gap","room":"a","first":2,"last":3}`,
 		`{"kind":"damaged","file":"a.log","offset":64,"what":"torn","x-n":[{}]}`,
+		`{"kind":"damaged","file":"","offset":64,"what":"torn"}`,
 		`{"kind":"footer","lines":1,"damaged":0,"end":64,"checksum":"00000000"}`,
 		`{"kind":"x-note"}`,
 	} {

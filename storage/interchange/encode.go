@@ -37,6 +37,8 @@ func (e *encoder) append(dst []byte, l *line) []byte {
 		}
 		if l.File != "" {
 			dst = appendText(dst, fieldFile, l.File)
+		}
+		if l.File != "" || l.Offset != 0 {
 			dst = appendInt(dst, fieldOffset, l.Offset)
 		}
 		dst = appendText(dst, fieldWhat, l.What)

@@ -121,8 +121,12 @@ test('what the browser says of the network is looked into at once', { timeout: 1
   const wire = await alice.hold();
   const says = (event) => alice.page.evaluate((name) => window.dispatchEvent(new Event(name)), event);
   wire.hold();
-  await says('offline');
-  await alice.state('offline');
+  // What was on its way still is a sign of life: then it is said again.
+  const offline = alice.page.locator('[data-testid=connection-state][data-state=offline]');
+  await becomes(async () => {
+    await says('offline');
+    return offline.waitFor({ timeout: 15_000 }).then(() => true, () => false);
+  }, true);
   wire.release();
   await says('online');
   await alice.state('live');
