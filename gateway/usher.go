@@ -26,8 +26,9 @@ type usher struct {
 	slow      func() bool  // the loops are, and there is room
 	listeners func() []int // gnet's; they are looked for when they are first asked for: with many connections that takes a while
 	enter     func(fd int) // returns when the connection is with a loop; the descriptor is its own
-	cancel    context.CancelFunc
 
+	// Set by start.
+	cancel  context.CancelFunc
 	through sync.WaitGroup
 }
 

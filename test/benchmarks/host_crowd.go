@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -170,7 +171,7 @@ func (h *host) overloadRow() row {
 				{what: of + "refused with a code that says to come again", value: 100 * over.refused / max(1, over.sent), unit: percent},
 				ms("p99 of an acknowledgement then", over.acks),
 				ms("the same, timed beside", over.beside),
-				{what: of + "the same by that before, timed beside", value: over.beside.Quantile(0.99).Seconds() / normal.beside.Quantile(0.99).Seconds(), unit: times, target: most(p.bound)},
+				{what: of + "the same by that before, timed beside", value: over.beside.Quantile(0.99).Seconds() / normal.beside.Quantile(0.99).Seconds(), unit: times, target: most(p.bound), doubt: cmp.Or(over.doubt, normal.doubt)},
 				{what: of + "the same by that before, timed in the load tester that is full", value: over.acks.Quantile(0.99).Seconds() / normal.acks.Quantile(0.99).Seconds(), unit: times},
 				{what: of + "messages lost", value: over.lost, target: most(0)},
 			}, nil
@@ -182,6 +183,7 @@ func (h *host) overloadRow() row {
 type overloaded struct {
 	acks, beside               *result.Histogram
 	sent, taken, refused, lost float64 // taken: a second, of each load
+	doubt                      string  // of what was timed beside
 }
 
 func newOverloaded() *overloaded {
@@ -203,6 +205,7 @@ func (h *host) overload(ctx context.Context, s *hostServer, c crowdShape, rate f
 	}
 	to.acks.Add(r.Latencies.Ack)
 	to.beside.Add(beside.Latencies.Ack)
+	to.doubt = cmp.Or(to.doubt, doubt(beside))
 	to.sent += float64(r.Counts.Sent)
 	to.taken += float64(r.Counts.Acknowledged) / float64(max(1, r.LoadTo-r.LoadFrom+3))
 	to.refused += float64(r.Counts.Refused)
