@@ -6,7 +6,6 @@ import (
 	"rookery/gateway/internal/framing"
 	"rookery/gateway/internal/handoff"
 	"rookery/proto"
-	v1 "rookery/proto/rookery/v1"
 )
 
 // batch is what waited in a room when its turn came. It goes to every member in one piece,
@@ -179,9 +178,7 @@ func (l *Loop) tellPublishers(r *localRoom) {
 
 func (l *Loop) tellPublisher(room string, p *publishReply) {
 	if c := l.conn(p.to); c != nil {
-		l.reply(c, &v1.ServerFrame{Id: p.id, Op: &v1.ServerFrame_Published{
-			Published: &v1.Published{Room: room, Seq: p.seq, At: uint64(p.at)},
-		}})
+		l.reply(c, l.reused.acknowledgement(p.id, room, p.seq, p.at))
 	}
 	l.done(p.size)
 }
@@ -200,7 +197,7 @@ func (l *Loop) fanOut(budget int) {
 			if len(r.pending) == 0 {
 				continue // dropped meanwhile, or only a repeated publish was answered
 			}
-			r.batch = r.takeBatch()
+			r.batch = r.takeBatch(l.reused.batch())
 			together := len(r.batch.stored.messages) + len(r.batch.ephemeral.messages)
 			l.load.batches++
 			l.load.together += together
@@ -228,8 +225,8 @@ func (l *Loop) fanOut(budget int) {
 	}
 }
 
-// takeBatch cuts off what leaves in one piece.
-func (r *localRoom) takeBatch() *batch {
+// takeBatch cuts off what leaves in one piece, into an empty batch.
+func (r *localRoom) takeBatch(b *batch) *batch {
 	n, size, stored := 0, 0, int32(0)
 	for n < len(r.pending) && (n == 0 || size+len(r.pending[n].Frame(proto.Binary)) <= batchBytes) {
 		size += len(r.pending[n].Frame(proto.Binary))
@@ -239,7 +236,7 @@ func (r *localRoom) takeBatch() *batch {
 		n++
 	}
 	taken := r.pending[:n:n]
-	b := &batch{number: r.passed() + 1, cut: n < len(r.pending)}
+	b.number, b.cut = r.passed()+1, n < len(r.pending)
 	switch stored {
 	case int32(n):
 		b.stored.messages = taken
@@ -288,6 +285,7 @@ func (l *Loop) serve(r *localRoom, budget int) int {
 		}
 		l.release(b.stored.messages)
 		l.release(b.ephemeral.messages)
+		l.reused.finished(b)
 		l.sweep(r)
 		l.started(r)
 		l.tidy(r)

@@ -131,6 +131,8 @@ type Loop struct {
 	window    time.Duration // and comes back at a moment within this
 	refusing  bool          // every request is answered with the error draining
 
+	reused *reused // see reused.go
+
 	// Outbound of this turn, see outbound.go.
 	dirty   []outbox
 	fullest int // bytes of the largest one that holds several pieces
@@ -156,7 +158,7 @@ func newLoop(e *Engine, index uint16, events gnet.EventLoop) *Loop {
 		rooms: make(map[string]*localRoom), observed: make(map[string]struct{}), leaves: make(map[leaving][]uint64), watchers: make(map[string][]uint32),
 		recent: make(map[*localRoom]*recent), consulted: make(map[uint32]*asked), streams: make(map[uint32]*eventStream), posts: make(map[uint32]*post), back: make(map[uint32][]byte), returning: make(map[string][]returning),
 		traces: *e.traces.Load(),
-		slice:  sliceWrites, put: put, now: e.moment(), timed: e.moment(),
+		slice:  sliceWrites, put: put, reused: newReused(), now: e.moment(), timed: e.moment(),
 		gone: make(chan struct{}), quiet: make(chan bool, 1), packed: make(chan packed, 1), takeBack: make(chan chan struct{}),
 	}
 }

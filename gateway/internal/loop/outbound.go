@@ -179,7 +179,8 @@ func (l *Loop) send(c *conn, b []byte) {
 func (l *Loop) transmit(c *conn, b []byte) {
 	l.counted.Writes.Add(1)
 	l.counted.BytesOut.Add(int64(len(b)))
-	if c.sock.OutboundBuffered() == 0 {
+	// Of who is not backed up gnet holds nothing. It is not asked: what it would look at is not in the processor's cache.
+	if !c.backed || c.sock.OutboundBuffered() == 0 {
 		if b = b[l.put(c.sock.Fd(), b):]; len(b) == 0 {
 			return
 		}

@@ -17,19 +17,19 @@ import (
 func (l *Loop) frame(c *conn, b []byte) {
 	l.counted.FramesIn.Add(1)
 	l.requests++
-	var f v1.ClientFrame
-	if err := proto.DecodeClientFrame(&f, c.codec, b); err != nil {
+	f, err := l.reused.decode(c.codec, b)
+	if err != nil {
 		l.close(c, proto.CloseBadFrame, "a frame could not be read: "+err.Error())
 		return
 	}
 	if c.traced {
-		l.traceIn(c, &f, len(b))
+		l.traceIn(c, f, len(b))
 	}
-	if f.Id == 0 && !l.needsNoReply(&f) || f.Id > proto.MaxInteger {
+	if f.Id == 0 && !l.needsNoReply(f) || f.Id > proto.MaxInteger {
 		l.fail(c, f.Id, proto.ErrBadRequest, "Every request needs an id from 1 to 2^53-1; only an ephemeral publish, a mark and typing may have none.")
 		return
 	}
-	l.carryOut(c, &f, len(b))
+	l.carryOut(c, f, len(b))
 }
 
 // carryOut does what a request asks for, of size bytes.
