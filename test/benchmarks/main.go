@@ -46,6 +46,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"rookery/test/benchmarks/collecting"
 )
 
 // page has a section for each kind of row.
@@ -61,6 +63,9 @@ type options struct {
 }
 
 func main() {
+	if collecting.Asked(os.Args) {
+		collecting.Main(os.Stdout, os.Stderr)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {

@@ -30,6 +30,8 @@ const (
 	Read OrderKind = "read"
 	// Children gives the PIDs of the children of PID.
 	Children OrderKind = "children"
+	// Collect measures what it costs to collect garbage on Processor, and gives it as Text: see package collecting.
+	Collect OrderKind = "collect garbage"
 )
 
 // Order is sent by the host.

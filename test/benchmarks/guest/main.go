@@ -12,14 +12,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"rookery/test/benchmarks/collecting"
 	"rookery/test/benchmarks/control"
+	"rookery/test/measure"
 	"rookery/test/vm/channel"
 	"rookery/test/vm/guest"
 )
@@ -45,6 +44,9 @@ var settings = []struct{ name, value string }{
 }
 
 func main() {
+	if collecting.Asked(os.Args) {
+		collecting.Main(os.Stdout, os.Stderr)
+	}
 	guest.Main(os.Stdout, func(host *channel.Connection) error {
 		if os.Getenv(control.AsRentedVariable) == "" {
 			if err := makeRoom(); err != nil {
@@ -101,6 +103,8 @@ func perform(o control.Order) (answer control.Event, begun *program, err error) 
 		var b []byte
 		b, err = os.ReadFile(o.Path)
 		answer.Text = string(b)
+	case control.Collect:
+		answer.Text, err = collecting.Run(o.Processor)
 	case control.Children:
 		answer.PIDs, err = children("/proc", o.PID)
 	default:
@@ -129,28 +133,13 @@ func start(o control.Order) (*program, error) {
 		return nil, err
 	}
 	p.said, p.Stdout, p.Stderr = said, out, out
-	err = onProcessor(o.Processor, p.Start)
+	err = measure.OnProcessor(o.Processor, p.Start)
 	out.Close()
 	if err != nil {
 		said.Close()
 		return nil, err
 	}
 	return p, nil
-}
-
-// onProcessor starts a process that keeps to one processor, as its starter's thread does for that moment.
-func onProcessor(number int, start func() error) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var all, one unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &all); err != nil {
-		return fmt.Errorf("look at the processors: %w", err)
-	}
-	one.Set(number)
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
-		return fmt.Errorf("keep to processor %d: %w", number, err)
-	}
-	return errors.Join(start(), unix.SchedSetaffinity(0, &all))
 }
 
 // tellLoop tells what a program says line by line, and its end once all was told. A server that takes over from another one speaks by
