@@ -324,7 +324,7 @@ func (s *Server) heirsLoop(ctx context.Context, heirs chan<- heir) {
 	}
 	defer context.AfterFunc(ctx, func() { listener.Close() })()
 	defer listener.Close()
-	coming := accept.On(listener, s.log)
+	coming := accept.On(listener, s.log, &s.accepts)
 	for {
 		conn, err := coming.Accept()
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rookery/gateway/internal/accept"
 	"rookery/gateway/internal/api"
 	"rookery/gateway/internal/audit"
 	"rookery/gateway/internal/calls"
@@ -84,6 +85,8 @@ type Server struct {
 
 	// Its own lock.
 	keySet keySet
+
+	accepts accept.Faults // that failed, on all listeners
 
 	// Written by Run, read by the admin listener.
 	state atomic.Int32
@@ -162,7 +165,7 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 			undo = append(undo, s.socket.close)
 		}
 	}
-	if s.secure, err = listenSecure(cfg, inherited, logger); err != nil {
+	if s.secure, err = listenSecure(cfg, inherited, &s.accepts, logger); err != nil {
 		return nil, err
 	}
 	undo = append(undo, s.secure.close)
@@ -356,6 +359,7 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 			w, _ := window(gather, room)
 			return w
 		},
+		AcceptFailed:       s.accepts.Count,
 		Log:                logger,
 		Page:               s.pages(),
 		Site:               s.loopSite(),
@@ -484,9 +488,9 @@ func (s *Server) run(ctx context.Context) (next *Server, err error) {
 			s.tellRevoked(revoked)
 		}
 	}
-	s.secure.start(s.cfg, s.engine, s.log)
+	s.secure.start(s.cfg, s.engine, &s.accepts, s.log)
 	if s.socket != nil {
-		s.socket.serve(s.engine.Enter, s.log)
+		s.socket.serve(s.engine.Enter, &s.accepts, s.log)
 	}
 	s.usher = s.startUsher()
 	s.state.Store(ready)

@@ -190,7 +190,7 @@ func (e *Engine) Run(addr string) error {
 		gnet.WithReusePort(true),
 		gnet.WithTicker(true), // see OnTick
 		gnet.WithTCPKeepAlive(KeepAlive(e.cfg.Heartbeat).Idle),
-		gnet.WithLogger(gnetLogger{e.cfg.Log, new(sync.Map)}),
+		gnet.WithLogger(gnetLogger{e.cfg.Log, new(sync.Map), e.cfg.AcceptFailed}),
 	)
 	e.letGo()
 	close(e.halted)
