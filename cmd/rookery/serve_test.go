@@ -277,7 +277,7 @@ func TestServesThoughNobodyReadsItsLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "audit.log")
-	server := serveCommand(t, nil, "--audit-file", file)
+	server := serveCommand(t, nil, "--audit-file", file, "--drain.window", "0s")
 	server.Stderr = writes
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
@@ -292,7 +292,7 @@ func TestServesThoughNobodyReadsItsLog(t *testing.T) {
 	for s := bufio.NewScanner(reads); s.Scan() && !strings.Contains(s.Text(), "serving"); {
 	}
 	reads.Close()
-	// Of two reloads the second one begins when the first one is in the log, or could not be written there.
+	// Each has a line of the log, and before the end all are written, or can't be.
 	for range 2 {
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
@@ -311,5 +311,16 @@ func TestServesThoughNobodyReadsItsLog(t *testing.T) {
 			case <-time.After(time.Millisecond):
 			}
 		}
+	}
+	if err := server.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if ended <- err; err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("it does not end")
 	}
 }
