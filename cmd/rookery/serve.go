@@ -99,14 +99,14 @@ func serve(ctx context.Context, args []string, p process) int {
 	if err != nil {
 		return said.fail("serve", err)
 	}
-	var hungUp atomic.Bool // since a process was started that takes over
+	var hungUp atomic.Int64 // the last time, by sinceBoot
 	go func() {
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-hangup:
-				hungUp.Store(true)
+				hungUp.Store(int64(sinceBoot()))
 				reload(server, args, p.environ, logger, level)
 			}
 		}
@@ -117,7 +117,7 @@ func serve(ctx context.Context, args []string, p process) int {
 	defer done()
 	managing.Go(func() { server.ManageMemory(managed) })
 	service := findManager(p.environ, os.Getpid(), logger)
-	go startHeirLoop(ctx, handover, func() { hungUp.Store(false) }, args, p, logger)
+	go startHeirLoop(ctx, handover, args, p, logger)
 	managing.Go(func() {
 		select {
 		case <-managed.Done():
@@ -135,8 +135,8 @@ func serve(ctx context.Context, args []string, p process) int {
 		return said.fail("serve", err)
 	}
 	if heir := server.Heir(); heir != 0 {
-		// What came for this process when the other one had read its settings already. An error means that it has ended.
-		if hungUp.Load() || len(hangup) > 0 {
+		// What came for this process when the other one may have read its settings already. An error means that it has ended.
+		if len(hangup) > 0 || hasBegun(heir, time.Duration(hungUp.Load())) {
 			_ = syscall.Kill(heir, syscall.SIGHUP)
 		}
 		if len(handover) > 0 {

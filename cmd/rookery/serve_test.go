@@ -324,3 +324,29 @@ func TestServesThoughNobodyReadsItsLog(t *testing.T) {
 		t.Fatal("it does not end")
 	}
 }
+
+// TestAHangupIsPassedOnOnlyToWhoMayHaveMissedIt: one who takes over by hand has read what was there when it began.
+func TestAHangupIsPassedOnOnlyToWhoMayHaveMissedIt(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	first, _, lines := startServe(t, "--data", data)
+	first.Process.Signal(syscall.SIGHUP)
+	waitFor(t, lines, "reloaded")
+	then := sinceBoot()
+	second, _, said := startServe(t, "--data", data, "--takeover", "--drain.window", "0s")
+	if hasBegun(second.Process.Pid, then-startResolution) || !hasBegun(second.Process.Pid, sinceBoot()) {
+		t.Error("when the second process began is not known")
+	}
+	for range lines { // until it has ended
+	}
+	if err := first.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	second.Process.Signal(syscall.SIGHUP)
+	waitFor(t, said, "reloaded")
+	second.Process.Signal(syscall.SIGTERM)
+	for line := range said {
+		if strings.Contains(line, "reloaded") {
+			t.Error("a signal that came before the other process began was passed on to it")
+		}
+	}
+}
