@@ -186,10 +186,10 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 		return nil, err
 	}
 	undo = append(undo, s.adminTLS.close)
-	if s.audit, err = audit.Open(cfg.AuditFile, logger); err != nil {
+	if s.audit, err = inherited.auditLog(cfg.AuditFile, logger); err != nil {
 		return nil, err
 	}
-	undo = append(undo, s.audit.Close)
+	undo = append(undo, s.closeAudit)
 	if s.store, err = commitlog.Open(commitlog.Config{
 		Dir:          cfg.Data,
 		FS:           cfg.fs,
@@ -459,7 +459,11 @@ func (s *Server) run(ctx context.Context) (next *Server, err error) {
 	defer s.handed.close()
 	defer s.keySet.close()
 	admin := s.startAdmin(&background)
-	defer s.audit.Close()
+	defer func() {
+		if next == nil { // else it is that one's
+			s.closeAudit()
+		}
+	}()
 	defer s.adminTLS.close()
 	defer admin.Close()
 	defer s.operator.Close()
