@@ -226,25 +226,29 @@ func (s *Server) enter(descriptors []int) error {
 		if err != nil {
 			return fmt.Errorf("duplicate a descriptor: %w", err)
 		}
-		file := os.NewFile(uintptr(own), "connection")
-		socket, err := net.FileConn(file)
-		file.Close()
-		if err != nil {
-			continue // its peer has left
-		}
-		if socket.RemoteAddr() == nil {
-			socket.Close() // the same
-			continue
-		}
-		var from netip.Addr
-		if a, ok := socket.RemoteAddr().(*net.TCPAddr); ok {
-			from, _ = netip.AddrFromSlice(a.IP)
-		}
-		if err := s.engine.Enter(socket, from); err != nil {
+		if err := s.enterFile(os.NewFile(uintptr(own), "connection")); err != nil {
 			s.lateLine.Log(s.log, slog.LevelWarn, "a connection was accepted and not taken", "err", err)
 		}
 	}
 	return nil
+}
+
+// enterFile gives a loop the connection that a file is of, and closes the file.
+func (s *Server) enterFile(file *os.File) error {
+	socket, err := net.FileConn(file)
+	file.Close()
+	if err != nil {
+		return fmt.Errorf("make a connection of a descriptor: %w", err)
+	}
+	if socket.RemoteAddr() == nil {
+		socket.Close() // its peer has left
+		return nil
+	}
+	var from netip.Addr
+	if a, ok := socket.RemoteAddr().(*net.TCPAddr); ok {
+		from, _ = netip.AddrFromSlice(a.IP)
+	}
+	return s.engine.Enter(socket, from)
 }
 
 // goOn makes a server of this process that takes what no other did. This one's background ends when it serves. errNoDisk, if late was done before. With a

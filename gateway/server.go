@@ -118,7 +118,8 @@ const (
 	leaving
 )
 
-// New opens the log and the catalog in it, and takes the addresses. Whoever calls New calls Run.
+// New opens the log and the catalog in it, and takes the addresses. Whoever calls New calls Run. The logger must not wait for who reads it: event loops
+// log, too.
 func New(cfg Config, logger *slog.Logger) (*Server, error) { return newServer(cfg, logger, nil) }
 
 // newServer is New, for a server that goes on with connections of another if inherited is not nil.
