@@ -8,13 +8,14 @@ import (
 	"net"
 	"time"
 
+	"rookery/gateway/internal/accept"
 	"rookery/gateway/internal/issuance"
 	"rookery/gateway/internal/tlslisten"
 )
 
 // openIssuance reads the certificates that an authority has given, and takes the address at which it asks by HTTP, or goes on with the
 // listener of the server before. nil: it is off. Nobody is asked for anything yet.
-func openIssuance(cfg Config, inherited net.Listener, log *slog.Logger) (_ *issuance.Keeper, http net.Listener, err error) {
+func openIssuance(cfg Config, inherited net.Listener, faults *accept.Faults, log *slog.Logger) (_ *issuance.Keeper, http net.Listener, err error) {
 	a := cfg.TLS.ACME
 	if len(a.Domains) == 0 {
 		return nil, nil, nil
@@ -37,7 +38,7 @@ func openIssuance(cfg Config, inherited net.Listener, log *slog.Logger) (_ *issu
 	_, port, _ := net.SplitHostPort(cfg.TLS.Listen)
 	keeper, err := issuance.Open(issuance.Config{
 		Names: a.Domains, Directory: a.Directory, Email: a.Email, Profile: a.Profile, KeyID: a.EABKeyID, MACKey: key,
-		Roots: roots, Folder: cfg.acmeFolder(), HTTP: http, Redirect: port == "443", Log: log,
+		Roots: roots, Folder: cfg.acmeFolder(), HTTP: http, Redirect: port == "443", Faults: faults, Log: log,
 	})
 	if err != nil {
 		if http != nil {

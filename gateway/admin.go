@@ -72,7 +72,7 @@ func (s *Server) startAdmin(running *sync.WaitGroup) adminServer {
 		ErrorLog: log.New(&adminFaults{log: s.log}, "", 0),
 	}
 	running.Go(func() {
-		if err := server.Serve(s.adminTLS.over(netutil.LimitListener(accept.On(s.admin, s.log), adminConnections))); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(s.adminTLS.over(netutil.LimitListener(accept.On(s.admin, s.log, &s.accepts), adminConnections))); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the admin listener ended", "err", err)
 		}
 	})

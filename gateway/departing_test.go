@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -170,4 +172,21 @@ func TestWhoComesForEverTwice(t *testing.T) {
 			t.Errorf("the old listeners stay for %v, and %d connections were given on", took, given)
 		}
 	})
+}
+
+// TestWhoIsNotTakenIsTold: what can't be made a connection, here since it is no socket, is in the log.
+func TestWhoIsNotTakenIsTold(t *testing.T) {
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var said bytes.Buffer
+	s := &Server{log: slog.New(slog.NewTextHandler(&said, nil))}
+	if err := s.enter([]int{int(file.Fd())}); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(said.String(), "accepted and not taken") {
+		t.Errorf("the log has %q", &said)
+	}
 }

@@ -120,3 +120,13 @@ func (s *Server) closeStorageBy(end time.Time) error {
 	}
 	return err
 }
+
+// auditClosing is how long the end of the process waits for a line of the audit log that is being written.
+const auditClosing = time.Second
+
+// closeAudit ends the audit log. A disk of its own that does not answer keeps nobody.
+func (s *Server) closeAudit() {
+	late, cancel := context.WithTimeout(context.Background(), auditClosing)
+	defer cancel()
+	before(late, s.audit.Close)
+}

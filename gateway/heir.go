@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/accept"
+	"rookery/gateway/internal/audit"
 	"rookery/gateway/internal/identity"
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/presence"
@@ -32,8 +33,9 @@ type inheritance struct {
 	bundle    *takeover.Bundle
 	// departing are listeners on the same address that are this process's until served has ended.
 	departing departing
-	// succession is that of the server before, if it was one of this process.
+	// succession and audit are those of the server before, if it was one of this process.
 	succession *sync.Mutex
+	audit      *audit.Log
 	// reading, if it is not nil, is called once, when it is read again what clients have sent.
 	reading func()
 	// served is called once, with the server when it serves, or with nil if it has ended before. It ends when nothing more comes of whom the
@@ -224,25 +226,29 @@ func (s *Server) enter(descriptors []int) error {
 		if err != nil {
 			return fmt.Errorf("duplicate a descriptor: %w", err)
 		}
-		file := os.NewFile(uintptr(own), "connection")
-		socket, err := net.FileConn(file)
-		file.Close()
-		if err != nil {
-			continue // its peer has left
-		}
-		if socket.RemoteAddr() == nil {
-			socket.Close() // the same
-			continue
-		}
-		var from netip.Addr
-		if a, ok := socket.RemoteAddr().(*net.TCPAddr); ok {
-			from, _ = netip.AddrFromSlice(a.IP)
-		}
-		if err := s.engine.Enter(socket, from); err != nil {
+		if err := s.enterFile(os.NewFile(uintptr(own), "connection")); err != nil {
 			s.lateLine.Log(s.log, slog.LevelWarn, "a connection was accepted and not taken", "err", err)
 		}
 	}
 	return nil
+}
+
+// enterFile gives a loop the connection that a file is of, and closes the file.
+func (s *Server) enterFile(file *os.File) error {
+	socket, err := net.FileConn(file)
+	file.Close()
+	if err != nil {
+		return fmt.Errorf("make a connection of a descriptor: %w", err)
+	}
+	if socket.RemoteAddr() == nil {
+		socket.Close() // its peer has left
+		return nil
+	}
+	var from netip.Addr
+	if a, ok := socket.RemoteAddr().(*net.TCPAddr); ok {
+		from, _ = netip.AddrFromSlice(a.IP)
+	}
+	return s.engine.Enter(socket, from)
 }
 
 // goOn makes a server of this process that takes what no other did. This one's background ends when it serves. errNoDisk, if late was done before. With a
@@ -257,7 +263,7 @@ func (s *Server) goOn(late context.Context, bundle *takeover.Bundle, old departi
 		abandon()
 		return nil, err
 	}
-	in := &inheritance{address: s.public.addr, listeners: listeners, bundle: bundle, departing: old, succession: s.succession}
+	in := &inheritance{address: s.public.addr, listeners: listeners, bundle: bundle, departing: old, succession: s.succession, audit: s.audit}
 	in.served = func(_ context.Context, next *Server) { // this process's leaving has its own bound
 		if next == nil {
 			abandon()
@@ -269,7 +275,7 @@ func (s *Server) goOn(late context.Context, bundle *takeover.Bundle, old departi
 	}
 	var next *Server
 	if !before(late, func() {
-		s.succession.Lock() // behind a reload, which may wait for the disk, too
+		s.succession.Lock()
 		cfg := s.cfg
 		if read := s.read.Load(); read != nil {
 			// With its secrets: what was withdrawn must not be good again.
@@ -295,6 +301,14 @@ func (in *inheritance) lineage() *sync.Mutex {
 		return new(sync.Mutex)
 	}
 	return in.succession
+}
+
+// auditLog is that of the server before, whose file is open, or a new one.
+func (in *inheritance) auditLog(path string, log *slog.Logger) (*audit.Log, error) {
+	if in == nil || in.audit == nil {
+		return audit.Open(path, log)
+	}
+	return in.audit, nil
 }
 
 // carried adds what the loops take over to their configuration.
@@ -324,7 +338,7 @@ func (s *Server) heirsLoop(ctx context.Context, heirs chan<- heir) {
 	}
 	defer context.AfterFunc(ctx, func() { listener.Close() })()
 	defer listener.Close()
-	coming := accept.On(listener, s.log)
+	coming := accept.On(listener, s.log, &s.accepts)
 	for {
 		conn, err := coming.Accept()
 		if err != nil {

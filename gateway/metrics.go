@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"rookery/gateway/internal/accept"
 	"rookery/gateway/internal/consult"
 	"rookery/gateway/internal/loop"
 	"rookery/gateway/internal/notice"
@@ -26,7 +27,7 @@ type metrics struct {
 	ship    []shipMetric // given while the log is shipped
 
 	closed, refused, denied, errors, capacity *prometheus.Desc
-	ephemeralDropped                          *prometheus.Desc
+	ephemeralDropped, acceptFailures          *prometheus.Desc
 	syncSeconds, batchRecords, publishSeconds *prometheus.Desc
 
 	// By event, given while an application is asked.
@@ -89,6 +90,7 @@ func newMetrics(s *Server) *metrics {
 		refused:          desc("connections_refused_total", "Connections turned away, by reason.", "reason"),
 		errors:           desc("request_errors_total", "Requests answered with an error, by its name.", "name"),
 		ephemeralDropped: desc("ephemeral_dropped_total", "Deliveries of ephemeral messages and receipts left out for connections that were behind, by reason: behind, newer ones or none were kept for them; left: they left or ended behind. With ephemeral_delivered_total it is all that was owed.", "reason"),
+		acceptFailures:   desc("accept_failures_total", "Accepts that failed on any listener, by reason: process_files, machine_files, no descriptor was left to the process or the machine; memory, the kernel had none; other. Who connects waits, or comes again.", "reason"),
 		capacity:         desc("connections_capacity", "Most connections at once: the setting, or what the descriptors allow."),
 		syncSeconds:      desc("log_sync_seconds", "Time of a sync of the log."),
 		batchRecords:     desc("log_batch_records", "Messages committed together."),
@@ -312,6 +314,10 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		if name != "" {
 			value(m.refused, counter, sum(func(c *loop.Counters) int64 { return c.Refused[i].Load() }), name)
 		}
+	}
+	failed := m.server.accepts.Counts()
+	for i, reason := range accept.ReasonNames() {
+		value(m.acceptFailures, counter, float64(failed[i]), reason)
 	}
 	for i, name := range loop.DenialNames() {
 		if name != "" {

@@ -41,12 +41,22 @@ var reloadable = []string{
 // settings that differ from those that it was started with but need a restart. If cfg can't
 // be used nothing changes. While another server of this process is being made it waits for that one. Safe for concurrent use.
 func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
-	s.succession.Lock()
-	defer s.succession.Unlock()
-	s = s.current()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	// Its disk may not answer, and nobody who goes on after a takeover that failed waits for that: so it is before the lock and behind it. All servers of this
+	// process have the same one.
+	if err := s.audit.Reopen(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err == nil {
+			s.audit.Write(audit.Entry{Operation: "reload"})
+		}
+	}()
+	s.succession.Lock()
+	defer s.succession.Unlock()
+	s = s.current()
 	connections, err := capacity(cfg.Limits.Connections, s.descriptors, s.cfg.reservedDescriptors(s.loops))
 	if err != nil {
 		return nil, err
@@ -62,16 +72,12 @@ func (s *Server) Reload(cfg Config) (needRestart []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.audit.Reopen(); err != nil {
-		return nil, err
-	}
 	keySet := s.keySet.next(cfg.Auth, s.log)
 	auth, err := newAuthenticator(authCfg, keySet, s.revocations, s.pageKeys.tokens...)
 	if err != nil {
 		s.keySet.discard(keySet)
 		return nil, err
 	}
-	s.audit.Write(audit.Entry{Operation: "reload"})
 	s.reloadCertificates(cfg)
 	s.keySet.use(cfg.Auth, keySet)
 	s.auth.Store(&cfg.Auth)

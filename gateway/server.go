@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rookery/gateway/internal/accept"
 	"rookery/gateway/internal/api"
 	"rookery/gateway/internal/audit"
 	"rookery/gateway/internal/calls"
@@ -85,6 +86,8 @@ type Server struct {
 	// Its own lock.
 	keySet keySet
 
+	accepts accept.Faults // that failed, on all listeners
+
 	// Written by Run, read by the admin listener.
 	state atomic.Int32
 
@@ -115,7 +118,8 @@ const (
 	leaving
 )
 
-// New opens the log and the catalog in it, and takes the addresses. Whoever calls New calls Run.
+// New opens the log and the catalog in it, and takes the addresses. Whoever calls New calls Run. The logger must not wait for who reads it: event loops
+// log, too.
 func New(cfg Config, logger *slog.Logger) (*Server, error) { return newServer(cfg, logger, nil) }
 
 // newServer is New, for a server that goes on with connections of another if inherited is not nil.
@@ -162,7 +166,7 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 			undo = append(undo, s.socket.close)
 		}
 	}
-	if s.secure, err = listenSecure(cfg, inherited, logger); err != nil {
+	if s.secure, err = listenSecure(cfg, inherited, &s.accepts, logger); err != nil {
 		return nil, err
 	}
 	undo = append(undo, s.secure.close)
@@ -183,10 +187,10 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 		return nil, err
 	}
 	undo = append(undo, s.adminTLS.close)
-	if s.audit, err = audit.Open(cfg.AuditFile, logger); err != nil {
+	if s.audit, err = inherited.auditLog(cfg.AuditFile, logger); err != nil {
 		return nil, err
 	}
-	undo = append(undo, s.audit.Close)
+	undo = append(undo, s.closeAudit)
 	if s.store, err = commitlog.Open(commitlog.Config{
 		Dir:          cfg.Data,
 		FS:           cfg.fs,
@@ -356,6 +360,7 @@ func newServer(cfg Config, logger *slog.Logger, inherited *inheritance) (_ *Serv
 			w, _ := window(gather, room)
 			return w
 		},
+		AcceptFailed:       s.accepts.Count,
 		Log:                logger,
 		Page:               s.pages(),
 		Site:               s.loopSite(),
@@ -455,7 +460,11 @@ func (s *Server) run(ctx context.Context) (next *Server, err error) {
 	defer s.handed.close()
 	defer s.keySet.close()
 	admin := s.startAdmin(&background)
-	defer s.audit.Close()
+	defer func() {
+		if next == nil { // else it is that one's
+			s.closeAudit()
+		}
+	}()
 	defer s.adminTLS.close()
 	defer admin.Close()
 	defer s.operator.Close()
@@ -484,9 +493,9 @@ func (s *Server) run(ctx context.Context) (next *Server, err error) {
 			s.tellRevoked(revoked)
 		}
 	}
-	s.secure.start(s.cfg, s.engine, s.log)
+	s.secure.start(s.cfg, s.engine, &s.accepts, s.log)
 	if s.socket != nil {
-		s.socket.serve(s.engine.Enter, s.log)
+		s.socket.serve(s.engine.Enter, &s.accepts, s.log)
 	}
 	s.usher = s.startUsher()
 	s.state.Store(ready)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"rookery/gateway/internal/accept"
 	"rookery/gateway/internal/rate"
 )
 
@@ -104,14 +105,14 @@ func clearSocket(path string) error {
 }
 
 // serve begins to accept; close ends it.
-func (s *proxySocket) serve(enter func(net.Conn, netip.Addr) error, log *slog.Logger) {
+func (s *proxySocket) serve(enter func(net.Conn, netip.Addr) error, faults *accept.Faults, log *slog.Logger) {
 	for range socketAcceptors {
-		s.acceptors.Go(func() { s.acceptLoop(enter, log) })
+		s.acceptors.Go(func() { s.acceptLoop(enter, faults, log) })
 	}
 }
 
 // acceptLoop gives connections to the loops, whose admission counts them. Started by serve, ended by close.
-func (s *proxySocket) acceptLoop(enter func(net.Conn, netip.Addr) error, log *slog.Logger) {
+func (s *proxySocket) acceptLoop(enter func(net.Conn, netip.Addr) error, faults *accept.Faults, log *slog.Logger) {
 	for {
 		conn, err := s.listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -119,6 +120,8 @@ func (s *proxySocket) acceptLoop(enter func(net.Conn, netip.Addr) error, log *sl
 		}
 		if err == nil {
 			err = enter(conn, netip.Addr{})
+		} else {
+			faults.Count(err)
 		}
 		if err == nil {
 			continue

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rookery/gateway/internal/accept"
 )
 
 // TestFaultsOfTheUnixSocketAreOneLineASecond: nothing can be accepted for ten seconds, as while descriptors or watches have run out.
@@ -26,9 +28,13 @@ func TestFaultsOfTheUnixSocketAreOneLineASecond(t *testing.T) {
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
-		s.serve(func(net.Conn, netip.Addr) error { return unix.ENOSPC }, slog.New(slog.NewTextHandler(&log, nil)))
+		var faults accept.Faults
+		s.serve(func(net.Conn, netip.Addr) error { return unix.ENOSPC }, &faults, slog.New(slog.NewTextHandler(&log, nil)))
 		time.Sleep(9500 * time.Millisecond)
 		s.close()
+		if counts := faults.Counts(); counts[len(counts)-1] == 0 {
+			t.Errorf("accepts that failed are counted as %d", counts)
+		}
 		if n := strings.Count(log.String(), "accept a connection"); n != 10 {
 			t.Errorf("ten lines were to be written, and %d were:\n%s", n, log.String()[:min(1000, log.Len())])
 		}

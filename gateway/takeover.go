@@ -187,7 +187,7 @@ func (s *Server) give(ctx, late context.Context, h heir, admin adminServer) (*ta
 		return nil, errNoDisk
 	}
 	s.await(time.Now().Add(s.cfg.Drain.Timeout), s.engine.Idle)
-	bundle, left := s.engine.Pack()
+	bundle, left, lost := s.engine.Pack()
 	for _, w := range s.presence.Watched() {
 		bundle.Watched = append(bundle.Watched, takeover.Watched(w))
 	}
@@ -206,6 +206,9 @@ func (s *Server) give(ctx, late context.Context, h heir, admin adminServer) (*ta
 	closed := time.Now()
 	if left > 0 {
 		s.log.Warn("connections were sent away: the process has their records of TLS, or what they had asked for was not answered in time, or was HTTP", "connections", left)
+	}
+	if lost > 0 {
+		s.log.Warn("ephemeral messages were lost that waited for full sockets: limits.outbound_bytes and limits.outbound_total_bytes bound what goes along", "messages", lost)
 	}
 	err := <-sent
 	if err == nil {

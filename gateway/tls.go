@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 
+	"rookery/gateway/internal/accept"
 	"rookery/gateway/internal/issuance"
 	"rookery/gateway/internal/kerneltls"
 	"rookery/gateway/internal/loop"
@@ -24,7 +25,7 @@ type secureListener struct {
 }
 
 // listenSecure takes the addresses, or goes on with the listeners of the server before, and reads the certificates. Nobody is accepted yet.
-func listenSecure(cfg Config, inherited *inheritance, log *slog.Logger) (s secureListener, err error) {
+func listenSecure(cfg Config, inherited *inheritance, faults *accept.Faults, log *slog.Logger) (s secureListener, err error) {
 	if cfg.TLS.Listen == "" {
 		return s, nil
 	}
@@ -38,7 +39,7 @@ func listenSecure(cfg Config, inherited *inheritance, log *slog.Logger) (s secur
 		s.listener.Close()
 		return secureListener{}, fmt.Errorf("%w (setting tls.cert_files)", err)
 	}
-	if s.keeper, s.challenges, err = openIssuance(cfg, inherited.listener(challengeListenIn), log); err != nil {
+	if s.keeper, s.challenges, err = openIssuance(cfg, inherited.listener(challengeListenIn), faults, log); err != nil {
 		s.close()
 		return secureListener{}, err
 	}
@@ -46,12 +47,12 @@ func listenSecure(cfg Config, inherited *inheritance, log *slog.Logger) (s secur
 }
 
 // start begins to accept, when the loops are there.
-func (s *secureListener) start(cfg Config, engine *loop.Engine, log *slog.Logger) {
+func (s *secureListener) start(cfg Config, engine *loop.Engine, faults *accept.Faults, log *slog.Logger) {
 	if s.listener == nil {
 		return
 	}
 	serve := tlslisten.Config{
-		Listener:    s.listener,
+		Listener:    accept.On(s.listener, log, faults),
 		Certificate: s.certificate,
 		MinVersion:  tlsVersions[cfg.TLS.MinVersion],
 		Timeout:     cfg.Limits.HandshakeTimeout,

@@ -35,6 +35,9 @@ func findManager(environ []string, pid int, logger *slog.Logger) manager {
 	return m
 }
 
+// tellTime is how long the manager may leave a state where it is: to one that reads no more the end of the process must not wait.
+const tellTime = time.Second
+
 // tell sends a state. What can't be told is logged: the manager will act on it, and somebody will ask why.
 func (m manager) tell(state string) {
 	if m.socket == "" {
@@ -44,6 +47,7 @@ func (m manager) tell(state string) {
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: m.socket, Net: "unixgram"})
 	if err == nil {
 		defer conn.Close()
+		_ = conn.SetWriteDeadline(time.Now().Add(tellTime)) // it has one
 		_, err = conn.Write([]byte(state))
 	}
 	if err != nil {

@@ -106,6 +106,31 @@ func TestWatchdogIsNotAnsweredForWhatHangs(t *testing.T) {
 	close(asked)
 }
 
+// TestAManagerThatReadsNoMore holds nobody up: what the kernel keeps for it is little.
+func TestAManagerThatReadsNoMore(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "notify")
+	listenManager(t, socket)
+	var log strings.Builder
+	m := findManager([]string{"NOTIFY_SOCKET=" + socket}, 7, slog.New(slog.NewTextHandler(&log, nil)))
+	untold := make(chan bool, 1)
+	go func() {
+		for range 10_000 {
+			if m.tell("WATCHDOG=1"); log.Len() > 0 {
+				break
+			}
+		}
+		untold <- strings.Contains(log.String(), "can't be told")
+	}()
+	select {
+	case is := <-untold:
+		if !is {
+			t.Errorf("it logs %q", &log)
+		}
+	case <-time.After(patience):
+		t.Error("it waits for the manager")
+	}
+}
+
 func TestWithoutAManagerNothingIsSaid(t *testing.T) {
 	var log strings.Builder
 	logger := slog.New(slog.NewTextHandler(&log, nil))

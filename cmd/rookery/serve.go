@@ -82,7 +82,13 @@ func serve(ctx context.Context, args []string, p process) int {
 
 	level := new(slog.LevelVar)
 	level.Set(config.Logging.Level)
-	logger := newLogger(config.Logging.Format, level, p.stderr)
+	lines := newLogLines(p.stderr, func(missed int) {
+		newLogger(config.Logging.Format, level, p.stderr).Warn("lines of the log are missing here: they were not taken from the standard error in time", "lines", missed)
+	})
+	defer lines.close(lastLines)
+	logger := newLogger(config.Logging.Format, level, lines)
+	said := p // behind the lines of the log; a process that takes over has the file itself
+	said.stderr = lines
 	gateway.ManageProcessors()
 	begin := gateway.New
 	if takesOver {
@@ -91,16 +97,16 @@ func serve(ctx context.Context, args []string, p process) int {
 	}
 	server, err := beginWithin(ctx, config.Drain.Timeout, func() (*gateway.Server, error) { return begin(config, logger) })
 	if err != nil {
-		return p.fail("serve", err)
+		return said.fail("serve", err)
 	}
-	var hungUp atomic.Bool // since a process was started that takes over
+	var hungUp atomic.Int64 // the last time, by sinceBoot
 	go func() {
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-hangup:
-				hungUp.Store(true)
+				hungUp.Store(int64(sinceBoot()))
 				reload(server, args, p.environ, logger, level)
 			}
 		}
@@ -111,7 +117,7 @@ func serve(ctx context.Context, args []string, p process) int {
 	defer done()
 	managing.Go(func() { server.ManageMemory(managed) })
 	service := findManager(p.environ, os.Getpid(), logger)
-	go startHeirLoop(ctx, handover, func() { hungUp.Store(false) }, args, p, logger)
+	go startHeirLoop(ctx, handover, args, p, logger)
 	managing.Go(func() {
 		select {
 		case <-managed.Done():
@@ -126,11 +132,11 @@ func serve(ctx context.Context, args []string, p process) int {
 		}
 	})
 	if err := server.Run(ctx); err != nil {
-		return p.fail("serve", err)
+		return said.fail("serve", err)
 	}
 	if heir := server.Heir(); heir != 0 {
-		// What came for this process when the other one had read its settings already. An error means that it has ended.
-		if hungUp.Load() || len(hangup) > 0 {
+		// What came for this process when the other one may have read its settings already. An error means that it has ended.
+		if len(hangup) > 0 || hasBegun(heir, time.Duration(hungUp.Load())) {
 			_ = syscall.Kill(heir, syscall.SIGHUP)
 		}
 		if len(handover) > 0 {

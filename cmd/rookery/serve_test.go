@@ -277,7 +277,7 @@ func TestServesThoughNobodyReadsItsLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "audit.log")
-	server := serveCommand(t, nil, "--audit-file", file)
+	server := serveCommand(t, nil, "--audit-file", file, "--drain.window", "0s")
 	server.Stderr = writes
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
@@ -292,7 +292,7 @@ func TestServesThoughNobodyReadsItsLog(t *testing.T) {
 	for s := bufio.NewScanner(reads); s.Scan() && !strings.Contains(s.Text(), "serving"); {
 	}
 	reads.Close()
-	// Of two reloads the second one begins when the first one is in the log, or could not be written there.
+	// Each has a line of the log, and before the end all are written, or can't be.
 	for range 2 {
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
@@ -310,6 +310,43 @@ func TestServesThoughNobodyReadsItsLog(t *testing.T) {
 				t.Fatal("it does not reload")
 			case <-time.After(time.Millisecond):
 			}
+		}
+	}
+	if err := server.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if ended <- err; err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("it does not end")
+	}
+}
+
+// TestAHangupIsPassedOnOnlyToWhoMayHaveMissedIt: one who takes over by hand has read what was there when it began.
+func TestAHangupIsPassedOnOnlyToWhoMayHaveMissedIt(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	first, _, lines := startServe(t, "--data", data)
+	first.Process.Signal(syscall.SIGHUP)
+	waitFor(t, lines, "reloaded")
+	then := sinceBoot()
+	second, _, said := startServe(t, "--data", data, "--takeover", "--drain.window", "0s")
+	if hasBegun(second.Process.Pid, then-startResolution) || !hasBegun(second.Process.Pid, sinceBoot()) {
+		t.Error("when the second process began is not known")
+	}
+	for range lines { // until it has ended
+	}
+	if err := first.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	second.Process.Signal(syscall.SIGHUP)
+	waitFor(t, said, "reloaded")
+	second.Process.Signal(syscall.SIGTERM)
+	for line := range said {
+		if strings.Contains(line, "reloaded") {
+			t.Error("a signal that came before the other process began was passed on to it")
 		}
 	}
 }

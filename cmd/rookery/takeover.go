@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,8 +19,8 @@ import (
 const takeoverFlag = "--takeover"
 
 // startHeirLoop starts this program anew, as it is on the disk now and with the same arguments, each time that somebody asks, until ctx
-// is done. The new process takes over by itself; begins is called before it reads its settings. Started by serve.
-func startHeirLoop(ctx context.Context, asked <-chan os.Signal, begins func(), args []string, p process, log *slog.Logger) {
+// is done. The new process takes over by itself. Started by serve.
+func startHeirLoop(ctx context.Context, asked <-chan os.Signal, args []string, p process, log *slog.Logger) {
 	// By its name, for what /proc/self/exe is stays the old file when another one has taken its place.
 	program, err := exec.LookPath(os.Args[0])
 	for {
@@ -40,7 +42,6 @@ func startHeirLoop(ctx context.Context, asked <-chan os.Signal, begins func(), a
 		heir.Stdout, heir.Stderr, heir.Env = p.stdout, p.stderr, slices.DeleteFunc(slices.Clone(p.environ), isWatchdogPID)
 		// A child of this one's parent: a service manager does not wait for a main process that is none of its children, and kills it where it was to end.
 		heir.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT}
-		begins()
 		if err := heir.Start(); err != nil {
 			log.Error("no process can be started that takes over", "program", program, "err", err)
 			continue
@@ -70,6 +71,26 @@ func awaitEnd(process int) error {
 			return err
 		}
 	}
+}
+
+// sinceBoot is the time by the clock that the kernel notes with when a process begins.
+func sinceBoot() time.Duration {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) // it never fails
+	return time.Duration(now.Nano())
+}
+
+// startResolution is how exactly the kernel says when a process began, on all machines that Go is for.
+const startResolution = 10 * time.Millisecond
+
+// hasBegun says whether a process had begun at a moment, by sinceBoot, or a startResolution later. It had, if the kernel does not say.
+func hasBegun(process int, then time.Duration) bool {
+	proc, err := procfs.NewProc(process)
+	if err != nil {
+		return true
+	}
+	stat, err := proc.Stat()
+	return err != nil || time.Duration(stat.Starttime)*startResolution <= then
 }
 
 func isTakeover(arg string) bool { return arg == takeoverFlag || arg == takeoverFlag[1:] }

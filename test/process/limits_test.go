@@ -182,6 +182,9 @@ func TestAcceptFailsForAWhile(t *testing.T) {
 	if status, _, err := s.get("/healthz"); err != nil || status != http.StatusOK || !s.alive() {
 		t.Errorf("healthz: %d %v, alive %v", status, err, s.alive())
 	}
+	if n := s.metric(t, "rookery_accept_failures_total", "process_files"); n == 0 {
+		t.Error("no accept that failed is counted")
+	}
 	if lines, seconds := strings.Count(s.log(), "Accept() failed"), int(time.Since(begun).Seconds()); lines > seconds+1 {
 		t.Errorf("%d lines in %d seconds say that accepting fails", lines, seconds)
 	}

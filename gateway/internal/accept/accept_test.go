@@ -37,7 +37,8 @@ func (p *poor) Close() error   { return nil }
 func TestAcceptGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
-		l := On(&poor{faults: []error{unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EPROTO, unix.ENETDOWN, unix.EPERM}}, slog.New(slog.NewTextHandler(&said, nil)))
+		var faults Faults
+		l := On(&poor{faults: []error{unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EPROTO, unix.ENETDOWN, unix.EPERM}}, slog.New(slog.NewTextHandler(&said, nil)), &faults)
 		if conn, err := l.Accept(); conn == nil || err != nil {
 			t.Errorf("behind the faults came %v, %v", conn, err)
 		}
@@ -46,6 +47,9 @@ func TestAcceptGoesOn(t *testing.T) {
 		}
 		if lines := strings.Count(said.String(), "\n"); lines != 1 {
 			t.Errorf("%d lines in less than a second:\n%s", lines, &said)
+		}
+		if got, want := faults.Counts(), [...]int64{ofProcess: 0, ofMachine: 1, ofMemory: 2, ofOthers: 3}; got != want {
+			t.Errorf("of the reasons %q %d are counted, want %d", ReasonNames(), got, want)
 		}
 	})
 }

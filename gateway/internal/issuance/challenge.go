@@ -84,7 +84,7 @@ func (k *Keeper) serveHTTP() {
 	k.http.SetKeepAlivesEnabled(false)
 	k.running.Go(func() {
 		// It ends with an error always, mostly since the server is closed.
-		if err := k.http.Serve(&visitors{Listener: accept.On(k.cfg.HTTP, k.cfg.Log), most: Connections - 1}); k.ctx.Err() == nil {
+		if err := k.http.Serve(&visitors{Listener: accept.On(k.cfg.HTTP, k.cfg.Log, k.cfg.Faults), most: Connections - 1}); k.ctx.Err() == nil {
 			k.cfg.Log.Error("the listener for challenges ended, and no name can be shown until a restart", "err", err)
 		}
 	})

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"rookery/gateway/internal/accept"
 )
 
 // Config says of whom certificates are had and for which names.
@@ -36,7 +38,9 @@ type Config struct {
 	HTTP net.Listener
 	// Redirect has names that are asked for anything else by HTTP answered with their https://.
 	Redirect bool
-	Log      *slog.Logger
+	// Faults counts accepts at HTTP that failed. It must be set where that is.
+	Faults *accept.Faults
+	Log    *slog.Logger
 	// Pauses are for tests: the zero value is what the authority is to be spared.
 	Pauses Pauses
 }

@@ -70,13 +70,14 @@ type packed struct {
 	loop       uint16
 	generation uint32
 	states     []takeover.Packed
-	left       int
+	left, lost int
 }
 
-// Pack gives all connections, in the order of the loops, and how many could not be given and were closed. Nothing else is told of their
+// Pack gives all connections, in the order of the loops, how many could not be given and were closed, and how many ephemeral messages are lost that were kept
+// for full sockets. Nothing else is told of their
 // going: they go on elsewhere. The loops do nothing more. Those of a loop that has ended have ended with it. The descriptors are the engine's, which closes them when it ends, unless they are taken
 // back. After Freeze, for one goroutine.
-func (e *Engine) Pack() (b *takeover.Bundle, left int) {
+func (e *Engine) Pack() (b *takeover.Bundle, left, lost int) {
 	b = &takeover.Bundle{Loops: make([][]takeover.Packed, len(e.cfg.Inboxes))}
 	b.TokenIDKey, b.Slow = identity.TokenIDKey(), e.slow.list()
 	b.Generations = make([]uint32, len(e.cfg.Inboxes))
@@ -88,11 +89,12 @@ func (e *Engine) Pack() (b *takeover.Bundle, left int) {
 		case p := <-l.packed:
 			b.Loops[p.loop], b.Generations[p.loop] = p.states, p.generation
 			left += p.left
+			lost += p.lost
 		case <-l.gone: // which one that stands still is not
 		}
 	}
 	e.given.Store(true)
-	return b, left
+	return b, left, lost
 }
 
 // TakeBack takes the connections of a bundle from Pack out of gnet, so that another engine of this process can have them: with it the descriptors are the
@@ -224,7 +226,7 @@ func (l *Loop) pack() packed {
 	p := packed{loop: l.index, generation: l.opened, states: make([]takeover.Packed, 0, len(l.slots))}
 	for i := range l.slots {
 		if c := l.slots[i].conn; c != nil && c.sock != nil && c.missed() {
-			l.resumeAway(c)
+			p.lost += l.resumeAway(c)
 		}
 	}
 	l.flush()

@@ -81,7 +81,7 @@ func TestGnetEndsAmidATakeover(t *testing.T) {
 					t.Error("something is under way on loops that have ended")
 				}
 			}
-			b := inTime(t, "Pack", func() *takeover.Bundle { b, _ := e.Pack(); return b })
+			b := inTime(t, "Pack", func() *takeover.Bundle { b, _, _ := e.Pack(); return b })
 			inTime(t, "TakeBack", func() bool { e.TakeBack(b); return true })
 			_ = e.Stop(t.Context())
 			inTime(t, "Run", func() error { return <-ended })

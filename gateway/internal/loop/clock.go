@@ -77,7 +77,8 @@ func (l *Loop) timeOut() {
 	l.relieve()
 	l.walk(int(l.now - l.timed))
 	l.timed = l.now
-	l.expire()
+	l.expireSome()
+	l.revokeSome()
 	l.tallyLess()
 }
 

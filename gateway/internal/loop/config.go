@@ -91,7 +91,9 @@ type Config struct {
 	KeepsPresence func(room string) bool
 	// Window is how long messages of a room gather before they are fanned out, up to MaxWindow; 0: they do not. Asked like Ephemeral.
 	Window func(room string) time.Duration
-	Log    *slog.Logger
+	// AcceptFailed is told why a connection could not be accepted. It must not wait.
+	AcceptFailed func(error)
+	Log          *slog.Logger
 
 	// Page gives the files of the chat page; Policy is their Content-Security-Policy.
 	Page   func(path string) (File, bool)

@@ -190,7 +190,7 @@ func (e *Engine) Run(addr string) error {
 		gnet.WithReusePort(true),
 		gnet.WithTicker(true), // see OnTick
 		gnet.WithTCPKeepAlive(KeepAlive(e.cfg.Heartbeat).Idle),
-		gnet.WithLogger(gnetLogger{e.cfg.Log, new(sync.Map)}),
+		gnet.WithLogger(gnetLogger{e.cfg.Log, new(sync.Map), e.cfg.AcceptFailed}),
 	)
 	e.letGo()
 	close(e.halted)
@@ -287,8 +287,8 @@ func (e *Engine) Silent() (longest time.Duration) {
 	return longest
 }
 
-// Slow reports whether a loop takes so long for the sockets that are ready that who wants to be accepted waits: gnet accepts one of them in each pass over
-// those. Safe for concurrent use.
+// Slow reports whether a loop takes so long for the sockets that are ready, or for a turn, that who wants to be accepted waits: gnet accepts one of them in each pass over
+// those, and a turn is part of it. Safe for concurrent use.
 func (e *Engine) Slow() bool {
 	return slices.ContainsFunc(*e.loops.Load(), func(l *Loop) bool { return l.slow.Load() })
 }
@@ -436,13 +436,15 @@ func (h *handler) OnTraffic(g gnet.Conn) gnet.Action {
 	switch c := g.Context().(type) {
 	case *bell:
 		c.answered(g)
-		c.loop.line.reached(time.Now())
+		begun := time.Now()
+		c.loop.line.reached(begun)
 		if c.loop.timed < c.loop.now {
 			c.loop.timeOut() // ticks came amid reading
 		}
 		if c.loop.work(); c.loop.ended {
 			return gnet.Shutdown
 		}
+		c.loop.line.turn = time.Since(begun)
 	case *conn:
 		if c.loop.frozen && c.moves() {
 			return c.loop.hold(c)

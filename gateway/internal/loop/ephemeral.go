@@ -217,12 +217,9 @@ func (l *Loop) resume(c *conn) (more bool) {
 		if shown < after {
 			continue // it joined just now: started comes back to it
 		}
-		var messages []*proto.Encoded
-		for _, k := range r.ephemerals.kept {
-			if k.number > after && k.number <= shown {
-				messages = append(messages, k.message)
-				given += len(k.message.Frame(proto.Binary))
-			}
+		messages := r.owed(c, s.member)
+		for _, m := range messages {
+			given += len(m.Frame(proto.Binary))
 		}
 		l.counted.EphemeralDelivered.Add(int64(len(messages)))
 		l.counted.EphemeralDropped[dropBehind].Add(int64(shown-after) - int64(len(messages)))
@@ -235,9 +232,20 @@ func (l *Loop) resume(c *conn) (more bool) {
 	return false
 }
 
+// owed is what is kept for a member that has stopped.
+func (r *localRoom) owed(c *conn, member int32) (messages []*proto.Encoded) {
+	after, shown := r.ephemerals.stopped[c.handle.Slot], r.shown(member)
+	for _, k := range r.ephemerals.kept {
+		if k.number > after && k.number <= shown {
+			messages = append(messages, k.message)
+		}
+	}
+	return messages
+}
+
 // resumeAway is for a connection that goes on in another process, which will know nothing of what is kept here. It gets that as one that
-// has drained does, though its socket is full, but not so much that it, or others, would be closed for it. More is lost.
-func (l *Loop) resumeAway(c *conn) {
+// has drained does, though its socket is full, but not so much that it, or others, would be closed for it. More is lost, so many messages.
+func (l *Loop) resumeAway(c *conn) (lost int) {
 	// Two rooms' at a time at most, see resume; in JSON they may be half as long again.
 	once := 3 * max(keptBytes, l.cfg.MessageBytes)
 	for more := true; more && c.sock != nil && c.sock.OutboundBuffered()+once <= l.cfg.OutboundBytes && l.engine.buffered()+int64(once) <= l.cfg.OutboundTotal; {
@@ -245,8 +253,12 @@ func (l *Loop) resumeAway(c *conn) {
 		l.flush()
 	}
 	for _, s := range c.subscriptions {
-		l.forgo(c, s.room, s.member)
+		if s.room.hasStopped(c) {
+			lost += len(s.room.owed(c, s.member))
+			l.forgo(c, s.room, s.member)
+		}
 	}
+	return lost
 }
 
 // forgo ends what a member that leaves is owed of ephemeral messages.

@@ -400,8 +400,8 @@ func TestATakeoverGivesWhatIsKept(t *testing.T) {
 			socket := &lifted{fd: pair[0], outbound: make([]byte, c.outbound)}
 			s.context.(*conn).sock = socket
 			p := r.loop.pack()
-			if len(p.states) != 1 || p.left != 0 {
-				t.Fatalf("%d connections go along, %d were closed", len(p.states), p.left)
+			if len(p.states) != 1 || p.left != 0 || p.lost != len(rooms)-c.given {
+				t.Fatalf("%d connections go along, %d were closed, %d messages are lost", len(p.states), p.left, p.lost)
 			}
 			if n := len(socket.outbound) - c.outbound; n < c.given*len(text) || n > c.given*(len(text)+200) {
 				t.Errorf("%d bytes more wait for the socket, want %d messages", n, c.given)

@@ -85,6 +85,50 @@ func TestATokenEndsWithinASecond(t *testing.T) {
 	})
 }
 
+// TestTokensThatExpireAtOnce are more than a tick closes. The others end with the next ones, and what is revoked then does not wait behind them.
+func TestTokensThatExpireAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 5 * atOnce // so that a tick looks at more of the table
+		known := tokens{}
+		r := newRig(t, func(c *Config) { c.Rules.Auth = known })
+		end := time.Now().Add(5 * time.Second)
+		known["soon"] = identity.Identity{User: "alice", Expires: end.UnixMilli()}
+		known["revoked"] = identity.Identity{User: "bob", TokenID: identity.HashTokenID("x")}
+		var soon []*fakeSocket
+		for range many {
+			soon = append(soon, r.as(nil, "soon"))
+		}
+		revoked, other := r.as(nil, "revoked"), r.as(nil, "carol")
+		time.Sleep(time.Until(end))
+		r.put(handoff.Event{Kind: handoff.Revoke, ID: identity.HashTokenID("x")})
+		before := 0
+		for ticks := 1; before < many; ticks++ {
+			r.put(handoff.Event{Kind: handoff.Tick})
+			r.work()
+			closed := 0
+			for _, s := range soon {
+				if closedWith(s) == proto.CloseTokenExpired.Code {
+					closed++
+				}
+			}
+			if now := closed - before; now == 0 || now > atOnce {
+				t.Fatalf("tick %d closes %d of %d that are left, want %d at most", ticks, now, many-before, atOnce)
+			}
+			before = closed
+			if code := closedWith(revoked); ticks == roundTicks && code != proto.CloseTokenRevoked.Code {
+				t.Errorf("what was revoked is closed with %d after %d ticks", code, ticks)
+			}
+			time.Sleep(tick)
+		}
+		if late := time.Since(end); late > 500*time.Millisecond+many/atOnce*tick {
+			t.Errorf("the last one was closed %v late", late)
+		}
+		if code := closedWith(other); code != 0 {
+			t.Errorf("one without an end was closed with %d", code)
+		}
+	})
+}
+
 func TestWhatIsRevokedEndsWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		known := tokens{}

@@ -250,6 +250,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 		MembersPin: func(string) bool { return true },
 
 		SessionEnded: func(string) {},
+		AcceptFailed: func(error) {},
 		Ephemeral:    func(room string) bool { return room == "ephemeral" },
 		Asks:         func(string) bool { return false },
 		Window:       func(string) time.Duration { return 0 },

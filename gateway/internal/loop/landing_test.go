@@ -246,7 +246,9 @@ func TestMuchToReadAndWrite(t *testing.T) {
 	for flood := range floods {
 		peers[0].say(pingFrames(2+flood*each, each))
 		peers[1].say(connectFrame("bob"))
-		r.loop.work()
+		for range 2 { // the first one reads the flood
+			r.loop.work()
+		}
 		if frames := peers[1].told(); len(frames) == 0 {
 			t.Fatalf("the other one waits in flood %d", flood)
 		}

@@ -18,11 +18,12 @@ const (
 // watcher's set has a mark for a bell. What is in the sockets is in no mailbox, so no bound of these says that it is
 // too much: a loop that reads all of it accepts what has waited for seconds, while it has no time for what it accepted before.
 type line struct {
-	since time.Time // when the bell was first seen to wait, zero: it was not
-	long  time.Time // since when each wait has been long, zero: the last was not
-	seen  time.Time // when it was looked at last
-	old   bool      // what is read has waited too long to be accepted
-	slow  bool      // the bell has waited for longer than slowPass, the last time or now
+	since time.Time     // when the bell was first seen to wait, zero: it was not
+	long  time.Time     // since when each wait has been long, zero: the last was not
+	seen  time.Time     // when it was looked at last
+	old   bool          // what is read has waited too long to be accepted
+	slow  bool          // the bell has waited for longer than slowPass, the last time or now, or the turn before took as long
+	turn  time.Duration // that the last turn took which the bell rang for
 }
 
 // look leaves out what is longer between two looks than a turn and what is read before it may take: the process was stopped, or had no processor. Where that
@@ -74,7 +75,7 @@ func (l *Loop) late(c *conn) bool {
 // reached is called when it is the bell's turn.
 func (w *line) reached(now time.Time) {
 	w.look(now)
-	w.slow = !w.since.IsZero() && now.Sub(w.since) > slowPass
+	w.slow = w.turn > slowPass || !w.since.IsZero() && now.Sub(w.since) > slowPass
 	if w.since.IsZero() || now.Sub(w.since) <= longInLine/2 {
 		w.long = time.Time{}
 	}

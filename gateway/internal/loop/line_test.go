@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rookery/gateway/internal/handoff"
+	"rookery/gateway/internal/identity"
 	"rookery/gateway/internal/takeover"
 	"rookery/proto"
 	v1 "rookery/proto/rookery/v1"
@@ -280,7 +281,8 @@ func TestWhatLayInASocketThatHasLanded(t *testing.T) {
 			return refused
 		}
 		const turn = longInLine/2 + 1
-		for passed := time.Duration(0); passed <= longFor; passed += 4 * turn {
+		const turns = 3*watchedAtOnce/mostRead + 1 // the last one finds the mark
+		for passed := time.Duration(0); passed <= longFor; passed += turns * turn {
 			if n := round(turn); n != 0 {
 				t.Fatalf("%d are refused after %v", n, passed)
 			}
@@ -296,8 +298,8 @@ func TestWhatLayInASocketThatHasLanded(t *testing.T) {
 				r.rooms.commands = r.rooms.commands[:sent]
 			}
 		}
-		if n := round(turn); n != watchedAtOnce || accepted == 0 {
-			t.Errorf("%d are refused where the last third waited for too long, and of gnet's %d are taken", n, accepted)
+		if n := round(turn); n != 2*watchedAtOnce || accepted == 0 {
+			t.Errorf("%d are refused where two thirds waited for too long, and of gnet's %d are taken", n, accepted)
 		}
 		r.events.Close(other)
 		for range 2 {
@@ -328,4 +330,67 @@ func TestALoopWithLongPassesIsSlow(t *testing.T) {
 		}
 		k.loop.line.reached(now) // a bell that was not passed over
 	}
+}
+
+// slowly takes longer for each connect than a pass may.
+type slowly struct{}
+
+func (slowly) Authenticate(_, name string) (identity.Identity, error) {
+	time.Sleep(slowPass + 1)
+	return identity.Identity{User: name}, nil
+}
+
+// TestALoopWithLongTurnsIsSlow: behind a takeover most is read in turns, and gnet has nothing to pass over.
+func TestALoopWithLongTurnsIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, peers := landingRig(t, 1, func(c *Config) { c.Rules.Auth = slowly{} })
+		l := r.loop
+		l.bell = &bell{loop: l}
+		h := &handler{l.engine}
+		r.put(handoff.Event{Kind: handoff.Land})
+		r.work()
+		for _, says := range []bool{false, true, false} {
+			if says {
+				peers[0].say(connectFrame("alice"))
+			}
+			h.OnTraffic(&fakeSocket{context: l.bell})
+			r.put(handoff.Event{Kind: handoff.Tick})
+			h.OnTraffic(&fakeSocket{context: l.bell})
+			if got := l.slow.Load(); got != says {
+				t.Errorf("behind a turn of %v the loop is slow: %v", l.line.turn, got)
+			}
+		}
+	})
+}
+
+// TestATurnReadsSoMuchOfThoseThatHaveLanded, and no more: what was accepted does not wait for all of it.
+func TestATurnReadsSoMuchOfThoseThatHaveLanded(t *testing.T) {
+	r, peers := landingRig(t, 5, nil)
+	r.loop.land()
+	for _, p := range peers {
+		p.say(connectFrame("alice"))
+	}
+	r.work()
+	for _, p := range peers {
+		p.told()
+		p.say(pingFrames(2, mostRead/2))
+	}
+	for turn, left := 1, len(peers); left > 0; turn++ {
+		r.rung = false
+		r.loop.work()
+		if !r.rung {
+			t.Fatalf("turn %d is the last one", turn)
+		}
+		read := 0
+		for _, p := range peers {
+			if n := len(p.answers()); n > 0 {
+				read++
+			}
+		}
+		if read != min(2, left) {
+			t.Fatalf("in turn %d %d of %d are read that have half of what a turn reads", turn, read, left)
+		}
+		left -= read
+	}
+	r.work()
 }

@@ -30,12 +30,14 @@ type watcher struct {
 	told atomic.Bool // something may be ready that the loop has not asked for
 
 	// Owned by the loop.
-	ready []unix.EpollEvent // of one turn
-	mark  int               // an eventfd that always has something, to be put behind who waits in line
-	line  line
+	ready   []unix.EpollEvent // what the kernel was asked for last
+	waiting []unix.EpollEvent // of it, what is not seen to yet
+	mark    int               // an eventfd that always has something, to be put behind who waits in line
+	line    line
 }
 
-// watchedAtOnce is how many sockets a turn of the loop sees to.
+// watchedAtOnce is how many sockets the kernel is asked for. A turn of the loop sees to them as far as no more than mostRead requests are read: each may have 64 KiB of
+// those, and gnet accepts one connection in each turn.
 const watchedAtOnce = 256
 
 func newWatcher(index uint16) (*watcher, error) {
@@ -104,19 +106,27 @@ func (w *watcher) arm(c *conn) error {
 // disarm forgets a socket that goes on under another descriptor. It may not be there.
 func (w *watcher) disarm(fd int) { _ = unix.EpollCtl(w.fd, unix.EPOLL_CTL_DEL, fd, nil) }
 
-// measure is told what is ready, and sees how long it has waited if that is to count: where it is as much as a turn sees to, the mark goes behind the others
-// in line, as the bell is in gnet's. It is of no connection: generations begin at 1.
-func (w *watcher) measure(ready []unix.EpollEvent, counts bool) {
-	now := time.Now()
-	switch {
-	case !counts || len(ready) < len(w.ready) || slices.ContainsFunc(ready, func(e unix.EpollEvent) bool { return e.Pad == 0 }):
-		w.line.reached(now)
-	default:
-		if !w.line.passedOver() {
-			_ = unix.EpollCtl(w.fd, unix.EPOLL_CTL_MOD, w.mark, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT})
-		}
-		w.line.passed(now, true)
+// next asks the kernel for what is ready, unless something of the last time waits, and says whether there may be more. It sees how long all that has waited if it is to
+// count: where it is more than a turn sees to, the mark goes behind the others in line, as the bell is in gnet's. It is of no connection: generations begin at 1.
+func (w *watcher) next(counts bool) (more bool) {
+	more = true
+	crowded := len(w.waiting) > 0
+	if !crowded {
+		n, _ := unix.EpollWait(w.fd, w.ready, 0) // an error is -1
+		w.waiting = w.ready[:max(0, n)]
+		more = n == len(w.ready)
+		crowded = more && !slices.ContainsFunc(w.waiting, func(e unix.EpollEvent) bool { return e.Pad == 0 })
 	}
+	now := time.Now()
+	if !counts || !crowded {
+		w.line.reached(now)
+		return more
+	}
+	if !w.line.passedOver() {
+		_ = unix.EpollCtl(w.fd, unix.EPOLL_CTL_MOD, w.mark, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT})
+	}
+	w.line.passed(now, true)
+	return more
 }
 
 // look sees to the sockets of the watcher that are ready.
@@ -125,13 +135,13 @@ func (l *Loop) look() {
 	if !w.told.Swap(false) && l.carried == 0 {
 		return
 	}
-	n, _ := unix.EpollWait(w.fd, w.ready, 0) // an error is -1
-	w.measure(w.ready[:max(0, n)], l.carried > 0 && !l.landing)
-	for i := range w.ready[:max(0, n)] {
-		e := &w.ready[i]
+	more := w.next(l.carried > 0 && !l.landing)
+	for most := l.requests + mostRead; len(w.waiting) > 0 && l.requests < most; {
+		e := w.waiting[0]
+		w.waiting = w.waiting[1:]
 		l.stir(handoff.Handle{Loop: l.index, Slot: uint32(e.Fd), Generation: uint32(e.Pad)}, e.Events)
 	}
-	if n == len(w.ready) {
+	if more || len(w.waiting) > 0 {
 		w.told.Store(true)
 		l.ring()
 		return

@@ -2,7 +2,6 @@ package tlslisten
 
 import (
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -11,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"rookery/gateway/internal/rate"
 	"rookery/internal/records"
 )
 
@@ -28,6 +26,7 @@ const (
 
 // Config says with what handshakes are made and where connections go. All but Challenge must be set.
 type Config struct {
+	// Listener gives no error but that it is closed: one of package accept.
 	Listener net.Listener
 	// Certificate chooses the one for a peer, or gives ErrNoCertificate.
 	Certificate func(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
@@ -130,20 +129,14 @@ func (l *Listener) Close() {
 
 // acceptLoop is started by Serve and ended by Close.
 func (l *Listener) acceptLoop() {
-	var line rate.Line
 	for {
 		conn, err := l.cfg.Listener.Accept()
-		switch {
-		case l.closed.Load() || errors.Is(err, net.ErrClosed):
-			if err == nil {
-				conn.Close()
-			}
+		if err != nil {
 			return
-		case err != nil:
-			// A peer that was gone before it was accepted, or a kernel without memory or descriptors: the next may go well.
-			line.Log(l.cfg.Log, slog.LevelError, "a connection for TLS can't be accepted", "err", err)
-			time.Sleep(10 * time.Millisecond)
-			continue
+		}
+		if l.closed.Load() {
+			conn.Close()
+			return
 		}
 		from, t := remoteAddr(conn), &turn{Conn: conn, turns: l.turns, begun: time.Now()}
 		if reason, ok := l.begin(t, from); !ok {

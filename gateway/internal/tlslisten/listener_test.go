@@ -8,10 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // TestPlacesAreBounded: on all, and of each subscriber.
@@ -125,23 +122,4 @@ func TestAPanicEndsOneConnection(t *testing.T) {
 	if !strings.Contains(log.String(), "BUG: ") || !strings.Contains(log.String(), "(*Certificates).Get") {
 		t.Errorf("the log is %s", &log)
 	}
-}
-
-// poor is a listener of a process that is out of descriptors.
-type poor struct{ net.Listener }
-
-func (poor) Accept() (net.Conn, error) { return nil, unix.EMFILE }
-func (poor) Close() error              { return nil }
-
-// TestOutOfDescriptorsIsOneLineASecond, though it is tried again a hundred times.
-func TestOutOfDescriptorsIsOneLineASecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		l := Serve(Config{Listener: poor{}, Certificate: (&Certificates{}).Get, Counters: &Counters{}, Log: slog.New(slog.NewTextHandler(&log, nil))})
-		time.Sleep(9500 * time.Millisecond)
-		l.Close()
-		if n := strings.Count(log.String(), "can't be accepted"); n != 10 {
-			t.Errorf("ten lines were to be written, and %d were:\n%s", n, log.String()[:min(1000, log.Len())])
-		}
-	})
 }

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// slowReader takes nothing until it is let.
+type slowReader struct {
+	bytes.Buffer
+	asked chan struct{} // has one for each write
+	takes chan struct{} // closed when it does
+}
+
+func (r *slowReader) Write(b []byte) (int, error) {
+	r.asked <- struct{}{}
+	<-r.takes
+	return r.Buffer.Write(b)
+}
+
+// TestTheLogWaitsForNobody: what its reader does not take waits, up to a bound, in its order; how much was dropped is told behind it.
+func TestTheLogWaitsForNobody(t *testing.T) {
+	r := &slowReader{asked: make(chan struct{}, 100), takes: make(chan struct{})}
+	lines := newLogLines(r, func(missed int) { fmt.Fprintf(r, "missed %d\n", missed) })
+	line := func(n int) string { return fmt.Sprintf("%d %s\n", n, strings.Repeat("x", 1000)) }
+	const many = 3 * logWaiting / 1000
+	for n := range many {
+		if fmt.Fprint(lines, line(n)); n == 0 {
+			<-r.asked // from here on nothing is taken out of what waits
+		}
+	}
+	lines.close(time.Millisecond) // nothing is taken, and it comes back
+	close(r.takes)
+	lines.close(patience)
+	said := r.String()
+	before, missed, told := strings.Cut(said, "missed ")
+	kept := strings.Count(before, "\n")
+	if want := fmt.Sprintf("%d\n", many-kept); !told || missed != want || kept < logWaiting/len(line(many)) {
+		t.Errorf("of %d lines %d are there, and %q are told to be missing", many, kept, missed)
+	}
+	for n := range kept {
+		var ok bool
+		if before, ok = strings.CutPrefix(before, line(n)); !ok {
+			t.Fatalf("line %d is not where it belongs", n)
+		}
+	}
+}
+
+// TestServesThoughItsLogIsNotTaken: of a pipe that is full, and it ends too.
+func TestServesThoughItsLogIsNotTaken(t *testing.T) {
+	reads, writes, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reads.Close()
+	size, err := unix.FcntlInt(writes.Fd(), unix.F_SETPIPE_SZ, os.Getpagesize())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "audit.log")
+	server := serveCommand(t, nil, "--audit-file", file, "--drain.window", "0s")
+	server.Stderr = writes
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	writes.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- server.Wait() }()
+	t.Cleanup(func() {
+		server.Process.Kill()
+		ended <- <-ended
+	})
+	// The file is there again when a reload comes to it; each logs a line when it is done.
+	const line = len("level=INFO msg=\"reloaded the configuration\"\n")
+	reloads := size / line
+	deadline := time.After(patience)
+	for n := range reloads {
+		for _, err := os.Stat(file); err != nil; _, err = os.Stat(file) {
+			select {
+			case err := <-ended:
+				ended <- err
+				t.Fatalf("it ended with %v", err)
+			case <-deadline:
+				t.Fatalf("it has not come to reload %d of %d", n, reloads)
+			case <-time.After(time.Millisecond):
+			}
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := server.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if ended <- err; err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("it does not end")
+	}
+	said, err := io.ReadAll(reads)
+	if err != nil || !strings.Contains(string(said), "reloaded the configuration") {
+		t.Errorf("what was taken is %q, %v", said, err)
+	}
+}
