@@ -260,9 +260,16 @@ export class Chat {
     if (this.#listening.signal.aborted) return; // the box is another person's by now
     if (answered === undefined) this.#composer.say(name, '');
     if (!answered?.error) return;
-    const { change, text, error } = answered;
+    const { change, text, error, gone } = answered;
     this.#composer.say(name, error.message);
-    if (change.edit) this.#composer.giveBack(name, text, { edit: { seq: change.target } }, EDITING);
+    if (change.edit) this.#composer.giveBack(name, text, gone ? {} : { edit: { seq: change.target } }, EDITING);
+  }
+
+  /** Numbers of messages are those of others now, or of none: what was begun about one does not go on. */
+  #begunAnew(conversation) {
+    if (this.#composer.beginAnew()) this.#composer.say(conversation.name, 'The room has begun anew, and the message that you were writing about is gone. What you wrote is still here.');
+    this.#panel.close();
+    this.#timeline.show(conversation);
   }
 
   /** Ends the chat for a reason that the server's connection does not know. */
@@ -272,7 +279,7 @@ export class Chat {
 
   // What happens.
 
-  #changed({ conversation, arrived, altered, asked, answered, people }) {
+  #changed({ conversation, arrived, altered, asked, answered, people, anew }) {
     if (people) {
       if (conversation !== this.#current) return;
       this.#people.render(conversation.people);
@@ -281,6 +288,7 @@ export class Chat {
     }
     if (arrived) this.#notifications.arrived(conversation, arrived);
     if (asked) this.#tell(conversation, answered);
+    if (anew && conversation === this.#current) this.#begunAnew(conversation);
     if (conversation === this.#current) {
       this.#silence.render(conversation);
       this.#timeline.changed();
