@@ -381,3 +381,19 @@ test('what was written about messages of a room that has begun anew is about non
   ]);
   assert.deepEqual(alice.faults, []);
 });
+
+test('Enter that ends a word which is being composed sends nothing', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice');
+  const box = alice.find('composer');
+  await box.fill('かな');
+  // What browsers make of the key; the second is Safari's.
+  for (const key of [{ isComposing: true }, { keyCode: 229 }]) {
+    await box.evaluate((element, more) => element.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true, ...more })), key);
+    assert.equal(await box.inputValue(), 'かな');
+  }
+  await box.press('Enter');
+  await alice.sees(1);
+  assert.deepEqual((await alice.messages()).map(({ text }) => text), ['かな']);
+  assert.deepEqual(alice.faults, []);
+});

@@ -1,6 +1,7 @@
 // The message box. Each room has its own draft, which a reload keeps.
 
 import { byId } from './elements.js';
+import { composes } from './keys.js';
 import { Completion } from './mentions.js';
 
 export class Composer {
@@ -38,14 +39,13 @@ export class Composer {
       this.#submit();
     }, { signal });
     this.#text.addEventListener('keydown', (event) => {
-      if (!event.isComposing && this.#completion.key(event)) return;
+      if (composes(event) || this.#completion.key(event)) return;
       if (event.key === 'Escape' && !this.#about.hidden) {
         event.stopPropagation();
         this.cancel();
         return;
       }
-      // While a word is being composed (Japanese, Chinese), Enter ends the word.
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+      if (event.key !== 'Enter' || event.shiftKey) return;
       event.preventDefault();
       this.#submit();
     }, { signal });
