@@ -78,7 +78,7 @@ export class Chat {
     byId('pins-open').addEventListener('click', () => this.#panel.open(this.#current, { pinned: true }, 'Pinned'), { signal });
     this.#rooms = new Rooms(client, settings, (change) => this.#changed(change), (ended) => this.#listed(ended));
     this.#roomsView = new RoomsView({
-      add: (name) => this.#add(name),
+      compose: (name) => this.#compose(name),
       open: (name) => this.#goTo(name),
       leave: (name) => this.#leave(name),
       isMuted: (name) => settings.muted.includes(name),
@@ -91,6 +91,7 @@ export class Chat {
       step: (by) => this.#step(by),
       compose: () => this.#composer.focus(),
       newest: () => this.#timeline.jump(),
+      find: () => this.#find(),
     }, signal);
     client.on('state', (event) => this.#clientState(event));
 
@@ -131,7 +132,7 @@ export class Chat {
 
   // Rooms.
 
-  #add(name) {
+  #compose(name) {
     this.#goTo(name);
     this.#composer.focus();
   }
@@ -193,6 +194,14 @@ export class Chat {
     const names = this.#rooms.all.map((conversation) => conversation.name);
     const position = names.indexOf(this.#current.name) + by;
     this.#goTo(names[(position + names.length) % names.length]);
+  }
+
+  /** To the field that finds a room, in the other pane on a phone; false: there is none. */
+  #find() {
+    if (!this.#roomsView.isLong) return false;
+    this.#openPane('rooms');
+    this.#roomsView.find();
+    return true;
   }
 
   #send(text, { reply, thread, edit }) {
