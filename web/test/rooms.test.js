@@ -178,3 +178,21 @@ test('a room is found by words of its title, whatever the case and the accents',
   }
   assert.deepEqual(found('garten team'), []);
 });
+
+test('rooms that the list does not have are begun in turns, since no client takes hundreds of questions at once', async () => {
+  const client = new FakeClient();
+  const { history } = client;
+  let waiting = 0;
+  let most = 0;
+  client.history = async (...question) => {
+    most = Math.max(most, ++waiting);
+    await null;
+    waiting--;
+    return history.apply(client, question);
+  };
+  const rooms = Array.from({ length: 180 }, (_, i) => `room ${i}`);
+  const { made } = await list({ pages: [{ epoch: 'e1', rooms: [] }], rooms, client });
+  assert.equal(client.joins.length, 180);
+  assert.ok(made.all.every(({ status }) => status === 'ready'));
+  assert.ok(most <= 50, `${most} at once`);
+});
