@@ -345,9 +345,12 @@ export class Chat {
     if (state === 'closed' && !this.#listening.signal.aborted) this.#close(error);
   }
 
-  /** On a phone either the rooms or the room are seen; on a desk both. */
+  /** On a phone either the rooms or the room are seen; on a desk both. What had the focus may be out of sight then. */
   #openPane(pane) {
     byId('chat').dataset.pane = pane;
+    if (document.activeElement?.checkVisibility?.() !== false) return;
+    if (pane === 'room') byId('room-title').focus({ preventScroll: true });
+    else this.#roomsView.focus();
   }
 
   #close(error) {
