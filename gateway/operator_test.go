@@ -211,7 +211,7 @@ func TestTheOperatorsPageIsServed(t *testing.T) {
 	t.Parallel()
 	srv := gatewaytest.Start(t, withAPI, func(c *gateway.Config) { c.AdminHosts = []string{"ops.example.com"} })
 	for path, want := range map[string]int{
-		"/ops": 200, "/ops/": 200, "/ops/operator/main.js": 200, "/ops/page/app/base.css": 200, "/ops/page/app/chat.js": 404,
+		"/ops": 200, "/ops/": 200, "/ops/operator/page.js": 200, "/ops/operator/page.css": 200, "/ops/page/app/icon.svg": 200, "/ops/page/app/chat.js": 404,
 		"/ops/operator/": 404, "/ops/operator/index.html": 404, "/ops/../metrics": 200, "/ops/settings": 200,
 		"/debug/pprof/": 200, "/debug/pprof/cmdline": 404, // where flags are, and those may be secrets
 	} {

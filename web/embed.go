@@ -20,7 +20,7 @@
 // The page asks for one file with all its modules and one with all its styles, which are made of the others at start (join.go), so that
 // a first visit takes two round trips, the second also for what the server is like. They are below a version that is another one with any
 // other file: they are kept for ever, and a reload asks for the page alone. Modules import each other by relative addresses, also the
-// client's, for the operator's page, the service worker and Node have them as they are. Of another address than that browsers ask each
+// client's, for the service worker and Node have them as they are. Of another address than that browsers ask each
 // time whether the file is still the same, which its entity tag says. All come compressed.
 //
 // # Security
@@ -53,18 +53,20 @@
 //	away.js               whether this device is told while no page is open, with away-view.js
 //	summary.js            what the service worker does, and the words of notifications
 //	panel.js              a thread, or what is pinned
-//	rooms-view.js, create-dialog.js, members-view.js, room-settings.js, people-view.js, silence-view.js
+//	rooms-view.js, room-filter.js, create-dialog.js, members-view.js, room-settings.js, people-view.js, silence-view.js
 //	composer.js, connection-view.js, announcer.js, shortcuts.js
 //	settings.js           what is remembered over a reload
-//	names.js, times.js, elements.js
+//	names.js, times.js, characters.js, keys.js, elements.js
 //
 // # The operator's page
 //
-// It is on the admin listener, below /ops/, where folders are as here, so that imports are the same for Node:
+// It is on the admin listener:
 //
-//	/ops/                      its page
-//	/ops/operator/*.js *.css   its modules and styles
-//	/ops/page/app/             what it has in common with the chat page
+//	/ops/                         its page
+//	/ops/operator/page.js, .css   all its modules in one, and all its styles, with what it has in common with the chat page
+//	/ops/page/app/icon.svg        its icon
+//
+// Its modules are joined as if they were at addresses below /ops/, where folders are as here, so that imports are the same for Node:
 //
 //	main.js      what there is and who updates it
 //	looks.js     looks from the server, as they come
@@ -114,7 +116,7 @@ var page embed.FS
 //go:embed operator
 var operator embed.FS
 
-// common are the files of the chat page that the operator's page has too.
+// common are the files of the chat page that the operator's page is made of too.
 var common = []string{"base.css", "elements.js", "icon.svg"}
 
 // File is what is at an address.
@@ -131,7 +133,7 @@ var files = sync.OnceValue(func() map[string]File {
 	all := map[string]File{}
 	add(all, page, "page", "/")
 	add(all, js.Files, ".", "/client/")
-	html := joined(all["/index.html"].Body, all)
+	html := joined(all["/index.html"].Body, all, "/app/")
 	below := `="/v/` + versionOf(all)
 	for _, folder := range versioned {
 		html = bytes.ReplaceAll(html, []byte(`="`+folder), []byte(below+folder))
@@ -172,12 +174,15 @@ func ready(f File) File {
 var operatorFiles = sync.OnceValue(func() map[string]File {
 	all := map[string]File{}
 	add(all, operator, "operator", "/ops/operator/")
-	all["/ops/"] = all["/ops/operator/index.html"]
-	delete(all, "/ops/operator/index.html")
 	for _, name := range common {
 		all["/ops/page/app/"+name] = files()["/app/"+name]
 	}
-	return all
+	html := joined(all["/ops/operator/index.html"].Body, all, "/ops/operator/")
+	served := map[string]File{"/ops/": {Body: html, Type: contentTypes[".html"]}}
+	for _, address := range []string{"/ops/operator/page.js", "/ops/operator/page.css", "/ops/page/app/icon.svg"} {
+		served[address] = all[address] // nobody asks for what these are made of
+	}
+	return served
 })
 
 // Operator is Lookup for the operator's page, whose address is "/ops/".

@@ -244,16 +244,21 @@ func TestPathsAreAddresses(t *testing.T) {
 	}
 }
 
+// modulesAndStyles are the addresses of those that a page asks for.
+func modulesAndStyles(html string) []string {
+	var found []string
+	for _, match := range linkInHTML.FindAllStringSubmatch(html, -1) {
+		if ext := path.Ext(match[1]); ext == ".js" || ext == ".css" {
+			found = append(found, match[1])
+		}
+	}
+	return found
+}
+
 // TestFirstVisitAsksForFewFiles: one of modules and one of styles, in which nothing is missing.
 func TestFirstVisitAsksForFewFiles(t *testing.T) {
 	below := "/v/" + version()
-	var got []string
-	for _, match := range linkInHTML.FindAllStringSubmatch(lookup(t, "/"), -1) {
-		if ext := path.Ext(match[1]); ext == ".js" || ext == ".css" {
-			got = append(got, match[1])
-		}
-	}
-	if want := []string{below + "/app/page.css", below + "/app/page.js"}; !slices.Equal(got, want) {
+	if got, want := modulesAndStyles(lookup(t, "/")), []string{below + "/app/page.css", below + "/app/page.js"}; !slices.Equal(got, want) {
 		t.Errorf("the page asks for %q, want %q", got, want)
 	}
 	script, style := lookup(t, "/app/page.js"), lookup(t, "/app/page.css")
@@ -264,6 +269,35 @@ func TestFirstVisitAsksForFewFiles(t *testing.T) {
 		if path.Ext(address) == ".js" && path.Dir(address) != "/" && address != "/app/page.js" && strings.Count(script, "modules['"+address+"'] = ") != 1 {
 			t.Errorf("%s is not in page.js once", address)
 		}
+	}
+}
+
+// TestTheOperatorsPageAsksForFewFiles: one of modules and one of styles, in which nothing is missing.
+func TestTheOperatorsPageAsksForFewFiles(t *testing.T) {
+	html, _, _ := Operator("/ops/")
+	if got, want := modulesAndStyles(string(html)), []string{"/ops/operator/page.css", "/ops/operator/page.js"}; !slices.Equal(got, want) {
+		t.Fatalf("the page asks for %q, want %q", got, want)
+	}
+	script, _, _ := Operator("/ops/operator/page.js")
+	style, _, _ := Operator("/ops/operator/page.css")
+	parts, err := operator.ReadDir("operator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range parts {
+		body, err := operator.ReadFile("operator/" + part.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if path.Ext(part.Name()) == ".js" && strings.Count(string(script), "modules['/ops/operator/"+part.Name()+"'] = ") != 1 {
+			t.Errorf("%s is not in page.js once", part.Name())
+		}
+		if path.Ext(part.Name()) == ".css" && bytes.Count(style, body) != 1 {
+			t.Errorf("%s is not in page.css once", part.Name())
+		}
+	}
+	if base := lookup(t, "/app/base.css"); !strings.Contains(string(style), base) {
+		t.Error("base.css is not in page.css")
 	}
 }
 

@@ -82,16 +82,16 @@ func beside(address string, relative []byte) string {
 
 var stylesheet = regexp.MustCompile(`(?m)^ *<link rel="stylesheet" href="(.+)">\n`)
 
-// joined gives the page with its modules and its style sheets in one file each, which it adds.
-func joined(html []byte, all map[string]File) []byte {
+// joined gives a page with its modules and its style sheets in one file each, which it adds to the folder of the page's main.js.
+func joined(html []byte, all map[string]File, folder string) []byte {
 	var style []byte
 	for _, link := range stylesheet.FindAllSubmatch(html, -1) {
 		style = append(style, all[string(link[1])].Body...)
 	}
-	all["/app/page.css"] = ready(File{Body: style, Type: contentTypes[".css"]})
-	all["/app/page.js"] = ready(File{Body: join(all, "/app/main.js"), Type: contentTypes[".js"]})
+	all[folder+"page.css"] = ready(File{Body: style, Type: contentTypes[".css"]})
+	all[folder+"page.js"] = ready(File{Body: join(all, folder+"main.js"), Type: contentTypes[".js"]})
 	html = stylesheet.ReplaceAll(html, nil)
 	return bytes.Replace(html,
-		[]byte(`  <script type="module" src="/app/main.js">`),
-		[]byte("  <link rel=\"stylesheet\" href=\"/app/page.css\">\n  <script type=\"module\" src=\"/app/page.js\">"), 1)
+		fmt.Appendf(nil, `  <script type="module" src="%smain.js">`, folder),
+		fmt.Appendf(nil, "  <link rel=\"stylesheet\" href=\"%[1]spage.css\">\n  <script type=\"module\" src=\"%[1]spage.js\">", folder), 1)
 }

@@ -1,7 +1,7 @@
 /**
  * What a promise of this client is rejected with. `code` is what a program branches on:
  * a name of the server's table of errors (docs/protocol.md), the name or number of a close
- * code, or one of the client's own: closed, queue_full, too_large, outcome_unknown,
+ * code, or one of the client's own: closed, queue_full, too_large, outcome_unknown, epoch_changed,
  * already_joined.
  */
 export class RookeryError extends Error {

@@ -63,8 +63,9 @@ export class Outbox {
     if (refusal) return Promise.reject(refusal);
     return new Promise((resolve, reject) => {
       const lane = this.#lane(room);
-      // openSince: when it was first sent without being answered; undefined: certainly not stored.
-      lane.entries.push({ body, size, sent: false, openSince: undefined, refusals: 0, resolve, reject });
+      // epoch: of the numbers that it names, as far as known. openSince: when it was first sent without being answered; undefined: certainly not stored.
+      const epoch = names(body) ? this.#link.room(room)?.epoch : undefined;
+      lane.entries.push({ body, size, epoch, sent: false, openSince: undefined, refusals: 0, resolve, reject });
       this.#queued++;
       this.#queuedBytes += size;
       this.#pump(lane);
@@ -73,6 +74,21 @@ export class Outbox {
 
   connected() {
     for (const lane of this.#lanes.values()) this.#pump(lane);
+  }
+
+  /** A room is known to be of an epoch: what names messages of another one is about others now, or about none. */
+  began({ name, epoch }) {
+    const lane = this.#lanes.get(name);
+    for (const entry of lane?.entries.filter((waiting) => waiting.epoch !== undefined && waiting.epoch !== epoch) ?? []) {
+      this.#remove(lane, entry);
+      entry.reject(new RookeryError('epoch_changed', `${name} has begun anew, and the message that this is about is gone.`, { key: entry.body.key }));
+    }
+  }
+
+  /** A room is joined, or will not be: nothing waits for that any more. */
+  settled({ name }) {
+    const lane = this.#lanes.get(name);
+    if (lane !== undefined) this.#pump(lane);
   }
 
   disconnected() {
@@ -113,12 +129,16 @@ export class Outbox {
     return lane;
   }
 
-  /** Sends what may be sent: oldest first, at most the window in flight. */
+  /**
+   * Sends what may be sent: oldest first, at most the window in flight. What names messages waits for the room to be joined, which says
+   * whether they are still those, and what is behind it waits, too.
+   */
   #pump(lane) {
     if (!this.#link.ready || this.#link.clock.now() < lane.heldUntil) return;
     this.#rejectForgotten(lane);
     // A copy: an entry that is too large is answered, and so removed, while it is sent.
     for (const entry of lane.entries.slice(0, this.#window)) {
+      if (entry.epoch !== undefined && this.#link.room(lane.room)?.state === 'joining') return;
       if (!entry.sent) this.#send(lane, entry);
     }
   }
@@ -182,4 +202,9 @@ export class Outbox {
 
 function closedError(reason, key) {
   return new RookeryError('closed', `The client is closed (${reason.message}); the message was not acknowledged.`, { key, cause: reason });
+}
+
+/** The publish is about other messages, by their numbers. */
+function names({ change, replyTo, thread }) {
+  return Boolean(change || replyTo || thread);
 }

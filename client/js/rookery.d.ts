@@ -135,6 +135,10 @@ export interface Reaction {
   own?: boolean;
 }
 
+/**
+ * What names messages (replyTo, thread, a change) is rejected with epoch_changed if the room, where it is joined, has begun anew before it was sent:
+ * the numbers are those of other messages then.
+ */
 export interface PublishOptions {
   key?: string;
   replyTo?: number;

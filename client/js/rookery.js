@@ -515,7 +515,13 @@ export class Rookery {
         client.#connection?.drop(CLOSE_BAD_FRAME, why);
         client.#lost(new RookeryError('protocol_fault', why));
       },
-      forget: (room) => client.#rooms.delete(room.name),
+      room: (name) => client.#rooms.get(name),
+      began: (room) => client.#outbox.began(room),
+      settled: (room) => client.#outbox.settled(room),
+      forget(room) {
+        client.#rooms.delete(room.name);
+        client.#outbox.settled(room);
+      },
       publish: (room, content, options) => client.publish(room, content, options),
       edit: (room, seq, content, options) => client.edit(room, seq, content, options),
       delete: (room, seq, options) => client.delete(room, seq, options),

@@ -283,7 +283,9 @@ export class Room {
     if (reset) this.#receipts.reset();
     this.#receipts.joined(joined);
     this.#presence.joined();
+    this.#link.began(this);
     this.#setState('joined'); // after what the room sends then, since the application may leave it
+    this.#link.settled(this);
     // Before the promise, whose callbacks run later than the messages that follow the reply.
     if (reset && this.#state === 'joined') this.#call('onReset', { epoch: joined.epoch, head: joined.head, previous });
     if (this.#state === 'joined') this.#call('onJoined', {

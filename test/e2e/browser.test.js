@@ -320,8 +320,11 @@ test('a phone: rooms and room are two panes; all of it by keyboard and by ear', 
     await alice.page.getByRole('button', { name: 'Rooms' }).click();
     await alice.find('composer').waitFor({ state: 'hidden' });
     await alice.photograph(`phone-rooms-${colorScheme}`);
+    // Who listens instead of looking is led to what is there now.
+    await becomes(() => alice.page.evaluate(() => document.activeElement.dataset.room), 'lobby');
     await alice.page.locator('[data-room=lobby]').click(); // the room that is open already
     await alice.find('composer').waitFor();
+    await becomes(() => alice.page.evaluate(() => document.activeElement.id), 'room-title');
   }
 
   const context = await newContext({ viewport: DESK });
@@ -371,6 +374,11 @@ test('a message that is too long says so and can be taken back', { timeout: 120_
   await alice.say('y'.repeat(70_000));
   const failed = alice.page.locator('[data-testid=message][data-state=failed]');
   await failed.getByText(/Not sent\..*at most/).waitFor();
+  await alice.page.getByRole('alert').filter({ hasText: 'Not sent.' }).waitFor();
+  await alice.find('discard').press('Enter');
+  await failed.waitFor({ state: 'detached' });
+  await becomes(() => alice.page.evaluate(() => document.activeElement.id), 'scroller');
+  await alice.say('y'.repeat(70_000));
   await alice.find('edit').click();
   await failed.waitFor({ state: 'detached' });
   await becomes(async () => (await alice.find('composer').inputValue()).length, 70_000);

@@ -2,6 +2,7 @@
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
+import { rename, rm } from 'node:fs/promises';
 
 import { becomes } from './becomes.js';
 import { PHONE, Person, client, closeBrowser, openBrowser } from './person.js';
@@ -327,5 +328,72 @@ test('a clock that is behind keeps nobody from writing, and today is not today f
   await alice.page.evaluate(() => globalThis.beDaysAhead(1));
   await alice.say('three');
   await becomes(() => days.allTextContents(), ['Yesterday', 'Today']);
+  assert.deepEqual(alice.faults, []);
+});
+
+test('what was written about messages of a room that has begun anew is about none of the new ones', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice');
+  await alice.say('one');
+  await alice.sees(1);
+  await alice.say('two');
+  await alice.sees(2);
+  await server.kill();
+  await alice.state('offline');
+  await act(alice, 1, 'edit');
+  await written(alice, 'one');
+  await alice.say('one, mended');
+  await act(alice, 2, 'reply');
+  await about(alice, 'In reply to alice: two');
+  await alice.say('indeed');
+  await act(alice, 2, 'edit');
+  await written(alice, 'two');
+  await alice.find('composer').fill('two, begun');
+
+  // The server is back with another log, as after it was restored: the same numbers are those of other messages, hers too.
+  const other = await Server.start(t);
+  const elsewhere = await client(t, other, 'alice');
+  for (const text of ['another one', 'another two']) await elsewhere.publish('lobby', text);
+  elsewhere.close();
+  await other.kill();
+  await rm(server.data, { recursive: true });
+  await rename(other.data, server.data);
+  await server.start();
+  await alice.state('live');
+  await line(alice, 1).getByText('another one', { exact: true }).waitFor();
+  await line(alice, 2).getByText('another two', { exact: true }).waitFor();
+  await alice.find('composer-fault').getByText('The room has begun anew').waitFor();
+  await alice.find('composer-about').waitFor({ state: 'hidden' });
+  await written(alice, 'two, begun\none, mended');
+  const failed = alice.page.locator('[data-testid=message][data-state=failed]');
+  await failed.getByText('The room has begun anew, and the message that this answers is gone.').waitFor();
+  assert.equal(await failed.getByTestId('quote').count(), 0);
+  await alice.photograph('begun-anew');
+
+  // Both are for the room now, if she wants that.
+  await alice.find('retry').click();
+  await alice.sees(3);
+  await alice.find('composer').press('Enter');
+  await alice.sees(4);
+  const { messages } = await (await client(t, server, 'bob')).history('lobby');
+  assert.deepEqual(messages.map(({ text, edits, replyTo }) => [text, edits, replyTo]), [
+    ['another one', undefined, undefined], ['another two', undefined, undefined], ['indeed', undefined, undefined], ['two, begun\none, mended', undefined, undefined],
+  ]);
+  assert.deepEqual(alice.faults, []);
+});
+
+test('Enter that ends a word which is being composed sends nothing', { timeout: 120_000 }, async (t) => {
+  const server = await Server.start(t);
+  const alice = await Person.arrive(t, server, 'alice');
+  const box = alice.find('composer');
+  await box.fill('かな');
+  // What browsers make of the key; the second is Safari's.
+  for (const key of [{ isComposing: true }, { keyCode: 229 }]) {
+    await box.evaluate((element, more) => element.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true, ...more })), key);
+    assert.equal(await box.inputValue(), 'かな');
+  }
+  await box.press('Enter');
+  await alice.sees(1);
+  assert.deepEqual((await alice.messages()).map(({ text }) => text), ['かな']);
   assert.deepEqual(alice.faults, []);
 });

@@ -205,5 +205,60 @@ test('an edit that may have been made long ago is given back, and nothing is cha
   const anew = await open({ stored: 2, epoch: 'e2', storages: first.storages });
   assert.deepEqual(anew.client.publishes, []);
   assert.deepEqual(told(anew.changes), [['react', undefined, 'The room has begun anew, and the message that was to be changed is gone.']]);
+  assert.equal(anew.changes.find(({ answered }) => answered).answered.gone, true);
   assert.deepEqual(chips(anew.conversation.get(2)), ['', 0]);
+});
+
+const epochChanged = () => Object.assign(new Error('the client says so'), { code: 'epoch_changed' });
+const GONE = 'The room has begun anew, and the message that this answers is gone.';
+
+test('an edit of a message of a room that has begun anew is given back as that of none', async () => {
+  const { client, conversation, changes } = await open({ stored: 2 });
+  conversation.changes.edit(1, 'better', []);
+  client.publishes[0].reject(epochChanged());
+  conversation.changes.edit(1, 'worse', []);
+  client.publishes[1].reject(new Error('too late'));
+  await settle();
+  assert.deepEqual(told(changes), [['edit', 'better', 'the client says so'], ['edit', 'worse', 'too late']]);
+  assert.deepEqual(changes.filter(({ answered }) => answered).map(({ answered }) => answered.gone), [true, false]);
+});
+
+test('an answer to a message of a room that has begun anew waits for the person, and answers nothing', async () => {
+  const first = await open({ stored: 2 });
+  first.conversation.send('yes', { replyTo: 1, mentions: ['bob'] });
+  first.conversation.send('aside', { thread: 1 });
+  first.conversation.send('plain');
+  for (const publish of first.client.publishes) publish.reject(closed());
+  await settle();
+  for (let visit = 1; visit <= 2; visit++) {
+    const { client, conversation } = await open({ stored: 2, epoch: 'e2', storages: first.storages });
+    assert.deepEqual(client.publishes.map(({ text }) => text), ['plain'], `visit ${visit}`);
+    assert.deepEqual(conversation.outgoing.map(({ text, state, error, more }) => [text, state, error, more]), [
+      ['yes', 'failed', GONE, { mentions: ['bob'] }], ['aside', 'failed', GONE, {}], ['plain', 'pending', undefined, {}],
+    ]);
+    if (visit === 1) continue;
+    conversation.retry('k1');
+    assert.deepEqual(client.publishes[1].more, { mentions: ['bob'] });
+  }
+});
+
+test('a room that begins anew while it is open takes nothing that was about its messages', async () => {
+  const { client, conversation, changes } = await open({ stored: 60 });
+  client.alter(react(1)); // further back than the window
+  conversation.send('yes', { replyTo: 2 });
+  conversation.send('too long', { thread: 2 });
+  client.publishes[0].reject(epochChanged());
+  client.publishes[1].reject(new Error('too long'));
+  await settle();
+  client.epoch = 'e2';
+  client.stored.length = 0;
+  client.store(3);
+  await conversation.begin();
+  const beginnings = () => changes.map(({ anew }) => anew).filter((anew) => anew !== undefined);
+  assert.deepEqual(beginnings(), [false, true]);
+  assert.deepEqual(texts(conversation), ['1m1', '2m2', '3m3']);
+  assert.deepEqual(conversation.messages.map(({ reactions }) => reactions), [undefined, undefined, undefined]);
+  assert.deepEqual(conversation.outgoing.map(({ state, error, more }) => [state, error, more]), [['failed', GONE, {}], ['failed', 'too long', {}]]);
+  await conversation.begin();
+  assert.deepEqual(beginnings(), [false, true, false]);
 });

@@ -291,6 +291,19 @@ test('what is unsent is sent by the next visit with its key, what is old is aske
   assert.deepEqual(third.conversation.outgoing.map((e) => e.key), ['k1']);
 });
 
+test('a message that was refused is not sent by the next visit by itself', async () => {
+  const first = await open();
+  first.conversation.send('hi');
+  first.client.publishes[0].reject(new Error('no right to publish'));
+  await settle();
+  const { client, conversation, storages } = await open({ storages: first.storages });
+  assert.deepEqual(client.publishes, []);
+  assert.deepEqual(conversation.shownOutgoing.map((e) => [e.state, e.error]), [['failed', 'no right to publish']]);
+  conversation.retry('k1');
+  assert.deepEqual(client.publishes.map((p) => p.key), ['k1']);
+  assert.deepEqual((await open({ storages })).client.publishes.map((p) => p.key), ['k1'], 'whoever tries again means it');
+});
+
 test('beginning again does not send again what is on its way', async () => {
   const { client, conversation } = await open();
   conversation.send('hi');

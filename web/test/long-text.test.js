@@ -30,3 +30,20 @@ test('a text in short is no longer than asked for, and cuts no character', () =>
   assert.equal(inShort('abcd', 3), 'abc…');
   assert.equal(inShort('a🐦🐦', 4), 'a🐦…');
 });
+
+test('an emoji of several parts is one character, and so is a letter with its marks', () => {
+  const family = '👩‍👩‍👧‍👦';
+  assert.equal(inShort(`ab${family}${family}`, 15), `ab${family}…`);
+  assert.equal(inShort('🇩🇪🇫🇷', 6), '🇩🇪…');
+  assert.equal(inShort('ae\u0301', 2), 'a…');
+  assert.equal(beginning(`${'x'.repeat(795)}${family.repeat(100)}`), 'x'.repeat(795));
+  assert.equal(beginning(`a${'\u0301'.repeat(2_000)}`).length, 800, 'heaps of marks are cut');
+});
+
+test('a browser that tells no characters apart cuts between code points', async (t) => {
+  const { Segmenter } = Intl;
+  t.after(() => (Intl.Segmenter = Segmenter));
+  Intl.Segmenter = undefined;
+  const { firstCharacter, startOfCharacter } = await import('../page/app/characters.js?without');
+  assert.deepEqual([startOfCharacter('a🐦', 2), startOfCharacter('a🐦', 1), firstCharacter('🐦 bird')], [1, 1, '🐦']);
+});

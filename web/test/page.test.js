@@ -26,6 +26,7 @@ test('a name has one hue of twelve and its first character as initial', () => {
   assert.equal(hueOf('alice'), hueOf('alice'));
   assert.equal(initialOf('alice'), 'A');
   assert.equal(initialOf('🐦 bird'), '🐦');
+  assert.deepEqual(['👩‍👧 x', '🇩🇪', 'e\u0301a'].map(initialOf), ['👩‍👧', '🇩🇪', 'E\u0301']);
 });
 
 test('days have names as seen from now', () => {

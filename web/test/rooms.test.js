@@ -1,6 +1,7 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 
+import { finding } from '../page/app/room-filter.js';
 import { Rooms } from '../page/app/rooms.js';
 import { Settings } from '../page/app/settings.js';
 import { FakeClient, open, settle } from './fake-client.js';
@@ -166,4 +167,32 @@ test('being removed ends the room with the reason', async () => {
   conversation.lost({ action: 'kick', reason: 'too loud' });
   assert.deepEqual([conversation.status, conversation.error.message], ['removed', 'You were removed from Birds: too loud.']);
   assert.deepEqual([client.joins[0].state, conversation.people.there.named], ['left', []]);
+});
+
+test('a room is found by words of its title, whatever the case and the accents', () => {
+  const titles = ['Vögel im Garten', 'Straßenfest', 'ΟΔΟΣ', 'İzmir', 'Team 10', 'كِتاب'];
+  const found = (wanted) => titles.filter(finding(wanted));
+  for (const all of ['', ' ']) assert.deepEqual(found(all), titles);
+  for (const [wanted, title] of [['vogel', 0], ['GARTEN vög', 0], ['strassen', 1], ['οδός', 2], ['izmir', 3], ['team 1', 4], ['كتاب', 5]]) {
+    assert.deepEqual(found(wanted), [titles[title]], wanted);
+  }
+  assert.deepEqual(found('garten team'), []);
+});
+
+test('rooms that the list does not have are begun in turns, since no client takes hundreds of questions at once', async () => {
+  const client = new FakeClient();
+  const { history } = client;
+  let waiting = 0;
+  let most = 0;
+  client.history = async (...question) => {
+    most = Math.max(most, ++waiting);
+    await null;
+    waiting--;
+    return history.apply(client, question);
+  };
+  const rooms = Array.from({ length: 180 }, (_, i) => `room ${i}`);
+  const { made } = await list({ pages: [{ epoch: 'e1', rooms: [] }], rooms, client });
+  assert.equal(client.joins.length, 180);
+  assert.ok(made.all.every(({ status }) => status === 'ready'));
+  assert.ok(most <= 50, `${most} at once`);
 });

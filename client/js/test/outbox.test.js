@@ -218,3 +218,75 @@ test('an old sending stays open whatever the new one is answered', async () => {
   await made.clock.pass(9 * 60_000 + 500);
   assert.equal((await outcome(promise)).error.code, 'outcome_unknown');
 });
+
+test('what names a message waits for its room, and is not sent in one that has begun anew', async () => {
+  const made = await connected();
+  const { client, socket } = made;
+  client.join('lobby');
+  socket().joined('lobby', 5);
+  const inFlight = kept(client.edit('lobby', 3, 'in flight'));
+  assert.deepEqual(texts(socket()), ['in flight']);
+  socket().end();
+  const named = [
+    client.delete('lobby', 3), client.react('lobby', 3, '+'), client.pin('lobby', 3),
+    client.publish('lobby', 'an answer', { replyTo: 3 }), client.publish('lobby', 'an aside', { thread: 3 }),
+  ].map(kept);
+  const plain = client.publish('lobby', 'plain');
+  await comeBack(made);
+  assert.deepEqual(texts(socket()), []);
+  socket().joined('lobby', 4, { epoch: 'e2' });
+  for (const promise of [inFlight, ...named]) assert.equal((await outcome(promise)).error.code, 'epoch_changed');
+  assert.equal((await outcome(inFlight)).error.key, 'abababababababab-1');
+  assert.deepEqual(texts(socket()), ['plain']);
+  published(socket(), 'lobby', 5);
+  assert.equal((await outcome(plain)).value.seq, 5);
+  assert.equal(client.queued, 0);
+});
+
+test('in the same epoch it is sent once the room is joined, in order', async () => {
+  const made = await connected({ publishWindow: 2 });
+  const { client, socket } = made;
+  client.join('lobby');
+  socket().joined('lobby', 5);
+  socket().end();
+  for (const text of ['a', 'b']) client.publish('lobby', text);
+  client.edit('lobby', 3, 'c');
+  client.publish('lobby', 'd');
+  await comeBack(made);
+  assert.deepEqual(texts(socket()), ['a', 'b']);
+  published(socket(), 'lobby', 6);
+  assert.deepEqual(texts(socket()), ['a', 'b']);
+  socket().joined('lobby', 5, { recovered: true });
+  assert.deepEqual(texts(socket()), ['a', 'b', 'c']);
+  published(socket(), 'lobby', 7);
+  assert.deepEqual(texts(socket()), ['a', 'b', 'c', 'd']);
+});
+
+test('it waits for no room that is left, refused or joined by nobody', async () => {
+  for (const end of [(made, room) => room.leave(), (made) => made.socket().refuse('join', 'room_forbidden', { code: 403 })]) {
+    const made = await connected();
+    const room = made.client.join('lobby');
+    made.socket().joined('lobby', 5);
+    made.socket().end();
+    made.client.edit('lobby', 3, 'mended');
+    await comeBack(made);
+    assert.deepEqual(texts(made.socket()), []);
+    end(made, room);
+    assert.deepEqual(texts(made.socket()), ['mended']);
+  }
+  const { client, socket } = await connected();
+  client.edit('lobby', 3, 'mended');
+  assert.deepEqual(texts(socket()), ['mended']);
+});
+
+test('a room that is left by whoever hears that it is joined still rejects what names others', async () => {
+  const made = await connected();
+  const room = made.client.join('lobby', { onState: ({ state }) => state === 'joined' && room.epoch === 'e2' && room.leave() });
+  made.socket().joined('lobby', 5);
+  made.socket().end();
+  const edit = kept(made.client.edit('lobby', 3, 'mended'));
+  await comeBack(made);
+  made.socket().joined('lobby', 4, { epoch: 'e2' });
+  assert.equal((await outcome(edit)).error.code, 'epoch_changed');
+  assert.deepEqual(texts(made.socket()), []);
+});

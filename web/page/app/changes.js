@@ -1,7 +1,7 @@
 // Changes of one room's messages that were asked for here. Each shows as if it were made, as what is written shows before it has
 // its place: until it comes like everybody's, or is refused. Like that it outlives a reload.
 
-import { KEY_WINDOW_MS } from './outgoing.js';
+import { EPOCH_CHANGED, KEY_WINDOW_MS } from './outgoing.js';
 
 /**
  * @typedef {object} Asked
@@ -18,7 +18,8 @@ import { KEY_WINDOW_MS } from './outgoing.js';
  * @typedef {object} ChangesOwner
  * @property {() => string} epoch  of the room
  * @property {() => number} newest  the newest number that is known to be there
- * @property {(answered?: {change: object, text?: string, error?: Error}) => void} changed  one is asked for; answered: it was made or, with the error, was not
+ * @property {(answered?: {change: object, text?: string, error?: Error, gone?: boolean}) => void} changed  one is asked for; answered: it was made or,
+ *   with the error, was not; gone: nor can it be, since its message's number is that of another one now, or of none
  */
 
 export class Changes {
@@ -73,8 +74,8 @@ export class Changes {
   resume() {
     for (const asked of this.#asked) {
       if (asked.inFlight || asked.seq !== undefined) continue;
-      const fault = this.#outdated(asked);
-      if (fault) this.#drop(asked, new Error(fault));
+      const error = this.#outdated(asked);
+      if (error) this.#drop(asked, error);
       else this.#publish(asked);
     }
   }
@@ -104,8 +105,8 @@ export class Changes {
    * that was made would take back those that came after it.
    */
   #outdated({ change, epoch, at }) {
-    if (epoch !== this.#owner.epoch()) return 'The room has begun anew, and the message that was to be changed is gone.';
-    if (change.edit && Date.now() - at >= KEY_WINDOW_MS) return 'Edited in an earlier visit, and perhaps sent: look whether it is there.';
+    if (epoch !== this.#owner.epoch()) return Object.assign(new Error('The room has begun anew, and the message that was to be changed is gone.'), { code: EPOCH_CHANGED });
+    if (change.edit && Date.now() - at >= KEY_WINDOW_MS) return new Error('Edited in an earlier visit, and perhaps sent: look whether it is there.');
     return null;
   }
 
@@ -127,7 +128,7 @@ export class Changes {
   #drop(asked, error) {
     this.#asked = this.#asked.filter((one) => one !== asked);
     this.#save();
-    this.#owner.changed({ change: asked.change, text: asked.text, error });
+    this.#owner.changed({ change: asked.change, text: asked.text, error, gone: error?.code === EPOCH_CHANGED });
   }
 
   #save() {

@@ -78,7 +78,7 @@ export class Chat {
     byId('pins-open').addEventListener('click', () => this.#panel.open(this.#current, { pinned: true }, 'Pinned'), { signal });
     this.#rooms = new Rooms(client, settings, (change) => this.#changed(change), (ended) => this.#listed(ended));
     this.#roomsView = new RoomsView({
-      add: (name) => this.#add(name),
+      compose: (name) => this.#compose(name),
       open: (name) => this.#goTo(name),
       leave: (name) => this.#leave(name),
       isMuted: (name) => settings.muted.includes(name),
@@ -91,6 +91,7 @@ export class Chat {
       step: (by) => this.#step(by),
       compose: () => this.#composer.focus(),
       newest: () => this.#timeline.jump(),
+      find: () => this.#find(),
     }, signal);
     client.on('state', (event) => this.#clientState(event));
 
@@ -131,7 +132,7 @@ export class Chat {
 
   // Rooms.
 
-  #add(name) {
+  #compose(name) {
     this.#goTo(name);
     this.#composer.focus();
   }
@@ -193,6 +194,14 @@ export class Chat {
     const names = this.#rooms.all.map((conversation) => conversation.name);
     const position = names.indexOf(this.#current.name) + by;
     this.#goTo(names[(position + names.length) % names.length]);
+  }
+
+  /** To the field that finds a room, in the other pane on a phone; false: there is none. */
+  #find() {
+    if (!this.#roomsView.isLong) return false;
+    this.#openPane('rooms');
+    this.#roomsView.find();
+    return true;
   }
 
   #send(text, { reply, thread, edit }) {
@@ -260,9 +269,16 @@ export class Chat {
     if (this.#listening.signal.aborted) return; // the box is another person's by now
     if (answered === undefined) this.#composer.say(name, '');
     if (!answered?.error) return;
-    const { change, text, error } = answered;
+    const { change, text, error, gone } = answered;
     this.#composer.say(name, error.message);
-    if (change.edit) this.#composer.giveBack(name, text, { edit: { seq: change.target } }, EDITING);
+    if (change.edit) this.#composer.giveBack(name, text, gone ? {} : { edit: { seq: change.target } }, EDITING);
+  }
+
+  /** Numbers of messages are those of others now, or of none: what was begun about one does not go on. */
+  #begunAnew(conversation) {
+    if (this.#composer.beginAnew()) this.#composer.say(conversation.name, 'The room has begun anew, and the message that you were writing about is gone. What you wrote is still here.');
+    this.#panel.close();
+    this.#timeline.show(conversation);
   }
 
   /** Ends the chat for a reason that the server's connection does not know. */
@@ -272,7 +288,7 @@ export class Chat {
 
   // What happens.
 
-  #changed({ conversation, arrived, altered, asked, answered, people }) {
+  #changed({ conversation, arrived, altered, asked, answered, people, anew }) {
     if (people) {
       if (conversation !== this.#current) return;
       this.#people.render(conversation.people);
@@ -281,6 +297,7 @@ export class Chat {
     }
     if (arrived) this.#notifications.arrived(conversation, arrived);
     if (asked) this.#tell(conversation, answered);
+    if (anew && conversation === this.#current) this.#begunAnew(conversation);
     if (conversation === this.#current) {
       this.#silence.render(conversation);
       this.#timeline.changed();
@@ -328,9 +345,12 @@ export class Chat {
     if (state === 'closed' && !this.#listening.signal.aborted) this.#close(error);
   }
 
-  /** On a phone either the rooms or the room are seen; on a desk both. */
+  /** On a phone either the rooms or the room are seen; on a desk both. What had the focus may be out of sight then. */
   #openPane(pane) {
     byId('chat').dataset.pane = pane;
+    if (document.activeElement?.checkVisibility?.() !== false) return;
+    if (pane === 'room') byId('room-title').focus({ preventScroll: true });
+    else this.#roomsView.focus();
   }
 
   #close(error) {

@@ -1,6 +1,7 @@
 // The message box. Each room has its own draft, which a reload keeps.
 
 import { byId } from './elements.js';
+import { composes } from './keys.js';
 import { Completion } from './mentions.js';
 
 export class Composer {
@@ -38,14 +39,13 @@ export class Composer {
       this.#submit();
     }, { signal });
     this.#text.addEventListener('keydown', (event) => {
-      if (!event.isComposing && this.#completion.key(event)) return;
+      if (composes(event) || this.#completion.key(event)) return;
       if (event.key === 'Escape' && !this.#about.hidden) {
         event.stopPropagation();
         this.cancel();
         return;
       }
-      // While a word is being composed (Japanese, Chinese), Enter ends the word.
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+      if (event.key !== 'Enter' || event.shiftKey) return;
       event.preventDefault();
       this.#submit();
     }, { signal });
@@ -84,14 +84,17 @@ export class Composer {
     else this.#faults.set(room, fault);
   }
 
-  /** An edit could not be made: it goes on, or its text is before what was begun meanwhile, which Enter would send as the edit. */
+  /**
+   * An edit could not be made: it goes on, or its text is before what was begun meanwhile, which Enter would send as the edit. Without a
+   * purpose it can't go on, and its text is for the room.
+   */
   giveBack(room, text, purpose, words) {
     if (room !== this.#room) {
       this.#keep(room, before(text, this.#draft(room)));
     } else if (this.#kept !== null) {
       this.#kept.text = before(text, this.#kept.text);
       this.#wrote();
-    } else if (this.#typed) {
+    } else if (this.#typed || !purpose.edit) {
       this.#text.value = before(text, this.#text.value);
       this.#wrote();
     } else {
@@ -122,6 +125,19 @@ export class Composer {
   leaveThread() {
     if (this.#purpose.thread) this.cancel();
     else if (this.#kept?.purpose.thread) this.#kept = { ...this.#kept, purpose: {}, words: '' };
+  }
+
+  /**
+   * The room has begun anew, and the messages that the text was for are gone: it is for the room, and what was begun as an edit stands
+   * before the draft. Says whether it was for one.
+   */
+  beginAnew() {
+    const { edit, reply, thread } = this.#purpose;
+    if (!edit && !reply && !thread) return false;
+    if (this.#kept !== null) this.#text.value = before(this.#text.value, this.#kept.text);
+    this.#kept = null;
+    this.#turn({}, '');
+    return true;
   }
 
   #turn(purpose, words) {

@@ -56,7 +56,8 @@ export class Conversation {
    * @param {object} client    a Rookery, or a stand-in for it
    * @param {string} name
    * @param {object} settings  see settings.js
-   * @param {(what: {conversation: Conversation, arrived?: object, altered?: object, asked?: boolean, people?: boolean, answered?: object}) => void} changed  answered: see changes.js
+   * @param {(what: {conversation: Conversation, arrived?: object, altered?: object, asked?: boolean, people?: boolean, answered?: object, anew?: boolean}) => void} changed
+   *   answered: see changes.js; anew: numbers of messages are those of others now
    */
   constructor(client, name, settings, changed) {
     this.name = name;
@@ -66,10 +67,9 @@ export class Conversation {
     this.#shown = client.shown();
     /** Who is there; what changes in it changes nothing else. */
     this.people = new People(() => this.#changed({ conversation: this, people: true }));
+    const owner = { epoch: () => this.epoch, newest: () => this.newest };
     this.changes = new Changes(client, name, settings, this.#shown, {
-      epoch: () => this.epoch,
-      newest: () => this.newest,
-      changed: (answered) => this.#changed({ conversation: this, asked: true, answered }),
+      ...owner, changed: (answered) => this.#changed({ conversation: this, asked: true, answered }),
     });
 
     this.status = 'loading'; // loading | ready | failed | removed
@@ -94,7 +94,7 @@ export class Conversation {
     this.mentions = 0;
     /** When something was last said, 0 if that is not known. */
     this.lastAt = 0;
-    this.#outgoing = new Outgoing(client, name, settings, () => this.newest, () => this.#changed({ conversation: this }));
+    this.#outgoing = new Outgoing(client, name, settings, { ...owner, changed: () => this.#changed({ conversation: this }) });
   }
 
   get begun() {
@@ -149,11 +149,13 @@ export class Conversation {
     }
     if (beginning !== this.#beginnings) return;
     this.status = 'ready';
+    const anew = this.epoch !== null && page.epoch !== this.epoch;
+    if (anew) this.#shown.clear(); // of changes, too, whose messages may be on their way
     this.#replace(page, this.#synced?.epoch === page.epoch ? this.#synced.head : 0);
     this.#takeReadPosition(page);
     this.#join(page);
     this.#resume();
-    this.#changed({ conversation: this });
+    this.#changed({ conversation: this, anew });
   }
 
   /**

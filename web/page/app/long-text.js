@@ -1,6 +1,7 @@
 // A long text shows its beginning until somebody asks for all of it. It is cut, not covered: what is not seen is not read out either,
 // and no link in it is reached.
 
+import { startOfCharacter } from './characters.js';
 import { element } from './elements.js';
 
 /** A text with as many characters or lines as these is long; of one the beginning is seen, much less, so that it is worth a click. */
@@ -15,12 +16,12 @@ export function endOfBeginning(text) {
   const line = endOfLine(text, SEEN.lines);
   if (line !== -1 && line <= SEEN.characters) return line;
   const word = text.slice(SEEN.characters - WORD, SEEN.characters + 1).search(/\s\S*$/);
-  return word === -1 ? betweenCharacters(text, SEEN.characters) : SEEN.characters - WORD + word;
+  return word === -1 ? startOfCharacter(text, SEEN.characters) : SEEN.characters - WORD + word;
 }
 
 /** A text in few words. */
 export function inShort(text, most) {
-  return text.length > most ? `${text.slice(0, betweenCharacters(text, most))}…` : text;
+  return text.length > most ? `${text.slice(0, startOfCharacter(text, most))}…` : text;
 }
 
 /** Where the n-th line ends; -1: there are not more. */
@@ -29,11 +30,6 @@ function endOfLine(text, n) {
   do at = text.indexOf('\n', at + 1);
   while (at !== -1 && --n > 0);
   return at;
-}
-
-/** Not in the middle of one that takes two places, as an emoji does. */
-function betweenCharacters(text, at) {
-  return /[\uDC00-\uDFFF]/.test(text[at] ?? '') ? at - 1 : at;
 }
 
 /** Which long texts of one list are shown whole. */

@@ -63,7 +63,7 @@ export function outgoingView(entry, { grouped, from, about, folding }, actions) 
       made.addEventListener('click', () => actions[action](entry));
       return made;
     };
-    body.append(element('p', { class: 'message-fault' }, `Not sent. ${entry.error} `,
+    body.append(element('p', { class: 'message-fault', attributes: { role: 'alert' } }, `Not sent. ${entry.error} `,
       button('Try again', 'retry'), button('Edit', 'edit'), button('Discard', 'discard')));
   } else {
     line.append(element('span', { class: 'message-side-time' }, entry.state === 'sent' ? 'Sent' : 'Sending…'));

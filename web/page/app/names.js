@@ -1,6 +1,8 @@
 // Names of rooms and users, as the protocol has them: 1 to 128 bytes of UTF-8 without
 // control characters.
 
+import { firstCharacter } from './characters.js';
+
 const MAX_BYTES = 128;
 
 /** Why a name can't be used, in words for the person who wrote it; null when it can. */
@@ -34,7 +36,7 @@ export function hueOf(name) {
   return ((hash ^ (hash >>> 13)) >>> 0) % 12;
 }
 
-/** What stands in a name's disc. Not the first code unit, which may be half a character. */
+/** What stands in a name's disc. */
 export function initialOf(name) {
-  return [...name][0].toUpperCase();
+  return firstCharacter(name).toUpperCase();
 }

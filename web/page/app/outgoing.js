@@ -2,12 +2,17 @@
 
 /** The server remembers a retry key for 10 minutes; see docs/client.md. */
 export const KEY_WINDOW_MS = 9 * 60_000;
+/** The client's word for what names messages that are gone, since the room has begun anew. */
+export const EPOCH_CHANGED = 'epoch_changed';
+
+const GONE = 'The room has begun anew, and the message that this answers is gone.';
 
 /**
  * @typedef {object} Entry
  * @property {string} key     the retry key: sent again with it, it is stored once
  * @property {string} text
  * @property {object} [more]  what it answers and mentions
+ * @property {string} [epoch] the one in which the room gave what it answers its number
  * @property {number} at      when it was written, by this machine's clock
  * @property {'pending'|'sent'|'failed'} state  sent: acknowledged, its message not yet here
  * @property {string} [error] why it failed
@@ -15,13 +20,19 @@ export const KEY_WINDOW_MS = 9 * 60_000;
  * @property {boolean} [inFlight]  the client has it
  */
 
+/**
+ * @typedef {object} OutgoingOwner
+ * @property {() => string} epoch  of the room
+ * @property {() => number} newest  the newest message that is known to be there
+ * @property {() => void} changed
+ */
+
 export class Outgoing {
   // Set at construction.
   #client;
   #room;
   #settings;
-  #newest;
-  #changed;
+  #owner;
 
   /** @type {Entry[]} */
   entries;
@@ -30,36 +41,39 @@ export class Outgoing {
    * @param {object} client
    * @param {string} room
    * @param {object} settings  see settings.js
-   * @param {() => number} newest  the newest message that is known to be there
-   * @param {() => void} changed
+   * @param {OutgoingOwner} owner
    */
-  constructor(client, room, settings, newest, changed) {
+  constructor(client, room, settings, owner) {
     this.#client = client;
     this.#room = room;
     this.#settings = settings;
-    this.#newest = newest;
-    this.#changed = changed;
+    this.#owner = owner;
     this.entries = settings.loadOutgoing(room).map(restored);
   }
 
   /** Those to be shown: whose message has not come. */
   get shown() {
-    return this.entries.filter((entry) => entry.state === 'failed' || entry.seq === undefined || entry.seq > this.#newest());
+    return this.entries.filter((entry) => entry.state === 'failed' || entry.seq === undefined || entry.seq > this.#owner.newest());
   }
 
   /** @param {{replyTo?: number, thread?: number, mentions?: string[]}} more */
   send(text, more) {
-    const entry = { key: this.#client.nextKey(), text, more, at: Date.now(), state: 'pending' };
+    const entry = { key: this.#client.nextKey(), text, more, epoch: this.#owner.epoch(), at: Date.now(), state: 'pending' };
     this.entries.push(entry);
     this.#save();
     this.#publish(entry);
-    this.#changed();
+    this.#owner.changed();
   }
 
-  /** What an earlier visit of this page has left. */
+  /** What is left of an earlier visit of this page, or of the time before the room began anew. */
   resume() {
     for (const entry of this.entries) {
-      if (entry.state === 'pending' && !entry.inFlight) this.#publish(entry);
+      if (entry.inFlight || entry.state === 'sent') continue;
+      const gone = names(entry) && entry.epoch !== this.#owner.epoch();
+      if (gone) answerNothing(entry);
+      if (entry.state === 'failed') continue;
+      if (gone) this.#fail(entry, GONE);
+      else this.#publish(entry);
     }
   }
 
@@ -72,7 +86,7 @@ export class Outgoing {
     entry.at = Date.now();
     this.#save();
     this.#publish(entry);
-    this.#changed();
+    this.#owner.changed();
   }
 
   remove(key) {
@@ -106,25 +120,44 @@ export class Outgoing {
       entry.seq = seq;
       this.#save();
       // The reply and the message are not ordered: the one that comes last takes it away.
-      if (seq <= this.#newest()) this.remove(entry.key);
+      if (seq <= this.#owner.newest()) this.remove(entry.key);
     } catch (error) {
       if (error.code === 'closed') return; // kept for the next visit of this page
-      entry.state = 'failed';
-      entry.error = error.message;
-      entry.seq = undefined;
+      if (error.code === EPOCH_CHANGED) answerNothing(entry);
+      this.#fail(entry, error.code === EPOCH_CHANGED ? GONE : error.message);
     } finally {
       entry.inFlight = false;
     }
-    this.#changed();
+    this.#owner.changed();
+  }
+
+  /** It waits for the person to say what becomes of it, after a reload as well. */
+  #fail(entry, error) {
+    entry.state = 'failed';
+    entry.error = error;
+    entry.seq = undefined;
+    this.#save();
   }
 
   #save() {
     const unsent = this.entries.filter((entry) => entry.state !== 'sent');
-    this.#settings.saveOutgoing(this.#room, unsent.map(({ key, text, more, at }) => ({ key, text, more, at })));
+    this.#settings.saveOutgoing(this.#room, unsent.map(({ key, text, more, epoch, at, error }) => ({ key, text, more, epoch, at, error })));
   }
 }
 
-function restored({ key, text, more, at }) {
-  if (Date.now() - at < KEY_WINDOW_MS) return { key, text, more, at, state: 'pending' };
-  return { key, text, more, at, state: 'failed', error: 'Written in an earlier visit, and perhaps sent: look whether it is there.' };
+function restored({ key, text, more, epoch, at, error }) {
+  const entry = { key, text, more, epoch, at, state: 'pending' };
+  if (error === undefined && Date.now() - at < KEY_WINDOW_MS) return entry;
+  return { ...entry, state: 'failed', error: error ?? 'Written in an earlier visit, and perhaps sent: look whether it is there.' };
+}
+
+/** It is about another message, by its number. */
+function names({ more }) {
+  return Boolean(more?.replyTo || more?.thread);
+}
+
+/** What it is about is gone: it is for the room. */
+function answerNothing(entry) {
+  const { replyTo, thread, ...more } = entry.more;
+  entry.more = more;
 }

@@ -5,6 +5,8 @@ import { Conversation } from './conversation.js';
 
 /** Those that were written to last are joined, so that they tell of what is new. The others are when somebody looks. */
 const MOST_JOINED = 200;
+/** So many are begun at once of those that the list does not have. */
+const AT_ONCE = 50;
 
 export class Rooms {
   // Set at construction.
@@ -17,6 +19,8 @@ export class Rooms {
   #conversations = new Map();
   #syncing = false;
   #stale = false;
+  /** Rooms that the list does not have are being begun. */
+  #beginning = false;
 
   /**
    * @param {object} client
@@ -81,10 +85,19 @@ export class Rooms {
       // The client repeats what can be repeated. Without an answer the rooms of this device are there; the next connection asks again.
     }
     this.#syncing = false;
-    for (const conversation of this.#conversations.values()) {
-      if (!conversation.begun && !conversation.known) conversation.begin(1);
-    }
     this.#listed(null);
+    this.#beginOthers();
+  }
+
+  /** The rooms that the list does not have are asked for one by one, in turns: the client takes a hundred questions at once. */
+  async #beginOthers() {
+    if (this.#beginning) return;
+    this.#beginning = true;
+    const left = () => [...this.#conversations.values()].filter(({ begun, known }) => !begun && !known);
+    for (let some = left(); some.length > 0; some = left()) {
+      await Promise.all(some.slice(0, AT_ONCE).map((conversation) => conversation.begin(1)));
+    }
+    this.#beginning = false;
   }
 
   async #readAll() {

@@ -101,7 +101,7 @@ export class Settings {
     write(this.#lasting, READ, { ...read(this.#lasting, READ, {}), [room]: position });
   }
 
-  /** What was written in this window and not acknowledged: {key, text, more, at} each. */
+  /** What was written in this window and not acknowledged: see outgoing.js. */
   loadOutgoing(room) {
     return own(read(this.#passing, OUTGOING, {}), room) ?? [];
   }

@@ -195,6 +195,7 @@ export class Timeline {
     const keys = new Set(wanted.map((line) => line.key));
     for (const [key, { node }] of this.#lines) {
       if (keys.has(key)) continue;
+      if (node.contains(document.activeElement)) this.#scroller.focus({ preventScroll: true }); // a message that was not sent is discarded
       node.remove();
       this.#lines.delete(key);
     }
