@@ -16,7 +16,7 @@ run: build ## build, and run in development mode with the log in ./data
 build: ## build bin/rookery, one static binary
 	CGO_ENABLED=0 go build -trimpath -o bin/rookery ./cmd/rookery
 
-test: setup check ## install what the tests need (as root), and run everything: 14 minutes on two cores, 23 where nothing is compiled yet
+test: setup check ## install what the tests need (as root), and run everything: 13 minutes at most on two cores, also where nothing is compiled yet
 
 setup:
 	test/setup

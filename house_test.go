@@ -241,6 +241,8 @@ var mayBeImportedBy = map[string][]string{
 	// Servers of others, and providers with faults, are for tests alone.
 	"bench/otherservers":                 {},
 	"gateway/internal/signin/signintest": {},
+	// A listener of a pipe.
+	"gateway/internal/accept/accepttest": {},
 	// Certificates of nobody are for tests, and for the server that tests start.
 	"internal/certtest": {"gateway/gatewaytest"},
 	// Ports of programs that tests start.

@@ -338,8 +338,8 @@ func (r *run) load(ctx context.Context) error {
 	if err := r.fleet.all(worker.Order{Load: true, At: from}, nil); err != nil {
 		return err
 	}
-	r.result.LoadFrom = r.seconds.index(from + int64(t.Warmup))
-	r.result.LoadTo = r.seconds.index(from + int64(t.Warmup+t.Duration) + int64(time.Second) - 1)
+	first, behind := countedSeconds(t)
+	r.result.LoadFrom, r.result.LoadTo = r.seconds.index(from)+first, r.seconds.index(from)+behind
 	warm := time.Duration(from-engine.Now()) + t.Warmup
 	if t.Warmup > 0 {
 		r.seconds.phase(report.WarmUp, warm)
@@ -350,6 +350,17 @@ func (r *run) load(ctx context.Context) error {
 	r.seconds.phase(report.Load, t.Duration)
 	stopped, err := r.sleep(ctx, time.Duration(from-engine.Now())+t.Warmup+t.Duration)
 	return errors.Join(err, r.stopLoad(stopped))
+}
+
+// countedSeconds are those of a load that are all within what counts, from its begin: rates are figures of them. Where none is, they are those that it
+// reaches into.
+func countedSeconds(t plan.Time) (from, to int) {
+	whole := func(d time.Duration) int { return int(d / time.Second) }
+	from, to = whole(t.Warmup+time.Second-1), whole(t.Warmup+t.Duration)
+	if from >= to {
+		from, to = whole(t.Warmup), whole(t.Warmup+t.Duration+time.Second-1)
+	}
+	return from, to
 }
 
 // sleep reports whether the user stopped it. It looks at the clocks of other hosts now and then.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rookery/bench/internal/worker"
+	"rookery/bench/plan"
 	"rookery/bench/report"
 	"rookery/bench/result"
 )
@@ -45,6 +46,22 @@ func (s *seconds) expectWhole(t *testing.T, want int) {
 }
 
 // TestSecondsWaitForTheLast: each has the part of every worker, whenever it comes, and they come out in order.
+// TestCountedSeconds: a second in which there was load for a part of it only would make every rate smaller.
+func TestCountedSeconds(t *testing.T) {
+	for _, c := range []struct {
+		warmup, duration time.Duration
+		from, to         int
+	}{
+		{0, time.Second, 0, 1}, {3 * time.Second, 20 * time.Second, 3, 23},
+		{0, 2500 * time.Millisecond, 0, 2}, {500 * time.Millisecond, 2 * time.Second, 1, 2}, {500 * time.Millisecond, 2500 * time.Millisecond, 1, 3},
+		{500 * time.Millisecond, 1200 * time.Millisecond, 0, 2}, {time.Second, time.Second + time.Nanosecond, 1, 2},
+	} {
+		if from, to := countedSeconds(plan.Time{Warmup: c.warmup, Duration: c.duration}); from != c.from || to != c.to {
+			t.Errorf("of %v behind %v seconds %d to %d count, want %d to %d", c.duration, c.warmup, from, to, c.from, c.to)
+		}
+	}
+}
+
 func TestSecondsWaitForTheLast(t *testing.T) {
 	s := newTestSeconds(2)
 	s.tell(0, 0, 5, time.Millisecond)

@@ -12,30 +12,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"rookery/gateway/internal/accept/accepttest"
 )
-
-// one is a listener that gives one connection, and then none until it is closed.
-type one struct {
-	net.Conn
-	given bool
-	ended chan struct{}
-}
-
-func (l *one) Accept() (net.Conn, error) {
-	if !l.given {
-		l.given = true
-		return l.Conn, nil
-	}
-	<-l.ended
-	return nil, net.ErrClosed
-}
-
-func (l *one) Addr() net.Addr { return l.LocalAddr() }
-
-func (l *one) Close() error {
-	close(l.ended)
-	return nil
-}
 
 // closing tells when it was closed.
 type closing struct {
@@ -56,7 +35,7 @@ func asked(t *testing.T, handler http.HandlerFunc) (conn net.Conn, closed <-chan
 	here, there := net.Pipe()
 	at := make(chan time.Time, 1)
 	server := &http.Server{Handler: bounded(adminBodyTime, handler)}
-	go server.Serve(&one{Conn: closing{there, at}, ended: make(chan struct{})})
+	go server.Serve(accepttest.One(closing{there, at}))
 	t.Cleanup(func() { server.Close() })
 	fmt.Fprint(here, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	return here, at

@@ -19,7 +19,9 @@ func memoryChecks() []Check {
 			read: func(v *view) current {
 				return known("/proc/meminfo", "%s, %s of them available", size(v.host.Memory.Total), size(v.host.Memory.Available))
 			},
-			judge: func(v *view, _ current) verdict { return v.judgeMemory(v.host.Memory.Total, "use a machine with %s") },
+			judge: func(v *view, _ current) verdict {
+				return v.judgeMemory(v.host.Memory.Total, "use a machine whose kernel has %s (MemTotal)")
+			},
 		}, {
 			Key:    "memory.max",
 			Reason: "a limit of the cgroup, memory.max or memory.high, binds the process and the memory of its sockets together: at the one it is killed, at the other held up, and before that its runtime collects all the time",

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"rookery/tuning/host"
+	"rookery/tuning/hosttest"
 )
 
 const page = "../docs/tuning.md"
@@ -72,6 +73,21 @@ func capacityText(t *testing.T) string {
 		fmt.Fprintln(&b)
 	}
 	return b.String()
+}
+
+// TestTableIsOfWhatIsRented: for a machine the table has what rookery tune capacity says on one.
+func TestTableIsOfWhatIsRented(t *testing.T) {
+	for name, memory := range map[string]int64{"vps-1gb": 1 << 30, "vps-2gb": 2 << 30, "vps-4gb": 4 << 30, "vps-8gb": 8 << 30, "vps-16gb": 16 << 30} {
+		typical, err := host.Typical(memory, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		idle := func(h *host.Host) int { return Capacity(h, Gateway).Untracked().Loads[0].ByMemory }
+		table, there := idle(typical), idle(hosttest.Open(t, "recorded/"+name, host.Options{}))
+		if off := max(table-there, there-table); off > 1000+there/500 { // they are rounded down to a thousand
+			t.Errorf("%s holds %d idle connections by the table, and %d by what it says itself", name, table, there)
+		}
+	}
 }
 
 // part compares a part of the page with what the code gives, or writes it.

@@ -137,6 +137,10 @@ func TestMetrics(t *testing.T) {
 		m.Show(p)
 	}
 	golden(t, "metrics.txt", []byte(scrape()))
+	m.Show(Progress{Phase: Filling})
+	if filling := scrape(); strings.Count(filling, `rookery_bench_phase{phase=`) != 5 || !strings.Contains(filling, `rookery_bench_phase{phase="filling rooms"} 1`) {
+		t.Errorf("rooms are filled, and the phase is wrong:\n%s", filling)
+	}
 	m.Show(Progress{Phase: Draining})
 	after := scrape()
 	if strings.Contains(after, "server_memory") || strings.Contains(after, "latency") {

@@ -153,7 +153,7 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 			give(l.desc, prometheus.GaugeValue, seconds(q.read(summary)), quantileLabels[i])
 		}
 	}
-	for _, phase := range []Phase{Connecting, WarmUp, Load, Draining} {
+	for _, phase := range []Phase{Filling, Connecting, WarmUp, Load, Draining} {
 		value := 0.0
 		if phase == last.Phase {
 			value = 1

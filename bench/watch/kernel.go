@@ -65,12 +65,13 @@ func (k *kernel) growth(now *result.Kernel) {
 		}
 		maps.Copy(table, part)
 	}
-	first := k.table == nil
 	grew := func(names ...string) (sum int64) {
 		for _, name := range names {
-			// A process that ended takes its folder along, and the counters are not there any more.
-			if after, there := table[name]; there && !first {
-				sum += max(0, after-k.table[name])
+			// A process that ended takes its folder along, and the counters are not there any more. One that was not there a second ago has
+			// counted since the host began.
+			after, there := table[name]
+			if before, known := k.table[name]; there && known {
+				sum += max(0, after-before)
 			}
 		}
 		return sum

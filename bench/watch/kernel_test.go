@@ -40,6 +40,15 @@ func TestKernelSeconds(t *testing.T) {
 		t.Errorf("then %+v, want %+v", got, want)
 	}
 
+	// One file can't be read for a second.
+	text := root["proc/7/net/netstat"].Data
+	root["proc/7/net/netstat"].Data = nil
+	k.second()
+	root["proc/7/net/netstat"].Data = text
+	if got := k.second(); got.Pruned != 0 || got.ListenOverflows != 0 {
+		t.Errorf("when it can be read again %+v were counted in a second", got)
+	}
+
 	// The process and its folder are gone: nothing is counted, and nothing shrinks.
 	for _, name := range []string{"snmp", "netstat", "sockstat", "sockstat6"} {
 		delete(root, "proc/7/net/"+name)

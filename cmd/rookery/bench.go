@@ -306,24 +306,19 @@ func stopSignals(cancel func()) (stop, hurry chan struct{}, ended func()) {
 	}
 }
 
+// report gives all that was asked for, whatever of it fails: the run may have taken hours. The table comes last, since who reads it may be gone, and a
+// program that writes to nobody is ended.
 func (f *benchFlags) report(r *result.Result, p process) error {
-	if err := report.Write(p.stdout, r); err != nil {
-		return err
-	}
-	if f.json != "" {
-		if err := report.WriteFile(f.json, r); err != nil {
-			return err
+	var faults []error
+	for _, file := range []struct {
+		path  string
+		write func(string, *result.Result) error
+	}{{f.json, report.WriteFile}, {f.csv, writeCSV}, {f.html, report.WriteHTMLFile}} {
+		if file.path != "" {
+			faults = append(faults, file.write(file.path, r))
 		}
 	}
-	if f.csv != "" {
-		if err := writeCSV(f.csv, r); err != nil {
-			return err
-		}
-	}
-	if f.html != "" {
-		return report.WriteHTMLFile(f.html, r)
-	}
-	return nil
+	return errors.Join(append(faults, report.Write(p.stdout, r))...)
 }
 
 func writeCSV(path string, r *result.Result) error {

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,6 +93,26 @@ func TestBenchRefusesWithStatus2(t *testing.T) {
 		status := run(context.Background(), args, process{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr})
 		if status != exitRefused || stdout.Len() > 0 || !strings.Contains(stderr.String(), c.stderr) || strings.Count(stderr.String(), "\n") != 1 {
 			t.Errorf("rookery bench %s: status %d, stdout %q, stderr %q; want status 2 and a line on %q", c.args, status, stdout.String(), stderr.String(), c.stderr)
+		}
+	}
+}
+
+// broken takes nothing.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// TestBenchReportsWhatItCan: a file that can't be written, or nobody who reads the table, takes nothing of the rest along.
+func TestBenchReportsWhatItCan(t *testing.T) {
+	dir := t.TempDir()
+	f := benchFlags{json: filepath.Join(dir, "nowhere", "one.json"), csv: filepath.Join(dir, "one.csv"), html: filepath.Join(dir, "one.html")}
+	err := f.report(&result.Result{Latencies: result.NewLatencies()}, process{stdout: broken{}})
+	if !errors.Is(err, os.ErrNotExist) || !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("it is told that %v, want both", err)
+	}
+	for _, path := range []string{f.csv, f.html} {
+		if content, err := os.ReadFile(path); err != nil || len(content) == 0 {
+			t.Errorf("%s has %d bytes, %v", filepath.Base(path), len(content), err)
 		}
 	}
 }

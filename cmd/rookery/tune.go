@@ -337,6 +337,6 @@ func tuneCapacity(args []string, p process) int {
 }
 
 func (f *tuneFlags) declareSize(set *flag.FlagSet) {
-	set.Var(&f.memory, "memory", "`size` of memory to compute with, like 4GiB, instead of this machine's")
+	set.Var(&f.memory, "memory", "`size` of the memory that a machine is rented with, like 4GiB, to compute with instead of this machine's")
 	set.IntVar(&f.cores, "cores", 0, "`number` of processors to compute with, instead of this machine's")
 }

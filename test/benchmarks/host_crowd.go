@@ -145,7 +145,8 @@ func (h *host) overloadRow() row {
 		name: "overload",
 		what: fmt.Sprintf("Twice the messages a second that the server carries; %d rounds in turn, together. The load tester shares the processors and reads each delivery that the server writes: "+
 			"its loops are full then, and an acknowledgement that lies unread in its sockets counts as late. So acknowledgements are also timed by a second load tester beside it, of 100 connections "+
-			"in rooms of the same size and 100 messages/s, which is refused and served as the others are and has time to read", rounds),
+			"in rooms of the same size and 100 messages/s, which is refused and served as the others are and has time to read. Its connections come all at once when the others "+
+			"publish already, and are there when they have joined", rounds),
 		limit: 25 * time.Minute,
 		measure: h.each([]publishes{{hundreds, 4000, 3}, {pairs, 8000, 3}}, func(ctx context.Context, s *hostServer, p publishes) ([]figure, error) {
 			best, err := h.climb(ctx, s, p.shape, p.rate)
@@ -173,6 +174,8 @@ func (h *host) overloadRow() row {
 				ms("the same, timed beside", over.beside),
 				{what: of + "the same by that before, timed beside", value: over.beside.Quantile(0.99).Seconds() / normal.beside.Quantile(0.99).Seconds(), unit: times, target: most(p.bound), doubt: cmp.Or(over.doubt, normal.doubt)},
 				{what: of + "the same by that before, timed in the load tester that is full", value: over.acks.Quantile(0.99).Seconds() / normal.acks.Quantile(0.99).Seconds(), unit: times},
+				normal.coming(of + "until the last connection beside is there, at what is carried"),
+				over.coming(of + "the same at twice as many"),
 				{what: of + "messages lost", value: over.lost, target: most(0)},
 			}, nil
 		}),
@@ -183,6 +186,7 @@ func (h *host) overloadRow() row {
 type overloaded struct {
 	acks, beside               *result.Histogram
 	sent, taken, refused, lost float64 // taken: a second, of each load
+	came                       float64 // seconds until the last connection beside had come, the longest of the loads
 	doubt                      string  // of what was timed beside
 }
 
@@ -199,17 +203,34 @@ func (h *host) overload(ctx context.Context, s *hostServer, c crowdShape, rate f
 	if err != nil {
 		return err
 	}
+	if err := to.add(r, beside); err != nil {
+		return fmt.Errorf("%v, %s messages/s: %w", c, grouped(rate), err)
+	}
+	return nil
+}
+
+// coming is how long those beside took to come.
+func (o *overloaded) coming(what string) figure {
+	return figure{what: what, value: 1e3 * o.came, unit: milliseconds, doubt: o.doubt}
+}
+
+// add adds a load and what was timed beside it.
+func (o *overloaded) add(r, beside result.Result) error {
 	ends := func(r result.Result) time.Time { return r.Started.Add(time.Duration(r.LoadTo) * time.Second) }
 	if late := ends(beside).Sub(ends(r)); late > 0 {
-		return fmt.Errorf("%v, %s messages/s: the load beside ended %v after that of the crowd, so it was not timed in it: %s", c, grouped(rate), late, summary(beside))
+		return fmt.Errorf("the load beside ended %v after that of the crowd, so it was not timed in it: %s", late, summary(beside))
 	}
-	to.acks.Add(r.Latencies.Ack)
-	to.beside.Add(beside.Latencies.Ack)
-	to.doubt = cmp.Or(to.doubt, doubt(beside))
-	to.sent += float64(r.Counts.Sent)
-	to.taken += float64(r.Counts.Acknowledged) / float64(max(1, r.LoadTo-r.LoadFrom+3))
-	to.refused += float64(r.Counts.Refused)
-	to.lost += float64(r.Counts.Undelivered() + beside.Counts.Undelivered())
+	o.acks.Add(r.Latencies.Ack)
+	o.beside.Add(beside.Latencies.Ack)
+	o.came = max(o.came, beside.Connect.Seconds)
+	if absent := int64(beside.Plan.Clients.Connections) - beside.Connect.Count; absent > 0 {
+		o.doubt = cmp.Or(o.doubt, fmt.Sprintf("%d had not come when the load began", absent))
+	}
+	o.doubt = cmp.Or(o.doubt, doubt(beside))
+	o.sent += float64(r.Counts.Sent)
+	o.taken += float64(r.Counts.Acknowledged) / float64(max(1, r.LoadTo-r.LoadFrom+3))
+	o.refused += float64(r.Counts.Refused)
+	o.lost += float64(r.Counts.Undelivered() + beside.Counts.Undelivered())
 	return nil
 }
 

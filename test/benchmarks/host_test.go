@@ -64,6 +64,36 @@ func TestLoadIsCounted(t *testing.T) {
 	}
 }
 
+// TestComingBesideALoad: the longest of the loads counts, who had not come is told, and a load that was not timed in the other is none.
+func TestComingBesideALoad(t *testing.T) {
+	of := func(connections int, came int64, seconds float64) result.Result {
+		r := result.Result{LoadTo: 10, Latencies: result.NewLatencies(), Connect: result.Phase{Count: came, Seconds: seconds}}
+		r.Plan.Clients.Connections, r.Verdict.Valid = connections, true
+		return r
+	}
+	crowd := of(10000, 10000, 1)
+	o := newOverloaded()
+	for _, seconds := range []float64{2.5, 0.5} {
+		if err := o.add(crowd, of(100, 100, seconds)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f := o.coming("x"); f.value != 2500 || f.verdict() != "" {
+		t.Errorf("all came in 2.5 s at most, and the figure is %+v", f)
+	}
+	if err := o.add(crowd, of(100, 97, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if f := o.coming("x"); f.verdict() != "3 had not come when the load began" {
+		t.Errorf("three are away, and the figure is %+v", f)
+	}
+	late := of(100, 100, 1)
+	late.LoadTo = 11
+	if err := o.add(crowd, late); err == nil {
+		t.Error("a load that went on after the other one is a figure")
+	}
+}
+
 func TestMedian(t *testing.T) {
 	for _, c := range []struct {
 		values []float64

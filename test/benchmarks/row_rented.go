@@ -18,7 +18,7 @@ func (e *equipment) rentedRow(gibibytes int) row {
 	heartbeat := heartbeatFor(3 * n)
 	return row{
 		name: fmt.Sprintf("rented-%dgb", gibibytes),
-		what: fmt.Sprintf("A server in a machine with %d GB, set by `rookery tune apply`, with %s of the %s idle connections that docs/tuning.md gives it, each in a room of %d; clients are in another machine",
+		what: fmt.Sprintf("A server in a machine with %d GB, set by `rookery tune apply`, with %s idle connections, where docs/tuning.md gives it %s, each in a room of %d; clients are in another machine",
 			gibibytes, grouped(float64(n)), grouped(float64(table)), roomSize),
 		limit: limit(2, n, answerTime(heartbeat)),
 		measure: func(ctx context.Context) ([]figure, error) {

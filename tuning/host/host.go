@@ -57,7 +57,8 @@ type Options struct {
 	PID    int    // of the gateway; 0 looks for a process of rookery serve
 	Unit   string // of the gateway where it does not run as one; "" is rookery.service
 	Probes Probes
-	// Memory and Processors stand in for those of the machine, for one that is larger or smaller; 0 is the machine's.
+	// Memory and Processors stand in for those of the machine, for one that is larger or smaller; 0 is the machine's. Memory is what such a
+	// machine is sold with, of which the kernel keeps a part.
 	Memory     int64
 	Processors int
 	// PageSize is that of the machine; 0 is 4096.
@@ -86,7 +87,8 @@ func Open(root fs.FS, o Options) (*Host, error) {
 	h.Memory = readMemory(h)
 	h.Processors = readProcessors(h)
 	if o.Memory > 0 {
-		h.Memory.Total, h.Memory.Available = o.Memory, o.Memory
+		h.Memory.Total = usable(o.Memory)
+		h.Memory.Available = h.Memory.Total
 	}
 	if o.Processors > 0 {
 		h.Processors = o.Processors

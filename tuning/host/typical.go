@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Typical is a machine as providers rent them, a virtual one with a current kernel and its defaults, for profiles that are
+// Typical is a machine with so much memory as providers rent them, a virtual one with a current kernel and its defaults, for profiles that are
 // computed before there is a machine.
 func Typical(memory int64, processors int) (*Host, error) {
 	h, err := Open(typicalFiles(memory, processors), Options{})
@@ -19,6 +19,7 @@ func Typical(memory int64, processors int) (*Host, error) {
 
 func typicalFiles(memory int64, processors int) texts {
 	const page = 4096
+	total := usable(memory)
 	pages := memory / page
 	pressure := pages / 16 // what the kernel computes at boot, a sixteenth of what it can use for buffers
 	var stat strings.Builder
@@ -27,7 +28,7 @@ func typicalFiles(memory int64, processors int) texts {
 		fmt.Fprintf(&stat, "cpu%d 0 0 0 0 0 0 0 0 0 0\n", i)
 	}
 	return texts{
-		"proc/meminfo":                                                fmt.Sprintf("MemTotal: %d kB\nMemAvailable: %d kB\n", memory>>10, memory>>10*9/10),
+		"proc/meminfo":                                                fmt.Sprintf("MemTotal: %d kB\nMemAvailable: %d kB\n", total>>10, total>>10*9/10),
 		"proc/stat":                                                   stat.String(),
 		"proc/cpuinfo":                                                "flags : hypervisor\n",
 		"proc/sys/kernel/osrelease":                                   "6.12.0",

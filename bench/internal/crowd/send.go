@@ -189,7 +189,7 @@ func (c *Crowd) typing(slot, room int) {
 	switch err := c.loop.Write(slot, c.out); {
 	case err == nil:
 		c.counts.Typing++
-	case !errors.Is(err, engine.ErrFull):
+	case !errors.Is(err, engine.ErrFull) && !errors.Is(err, engine.ErrBroken):
 		c.loop.Close(slot, engine.Orderly)
 		c.broken(slot, err)
 	}

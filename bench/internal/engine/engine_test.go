@@ -113,6 +113,39 @@ func connect(t *testing.T, l *Loop, f *fake, listener *net.TCPListener, c int) *
 	return conn
 }
 
+// TestNothingIsPostedBehindTheEnd: the loop's descriptors are closed then, and others may have their numbers.
+func TestNothingIsPostedBehindTheEnd(t *testing.T) {
+	l, err := New(1, &fake{}, noMeter{}, noMeter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	other, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(other)
+	if other != l.bell {
+		same, err := unix.FcntlInt(uintptr(other), unix.F_DUPFD_CLOEXEC, l.bell)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(same)
+		if same != l.bell {
+			t.Fatalf("the number %d of the bell is somebody else's already", l.bell)
+		}
+	}
+	l.Post(func() {})
+	var count [8]byte
+	if n, err := unix.Read(other, count[:]); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("%d bytes were written into what has the number of the bell, %v", n, err)
+	}
+}
+
 func TestBytesGoBothWays(t *testing.T) {
 	l, f, listener := start(t, all)
 	conn := connect(t, l, f, listener, 2)

@@ -78,8 +78,9 @@ type Loop struct {
 	bytesIn  atomic.Int64
 	bytesOut atomic.Int64
 
-	mu     sync.Mutex // held for memory work only
+	mu     sync.Mutex // held for memory work, and for a ring of the bell, which never waits
 	posted []func()   // guarded by mu
+	ended  bool       // guarded by mu
 }
 
 // New makes a loop for a number of connections. Meter is told when it runs, queue when handshakes wait.
@@ -133,11 +134,14 @@ func Now() int64 { return started.nanos + int64(time.Since(started.at)) }
 
 func nanos(t time.Time) int64 { return started.nanos + int64(t.Sub(started.at)) }
 
-// Post has f called on the loop. It may be called by anyone.
+// Post has f called on the loop, if it has not ended. It may be called by anyone.
 func (l *Loop) Post(f func()) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return // the number of the bell may be somebody else's by now
+	}
 	l.posted = append(l.posted, f)
-	l.mu.Unlock()
 	one := [8]byte{1}
 	unix.Write(l.bell, one[:]) // fails only when the bell is ringing already
 }
@@ -213,6 +217,9 @@ func (l *Loop) close() {
 		l.Close(i, Orderly)
 	}
 	l.shaking.Wait() // they ring the bell
+	l.mu.Lock()
+	l.ended = true
 	unix.Close(l.bell)
+	l.mu.Unlock()
 	unix.Close(l.poll)
 }

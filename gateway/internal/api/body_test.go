@@ -10,30 +10,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"rookery/gateway/internal/accept/accepttest"
 )
-
-// oneConn is a listener that gives one connection, and then none until it is closed.
-type oneConn struct {
-	net.Conn
-	given  bool
-	closed chan struct{}
-}
-
-func (l *oneConn) Accept() (net.Conn, error) {
-	if !l.given {
-		l.given = true
-		return l.Conn, nil
-	}
-	<-l.closed
-	return nil, net.ErrClosed
-}
-
-func (l *oneConn) Addr() net.Addr { return l.LocalAddr() }
-
-func (l *oneConn) Close() error {
-	close(l.closed)
-	return nil
-}
 
 // TestHalfABodyHasABound: of one that is taken, and of one that is refused in the middle, whose rest nobody wants.
 func TestHalfABodyHasABound(t *testing.T) {
@@ -43,9 +22,8 @@ func TestHalfABodyHasABound(t *testing.T) {
 				r := newRig(t, nil)
 				here, there := net.Pipe()
 				here.SetDeadline(time.Now().Add(2 * bodyTime))
-				listener := &oneConn{Conn: there, closed: make(chan struct{})}
 				server := &http.Server{Handler: r.api}
-				go server.Serve(listener)
+				go server.Serve(accepttest.One(there))
 				defer server.Close()
 				go func() {
 					fmt.Fprintf(here, "POST /v1/rooms HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Kernel settings for 1,942,000 connections, 194,200 messages a second, as gateway.
+# Kernel settings for 1,899,000 connections, 189,900 messages a second, as gateway.
 # Computed by rookery tune for: a rented machine of 16 GB with eight processors.
 #
 #   sh tune.sh check      say which values fall short; changes nothing
@@ -19,13 +19,13 @@ FILES=2
 # there, "same" only if it is the same.
 values() {
 	cat <<'END'
-least|1|/proc/sys/fs/nr_open|fs.nr_open|1943000|no limit of open files of a process can be set higher than this
+least|1|/proc/sys/fs/nr_open|fs.nr_open|1900000|no limit of open files of a process can be set higher than this
 least|1|/proc/sys/net/core/somaxconn|net.core.somaxconn|65535|connections that the gateway has not accepted yet wait in a queue that is never longer than this; what comes when it is full is dropped and sent again by the client seconds later
 least|1|/proc/sys/net/core/netdev_max_backlog|net.core.netdev_max_backlog|4096|packets that one processor hands to another (loopback, RPS, drivers without NAPI) wait in a queue of this length, and are dropped when it is full
-least|1|/proc/sys/net/netfilter/nf_conntrack_max|net.netfilter.nf_conntrack_max|2920448|where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full
+least|1|/proc/sys/net/netfilter/nf_conntrack_max|net.netfilter.nf_conntrack_max|2854912|where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full
 least|1|/proc/sys/net/netfilter/nf_conntrack_buckets|net.netfilter.nf_conntrack_buckets|1048576|the table is searched for every packet, and with many entries in a bucket each search takes longer
 most|1|/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established|net.netfilter.nf_conntrack_tcp_timeout_established|86400|a connection whose end was not seen stays in the table for this long, five days by default; heartbeats keep those that live
-least|2|/proc/sys/net/ipv4/tcp_mem|net.ipv4.tcp_mem|524544 699392 1049088|the buffers of all sockets together, in pages and not bytes: over the second number the kernel shrinks windows, over the third it drops. The default is a tenth of the memory, for few connections with full buffers
+least|2|/proc/sys/net/ipv4/tcp_mem|net.ipv4.tcp_mem|513024 684032 1026048|the buffers of all sockets together, in pages and not bytes: over the second number the kernel shrinks windows, over the third it drops. The default is a tenth of the memory, for few connections with full buffers
 least|1|/proc/sys/net/ipv4/tcp_max_orphans|net.ipv4.tcp_max_orphans|524288|connections that the gateway has closed while data was on its way are the kernel's to finish; beyond this many it resets them, and their last messages are lost
 most|3|/proc/sys/net/ipv4/tcp_wmem|net.ipv4.tcp_wmem|4096 16384 524288|a consumer that is slow holds up to the third number of bytes in the kernel; the second is only where autotuning begins, and takes no memory before there is data
 most|1|/proc/sys/net/ipv4/tcp_notsent_lowat|net.ipv4.tcp_notsent_lowat|131072|a socket counts as full when this much is unsent, so that what waits for a slow consumer stays in the gateway, which gathers it or reads it from the log later, and not in the kernel
@@ -47,18 +47,18 @@ content_of() {
 	case $1 in
 	0) cat "$STATE/sysctl" ;;
 	1) cat <<'END'
-# Written by rookery tune for 1,942,000 connections, 194,200 messages a second, as gateway.
+# Written by rookery tune for 1,899,000 connections, 189,900 messages a second, as gateway.
 # Not to be edited: rookery tune apply writes it anew, rookery tune rollback takes it away.
 
 nf_conntrack
 END
 		;;
 	2) cat <<'END'
-# Written by rookery tune for 1,942,000 connections, 194,200 messages a second, as gateway.
+# Written by rookery tune for 1,899,000 connections, 189,900 messages a second, as gateway.
 # Not to be edited: rookery tune apply writes it anew, rookery tune rollback takes it away.
 
 [Service]
-LimitNOFILE=1943000
+LimitNOFILE=1900000
 END
 		;;
 	*) ;;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Kernel settings for 239,000 connections, 23,900 messages a second, as gateway.
+# Kernel settings for 230,000 connections, 23,000 messages a second, as gateway.
 # Computed by rookery tune for: a rented machine of 2 GB with one processor.
 #
 #   sh tune.sh check      say which values fall short; changes nothing
@@ -20,10 +20,10 @@ FILES=1
 values() {
 	cat <<'END'
 least|1|/proc/sys/net/core/somaxconn|net.core.somaxconn|32768|connections that the gateway has not accepted yet wait in a queue that is never longer than this; what comes when it is full is dropped and sent again by the client seconds later
-least|1|/proc/sys/net/netfilter/nf_conntrack_max|net.netfilter.nf_conntrack_max|364544|where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full
+least|1|/proc/sys/net/netfilter/nf_conntrack_max|net.netfilter.nf_conntrack_max|352256|where a firewall or NAT tracks connections, each is an entry of a table, and packets of new ones are dropped when it is full
 least|1|/proc/sys/net/netfilter/nf_conntrack_buckets|net.netfilter.nf_conntrack_buckets|131072|the table is searched for every packet, and with many entries in a bucket each search takes longer
 most|1|/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established|net.netfilter.nf_conntrack_tcp_timeout_established|86400|a connection whose end was not seen stays in the table for this long, five days by default; heartbeats keep those that live
-least|2|/proc/sys/net/ipv4/tcp_mem|net.ipv4.tcp_mem|66048 88064 132096|the buffers of all sockets together, in pages and not bytes: over the second number the kernel shrinks windows, over the third it drops. The default is a tenth of the memory, for few connections with full buffers
+least|2|/proc/sys/net/ipv4/tcp_mem|net.ipv4.tcp_mem|63744 84992 127488|the buffers of all sockets together, in pages and not bytes: over the second number the kernel shrinks windows, over the third it drops. The default is a tenth of the memory, for few connections with full buffers
 least|1|/proc/sys/net/ipv4/tcp_max_orphans|net.ipv4.tcp_max_orphans|65536|connections that the gateway has closed while data was on its way are the kernel's to finish; beyond this many it resets them, and their last messages are lost
 most|3|/proc/sys/net/ipv4/tcp_wmem|net.ipv4.tcp_wmem|4096 16384 524288|a consumer that is slow holds up to the third number of bytes in the kernel; the second is only where autotuning begins, and takes no memory before there is data
 most|1|/proc/sys/net/ipv4/tcp_notsent_lowat|net.ipv4.tcp_notsent_lowat|131072|a socket counts as full when this much is unsent, so that what waits for a slow consumer stays in the gateway, which gathers it or reads it from the log later, and not in the kernel
@@ -44,7 +44,7 @@ content_of() {
 	case $1 in
 	0) cat "$STATE/sysctl" ;;
 	1) cat <<'END'
-# Written by rookery tune for 239,000 connections, 23,900 messages a second, as gateway.
+# Written by rookery tune for 230,000 connections, 23,000 messages a second, as gateway.
 # Not to be edited: rookery tune apply writes it anew, rookery tune rollback takes it away.
 
 nf_conntrack
