@@ -195,8 +195,10 @@ type checkpointer struct {
 	from position // of the newest one
 }
 
-func newCheckpointer(l *Log) *checkpointer {
-	return &checkpointer{log: l, bell: make(chan struct{}, 1), done: make(chan struct{}), from: l.meta.synced}
+// newCheckpointer goes on from the checkpoint that the log was opened by, not from where the log ended then: lives that end
+// before a checkpoint is due would add up to what the next opening has to read.
+func newCheckpointer(l *Log, from position) *checkpointer {
+	return &checkpointer{log: l, bell: make(chan struct{}, 1), done: make(chan struct{}), from: from}
 }
 
 // start begins the background work, stop ends it.

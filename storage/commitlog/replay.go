@@ -8,12 +8,12 @@ import (
 )
 
 // replay brings the table to what the log holds: the newest checkpoint that is whole and not ahead
-// of the log, and the records behind it. Without one every record is read.
-func (r *recovery) replay() error {
+// of the log, and the records behind it. Without one every record is read. It gives where the checkpoint begins.
+func (r *recovery) replay() (from position, err error) {
 	for _, name := range checkpointNames(r.names) {
 		c, err := r.log.readCheckpoint(name, true)
 		if err != nil && !isCorrupt(err) {
-			return err
+			return 0, err
 		}
 		if err != nil {
 			r.damageFound("checkpoint of the rooms is damaged; opening takes longer", r.path(name), "error", err)
@@ -25,12 +25,12 @@ func (r *recovery) replay() error {
 		}
 		fits, err := r.replayFrom(c)
 		if err != nil || fits {
-			return err
+			return c.from, err
 		}
 		r.ahead = append(r.ahead, r.path(name))
 	}
-	_, err := r.replayFrom(&checkpoint{table: newRoomTable()})
-	return err
+	_, err = r.replayFrom(&checkpoint{table: newRoomTable()})
+	return 0, err
 }
 
 // lost notes that records are missing which no checkpoint knows.
