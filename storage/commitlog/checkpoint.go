@@ -120,11 +120,13 @@ func decodeCheckpoint(r *checksummedReader, logID uint64, keep bool) (*checkpoin
 		if err != nil {
 			return nil, err
 		}
-		c.facts[position(binary.LittleEndian.Uint64(b))] = segmentFacts{
+		facts := segmentFacts{
 			oldestAt: int64(binary.LittleEndian.Uint64(b[8:])),
 			newestAt: int64(binary.LittleEndian.Uint64(b[16:])),
 			dead:     int64(binary.LittleEndian.Uint64(b[24:])),
 		}
+		possible = possible && facts.dead >= 0
+		c.facts[position(binary.LittleEndian.Uint64(b))] = facts
 	}
 	end, err := r.next(8)
 	if err != nil {

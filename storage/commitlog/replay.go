@@ -47,15 +47,14 @@ func (r *recovery) replayFrom(c *checkpoint) (fits bool, err error) {
 	segments := r.log.segments.load()
 	for _, g := range segments {
 		facts, ok := c.facts[g.base]
-		switch {
-		case !ok:
-		case g.packed():
-			// Its own footer says the times; the facts may be those of the file before it.
-			g.dead.Store(min(facts.dead, g.size()))
-		default:
+		if !ok {
+			continue
+		}
+		// The facts may be those of the file before it, which was longer; the times of a packed one its own footer says.
+		g.dead.Store(min(facts.dead, g.size()))
+		if !g.packed() {
 			g.oldestAt.Store(facts.oldestAt)
 			g.newestAt.Store(facts.newestAt)
-			g.dead.Store(facts.dead)
 		}
 	}
 	end := position(0)
