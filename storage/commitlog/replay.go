@@ -162,7 +162,10 @@ func (r *recovery) take(g *segment, h recordHeader, record storage.Record, at po
 		switch {
 		case record.Seq <= s.headSeq:
 			// The checkpoint was made while records were written and has this one.
-		case record.Seq == s.headSeq+1 && h.kind == kindMessage && h.previous != s.headAt && s.headSeq != 0:
+		case h.kind == kindStub:
+			// It says itself that all before it is gone, also where something was lost.
+			s.take(h.kind, record.Seq, at)
+		case record.Seq == s.headSeq+1 && h.previous != s.headAt && s.headSeq != 0:
 			problem = fmt.Errorf("record %d of room %q points to %d instead of %d", record.Seq, record.Room, h.previous, s.headAt)
 			s.take(h.kind, record.Seq, at)
 		case record.Seq == s.headSeq+1:
@@ -175,9 +178,7 @@ func (r *recovery) take(g *segment, h recordHeader, record storage.Record, at po
 		default:
 			// What is between was dropped by retention; then nothing before is given either.
 			s.take(h.kind, record.Seq, at)
-			if h.kind == kindMessage {
-				s.firstSeq, s.firstAt = record.Seq, at
-			}
+			s.firstSeq, s.firstAt = record.Seq, at
 		}
 	})
 	if problem != nil {
