@@ -91,7 +91,11 @@ func Open(config Config) (*Index, error) {
 	if err != nil {
 		x.damaged.Store(true) // what there is of it is thrown away
 	} else if err = x.catchUp(); err != nil && !vfs.NoRoom(err) {
-		return nil, errors.Join(fmt.Errorf("index of changes in %s: %w", config.Dir, err), x.tree.Close())
+		err = fmt.Errorf("index of changes in %s: %w", config.Dir, err)
+		if x.tree != nil { // nil: it was damaged, and can't be made again
+			err = errors.Join(err, x.tree.Close())
+		}
+		return nil, err
 	}
 	if err != nil {
 		x.failed(err)
@@ -220,7 +224,10 @@ func (x *Index) readMeta(tx *bolt.Tx) (position int64, err error) {
 	case binary.BigEndian.Uint64(b[1:]) != x.config.Log.LogID() || binary.BigEndian.Uint64(b[9:]) != x.config.Log.Epoch():
 		return 0, errors.New("it is of another log")
 	}
-	return int64(binary.BigEndian.Uint64(b[17:])), nil
+	if position = int64(binary.BigEndian.Uint64(b[17:])); position < 0 {
+		return 0, fmt.Errorf("it says that it is at position %d", position)
+	}
+	return position, nil
 }
 
 // read runs a read transaction and finds damage, which the tree tells by a panic, or by a fault of the mapped file.

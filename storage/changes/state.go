@@ -47,7 +47,7 @@ type Count struct {
 	Users    uint64
 }
 
-var errState = errors.New("the state of a message in the index of changes is damaged")
+var errState = errors.New("what the index of changes says of a message or a room is damaged")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

@@ -85,7 +85,7 @@ func (v *View) Mentions(user string, r Range) []uint64 {
 	return v.list(bucketMentions, append(bytes.Clone(v.room), nameKey(user)...), r)
 }
 
-// Changes gives how many of the numbers behind after, up to last, are changes and not messages.
+// Changes gives how many of the numbers behind after, up to last, are changes and not messages: never more than there are.
 func (v *View) Changes(after, last uint64) uint64 {
 	if v.Empty || after >= last {
 		return 0
@@ -96,7 +96,12 @@ func (v *View) Changes(after, last uint64) uint64 {
 		return 0
 	}
 	_, end := lastBefore(c, withSeq(v.room, last+1))
-	return binary.BigEndian.Uint64(end) - binary.BigEndian.Uint64(begin) + 1
+	n := binary.BigEndian.Uint64(end) - binary.BigEndian.Uint64(begin) + 1
+	if n == 0 || n > last-after {
+		v.damaged = errState
+		return 0
+	}
+	return n
 }
 
 // lastBefore moves to the last entry in front of a key.

@@ -120,11 +120,13 @@ func decodeCheckpoint(r *checksummedReader, logID uint64, keep bool) (*checkpoin
 		if err != nil {
 			return nil, err
 		}
-		c.facts[position(binary.LittleEndian.Uint64(b))] = segmentFacts{
+		facts := segmentFacts{
 			oldestAt: int64(binary.LittleEndian.Uint64(b[8:])),
 			newestAt: int64(binary.LittleEndian.Uint64(b[16:])),
 			dead:     int64(binary.LittleEndian.Uint64(b[24:])),
 		}
+		possible = possible && facts.dead >= 0
+		c.facts[position(binary.LittleEndian.Uint64(b))] = facts
 	}
 	end, err := r.next(8)
 	if err != nil {
@@ -195,8 +197,10 @@ type checkpointer struct {
 	from position // of the newest one
 }
 
-func newCheckpointer(l *Log) *checkpointer {
-	return &checkpointer{log: l, bell: make(chan struct{}, 1), done: make(chan struct{}), from: l.meta.synced}
+// newCheckpointer goes on from the checkpoint that the log was opened by, not from where the log ended then: lives that end
+// before a checkpoint is due would add up to what the next opening has to read.
+func newCheckpointer(l *Log, from position) *checkpointer {
+	return &checkpointer{log: l, bell: make(chan struct{}, 1), done: make(chan struct{}), from: from}
 }
 
 // start begins the background work, stop ends it.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -24,6 +25,9 @@ func manyRooms(t *testing.T, l *Log, n int) map[string][]storage.Record {
 	for i := range 2 * n {
 		room := fmt.Sprint("room-", i*i%n)
 		rooms[room] = append(rooms[room], w.mustAppend(t, room, fmt.Sprint("message ", i)))
+		if i%1000 == 999 { // a slow machine takes fewer at a time
+			w.mustCommit(t, i+1)
+		}
 	}
 	w.mustCommit(t, 2*n)
 	for i := 0; i < n; i += 10 {
@@ -215,4 +219,40 @@ func TestCheckpointWithoutItsName(t *testing.T) {
 	if err != nil || slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, temporarySuffix) }) {
 		t.Errorf("%v, %v", names, err)
 	}
+}
+
+// TestCheckpointsOverCrashes: lives of which none is long enough for a checkpoint do not add up to more and more that an
+// opening reads.
+func TestCheckpointsOverCrashes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := vfs.NewMemory()
+		config := testConfig(memory)
+		config.SegmentBytes, config.CheckpointBytes = 128<<10, minCheckpointBytes
+		const records, recordSize = 12, 64 << 10
+		for range 4 {
+			config.FS = memory
+			l := mustOpen(t, config)
+			w := newWriter(l)
+			for i := range records {
+				w.mustAppend(t, "room", strings.Repeat("x", recordSize))
+				w.mustCommit(t, i+1)
+			}
+			synctest.Wait() // for a checkpoint that is being written
+			crashed := memory.CrashClone(rand.New(rand.NewPCG(1, 1)))
+			mustClose(t, l)
+			memory = crashed
+		}
+		names := checkpointsIn(t, memory)
+		if len(names) == 0 {
+			t.Fatalf("no checkpoint behind %d bytes", 4*records*recordSize)
+		}
+		from, err := strconv.ParseInt(strings.TrimPrefix(names[0], checkpointPrefix), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.FS = memory
+		if behind := mustOpen(t, config).End() - from; behind > config.CheckpointBytes+config.SegmentBytes+recordSize {
+			t.Errorf("%d bytes lie behind the last checkpoint", behind)
+		}
+	})
 }

@@ -314,6 +314,30 @@ func TestForgedIndex(t *testing.T) {
 	}
 }
 
+// TestForgedDeadBytes: a checkpoint says that more of a file is dead than there is of it, or less than nothing. Retention would add that up and take
+// files together that don't fit into one.
+func TestForgedDeadBytes(t *testing.T) {
+	f := newForger(t)
+	name := checkpointNames(f.names)[0]
+	for _, dead := range []int64{-1, math.MinInt64, math.MaxInt64} {
+		config := f.forge(t, name, func(b []byte) {
+			for i := range binary.LittleEndian.Uint64(b[40:]) {
+				putNumber(b[len(b)-12-segmentFactsBytes*int(i)-8:], uint64(dead), 8)
+			}
+		})
+		l := mustOpen(t, config)
+		if damage := l.Stats().Damage; dead < 0 && damage == 0 || dead > 0 && damage > 0 {
+			t.Errorf("%d dead bytes: %d places are damaged", dead, damage)
+		}
+		for _, g := range l.segments.load() {
+			if is := g.dead.Load(); is < 0 || is > g.size() {
+				t.Errorf("%d dead bytes: %d of %s, which has %d", dead, is, g.path, g.size())
+			}
+		}
+		mustClose(t, l)
+	}
+}
+
 // TestForgedRange: the header of a rewritten segment says that its range has the newest one in it. Nothing is removed on its word.
 func TestForgedRange(t *testing.T) {
 	f := newForger(t)

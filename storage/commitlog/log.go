@@ -74,7 +74,8 @@ func Open(config Config) (*Log, error) {
 		counters:      newCounters(),
 		committerDone: make(chan struct{}),
 	}
-	if err := l.recover(); err != nil {
+	checkpoint, err := l.recover()
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w%s", err, remedy(err)), l.files.close(), lock.Close())
 	}
 	l.active = newActiveRooms(l.table)
@@ -90,7 +91,7 @@ func Open(config Config) (*Log, error) {
 	}
 	l.published.Store(int64(l.meta.synced))
 	l.synced.Store(int64(l.meta.synced))
-	l.checkpoints = newCheckpointer(l)
+	l.checkpoints = newCheckpointer(l, checkpoint)
 	l.retention = newRetention(l)
 	go func() {
 		defer close(l.committerDone)

@@ -321,17 +321,18 @@ func indexEntry(block []byte, i int) extent {
 }
 
 // extentFrom gives the first extent at an offset or behind it, as the index has it, for when the header of
-// an extent is damaged. found is false if there is none or the index is damaged too.
-func (o *openFiles) extentFrom(g *segment, offset int64) (e extent, found bool, err error) {
+// an extent is damaged. found is false if there is none or the index is damaged too. passed is how much of the index lies before the offset: with
+// that of an offset before this one, a file of which much is damaged does not cost all of its index for each extent.
+func (o *openFiles) extentFrom(g *segment, offset int64, passed *int) (e extent, found bool, err error) {
 	x := g.index.Load()
-	for _, e := range x.extents {
-		if e.offset >= offset {
+	for ; *passed < len(x.extents); *passed++ {
+		if e := x.extents[*passed]; e.offset >= offset {
 			return e, true, nil
 		}
 	}
 	block := make([]byte, indexBlockBytes)
-	for n := range x.first {
-		if got, err := o.readAt(g, block, x.blocks+int64(n)*indexBlockBytes); err != nil {
+	for ; *passed < len(x.first); *passed++ {
+		if got, err := o.readAt(g, block, x.blocks+int64(*passed)*indexBlockBytes); err != nil {
 			return e, false, err
 		} else if !isIndexBlock(block[:got], o.seal) {
 			continue

@@ -169,3 +169,44 @@ func TestDamagedSegmentIsNotRewritten(t *testing.T) {
 	}
 	mustClose(t, l)
 }
+
+// TestPackedWipedOut: nothing is left of the records of a packed segment but the index. Going around that takes some reads for each extent, not
+// the whole index for each.
+func TestPackedWipedOut(t *testing.T) {
+	memory := vfs.NewMemory()
+	config := retentionConfig(memory)
+	config.SegmentBytes = 2 << 20
+	l := mustOpen(t, config)
+	fill(t, l, 3, 15_000)
+	retain(t, l, func(room string) storage.Retention {
+		if room == "room-0" {
+			return storage.Retention{}
+		}
+		return storage.Retention{Age: 1}
+	})
+	g := l.segments.load()[0]
+	if !g.packed() || len(g.index.Load().first) < 12 {
+		t.Fatal("the first segment was not rewritten, or is small")
+	}
+	blocks := g.index.Load().blocks
+	mustClose(t, l)
+	name := segmentName(0)
+	b := readFile(t, memory, name)
+	clear(b[segmentHeaderBytes:blocks])
+	writeFile(t, memory, name, b)
+	counting := vfs.Faulty(memory)
+	config.FS = counting
+	l = mustOpen(t, config)
+	before, damaged := counting.Calls(vfs.OpRead), 0
+	snapshot := l.segments.enter()
+	scanner := scanner{seal: l.seal, files: l.files}
+	err := scanner.scanAll(snapshot.segments[0], 0, func(recordHeader, storage.Record, position) error { return nil }, func(int64, error) { damaged++ })
+	l.segments.leave(snapshot)
+	if err != nil || damaged < 12*indexBlockEntries-indexBlockEntries {
+		t.Fatalf("%d places are damaged, %v", damaged, err)
+	}
+	if reads := counting.Calls(vfs.OpRead) - before; reads > 3*damaged {
+		t.Errorf("%d reads for %d damaged places", reads, damaged)
+	}
+	mustClose(t, l)
+}

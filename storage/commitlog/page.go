@@ -75,7 +75,11 @@ func (l *Log) ReadAfter(room string, after uint64, limit storage.PageLimit, fn f
 		chunk := r.locations[:last-next+1]
 		for i, location := range chunk {
 			if location.at == 0 {
-				return r.damaged(next, next+missing(chunk[i:])-1, r.cause)
+				gone := next + missing(chunk[i:]) - 1
+				if gone == last {
+					gone = max(last, r.hidden) // more than a chunk may be hidden: 2^40 numbers behind one stub
+				}
+				return r.damaged(next, gone, r.cause)
 			}
 			if !page.allows(location.size) {
 				return nil
@@ -100,6 +104,7 @@ func (l *Log) ReadAfter(room string, after uint64, limit storage.PageLimit, fn f
 // found.
 func (r *reader) locateChunk(first, last uint64) error {
 	clear(r.locations[:last-first+1])
+	r.hidden = 0
 	p, err := r.find(last, place{r.state.headAt, r.state.headSeq})
 	for err == nil && p.seq >= first {
 		var h recordHeader

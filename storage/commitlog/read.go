@@ -29,7 +29,8 @@ type reader struct {
 	log      *Log
 	name     string // of the room
 	state    roomState
-	cause    error // the damage met last
+	cause    error  // the damage met last
+	hidden   uint64 // in a chunk: the last of the numbers that damage hides from its end on, 0 for none
 	snapshot *segmentSnapshot
 
 	headers   headerReader
@@ -177,8 +178,12 @@ func (r *reader) find(target uint64, from place) (place, error) {
 		switch {
 		case isCorrupt(err):
 			r.cause = err
+			gone := p.seq
 			if p, err = r.below(p); err != nil {
 				return place{}, err
+			}
+			if p.seq < target {
+				r.hidden = gone
 			}
 		case err != nil:
 			return place{}, err

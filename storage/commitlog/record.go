@@ -171,7 +171,7 @@ func (h *recordHeader) check(at position) error {
 		return fmt.Errorf("sequence number %d is out of bounds", h.seq)
 	case h.previous < 0 || h.previous >= at || (h.previous == 0) != (h.seq == 1):
 		return fmt.Errorf("previous record at %d does not fit sequence number %d", h.previous, h.seq)
-	case h.skip < 0 || h.skip > h.previous || h.skip != 0 && skipSeq(h.seq) == 0:
+	case h.skip < 0 || h.skip > h.previous || h.skip != 0 && h.seq&(h.seq+1) == 0: // skipSeq is 0 of 2^k-1
 		return fmt.Errorf("skip record at %d does not fit sequence number %d", h.skip, h.seq)
 	case h.total < uint64(h.size):
 		return fmt.Errorf("total of %d bytes is less than the record", h.total)

@@ -52,8 +52,9 @@ type recovery struct {
 }
 
 // recover reads the log into l, repairs its end and leaves META open and an active
-// segment in use. In this order nothing is visible that a power loss right afterwards could take.
-func (l *Log) recover() (err error) {
+// segment in use. In this order nothing is visible that a power loss right afterwards could take. checkpoint is where the one begins
+// that was gone on from, 0 if all was read.
+func (l *Log) recover() (checkpoint position, err error) {
 	r := &recovery{log: l, fs: l.config.FS, scanner: scanner{files: l.files}}
 	defer func() {
 		if err != nil && r.newest != nil {
@@ -61,12 +62,12 @@ func (l *Log) recover() (err error) {
 		}
 	}()
 	if err := r.load(); err != nil {
-		return err
+		return 0, err
 	}
-	if err := r.replay(); err != nil {
-		return err
+	if checkpoint, err = r.replay(); err != nil {
+		return 0, err
 	}
-	return r.finish()
+	return checkpoint, r.finish()
 }
 
 // load is steps 1 and 2. Also after an error newest may be in use.

@@ -8,12 +8,12 @@ import (
 )
 
 // replay brings the table to what the log holds: the newest checkpoint that is whole and not ahead
-// of the log, and the records behind it. Without one every record is read.
-func (r *recovery) replay() error {
+// of the log, and the records behind it. Without one every record is read. It gives where the checkpoint begins.
+func (r *recovery) replay() (from position, err error) {
 	for _, name := range checkpointNames(r.names) {
 		c, err := r.log.readCheckpoint(name, true)
 		if err != nil && !isCorrupt(err) {
-			return err
+			return 0, err
 		}
 		if err != nil {
 			r.damageFound("checkpoint of the rooms is damaged; opening takes longer", r.path(name), "error", err)
@@ -25,12 +25,12 @@ func (r *recovery) replay() error {
 		}
 		fits, err := r.replayFrom(c)
 		if err != nil || fits {
-			return err
+			return c.from, err
 		}
 		r.ahead = append(r.ahead, r.path(name))
 	}
-	_, err := r.replayFrom(&checkpoint{table: newRoomTable()})
-	return err
+	_, err = r.replayFrom(&checkpoint{table: newRoomTable()})
+	return 0, err
 }
 
 // lost notes that records are missing which no checkpoint knows.
@@ -47,15 +47,14 @@ func (r *recovery) replayFrom(c *checkpoint) (fits bool, err error) {
 	segments := r.log.segments.load()
 	for _, g := range segments {
 		facts, ok := c.facts[g.base]
-		switch {
-		case !ok:
-		case g.packed():
-			// Its own footer says the times; the facts may be those of the file before it.
-			g.dead.Store(min(facts.dead, g.size()))
-		default:
+		if !ok {
+			continue
+		}
+		// The facts may be those of the file before it, which was longer; the times of a packed one its own footer says.
+		g.dead.Store(min(facts.dead, g.size()))
+		if !g.packed() {
 			g.oldestAt.Store(facts.oldestAt)
 			g.newestAt.Store(facts.newestAt)
-			g.dead.Store(facts.dead)
 		}
 	}
 	end := position(0)
@@ -163,7 +162,10 @@ func (r *recovery) take(g *segment, h recordHeader, record storage.Record, at po
 		switch {
 		case record.Seq <= s.headSeq:
 			// The checkpoint was made while records were written and has this one.
-		case record.Seq == s.headSeq+1 && h.kind == kindMessage && h.previous != s.headAt && s.headSeq != 0:
+		case h.kind == kindStub:
+			// It says itself that all before it is gone, also where something was lost.
+			s.take(h.kind, record.Seq, at)
+		case record.Seq == s.headSeq+1 && h.previous != s.headAt && s.headSeq != 0:
 			problem = fmt.Errorf("record %d of room %q points to %d instead of %d", record.Seq, record.Room, h.previous, s.headAt)
 			s.take(h.kind, record.Seq, at)
 		case record.Seq == s.headSeq+1:
@@ -176,9 +178,7 @@ func (r *recovery) take(g *segment, h recordHeader, record storage.Record, at po
 		default:
 			// What is between was dropped by retention; then nothing before is given either.
 			s.take(h.kind, record.Seq, at)
-			if h.kind == kindMessage {
-				s.firstSeq, s.firstAt = record.Seq, at
-			}
+			s.firstSeq, s.firstAt = record.Seq, at
 		}
 	})
 	if problem != nil {

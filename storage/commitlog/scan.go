@@ -219,13 +219,14 @@ func (s *scanner) isLoss(g *segment, end, size int64, synced position) (bool, er
 func (s *scanner) scanPacked(g *segment, from position, each func(recordHeader, storage.Record, position) error, damaged func(offset int64, cause error)) error {
 	limit := g.index.Load().blocks
 	s.begin(g, segmentHeaderBytes, limit)
+	passed := 0
 	for offset := int64(segmentHeaderBytes); offset < limit; {
 		e, err := s.extent(offset)
 		if err != nil && !isDamage(err) {
 			return err
 		}
 		if err != nil {
-			byIndex, found, readErr := s.files.extentFrom(g, offset)
+			byIndex, found, readErr := s.files.extentFrom(g, offset, &passed)
 			if readErr != nil {
 				return readErr
 			}

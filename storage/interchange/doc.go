@@ -78,6 +78,9 @@
 // given no more, unless the log already has the room up to there. Before the room's first line in the
 // file it is refused if the log's room ends before it: then an export between the two is missing.
 //
+// A time before 1970 or behind the year 9999 ends an import: the protocol has none such, and what a clock has never said is a file's
+// fault, as of seconds or microseconds in the place of milliseconds.
+//
 // A gap ends an import too, since a room's numbers have none. With renumbering the records behind it take the
 // numbers that follow; then numbers that somebody kept, as in the system's records, point too far. A file
 // with one user's messages is refused.

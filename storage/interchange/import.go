@@ -161,6 +161,10 @@ func (i *importer) begin(name string, first uint64) error {
 	return nil
 }
 
+// lastTime is the end of the year 9999: behind it there is no date in RFC 3339. Before 1970 the protocol has no time, and the clients
+// in JavaScript end a connection on which a number comes that they can't have.
+const lastTime = 253_402_300_799_999
+
 // record appends a record, or compares it with the one that is there.
 func (i *importer) record(record *storage.Record) error {
 	r, _ := i.room(record.Room)
@@ -180,6 +184,9 @@ func (i *importer) record(record *storage.Record) error {
 		}
 		i.summary.Present++
 		return nil
+	}
+	if record.At < 0 || record.At > lastTime {
+		return fmt.Errorf("time of record %d of room %q is %d: it must be Unix milliseconds from 1970 to 9999, 0 to %d", record.Seq, record.Room, record.At, lastTime)
 	}
 	if err := i.whenRoom(func() error { return i.producer.Append(*record) }); err != nil {
 		return err

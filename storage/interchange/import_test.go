@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -89,7 +90,7 @@ func randomRecords(rng *rand.Rand, l *testLog, n int) {
 		}
 		heads[room]++
 		records = append(records, storage.Record{
-			Room: room, Seq: heads[room], At: rng.Int64() - 1<<62, From: users[rng.IntN(len(users))],
+			Room: room, Seq: heads[room], At: rng.Int64N(lastTime + 1), From: users[rng.IntN(len(users))],
 			Key: string(randomBytes(rng, storage.MaxKey)), Body: randomBody(rng),
 		})
 	}
@@ -349,6 +350,28 @@ func TestImportRefusesNumbersWithoutEnd(t *testing.T) {
 			if head := to.Head("a"); head != 0 {
 				t.Errorf("the room ends at %d", head)
 			}
+		}
+	}
+}
+
+// TestImportRefusesTimesThatCannotBe: no client would get past such a message.
+func TestImportRefusesTimesThatCannotBe(t *testing.T) {
+	for at, taken := range map[int64]bool{0: true, lastTime: true, -1: false, lastTime + 1: false, math.MinInt64: false, math.MaxInt64: false} {
+		strange := entry("a", 2)
+		strange.Record.At = at
+		to := openLog(t, vfs.NewMemory())
+		_, err := to.importFrom(mustExport(t, &fake{entries: []commitlog.Entry{entry("a", 1), strange}}, ExportConfig{}), false)
+		if taken && err != nil {
+			t.Errorf("%d: %v", at, err)
+		} else if !taken {
+			wantLineError(t, err, 3, "from 1970 to 9999")
+		}
+		want := uint64(1)
+		if taken {
+			want = 2
+		}
+		if head := to.Head("a"); head != want {
+			t.Errorf("%d: the room ends at %d, want %d", at, head, want)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"rookery/proto"
 	"rookery/storage"
 	"rookery/storage/commitlog"
 )
@@ -58,7 +59,7 @@ func newTraffic(rooms int, seed uint64) *traffic {
 		for j := range body {
 			body[j] = "etaoin shrdlu cmfwyp"[t.random.IntN(20)]
 		}
-		t.bodies[i] = body
+		t.bodies[i] = proto.AppendTextContent(nil, body) // as the server stores it
 	}
 	return t
 }

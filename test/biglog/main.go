@@ -4,7 +4,7 @@
 //	make figures-log
 //	go run ./test/biglog --binary bin/rookery [--messages N] [--rooms N] [--dir DIR] [--keep]
 //
-// The messages are what chat is: bodies of 100 to 128 bytes, a retry key, 20,000 users. Rooms are
+// The messages are what chat is: texts of 100 to 128 bytes, a retry key, 20,000 users. Rooms are
 // skewed as rooms are (Zipf: of 100,000 rooms the busiest gets a twelfth, half of them get
 // under 100 of 50 million messages), but a room's messages are not close in time: every read of a
 // quiet room goes all over the log, which is the worst case. The times of the messages are spread
@@ -178,7 +178,7 @@ func parse(args []string, usage io.Writer) (options, error) {
 	flags := flag.NewFlagSet("biglog", flag.ContinueOnError)
 	flags.SetOutput(usage)
 	flags.StringVar(&o.binary, "binary", "bin/rookery", "the server to start on the log")
-	flags.IntVar(&o.Messages, "messages", 50_000_000, "messages; each takes 215 bytes of disk")
+	flags.IntVar(&o.Messages, "messages", 50_000_000, "messages; each takes 220 bytes of disk")
 	flags.IntVar(&o.Rooms, "rooms", 100_000, "rooms")
 	flags.StringVar(&o.dir, "dir", "", "where the log is made (default: a temporary directory)")
 	flags.BoolVar(&o.keep, "keep", false, "leave the log in --dir; a run with the same flags measures it again")
