@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"time"
@@ -11,6 +12,8 @@ const (
 	logWaiting = 1 << 20
 	// lastLines is how long the end of the process waits for its last lines to be taken.
 	lastLines = 2 * time.Second
+	// unmixed is how much the kernel writes to a pipe in one piece (PIPE_BUF). Of more, what another process writes may come in the middle.
+	unmixed = 4096
 )
 
 // logLines is a Writer of whole lines that never waits for their reader, since event loops log too: a pager at the other end of a pipe, or a terminal on which
@@ -71,8 +74,10 @@ func (l *logLines) writeLoop() {
 	defer close(l.ended)
 	for range l.wake {
 		lines, dropped, last := l.take()
-		if len(lines) > 0 {
-			_, _ = l.to.Write(lines) // an error is that nobody reads any more
+		for len(lines) > 0 {
+			n := unbroken(lines)
+			_, _ = l.to.Write(lines[:n]) // an error is that nobody reads any more
+			lines = lines[n:]
 		}
 		if dropped > 0 {
 			l.missed(dropped)
@@ -81,6 +86,20 @@ func (l *logLines) writeLoop() {
 			return
 		}
 	}
+}
+
+// unbroken is how many bytes of lines are written at once: whole lines, since a process that takes over writes its own to the same pipe.
+func unbroken(lines []byte) int {
+	if len(lines) <= unmixed {
+		return len(lines)
+	}
+	if n := bytes.LastIndexByte(lines[:unmixed], '\n') + 1; n > 0 {
+		return n
+	}
+	if n := bytes.IndexByte(lines, '\n') + 1; n > 0 {
+		return n // a line that is longer
+	}
+	return len(lines)
 }
 
 // close returns when all lines are written, and after limit at the latest. What is written behind it may not be.

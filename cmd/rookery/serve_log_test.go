@@ -17,19 +17,22 @@ import (
 // slowReader takes nothing until it is let.
 type slowReader struct {
 	bytes.Buffer
-	asked chan struct{} // has one for each write
+	asked chan struct{} // has one when a write has begun
 	takes chan struct{} // closed when it does
 }
 
 func (r *slowReader) Write(b []byte) (int, error) {
-	r.asked <- struct{}{}
+	select {
+	case r.asked <- struct{}{}:
+	default:
+	}
 	<-r.takes
 	return r.Buffer.Write(b)
 }
 
 // TestTheLogWaitsForNobody: what its reader does not take waits, up to a bound, in its order; how much was dropped is told behind it.
 func TestTheLogWaitsForNobody(t *testing.T) {
-	r := &slowReader{asked: make(chan struct{}, 100), takes: make(chan struct{})}
+	r := &slowReader{asked: make(chan struct{}, 1), takes: make(chan struct{})}
 	lines := newLogLines(r, func(missed int) { fmt.Fprintf(r, "missed %d\n", missed) })
 	line := func(n int) string { return fmt.Sprintf("%d %s\n", n, strings.Repeat("x", 1000)) }
 	const many = 3 * logWaiting / 1000
@@ -51,6 +54,34 @@ func TestTheLogWaitsForNobody(t *testing.T) {
 		var ok bool
 		if before, ok = strings.CutPrefix(before, line(n)); !ok {
 			t.Fatalf("line %d is not where it belongs", n)
+		}
+	}
+}
+
+// pieces is what is written, each time.
+type pieces []string
+
+func (p *pieces) Write(b []byte) (int, error) {
+	*p = append(*p, string(b))
+	return len(b), nil
+}
+
+// TestLinesOfTheLogStayWhole among those of another process with the same pipe: each write is one that the kernel does not break, or a line that is too long.
+func TestLinesOfTheLogStayWhole(t *testing.T) {
+	var written pieces
+	lines := newLogLines(&written, func(int) {})
+	said := ""
+	for n := range 20 {
+		said += strings.Repeat("x", 200*n) + "\n" + strings.Repeat("y", unmixed-1) + "\n" + strings.Repeat("z", unmixed) + "\n"
+	}
+	fmt.Fprint(lines, said) // at once, as if they had waited
+	lines.close(patience)
+	if got := strings.Join(written, ""); got != said {
+		t.Fatalf("%d bytes are written of %d", len(got), len(said))
+	}
+	for _, piece := range written {
+		if !strings.HasSuffix(piece, "\n") || len(piece) > unmixed && strings.Count(piece, "\n") > 1 {
+			t.Errorf("%d bytes with %d lines are written at once", len(piece), strings.Count(piece, "\n"))
 		}
 	}
 }

@@ -72,8 +72,11 @@ type Log struct {
 	path   string
 	logger *slog.Logger
 
+	asked atomic.Int64 // Reopens that have begun
+
 	mu      sync.Mutex // guards all below, held for one write
 	file    *os.File
+	of      int64 // which Reopen has opened it
 	failing bool
 	torn    bool // the file ends in a part of a line
 
@@ -89,21 +92,27 @@ func Open(path string, logger *slog.Logger) (*Log, error) {
 	return l, l.Reopen()
 }
 
-// Reopen opens the file again, which somebody may have moved away. If that fails the one before is kept.
+// Reopen opens the file again, which somebody may have moved away. If that fails the one before is kept. Of several at once the one that began last counts: what
+// the disk gave an earlier one may have been moved away since.
 func (l *Log) Reopen() error {
 	if l == nil {
 		return nil
 	}
+	of := l.asked.Add(1)
 	file, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, fileMode)
 	if err != nil {
 		return fmt.Errorf("open the audit log (setting audit_file): %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if of < l.of {
+		file.Close()
+		return nil
+	}
 	if l.file != nil {
 		l.file.Close()
 	}
-	l.file, l.torn = file, false
+	l.file, l.of, l.torn = file, of, false
 	return nil
 }
 

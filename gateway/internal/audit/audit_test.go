@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"testing"
@@ -119,6 +121,37 @@ func TestReopenFollowsTheName(t *testing.T) {
 	r.log.Write(Entry{Operation: "late"})
 	if now := r.lines(r.path); len(now) != 1 {
 		t.Errorf("after the end the file has %v", now)
+	}
+}
+
+// TestALateReopen does not bring back a file that was moved away while the disk did not give it.
+func TestALateReopen(t *testing.T) {
+	r := newRig(t)
+	if err := errors.Join(os.Remove(r.path), syscall.Mkfifo(r.path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	late := make(chan error, 1)
+	go func() { late <- r.log.Reopen() }() // which waits for a reader
+	for stacks := (bytes.Buffer{}); !strings.Contains(stacks.String(), "os.OpenFile("); {
+		stacks.Reset()
+		if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Rename(r.path, r.path+".1"), r.log.Reopen()); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(r.path+".1", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if err := <-late; err != nil {
+		t.Fatal(err)
+	}
+	r.log.Write(Entry{Operation: "one"})
+	if now := r.lines(r.path); len(now) != 1 {
+		t.Errorf("the file that is there now has %v", now)
 	}
 }
 
