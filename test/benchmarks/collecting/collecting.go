@@ -39,7 +39,7 @@ type object struct {
 	near   *[64]byte
 	next   *object
 	shared [4]*object
-	rest   [48]uint64
+	_      [48]uint64
 }
 
 // Asked says whether a program is to measure and do nothing else, by what it was started with.
