@@ -16,7 +16,7 @@ run: build ## build, and run in development mode with the log in ./data
 build: ## build bin/rookery, one static binary
 	CGO_ENABLED=0 go build -trimpath -o bin/rookery ./cmd/rookery
 
-test: setup check ## install what the tests need (as root), and run everything: 13 minutes at most on two cores, also where nothing is compiled yet
+test: setup check ## install what the tests need (as root), and run everything: 9 to 13 minutes on two cores where nothing is compiled yet
 
 setup:
 	test/setup
@@ -36,7 +36,7 @@ race: ## the Go tests with the race detector
 fuzz: ## every fuzz target for a minute
 	test/fuzz 60s
 
-bench: ## measure what docs/benchmarks.md says of one machine, into that page: 25 minutes, nothing else may run
+bench: ## measure what docs/benchmarks.md says of one machine, into that page: 75 minutes, nothing else may run
 	go run ./test/benchmarks --write
 
 bench-go: ## the Go benchmarks
