@@ -113,17 +113,9 @@ func TestServesThoughItsLogIsNotTaken(t *testing.T) {
 	// The file is there again when a reload comes to it; each logs a line when it is done.
 	const line = len("level=INFO msg=\"reloaded the configuration\"\n")
 	reloads := size / line
-	deadline := time.After(patience)
 	for n := range reloads {
-		for _, err := os.Stat(file); err != nil; _, err = os.Stat(file) {
-			select {
-			case err := <-ended:
-				ended <- err
-				t.Fatalf("it ended with %v", err)
-			case <-deadline:
-				t.Fatalf("it has not come to reload %d of %d", n, reloads)
-			case <-time.After(time.Millisecond):
-			}
+		if !appears(t, file, ended) {
+			t.Fatalf("it has not come to reload %d of %d", n, reloads)
 		}
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
@@ -132,17 +124,7 @@ func TestServesThoughItsLogIsNotTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := server.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-ended:
-		if ended <- err; err != nil {
-			t.Errorf("it ended with %v", err)
-		}
-	case <-time.After(patience):
-		t.Fatal("it does not end")
-	}
+	endsWell(t, server, ended)
 	said, err := io.ReadAll(reads)
 	if err != nil || !strings.Contains(string(said), "reloaded the configuration") {
 		t.Errorf("what was taken is %q, %v", said, err)

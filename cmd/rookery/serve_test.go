@@ -301,18 +301,33 @@ func TestServesThoughNobodyReadsItsLog(t *testing.T) {
 		if err := server.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		deadline := time.After(patience)
-		for _, err := os.Stat(file); err != nil; _, err = os.Stat(file) {
-			select {
-			case err := <-ended:
-				ended <- err
-				t.Fatalf("it ended with %v", err)
-			case <-deadline:
-				t.Fatal("it does not reload")
-			case <-time.After(time.Millisecond):
-			}
+		if !appears(t, file, ended) {
+			t.Fatal("it does not reload")
 		}
 	}
+	endsWell(t, server, ended)
+}
+
+// appears waits for a file that a server makes, whose end ended tells; false: it did not come in time.
+func appears(t *testing.T, file string, ended chan error) bool {
+	t.Helper()
+	deadline := time.After(patience)
+	for _, err := os.Stat(file); err != nil; _, err = os.Stat(file) {
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("it ended with %v", err)
+		case <-deadline:
+			return false
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return true
+}
+
+// endsWell ends a server, whose end ended tells, in good order.
+func endsWell(t *testing.T, server *exec.Cmd, ended chan error) {
+	t.Helper()
 	if err := server.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
